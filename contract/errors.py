@@ -1,0 +1,126 @@
+"""The error tree. Every error that Callboard raises on purpose is one of these.
+
+    CallboardError
+    ├── BadRequest            400 bad-request            the caller must change the request
+    │   └── PayloadTooLarge   413 bad-request            the caller must send less
+    ├── Unauthorized          401 unauthorized           the caller must send a valid key
+    ├── Forbidden             403 forbidden              the project's owner must change a setting
+    ├── NotFound              404 not-found              repeating does not help
+    ├── MethodNotAllowed      405 method-not-allowed     repeating does not help
+    ├── Conflict              409 conflict               repeating does not help
+    ├── NotSupported          501 not-implemented        this version cannot do it
+    ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
+    │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
+    │   └── MachineError      500 internal-server-error  a Machine could not be started or was lost
+    ├── Unavailable           503 internal-server-error  repeating after a while helps
+    └── ProjectError          400 bad-request            the project folder must change
+        └── SettingsError     400 bad-request            one key of the project's settings must change
+
+`code` and `category` are the closed sets of the contract, sections 5 and 10.2. `retirable` is spelled as on
+the wire: true means that the very same request may succeed later.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+Category = Literal["infrastructure", "execution", "auth", "user", "billing"]
+
+
+class CallboardError(Exception):
+    """Root of the tree. `message` is written for the person who reads it; `details` must be JSON-able."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal-server-error"
+    category: ClassVar[Category] = "infrastructure"
+    retirable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class BadRequest(CallboardError):
+    """The request is wrong; `details.path` names the field and `details.expected` what it should be."""
+
+    status, code, category = 400, "bad-request", "user"
+
+
+class PayloadTooLarge(BadRequest):
+    """The body is larger than accepted (the contract has no code of its own for it)."""
+
+    status = 413
+
+
+class Unauthorized(CallboardError):
+    """No API key, or one that is not known."""
+
+    status, code, category = 401, "unauthorized", "user"
+
+
+class Forbidden(CallboardError):
+    """The key is good, but the project does not allow the call (`apiAccess.enabled` is false)."""
+
+    status, code, category = 403, "forbidden", "user"
+
+
+class NotFound(CallboardError):
+    """There is no such workspace, project, API or Run, or it belongs to another project."""
+
+    status, code, category = 404, "not-found", "user"
+
+
+class MethodNotAllowed(CallboardError):
+    """The path exists, the method does not."""
+
+    status, code, category = 405, "method-not-allowed", "user"
+
+
+class Conflict(CallboardError):
+    """The request contradicts what already exists (an Idempotency-Key used with another body)."""
+
+    status, code, category = 409, "conflict", "user"
+
+
+class NotSupported(CallboardError):
+    """The contract knows the field, this version of Callboard does not carry it out yet."""
+
+    status, code, category = 501, "not-implemented", "user"
+
+
+class InternalServerError(CallboardError):
+    """A defect of ours."""
+
+    retirable = True
+
+
+class StoreError(InternalServerError):
+    """The artifact store could not be read or written; the operation may be repeated."""
+
+
+class MachineError(InternalServerError):
+    """A Machine could not be started, or its keeper was lost; another Machine may do."""
+
+
+class Unavailable(CallboardError):
+    """Temporal or the artifact store cannot be reached; the same request may be repeated later."""
+
+    status, retirable = 503, True
+
+
+class ProjectError(CallboardError):
+    """A project folder cannot be deployed; the message names the file and what to do."""
+
+    status, code, category = 400, "bad-request", "user"
+
+
+class SettingsError(ProjectError):
+    """One key of a project's settings file is wrong.
+
+    The message reads `FILE: KEY: what was found, what was expected`.
+    """
+
+    def __init__(self, file: str, key: str, expected: str) -> None:
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: {expected}", details={"file": file, "path": key, "expected": expected})

@@ -1,0 +1,92 @@
+"""What one Attempt is ordered with and how it ended."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from contract.flow.base import FlowModel, JsonText
+from contract.flow.run import RunError, SealedProxy
+
+INTERRUPTED = "AttemptInterrupted"
+"""Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
+
+
+class AttemptStatus(StrEnum):
+    """Status words of an Attempt (DESIGN section 6, `attempt`)."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    INTERRUPTED = "interrupted"
+
+
+class AttemptInput(FlowModel):
+    """The order for one Attempt: the argument of activity `attempt`."""
+
+    workspace: str
+    run_id: str
+    number: int
+    """From 1; every try takes a number, also one that does not count."""
+    project: str
+    version: str
+    api: str
+    parameters: JsonText
+    request_timeout: timedelta
+    save_trace: bool = True
+    proxy: SealedProxy | None = None
+
+
+class AttemptOutcome(FlowModel):
+    """How an Attempt ended: the result of activity `attempt`. A failed Attempt is an outcome, not an exception."""
+
+    status: AttemptStatus
+    result: JsonText | None = None
+    extended_payloads: JsonText | None = None
+    error: RunError | None = None
+    final: bool = False
+    """The failure is structural, or the user raised NonRetryableError: no further Attempt can help."""
+
+
+class AttemptStarted(FlowModel):
+    """Signal from the activity to its workflow: the Attempt is on a Machine (and has been for a moment)."""
+
+    number: int
+    machine: str
+    worker: str
+
+
+class StopInput(FlowModel):
+    """Argument of activity `stop_attempt`, on the queue of the worker that holds the Attempt."""
+
+    run_id: str
+    number: int
+
+
+class LostInput(FlowModel):
+    """Argument of activity `record_lost`: the Attempt that its worker could not record itself."""
+
+    workspace: str
+    run_id: str
+    number: int
+    project: str
+    cause: str
+
+
+class AttemptRecord(FlowModel):
+    """`attempt.json` in the artifact store: the durable record of one try."""
+
+    run_id: str
+    number: int
+    kind: str = "api"
+    status: AttemptStatus
+    api: str | None = None
+    version: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    machine: str | None = None
+    worker: str | None = None
+    browser_version: str | None = None
+    error: RunError | None = None

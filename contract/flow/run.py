@@ -1,0 +1,100 @@
+"""What a Run is started with, what its workflow returns, and the words for both (contract 6, 9 and 10)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from contract.errors import Category
+from contract.flow.base import FlowModel, JsonText
+
+
+class RunStatus(StrEnum):
+    """The REST status words (contract section 9)."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class RunType(StrEnum):
+    """What kind of Run it is (DESIGN section 6, `type`)."""
+
+    API = "api"
+
+
+class ErrorCode(StrEnum):
+    """`error.code` of a Run or an Attempt: those of the contract's closed set that Callboard gives (10.2)."""
+
+    INTERNAL_SERVER_ERROR = "internal-server-error"
+    SCRIPT_PROCESS_CRASHED = "script-process-crashed"
+    SCRIPT_EXECUTION_EXCEPTION = "script-execution-exception"
+    RESULT_TOO_BIG = "result-too-big-error"
+    SCRIPT_TIMEOUT = "script-timeout"
+    API_ATTEMPTS_FAILED = "api-attempts-failed"
+
+
+class ReasonType(StrEnum):
+    """`reason.type` of a canceled Run: those of the closed set that Callboard gives (10.2)."""
+
+    CANCELLED_USER_ACTION = "cancelled-user-action"
+    TERMINATED = "terminated"
+    API_ACCESS_DISABLED = "api-access-disabled"
+
+
+class SealedProxy(FlowModel):
+    """A proxy whose credentials are sealed. `server` holds scheme, host and port only."""
+
+    server: str
+    username: str | None = None
+    """Sealed."""
+    password: str | None = None
+    """Sealed."""
+
+
+class RunInput(FlowModel):
+    """The one argument of workflow `Run`. Everything is resolved: defaults applied, version pinned."""
+
+    workspace: str
+    project: str
+    version: str
+    api: str
+    parameters: JsonText
+    maximum_attempts: int
+    request_timeout: timedelta
+    """Of one Attempt; its clock starts on the Machine."""
+    save_trace: bool = True
+    proxy: SealedProxy | None = None
+
+
+class RunError(FlowModel):
+    """Why a Run or an Attempt failed (contract 6.2, `error`)."""
+
+    code: ErrorCode
+    category: Category
+    message: str
+    retirable: bool = False
+    details: dict[str, Any] | None = None
+
+
+class RunReason(FlowModel):
+    """Why a Run was canceled (contract 6.2, `reason`)."""
+
+    type: ReasonType
+    message: str
+    details: dict[str, Any] | None = None
+
+
+class RunOutcome(FlowModel):
+    """What workflow `Run` returns; the Run's true end, whatever Temporal's close status says."""
+
+    status: RunStatus
+    result: JsonText | None = None
+    extended_payloads: JsonText | None = None
+    error: RunError | None = None
+    reason: RunReason | None = None
+    attempts: int = 0
+    """Attempts that took a number, interrupted ones included."""

@@ -1,0 +1,97 @@
+"""The one settings class. Every value has a unit, a default and a reason; `callboard config` prints them.
+
+Read from the environment with the prefix `CALLBOARD_`; a command-line option beats the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+NO_WORKSPACE = UUID(int=0)
+
+
+def _comma_separated(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _seconds(value: object) -> object:
+    """Durations are given as plain numbers of seconds at this edge, and are `timedelta` inside."""
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except ValueError:
+            return value
+    return value
+
+
+Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_comma_separated)]
+Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+
+
+def default_data_dir() -> Path:
+    """`$XDG_DATA_HOME/callboard`, else `~/.local/share/callboard`."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "callboard"
+
+
+class Settings(BaseSettings):
+    """All that an operator can set. Field `x_y` is the variable `CALLBOARD_X_Y`."""
+
+    model_config = SettingsConfigDict(env_prefix="CALLBOARD_", frozen=True, extra="ignore")
+
+    # Who may call, and for whom.
+    api_keys: Secrets = Field(default_factory=list[SecretStr])
+    """Keys that open the API, comma-separated: several at once, so that they can be rotated."""
+    workspace_id: UUID = NO_WORKSPACE
+    """The workspace that this installation serves."""
+    secret_key: Secrets = Field(default_factory=list[SecretStr])
+    """Keys that seal secrets, comma-separated, newest first: the first seals, all open. 16 characters or more."""
+
+    # Where things lie.
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Folder of this host: scratch, unpacked versions, and in `dev` everything."""
+    artifacts: str | None = None
+    """The artifact store: a folder, or `s3://bucket/prefix`. Default: `artifacts` in the data folder."""
+
+    # Temporal.
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "default"
+    temporal_ui_url: str | None = None
+    """Address of the Temporal Web UI, for links. Unset: no links."""
+
+    # The api service. Loopback by default: the operator decides what is reachable.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8400, ge=0, le=65535)
+
+    # Workers and their Machines.
+    chromium: Path | None = None
+    """A browser executable. Unset: Playwright's own headless shell, else the system's."""
+    machine_idle: Seconds = timedelta(seconds=120)
+    """A Machine without work for so long is stopped; an idle worker costs no browser."""
+    machine_max_attempts: int = Field(default=200, ge=1)
+    """Recycled after so many Attempts: browsers grow with use."""
+    machine_max_age: Seconds = timedelta(hours=2)
+    """Recycled at this age, for the same reason."""
+    drain: Seconds = timedelta(seconds=60)
+    """How long a worker that is told to stop lets running Attempts finish."""
+    poll_versions: Seconds = timedelta(seconds=2)
+    """How often workers and the api look for a newly deployed version."""
+
+    @property
+    def artifact_location(self) -> str:
+        """Where artifacts lie: a folder or an `s3://` address."""
+        return self.artifacts or str(self.data_dir / "artifacts")
+
+    @property
+    def workspace(self) -> str:
+        """The workspace id in canonical lower-case form, as it stands in paths."""
+        return str(self.workspace_id)

@@ -1,0 +1,41 @@
+"""Where everything lies in the artifact store. No key is built anywhere else.
+
+    projects/{project}/current.json                         which version is deployed
+    projects/{project}/versions/{version}/manifest.json     its settings and APIs
+    projects/{project}/versions/{version}/bundle.tar.gz     its files
+    runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
+    runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
+    runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
+    runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+
+Everything below `projects/` is code that workers execute: give it credentials of its own.
+"""
+
+from __future__ import annotations
+
+PROJECTS = "projects/"
+
+
+def current(project: str) -> str:
+    """Key of the pointer to the deployed version."""
+    return f"projects/{project}/current.json"
+
+
+def manifest(project: str, version: str) -> str:
+    """Key of a version's manifest."""
+    return f"projects/{project}/versions/{version}/manifest.json"
+
+
+def bundle(project: str, version: str) -> str:
+    """Key of a version's files."""
+    return f"projects/{project}/versions/{version}/bundle.tar.gz"
+
+
+def parameters(project: str, run_id: str, digest: str) -> str:
+    """Key of big parameters; the digest keeps two different bodies of one Idempotency-Key apart."""
+    return f"runs/{project}/{run_id}/parameters-{digest}.json"
+
+
+def attempt(project: str, run_id: str, number: int, name: str) -> str:
+    """Key of a file that an Attempt leaves."""
+    return f"runs/{project}/{run_id}/attempts/{number}/{name}"

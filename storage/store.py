@@ -1,0 +1,48 @@
+"""The seam: what an artifact store can do. `storage.folder` is one; an S3 bucket is the other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+
+class Store(Protocol):
+    """Flat keys (`a/b/c.json`, see `storage.keys`) to bytes.
+
+    A write is atomic: a reader sees the old object or the new one, never half of one. It survives the death of
+    the process that wrote it. A missing key is `None` or no item, never an error; a store that cannot be reached
+    or refuses is `contract.errors.StoreError`, which names the key and the cause.
+    """
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write `data` below `key`, replacing what was there."""
+        ...
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Write the contents of the local file `path` below `key`."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """The object below `key`, or None if there is none."""
+        ...
+
+    async def get_file(self, key: str, path: Path) -> bool:
+        """Write the object below `key` to the local file `path`; False if there is none."""
+        ...
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is an object below `key`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object below `key`; not an error if there is none."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[str]:
+        """The keys that begin with `prefix`, in ascending order."""
+        ...
+
+    async def check(self) -> None:
+        """Write, read and remove a small object. Raises StoreError: the answer to `readyz`."""
+        ...
