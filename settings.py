@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8400, ge=0, le=65535)
 
+    ready_needs_workers: bool = False
+    """`/readyz` also asks that every project is served by a worker (the embedded stack sets it)."""
+
     # Workers and their Machines.
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""

@@ -1,0 +1,216 @@
+"""Start, look at and cancel Runs. What leaves this module are our own models; no Temporal type does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import CancelledError, TerminatedError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from contract.errors import Conflict, NotFound, Unavailable
+from contract.flow import names
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
+from engine import search
+from engine.client import connect
+from settings import Settings
+from workflows.run import RunWorkflow
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RPC_TIMEOUT = timedelta(seconds=10)
+_API_PATIENCE = timedelta(seconds=3)
+"""A client of the API is told within seconds that Temporal is away, and may come again."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is known of a Run; `outcome` is there once it has ended."""
+
+    run_id: str
+    status: RunStatus
+    outcome: RunOutcome | None = None
+
+
+@contextmanager
+def _reaching_temporal() -> Generator[None]:
+    """Turn the SDK's transport errors into ours."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise NotFound("There is no such Run.") from error
+        raise Unavailable(f"Temporal did not answer ({error.status.name.lower()}). Try again.") from error
+    except RuntimeError as error:  # a lazy client that cannot connect
+        raise Unavailable("Temporal cannot be reached. Try again.") from error
+
+
+class Runs:
+    """The Runs of one Temporal namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Runs:
+        """Lazy: a Temporal that is down shows at the first call, as `Unavailable`."""
+        return cls(await connect(settings, lazy=True, identity="callboard-api", patience=_API_PATIENCE))
+
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
+        """Start workflow `Run` with id `run_id`.
+
+        Returns:
+            True if it was started, False if a Run with this id and this fingerprint of its body exists.
+
+        Raises:
+            Conflict: A Run with this id exists and was started with another body.
+            Unavailable: Temporal cannot be reached; whether the Run was started is not known.
+        """
+        with _reaching_temporal():
+            try:
+                await self._client.start_workflow(
+                    RunWorkflow.run,
+                    order,
+                    id=run_id,
+                    task_queue=names.CALLBOARD_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    static_summary=f"{order.project}/{order.api}",
+                    priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
+                    memo={search.MEMO_WORKSPACE: order.workspace, search.MEMO_FINGERPRINT: fingerprint},
+                    search_attributes=search.of_new_run(order),
+                    rpc_timeout=_RPC_TIMEOUT,
+                )
+            except WorkflowAlreadyStartedError as error:
+                description = await self._handle(run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+                known = await description.memo_value(search.MEMO_FINGERPRINT, default=None)
+                if known != fingerprint:
+                    raise Conflict(
+                        "This Idempotency-Key was used before with another body. Send the same body, or a new key."
+                    ) from error
+                return False
+            return True
+
+    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
+        """The Run's state; with `wait`, as soon as it has ended but no later than that.
+
+        Raises:
+            NotFound: No such Run in this workspace and project.
+            Unavailable: Temporal cannot be reached.
+        """
+        with _reaching_temporal():
+            description = await self._describe(workspace, project, run_id)
+            return await self._settle(description, wait)
+
+    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+        """Ask for the Run's cancellation and wait for its end, at most `wait`. Idempotent.
+
+        A Run that has ended is left as it is. Errors as for `state`.
+        """
+        with _reaching_temporal():
+            description = await self._describe(workspace, project, run_id)
+            if description.status is WorkflowExecutionStatus.RUNNING:
+                try:
+                    await self._handle(run_id).cancel(rpc_timeout=_RPC_TIMEOUT)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+                        raise
+            return await self._settle(description, wait)
+
+    async def check(self) -> None:
+        """Whether Temporal answers for our namespace. Raises Unavailable."""
+        with _reaching_temporal():
+            await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=3))
+
+    async def served(self, project: str) -> bool:
+        """Whether a worker has asked for this project's Attempts lately (Temporal forgets pollers after minutes)."""
+        with _reaching_temporal():
+            answer = await self._client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=self._client.namespace,
+                    task_queue=TaskQueue(name=names.project_queue(project)),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+                ),
+                timeout=_RPC_TIMEOUT,
+            )
+            return len(answer.pollers) > 0
+
+    def _handle(self, run_id: str) -> WorkflowHandle[RunWorkflow, RunOutcome]:
+        return self._client.get_workflow_handle_for(RunWorkflow.run, run_id)
+
+    async def _describe(self, workspace: str, project: str, run_id: str) -> WorkflowExecutionDescription:
+        if not _RUN_ID.fullmatch(run_id):
+            raise NotFound("There is no such Run.")
+        description = await self._handle(run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+        if (
+            description.typed_search_attributes.get(search.PROJECT) != project
+            or await description.memo_value(search.MEMO_WORKSPACE, default=None) != workspace
+        ):
+            raise NotFound("There is no such Run.")
+        return description
+
+    async def _settle(self, description: WorkflowExecutionDescription, wait: timedelta) -> RunState:
+        run_id = description.id
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            if wait <= timedelta():
+                return RunState(run_id, _unfinished_status(description))
+            try:
+                outcome = await asyncio.wait_for(self._outcome(run_id), wait.total_seconds())
+            except TimeoutError:
+                # Look again: it may have begun, or even ended, while we waited.
+                description = await self._handle(run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+                return await self._settle(description, timedelta())
+        else:
+            outcome = await self._outcome(run_id)
+        return RunState(run_id, outcome.status, outcome)
+
+    async def _outcome(self, run_id: str) -> RunOutcome:
+        """Wait for the close event and read the outcome from it."""
+        try:
+            return await self._handle(run_id).result()
+        except WorkflowFailureError as error:
+            return _outcome_of_failure(error)
+
+
+def _unfinished_status(description: WorkflowExecutionDescription) -> RunStatus:
+    """`started` as soon as an Attempt is on a Machine: its activity is, or the workflow has said so before."""
+    if description.typed_search_attributes.get(search.STATUS) == RunStatus.STARTED.value:
+        return RunStatus.STARTED
+    on_machine = any(
+        activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+        for activity in description.raw_description.pending_activities
+    )
+    return RunStatus.STARTED if on_machine else RunStatus.PENDING
+
+
+def _outcome_of_failure(error: WorkflowFailureError) -> RunOutcome:
+    """A Run whose workflow did not return: somebody ended it in Temporal itself, or it is a defect of ours."""
+    if isinstance(error.cause, CancelledError):
+        reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
+        return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+    if isinstance(error.cause, TerminatedError):
+        reason = RunReason(type=ReasonType.TERMINATED, message="The Run was terminated.")
+        return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+    return RunOutcome(
+        status=RunStatus.FAILED,
+        error=RunError(
+            code=ErrorCode.INTERNAL_SERVER_ERROR,
+            category="infrastructure",
+            message="The Run ended by an error of Callboard; its workflow in Temporal shows which.",
+            retirable=True,
+        ),
+    )

@@ -1,0 +1,29 @@
+"""The search attributes of a Run, typed, and the memo beside them."""
+
+from __future__ import annotations
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from contract.flow import names
+from contract.flow.run import RunInput, RunStatus, RunType
+
+PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
+API = SearchAttributeKey.for_keyword(names.SEARCH_API)
+STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+RUN_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_RUN_TYPE)
+
+MEMO_WORKSPACE = "workspace"
+MEMO_FINGERPRINT = "fingerprint"
+"""Keyed hash of the start's body: what an Idempotency-Key is held against."""
+
+
+def of_new_run(order: RunInput) -> TypedSearchAttributes:
+    """The search attributes a Run starts with."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(PROJECT, order.project),
+            SearchAttributePair(API, order.api),
+            SearchAttributePair(STATUS, RunStatus.PENDING.value),
+            SearchAttributePair(RUN_TYPE, RunType.API.value),
+        ]
+    )

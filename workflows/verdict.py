@@ -1,0 +1,84 @@
+"""What the end of an Attempt means for its Run: pure functions (contract 10 and 10.1, DESIGN section 6)."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutType
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+
+from contract.errors import Category
+from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
+from contract.flow.base import MESSAGE_LIMIT, clip
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+
+
+def completed(ended: AttemptOutcome, number: int) -> RunOutcome:
+    """The Run's result is that of its last Attempt."""
+    return RunOutcome(
+        status=RunStatus.COMPLETED,
+        result=ended.result,
+        extended_payloads=ended.extended_payloads,
+        attempts=number,
+    )
+
+
+def canceled(number: int) -> RunOutcome:
+    """Somebody asked for it."""
+    return RunOutcome(
+        status=RunStatus.CANCELED,
+        reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request."),
+        attempts=number,
+    )
+
+
+def failed_for_good(ended: AttemptOutcome, number: int) -> RunOutcome:
+    """No further Attempt can help: the Run carries the Attempt's own error."""
+    return RunOutcome(status=RunStatus.FAILED, error=_error_of(ended), attempts=number)
+
+
+def attempts_failed(ended: AttemptOutcome, number: int) -> RunOutcome:
+    """No Attempt is left: the wrapper code, with the last Attempt's error inside."""
+    last = _error_of(ended)
+    error = RunError(
+        code=ErrorCode.API_ATTEMPTS_FAILED,
+        category=last.category,
+        message=last.message,
+        retirable=last.retirable,
+        details={
+            "attempts_count": number,
+            "last_error": {"code": last.code.value, "category": last.category, "message": last.message},
+        },
+    )
+    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
+
+
+def of_lost_attempt(error: ActivityError) -> AttemptOutcome:
+    """An Attempt whose activity did not return an outcome."""
+    match error.cause:
+        case CancelledError():
+            return AttemptOutcome(status=AttemptStatus.CANCELED)
+        case TemporalTimeoutError(type=TimeoutType.START_TO_CLOSE):
+            message = "The Attempt was still running at the limit of 12 hours."
+            return _failed(ErrorCode.SCRIPT_TIMEOUT, "execution", message)
+        case TemporalTimeoutError():
+            return _interrupted("The worker that ran the Attempt was lost.")
+        case ApplicationError(type=kind, message=message) if kind == INTERRUPTED:
+            return _interrupted(message)
+        case cause:
+            message = clip(f"The worker could not carry out the Attempt: {cause}", MESSAGE_LIMIT)
+            return _failed(ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure", message)
+
+
+def _error_of(ended: AttemptOutcome) -> RunError:
+    if ended.error is None:
+        raise ValueError(f"An Attempt that is {ended.status} has no error")
+    return ended.error
+
+
+def _interrupted(message: str) -> AttemptOutcome:
+    lost = RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)
+    return AttemptOutcome(status=AttemptStatus.INTERRUPTED, error=lost)
+
+
+def _failed(code: ErrorCode, category: Category, message: str) -> AttemptOutcome:
+    error = RunError(code=code, category=category, message=message, retirable=True)
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error)
