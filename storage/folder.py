@@ -1,0 +1,216 @@
+"""The artifact store in a folder: one file for each key, below one root.
+
+A write goes to a temporary file beside its target and is moved over it, so that a reader sees the old object or
+the new one. There is no fsync: what was written survives the death of every process, because the kernel holds it,
+and that is the promise of `storage.store`; surviving a power cut would cost a disk flush for each object of each
+Attempt, on the path of every Run. Whoever needs that keeps artifacts in a bucket.
+
+A writer that is killed leaves its temporary file behind. No reader ever sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from contract.errors import StoreError
+
+_TEMPORARY = ".tmp-"
+"""How names of temporary files begin. No key may have a part that begins so."""
+
+_BATCH = 1000
+"""Keys that `list` fetches in one go of its thread."""
+
+_TRIES = 20
+"""A write that finds its folder gone (a delete has just emptied it) makes it again, so many times at most."""
+
+
+class FolderStore:
+    """A `storage.store.Store` in the folder `root`, which is made at the first write.
+
+    Objects get the permissions that the process's umask leaves; a root made here is its owner's alone. A key that
+    is not a plain relative path is a ValueError: keys come from `storage.keys` and not from outside.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __repr__(self) -> str:
+        return f"FolderStore({str(self._root)!r})"
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write `data` below `key`, replacing what was there."""
+        target = self._path(key)
+        await asyncio.to_thread(self._write, key, target, lambda temporary: _write_new(temporary, data))
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Write the contents of the local file `path` below `key`."""
+        target = self._path(key)
+        await asyncio.to_thread(self._write, key, target, lambda temporary: _copy_new(path, temporary))
+
+    async def get(self, key: str) -> bytes | None:
+        """The object below `key`, or None if there is none."""
+        return await asyncio.to_thread(self._read, key, self._path(key))
+
+    async def get_file(self, key: str, path: Path) -> bool:
+        """Write the object below `key` to the local file `path`; False if there is none."""
+        return await asyncio.to_thread(self._fetch, key, self._path(key), path)
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is an object below `key`."""
+        return await asyncio.to_thread(self._exists, key, self._path(key))
+
+    async def delete(self, key: str) -> None:
+        """Remove the object below `key`, and the folders that it leaves empty."""
+        await asyncio.to_thread(self._remove, key, self._path(key))
+
+    async def list(self, prefix: str) -> AsyncIterator[str]:
+        """The keys that begin with `prefix`, in ascending order."""
+        _check_prefix(prefix)
+        keys = _walk(self._root, "", prefix)
+        while batch := await asyncio.to_thread(self._next, prefix, keys):
+            for key in batch:
+                yield key
+
+    async def check(self) -> None:
+        """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""
+        key = f"check/{uuid.uuid4().hex}"
+        await self.put(key, key.encode())
+        found = await self.get(key)
+        await self.delete(key)
+        if found != key.encode():
+            raise StoreError(f"The artifact store {self._root} did not give back what was just written to it.")
+
+    def _path(self, key: str) -> Path:
+        for part in key.split("/"):
+            _check_part(key, part)
+        return self._root / key
+
+    def _failed(self, what: str, key: str, cause: OSError) -> StoreError:
+        reason = cause.strerror or str(cause) or type(cause).__name__
+        return StoreError(f"The artifact store {self._root} could not {what} {key!r}: {reason}.")
+
+    def _write(self, key: str, target: Path, fill: Callable[[Path], None]) -> None:
+        try:
+            if not self._root.exists():
+                self._root.parent.mkdir(parents=True, exist_ok=True)
+                self._root.mkdir(mode=0o700, exist_ok=True)
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    return _replace(target, fill)
+                except (FileNotFoundError, FileExistsError):
+                    # mkdir sees a folder exist and vanish again: both errors mean the same here.
+                    if not tries_left:
+                        raise
+        except OSError as error:
+            raise self._failed("write", key, error) from error
+
+    def _read(self, key: str, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            raise self._failed("read", key, error) from error
+
+    def _fetch(self, key: str, path: Path, target: Path) -> bool:
+        if not self._exists(key, path):
+            return False
+        try:
+            _replace(target, lambda temporary: _copy_new(path, temporary))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self._exists(key, path):
+                return False
+            raise self._failed("read", key, error) from error
+        return True
+
+    def _exists(self, key: str, path: Path) -> bool:
+        try:
+            return stat.S_ISREG(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._failed("look for", key, error) from error
+
+    def _remove(self, key: str, path: Path) -> None:
+        if not self._exists(key, path):
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed("remove", key, error) from error
+        for folder in path.parents:
+            if folder == self._root:
+                return
+            try:
+                folder.rmdir()
+            except OSError:
+                return  # It holds other objects, or somebody is writing one just now.
+
+    def _next(self, prefix: str, keys: Generator[str]) -> Sequence[str]:
+        try:
+            return tuple(islice(keys, _BATCH))
+        except OSError as error:
+            raise self._failed("list", prefix, error) from error
+
+
+def _check_part(key: str, part: str) -> None:
+    if part in {"", ".", ".."} or part.startswith(_TEMPORARY) or "\0" in part:
+        raise ValueError(f"{key!r} is not a key of the artifact store: {part!r} cannot be a part of one.")
+
+
+def _check_prefix(prefix: str) -> None:
+    *folders, begin = prefix.split("/")
+    for part in folders:
+        _check_part(prefix, part)
+    if "\0" in begin:
+        raise ValueError(f"{prefix!r} is not the beginning of a key of the artifact store.")
+
+
+def _replace(target: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` make a new file beside `target` and move it there; whatever fails, no temporary file is left."""
+    temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        fill(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_new(temporary: Path, data: bytes) -> None:
+    with temporary.open("xb") as file:
+        file.write(data)
+
+
+def _copy_new(source: Path, temporary: Path) -> None:
+    with source.open("rb") as begin, temporary.open("xb") as end:
+        shutil.copyfileobj(begin, end, 1024 * 1024)
+
+
+def _walk(folder: Path, key: str, prefix: str) -> Generator[str]:
+    """The keys below `folder` (whose own key is `key`) that begin with `prefix`, in ascending order."""
+    try:
+        with os.scandir(folder) as entries:
+            # A folder sorts with its slash: "a.json" comes before "a/b", as it does in a bucket.
+            found = sorted(
+                (entry.name + "/" if entry.is_dir() else entry.name)
+                for entry in entries
+                if not entry.name.startswith(_TEMPORARY)
+            )
+    except FileNotFoundError:
+        return  # Nothing was ever written, or a delete has just emptied it.
+    for name in found:
+        here = key + name
+        if name.endswith("/"):
+            if here.startswith(prefix) or prefix.startswith(here):
+                yield from _walk(folder / name, here, prefix)
+        elif here.startswith(prefix):
+            yield here
