@@ -11,7 +11,9 @@
     ├── NotSupported          501 not-implemented        this version cannot do it
     ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
     │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
-    │   └── MachineError      500 internal-server-error  a Machine could not be started or was lost
+    │   ├── MachineError      500 internal-server-error  a Machine could not be started or was lost
+    │   ├── ConfigurationError 500 internal-server-error the operator must change a setting of Callboard
+    │   └── SealError         500 internal-server-error  a sealed secret was changed; repeating does not help
     ├── Unavailable           503 internal-server-error  repeating after a while helps
     └── ProjectError          400 bad-request            the project folder must change
         └── SettingsError     400 bad-request            one key of the project's settings must change
@@ -101,6 +103,18 @@ class StoreError(InternalServerError):
 
 class MachineError(InternalServerError):
     """A Machine could not be started, or its keeper was lost; another Machine may do."""
+
+
+class ConfigurationError(InternalServerError):
+    """A setting of the installation is missing or wrong; the message names the variable and what to set."""
+
+    retirable = False
+
+
+class SealError(InternalServerError):
+    """A sealed secret cannot be opened: it was changed, or was sealed for another owner. Repeating does not help."""
+
+    retirable = False
 
 
 class Unavailable(CallboardError):
