@@ -117,6 +117,10 @@ class SealError(InternalServerError):
     retirable = False
 
 
+class StackError(InternalServerError):
+    """The embedded stack of `callboard dev` could not be started, or one of its processes dies again and again."""
+
+
 class Unavailable(CallboardError):
     """Temporal or the artifact store cannot be reached; the same request may be repeated later."""
 
