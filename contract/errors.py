@@ -12,6 +12,7 @@
     ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
     │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
     │   ├── MachineError      500 internal-server-error  a Machine could not be started or was lost
+    │   ├── StackError        500 internal-server-error  the embedded stack could not be started or kept alive
     │   ├── ConfigurationError 500 internal-server-error the operator must change a setting of Callboard
     │   └── SealError         500 internal-server-error  a sealed secret was changed; repeating does not help
     ├── Unavailable           503 internal-server-error  repeating after a while helps
