@@ -1,0 +1,74 @@
+"""`sink` of a start: where the result is delivered (contract section 11)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from contract.rest.base import AnyText, ApiName, Flag, RequestModel, Text, checked, expects
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
+_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
+
+_HTTP_URL = "an http or https URL with a host, at most 2048 characters"
+_HEADERS = "an object of header names to texts, without line breaks"
+
+
+def _http_url(url: str) -> None:
+    parts = urlsplit(url)
+    if _CONTROL.search(url) or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("not an http or https URL with a host")
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    names = {name.lower() for name in headers}
+    if len(names) < len(headers):
+        raise ValueError("a name that stands twice")
+    if not all(_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value) for name, value in headers.items()):
+        raise ValueError("not a header")
+    return headers
+
+
+HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_http_url)), expects(_HTTP_URL)]
+_Apis = Annotated[list[ApiName], expects("an array of names of APIs")]
+_Headers = Annotated[dict[str, str], AfterValidator(_headers), expects(_HEADERS)]
+_Bucket = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9._-]{1,255}$"),
+    expects("the name of a bucket"),
+]
+
+
+class _Sink(RequestModel):
+    skip_on_fail: Flag = False
+    """Failed Runs are not delivered."""
+    apis_to_send: _Apis | None = None
+    """Absent: all."""
+
+
+class WebhookSink(_Sink):
+    """The result is POSTed as JSON to `url`."""
+
+    type: Literal["webhook"]
+    url: HttpUrl = Field(repr=False)
+    headers: _Headers = Field(default_factory=dict[str, str], repr=False)
+
+
+class S3Sink(_Sink):
+    """The result becomes one `.json` object in a bucket."""
+
+    type: Literal["s3"]
+    bucket: _Bucket
+    access_key_id: Text = Field(repr=False)
+    secret_access_key: Text = Field(repr=False)
+    region: Text
+    prefix: AnyText = ""
+    endpoint: HttpUrl | None = None
+    force_path_style: Flag = False
+
+
+Sink = Annotated[WebhookSink | S3Sink, Field(discriminator="type")]

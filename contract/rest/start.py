@@ -1,0 +1,68 @@
+"""Start of a Run: the request and its answer (contract 6.1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from contract.rest.auth_session import AuthSessionInput
+from contract.rest.base import ApiName, Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel, expects
+from contract.rest.proxy import ProxyUrl
+from contract.rest.sink import Sink
+
+_Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 to 100")]
+
+
+class Retry(RequestModel):
+    """How often an API is tried."""
+
+    maximum_attempts: _Attempts = 3
+    """In all, not in addition."""
+
+
+class StartRequest(RequestModel):
+    """The body of `run/start`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"api": "list-products", "parameters": {"category": "chairs"}},
+                {
+                    "api": "products/details",
+                    "parameters": {"id": 7},
+                    "retry": {"maximumAttempts": 1},
+                    "requestTimeout": 120,
+                    "proxy": "http://proxy.example.com:3128",
+                    "saveTrace": False,
+                },
+            ]
+        }
+    )
+
+    api: ApiName
+    """Path of the API below `api/`, without suffix."""
+    parameters: JsonObject = Field(repr=False)
+    """Given to the API as they are."""
+    retry: Retry = Retry()
+    request_timeout: RequestTimeout = 600
+    """Seconds; of one Attempt, its clock starts on the Machine."""
+    proxy: ProxyUrl | None = Field(default=None, repr=False)
+    save_trace: Flag = True
+    auth_session: AuthSessionInput | None = None
+    sink: Sink | None = None
+
+    def canonical(self) -> bytes:
+        """Equal for two requests that mean the same: sorted, without what equals its default."""
+        meaning = self.model_dump(exclude_defaults=True)
+        return json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+class StartResponse(ResponseModel):
+    """The Run is accepted: from now on it is never lost."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"runId": "V1StGXR8_Z5jdHi6B-myT", "status": "pending"}]})
+
+    run_id: str
+    status: Literal["pending"] = "pending"

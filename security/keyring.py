@@ -1,0 +1,137 @@
+"""The key ring: seals secrets before they enter Temporal or the artifact store, and fingerprints what must be compared.
+
+A sealed token reads `cb1.{key id}.{nonce and ciphertext}`: ASCII, AES-256-GCM, its key derived by HKDF-SHA256 from
+one configured secret. The first secret of the ring seals; every secret opens what it has sealed, so that keys rotate:
+put the new one first, and take the old one away when nothing sealed by it is needed any more.
+
+The configured secrets must be random. HKDF stretches a key, it does not slow down the guessing of a weak password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from contract.errors import ConfigurationError, SealError
+
+MINIMUM_LENGTH = 16
+"""Characters of a configured secret."""
+
+_VERSION = "cb1"
+_TOKEN = re.compile(rf"{_VERSION}\.([A-Za-z0-9_-]{{11}})\.([A-Za-z0-9_-]+)", re.ASCII)
+_NONCE_BYTES = 12
+_DEFECT = "A sealed secret cannot be opened: it was changed, or it was sealed for another owner."
+
+
+class KeyRing:
+    """Secrets in the order of the configuration, newest first. May be empty; then whatever needs a key says so."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        for position, key in enumerate(keys, start=1):
+            if len(key) < MINIMUM_LENGTH:
+                raise ConfigurationError(
+                    f"CALLBOARD_SECRET_KEY: key number {position} has {len(key)} characters, "
+                    f"expected at least {MINIMUM_LENGTH} random ones."
+                )
+        self._keys = [_Key(key) for key in keys]
+
+    def __bool__(self) -> bool:
+        """Whether there is a key at all."""
+        return bool(self._keys)
+
+    def __repr__(self) -> str:
+        return f"KeyRing({len(self._keys)} keys)"
+
+    def seal(self, text: str, *, bound_to: str) -> str:
+        """`text` as a token that opens only with the same `bound_to` (such as `workspace/project/run id`).
+
+        Raises:
+            ConfigurationError: The ring is empty.
+        """
+        return self._newest().seal(text, bound_to)
+
+    def open(self, token: str, *, bound_to: str) -> str:
+        """The text that was sealed.
+
+        Raises:
+            ConfigurationError: The key that sealed it is not in the ring.
+            SealError: The token was changed, or was sealed for another owner. Neither error quotes the token.
+        """
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            raise SealError(_DEFECT)
+        key_id, body = match.groups()
+        for key in self._keys:
+            if key.id == key_id:
+                return key.open(body, bound_to)
+        raise ConfigurationError(
+            f"A secret was sealed with key {key_id}, which is not in CALLBOARD_SECRET_KEY. "
+            "Add the older key to the end of that list until nothing sealed by it is left."
+        )
+
+    def fingerprint(self, data: bytes, *, bound_to: str) -> str:
+        """A keyed hash of `data` by the newest key: 43 characters of `A-Za-z0-9_-`.
+
+        Equal data has equal fingerprints, and without the key nobody can tell data from a fingerprint by guessing.
+
+        Raises:
+            ConfigurationError: The ring is empty.
+        """
+        return self._newest().fingerprint(data, bound_to)
+
+    def fingerprints(self, data: bytes, *, bound_to: str) -> list[str]:
+        """The fingerprint of `data` by each key, newest first: what it was before a rotation is among them."""
+        return [key.fingerprint(data, bound_to) for key in self._keys]
+
+    def _newest(self) -> _Key:
+        if not self._keys:
+            raise ConfigurationError(
+                "CALLBOARD_SECRET_KEY is not set, and this needs it: secrets are sealed with it. "
+                f"Set it to {MINIMUM_LENGTH} or more random characters, the same for every api and worker."
+            )
+        return self._keys[0]
+
+
+class _Key:
+    """One secret, and the three things derived from it: an id that may be shown, a cipher, a hash key."""
+
+    def __init__(self, secret: str) -> None:
+        material = secret.encode()
+        self.id = _text(_derive(material, b"callboard key id", 8))
+        self._cipher = AESGCM(_derive(material, b"callboard seal", 32))
+        self._hash_key = _derive(material, b"callboard fingerprint", 32)
+
+    def seal(self, text: str, bound_to: str) -> str:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, text.encode(), bound_to.encode())
+        return f"{_VERSION}.{self.id}.{_text(nonce + sealed)}"
+
+    def open(self, body: str, bound_to: str) -> str:
+        padded = body + "=" * (-len(body) % 4)
+        try:
+            raw = urlsafe_b64decode(padded)
+            return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode()).decode()
+        except (InvalidTag, ValueError) as error:
+            raise SealError(_DEFECT) from error
+
+    def fingerprint(self, data: bytes, bound_to: str) -> str:
+        # The owner is hashed to a fixed length first, so that no owner and data run together into another pair.
+        owner = hashlib.sha256(bound_to.encode()).digest()
+        return _text(hmac.digest(self._hash_key, owner + data, "sha256"))
+
+
+def _derive(material: bytes, purpose: bytes, length: int) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=purpose).derive(material)
+
+
+def _text(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
