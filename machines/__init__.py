@@ -1,0 +1,7 @@
+"""Machines: the slots that execute Attempts, each a child process with one warm browser below a small keeper.
+
+pool.py      which Machine takes the next Attempt; how many there may be
+machine.py   the life of one: start, Attempts, stop, close
+keeper.py    the process above the child that lets nothing outlive it
+runner/      the code inside the child
+"""

@@ -1,0 +1,147 @@
+"""Finds the browser that Machines run, and says how it is launched. `python -m machines.browser` prints its path.
+
+A Machine runs Chromium's headless shell: it does the same work as the full browser with a fraction of its
+processes. The full browser is taken for a project that wants windows, or when there is nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import playwright
+
+from contract.errors import MachineError
+
+_START_LIMIT = 30.0
+"""Seconds a browser may take to print its version; a cold disk can make the first start slow."""
+
+_SHELLS = ("chromium-headless-shell", "chrome-headless-shell")
+_FULL = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_browser(configured: Path | None, *, headful: bool = False) -> Path:
+    """The browser to use, which is known to start.
+
+    The configured one; else Playwright's own, which its version was made for; else the system's. A headless shell
+    goes before a full browser, unless `headful`, which only a full browser can be.
+
+    Raises:
+        MachineError: there is none, the configured one is missing, or none of those found starts.
+    """
+    if configured is not None:
+        reason = _why_it_does_not_start(configured)
+        if reason is None:
+            return configured
+        msg = f"CALLBOARD_CHROMIUM names {configured}, which is no browser that starts: {reason}"
+        raise MachineError(msg)
+    broken: list[str] = []
+    for path in _candidates(headful=headful):
+        reason = _why_it_does_not_start(path)
+        if reason is None:
+            return path
+        broken.append(f"{path} does not start ({reason})")
+    found = "; ".join(broken) if broken else "there is none on this machine"
+    wanted = "chromium" if headful else "chromium-headless-shell"
+    msg = (
+        f"No browser for the Machines: {found}. Install one with"
+        f" `{sys.executable} -m playwright install --with-deps {wanted}`, on Debian also with"
+        f" `apt-get install {wanted}`, or name an executable in CALLBOARD_CHROMIUM."
+    )
+    raise MachineError(msg)
+
+
+def browser_args() -> list[str]:
+    """Arguments for the browser beyond those that Playwright gives it by default.
+
+    Playwright's own switch off background networking, component updates, sync and the first-run pages already.
+    """
+    args = ["--disable-quic"]  # QUIC is UDP: it would go past a proxy
+    if os.geteuid() == 0:
+        args.append("--no-sandbox")  # as root the sandbox refuses to start
+    return args
+
+
+def _candidates(*, headful: bool) -> Iterator[Path]:
+    if not headful:
+        yield from _playwrights("chromium-headless-shell", ("chrome-headless-shell", "headless_shell"))
+        yield from _installed(_SHELLS)
+    yield from _playwrights("chromium", ("chrome", "chromium"))
+    yield from _installed(_FULL)
+
+
+def _installed(names: tuple[str, ...]) -> Iterator[Path]:
+    for name in names:
+        # /usr/bin also where PATH has been cut short, as some service managers do.
+        found = shutil.which(name) or shutil.which(name, path="/usr/bin:/usr/local/bin")
+        if found is not None:
+            yield Path(found)
+
+
+def _playwrights(browser: str, executables: tuple[str, ...]) -> Iterator[Path]:
+    """The executables of `browser` in the revision that belongs to the installed Playwright."""
+    package = Path(playwright.__file__).parent / "driver" / "package"
+    listed: list[dict[str, Any]] = json.loads((package / "browsers.json").read_text(encoding="utf-8"))["browsers"]
+    revision = next(str(entry["revision"]) for entry in listed if entry["name"] == browser)
+    folder = _browsers_folder(package) / f"{browser.replace('-', '_')}-{revision}"
+    if not (folder / "INSTALLATION_COMPLETE").is_file():  # Playwright's mark that the download was not cut off
+        return
+    for name in executables:
+        yield from sorted(folder.glob(f"*/{name}"))
+
+
+def _browsers_folder(package: Path) -> Path:
+    """Where Playwright keeps browsers; as it decides that itself, on Linux."""
+    configured = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    if configured == "0":
+        return package / ".local-browsers"
+    if configured:
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms-playwright"
+
+
+def _why_it_does_not_start(path: Path) -> str | None:
+    """None if `path` starts, else the reason. Asked once per process: the answer `yes` does not change."""
+    try:
+        _version(path)
+    except (OSError, subprocess.SubprocessError) as error:
+        output = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+        return (str(output).strip().splitlines() or [str(error)])[0] if output else str(error)
+    return None
+
+
+@lru_cache
+def _version(path: Path) -> str:
+    """What the browser says it is. A missing shared library shows up here, not in the first Attempt."""
+    done = subprocess.run(
+        [path, "--version"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_START_LIMIT,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def main() -> int:
+    """Print the path of the browser, or the sentence that says why there is none."""
+    configured = os.environ.get("CALLBOARD_CHROMIUM")
+    try:
+        print(find_browser(Path(configured) if configured else None))  # noqa: T201 - that is what it is for
+    except MachineError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

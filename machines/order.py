@@ -1,0 +1,82 @@
+"""What a Machine is told and what it reports: plain values between the activity and the Machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from contract.flow.run import RunError
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a project, unpacked on this host, and what its Machines need to know of it."""
+
+    project: str
+    version: str
+    folder: Path
+    memory_limit: int
+    """Bytes, of a Machine's whole process tree."""
+    width: int
+    height: int
+    """Pixels of the browser's viewport."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy with its credentials in the clear; lives in memory only."""
+
+    server: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One Attempt."""
+
+    run_id: str
+    number: int
+    api: str
+    parameters: str = field(repr=False)
+    """JSON text of an object, or `null`."""
+    timeout: timedelta
+    """The Attempt's clock; `extend_timeout` restarts it."""
+    proxy: Proxy | None = None
+    run_info: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What `run_info()` tells user code (contract 3.2)."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which Attempt this is."""
+        return self.run_id, self.number
+
+
+class End(StrEnum):
+    """How an Attempt ended on its Machine."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """Somebody asked: a cancel, or a worker that must let go."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How it went. On every path but `COMPLETED` and a plain failure the Machine is gone when this is reported."""
+
+    end: End
+    machine: str
+    browser_version: str | None
+    started_at: datetime
+    ended_at: datetime
+    result: str | None = field(default=None, repr=False)
+    """JSON text, ASCII."""
+    extended_payloads: str | None = field(default=None, repr=False)
+    """JSON text, ASCII: an array; None if there were none."""
+    error: RunError | None = None
+    final: bool = False
+    """No further Attempt can help."""

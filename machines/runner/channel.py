@@ -1,0 +1,40 @@
+"""The child's end of the socket to the worker: four bytes of length, big-endian, then one JSON object."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from typing import Any
+
+
+class Channel:
+    """Messages to and from the worker."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, fd: int) -> Channel:
+        """Take over the inherited descriptor."""
+        reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
+        return cls(reader, writer)
+
+    def post(self, kind: str, **fields: Any) -> None:
+        """Queue a message; it is written as soon as the socket takes it."""
+        body = json.dumps({"type": kind, **fields}).encode()
+        self._writer.write(struct.pack(">I", len(body)) + body)
+
+    async def flush(self) -> None:
+        """Wait until what was queued is on its way."""
+        await self._writer.drain()
+
+    async def receive(self) -> dict[str, Any] | None:
+        """The next message, or None at the end of the worker."""
+        try:
+            (length,) = struct.unpack(">I", await self._reader.readexactly(4))
+            return json.loads(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None

@@ -1,0 +1,167 @@
+"""The child of a Machine: one warm browser, one Attempt at a time.
+
+    from the worker   configure (once), attempt, stop
+    to the worker     ready, begun, extend, done, stopped, idle (with `unfit`: a reason to recycle the Machine)
+
+`done` is sent before anything is cleaned up: the result is on its way while the context closes and the next one opens.
+The end of the worker's socket ends the child; the keeper sees to the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intuned_runtime import IntunedContext, RunContext
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import ProxySettings, async_playwright
+
+from .browser import Tab, WarmBrowser
+from .calling import call
+from .channel import Channel
+from .failures import UserCodeError, as_message
+from .leftovers import ATTEMPT, Leftovers
+from .workspace import Workspace
+
+_LAST_WORDS = 0.1
+"""Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
+_DISCONNECT_WITHIN = 0.25
+"""Seconds in which Playwright's own word that the browser is gone follows the error that it caused."""
+
+
+@dataclass
+class Prepared:
+    """What the next Attempt starts with."""
+
+    tab: Tab
+    workspace: Workspace
+
+
+class Child:
+    """See the module's docstring."""
+
+    def __init__(self, channel: Channel, browser: WarmBrowser, project: Path, scratch: Path) -> None:
+        self._channel = channel
+        self._browser = browser
+        self._project = project
+        self._scratch = scratch
+        self._numbers = itertools.count(1)
+        self._prepared: Prepared | None = None
+        self._user: asyncio.Task[dict[str, Any]] | None = None
+        self._tab: Tab | None = None
+
+    async def serve(self) -> None:
+        """Take orders until the worker hangs up."""
+        self._prepared = await self._prepare()
+        self._channel.post("ready", browserVersion=self._browser.version)
+        async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the child, and shows as a crash
+            while (message := await self._channel.receive()) is not None:
+                if message["type"] == "attempt":
+                    attempts.create_task(self._execute(message))
+                elif message["type"] == "stop":
+                    await self._stop()
+
+    async def _prepare(self) -> Prepared:
+        folder = self._scratch / f"attempt-{next(self._numbers)}"
+        workspace = await asyncio.to_thread(Workspace.prepare, self._project, folder)
+        return Prepared(await self._browser.open_tab(), workspace)
+
+    async def _execute(self, order: dict[str, Any]) -> None:
+        """One Attempt, from its order to the Machine being ready for the next."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            raise RuntimeError("an Attempt was ordered while another was still being cleaned up")
+        try:
+            await self._use(prepared, order["proxy"])
+        except PlaywrightError as error:  # before user code: not its fault, and not its Attempt
+            self._channel.post("idle", unfit=f"no fresh context: {error.message}")
+            return
+        leftovers = Leftovers(order["number"])
+        prepared.workspace.enter()
+        self._channel.post("begun")
+        try:
+            self._channel.post("done", **await self._ask(order, prepared))
+        finally:
+            prepared.workspace.leave()
+        await self._channel.flush()
+        closed, unfit = await prepared.tab.close(), await leftovers.end()
+        self._user = self._tab = None
+        await asyncio.to_thread(prepared.workspace.remove)
+        if not closed:
+            unfit = "a context that does not close"
+        if unfit is None:
+            try:
+                self._prepared = await self._prepare()
+            except PlaywrightError as error:
+                unfit = f"no fresh context: {error.message}"
+        self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
+
+    async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
+        """Make the prepared tab the Attempt's; one with a proxy needs a context of its own."""
+        if proxy is not None or prepared.tab.page.is_closed():
+            await prepared.tab.close()
+            prepared.tab = await self._browser.open_tab(proxy)
+        self._tab = prepared.tab
+
+    async def _ask(self, order: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+        """The fields of `done`: what the automation returned, or how it failed."""
+        context = contextvars.copy_context()
+        context.run(ATTEMPT.set, order["number"])
+        loop = asyncio.get_running_loop()
+        runtime = IntunedContext(
+            run_context=RunContext(**order["runInfo"]),
+            extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
+        )
+        context.run(runtime.__enter__)
+        self._user = asyncio.create_task(
+            call(order["api"], order["parameters"], prepared.tab.page, prepared.workspace.root), context=context
+        )
+        try:
+            return await asyncio.shield(self._user)
+        except UserCodeError as error:
+            fields = as_message(error)
+            if await self._browser_is_gone(error):
+                fields["kind"] = "browser-gone"
+            return {"error": fields}
+        except asyncio.CancelledError:
+            if not self._user.cancelled():
+                raise
+            return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
+
+    async def _browser_is_gone(self, error: UserCodeError) -> bool:
+        if "closed" in str(error) and self._browser.connected:
+            await self._browser.wait_disconnected(_DISCONNECT_WITHIN)
+        return not self._browser.connected
+
+    async def _stop(self) -> None:
+        """Cancel the automation and close its context; the worker kills the Machine afterwards in any case."""
+        if self._user is not None:
+            self._user.cancel()
+            await asyncio.wait({self._user}, timeout=_LAST_WORDS)
+        if self._tab is not None:
+            await self._tab.close()
+        self._channel.post("stopped")
+
+
+async def _serve(fd: int) -> None:
+    channel = await Channel.over(fd)
+    setup = await channel.receive()
+    if setup is None:
+        return
+    async with async_playwright() as playwright:
+        browser = await WarmBrowser.launch(
+            playwright, setup["browser"], setup["arguments"], (setup["width"], setup["height"])
+        )
+        try:
+            await Child(channel, browser, Path(setup["project"]), Path(setup["scratch"])).serve()
+        finally:
+            await browser.close()
+
+
+def main(fd: int) -> None:
+    """Serve the worker at the other end of the socket `fd`."""
+    asyncio.run(_serve(fd))

@@ -1,0 +1,69 @@
+"""How an Attempt can fail inside the child, and how that is told to the worker."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+MESSAGE_LIMIT = 4_000
+STACK_LIMIT = 16_000
+
+
+class UserCodeError(Exception):
+    """User code raised, or returned what is not JSON: another Attempt may succeed."""
+
+    kind = "user"
+
+    def __init__(self, message: str, *, name: str = "", stack: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.stack = stack
+
+
+class StructuralError(UserCodeError):
+    """The API's file is broken or not what it should be: no Attempt can succeed."""
+
+    kind = "structural"
+
+
+class ResultTooBigError(StructuralError):
+    """The result passes the limit of the contract (section 3, rule 5)."""
+
+    kind = "too-big"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"The result is {size} bytes of JSON; at most {limit} are allowed. Return less, or store it elsewhere "
+            "and return a reference.",
+            name="ResultTooBigError",
+        )
+        self.size = size
+        self.limit = limit
+
+
+def raised(error: BaseException, root: Path, message: str | None = None) -> UserCodeError:
+    """What user code raised, with its stack: frames of the project, by paths relative to it."""
+    text = message or str(error) or type(error).__name__
+    return UserCodeError(text[:MESSAGE_LIMIT], name=type(error).__name__, stack=stack_of(error, root)[-STACK_LIMIT:])
+
+
+def stack_of(error: BaseException, root: Path) -> str:
+    """The traceback without our own frames; files of the project by relative path."""
+    ours = str(Path(__file__).parent) + "/"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    lines = traceback.format_list(frames) + traceback.format_exception_only(error)
+    return "".join(lines).replace(f"{root}/", "")
+
+
+def as_message(error: UserCodeError) -> dict[str, Any]:
+    """The error as fields of a message."""
+    fields: dict[str, Any] = {
+        "kind": error.kind,
+        "name": error.name,
+        "message": str(error),
+        "stack": error.stack,
+    }
+    if isinstance(error, ResultTooBigError):
+        fields["details"] = {"sizeInBytes": error.size, "maxSizeInBytes": error.limit}
+    return fields

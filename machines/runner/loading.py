@@ -1,0 +1,82 @@
+"""Find the user's function: a fresh import of the project's modules (contract section 3, rules 1, 2 and 6)."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from .failures import StructuralError, raised
+
+FUNCTIONS = ("automation", "create", "check")
+"""Looked up in this order."""
+
+UserFunction = Callable[..., Coroutine[Any, Any, Any]]
+
+
+def load(function_path: str, root: Path) -> UserFunction:
+    """The coroutine function of `function_path` (`api/shop/list`) in the project at `root`.
+
+    Raises:
+        StructuralError: There is no such file or function, it does not parse, or is not a coroutine function.
+        UserCodeError: The module raised while it was imported.
+    """
+    name = function_path.replace("/", ".")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name in (name, name.partition(".")[0]):
+            raise StructuralError(f"{function_path}.py is not in the project.", name="APINotFoundError") from error
+        raise raised(error, root) from error
+    except SyntaxError as error:
+        if error.filename == str(root / f"{function_path}.py"):
+            broken = raised(error, root)
+            raise StructuralError(
+                f"{function_path}.py does not parse: {error.msg} (line {error.lineno})",
+                name=broken.name,
+                stack=broken.stack,
+            ) from error
+        raise raised(error, root) from error
+    except (Exception, SystemExit) as error:
+        raise raised(error, root, exit_message(error)) from error
+    for candidate in FUNCTIONS:
+        function = getattr(module, candidate, None)
+        if function is None:
+            continue
+        if not inspect.iscoroutinefunction(function):
+            raise StructuralError(
+                f"{candidate} in {function_path}.py is not a coroutine function; write `async def {candidate}`.",
+                name="InvalidAPIError",
+            )
+        return function
+    raise StructuralError(
+        f"{function_path}.py has no function `automation`; write `async def automation(page, params)`.",
+        name="APINotFoundError",
+    )
+
+
+def exit_message(error: BaseException) -> str | None:
+    """What to say when user code tried to end the process; None for any other exception."""
+    return f"The automation called sys.exit({error.code!r})." if isinstance(error, SystemExit) else None
+
+
+def forget_modules(root: Path) -> None:
+    """Drop every module of the project, so that the next Attempt imports them afresh."""
+    inside = f"{root}/"
+    for name, module in list(sys.modules.items()):
+        places = [getattr(module, "__file__", None) or "", *_package_path(module)]
+        if any(place == str(root) or place.startswith(inside) for place in places):
+            del sys.modules[name]
+    for place in list(sys.path_importer_cache):
+        if place == str(root) or place.startswith(inside):
+            del sys.path_importer_cache[place]
+
+
+def _package_path(module: Any) -> list[str]:
+    try:
+        return [str(place) for place in getattr(module, "__path__", None) or ()]
+    except (KeyError, TypeError):  # a namespace package whose parent is already dropped
+        return [""]

@@ -1,0 +1,53 @@
+"""Start of the child: `python -I -S main.py FD SITE_PACKAGES`. Decides what user code can import.
+
+`-I -S` leaves nothing on `sys.path` but the standard library. Added are our `intuned_runtime` and, by name, Playwright
+with what it needs from the worker's environment. Nothing else of that environment can be found from a project, so a
+project's modules may have any name, and none of ours is imported by mistake.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+OURS = "_callboard_runner"
+FROM_WORKER = frozenset({"playwright", "greenlet", "pyee", "typing_extensions"})
+"""Playwright and its dependencies."""
+
+
+class WorkerPackages:
+    """Finds the few packages that come from the worker's environment; asked last."""
+
+    def __init__(self, site_packages: str) -> None:
+        self._path = [site_packages]
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Importlib's protocol. Submodules are found by their package's own path, not here."""
+        return PathFinder.find_spec(name, self._path, target) if name in FROM_WORKER else None
+
+
+def main() -> None:
+    """See the module's docstring."""
+    fd, site_packages = int(sys.argv[1]), sys.argv[2]
+    os.set_inheritable(fd, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold our end
+    here = Path(__file__).parent
+    sys.path.insert(0, str(here / "site"))
+    sys.meta_path.append(WorkerPackages(site_packages))
+    sys.argv = [""]
+    spec = importlib.util.spec_from_file_location(OURS, here / "__init__.py", submodule_search_locations=[str(here)])
+    if spec is None:
+        raise ImportError(f"cannot load {here}")
+    sys.modules[OURS] = importlib.util.module_from_spec(spec)
+    child = importlib.import_module(f"{OURS}.child")
+    child.main(fd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Turn what user code returned into JSON text (contract section 3, rule 5)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from .failures import ResultTooBigError, UserCodeError
+
+LIMIT = 2 * 1024 * 1024
+"""Bytes of ASCII-escaped JSON."""
+
+
+def to_json(value: Any, *, what: str = "Result") -> str:
+    """ASCII-escaped JSON of `value`; pydantic models are dumped by alias.
+
+    Raises:
+        UserCodeError: It is not JSON (an unknown type, NaN, Infinity, a cycle).
+        ResultTooBigError: It is larger than `LIMIT`.
+    """
+    try:
+        text = json.dumps(value, default=_dump, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserCodeError(f"{what} is not JSON serializable: {error}", name=type(error).__name__) from error
+    if len(text) > LIMIT:
+        raise ResultTooBigError(len(text), LIMIT)
+    return text
+
+
+def _dump(value: Any) -> Any:
+    if callable(dump := getattr(value, "model_dump", None)):
+        return dump(mode="json", by_alias=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")

@@ -1,0 +1,65 @@
+"""What the runtime knows while an Attempt runs; found through a context variable, so tasks and threads see it too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Who runs this Attempt; what does not apply is None."""
+
+    job_id: str | None = None
+    job_run_id: str | None = None
+    run_id: str | None = None
+    auth_session_id: str | None = None
+    dependency_id: str | None = None
+    dependency_for: str | None = None
+    parent_run_id: str | None = None
+    auth_session: Any = None
+    proxy: str | None = None
+
+
+def _no_clock() -> None:
+    """Stands where no clock runs: outside an Attempt."""
+
+
+@dataclass
+class IntunedContext:
+    """One Attempt's context. Entered by the runtime; user code reads it by `IntunedContext.current()`."""
+
+    run_context: RunContext | None = None
+    extend_timeout: Callable[[], None] = _no_clock
+    extended_payloads: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    store: dict[str, Any] = field(default_factory=dict[str, Any])
+    _tokens: list[Token[IntunedContext | None]] = field(
+        default_factory=list["Token[IntunedContext | None]"], repr=False
+    )
+
+    _current: ClassVar[ContextVar[IntunedContext | None]] = ContextVar("intuned_context", default=None)
+
+    @classmethod
+    def current(cls) -> IntunedContext:
+        """The context of the Attempt that runs. Raises RuntimeError outside of one."""
+        context = cls._current.get()
+        if context is None:
+            raise RuntimeError("There is no Attempt here: intuned_runtime works only inside a running automation.")
+        return context
+
+    def __enter__(self) -> Self:
+        self._tokens.append(self._current.set(self))
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._current.reset(self._tokens.pop())
+
+
+def run_info() -> RunContext:
+    """Ids of the Run that this Attempt belongs to, and what it was given; see `RunContext`."""
+    return IntunedContext.current().run_context or RunContext()
