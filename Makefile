@@ -1,0 +1,30 @@
+.PHONY: setup demo dev test check histories lock
+
+PYTHON := .venv/bin/python
+
+setup:
+	@bash scripts/setup.sh
+
+# One real Run, end to end, on a stack of its own that is gone afterwards.
+demo: setup
+	@$(PYTHON) -m examples.demo
+
+# The same stack, left running.
+dev: setup
+	@$(PYTHON) -m examples.demo --stay
+
+test: setup
+	@$(PYTHON) -m pytest
+
+check: setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/pyright
+	@.venv/bin/lint-imports
+
+# Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
+histories: setup
+	@$(PYTHON) scripts/record_histories.py
+
+lock:
+	@bash scripts/lock.sh

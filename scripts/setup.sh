@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser. Needs
+# git, make, any python3 and, for what is missing on the machine, root or sudo. Once done, it reaches for no network.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/uv.sh
+
+# Two set-ups at once (make -j) would build the same folder: the second waits, and then finds it done.
+exec 9<.
+flock 9
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+update_done=
+
+# Installs Debian packages, or fails without a word too many.
+apt_install() {
+    local root=()
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || return 1
+        root=(sudo)
+    fi
+    if [ -z "$update_done" ]; then
+        "${root[@]}" apt-get update -qq >&2 || return 1
+        update_done=1
+    fi
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+# Whether $1 runs and is a Python that the locked packages are made for. Being on PATH proves nothing: the shims of
+# version managers stand there and fail.
+suits() {
+    "$1" -c 'import sys; sys.exit(not ((3, 12) <= sys.version_info[:2] < (3, 15) and sys.implementation.name == "cpython"))' \
+        >/dev/null 2>&1
+}
+
+makes_venvs() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+
+# Prints a suitable Python that can make environments, else one that cannot, else nothing.
+find_python() {
+    local name path bare=
+    for name in python3.13 python3.12 python3.14 python3; do
+        while read -r path; do
+            suits "$path" || continue
+            if makes_venvs "$path"; then echo "$path"; return; fi
+            bare=${bare:-$path}
+        done < <(type -ap "$name"; printf '%s\n' "/usr/bin/$name" "/usr/local/bin/$name")
+    done
+    echo "$bare"
+}
+
+any_python() {
+    local path
+    for path in $(type -ap python3) /usr/bin/python3; do
+        if "$path" -c 'import ensurepip, venv' >/dev/null 2>&1; then echo "$path"; return; fi
+    done
+    return 1
+}
+
+# Makes an empty .venv with pip in it.
+make_venv() {
+    local python version uv
+    rm -rf .venv
+    python=$(find_python)
+    if [ -n "$python" ] && ! makes_venvs "$python"; then
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        say "installing python$version-venv, which $python lacks"
+        apt_install "python$version-venv" || say "python$version-venv could not be installed"
+    fi
+    if [ -n "$python" ] && makes_venvs "$python"; then
+        say "making .venv with $python"
+        "$python" -m venv .venv
+        return
+    fi
+    say "no Python of 3.12 or later here; fetching one with uv"
+    if ! command -v uv >/dev/null && ! any_python >/dev/null; then
+        apt_install python3-venv || true
+    fi
+    uv=$(find_uv "$(any_python || echo python3)" "$scratch") && "$uv" venv --quiet --seed --python 3.12 .venv \
+        || die "needs Python 3.12 or later with its venv module, and none could be fetched. Install one (Debian, Ubuntu: apt-get install python3 python3-venv), then repeat."
+}
+
+# What .venv was made from. Scripts in it hold its path, so a moved folder makes it anew.
+stamp() { { cat requirements.lock pyproject.toml; .venv/bin/python -VV; pwd; } 2>/dev/null | sha256sum; }
+
+install_packages() {
+    if [ -f .venv/callboard.stamp ] && [ "$(stamp)" = "$(cat .venv/callboard.stamp)" ]; then
+        return
+    fi
+    make_venv
+    say "installing the locked packages (about 250 MB, a minute or two)"
+    pip() { PIP_USER=0 .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@"; }
+    pip install --require-hashes -r requirements.lock || die "the locked packages could not be installed (reason above)."
+    pip install --no-deps --no-build-isolation -e . || die "Callboard itself could not be installed (reason above)."
+    stamp >.venv/callboard.stamp
+}
+
+browser() { .venv/bin/python -m machines.browser; }
+
+install_browser() {
+    local log=$scratch/browser.log
+    browser >/dev/null 2>&1 && return
+    say "no browser here; installing Chromium's headless shell"
+    if PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT=10000 timeout 600 \
+        .venv/bin/python -m playwright install chromium-headless-shell >"$log" 2>&1; then
+        browser >/dev/null 2>&1 && return
+        say "installing the libraries that it needs"
+        timeout 600 .venv/bin/python -m playwright install-deps chromium-headless-shell </dev/null >"$log" 2>&1 || true
+        browser >/dev/null 2>&1 && return
+    fi
+    say "Playwright's download is not to be had; trying the system's package"
+    apt_install chromium-headless-shell >"$log" 2>&1 || true
+    browser >/dev/null && return
+    exit 1 # the sentence above says what to run
+}
+
+install_packages
+install_browser

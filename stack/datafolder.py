@@ -1,0 +1,83 @@
+"""The data folder of `callboard dev`: one owner at a time, keys made once, and the address card for clients.
+
+lock            held while a stack runs on the folder; holds its process id
+api-key         made once, if CALLBOARD_API_KEYS is not set
+secret-key      made once, if CALLBOARD_SECRET_KEY is not set
+dev.json        where the running stack is; there only while it runs
+temporal.db     Temporal's database
+artifacts/      the artifact store, if CALLBOARD_ARTIFACTS is not set
+logs/           output of temporal, api and worker
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contract.errors import StackError
+
+
+@contextmanager
+def exclusive(data: Path) -> Generator[None]:
+    """Make the data folder if need be, and hold it alone. The kernel lets it go when the process dies.
+
+    Raises:
+        StackError: another stack runs on it, or it cannot be written.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StackError(f"The data folder {data} cannot be used: {error}. Choose another with --data.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            raise StackError(
+                f"The data folder {data} is in use by another `callboard dev` (process {owner or 'unknown'})."
+                " Stop that one, or choose another folder with --data."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def secret(data: Path, name: str, prefix: str) -> tuple[str, bool]:
+    """The secret kept in file `name`, and whether it was made just now (32 random bytes behind `prefix`)."""
+    path = data / name
+    if path.exists() and (kept := path.read_text(encoding="ascii").strip()):
+        return kept, False
+    made = prefix + secrets.token_urlsafe(32)
+    write_private(path, made + "\n")
+    return made, True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+@contextmanager
+def address_card(data: Path, card: dict[str, str | int]) -> Generator[None]:
+    """Leave `dev.json` for clients on this host while the stack runs."""
+    path = data / "dev.json"
+    write_private(path, json.dumps(card, indent=2) + "\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

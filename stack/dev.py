@@ -1,0 +1,219 @@
+"""The embedded stack: every project of a folder, deployed and served by Temporal's dev server, the api and a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from pydantic import SecretStr
+
+from contract.errors import StackError
+from projects.manifest import Manifest
+from settings import Settings
+from stack import datafolder, ports
+from stack.child import Child
+from stack.environment import environment_of
+from stack.folders import BrokenProject, deploy_all, project_folders
+from stack.temporal import NAMESPACE, TemporalServer
+from storage.open import open_store
+
+DRAIN = timedelta(seconds=10)
+"""How long Attempts may go on when the stack is stopped, unless set otherwise: a person is waiting. What is cut off
+is tried again when the stack runs again."""
+
+_READY_LIMIT = timedelta(seconds=60)
+_POLL = 0.05
+_API_GRACE = timedelta(seconds=10)
+_WORKER_TEARDOWN = timedelta(seconds=15)
+"""What a worker may need beyond its drain time, to stop its Machines."""
+
+
+class DevStack:
+    """The embedded stack as an async context manager: it runs within the `async with`.
+
+    Attributes that say where it is (`url`, `api_key`, …) are there from then on. It starts all or nothing, and stops
+    in order: worker, api, Temporal.
+    """
+
+    url: str
+    """Address of the api."""
+    api_key: str
+    made_key: Path | None
+    """File of the API key, if it was made at this start and nobody can know it yet."""
+    key_file: Path | None
+    """File of the API key; None if it came with the settings."""
+    temporal: TemporalServer
+    deployed: list[Manifest]
+    broken: list[BrokenProject]
+
+    def __init__(
+        self,
+        projects_dir: Path,
+        settings: Settings,
+        *,
+        temporal_port: int,
+        ui_port: int,
+        report: Callable[[str], None],
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            projects_dir: Every project folder directly below it is deployed and served.
+            settings: Data folder, port of the api, keys if they are not to be made, and what else an operator sets.
+            temporal_port: Of Temporal's gRPC service; 0 takes a free one, as with every port here.
+            ui_port: Of Temporal's Web UI.
+            report: Takes one line for the user when a process died and is started again.
+        """
+        self._projects_dir = projects_dir
+        self._settings = settings
+        self._temporal_port = temporal_port
+        self._ui_port = ui_port
+        self._report = report
+        self._children: list[Child] = []
+        self._resources = AsyncExitStack()
+        self._in_a_hurry = False
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of its processes: those given, completed with ports and keys once it runs."""
+        return self._settings
+
+    async def __aenter__(self) -> Self:
+        """Start everything.
+
+        Raises:
+            StackError: something cannot be had (folder, port, program) or does not come up; nothing is left running.
+            StoreError: the artifact store cannot be written.
+        """
+        async with AsyncExitStack() as resources:
+            await self._start(resources)
+            self._resources = resources.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything in bounded time."""
+        await self._resources.__aexit__(kind, error, trace)
+
+    async def wait(self) -> None:
+        """Wait until one of the processes is given up, which ends the stack.
+
+        Raises:
+            StackError: it died too often; the message has the end of its log.
+        """
+        await asyncio.gather(*(child.given_up() for child in self._children))
+
+    def hurry(self) -> None:
+        """Do not wait for running Attempts, or for anything, while stopping."""
+        self._in_a_hurry = True
+        for child in self._children:
+            child.hurry()
+
+    async def _start(self, resources: AsyncExitStack) -> None:
+        folders = project_folders(self._projects_dir)
+        data = self._settings.data_dir.expanduser().resolve()
+        resources.enter_context(datafolder.exclusive(data))
+        free = ports.claim(
+            {"--port": self._settings.port, "--temporal-port": self._temporal_port, "--ui-port": self._ui_port}
+        )
+        self.temporal = TemporalServer(
+            data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=self._report
+        )
+        self._settings = self._complete(data, free["--port"])
+        self.url = f"http://127.0.0.1:{free['--port']}"
+        self.deployed, self.broken = await deploy_all(folders, open_store(self._settings.artifact_location))
+
+        self._children.append(self.temporal.child)
+        resources.push_async_callback(self.temporal.stop)
+        await self.temporal.start()
+        # The api first and the worker second, so that they stop in the other order.
+        api = self._module("api", _API_GRACE)
+        worker = self._module("worker", self._settings.drain + _WORKER_TEARDOWN)
+        for child in (api, worker):
+            resources.push_async_callback(child.stop)
+            await child.start()
+        await api.become_ready(_until_ok(f"{self.url}/healthz", api))
+        await worker.become_ready(_until_ok(f"{self.url}/readyz", worker))
+        resources.enter_context(datafolder.address_card(data, self._card()))
+
+    def _complete(self, data: Path, port: int) -> Settings:
+        """The settings for the children: all that is fixed in an embedded stack, and the keys."""
+        keys, self.key_file, self.made_key = self._settings.api_keys, None, None
+        if not keys:
+            self.key_file = data / "api-key"
+            key, made = datafolder.secret(data, "api-key", "cb_")
+            self.made_key = self.key_file if made else None
+            keys = [SecretStr(key)]
+        self.api_key = keys[0].get_secret_value()
+        sealing = self._settings.secret_key or [SecretStr(datafolder.secret(data, "secret-key", "")[0])]
+        return self._settings.model_copy(
+            update={
+                "api_keys": keys,
+                "secret_key": sealing,
+                "data_dir": data,
+                "host": "127.0.0.1",
+                "port": port,
+                "temporal_address": self.temporal.address,
+                "temporal_namespace": NAMESPACE,
+                "temporal_ui_url": self.temporal.ui_url,
+                "ready_needs_workers": True,
+                "drain": self._settings.drain if "drain" in self._settings.model_fields_set else DRAIN,
+            }
+        )
+
+    def _module(self, name: str, grace: timedelta) -> Child:
+        child = Child(
+            name,
+            # -P: a folder `api` or a file `worker.py` in the user's working folder is not ours.
+            [sys.executable, "-P", "-m", name],
+            log=self._settings.data_dir / "logs" / f"{name}.log",
+            environment=environment_of(self._settings),
+            grace=grace,
+            report=self._report,
+        )
+        self._children.append(child)
+        if self._in_a_hurry:
+            child.hurry()
+        return child
+
+    def _card(self) -> dict[str, str | int]:
+        return {
+            "url": self.url,
+            "apiKey": self.api_key,
+            "workspaceId": self._settings.workspace,
+            "temporalAddress": self.temporal.address,
+            "temporalUiUrl": self.temporal.ui_url,
+            "pid": os.getpid(),
+        }
+
+
+async def _until_ok(url: str, child: Child) -> None:
+    """Ask `url` until it answers 200."""
+    last = "no answer yet"
+    try:
+        # A proxy of the environment is not meant for loopback.
+        async with asyncio.timeout(_READY_LIMIT.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    answer = await client.get(url)
+                except httpx.TransportError as error:
+                    last = str(error) or type(error).__name__
+                else:
+                    if answer.status_code == 200:
+                        return
+                    last = f"{answer.status_code} {answer.text[:500]}"
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise StackError(
+            f"{child.name} was not ready within {_READY_LIMIT.total_seconds():g} seconds."
+            f" {url} answered at last: {last}. Its log: {child.log}"
+        ) from None

@@ -1,0 +1,38 @@
+"""The environment of the stack's own processes: settings, turned back into the variables that they are read from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import cast
+
+from pydantic import SecretStr
+
+from settings import Settings
+
+_PREFIX = "CALLBOARD_"
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """This process's environment, with exactly these settings in it.
+
+    Whatever was set before is replaced, so that parent and children cannot differ.
+    """
+    names = {_PREFIX + field.upper() for field in Settings.model_fields}
+    environment = {name: value for name, value in os.environ.items() if name.upper() not in names}
+    for field in Settings.model_fields:
+        value: object = getattr(settings, field)
+        if value is not None:
+            environment[_PREFIX + field.upper()] = _text(value)
+    return environment
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(_text(item) for item in cast("Iterable[object]", value))
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, timedelta):
+        return str(value.total_seconds())
+    return str(value)

@@ -1,0 +1,28 @@
+"""Run as a script: `leash.py PARENT COMMAND...` becomes COMMAND, which dies when process PARENT dies, however that was.
+
+A program of its own and not a hook between fork and exec: the parent has threads, and in a forked copy of such a
+process no Python code is safe to run. Standard library only, and no import that takes time.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Ask the kernel for the signal, then become the command."""
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    if os.getppid() != parent:
+        sys.exit(1)  # it died before the kernel knew
+    os.execv(command[0], command)  # noqa: S606 - to become it, and no shell, is the point
+
+
+if __name__ == "__main__":
+    main()
