@@ -1,0 +1,31 @@
+"""`callboard deploy`: publish a project folder as a version."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.given import settings_with
+from projects.deploy import deploy as deploy_folder
+from storage.open import open_store
+
+
+def deploy(
+    project_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The project folder.")],
+    artifacts: Annotated[
+        str | None, typer.Option(help="The artifact store. Default: CALLBOARD_ARTIFACTS, else in the data folder.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
+    ] = None,
+) -> None:
+    """Publish the project in DIR as a version. Runs that have begun keep the version they began with."""
+    location = settings_with(artifacts=artifacts, data_dir=data).artifact_location
+    manifest = asyncio.run(deploy_folder(project_dir, open_store(location)))
+    typer.echo(f"Deployed {manifest.project}, version {manifest.version}, to {location}")
+    typer.echo(f"APIs: {', '.join(manifest.apis)}")
+    for warning in manifest.warnings:
+        typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)

@@ -1,0 +1,55 @@
+"""`callboard dev`: the embedded stack, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.given import settings_with
+from stack.banner import banner
+from stack.dev import DevStack
+from stack.foreground import until_signalled
+
+DEFAULT_TEMPORAL_PORT = 7233
+DEFAULT_UI_PORT = 8233
+
+
+def dev(
+    projects_dir: Annotated[
+        Path, typer.Argument(help="Every project folder directly below it is deployed and served.")
+    ] = Path("examples/projects"),
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API. Default: CALLBOARD_PORT, else 8400.")] = None,
+    temporal_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of Temporal.")] = DEFAULT_TEMPORAL_PORT,
+    ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of Temporal's Web UI.")] = DEFAULT_UI_PORT,
+) -> None:
+    """Run everything on this machine: Temporal, the api and a worker, over a folder of projects.
+
+    All ports are on loopback; 0 takes a free one. Ctrl-C stops everything in order, a second one at once.
+    """
+    stack = DevStack(
+        projects_dir,
+        settings_with(data_dir=data, port=port),
+        temporal_port=temporal_port,
+        ui_port=ui_port,
+        report=typer.echo,
+    )
+    asyncio.run(until_signalled(_serve(stack), hurry=stack.hurry))
+
+
+async def _serve(stack: DevStack) -> None:
+    typer.echo("Starting …")
+    try:
+        async with stack:
+            typer.echo(banner(stack))
+            try:
+                await stack.wait()
+            finally:
+                typer.echo("Stopping …")
+    finally:
+        typer.echo("Stopped.")

@@ -1,0 +1,51 @@
+"""The `callboard` command: its subcommands, and how it says what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as version_of
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cli.config import config
+from cli.deploy import deploy
+from cli.dev import dev
+from cli.services import api, worker
+from contract.errors import CallboardError
+
+app = typer.Typer(
+    name="callboard",
+    help="Browser automations as durable API calls, on your own machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (dev, api, worker, deploy, config):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"callboard {version_of('callboard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _callboard(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Browser automations as durable API calls, on your own machines."""
+
+
+def main() -> None:
+    """Run the command. What we raise on purpose is one sentence on stderr; a traceback is a defect of ours."""
+    try:
+        app()
+    except CallboardError as error:
+        Console(stderr=True, soft_wrap=True).print(Text(error.message, style="red"))
+        sys.exit(1)

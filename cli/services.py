@@ -1,0 +1,41 @@
+"""`callboard api` and `callboard worker`: the two parts of a production installation.
+
+Each command becomes the part's own program (`python -m api`, `python -m worker`), so that signals reach it and its
+exit code is the command's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli.given import settings_with
+
+
+def api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: CALLBOARD_HOST, 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: CALLBOARD_PORT, else 8400.")] = None,
+) -> None:
+    """Run the api: the REST interface. Stateless, so as many of them as you like."""
+    _become("api", host=host, port=port)
+
+
+def worker(
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
+    ] = None,
+) -> None:
+    """Run a worker: it executes Attempts on its Machines, each with a browser."""
+    _become("worker", data_dir=data)
+
+
+def _become(module: str, **options: str | int | Path | None) -> NoReturn:
+    settings_with(**options)  # what is wrong is told here, in one sentence
+    given = {f"CALLBOARD_{name.upper()}": str(value) for name, value in options.items() if value is not None}
+    # -P: a folder `api` or a file `worker.py` in the working folder is not ours.
+    command = [sys.executable, "-P", "-m", module]
+    os.execve(sys.executable, command, os.environ | given)  # noqa: S606 - no shell, and no parent in between
