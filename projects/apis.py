@@ -1,0 +1,85 @@
+"""The APIs of a project folder, and what Python thinks of its files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+
+from contract.errors import ProjectError
+from projects.files import project_files
+from projects.manifest import DeployWarning
+
+
+def find_apis(folder: Path) -> list[str]:
+    """Names of the project's APIs, sorted (contract section 2).
+
+    Each Python file below `api/` is one, named by its path there without the suffix: `api/ai/extract.py` is
+    `ai/extract`. `__init__.py` and whatever begins with a dot are none.
+
+    Raises:
+        ProjectError: there is no `api` folder, or no API in it.
+    """
+    if not (folder / "api").is_dir():
+        raise ProjectError(f"{folder}: there is no folder api in the project. {_WHAT_TO_DO}")
+    paths = [PurePosixPath(file.path) for file in project_files(folder)]
+    apis = sorted(str(path.relative_to("api").with_suffix("")) for path in paths if _is_api(path))
+    if not apis:
+        raise ProjectError(f"{folder}: there is no API in the project's folder api. {_WHAT_TO_DO}")
+    return apis
+
+
+_WHAT_TO_DO = (
+    "Each API is a Python file in it: "
+    "create api/hello.py with `async def automation(page, params=None, **_kwargs)` to have the API hello."
+)
+
+
+def _is_api(path: PurePosixPath) -> bool:
+    return (
+        len(path.parts) > 1
+        and path.parts[0] == "api"
+        and path.suffix == ".py"
+        and path.name != "__init__.py"
+        and not any(part.startswith(".") for part in path.parts)
+    )
+
+
+def check_names(apis: Collection[str]) -> list[DeployWarning]:
+    """One warning for each API that cannot be imported because of its name, or of another API's.
+
+    An API is imported as a module, with a dot for each `/` (contract section 3).
+    """
+    found: list[DeployWarning] = []
+    for api in apis:
+        folders = [str(folder) for folder in PurePosixPath(api).parents]
+        if "." in api:
+            message = "it cannot be imported with a dot in its path; rename it"
+        elif above := [folder for folder in folders if folder in apis]:
+            message = (
+                f"it cannot be imported beside api/{above[0]}.py, a module of its folder's name; rename one of them"
+            )
+        else:
+            continue
+        found.append(DeployWarning(file=f"api/{api}.py", message=message))
+    return found
+
+
+def check_syntax(folder: Path) -> list[DeployWarning]:
+    """One warning for each Python file of the project that Python cannot compile.
+
+    Only its own APIs suffer from a broken file, so it does not make a project undeployable.
+    """
+    found: list[DeployWarning] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Questionable code is the author's business.
+        for file in project_files(folder):
+            if file.path.endswith(".py"):
+                try:
+                    compile(file.source.read_bytes(), file.path, "exec", dont_inherit=True)
+                except SyntaxError as error:
+                    found.append(DeployWarning(file=file.path, line=error.lineno, message=error.msg))
+                except (ValueError, RecursionError, MemoryError) as error:
+                    message = str(error) or "the code is nested too deeply"
+                    found.append(DeployWarning(file=file.path, line=None, message=message))
+    return found

@@ -1,0 +1,101 @@
+"""Deploy: publish the current folder of a project as a version.
+
+The order makes it safe to fail anywhere: nothing is written before the whole project is known to be good, and the
+pointer to the version moves last, when all that it points to is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from contract.errors import ProjectError
+from projects.apis import check_names, check_syntax, find_apis
+from projects.bundle import extract, pack
+from projects.manifest import Current, Manifest
+from projects.settings import ProjectSettings
+from projects.settings_file import project_name, read_settings
+from projects.threads import in_thread
+from storage import keys
+from storage.store import Store
+
+_BUNDLE = "bundle.tar.gz"
+
+
+async def deploy(folder: Path, store: Store) -> Manifest:
+    """Publish the project in `folder`; its manifest, with warnings about what will not work.
+
+    The same files are the same version: deploying them again moves the pointer only.
+
+    Raises:
+        ProjectError: the folder is not a good project; nothing has been written.
+        StoreError: the store refused; the version that was deployed before still is.
+    """
+    # Named before it is made, so that it is removed whatever happens from then on.
+    scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
+    try:
+        manifest = await in_thread(_prepare, folder, scratch)
+        project, version = manifest.project, manifest.version
+        if not await store.exists(keys.bundle(project, version)):
+            await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
+    finally:
+        await in_thread(shutil.rmtree, scratch, ignore_errors=True)
+    earlier = _earlier(await store.get(keys.manifest(project, version)), manifest)
+    if earlier is None:
+        await store.put(keys.manifest(project, version), manifest.to_bytes())
+    current = Current(version=version, deployed_at=datetime.now(UTC))
+    await store.put(keys.current(project), current.to_bytes())
+    return earlier or manifest
+
+
+def _earlier(stored: bytes | None, manifest: Manifest) -> Manifest | None:
+    """The stored manifest, if it says the same as `manifest` but for its date.
+
+    It does not where it is damaged, or where a Callboard that knew fewer settings has read the same files.
+    """
+    if stored is None:
+        return None
+    try:
+        earlier = Manifest.model_validate_json(stored)
+    except ValidationError:
+        return None
+    return earlier if earlier == manifest.model_copy(update={"created_at": earlier.created_at}) else None
+
+
+def _prepare(folder: Path, scratch: Path) -> Manifest:
+    _check(folder)  # First, so that not every mistake is paid for with packing.
+    scratch.mkdir(mode=0o700)
+    version = pack(folder, scratch / _BUNDLE)
+    # The manifest is taken from what was packed: files of the folder may change at any time.
+    extract(scratch / _BUNDLE, scratch / "files")
+    settings, apis = _check(scratch / "files")
+    return Manifest(
+        project=project_name(folder, settings),
+        version=version,
+        settings=settings,
+        apis=tuple(apis),
+        warnings=(*check_names(apis), *check_syntax(scratch / "files")),
+        created_at=datetime.now(UTC),
+    )
+
+
+def _check(folder: Path) -> tuple[ProjectSettings, list[str]]:
+    if not folder.is_dir():
+        raise ProjectError(f"{folder}: there is no such folder.")
+    settings = read_settings(folder)
+    if settings.auth_sessions.enabled:
+        # A login that a person recorded cannot be made again by code, so it has no create.py.
+        files = ["create.py", "check.py"] if settings.auth_sessions.type == "API" else ["check.py"]
+        missing = [f"auth-sessions/{file}" for file in files if not (folder / "auth-sessions" / file).is_file()]
+        if missing:
+            raise ProjectError(
+                f"{folder}: authSessions.enabled is true, but the project has no {' and no '.join(missing)}. "
+                "Create what is missing, or set authSessions.enabled to false."
+            )
+    return settings, find_apis(folder)

@@ -1,0 +1,113 @@
+"""Which files of a project folder belong to the project: what is bundled, and where APIs are looked for.
+
+Left out are what tools, runs and logins leave behind, and what must not travel (contract section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from contract.errors import ProjectError
+
+_EXCLUDED = frozenset(
+    {
+        # Version control and editors.
+        ".git", ".hg", ".svn", ".bzr", ".idea", ".vscode", ".DS_Store",
+        # Environments and installed packages. An environment under any other name is known by its pyvenv.cfg.
+        ".venv", "node_modules", ".tox", ".nox",
+        # Caches.
+        "__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
+    }
+)  # fmt: skip
+"""Names left out wherever they stand."""
+
+_EXCLUDED_PATTERNS = (".env*", "*.log", "*.pyc", "*.db", "*.sqlite3", "*.egg-info")
+
+_EXCLUDED_PATHS = frozenset(
+    {
+        "build", "dist", "venv", "output", "tmp", "traces", "README.md",
+        # Logins: what was stored of them on this host, and the credentials for trying and making them.
+        "auth-sessions-instances", "auth-session-instances",
+        ".parameters/auth-sessions", "intuned-resources/auth-sessions",
+    }
+)  # fmt: skip
+"""Paths left out: in other places, these are names of people's own modules."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """One file of a project."""
+
+    path: str
+    """Below the project folder, with `/` between its parts."""
+    source: Path
+    """Where its content is: the file itself, or what a symbolic link leads to."""
+    size: int
+    """Bytes."""
+
+
+def project_files(folder: Path) -> list[ProjectFile]:
+    """The files of the project in `folder`, in ascending order of their paths.
+
+    A symbolic link to something inside the project counts as what it leads to.
+
+    Raises:
+        ProjectError: a link leads out of the project or nowhere, or a file cannot be bundled; names it.
+    """
+    root = folder.resolve()
+    try:
+        return sorted(_walk(root, root, "", (root,)), key=lambda file: file.path)
+    except OSError as error:
+        raise ProjectError(f"{error.filename}: cannot be read: {error.strerror}.") from error
+
+
+def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> Iterator[ProjectFile]:
+    """The files below `folder`; `inside` are the real folders that the walk is in, to notice a circle."""
+    for source in sorted(folder.iterdir()):
+        path = prefix + source.name
+        if _is_excluded(path):
+            continue
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise ProjectError(f"{path!r}: the name is not UTF-8. Rename the file.") from error
+        real = _followed(root, source, path) if source.is_symlink() else source
+        if real.is_dir():
+            if (real / "pyvenv.cfg").exists():
+                continue
+            if real in inside:
+                raise ProjectError(f"{path}: the symbolic link leads in a circle. Remove it.")
+            yield from _walk(root, real, f"{path}/", (*inside, real))
+        elif real.is_file():
+            yield ProjectFile(path, real, real.stat().st_size)
+        else:
+            raise ProjectError(f"{path}: neither a file nor a folder. Remove it from the project.")
+
+
+def _is_excluded(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return (
+        name in _EXCLUDED
+        or path in _EXCLUDED_PATHS
+        or any(fnmatchcase(name, pattern) for pattern in _EXCLUDED_PATTERNS)
+    )
+
+
+def _followed(root: Path, link: Path, path: str) -> Path:
+    try:
+        real = link.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # 3.12 says RuntimeError to a circle of links, 3.13 OSError
+        raise ProjectError(f"{path}: the symbolic link leads nowhere. Remove it.") from error
+    if not real.is_relative_to(root):
+        raise ProjectError(
+            f"{path}: the symbolic link leads out of the project, to {link.readlink()}. "
+            "A version must hold all that it needs: replace the link by what it leads to."
+        )
+    target = PurePosixPath(real.relative_to(root).as_posix())
+    # Else a link would carry away what must stay, such as an .env file.
+    if hidden := [str(part) for part in (target, *target.parents) if part.name and _is_excluded(str(part))]:
+        raise ProjectError(f"{path}: the symbolic link leads to {hidden[-1]}, which is never bundled. Remove it.")
+    return real

@@ -1,0 +1,141 @@
+"""The settings of a project, as models (contract section 2.1). Reading them from a file is `projects.settings_file`.
+
+Types are strict, since a setting that is guessed at is worse than one that is refused: `"3"` and `true` are not
+numbers. `null` is the same as an absent key. Keys that are not known here are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+MAX_MACHINES = 1000
+"""Machines of one project at most: far above what a host can carry, low enough to catch a slip of the finger."""
+
+NAME_RULE = (
+    'lower-case letters and digits, in groups joined by single "-" or "_", 200 characters at most, and not a UUID'
+)
+
+_NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
+_GIB = 1024**3
+
+
+def is_project_name(name: str) -> bool:
+    """Whether `name` is one that a project may have (contract section 2)."""
+    if len(name) > 200 or not _NAME.fullmatch(name):
+        return False
+    try:
+        UUID(name)
+    except ValueError:
+        return True
+    return False
+
+
+def _whole_number(low: int, high: int) -> BeforeValidator:
+    def check(value: object) -> int:
+        # JSON has one kind of number, and 2.0 is a whole one. In Python True is one too, which nobody means.
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise PydanticCustomError("setting", "{expected}", {"expected": f"a whole number from {low} to {high}"})
+
+    return BeforeValidator(check)
+
+
+def _check_name(value: object) -> object:
+    if isinstance(value, str) and not is_project_name(value):
+        raise PydanticCustomError("setting", "{expected}", {"expected": f"a project name ({NAME_RULE})"})
+    return value
+
+
+def _one_spelling(value: object) -> object:
+    return "x-large" if value == "xlarge" else value
+
+
+class Section(BaseModel):
+    """An object in the settings: frozen, camelCase in files, unknown keys ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if item is not None}  # pyright: ignore[reportUnknownVariableType]
+        return value
+
+
+class Replication(Section):
+    """How many Machines the project has, and how big each is."""
+
+    max_concurrent_requests: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
+    max_count: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
+    """The older name of `maxConcurrentRequests`, which wins."""
+    min_count: Annotated[int, _whole_number(0, MAX_MACHINES)] | None = None
+    """Known from older projects. Machines are started on demand whatever it says."""
+    size: Annotated[Literal["standard", "large", "x-large"], BeforeValidator(_one_spelling)] = "standard"
+
+
+class ApiAccess(Section):
+    """Whether Runs may be started over REST."""
+
+    enabled: StrictBool = True
+
+
+class AuthSessions(Section):
+    """Whether every Run needs an AuthSession, and where its login comes from: credentials, or a recorder."""
+
+    enabled: StrictBool = False
+    type: Literal["API", "MANUAL"] | None = None
+
+    @model_validator(mode="after")
+    def _type_is_given(self) -> Self:
+        if self.enabled and self.type is None:
+            raise PydanticCustomError(
+                "setting",
+                "{expected}",
+                {"expected": '"API" or "MANUAL", as authSessions.enabled is true', "of": "type"},
+            )
+        return self
+
+
+class BrowserSize(Section):
+    """Size of the page in CSS pixels."""
+
+    width: Annotated[int, _whole_number(200, 3840)] = 1024
+    height: Annotated[int, _whole_number(200, 2160)] = 800
+
+
+class ProjectSettings(Section):
+    """All settings of a project that Callboard acts on."""
+
+    project_name: Annotated[StrictStr, BeforeValidator(_check_name)] | None = None
+    replication: Replication = Field(default_factory=Replication)
+    api_access: ApiAccess = Field(default_factory=ApiAccess)
+    auth_sessions: AuthSessions = Field(default_factory=AuthSessions)
+    headful: StrictBool = False
+    browser_size: BrowserSize = Field(default_factory=BrowserSize)
+
+    @property
+    def machines(self) -> int:
+        """How many Attempts may be executed at the same time."""
+        return self.replication.max_concurrent_requests or self.replication.max_count or 1
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes of memory that one Machine may use."""
+        return {"standard": 2, "large": 4, "x-large": 8}[self.replication.size] * _GIB

@@ -1,0 +1,142 @@
+"""The versions that are unpacked on this host, one folder each: `{root}/{project}/{version}`.
+
+A version folder appears whole, by one rename, and is never changed after that. What is being unpacked lies beside
+it under another name and is locked by its owner; the lock falls with the owner's process, and whoever comes next
+removes what is not locked. So several workers can share a root, and none has to clean up after its own death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from contract.errors import StoreError
+from projects.bundle import unpack
+from projects.manifest import is_version
+from projects.settings import is_project_name
+from projects.shared_calls import SharedCalls
+from projects.threads import in_thread
+from storage import keys
+from storage.store import Store
+
+_PARTIAL = ".partial-"
+
+
+class VersionFolders:
+    """Fetches versions from a store into folders below `root`. Belongs to one event loop."""
+
+    def __init__(self, store: Store, root: Path) -> None:
+        self._store = store
+        self._root = root
+        self._fetches: SharedCalls[Path, None] = SharedCalls()
+
+    async def ensure(self, project: str, version: str) -> Path:
+        """The folder with the files of `version`, fetched if it is not there. Nobody may write into it.
+
+        Raises:
+            StoreError: the bundle is not in the store, or is damaged, or cannot be unpacked here. It is the
+                store that lost something, not the caller: a Run's version was deployed when the Run was accepted.
+            ValueError: `project` or `version` does not have the form of one.
+        """
+        if not (is_project_name(project) and is_version(version)):
+            raise ValueError(f"There cannot be a version {version!r} of a project {project!r}.")
+        folder = self._root / project / version
+        if not await asyncio.to_thread(folder.is_dir):
+            await self._fetches.run(folder, lambda: self._fetch(project, version, folder))
+        return folder
+
+    async def _fetch(self, project: str, version: str, folder: Path) -> None:
+        partial = _Partial(folder.parent)
+        try:
+            await in_thread(partial.begin)
+            if not await self._store.get_file(keys.bundle(project, version), partial.bundle):
+                raise StoreError(
+                    f"The bundle of version {version} of project {project!r} is not in the artifact store. "
+                    "Deploy the project again."
+                )
+            try:
+                await in_thread(partial.finish, folder)
+            except StoreError as error:
+                raise StoreError(
+                    f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
+                    f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
+                ) from error
+        finally:
+            await in_thread(partial.end)
+
+
+class _Partial:
+    """A folder in which one version is being unpacked, locked as long as its owner lives. All blocking."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"
+        self._lock: int | None = None
+
+    @property
+    def bundle(self) -> Path:
+        """Where the bundle is to be written."""
+        return self._folder / "bundle.tar.gz"
+
+    def begin(self) -> None:
+        """Make and lock the folder, and remove those whose owners are dead."""
+        try:
+            self._parent.mkdir(parents=True, exist_ok=True)
+            for other in self._parent.glob(f"{_PARTIAL}*"):
+                _remove_if_left_behind(other)
+            while self._lock is None:
+                self._folder.mkdir(exist_ok=True)
+                self._lock = _locked(self._folder)
+        except OSError as error:
+            raise StoreError(f"The folder {self._parent} for versions cannot be written: {error}.") from error
+
+    def finish(self, target: Path) -> None:
+        """Unpack the bundle and give it its final name, unless another process was faster."""
+        files = self._folder / "files"
+        unpack(self.bundle, files)
+        try:
+            files.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise StoreError(f"the folder {target} cannot be made: {error}.") from error
+
+    def end(self) -> None:
+        """Remove the folder and unlock it."""
+        # A cancelled download may still be writing, and this fail: the next owner removes what is left and not locked.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(folder: Path) -> int | None:
+    """A file descriptor that locks `folder` until it is closed; None if somebody has the lock or it is gone."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _remove_if_left_behind(folder: Path) -> None:
+    lock = _locked(folder)
+    if lock is not None:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)

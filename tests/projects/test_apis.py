@@ -1,0 +1,78 @@
+"""API names come from paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ProjectError
+from projects.apis import check_names, check_syntax, find_apis
+
+Make = Callable[..., Path]
+
+
+def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Make) -> None:
+    folder = make_project(
+        {
+            "api/01-start.py": "",
+            "api/ai/extract-data.py": "",
+            "api/ai/deep/er/x.py": "",
+            "api/__init__.py": "",
+            "api/ai/__init__.py": "",
+            "api/__pycache__/old.py": "",
+            "api/.hidden.py": "",
+            "api/.folder/x.py": "",
+            "api/notes.md": "",
+            "api/list.json": "",
+            "utils/api/other.py": "",
+            "list.py": "",
+        }
+    )
+    assert find_apis(folder) == ["01-start", "ai/deep/er/x", "ai/extract-data", "list"]
+
+
+def test_a_project_without_an_api_folder_is_told_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as error:
+        find_apis(tmp_path)
+    assert error.value.message == (
+        f"{tmp_path}: there is no folder api in the project. Each API is a Python file in it: create api/hello.py with "
+        "`async def automation(page, params=None, **_kwargs)` to have the API hello."
+    )
+
+
+def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "__init__.py").touch()
+    with pytest.raises(ProjectError, match=r"there is no API in the project's folder api\. .*create api/hello\.py"):
+        find_apis(tmp_path)
+
+
+def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_project: Make) -> None:
+    folder = make_project(
+        {
+            "api/broken.py": "x = 1\nasync def automation(page:\n    pass\n",
+            "api/nul.py": "x = '\0'",
+            "api/outside.py": "\n\nreturn 1",
+            "utils/deep.py": "(" * 5000 + ")" * 5000,
+            "utils/good.py": "import re\nre.compile('\\d')\n",
+            "notes.txt": "not python (",
+        }
+    )
+    (folder / "utils" / "bytes.py").write_bytes(b"x = '\xff'\n")
+    warnings = {warning.file: warning for warning in check_syntax(folder)}
+    assert sorted(warnings) == ["api/broken.py", "api/nul.py", "api/outside.py", "utils/bytes.py", "utils/deep.py"]
+    assert warnings["api/broken.py"].line == 2
+    assert str(warnings["api/broken.py"]) == "api/broken.py, line 2: '(' was never closed"
+    assert warnings["api/outside.py"].line == 3
+    assert all(warning.message for warning in warnings.values())
+
+
+def test_names_that_python_cannot_import_are_named() -> None:
+    warnings = check_names(["a", "a/b", "a/c/d", "v1.2/x", "x"])
+    assert [str(warning) for warning in warnings] == [
+        "api/a/b.py: it cannot be imported beside api/a.py, a module of its folder's name; rename one of them",
+        "api/a/c/d.py: it cannot be imported beside api/a.py, a module of its folder's name; rename one of them",
+        "api/v1.2/x.py: it cannot be imported with a dot in its path; rename it",
+    ]

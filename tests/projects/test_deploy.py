@@ -1,0 +1,176 @@
+"""A deploy publishes a whole version or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ProjectError, StoreError
+from projects.deploy import deploy
+from projects.manifest import Manifest
+from storage import keys
+from storage.folder import FolderStore
+
+Make = Callable[..., Path]
+
+
+async def stored(store: FolderStore) -> list[str]:
+    return [key async for key in store.list("")]
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "tmp"
+
+
+async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store: FolderStore) -> None:
+    before = datetime.now(UTC)
+    folder = make_project({"Intuned.jsonc": '{"replication": {"maxCount": 2}, /* */}', "api/ai/x.py": ""})
+    manifest = await deploy(folder, store)
+    assert manifest.project == "shop"
+    assert manifest.apis == ("ai/x", "list")
+    assert manifest.settings.machines == 2
+    assert manifest.warnings == ()
+    assert before <= manifest.created_at <= datetime.now(UTC)
+    assert await stored(store) == [
+        "projects/shop/current.json",
+        f"projects/shop/versions/{manifest.version}/bundle.tar.gz",
+        f"projects/shop/versions/{manifest.version}/manifest.json",
+    ]
+    current = json.loads(await store.get(keys.current("shop")) or b"")
+    assert current["version"] == manifest.version
+    assert before <= datetime.fromisoformat(current["deployedAt"]) <= datetime.now(UTC)
+    on_disk = await store.get(keys.manifest("shop", manifest.version)) or b""
+    assert Manifest.model_validate_json(on_disk) == manifest
+    assert json.loads(on_disk)["settings"]["browserSize"] == {"width": 1024, "height": 800}
+
+
+async def test_no_scratch_folder_is_left(make_project: Make, store: FolderStore, temporary_folder: Path) -> None:
+    await deploy(make_project(), store)
+    with pytest.raises(ProjectError):
+        await deploy(make_project({"Intuned.jsonc": "["}), store)
+    assert not os.listdir(temporary_folder)  # noqa: PTH208
+
+
+async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
+    make_project: Make, store: FolderStore, tmp_path: Path
+) -> None:
+    folder = make_project()
+    first = await deploy(folder, store)
+    bundle = tmp_path / "artifacts" / keys.bundle("shop", first.version)
+    inode = bundle.stat().st_ino
+    (folder / "api" / "list.py").write_text("async def automation(page): return 2\n")
+    second = await deploy(folder, store)
+    assert second.version != first.version
+    make_project()
+    assert await deploy(folder, store) == first
+    assert json.loads(await store.get(keys.current("shop")) or b"")["version"] == first.version
+    assert bundle.stat().st_ino == inode
+    assert len(await stored(store)) == 5
+
+
+async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, store: FolderStore) -> None:
+    folder = make_project()
+    first = await deploy(folder, store)
+    for damage in (b"{", b"{}", first.to_bytes().replace(b'"list"', b'"older"')):
+        await store.put(keys.manifest("shop", first.version), damage)
+        again = await deploy(folder, store)
+        assert await store.get(keys.manifest("shop", first.version)) == again.to_bytes()
+        assert again.apis == ("list",)
+
+
+async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store: FolderStore) -> None:
+    folder = make_project({"api/broken.py": "\ndef (:\n", "api/list/sub.py": ""})
+    manifest = await deploy(folder, store)
+    assert [str(warning) for warning in manifest.warnings] == [
+        "api/list/sub.py: it cannot be imported beside api/list.py, a module of its folder's name; rename one of them",
+        "api/broken.py, line 2: invalid syntax",
+    ]
+    assert manifest.apis == ("broken", "list", "list/sub")
+    assert Manifest.model_validate_json(manifest.to_bytes()) == manifest
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"Intuned.jsonc": '{"headful": 1}'}, "Intuned.jsonc: headful: expected true or false, found 1"),
+        (
+            {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}'},
+            (
+                "{folder}: authSessions.enabled is true, but the project has no auth-sessions/create.py and no "
+                "auth-sessions/check.py. Create what is missing, or set authSessions.enabled to false."
+            ),
+        ),
+        (
+            {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "MANUAL"}}'},
+            (
+                "{folder}: authSessions.enabled is true, but the project has no auth-sessions/check.py. "
+                "Create what is missing, or set authSessions.enabled to false."
+            ),
+        ),
+    ],
+)
+async def test_a_broken_project_is_refused_and_nothing_is_written(
+    make_project: Make, store: FolderStore, files: dict[str, str], message: str
+) -> None:
+    folder = make_project(files)
+    with pytest.raises(ProjectError) as error:
+        await deploy(folder, store)
+    assert error.value.message == message.replace("{folder}", str(folder))
+    assert await stored(store) == []
+
+
+async def test_a_project_with_logins_is_deployed(make_project: Make, store: FolderStore) -> None:
+    files = {"auth-sessions/create.py": "", "auth-sessions/check.py": ""}
+    folder = make_project({"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', **files})
+    assert (await deploy(folder, store)).settings.auth_sessions.type == "API"
+
+
+async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, make_project: Make) -> None:
+    with pytest.raises(ProjectError, match="there is no such folder"):
+        await deploy(tmp_path / "missing", store)
+    with pytest.raises(ProjectError, match="this is not a project, as it has no settings file"):
+        await deploy(tmp_path, store)
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "Intuned.json").write_text("{}")
+    with pytest.raises(ProjectError, match="there is no folder api in the project"):
+        await deploy(tmp_path / "bare", store)
+    with pytest.raises(ProjectError, match="cannot be a project's name"):
+        await deploy(make_project(name="My Shop"), store)
+    assert await stored(store) == []
+
+
+class _Failing(FolderStore):
+    """A store that refuses one kind of object."""
+
+    refuses = ""
+
+    async def put(self, key: str, data: bytes) -> None:
+        if key.endswith(self.refuses):
+            raise StoreError("full")
+        await super().put(key, data)
+
+
+@pytest.mark.parametrize("refuses", ["manifest.json", "current.json"])
+async def test_a_deploy_that_fails_leaves_the_earlier_version_deployed(
+    make_project: Make, tmp_path: Path, refuses: str
+) -> None:
+    store = _Failing(tmp_path / "artifacts")
+    store.refuses = "nothing"
+    folder = make_project()
+    first = await deploy(folder, store)
+    (folder / "api" / "list.py").write_text("")
+    store.refuses = refuses
+    with pytest.raises(StoreError, match="full"):
+        await deploy(folder, store)
+    assert json.loads(await store.get(keys.current("shop")) or b"")["version"] == first.version
+    store.refuses = "nothing"
+    assert (await deploy(folder, store)).version != first.version

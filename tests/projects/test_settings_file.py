@@ -1,0 +1,295 @@
+"""Settings files are read leniently where people write by hand, and refused plainly where a value is wrong."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from contract.errors import ProjectError, SettingsError
+from projects.settings import NAME_RULE, ProjectSettings, is_project_name
+from projects.settings_file import project_name, read_settings
+
+GIB = 1024**3
+
+numbers = st.integers() | st.floats(allow_nan=False)
+anything = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def read(text: str | bytes, name: str = "Intuned.jsonc") -> ProjectSettings:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_settings(Path(folder))
+
+
+def refusal(text: str | bytes) -> str:
+    with pytest.raises(SettingsError) as error:
+        read(text)
+    assert error.value.details is not None
+    assert error.value.message.startswith("Intuned.jsonc: ")
+    return error.value.message.removeprefix("Intuned.jsonc: ")
+
+
+def test_an_empty_object_gives_the_defaults_of_the_contract() -> None:
+    settings = read("{}")
+    assert settings.project_name is None
+    assert settings.machines == 1
+    assert settings.memory_limit == 2 * GIB
+    assert settings.api_access.enabled
+    assert not settings.auth_sessions.enabled
+    assert not settings.headful
+    assert (settings.browser_size.width, settings.browser_size.height) == (1024, 800)
+
+
+def test_comments_trailing_commas_and_unknown_keys_are_fine() -> None:
+    settings = read("""
+        // A template's settings
+        {
+          "version": "2.0",
+          "projectName": "shop", /* the shop */
+          "replication": {"maxConcurrentRequests": 3, "size": "large", "colour": null,},
+          "captchaSolver": {"enabled": false, "settings": {"maxRetries": 3}},
+          "metadata": {"tags": ["a", "b",]},
+          "headful": true,
+        }
+    """)
+    assert settings.project_name == "shop"
+    assert settings.machines == 3
+    assert settings.memory_limit == 4 * GIB
+    assert settings.headful
+
+
+def test_json_wins_over_jsonc(tmp_path: Path) -> None:
+    (tmp_path / "Intuned.jsonc").write_text('{"projectName": "from-jsonc"}')
+    (tmp_path / "Intuned.json").write_text('{"projectName": "from-json", /* comments here too */}')
+    assert read_settings(tmp_path).project_name == "from-json"
+
+
+def test_a_byte_order_mark_is_fine() -> None:
+    assert read(b'\xef\xbb\xbf{"projectName": "shop"}').project_name == "shop"
+
+
+def test_a_missing_settings_file_says_what_to_create(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as error:
+        read_settings(tmp_path)
+    assert error.value.message == (
+        f"{tmp_path}: this is not a project, as it has no settings file. Create Intuned.jsonc in it; {{}} is enough."
+    )
+
+
+@pytest.mark.parametrize(
+    ("replication", "machines"),
+    [
+        ("{}", 1),
+        ('{"maxConcurrentRequests": 4}', 4),
+        ('{"maxCount": 3, "minCount": 0}', 3),
+        ('{"maxCount": 3, "maxConcurrentRequests": 2}', 2),
+        ('{"maxConcurrentRequests": null, "maxCount": 3}', 3),
+        ('{"maxConcurrentRequests": 5.0}', 5),
+        ('{"maxConcurrentRequests": 1000}', 1000),
+    ],
+)
+def test_machines_come_from_max_concurrent_requests_else_max_count_else_one(replication: str, machines: int) -> None:
+    assert read(f'{{"replication": {replication}}}').machines == machines
+
+
+@pytest.mark.parametrize(("size", "gib"), [("standard", 2), ("large", 4), ("x-large", 8), ("xlarge", 8)])
+def test_memory_follows_the_size(size: str, gib: int) -> None:
+    assert read(f'{{"replication": {{"size": "{size}"}}}}').memory_limit == gib * GIB
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{"replication": {"maxConcurrentRequests": "3"}}',
+            'replication.maxConcurrentRequests: expected a whole number from 1 to 1000, found "3"',
+        ),
+        (
+            '{"replication": {"maxConcurrentRequests": true}}',
+            "replication.maxConcurrentRequests: expected a whole number from 1 to 1000, found true",
+        ),
+        ('{"replication": {"maxCount": 0}}', "replication.maxCount: expected a whole number from 1 to 1000, found 0"),
+        (
+            '{"replication": {"maxCount": 1.5}}',
+            "replication.maxCount: expected a whole number from 1 to 1000, found 1.5",
+        ),
+        (
+            '{"replication": {"maxCount": NaN}}',
+            "replication.maxCount: expected a whole number from 1 to 1000, found a number that is not finite",
+        ),
+        ('{"replication": {"minCount": -1}}', "replication.minCount: expected a whole number from 0 to 1000, found -1"),
+        ('{"replication": [1]}', "replication: expected an object, found a list"),
+        (
+            '{"replication": {"size": "huge"}}',
+            'replication.size: expected "standard", "large" or "x-large", found "huge"',
+        ),
+        (
+            '{"replication": {"size": {}}}',
+            'replication.size: expected "standard", "large" or "x-large", found an object',
+        ),
+        ('{"apiAccess": {"enabled": "yes"}}', 'apiAccess.enabled: expected true or false, found "yes"'),
+        ('{"apiAccess": true}', "apiAccess: expected an object, found true"),
+        ('{"headful": 1}', "headful: expected true or false, found 1"),
+        (
+            '{"authSessions": {"enabled": true}}',
+            'authSessions.type: expected "API" or "MANUAL", as authSessions.enabled is true, found nothing',
+        ),
+        ('{"authSessions": {"type": "api"}}', 'authSessions.type: expected "API" or "MANUAL", found "api"'),
+        ('{"browserSize": {"width": 199}}', "browserSize.width: expected a whole number from 200 to 3840, found 199"),
+        (
+            '{"browserSize": {"height": 2161}}',
+            "browserSize.height: expected a whole number from 200 to 2160, found 2161",
+        ),
+        ('{"projectName": 3}', "projectName: expected text, found 3"),
+        ('{"projectName": "My Shop"}', f'projectName: expected a project name ({NAME_RULE}), found "My Shop"'),
+        (f'{{"headful": "{"x" * 100}"}}', f'headful: expected true or false, found "{"x" * 76}…'),
+        ("[]", "expected an object, found a list"),
+        ("null", "expected an object, found null"),
+        ("", "expected a JSON object, found an empty file"),
+        ('{"a": 1,\n "b" 2}', 'expected JSON, found an unexpected "2" in line 2, column 6'),
+        ('{"a": 1', "expected JSON, found an unexpected end of input in line 1, column 8"),
+        ("[" * 5000, "expected JSON, found too many levels of objects and lists"),
+        (b'{"projectName": "\xff"}', "expected text in UTF-8, found another byte at 17"),
+        (" " * (1024 * 1024 + 1), "expected settings of at most 1,048,576 bytes, found more"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_key_and_expectation(text: str | bytes, message: str) -> None:
+    assert refusal(text) == message
+
+
+def test_the_first_of_several_mistakes_is_named() -> None:
+    assert refusal('{"headful": 1, "replication": {"maxCount": 0, "size": 3}}').startswith("replication.maxCount: ")
+
+
+def test_the_error_carries_its_parts_for_programs() -> None:
+    with pytest.raises(SettingsError) as error:
+        read('{"headful": 1}')
+    assert error.value.details == {
+        "file": "Intuned.jsonc",
+        "path": "headful",
+        "expected": "expected true or false, found 1",
+    }
+
+
+def test_names_of_models_are_no_keys_of_files() -> None:
+    assert read('{"replication": {"max_concurrent_requests": 7}, "project_name": "x"}') == ProjectSettings()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read("{}").headful = True  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_settings_survive_the_way_through_a_manifest() -> None:
+    settings = read(
+        '{"replication": {"maxCount": 3, "size": "xlarge"}, "authSessions": {"enabled": true, "type": "API"}}'
+    )
+    assert ProjectSettings.model_validate_json(settings.model_dump_json(by_alias=True)) == settings
+
+
+@given(anything)
+def test_any_json_is_read_or_refused_in_words(value: Any) -> None:
+    try:
+        read(json.dumps(value))
+    except SettingsError as error:
+        error.message.encode()
+
+
+KEYS: list[tuple[str, Callable[[Any], bool]]] = [
+    ("projectName", lambda value: isinstance(value, str) and is_project_name(value)),
+    ("replication.maxConcurrentRequests", lambda value: whole(value, 1, 1000)),
+    ("replication.maxCount", lambda value: whole(value, 1, 1000)),
+    ("replication.minCount", lambda value: whole(value, 0, 1000)),
+    ("replication.size", lambda value: value in ("standard", "large", "x-large", "xlarge")),
+    ("apiAccess.enabled", lambda value: isinstance(value, bool)),
+    ("authSessions.enabled", lambda value: value is False),
+    ("authSessions.type", lambda value: value in ("API", "MANUAL")),
+    ("headful", lambda value: isinstance(value, bool)),
+    ("browserSize.width", lambda value: whole(value, 200, 3840)),
+    ("browserSize.height", lambda value: whole(value, 200, 2160)),
+]
+
+
+def whole(value: Any, low: int, high: int) -> bool:
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1 and low <= value <= high
+    )
+
+
+@given(
+    st.sampled_from(KEYS),
+    anything | st.integers(-10, 4000) | st.integers(0, 1001).map(float) | st.sampled_from(["API", "large", "a-b", ""]),
+)
+def test_every_key_takes_what_it_should_and_nothing_else(key: tuple[str, Callable[[Any], bool]], value: Any) -> None:
+    path, is_good = key
+    data: Any = value
+    for part in reversed(path.split(".")):
+        data = {part: data}
+    text = json.dumps(data)
+    if value is None or is_good(value):
+        read(text)
+    elif path == "authSessions.enabled" and value is True:
+        assert refusal(text).startswith("authSessions.type: expected ")
+    else:
+        assert refusal(text).startswith(f"{path}: expected ")
+
+
+def test_the_project_is_named_by_its_settings_else_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop").mkdir()
+    assert project_name(tmp_path / "shop", read('{"projectName": "other"}')) == "other"
+    assert project_name(tmp_path / "shop", read("{}")) == "shop"
+    monkeypatch.chdir(tmp_path / "shop")
+    assert project_name(Path(), read("{}")) == "shop"
+    (tmp_path / "link").symlink_to("shop")
+    assert project_name(tmp_path / "link", read("{}")) == "link"
+
+
+def test_a_folder_whose_name_cannot_be_a_projects_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as error:
+        project_name(tmp_path / "My Shop", read("{}"))
+    assert error.value.message == (
+        f"{tmp_path}/My Shop: the folder's name 'My Shop' cannot be a project's name ({NAME_RULE}). "
+        "Set projectName in the settings file, or rename the folder."
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "shop", "shop-2", "my_shop", "0-1", "a" * 200, "a-b_c"])
+def test_good_project_names(name: str) -> None:
+    assert is_project_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "A",
+        "a--b",
+        "a-",
+        "-a",
+        "a_",
+        "a.b",
+        "a/b",
+        "a b",
+        "é",
+        "a\n",
+        "a" * 201,
+        "0" * 32,
+        f"{'0' * 8}-0000-0000-0000-{'0' * 12}",
+    ],
+)
+def test_bad_project_names(name: str) -> None:
+    assert not is_project_name(name)
