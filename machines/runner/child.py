@@ -12,7 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,7 @@ class Child:
         self._project = project
         self._scratch = scratch
         self._numbers = itertools.count(1)
+        self._files = ThreadPoolExecutor(1)  # our own; the default one is the Attempt's and goes with it
         self._prepared: Prepared | None = None
         self._user: asyncio.Task[dict[str, Any]] | None = None
         self._tab: Tab | None = None
@@ -67,8 +71,11 @@ class Child:
 
     async def _prepare(self) -> Prepared:
         folder = self._scratch / f"attempt-{next(self._numbers)}"
-        workspace = await asyncio.to_thread(Workspace.prepare, self._project, folder)
+        workspace = await self._in_thread(Workspace.prepare, self._project, folder)
         return Prepared(await self._browser.open_tab(), workspace)
+
+    async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
 
     async def _execute(self, order: dict[str, Any]) -> None:
         """One Attempt, from its order to the Machine being ready for the next."""
@@ -90,7 +97,7 @@ class Child:
         await self._channel.flush()
         closed, unfit = await prepared.tab.close(), await leftovers.end()
         self._user = self._tab = None
-        await asyncio.to_thread(prepared.workspace.remove)
+        await self._in_thread(prepared.workspace.remove)
         if not closed:
             unfit = "a context that does not close"
         if unfit is None:

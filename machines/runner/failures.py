@@ -49,10 +49,10 @@ def raised(error: BaseException, root: Path, message: str | None = None) -> User
 
 
 def stack_of(error: BaseException, root: Path) -> str:
-    """The traceback without our own frames; files of the project by relative path."""
-    ours = str(Path(__file__).parent) + "/"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    lines = traceback.format_list(frames) + traceback.format_exception_only(error)
+    """The traceback from the first frame of the project on; its files by relative path."""
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((n for n, frame in enumerate(frames) if frame.filename.startswith(f"{root}/")), len(frames))
+    lines = traceback.format_list(frames[first:]) + traceback.format_exception_only(error)
     return "".join(lines).replace(f"{root}/", "")
 
 

@@ -25,8 +25,7 @@ class Leftovers:
         self._number = number
         self._threads = set(threading.enumerate())
         self._processes = _processes()
-        self._executor = ThreadPoolExecutor(thread_name_prefix="attempt")
-        asyncio.get_running_loop().set_default_executor(self._executor)
+        self._executor = _fresh_default_executor()
 
     async def end(self) -> str | None:
         """End the tasks and idle threads of the Attempt. What would not end, in words; None if all is clean."""
@@ -38,6 +37,7 @@ class Leftovers:
         if tasks and (await asyncio.wait(tasks, timeout=_TASKS_WITHIN))[1]:
             return "tasks that do not end"
         self._executor.shutdown(wait=False, cancel_futures=True)
+        _fresh_default_executor()
         for thread in set(threading.enumerate()) - self._threads:
             thread.join(_THREAD_WITHIN)
             if thread.is_alive():
@@ -45,6 +45,13 @@ class Leftovers:
         if _processes() - self._processes:
             return "processes"
         return None
+
+
+def _fresh_default_executor() -> ThreadPoolExecutor:
+    """What `asyncio.to_thread` runs on; its threads start with the first use."""
+    executor = ThreadPoolExecutor()
+    asyncio.get_running_loop().set_default_executor(executor)
+    return executor
 
 
 def _processes() -> set[int]:

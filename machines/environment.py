@@ -1,0 +1,23 @@
+"""The environment of user code: a few harmless names, and what the operator meant for it. Nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+USER_PREFIX = "CALLBOARD_USER_"
+"""A worker's variable `CALLBOARD_USER_X` is `X` in user code."""
+
+_PASSED = ("PATH", "LANG", "TZ")
+
+
+def user_environment(scratch: Path) -> dict[str, str]:
+    """What a Machine is started with. `HOME` and `TMPDIR` are its own: nothing of the worker's user is found."""
+    environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    environment.setdefault("LANG", "C.UTF-8")
+    for name, value in os.environ.items():
+        if name.startswith(USER_PREFIX) and name != USER_PREFIX:
+            environment[name.removeprefix(USER_PREFIX)] = value
+    environment["HOME"] = str(scratch / "home")
+    environment["TMPDIR"] = str(scratch / "tmp")
+    return environment

@@ -1,0 +1,63 @@
+"""How an Attempt's failure on its Machine reads in the contract's words (section 10.1)."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from contract.errors import Category
+from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
+from contract.flow.run import ErrorCode, RunError
+from machines.keeping import ChildEnd
+from machines.order import Order
+
+_KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
+    # kind in the child: code, category, whether no further Attempt can help
+    "user": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", False),
+    "structural": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
+    "non-retryable": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
+    "too-big": (ErrorCode.RESULT_TOO_BIG, "execution", True),
+    "browser-gone": (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", False),
+}
+
+
+def of_user_code(told: dict[str, Any]) -> tuple[RunError, bool]:
+    """The error that the child told, and whether it is final."""
+    code, category, final = _KINDS[told["kind"]]
+    message = told["message"]
+    if told["kind"] == "browser-gone":
+        message = f"The browser ended unexpectedly. The automation saw: {message}"
+    details = {"name": told["name"], **told.get("details", {})}
+    if told["stack"]:
+        details["stack"] = clip(told["stack"], STACK_LIMIT)
+    error = RunError(
+        code=code,
+        category=category,
+        message=clip(message, MESSAGE_LIMIT),
+        retirable=not final,
+        details=details,
+    )
+    return error, final
+
+
+def timed_out(order: Order) -> RunError:
+    """The Attempt's clock ran out."""
+    return RunError(
+        code=ErrorCode.SCRIPT_TIMEOUT,
+        category="execution",
+        message=f"The Attempt did not end within {order.timeout.total_seconds():g} seconds.",
+        retirable=True,
+    )
+
+
+def crashed(end: ChildEnd) -> RunError:
+    """The Machine's process ended under the Attempt."""
+    if end.out_of_memory:
+        message = "Execution ran out of memory."
+    elif end.exit_code is None:
+        message = "The Machine's process was lost."
+    elif end.exit_code < 0:
+        message = f"Process was ended by signal {signal.Signals(-end.exit_code).name}."
+    else:
+        message = f"Process exited unexpectedly with code {end.exit_code}."
+    return RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)

@@ -1,0 +1,319 @@
+"""One Machine, seen from the worker: a keeper, a child with one warm browser, one Attempt at a time.
+
+A Machine is started, executes Attempts, and is closed, always by its `Slot`. When an Attempt times out, is canceled
+or crashes, the Machine is gone, with every process it had, before that is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from contract.errors import MachineError
+from machines import failures
+from machines.environment import user_environment
+from machines.frames import Frames
+from machines.keeping import Keeping
+from machines.order import End, Order, Report, Version
+from machines.persist import to_the_end
+from machines.runner import main as runner_main
+
+HARD_LIMIT = timedelta(hours=12)
+"""`extend_timeout` reaches no further than this from the Attempt's start."""
+_START_WITHIN = 60.0
+_STOP_WITHIN = 1.5
+"""Seconds that a canceled or timed-out Attempt gets to save what it can, before everything is killed."""
+_LAST_REPORT_WITHIN = 1.0
+_SETTLE_WITHIN = 12.0
+"""Seconds for closing an Attempt's context and opening the next; each of the two is bounded by five in the child."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What all Machines of a worker are started with."""
+
+    scratch: Path
+    """Folder in which each Machine gets one of its own."""
+    browser: Path
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An Attempt has begun: its user code is about to be called."""
+
+    machine: str
+    browser_version: str
+    at: datetime
+
+
+class NotBegunError(MachineError):
+    """The Machine was lost before user code was called: another one may take the same Attempt."""
+
+
+class Machine:
+    """See the module's docstring. Made by `Machine.start`."""
+
+    def __init__(self, name: str, version: Version, keeping: Keeping, frames: Frames) -> None:
+        self.name = name
+        self.version = version
+        self.attempts = 0
+        self.unfit: str | None = None
+        """Why this Machine should take no further Attempt; None while it may."""
+        self._keeping = keeping
+        self._frames = frames
+        self._born = time.monotonic()
+        self._browser_version = ""
+        self._hung_up = False
+        self._idle = asyncio.Event()
+        self._current: _Current | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, name: str, version: Version, launch: Launch) -> Machine:
+        """Start keeper, child and browser; returns when the Machine can take an Attempt.
+
+        Raises:
+            MachineError: It did not start; nothing of it is left.
+        """
+        scratch = launch.scratch / name
+        await asyncio.to_thread(_make_scratch, scratch)
+        ours, theirs = socket.socketpair()
+        try:
+            keeping = await Keeping.start(
+                [
+                    *(sys.executable, "-I", "-S", "-X", "utf8", runner_main.__file__),
+                    *(str(theirs.fileno()), sysconfig.get_path("platlib")),
+                ],
+                scratch=scratch,
+                child_fd=theirs.fileno(),
+                memory_limit=version.memory_limit,
+                environment=user_environment(scratch),
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        frames = await Frames.over(ours)
+        machine = cls(name, version, keeping, frames)
+        try:
+            async with asyncio.timeout(_START_WITHIN):
+                await machine._begin(launch, scratch)
+        except BaseException as error:
+            await to_the_end(machine.close())
+            if isinstance(error, (TimeoutError, ConnectionError, NotBegunError)):
+                output = keeping.child_end.output.strip().splitlines()
+                last = f": {output[-1]}" if output else "."
+                raise MachineError(f"Machine {name} did not start{last}") from error
+            raise
+        return machine
+
+    async def _begin(self, launch: Launch, scratch: Path) -> None:
+        await self._frames.send(
+            {
+                "type": "configure",
+                "browser": str(launch.browser),
+                "arguments": list(launch.arguments),
+                "project": str(self.version.folder),
+                "scratch": str(scratch),
+                "width": self.version.width,
+                "height": self.version.height,
+            }
+        )
+        ready = await self._frames.receive()
+        if ready is None:
+            self._hung_up = True
+            raise NotBegunError("the child ended")
+        self._browser_version = str(ready["browserVersion"])
+        self._idle.set()
+        self._reading = asyncio.create_task(self._read(), name=f"machine {self.name}")
+
+    @property
+    def keeper_pid(self) -> int:
+        """Process id of the keeper; everything of the Machine is below it."""
+        return self._keeping.pid
+
+    @property
+    def age(self) -> timedelta:
+        """Since it was started."""
+        return timedelta(seconds=time.monotonic() - self._born)
+
+    async def settled(self) -> None:
+        """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit."""
+        try:
+            async with asyncio.timeout(_SETTLE_WITHIN):
+                await self._idle.wait()
+        except TimeoutError:
+            self.unfit = "the last Attempt could not be cleaned up"
+
+    async def leave_idle(self, within: timedelta) -> None:
+        """Wait while it is idle and alive, at most `within`."""
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await self._keeping.ended()
+        except TimeoutError:
+            self.unfit = "idle"
+
+    async def run(self, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+        """Execute one Attempt. The Machine must be settled and fit.
+
+        When canceled, the Attempt is stopped, and the Machine is gone when CancelledError is raised.
+
+        Raises:
+            NotBegunError: The Machine was lost before user code was called; it is gone.
+        """
+        self.attempts += 1
+        self._idle.clear()
+        current = self._current = _Current(order, on_begun)
+        try:
+            try:
+                async with asyncio.timeout(order.timeout.total_seconds()) as clock:
+                    current.clock = clock
+                    await self._frames.send(_attempt_message(order))
+                    done = await current.done
+            except TimeoutError:
+                current.clock = None
+                await to_the_end(self._stop(current))
+                return current.report(self, error=failures.timed_out(order))
+            except asyncio.CancelledError:
+                current.clock = None
+                await to_the_end(self._stop(current))
+                raise
+            except ConnectionError:
+                done = None
+            if done is None:
+                await to_the_end(self.close())
+                if current.begun is None:
+                    raise NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
+                return current.report(self, error=failures.crashed(self._keeping.child_end))
+            if "error" not in done:
+                return current.report(self, result=done["result"], extended_payloads=done["extendedPayloads"])
+            error, final = failures.of_user_code(done["error"])
+            return current.report(self, error=error, final=final)
+        finally:
+            self._current = None
+
+    async def _stop(self, current: _Current) -> None:
+        """Ask, wait a little, kill."""
+        try:
+            async with asyncio.timeout(_STOP_WITHIN):
+                await self._frames.send({"type": "stop"})
+                await current.stopped.wait()
+        except (TimeoutError, ConnectionError):
+            pass  # it did not answer; it was only asked for what it might save
+        await self.close()
+
+    async def close(self) -> None:
+        """End the child and everything below it; bounded. Once closed, always closed."""
+        if self._hung_up:
+            # The child has closed its end by itself: it is about to be gone, and its keeper about to say how.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_REPORT_WITHIN):
+                    await self._keeping.ended()
+        self.unfit = self.unfit or "closed"
+        self._frames.close()
+        await self._keeping.kill()
+        if self._reading is not None:
+            await self._reading
+
+    async def _read(self) -> None:
+        """Hear the child until its end."""
+        while (message := await self._frames.receive()) is not None:
+            self._hear(message)
+        if self.unfit is None:
+            self.unfit = "its process ended"
+        self._hung_up = True
+        self._idle.set()
+        if self._current is not None:
+            self._current.resolve(None)
+            self._current.stopped.set()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        current = self._current
+        match message["type"]:
+            case "idle":
+                self.unfit = self.unfit or message["unfit"]
+                self._idle.set()
+                if current is not None and self.unfit:  # it could not even begin
+                    current.resolve(None)
+            case "begun" if current is not None:
+                current.begin(Begun(self.name, self._browser_version, datetime.now(UTC)))
+            case "extend" if current is not None:
+                current.extend()
+            case "done" if current is not None:
+                current.resolve(message)
+            case "stopped" if current is not None:
+                current.stopped.set()
+            case _:
+                pass  # of an Attempt that is over
+
+
+class _Current:
+    """The Attempt that a Machine is busy with."""
+
+    def __init__(self, order: Order, on_begun: Callable[[Begun], None]) -> None:
+        self._order = order
+        self._on_begun = on_begun
+        self._loop = asyncio.get_running_loop()
+        self._started_at = datetime.now(UTC)
+        self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
+        self.begun: Begun | None = None
+        self.clock: asyncio.Timeout | None = None
+        """The running clock; None once it no longer matters."""
+        self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
+        self.stopped = asyncio.Event()
+
+    def begin(self, begun: Begun) -> None:
+        self.begun = begun
+        self._on_begun(begun)
+
+    def extend(self) -> None:
+        """Restart the clock at its full length."""
+        if self.clock is not None and not self.clock.expired():
+            self.clock.reschedule(min(self._loop.time() + self._order.timeout.total_seconds(), self._hard_end))
+
+    def resolve(self, message: dict[str, Any] | None) -> None:
+        if not self.done.done():
+            self.done.set_result(message)
+
+    def report(self, machine: Machine, **fields: Any) -> Report:
+        return Report(
+            end=End.COMPLETED if "result" in fields else End.FAILED,
+            machine=machine.name,
+            browser_version=self.begun.browser_version if self.begun else None,
+            started_at=self.begun.at if self.begun else self._started_at,
+            ended_at=datetime.now(UTC),
+            **fields,
+        )
+
+
+def _attempt_message(order: Order) -> dict[str, Any]:
+    proxy = order.proxy
+    return {
+        "type": "attempt",
+        "number": order.number,
+        "api": order.api,
+        "parameters": order.parameters,
+        "proxy": proxy
+        and {
+            "server": proxy.server,
+            **({"username": proxy.username} if proxy.username is not None else {}),
+            **({"password": proxy.password} if proxy.password is not None else {}),
+        },
+        "runInfo": order.run_info,
+    }
+
+
+def _make_scratch(folder: Path) -> None:
+    for name in ("tmp", "home"):
+        (folder / name).mkdir(parents=True)

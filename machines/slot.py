@@ -1,0 +1,103 @@
+"""One slot of a project: at most one Machine, kept warm, started and recycled when that is due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from machines.machine import Begun, Launch, Machine, NotBegunError
+from machines.order import Order, Report, Version
+from machines.persist import to_the_end
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a Machine is stopped or replaced."""
+
+    idle: timedelta
+    attempts: int
+    age: timedelta
+
+
+class Slot:
+    """Owner of one Machine at a time. Used by one Attempt at a time; the pool sees to that."""
+
+    def __init__(self, name: str, launch: Launch, limits: Limits) -> None:
+        self._name = name
+        self._launch = launch
+        self._limits = limits
+        self._started = 0
+        self._machine: Machine | None = None
+        self._after: asyncio.Task[None] | None = None
+        """Between two Attempts: waits for the clean-up, recycles, or stops the idle Machine."""
+
+    @property
+    def machine(self) -> Machine | None:
+        """The Machine that is there, if any."""
+        return self._machine
+
+    def warm_for(self, version: Version) -> bool:
+        """Whether a Machine of this version is there."""
+        return self._machine is not None and self._machine.version == version
+
+    async def run(self, version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+        """Execute one Attempt, on the warm Machine or a new one. Errors as for `Machine.run`, or `MachineError`."""
+        try:
+            try:
+                return await (await self._ready(version)).run(order, on_begun)
+            except NotBegunError as error:
+                # A browser that died while idle shows only now. User code has not been called: take a fresh one.
+                log.warning("%s; starting another", error)
+                return await (await self._ready(version)).run(order, on_begun)
+        finally:
+            if self._machine is not None:
+                self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
+
+    async def close(self) -> None:
+        """Stop the Machine; bounded."""
+        await self._leave_after()
+        await self._drop()
+
+    async def _ready(self, version: Version) -> Machine:
+        await self._leave_after()
+        if self._machine is not None:
+            await self._machine.settled()
+            if self._worn(self._machine) or not self.warm_for(version):
+                await to_the_end(self._drop())
+        if self._machine is None:
+            self._started += 1
+            self._machine = await Machine.start(f"{self._name}-{self._started}", version, self._launch)
+        return self._machine
+
+    async def _keep(self, machine: Machine) -> None:
+        await machine.settled()
+        if self._worn(machine) is None:
+            await machine.leave_idle(self._limits.idle)
+        await self._drop()
+
+    def _worn(self, machine: Machine) -> str | None:
+        if machine.unfit is not None:
+            return machine.unfit
+        if machine.attempts >= self._limits.attempts:
+            return f"{machine.attempts} Attempts"
+        if machine.age >= self._limits.age:
+            return f"age {machine.age}"
+        return None
+
+    async def _leave_after(self) -> None:
+        """Take the Machine out of `_keep`, which may be about to close it: then that is waited for."""
+        after, self._after = self._after, None
+        if after is not None:
+            after.cancel()
+            await asyncio.wait({after})
+
+    async def _drop(self) -> None:
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            log.debug("closing Machine %s: %s", machine.name, self._worn(machine) or "idle")
+            await to_the_end(machine.close())
