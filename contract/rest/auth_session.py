@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from contract.rest.base import Flag, JsonObject, RequestModel, RequestTimeout, expects
 from contract.rest.proxy import ProxyUrl
@@ -38,10 +38,20 @@ class RuntimeAuthSession(_AuthSession):
 
 
 def _form(value: Any) -> str:
+    if isinstance(value, RuntimeAuthSession):  # pydantic asks for the form when it serializes, too
+        return "runtime"
     given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    return "runtime" if given.get("runtimeInput") is not None else "stored"
+    return "runtime" if "runtimeInput" in given else "stored"
+
+
+def _null_is_absent(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in cast("dict[str, Any]", value).items() if (key, item) != ("runtimeInput", None)}
 
 
 AuthSessionInput = Annotated[
-    Annotated[StoredAuthSession, Tag("stored")] | Annotated[RuntimeAuthSession, Tag("runtime")], Discriminator(_form)
+    Annotated[StoredAuthSession, Tag("stored")] | Annotated[RuntimeAuthSession, Tag("runtime")],
+    Discriminator(_form),
+    BeforeValidator(_null_is_absent),
 ]

@@ -12,7 +12,7 @@ from contract.errors import BadRequest
 from contract.flow.base import clip
 from contract.rest.auth_session import RuntimeAuthSession, StoredAuthSession
 from contract.rest.base import EXPECTED, RequestModel
-from contract.rest.sink import S3Sink, WebhookSink
+from contract.rest.sink import NO_SUCH_KIND, S3Sink, WebhookSink
 from contract.rest.start import Retry, StartRequest
 
 _MOST = 20
@@ -40,12 +40,16 @@ def bad_field(path: str, expected: str, message: str | None = None) -> BadReques
     return BadRequest(message or _sentence(path, expected), details=details)
 
 
-def bad_request(error: ValidationError, *, root: str = "") -> BadRequest:
+def bad_request(error: ValidationError) -> BadRequest:
     """The error for all that a model of `contract.rest` refused; no value that was given is repeated."""
-    lines = error.errors(include_url=False, include_input=False)
+    return bad_lines(error.errors(include_url=False, include_input=False))
+
+
+def bad_lines(lines: Sequence[Mapping[str, Any]]) -> BadRequest:
+    """The same, from pydantic's own list of errors."""
     problems = [_problem(line) for line in lines[:_MOST]]
     first = problems[0]
-    message = _sentence(first["path"] or root, first["expected"])
+    message = _sentence(first["path"], first["expected"])
     if lines[0]["type"] == "extra_forbidden":
         message = f"There is no field {first['path']}{_perhaps(lines[0]['loc'])}. Expected {first['expected']}."
     more = len(lines) - 1
@@ -64,11 +68,11 @@ def path_of(location: Sequence[int | str]) -> str:
     return clip(path, _PATH_LIMIT)
 
 
-def _problem(line: Any) -> dict[str, str]:
+def _problem(line: Mapping[str, Any]) -> dict[str, str]:
     location: tuple[int | str, ...] = line["loc"]
     path = path_of(location)
     match line["type"]:
-        case "union_tag_not_found" | "union_tag_invalid":
+        case kind if kind == NO_SUCH_KIND:
             return {"path": f"{path}.type", "expected": 'a kind of sink, "webhook" or "s3"'}
         case "extra_forbidden":
             return {"path": path, "expected": _one_of(_known(location))}
@@ -78,8 +82,8 @@ def _problem(line: Any) -> dict[str, str]:
             return {"path": path, "expected": "an object"}
         case kind if kind == EXPECTED:
             return {"path": path, "expected": line["ctx"]["expected"]}
-        case _:
-            return {"path": path, "expected": line["msg"]}
+        case _:  # not pydantic's message: some repeat what was given
+            return {"path": path, "expected": "another value"}
 
 
 def _known(location: Sequence[int | str]) -> list[str]:

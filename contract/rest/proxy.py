@@ -9,6 +9,7 @@ from typing import Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from contract.rest.base import checked, expects, problem
 
@@ -38,6 +39,8 @@ def split_proxy(url: str) -> ProxyParts:
         raise problem(f"{_EXPECTED}; intuned://auto stands for a proxy of Intuned's platform, which Callboard has not")
     try:
         return _split(url)
+    except PydanticCustomError:  # which is a ValueError, too
+        raise
     except ValueError as error:
         raise problem(_EXPECTED) from error
 

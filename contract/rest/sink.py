@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from contract.rest.base import AnyText, ApiName, Flag, RequestModel, Text, checked, expects
 
@@ -43,6 +43,10 @@ _Bucket = Annotated[
 ]
 
 
+NO_SUCH_KIND = "no_such_kind"
+"""Type of the error about `type`; pydantic's own would repeat what was given."""
+
+
 class _Sink(RequestModel):
     skip_on_fail: Flag = False
     """Failed Runs are not delivered."""
@@ -71,4 +75,16 @@ class S3Sink(_Sink):
     force_path_style: Flag = False
 
 
-Sink = Annotated[WebhookSink | S3Sink, Field(discriminator="type")]
+def _kind(value: Any) -> str | None:
+    if isinstance(value, WebhookSink | S3Sink):  # pydantic asks for the kind when it serializes, too
+        return value.type
+    if not isinstance(value, dict):
+        return "webhook"  # whose error says that an object is expected
+    kind = cast("dict[str, Any]", value).get("type")
+    return kind if isinstance(kind, str) else None
+
+
+Sink = Annotated[
+    Annotated[WebhookSink, Tag("webhook")] | Annotated[S3Sink, Tag("s3")],
+    Discriminator(_kind, custom_error_type=NO_SUCH_KIND, custom_error_message="expected another type"),
+]

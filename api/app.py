@@ -1,0 +1,76 @@
+"""The application: `create_app` makes it from the settings, its lifespan opens and closes what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from api import docs, errors
+from api.boundary import Boundary
+from api.parts import Parts, Runs
+from api.routes import health
+from api.routes import runs as run_routes
+from contract.errors import ConfigurationError
+from engine import runs as engine_runs
+from projects.catalog import Catalog
+from security.apikeys import ApiKeys
+from security.keyring import KeyRing
+from settings import Settings
+from storage.open import open_store
+from storage.store import Store
+
+_ABOUT = "Browser automations as durable API calls: start a Run, get its result, cancel it."
+
+
+def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | None = None) -> FastAPI:
+    """The api service.
+
+    Args:
+        settings: Of the process.
+        runs: The engine; by default one that connects to the settings' Temporal.
+        store: The artifact store; by default the settings' own.
+
+    Raises:
+        ConfigurationError: There is no API key, or a key of the ring is too short.
+    """
+    keys = ApiKeys([key.get_secret_value() for key in settings.api_keys])
+    if not keys:
+        raise ConfigurationError(
+            "CALLBOARD_API_KEYS is not set: nobody could call the API. Set it to one or more keys, comma-separated."
+        )
+    ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        opened = store or open_store(settings.artifact_location)
+        engine = runs or await engine_runs.Runs.connect(settings)
+        catalog = Catalog(opened, max_age=settings.poll_versions)
+        app.state.parts = Parts(settings=settings, runs=engine, store=opened, catalog=catalog, ring=ring)
+        yield
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Callboard",
+        description=_ABOUT,
+        version=_version(),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        swagger_ui_parameters={"validatorUrl": None},  # which is an address outside
+    )
+    app.include_router(run_routes.router)
+    app.include_router(health.router)
+    app.add_middleware(Boundary, keys=keys)
+    errors.install(app)
+    docs.install(app)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("callboard")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unreleased"

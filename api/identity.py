@@ -1,0 +1,68 @@
+"""Ids of Runs: random ones, and those that an Idempotency-Key stands for."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+
+from contract.errors import BadRequest, ConfigurationError
+from contract.rest.problems import bad_field
+from security.keyring import KeyRing
+
+LENGTH = 21
+"""Characters of a Run id, of the 64 in A-Z, a-z, 0-9, _ and - (contract 6.1)."""
+
+IDEMPOTENCY_HEADER = "idempotency-key"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The id of a Run, and the keyed hash of the body that it was started with."""
+
+    run_id: str
+    fingerprint: str = ""
+    """Empty without an Idempotency-Key: a random id is never started twice."""
+
+
+def new_identity() -> Identity:
+    """An id that nobody has had."""
+    return Identity(urlsafe_b64encode(secrets.token_bytes(16)).decode("ascii")[:LENGTH])
+
+
+def identities(ring: KeyRing, workspace: str, project: str, key: str, body: bytes) -> list[Identity]:
+    """The ids that an Idempotency-Key stands for: by the newest key of the ring, then by the older ones.
+
+    A start takes the first, unless one of the others has been started before the ring was rotated.
+
+    Raises:
+        ConfigurationError: The ring is empty.
+    """
+    if not ring:
+        raise ConfigurationError(
+            "An Idempotency-Key was sent, and Callboard cannot honour it: CALLBOARD_SECRET_KEY is not set. "
+            "Its operator must set it to 16 or more random characters, the same for every api and worker."
+        )
+    owner = f"{workspace}/{project}"
+    ids = ring.fingerprints(key.encode("ascii"), bound_to=f"run id {owner}")
+    bodies = ring.fingerprints(body, bound_to=f"start body {owner}")
+    return [Identity(run_id[:LENGTH], fingerprint) for run_id, fingerprint in zip(ids, bodies, strict=True)]
+
+
+def check_idempotency_key(values: list[str]) -> str | None:
+    """The header's value, or None if it was not sent.
+
+    Raises:
+        BadRequest: It is not 1 to 255 visible ASCII characters, or was sent more than once.
+    """
+    if not values:
+        return None
+    if len(values) > 1 or not _KEY.fullmatch(values[0]):
+        raise _bad_key()
+    return values[0]
+
+
+def _bad_key() -> BadRequest:
+    return bad_field("Idempotency-Key", "a header sent once, 1 to 255 visible ASCII characters")

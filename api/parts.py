@@ -1,0 +1,61 @@
+"""What a request is served with: made once by the application, handed to every endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Protocol, cast
+
+from fastapi import Depends, Request
+
+from contract.flow.run import RunInput
+from engine.runs import RunState
+from projects.catalog import Catalog
+from security.keyring import KeyRing
+from settings import Settings
+from storage.store import Store
+
+
+class Runs(Protocol):
+    """What the api asks of the engine; `engine.runs.Runs` says what each does and raises."""
+
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
+        """Start a Run; False if the very same was started before."""
+        ...
+
+    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = ...) -> RunState:
+        """How the Run stands, at its end but after `wait` at the latest."""
+        ...
+
+    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+        """Ask for its end, and wait for it."""
+        ...
+
+    async def check(self) -> None:
+        """Raises Unavailable if Temporal does not answer."""
+        ...
+
+    async def served(self, project: str) -> bool:
+        """Whether a worker asks for the project's Attempts."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The settings and what was made from them."""
+
+    settings: Settings
+    runs: Runs
+    store: Store
+    catalog: Catalog
+    ring: KeyRing
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is told to stop: whoever waits for a Run is answered at once."""
+
+
+def _parts(request: Request) -> Parts:
+    return cast("Parts", request.app.state.parts)
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]

@@ -1,0 +1,120 @@
+"""Reading a request's body: bounded while it comes in, and JSON in the strict sense."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, cast
+
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from contract.errors import BadRequest, PayloadTooLarge
+from contract.rest.problems import bad_field, path_of
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a body."""
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        PayloadTooLarge: It has more than 1 MiB, whatever its content-length says.
+        BadRequest: It is no JSON, no object, or holds what JSON parsers disagree on.
+    """
+    value = parse(await _read(request))
+    if not isinstance(value, dict):
+        raise bad_field("", "a JSON object", "The body must be a JSON object.")
+    return cast("dict[str, Any]", value)
+
+
+async def _read(request: Request) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > BODY_LIMIT:
+        raise _too_large()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise _too_large()
+    return bytes(body)
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value in `body`, read twice: by a strict parser, then with what that one lets pass.
+
+    The first refuses broken UTF-8, half surrogate pairs, NaN and Infinity, and more than 200 levels; the second a
+    name that stands twice in one object (proxies and parsers take either) and a number too big for a float.
+
+    Raises:
+        BadRequest: With the place in the text, or the field's path.
+    """
+    try:
+        from_json(body, allow_inf_nan=False)
+        suspicious = _Suspicious()
+        value = json.loads(body.decode(), object_pairs_hook=suspicious.object, parse_float=suspicious.float)
+    except ValueError as error:
+        raise _not_json(error) from error
+    if suspicious.found:
+        for path, item in _walk(value):
+            if isinstance(item, _Twice):
+                twice = path_of([*path, item.name])
+                raise bad_field(twice, "each name once in an object", f"{twice}: the name stands twice in its object.")
+            if isinstance(item, float) and math.isinf(item):
+                raise bad_field(path_of(path), "a number that a 64-bit float can hold")
+    return value
+
+
+class _Twice(dict[str, Any]):
+    """An object in which `name` stands twice."""
+
+    name: str
+
+
+class _Suspicious:
+    """Parser hooks that note whether there is anything to complain about; the path is looked up only then."""
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        plain = dict(pairs)
+        if len(plain) == len(pairs):
+            return plain
+        self.found = True
+        seen: set[str] = set()
+        marked = _Twice(plain)
+        marked.name = next(name for name, _ in pairs if name in seen or seen.add(name))
+        return marked
+
+    def float(self, text: str) -> float:
+        number = float(text)
+        self.found = self.found or math.isinf(number)
+        return number
+
+
+def _walk(value: Any) -> Iterator[tuple[list[int | str], Any]]:
+    stack: list[tuple[list[int | str], Any]] = [([], value)]
+    while stack:
+        path, item = stack.pop()
+        yield path, item
+        if isinstance(item, dict):
+            stack.extend(([*path, name], inner) for name, inner in cast("dict[str, Any]", item).items())
+        elif isinstance(item, list):
+            stack.extend(([*path, index], inner) for index, inner in enumerate(cast("list[Any]", item)))
+
+
+def _not_json(error: ValueError) -> BadRequest:
+    # The parser's message names its own rule and a place, and quotes nothing of the text.
+    why = str(error).replace("recursion limit exceeded", "more than 200 levels deep")
+    return bad_field("", "JSON as RFC 8259 has it, in UTF-8", f"The body is not JSON: {why}.")
+
+
+def _too_large() -> PayloadTooLarge:
+    details = {"path": "", "expected": f"at most {BODY_LIMIT} bytes"}
+    return PayloadTooLarge(
+        f"The body has more than {BODY_LIMIT} bytes (1 MiB). Put bulky parameters somewhere and send their address.",
+        details={**details, "errors": [details]},
+    )

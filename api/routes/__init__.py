@@ -1,0 +1,1 @@
+"""The routes, grouped by what they are about. Each is a few lines over `api.service`."""

@@ -1,0 +1,133 @@
+"""Start, result and cancel of Runs (contract section 6; `cancel` and `wait` are Callboard's own)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Security
+from fastapi.security import APIKeyHeader
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from api.answers import result_body
+from api.boundary import KEY_HEADER
+from api.errors import documented
+from api.identity import IDEMPOTENCY_HEADER, check_idempotency_key
+from api.parts import PartsDep
+from api.reading import read_object
+from api.service import start_run
+from api.waiting import state_within
+from contract.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    InternalServerError,
+    NotFound,
+    NotSupported,
+    PayloadTooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from contract.flow.base import clip
+from contract.rest.base import expects
+from contract.rest.result import ResultResponse
+from contract.rest.start import StartResponse
+
+_Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
+
+
+class _WaitQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    wait: _Wait = Field(default=0, description="Seconds to wait for the Run's end before answering.")
+
+
+class _CancelQuery(_WaitQuery):
+    wait: _Wait = Field(default=5, description="Seconds to wait for the Run's end before answering.")
+
+
+async def _in_workspace(parts: PartsDep, workspaceId: str) -> None:  # noqa: N803 - the contract's name
+    try:
+        given = UUID(workspaceId)
+    except ValueError:
+        given = None
+    if given != parts.settings.workspace_id:
+        raise NotFound("There is no such workspace.")
+
+
+# The key itself is checked at the boundary, before any route is looked for; here it is for the OpenAPI page.
+_key = APIKeyHeader(name=KEY_HEADER, auto_error=False)
+
+router = APIRouter(
+    prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/run",
+    dependencies=[Depends(_in_workspace), Security(_key)],
+    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    tags=["Runs"],
+)
+
+_START_DOCS = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StartRequest"}}},
+    },
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same key with the same body gives the same Run; with another body, 409.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
+    ],
+}
+
+
+@router.post(
+    "/start",
+    status_code=201,
+    summary="Start a Run",
+    openapi_extra=_START_DOCS,
+    responses=documented(BadRequest, Forbidden, Conflict, PayloadTooLarge, NotSupported),
+)
+async def start(request: Request, parts: PartsDep, projectName: str) -> StartResponse:  # noqa: N803
+    """Accept a Run. From the answer on it is never lost; it is `pending` until a Machine is free."""
+    manifest = await parts.catalog.current(projectName)
+    if manifest is None:
+        raise NotFound(f"There is no project {clip(projectName, 100)!r} deployed here.")
+    if not manifest.settings.api_access.enabled:
+        raise Forbidden(f"Project {projectName} does not take Runs over the API (apiAccess.enabled is false).")
+    key = check_idempotency_key(request.headers.getlist(IDEMPOTENCY_HEADER))
+    return await start_run(parts, manifest, await read_object(request), key)
+
+
+@router.get(
+    "/{runId}/result", summary="Get a Run's result", response_model=ResultResponse, responses=documented(BadRequest)
+)
+async def result(
+    request: Request,
+    parts: PartsDep,
+    projectName: str,  # noqa: N803
+    runId: str,  # noqa: N803
+    query: Annotated[_WaitQuery, Query()],
+) -> Response:
+    """How the Run stands; with `wait`, as soon as it has ended."""
+    state = await state_within(parts, request, projectName, runId, timedelta(seconds=query.wait))
+    return Response(await result_body(state, parts.store), media_type="application/json")
+
+
+@router.post("/{runId}/cancel", summary="Cancel a Run", response_model=ResultResponse, responses=documented(BadRequest))
+async def cancel(
+    request: Request,
+    parts: PartsDep,
+    projectName: str,  # noqa: N803
+    runId: str,  # noqa: N803
+    query: Annotated[_CancelQuery, Query()],
+) -> Response:
+    """End the Run. It is `canceled` once its browser is gone; a Run that has ended is answered as it is."""
+    # Asked for first and by itself, so that a client that leaves while it waits has canceled the Run all the same.
+    state = await parts.runs.cancel(parts.settings.workspace, projectName, runId, wait=timedelta())
+    if state.outcome is None and query.wait > 0:
+        state = await state_within(parts, request, projectName, runId, timedelta(seconds=query.wait))
+    return Response(await result_body(state, parts.store), media_type="application/json")

@@ -1,0 +1,141 @@
+"""Starting a Run: all that must be true before it is accepted, and what it is then ordered with."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from api.identity import Identity, identities, new_identity
+from api.parts import Parts
+from contract.errors import Conflict, NotFound, NotSupported, StoreError
+from contract.flow.base import INLINE_LIMIT, JsonText, clip
+from contract.flow.run import RunInput, SealedProxy
+from contract.rest.problems import bad_field, bad_request
+from contract.rest.proxy import split_proxy
+from contract.rest.start import StartRequest, StartResponse
+from projects.manifest import Manifest
+from storage import keys
+
+log = logging.getLogger(__name__)
+
+_AUTH_REQUIRED = (
+    "Auth session is required for auth session validation runs: project {project} logs in, so the request needs "
+    'authSession, such as {{"id": "…"}} with the id of an AuthSession.'
+)
+
+
+async def start_run(
+    parts: Parts, manifest: Manifest, body: dict[str, Any], idempotency_key: str | None
+) -> StartResponse:
+    """Start a Run of the version that `manifest` describes, or find the one that the Idempotency-Key stands for.
+
+    Raises:
+        BadRequest: A field is wrong.
+        NotFound: The project has no such API.
+        NotSupported: The request needs what this version of Callboard does not do.
+        Conflict: The Idempotency-Key was used with another body.
+        ConfigurationError: Something must be sealed, and there is no key to seal it with.
+        StoreError, Unavailable: Nothing is known to have been started; repeating helps.
+    """
+    request = _validate(manifest, body)
+    workspace, project = parts.settings.workspace, manifest.project
+    who = await _identify(parts, project, request, idempotency_key)
+    parameters = await _keep_parameters(parts, project, who, request)
+    order = RunInput(
+        workspace=workspace,
+        project=project,
+        version=manifest.version,
+        api=request.api,
+        parameters=parameters,
+        maximum_attempts=request.retry.maximum_attempts,
+        request_timeout=timedelta(seconds=request.request_timeout),
+        save_trace=request.save_trace,
+        proxy=_seal_proxy(parts, request.proxy, owner=f"{workspace}/{project}/{who.run_id}"),
+    )
+    try:
+        await parts.runs.start(who.run_id, order, fingerprint=who.fingerprint)
+    except Conflict:
+        # The existing Run has another body, and so its parameters lie below another key: these are nobody's.
+        await _drop_parameters(parts, parameters)
+        raise
+    return StartResponse(run_id=who.run_id)
+
+
+def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
+    logs_in = manifest.settings.auth_sessions.enabled
+    if logs_in and body.get("authSession") is None:
+        message = _AUTH_REQUIRED.format(project=manifest.project)
+        raise bad_field("authSession", "an object with the id of an AuthSession", message)
+    try:
+        request = StartRequest.model_validate(body)
+    except ValidationError as error:
+        raise bad_request(error) from error
+    if request.api not in manifest.apis:
+        raise _no_such_api(manifest, request.api)
+    if request.auth_session is not None and not logs_in:
+        message = f"authSession: project {manifest.project} does not use AuthSessions (authSessions.enabled is false)."
+        raise bad_field("authSession", "no authSession for this project", message)
+    if request.auth_session is not None:
+        raise _not_supported("authSession", "Runs of projects that log in")
+    if request.sink is not None:
+        raise _not_supported("sink", "delivering results to a sink")
+    return request
+
+
+def _no_such_api(manifest: Manifest, api: str) -> NotFound:
+    alike = difflib.get_close_matches(api, manifest.apis, n=1)
+    hint = f" Is {alike[0]} meant?" if alike else ""
+    return NotFound(f"Project {manifest.project} has no API {clip(api, 100)!r}.{hint}", details={"path": "api"})
+
+
+def _not_supported(path: str, what: str) -> NotSupported:
+    return NotSupported(f"{path}: this version of Callboard does not do {what} yet.", details={"path": path})
+
+
+async def _identify(parts: Parts, project: str, request: StartRequest, idempotency_key: str | None) -> Identity:
+    if idempotency_key is None:
+        return new_identity()
+    workspace = parts.settings.workspace
+    newest, *older = identities(parts.ring, workspace, project, idempotency_key, request.canonical())
+    for identity in older:  # a Run that was started before the key ring was rotated
+        try:
+            await parts.runs.state(workspace, project, identity.run_id)
+        except NotFound:
+            continue
+        return identity
+    return newest
+
+
+async def _keep_parameters(parts: Parts, project: str, who: Identity, request: StartRequest) -> JsonText:
+    text = json.dumps(request.parameters, separators=(",", ":"))
+    if len(text) <= INLINE_LIMIT:
+        return JsonText(text=text, size=len(text))
+    # The key is made from the whole body's fingerprint where there is one: two bodies of one Idempotency-Key must
+    # not share an object, also where only something beside their parameters differs.
+    digest = hashlib.sha256(who.fingerprint.encode("ascii") or text.encode("ascii")).hexdigest()
+    key = keys.parameters(project, who.run_id, digest)
+    await parts.store.put(key, text.encode("ascii"))
+    return JsonText(key=key, size=len(text))
+
+
+async def _drop_parameters(parts: Parts, parameters: JsonText) -> None:
+    if parameters.key is None:
+        return
+    try:
+        await parts.store.delete(parameters.key)
+    except StoreError:
+        log.warning("%s is of no use and could not be removed", parameters.key, exc_info=True)
+
+
+def _seal_proxy(parts: Parts, url: str | None, *, owner: str) -> SealedProxy | None:
+    if url is None:
+        return None
+    proxy = split_proxy(url)
+    sealed = [parts.ring.seal(text, bound_to=owner) if text else None for text in (proxy.username, proxy.password)]
+    return SealedProxy(server=proxy.server, username=sealed[0], password=sealed[1])

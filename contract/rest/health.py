@@ -1,0 +1,31 @@
+"""Answers of `healthz` and `readyz` (DESIGN section 5)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from contract.rest.base import ResponseModel
+
+
+class Alive(ResponseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class PartState(ResponseModel):
+    """One part that a Run needs."""
+
+    status: Literal["ok", "failed"]
+    message: str | None = None
+    """What is wrong with it."""
+
+
+class Readiness(ResponseModel):
+    """Whether a Run that is started now would go through."""
+
+    status: Literal["ready", "not-ready"]
+    temporal: PartState
+    store: PartState
+    projects: dict[str, PartState] | None = None
+    """Whether each project has a worker; absent where that is not asked for."""
