@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract.errors import StackError
+from stack import datafolder
+
+HOLDER = """
+import sys
+from pathlib import Path
+from stack import datafolder
+with datafolder.exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with (
+        datafolder.exclusive(data),
+        pytest.raises(StackError, match=rf"in use by another `callboard dev` \(process {os.getpid()}\)"),
+        datafolder.exclusive(data),
+    ):
+        pass
+
+
+def test_it_is_free_again_after_its_owner_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        with datafolder.exclusive(tmp_path / "data"):
+            pass
+
+
+def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StackError, match=str(holder.pid)), datafolder.exclusive(tmp_path):
+            pass
+        holder.kill()
+        holder.wait(10)
+        with datafolder.exclusive(tmp_path):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match=r"cannot be used.*--data"), datafolder.exclusive(tmp_path / "file" / "data"):
+        pass
+
+
+def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    first, made = datafolder.secret(tmp_path, "api-key", "cb_")
+    assert made
+    assert first.startswith("cb_")
+    assert len(first) >= 40
+    assert mode(tmp_path / "api-key") == 0o600
+    assert datafolder.secret(tmp_path, "api-key", "cb_") == (first, False)
+
+
+def test_an_empty_secret_file_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "api-key").write_text("")
+    secret, made = datafolder.secret(tmp_path, "api-key", "cb_")
+    assert made
+    assert secret.startswith("cb_")
+
+
+def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None:
+    with datafolder.address_card(tmp_path, {"url": "http://127.0.0.1:1", "pid": 7}):
+        card = tmp_path / "dev.json"
+        assert mode(card) == 0o600
+        assert json.loads(card.read_text()) == {"url": "http://127.0.0.1:1", "pid": 7}
+    assert list(tmp_path.iterdir()) == []
