@@ -1,0 +1,26 @@
+"""What the APIs of this project share: where the shop is, and how its pages are read."""
+
+from collections.abc import Mapping
+
+from playwright.async_api import Locator, Page
+
+DEFAULT_BASE_URL = "http://127.0.0.1:8401"
+
+
+def base_url(params: Mapping[str, object]) -> str:
+    """The address of the shop, without a slash at its end."""
+    return str(params.get("baseUrl", DEFAULT_BASE_URL)).rstrip("/")
+
+
+async def go_to(page: Page, url: str) -> None:
+    """Open `url`; an answer with an error status is an error, so that the Run gets another Attempt."""
+    print(f"opening {url}")
+    response = await page.goto(url)
+    if response is None or not response.ok:
+        status = "no answer" if response is None else f"{response.status} {response.status_text}"
+        raise RuntimeError(f"{url} answered {status}")
+
+
+async def number(data: Locator) -> float:
+    """The machine-readable value of a `<data>` element."""
+    return float(await data.get_attribute("value") or "")
