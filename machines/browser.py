@@ -24,6 +24,8 @@ _START_LIMIT = 30.0
 """Seconds a browser may take to print its version; a cold disk can make the first start slow."""
 
 _SHELLS = ("chromium-headless-shell", "chrome-headless-shell")
+_ALSO_LOOKED_IN = "/usr/bin:/usr/local/bin"
+"""Where PATH has been cut short, as some service managers do."""
 _FULL = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -79,8 +81,7 @@ def _candidates(*, headful: bool) -> Iterator[Path]:
 
 def _installed(names: tuple[str, ...]) -> Iterator[Path]:
     for name in names:
-        # /usr/bin also where PATH has been cut short, as some service managers do.
-        found = shutil.which(name) or shutil.which(name, path="/usr/bin:/usr/local/bin")
+        found = shutil.which(name) or shutil.which(name, path=_ALSO_LOOKED_IN)
         if found is not None:
             yield Path(found)
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import playwright
+import psutil
+import pytest
+from playwright.async_api import async_playwright
+
+from contract.errors import MachineError
+from machines.browser import browser_args, find_browser
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def make_program(path: Path, script: str = "echo Chromium 1.2.3") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def playwrights_own(browsers: Path, name: str = "chromium-headless-shell") -> Path:
+    package = Path(playwright.__file__).parent / "driver" / "package"
+    listed = json.loads((package / "browsers.json").read_text())["browsers"]
+    revision = next(browser["revision"] for browser in listed if browser["name"] == name)
+    executable = "chrome" if name == "chromium" else "chrome-headless-shell"
+    return browsers / f"{name.replace('-', '_')}-{revision}" / "linux" / executable
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH, on a machine without any browser."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+    monkeypatch.setattr("machines.browser._ALSO_LOOKED_IN", "")
+    return programs
+
+
+def test_the_configured_browser_goes_before_all_others(tmp_path: Path) -> None:
+    mine = make_program(tmp_path / "mine")
+    assert find_browser(mine) == mine
+
+
+def test_a_configured_browser_that_is_not_there_is_an_error_and_no_other_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"CALLBOARD_CHROMIUM names .*nowhere.*No such file"):
+        find_browser(tmp_path / "nowhere")
+
+
+def test_playwrights_own_headless_shell_goes_before_the_systems(bare: Path, tmp_path: Path) -> None:
+    systems = make_program(bare / "chromium-headless-shell")
+    assert find_browser(None) == systems
+    own = make_program(playwrights_own(tmp_path / "browsers"))
+    assert find_browser(None) == systems, "not yet complete: the mark of a finished download is missing"
+    (own.parents[1] / "INSTALLATION_COMPLETE").touch()
+    assert find_browser(None) == own
+
+
+def test_a_full_browser_is_taken_if_there_is_no_headless_shell(bare: Path) -> None:
+    full = make_program(bare / "google-chrome")
+    assert find_browser(None) == full
+    shell = make_program(bare / "chromium-headless-shell")
+    assert find_browser(None) == shell
+
+
+def test_a_headful_project_gets_a_full_browser(bare: Path, tmp_path: Path) -> None:
+    make_program(bare / "chromium-headless-shell")
+    with pytest.raises(MachineError, match="playwright install --with-deps chromium`"):
+        find_browser(None, headful=True)
+    full = make_program(playwrights_own(tmp_path / "browsers", "chromium"))
+    (full.parents[1] / "INSTALLATION_COMPLETE").touch()
+    assert find_browser(None, headful=True) == full
+
+
+def test_one_that_does_not_start_is_passed_over(bare: Path) -> None:
+    make_program(
+        bare / "chromium-headless-shell", "echo 'error while loading shared libraries: libnss3.so' >&2; exit 127"
+    )
+    full = make_program(bare / "chromium")
+    assert find_browser(None) == full
+
+
+def test_when_none_starts_the_reason_is_told(bare: Path) -> None:
+    make_program(
+        bare / "chromium-headless-shell", "echo 'error while loading shared libraries: libnss3.so' >&2; exit 127"
+    )
+    with pytest.raises(MachineError, match=r"chromium-headless-shell does not start .*libnss3\.so"):
+        find_browser(None)
+
+
+def test_when_there_is_none_the_commands_that_install_one_are_told(bare: Path) -> None:
+    with pytest.raises(MachineError, match=r"playwright install --with-deps chromium-headless-shell.*apt-get install"):
+        find_browser(None)
+
+
+def test_as_a_program_it_prints_the_path(tmp_path: Path) -> None:
+    mine = make_program(tmp_path / "mine")
+    done = subprocess.run(
+        [sys.executable, "-m", "machines.browser"],
+        cwd=REPOSITORY,
+        env=os.environ | {"CALLBOARD_CHROMIUM": str(mine)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{mine}\n", "")
+
+
+def test_as_a_program_it_prints_one_sentence_if_there_is_none(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "machines.browser"],
+        cwd=REPOSITORY,
+        env=os.environ | {"CALLBOARD_CHROMIUM": str(tmp_path / "nowhere")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+async def test_the_browser_of_this_machine_runs_and_talks_to_nobody_of_its_own_accord() -> None:
+    path = find_browser(None)
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=path, args=browser_args())
+        try:
+            page = await browser.new_page()
+            assert await page.evaluate("1 + 1") == 2
+            lines = [
+                line
+                for process in psutil.Process().children(recursive=True)
+                if "--remote-debugging-pipe" in (line := process.cmdline())
+                and not any(argument.startswith("--type=") for argument in line)  # one of the browser's helpers
+            ]
+        finally:
+            await browser.close()
+    quiet = {"--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"}
+    assert lines
+    for line in lines:
+        assert quiet | set(browser_args()) <= set(line)
