@@ -1,0 +1,39 @@
+"""A worker that starts speaks for the dead ones of its host: their Attempts are lost, and their Runs go on at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from activities.workplace import HeldAttempt, dead_workers
+from contract.flow import names
+from contract.flow.attempt import INTERRUPTED
+
+log = logging.getLogger(__name__)
+
+
+async def bury(client: Client, workers: Path) -> None:
+    """Clean up after the dead workers below `workers`, then report their Attempts as lost.
+
+    First the processes: a Run must not try again while the lost Attempt's browser still acts.
+    """
+    for dead in await asyncio.to_thread(dead_workers, workers):
+        log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
+        await asyncio.to_thread(dead.bury)
+        for held in dead.attempts:
+            await _report(client, held)
+
+
+async def _report(client: Client, held: HeldAttempt) -> None:
+    handle = client.get_async_activity_handle(
+        workflow_id=held.run_id, run_id=None, activity_id=names.attempt_activity_id(held.number)
+    )
+    try:
+        await handle.fail(ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED))
+    except RPCError as error:  # its Run is over, or the heartbeat has told already; else the heartbeat will
+        log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)

@@ -1,0 +1,35 @@
+"""`attempt.json`: the durable record that each Attempt leaves in the artifact store."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from activities.patience import patiently
+from contract.errors import StoreError
+from contract.flow.attempt import AttemptRecord
+from storage import keys
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Records:
+    """Writes and reads the records."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
+        """Write it. A store that fails for longer than `within` costs the record, not the Attempt."""
+        key = keys.attempt(project, record.run_id, record.number, "attempt.json")
+        body = record.model_dump_json(exclude_none=True).encode()
+        try:
+            await patiently(within, lambda: self._store.put(key, body))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
+
+    async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
+        """The record, or None if there is none. Raises StoreError."""
+        body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
+        return None if body is None else AttemptRecord.model_validate_json(body)

@@ -1,0 +1,66 @@
+"""The Attempts that this worker holds right now, and how to stop one: by a cancel, or because the worker lets go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+
+class Cause(Enum):
+    """Why an Attempt is stopped."""
+
+    CANCELED = auto()
+    """Its Run was canceled."""
+    INTERRUPTED = auto()
+    """This worker cannot go on with it; the Attempt does not count."""
+
+
+@dataclass
+class Ticket:
+    """One running Attempt."""
+
+    work: asyncio.Task[Any]
+    cause: Cause | None = None
+    message: str = ""
+
+    def stop(self, cause: Cause, message: str = "") -> None:
+        """Stop it. The first cause stays; the Machine's teardown bounds the time."""
+        if self.cause is None and not self.work.done():
+            self.cause, self.message = cause, message
+            self.work.cancel()
+
+
+class Tickets:
+    """All running Attempts of a worker, by Run and number."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, int], Ticket] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @contextmanager
+    def hold(self, run_id: str, number: int, work: asyncio.Task[Any]) -> Generator[Ticket]:
+        """Known as running for as long as the block lasts."""
+        ticket = self._held[run_id, number] = Ticket(work)
+        try:
+            yield ticket
+        finally:
+            del self._held[run_id, number]
+
+    def stop(self, run_id: str, number: int) -> bool:
+        """Cancel one Attempt; False if it is not (or no longer) here."""
+        ticket = self._held.get((run_id, number))
+        if ticket is None:
+            return False
+        ticket.stop(Cause.CANCELED)
+        return True
+
+    def interrupt_all(self, message: str) -> None:
+        """Let go of every Attempt."""
+        for ticket in list(self._held.values()):
+            ticket.stop(Cause.INTERRUPTED, message)

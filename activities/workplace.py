@@ -1,0 +1,108 @@
+"""A worker's folder on its host: its lock, the journal of its Attempts, the scratch folders of its Machines.
+
+    {data}/workers/{worker}/lock            held as long as the worker lives; the kernel lets go of it
+    {data}/workers/{worker}/attempts/…      one small file for each Attempt that runs
+    {data}/workers/{worker}/scratch/…       one folder for each Machine
+
+So a worker that starts can tell which others of this host are dead, and which Attempts died with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machines import sweep
+
+
+@dataclass(frozen=True)
+class HeldAttempt:
+    """An Attempt in a journal."""
+
+    run_id: str
+    number: int
+
+
+class Workplace:
+    """The folder of one worker, locked until `leave`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.scratch = folder / "scratch"
+        self._attempts = folder / "attempts"
+        for part in (self.scratch, self._attempts):
+            part.mkdir(parents=True)
+        lock = _lock(folder)
+        if lock is None:
+            raise RuntimeError(f"{folder} is in use by another worker")
+        self._lock = lock
+
+    @contextmanager
+    def journal(self, run_id: str, number: int) -> Generator[None]:
+        """Noted as running for as long as the block lasts."""
+        note = self._attempts / f"{run_id}-{number}.json"
+        note.write_text(json.dumps({"run_id": run_id, "number": number}))
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Remove the folder and let go of the lock."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+@dataclass(frozen=True)
+class DeadWorker:
+    """What a worker left that did not leave by itself. Its lock is ours now."""
+
+    folder: Path
+    attempts: list[HeldAttempt]
+    _lock: int
+
+    def bury(self) -> None:
+        """End what still runs of its Machines and remove its folder. Blocking."""
+        for scratch in (self.folder / "scratch").glob("*"):
+            sweep.scratch(scratch)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def dead_workers(workers: Path) -> list[DeadWorker]:
+    """The folders below `workers` that nobody holds."""
+    found: list[DeadWorker] = []
+    for folder in workers.glob("*"):
+        lock = _lock(folder)
+        if lock is not None:
+            found.append(DeadWorker(folder, list(_held(folder)), lock))
+    return found
+
+
+def _held(folder: Path) -> Generator[HeldAttempt]:
+    for note in (folder / "attempts").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # half-written: its Attempt had not begun
+            held: dict[str, Any] = json.loads(note.read_text())
+            yield HeldAttempt(held["run_id"], held["number"])
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock the folder; None if somebody has it, or it is gone."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

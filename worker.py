@@ -1,0 +1,157 @@
+"""Composition root of a worker process: `python -m worker` (or `callboard worker`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+
+from activities import predecessors, reach
+from activities.attempt import AttemptActivity
+from activities.orders import LostActivity, StopActivity
+from activities.serving import Serving, WorkerPools
+from activities.ticket import Tickets
+from activities.workplace import Workplace
+from contract.errors import CallboardError
+from contract.flow import names
+from engine.client import connect
+from machines.browser import browser_args, find_browser
+from machines.machine import Launch
+from machines.slot import Limits
+from projects.catalog import Catalog
+from projects.versions import VersionFolders
+from security.keyring import KeyRing
+from settings import Settings
+from storage.open import open_store
+from workflows.run import RunWorkflow
+
+log = logging.getLogger("worker")
+
+_CONTROL_GRACE = timedelta(seconds=5)
+_TEMPORAL_PATIENCE = timedelta(seconds=30)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve workflows and all deployed projects until `stop` is set, then drain and leave nothing behind.
+
+    Raises:
+        CallboardError: There is no browser, or the store cannot be opened.
+        RuntimeError: Temporal cannot be reached at the start, or refuses this worker.
+    """
+    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    browser = await asyncio.to_thread(find_browser, settings.chromium)
+    store = open_store(settings.artifact_location)
+    catalog = Catalog(store, max_age=settings.poll_versions)
+    client = await connect(settings, identity=identity, patience=_TEMPORAL_PATIENCE)
+    workers = settings.data_dir.expanduser().resolve() / "workers"
+    await predecessors.bury(client, workers)
+
+    async with AsyncExitStack() as resources:
+        workplace = Workplace(workers / identity)
+        resources.callback(workplace.leave)
+        tickets = Tickets()
+        pools = WorkerPools(Launch(workplace.scratch, browser, tuple(browser_args())), _limits(settings))
+        resources.push_async_callback(pools.close)
+        attempt = AttemptActivity(
+            worker=identity,
+            client=client,
+            store=store,
+            catalog=catalog,
+            versions=VersionFolders(store, _versions_folder(settings)),
+            pools=pools,
+            keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+            tickets=tickets,
+            journal=workplace.journal,
+        )
+        # Left in the other order: Attempts drain while Runs can still go on and be stopped.
+        await resources.enter_async_context(_control(client, identity, LostActivity(store)))
+        await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
+        serving = Serving(
+            client=client,
+            identity=identity,
+            catalog=catalog,
+            pools=pools,
+            attempt=attempt.attempt,
+            drain=settings.drain,
+        )
+        resources.push_async_callback(serving.stop)
+        log.info("worker %s is ready", identity)
+        await _until(stop, serving.follow(settings.poll_versions), reach.watch(client, tickets))
+        log.info("worker %s is leaving", identity)
+
+
+async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None:
+    """Run `works` until `stop` is set; the first that fails ends all, and is raised."""
+    tasks = {asyncio.ensure_future(work) for work in (stop.wait(), *works)}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _control(client: Client, identity: str, lost: LostActivity) -> Worker:
+    """Workflows and light activities."""
+    return Worker(
+        client,
+        task_queue=names.CALLBOARD_QUEUE,
+        workflows=[RunWorkflow],
+        activities=[lost.record_lost],
+        identity=identity,
+        graceful_shutdown_timeout=_CONTROL_GRACE,
+    )
+
+
+def _orders(client: Client, identity: str, stop: StopActivity) -> Worker:
+    """Orders to this worker alone."""
+    return Worker(
+        client,
+        task_queue=names.worker_queue(identity),
+        activities=[stop.stop_attempt],
+        identity=identity,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
+        graceful_shutdown_timeout=_CONTROL_GRACE,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age)
+
+
+def _versions_folder(settings: Settings) -> Path:
+    return settings.data_dir.expanduser().resolve() / "versions"
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def main() -> None:
+    """Read the settings and serve until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_main(Settings()))
+    except CallboardError as error:
+        raise SystemExit(f"callboard worker: {error.message}") from error
+
+
+if __name__ == "__main__":
+    main()
