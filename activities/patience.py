@@ -11,7 +11,7 @@ from contract.errors import StoreError
 
 
 async def patiently[T](within: timedelta, work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` returns, as soon as it does so without a StoreError; after `within`, its last StoreError is raised."""
+    """What `work` returns, as soon as there is no StoreError; after `within`, the last one is raised."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(StoreError),
         wait=wait_exponential(multiplier=0.2, max=15),
