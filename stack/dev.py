@@ -31,7 +31,7 @@ is tried again when the stack runs again."""
 
 _READY_LIMIT = timedelta(seconds=60)
 _POLL = 0.05
-_API_GRACE = timedelta(seconds=10)
+_API_GRACE = timedelta(seconds=15)
 _WORKER_TEARDOWN = timedelta(seconds=15)
 """What a worker may need beyond its drain time, to stop its Machines."""
 

@@ -1,0 +1,165 @@
+"""One real Run, end to end: `make demo`. With `--stay` the stack is left running instead: `make dev`.
+
+The bundled example site is the shop that the project `examples/projects/shop` reads; everything is on loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from contract.errors import CallboardError, StackError
+from settings import Settings
+from stack import ports
+from stack.banner import banner, curl_to_try
+from stack.child import Child
+from stack.dev import DevStack
+from stack.environment import environment_of
+from stack.foreground import until_signalled
+
+PROJECTS = Path(__file__).parent / "projects"
+SITE_PORT = 8401
+TEMPORAL_PORT = 7233
+UI_PORT = 8233
+
+_PROJECT = "shop"
+_API = "list-products"
+_RUN_LIMIT = 60.0
+"""Seconds that the Run of the demo may take."""
+
+
+def main() -> int:
+    """The demo; its exit code is 0 if the Run completed."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description="One Run from end to end.")
+    parser.add_argument("--stay", action="store_true", help="leave the stack running, and try it yourself")
+    stay = parser.parse_args().stay
+    try:
+        if stay:
+            settings = Settings()
+            stack = DevStack(PROJECTS, settings, temporal_port=TEMPORAL_PORT, ui_port=UI_PORT, report=print)
+            asyncio.run(until_signalled(_stay(stack), hurry=stack.hurry))
+            return 0
+        with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
+            # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
+            settings = Settings(data_dir=Path(data), artifacts=f"{data}/artifacts", api_keys=[], secret_key=[], port=0)
+            stack = DevStack(PROJECTS, settings, temporal_port=0, ui_port=0, report=print)
+            done = asyncio.run(until_signalled(_one_run(stack), hurry=stack.hurry))
+        print("Stopped everything, and removed the demo's data.")
+    except CallboardError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0 if done else 1
+
+
+async def _one_run(stack: DevStack) -> bool:
+    began = time.monotonic()
+    print("Starting the example site, Temporal, the api and a worker …")
+    async with _site(0, stack.settings) as site, stack:
+        print(f"All up after {time.monotonic() - began:.1f} s. Starting a Run of {_PROJECT}/{_API} …")
+        started = time.monotonic()
+        answer = await _run(stack, {"baseUrl": site, "pages": 2})
+        took = time.monotonic() - started
+        if answer["status"] != "completed":
+            print(f"Run {answer['runId']} ended as {answer['status']}: {json.dumps(answer, indent=2)}", file=sys.stderr)
+            return False
+        print(f"\nRun {answer['runId']} completed in {took:.2f} s. Its result:\n")
+        print(_shortened(json.dumps(answer["result"], indent=2, ensure_ascii=False)))
+        print(
+            "\nWhere to look next:"
+            "\n  make dev                   the same stack, left running, with an address to open and a call to try"
+            f"\n  {(PROJECTS / _PROJECT / 'api').relative_to(Path(__file__).parents[1])}/"
+            "   the code that ran; a project of your own is a folder like this one"
+            "\n  callboard dev DIR          serves every project folder below DIR"
+            "\n"
+        )
+        return True
+
+
+async def _stay(stack: DevStack) -> None:
+    async with _site(SITE_PORT, stack.settings) as site, stack:
+        print(banner(stack))
+        shop = next((manifest for manifest in stack.deployed if manifest.project == _PROJECT), None)
+        if shop is not None:
+            parameters = json.dumps({"baseUrl": site, "pages": 2})
+            print(
+                f"\nThe example shop is at {site}. A Run that reads it:\n{curl_to_try(stack, shop, _API, parameters)}"
+            )
+        await stack.wait()
+
+
+@asynccontextmanager
+async def _site(port: int, settings: Settings) -> AsyncGenerator[str]:
+    """The example site, as a process of its own; its address."""
+    port = ports.claim({"the example site's port": port})["the example site's port"]
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    child = Child(
+        "site",
+        [sys.executable, "-m", "examples.site", "--port", str(port)],
+        log=settings.data_dir / "logs" / "site.log",
+        environment=environment_of(settings),
+        grace=timedelta(seconds=5),
+        report=print,
+    )
+    try:
+        await child.start()
+        await child.become_ready(_listening(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await child.stop()
+
+
+async def _listening(port: int) -> None:
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    return
+    except TimeoutError:
+        raise StackError(f"The example site does not listen on port {port} after 30 seconds.") from None
+
+
+async def _run(stack: DevStack, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Start a Run and wait for its end, as any HTTP client would."""
+    base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/{_PROJECT}/run"
+    headers = {"x-api-key": stack.api_key}
+    async with httpx.AsyncClient(headers=headers, timeout=_RUN_LIMIT, trust_env=False) as client:
+        answer = await client.post(f"{base}/start", json={"api": _API, "parameters": parameters})
+        if answer.status_code != 201:
+            raise StackError(f"The Run was not accepted: {answer.status_code} {answer.text}")
+        run_id = answer.json()["runId"]
+        deadline = time.monotonic() + _RUN_LIMIT
+        while time.monotonic() < deadline:
+            answer = await client.get(f"{base}/{run_id}/result", params={"wait": 30})
+            if answer.status_code != 200:
+                raise StackError(f"The result of Run {run_id} cannot be had: {answer.status_code} {answer.text}")
+            body: dict[str, Any] = answer.json()
+            if body["status"] in {"completed", "failed", "canceled"}:
+                return body
+    raise StackError(f"Run {run_id} has not ended after {_RUN_LIMIT:g} seconds.")
+
+
+def _shortened(text: str, lines: int = 30) -> str:
+    all_lines = text.splitlines()
+    more = len(all_lines) - lines
+    return text if more <= 0 else "\n".join([*all_lines[:lines], f"… ({more} more lines)"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
