@@ -1,0 +1,182 @@
+"""The application in this process, over real projects in a real store and an engine that keeps Runs in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from contract.errors import Conflict, NotFound
+from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus
+from engine.runs import RunState
+from projects.deploy import deploy
+from settings import Settings
+from storage.folder import FolderStore
+
+KEY = "test-key-one"
+OTHER_KEY = "schlüssel-zwei"
+WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+SECRET = "a secret key of the ring, old"
+AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
+
+
+@dataclass
+class Entry:
+    order: RunInput
+    fingerprint: str
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    outcome: RunOutcome | None = None
+
+
+class MemoryRuns:
+    """What the engine does, without Temporal. `failure` is raised by every call."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.waiting = 0
+        self.unserved: set[str] = set()
+        self.failure: BaseException | None = None
+
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
+        self._fail()
+        known = self.entries.get(run_id)
+        if known is None:
+            self.entries[run_id] = Entry(order, fingerprint)
+            return True
+        if known.fingerprint != fingerprint:
+            raise Conflict("This Idempotency-Key was used before with another body.")
+        return False
+
+    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
+        self._fail()
+        entry = self.entries.get(run_id)
+        if entry is None or (entry.order.workspace, entry.order.project) != (workspace, project):
+            raise NotFound("There is no such Run.")
+        if wait:
+            self.waiting += 1
+            try:
+                async with asyncio.timeout(wait.total_seconds()):
+                    await entry.ended.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self.waiting -= 1
+        status = entry.outcome.status if entry.outcome else RunStatus.PENDING
+        return RunState(run_id, status, entry.outcome)
+
+    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+        await self.state(workspace, project, run_id)
+        if self.entries[run_id].outcome is None:
+            reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
+            self.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason))
+        return await self.state(workspace, project, run_id, wait=wait)
+
+    async def check(self) -> None:
+        self._fail()
+
+    async def served(self, project: str) -> bool:
+        self._fail()
+        return project not in self.unserved
+
+    def end(self, run_id: str, outcome: RunOutcome) -> None:
+        self.entries[run_id].outcome = outcome
+        self.entries[run_id].ended.set()
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+@dataclass
+class Api:
+    """The application, a client with a key, and what is behind."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    runs: MemoryRuns
+    store: FolderStore
+    base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
+
+    async def start(self, body: Any = None, **headers: str) -> httpx.Response:
+        return await self.client.post(
+            f"{self.base}/start",
+            json={"api": "list", "parameters": {}} if body is None else body,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    async def run(self, **fields: Any) -> str:
+        answer = await self.start({"api": "list", "parameters": {}, **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["runId"]
+
+    async def raw(self, text: str | bytes) -> httpx.Response:
+        return await self.client.post(f"{self.base}/start", content=text)
+
+    def order(self, run_id: str) -> RunInput:
+        return self.runs.entries[run_id].order
+
+
+def settings(**fields: Any) -> Settings:
+    return Settings.model_validate(
+        {"api_keys": [KEY, OTHER_KEY], "secret_key": [SECRET], "workspace_id": WORKSPACE, **fields}
+    )
+
+
+async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> None:
+    files = {
+        "Intuned.json": json.dumps(options),
+        "api/list.py": AUTOMATION,
+        "api/products/details.py": AUTOMATION,
+        "auth-sessions/create.py": "async def create(page, params=None, **_kwargs): ...\n",
+        "auth-sessions/check.py": "async def check(page, **_kwargs): return True\n",
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    await deploy(folder, store)
+
+
+@pytest.fixture(scope="session")
+async def deployed(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    """Projects `shop`, `closed` (API access off) and `members` (logs in)."""
+    root = tmp_path_factory.mktemp("projects")
+    store = FolderStore(tmp_path_factory.mktemp("artifacts"))
+    await deploy_project(root / "shop", store)
+    await deploy_project(root / "closed", store, apiAccess={"enabled": False})
+    await deploy_project(root / "members", store, authSessions={"enabled": True, "type": "API"})
+    return store
+
+
+@pytest.fixture
+async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
+    """Makes an application with other settings; with `runs`, one that shares an engine."""
+    opened: list[Any] = []
+
+    async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
+        engine = runs or MemoryRuns()
+        app = create_app(settings(**fields), runs=engine, store=store or deployed)
+        lifespan = app.router.lifespan_context(app)
+        await lifespan.__aenter__()
+        transport = httpx.ASGITransport(app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://api.test", headers={"x-api-key": KEY})
+        opened.append((client, lifespan))
+        return Api(app, client, engine, store or deployed)
+
+    yield make
+    for client, lifespan in opened:
+        await client.aclose()
+        await lifespan.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def api(make_api: Any) -> Api:
+    return await make_api()

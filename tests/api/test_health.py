@@ -1,0 +1,58 @@
+"""Health: alive, ready, and what is missing when it is not."""
+
+from typing import Any
+
+from contract.errors import StoreError, Unavailable
+
+
+async def test_alive_needs_no_key(api: Any):
+    del api.client.headers["x-api-key"]
+    answer = await api.client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+async def test_ready_names_temporal_and_the_store(api: Any):
+    del api.client.headers["x-api-key"]
+    answer = await api.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "temporal": {"status": "ok"}, "store": {"status": "ok"}}
+
+
+async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Any):
+    api.runs.failure = Unavailable("Temporal cannot be reached. Try again.")
+    answer = await api.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "status": "not-ready",
+        "temporal": {"status": "failed", "message": "Temporal cannot be reached. Try again."},
+        "store": {"status": "ok"},
+    }
+    assert (await api.client.get("/healthz")).status_code == 200
+
+
+async def test_not_ready_while_the_store_is_away(make_api: Any):
+    class Away:
+        async def check(self) -> None:
+            raise StoreError("The artifact store cannot be written.")
+
+        def list(self, _prefix: str) -> Any:
+            raise StoreError("The artifact store cannot be read.")
+
+    for fields, projects in (({}, None), ({"ready_needs_workers": True}, {})):
+        api = await make_api(store=Away(), **fields)
+        answer = await api.client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["store"] == {"status": "failed", "message": "The artifact store cannot be written."}
+        assert answer.json().get("projects") == projects
+
+
+async def test_in_the_embedded_stack_every_project_needs_a_worker(make_api: Any):
+    api = await make_api(ready_needs_workers=True)
+    answer = await api.client.get("/readyz")
+    assert answer.status_code == 200
+    assert set(answer.json()["projects"]) == {"shop", "closed", "members"}
+    api.runs.unserved.add("members")
+    answer = await api.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["projects"]["members"]["status"] == "failed"
+    assert answer.json()["projects"]["shop"] == {"status": "ok"}

@@ -1,0 +1,370 @@
+"""Start: what is refused and how, what is ordered, and what a repeat gives."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contract.errors import StoreError, Unavailable
+from security.keyring import KeyRing
+
+OLD = "a secret key of the ring, old"
+NEW = "a secret key of the ring, new"
+WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+SECRET = "t0p-s3cret"
+WEBHOOK = {"type": "webhook", "url": f"https://hook.example/?token={SECRET}"}
+
+
+def bad(answer: Any, path: str, status: int = 400) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body["code"] == "bad-request"
+    assert body["category"] == "user"
+    assert body["retirable"] is False
+    assert body["details"]["path"] == path
+    assert body["details"]["expected"]
+    assert body["details"]["errors"][0] == {"path": path, "expected": body["details"]["expected"]}
+    assert body["correlationId"] == answer.headers["x-correlation-id"]
+    assert SECRET not in answer.text
+    return body
+
+
+def start(**fields: Any) -> dict[str, Any]:
+    return {"api": "list", "parameters": {}, **fields}
+
+
+async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(api: Any):
+    answer = await api.start()
+    assert answer.status_code == 201
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"runId", "status"}
+    assert re.fullmatch(r"[A-Za-z0-9_-]{21}", answer.json()["runId"])
+    assert answer.json()["status"] == "pending"
+
+
+async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_version(api: Any):
+    order = api.order(await api.run(parameters={"a": 1}))
+    manifest = await api.app.state.parts.catalog.current("shop")
+    assert (order.workspace, order.project, order.version) == (WORKSPACE, "shop", manifest.version)
+    assert order.api == "list"
+    assert order.parameters.text == '{"a":1}'
+    assert order.parameters.size == 7
+    assert order.maximum_attempts == 3
+    assert order.request_timeout == timedelta(seconds=600)
+    assert order.save_trace is True
+    assert order.proxy is None
+
+
+async def test_what_a_request_says_is_what_is_ordered(api: Any):
+    run_id = await api.run(
+        api="products/details", retry={"maximumAttempts": 1}, requestTimeout=43_200, saveTrace=False, proxy=None
+    )
+    order = api.order(run_id)
+    assert (order.api, order.maximum_attempts, order.save_trace) == ("products/details", 1, False)
+    assert order.request_timeout == timedelta(hours=12)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"parameters": {}}, "api"),
+        ({"api": "list"}, "parameters"),
+        (start(retry={"maximumAttempts": 0}), "retry.maximumAttempts"),
+        (start(retry={"maximumAttempts": "3"}), "retry.maximumAttempts"),
+        (start(requestTimeout=43_201), "requestTimeout"),
+        (start(requestTimeout=True), "requestTimeout"),
+        (start(saveTrace="yes"), "saveTrace"),
+        (start(proxy=f"ftp://u:{SECRET}@h"), "proxy"),
+        (start(proxy="intuned://auto"), "proxy"),
+        (start(timeout=3), "timeout"),
+        (start(sink={"type": SECRET}), "sink.type"),
+        (start(sink={**WEBHOOK, "retries": 3}), "sink.retries"),
+        (start(authSession={"id": 3}), "authSession.id"),
+        (start(authSession={"id": "me"}), "authSession"),
+        (start(authSessionId="me"), "authSessionId"),
+    ],
+)
+async def test_a_wrong_field_is_400_with_its_path(api: Any, body: dict[str, Any], path: str):
+    bad(await api.start(body), path)
+    assert api.runs.entries == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "nonsense",
+        '{"api": "list", "parameters": {}} x',
+        "{'api': 'list'}",
+        '{"api": "list", "parameters": {"x": NaN}}',
+        '{"api": "list", "parameters": {"x": Infinity}}',
+        '{"api": "list", "parameters": {"x": -Infinity}}',
+        '{"api": "list", "parameters": {"x": "\\ud800"}}',
+        '{"api": "list", "parameters": {"\\udc00": 1}}',
+        '{"api": "list", "parameters": {"x": "\\ude00\\ud83d"}}',
+        '{"api": "list", "parameters": ' + '{"x":' * 300 + "1" + "}" * 301,
+        '{"api": "list", "parameters": {"x": ' + "[" * 100_000 + "]" * 100_000 + "}}",
+        '{"api": "list", "parameters": {"x": ' + "9" * 5000 + "}}",
+        "[]",
+        "null",
+        "3",
+        '"x"',
+        '\ufeff{"api": "list", "parameters": {}}',
+    ],
+)
+async def test_what_is_no_json_object_is_400(api: Any, text: str):
+    bad(await api.raw(text), "")
+
+
+async def test_broken_utf_8_and_other_encodings_are_400(api: Any):
+    text = '{"api": "list", "parameters": {"x": "ä"}}'
+    for data in (text.encode("latin-1"), text.encode("utf-16"), text.encode()[:-5] + b"\xed\xa0\x80" + b'"}}'):
+        bad(await api.raw(data), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"api": "list", "api": "list", "parameters": {}}', "api"),
+        ('{"api": "list", "parameters": {"a": [{"b": 1, "c": 2, "b": 1}]}}', "parameters.a[0].b"),
+        ('{"api": "list", "parameters": {"x": 1e400}}', "parameters.x"),
+        ('{"api": "list", "parameters": {"x": [0, -1e999]}}', "parameters.x[1]"),
+    ],
+)
+async def test_what_parsers_disagree_on_is_400_with_its_path(api: Any, text: str, path: str):
+    bad(await api.raw(text), path)
+
+
+async def test_the_content_type_does_not_matter(api: Any):
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        headers = {"content-type": content_type}
+        answer = await api.client.post(f"{api.base}/start", content=json.dumps(start()), headers=headers)
+        assert answer.status_code == 201
+
+
+async def test_parameters_of_any_unicode_and_any_number_are_ordered_as_they_are(api: Any):
+    parameters = {"é😀\u2028\x00": ["ß", 10**40, -1.5e-300, None, True], "": {"\uffff": "\U0010ffff"}}
+    order = api.order(await api.run(parameters=parameters))
+    assert order.parameters.text.isascii()
+    assert json.loads(order.parameters.text) == parameters
+
+
+def filled(size: int) -> bytes:
+    """A start request of exactly `size` bytes."""
+    frame = json.dumps(start(parameters={"x": ""}))
+    return json.dumps(start(parameters={"x": "a" * (size - len(frame))})).encode()
+
+
+async def test_a_body_of_1_mib_is_taken_and_one_byte_more_is_413(api: Any):
+    assert (await api.raw(filled(1024 * 1024))).status_code == 201
+    bad(await api.raw(filled(1024 * 1024 + 1)), "", 413)
+
+
+async def test_a_body_is_counted_while_it_comes_in_whatever_its_length_is_said_to_be(api: Any):
+    sent = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 100 * 1024 * 1024:
+            sent += 64 * 1024
+            yield b" " * 64 * 1024
+
+    for headers in ({}, {"content-length": "5"}, {"content-length": "-1"}, {"content-length": "²"}):
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        sent = 0
+        answer = await api.client.post(f"{api.base}/start", content=chunks(), headers=raw)
+        bad(answer, "", 413)
+        assert sent < 2 * 1024 * 1024
+
+
+async def test_a_body_announced_as_too_large_is_413_without_being_read(api: Any):
+    async def nothing() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"content-length": str(1024 * 1024 + 1)}
+    bad(await api.client.post(f"{api.base}/start", content=nothing(), headers=headers), "", 413)
+
+
+async def test_an_unknown_api_is_404_and_the_one_that_was_meant_is_named(api: Any):
+    answer = await api.start(start(api="product/details"))
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not-found"
+    assert "Is products/details meant?" in answer.json()["message"]
+    for name in ("x" * 400, "../api/list", "api/list", "list.py", "\x00", "auth-sessions/check"):
+        assert (await api.start(start(api=name))).status_code == 404
+
+
+async def test_a_sink_is_501_once_it_is_known_to_be_right(api: Any):
+    for sink in (
+        WEBHOOK,
+        {"type": "s3", "bucket": "b-1", "accessKeyId": "A", "secretAccessKey": SECRET, "region": "eu"},
+    ):
+        answer = await api.start(start(sink=sink))
+        assert answer.status_code == 501
+        assert answer.json()["code"] == "not-implemented"
+        assert answer.json()["details"] == {"path": "sink"}
+        assert SECRET not in answer.text
+    assert api.runs.entries == {}
+
+
+async def test_a_project_that_logs_in_needs_an_auth_session(api: Any):
+    url = f"{api.base.replace('/shop/', '/members/')}/start"
+    for body in (start(), start(authSession=None), start(authSessionId="me")):
+        refusal = bad(await api.client.post(url, json=body), "authSession")
+        assert "Auth session is required for auth session validation runs" in refusal["message"]
+    answer = await api.client.post(url, json=start(authSession={"id": "me"}))
+    assert (answer.status_code, answer.json()["details"]) == (501, {"path": "authSession"})
+
+
+async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Any):
+    run_id = await api.run(proxy=f"http://zo%C3%AB:{SECRET}%40@Proxy.example:3128")
+    proxy = api.order(run_id).proxy
+    assert proxy.server == "http://proxy.example:3128"
+    assert SECRET not in api.order(run_id).model_dump_json()
+    ring, owner = KeyRing([OLD]), f"{WORKSPACE}/shop/{run_id}"
+    assert ring.open(proxy.username, bound_to=owner) == "zoë"
+    assert ring.open(proxy.password, bound_to=owner) == f"{SECRET}@"
+
+
+async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_what_is_missing(make_api: Any):
+    api = await make_api(secret_key=[])
+    proxy = api.order(await api.run(proxy="socks5://127.0.0.1:1080")).proxy
+    assert (proxy.server, proxy.username, proxy.password) == ("socks5://127.0.0.1:1080", None, None)
+    for answer in (await api.start(start(proxy=f"http://u:{SECRET}@h")), await api.start(idempotency_key="k")):
+        assert answer.status_code == 500
+        assert answer.json()["code"] == "internal-server-error"
+        assert answer.json()["retirable"] is False
+        assert "CALLBOARD_SECRET_KEY" in answer.json()["message"]
+        assert SECRET not in answer.text
+
+
+@pytest.mark.parametrize("size", [31_990, 32_000, 32_001, 200_000])
+async def test_parameters_over_32_kb_go_to_the_store_before_the_run_starts(api: Any, size: int):
+    parameters = {"x": "a" * (size - 8)}
+    run_id = await api.run(parameters=parameters)
+    ordered = api.order(run_id).parameters
+    assert ordered.size == size
+    if size <= 32_000:
+        assert ordered.key is None
+        assert json.loads(ordered.text) == parameters
+    else:
+        assert ordered.text is None
+        assert ordered.key.startswith(f"runs/shop/{run_id}/parameters-")
+        assert json.loads(await api.store.get(ordered.key)) == parameters
+
+
+async def test_parameters_are_measured_as_ascii_which_is_what_temporal_keeps(api: Any):
+    ordered = api.order(await api.run(parameters={"x": "ä" * 6_000})).parameters
+    assert ordered.size == 36_008
+    assert (await api.store.get(ordered.key)).isascii()
+
+
+async def test_an_unreachable_temporal_is_503_and_may_be_tried_again(api: Any):
+    api.runs.failure = Unavailable("Temporal cannot be reached. Try again.")
+    for answer in (await api.start(), await api.client.get(f"{api.base}/x/result")):
+        assert answer.status_code == 503
+        assert answer.json()["retirable"] is True
+        assert answer.json()["category"] == "infrastructure"
+
+
+async def test_an_unforeseen_exception_is_500_without_its_text_and_is_logged_beside_the_correlation_id(
+    api: Any, caplog: pytest.LogCaptureFixture
+):
+    api.runs.failure = RuntimeError("internals")
+    answer = await api.start()
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "internal-server-error"
+    assert answer.json()["retirable"] is True
+    assert "internals" not in answer.text
+    correlation_id = answer.headers["x-correlation-id"]
+    assert answer.json()["correlationId"] == correlation_id
+    assert any(correlation_id in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+async def test_a_store_that_fails_is_500_and_may_be_tried_again(make_api: Any, deployed: Any):
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(deployed, name)
+
+        async def put(self, key: str, _data: bytes) -> None:
+            raise StoreError(f"{key} cannot be written: the disk is full.")
+
+    api = await make_api(store=Broken())
+    answer = await api.start(start(parameters={"x": "a" * 40_000}))
+    assert answer.status_code == 500
+    assert answer.json()["retirable"] is True
+    assert api.runs.entries == {}
+
+
+async def test_the_same_idempotency_key_and_body_give_the_same_run(api: Any):
+    first = await api.start(start(parameters={"a": 1, "b": 2}), idempotency_key="order-7")
+    second = await api.start(start(parameters={"b": 2, "a": 1}, saveTrace=None), idempotency_key="order-7")
+    assert first.status_code == second.status_code == 201
+    assert first.json() == second.json()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{21}", first.json()["runId"])
+    assert len(api.runs.entries) == 1
+    other = await api.start(start(parameters={"a": 1, "b": 2}), idempotency_key="order-8")
+    assert other.json()["runId"] != first.json()["runId"]
+
+
+async def test_without_an_idempotency_key_every_start_is_a_run(api: Any):
+    assert await api.run() != await api.run()
+
+
+async def test_an_idempotency_key_is_the_project_s_own(api: Any):
+    await api.start(idempotency_key="same")
+    url = f"{api.base.replace('/shop/', '/members/')}/start"
+    assert (await api.client.post(url, json=start(), headers={"idempotency-key": "same"})).status_code == 400
+    assert len(api.runs.entries) == 1
+
+
+async def test_the_same_idempotency_key_with_another_body_is_409(api: Any):
+    await api.start(start(), idempotency_key="order-7")
+    answer = await api.start(start(requestTimeout=5), idempotency_key="order-7")
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "conflict"
+    assert "Idempotency-Key" in answer.json()["message"]
+    assert len(api.runs.entries) == 1
+
+
+async def test_a_conflict_leaves_its_parameters_nowhere_and_the_first_run_s_untouched(api: Any):
+    big = {"x": "a" * 40_000}
+    answer = await api.start(start(parameters=big), idempotency_key="big")
+    run_id = answer.json()["runId"]
+    assert (await api.start(start(parameters=big), idempotency_key="big")).status_code == 201
+    # The same parameters in another body, and other parameters.
+    assert (await api.start(start(parameters=big, requestTimeout=5), idempotency_key="big")).status_code == 409
+    assert (await api.start(start(parameters={"x": "b" * 40_000}), idempotency_key="big")).status_code == 409
+    left = [key async for key in api.store.list(f"runs/shop/{run_id}/")]
+    assert left == [api.order(run_id).parameters.key]
+    assert json.loads(await api.store.get(left[0])) == big
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "ä", "\x7f", "a\tb"])
+async def test_an_idempotency_key_is_1_to_255_visible_ascii_characters(api: Any, key: str):
+    headers = [(b"idempotency-key", key.encode())]
+    bad(await api.client.post(f"{api.base}/start", json=start(), headers=headers), "Idempotency-Key")
+    assert api.runs.entries == {}
+
+
+async def test_the_longest_idempotency_key_is_taken_and_two_at_once_are_not(api: Any):
+    assert (await api.start(idempotency_key="~" * 255)).status_code == 201
+    headers = [(b"idempotency-key", b"a"), (b"idempotency-key", b"b")]
+    bad(await api.client.post(f"{api.base}/start", json=start(), headers=headers), "Idempotency-Key")
+
+
+async def test_a_repeat_after_the_key_ring_was_rotated_finds_its_run(make_api: Any):
+    before = await make_api()
+    run_id = (await before.start(idempotency_key="order-7")).json()["runId"]
+    after = await make_api(runs=before.runs, secret_key=[NEW, OLD])
+    assert (await after.start(idempotency_key="order-7")).json()["runId"] == run_id
+    assert (await after.start(start(requestTimeout=5), idempotency_key="order-7")).status_code == 409
+    fresh = (await after.start(idempotency_key="order-8")).json()["runId"]
+    assert fresh != run_id
+    assert (await after.start(idempotency_key="order-8")).json()["runId"] == fresh
+    assert set(after.runs.entries) == {run_id, fresh}
