@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 
 from contract.errors import StackError
+
+_RANGE = range(20_000, 32_000)
+"""Where free ports are looked for: below those that Linux gives to outgoing connections (32,768 and up). One of those
+could be taken again between the moment it is chosen and the moment its server listens."""
 
 
 def claim(wanted: Mapping[str, int]) -> dict[str, int]:
@@ -21,16 +26,26 @@ def claim(wanted: Mapping[str, int]) -> dict[str, int]:
     ports: dict[str, int] = {}
     with ExitStack() as held:  # all are held until the last one is chosen, so that no two are the same
         for option, port in wanted.items():
-            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            # As servers do it: a port whose last connections are only just closing is free.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                listener.bind(("127.0.0.1", port))
-                listener.listen()
+                listener = _listen(port) if port else _listen_anywhere()
             except OSError as error:
                 raise StackError(
                     f"Port {port} is in use or not allowed ({error.strerror})."
                     f" Stop what listens there, or choose another port with {option} (0 takes a free one)."
                 ) from error
-            ports[option] = listener.getsockname()[1]
+            ports[option] = held.enter_context(listener).getsockname()[1]
     return ports
+
+
+def _listen_anywhere() -> socket.socket:
+    for port in random.sample(_RANGE, 1000):
+        try:
+            return _listen(port)
+        except OSError:  # somebody has it
+            continue
+    raise StackError(f"No free port among {_RANGE.start} to {_RANGE.stop}. Choose ports with the options.")
+
+
+def _listen(port: int) -> socket.socket:
+    # It may be reused, as servers do it: a port whose last connections are only just closing is free.
+    return socket.create_server(("127.0.0.1", port))

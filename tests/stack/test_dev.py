@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from contract.errors import StackError
+from settings import Settings
+from stack.banner import banner
+from stack.dev import DevStack
+
+API = """
+async def automation(page, params=None, **_):
+    return {"hello": (params or {}).get("name")}
+"""
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Path:
+    for name, settings in {"greeter": '{"projectName": "greeter"}', "wrong": '{"apiAccess": 7}'}.items():
+        (tmp_path / "projects" / name / "api").mkdir(parents=True)
+        (tmp_path / "projects" / name / "Intuned.json").write_text(settings)
+        (tmp_path / "projects" / name / "api" / "hello.py").write_text(API)
+    return tmp_path / "projects"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def make_stack(projects: Path, data: Path, report: Callable[[str], None] = print, **settings: Any) -> DevStack:
+    given: dict[str, Any] = {"api_keys": [], "secret_key": [], "artifacts": f"{data}/artifacts", "port": 0} | settings
+    return DevStack(projects, Settings(data_dir=data, **given), temporal_port=0, ui_port=0, report=report)
+
+
+def processes_on(data: Path) -> list[str]:
+    """Command lines of all processes that have to do with a data folder."""
+    found: list[str] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = process.cmdline()
+            if process.pid != os.getpid() and any(str(data) in text for text in [*line, *process.environ().values()]):
+                found.append(" ".join(line))
+    return found
+
+
+@asynccontextmanager
+async def client(stack: DevStack) -> AsyncGenerator[httpx.AsyncClient]:
+    base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/greeter/run"
+    async with httpx.AsyncClient(
+        base_url=base, headers={"x-api-key": stack.api_key}, timeout=60, trust_env=False
+    ) as http:
+        yield http
+
+
+async def run_one(stack: DevStack, name: str) -> dict[str, Any]:
+    async with client(stack) as http:
+        answer = await http.post("/start", json={"api": "hello", "parameters": {"name": name}})
+        assert answer.status_code == 201, answer.text
+        return (await http.get(f"/{answer.json()['runId']}/result", params={"wait": 60})).json()
+
+
+async def test_every_good_project_is_served_and_the_broken_one_is_named(projects: Path, data: Path) -> None:
+    async with make_stack(projects, data) as stack:
+        assert [manifest.project for manifest in stack.deployed] == ["greeter"]
+        assert [project.folder.name for project in stack.broken] == ["wrong"]
+        assert (await run_one(stack, "Ada"))["result"] == {"hello": "Ada"}
+        text = banner(stack)
+        assert "greeter" in text
+        assert "NOT DEPLOYED wrong" in text
+        assert "apiAccess" in text
+    assert processes_on(data) == []
+
+
+async def test_clients_find_it_by_its_address_card_while_it_runs(projects: Path, data: Path) -> None:
+    async with make_stack(projects, data) as stack:
+        card = data / "dev.json"
+        assert stat.S_IMODE(card.stat().st_mode) == 0o600
+        assert json.loads(card.read_text()) == {
+            "url": stack.url,
+            "apiKey": stack.api_key,
+            "workspaceId": "00000000-0000-0000-0000-000000000000",
+            "temporalAddress": stack.temporal.address,
+            "temporalUiUrl": stack.temporal.ui_url,
+            "pid": os.getpid(),
+        }
+    assert not card.exists()
+
+
+async def test_it_shows_a_key_that_it_made_once_and_logs_it_never(projects: Path, data: Path) -> None:
+    async with make_stack(projects, data) as stack:
+        key = stack.api_key
+        assert key in banner(stack)
+        await run_one(stack, "Ada")
+    async with make_stack(projects, data) as stack:
+        assert stack.api_key == key
+        assert key not in banner(stack)
+        assert str(data / "api-key") in banner(stack)
+    for log in (data / "logs").iterdir():
+        assert key not in log.read_text(errors="replace"), log
+
+
+async def test_keys_of_the_settings_are_used_and_shown_nowhere(projects: Path, data: Path) -> None:
+    keys = [SecretStr("first-key-first-key"), SecretStr("second-key-second-key")]
+    async with make_stack(projects, data, api_keys=keys) as stack:
+        assert stack.api_key == "first-key-first-key"
+        assert "first-key" not in banner(stack)
+        assert not (data / "api-key").exists()
+
+
+async def test_a_second_stack_on_the_same_data_is_refused_and_disturbs_nothing(projects: Path, data: Path) -> None:
+    async with make_stack(projects, data) as stack:
+        with pytest.raises(StackError, match=f"process {os.getpid()}"):
+            async with make_stack(projects, data):
+                pass
+        assert (await run_one(stack, "Ada"))["status"] == "completed"
+
+
+async def test_a_port_in_use_is_told_before_anything_starts(projects: Path, data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"Port {port} is in use"):
+            async with make_stack(projects, data, port=port):
+                pass
+    assert not (data / "temporal.db").exists()
+    assert processes_on(data) == []
+
+
+@pytest.mark.parametrize("name", ["temporal", "api", "worker"])
+async def test_a_killed_process_is_started_again_and_runs_go_on(projects: Path, data: Path, name: str) -> None:
+    told: list[str] = []
+    async with make_stack(projects, data, told.append) as stack:
+        child = next(child for child in stack._children if child.name == name)
+        killed = child.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
+            ready = False
+            while not ready:
+                await asyncio.sleep(0.05)
+                with suppress(httpx.TransportError):
+                    ready = (
+                        child.pid not in {None, killed}
+                        and (await http.get(f"{stack.url}/readyz", timeout=10)).status_code == 200
+                    )
+        assert any(f"{name} ended unexpectedly (by SIGKILL)" in line for line in told)
+        assert (await run_one(stack, "Grace"))["result"] == {"hello": "Grace"}
+    assert processes_on(data) == []
+
+
+async def test_a_start_that_fails_leaves_nothing_running(
+    projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.dev._READY_LIMIT", timedelta(seconds=0.01))
+    with pytest.raises(StackError, match=r"was not ready within 0\.01 seconds"):
+        async with make_stack(projects, data):
+            pass
+    assert processes_on(data) == []
+    assert not (data / "dev.json").exists()
