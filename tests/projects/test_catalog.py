@@ -177,5 +177,5 @@ async def test_memory_does_not_grow_with_the_names_that_are_asked_for(
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.001)
