@@ -1,0 +1,115 @@
+"""The whole stack, as `callboard dev` brings it up, for the tests that go through all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from machines.sweep import processes_of
+from settings import Settings
+from stack.dev import DevStack
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass
+class Stack:
+    """A running stack and how to talk to it."""
+
+    url: str
+    api_key: str
+    workspace: str
+    site: str
+    data: Path
+    http: httpx.AsyncClient
+    dev: DevStack
+
+    def path(self, project: str, rest: str) -> str:
+        return f"/api/v1/workspace/{self.workspace}/projects/{project}/run/{rest}"
+
+    async def start(self, api: str, parameters: Any = None, *, project: str = "lab", **fields: Any) -> str:
+        """Start a Run; its id."""
+        answer = await self.http.post(
+            self.path(project, "start"), json={"api": api, "parameters": parameters or {}, **fields}
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()["runId"]
+
+    async def result(self, run_id: str, *, project: str = "lab", wait: float = 60) -> dict[str, Any]:
+        answer = await self.http.get(self.path(project, f"{run_id}/result"), params={"wait": wait})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def cancel(self, run_id: str, *, project: str = "lab", wait: float = 30) -> dict[str, Any]:
+        answer = await self.http.post(self.path(project, f"{run_id}/cancel"), params={"wait": wait})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def run(self, api: str, parameters: Any = None, *, project: str = "lab", **fields: Any) -> dict[str, Any]:
+        """Start a Run and wait for its end."""
+        return await self.result(await self.start(api, parameters, project=project, **fields), project=project)
+
+    async def until_status(self, run_id: str, status: str, *, project: str = "lab") -> None:
+        async with asyncio.timeout(30):
+            while (await self.result(run_id, project=project, wait=0))["status"] != status:
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+async def site() -> AsyncIterator[str]:
+    """Address of a running example site."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "examples.site", "--port", str(port), cwd=REPOSITORY
+    )
+    try:
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
+            while server.returncode is None:
+                try:
+                    await client.get(f"{address}/healthz")
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)
+        yield address
+        server.terminate()
+        # Ends at once, also if pages are still being served.
+        assert await asyncio.wait_for(server.wait(), 10) in {0, -15}
+    finally:
+        if server.returncode is None:
+            server.kill()
+            await server.wait()
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
+    """The embedded stack over the example projects and those of tests/whole/projects. One for the whole session."""
+    folder = tmp_path_factory.mktemp("stack")
+    projects = folder / "projects"
+    shutil.copytree(REPOSITORY / "tests" / "whole" / "projects", projects)
+    shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True)
+    dev = DevStack(
+        projects,
+        Settings(data_dir=folder / "data", port=0),
+        temporal_port=0,
+        ui_port=0,
+        report=print,
+    )
+    async with (
+        dev,
+        httpx.AsyncClient(base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False) as http,
+    ):
+        yield Stack(dev.url, dev.api_key, dev.settings.workspace, site, folder / "data", http, dev)
+    assert processes_of(folder / "data") == []
+    assert list((folder / "data" / "workers").iterdir()) == []

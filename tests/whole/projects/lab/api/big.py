@@ -1,0 +1,2 @@
+async def automation(page, params, **_kwargs):
+    return "x" * params["size"]

@@ -1,0 +1,2 @@
+def automation(page, params=None, **_kwargs):
+    return 1

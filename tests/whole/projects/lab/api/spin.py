@@ -1,0 +1,3 @@
+async def automation(page, params=None, **_kwargs):
+    while True:
+        pass
