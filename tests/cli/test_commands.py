@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def callboard(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    return subprocess.run(
+        [Path(sys.executable).with_name("callboard"), *arguments],
+        cwd=cwd,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "greeter"
+    (folder / "api" / "deep").mkdir(parents=True)
+    (folder / "Intuned.json").write_text("{}")
+    for api in ("hello", "deep/2-level"):
+        (folder / "api" / f"{api}.py").write_text("async def automation(page, params=None, **_):\n    return 1\n")
+    return folder
+
+
+def test_version_is_that_of_the_installed_package(tmp_path: Path) -> None:
+    assert callboard("--version", cwd=tmp_path).stdout == f"callboard {version('callboard')}\n"
+
+
+def test_deploy_prints_what_it_published_and_where(project: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    done = callboard("deploy", project, "--artifacts", store, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        f"Deployed greeter, version {next((store / 'projects' / 'greeter' / 'versions').iterdir()).name}" in done.stdout
+    )
+    assert str(store) in done.stdout
+    assert "APIs: deep/2-level, hello" in done.stdout
+
+
+def test_deploy_warns_of_an_api_that_cannot_work(project: Path, tmp_path: Path) -> None:
+    (project / "api" / "broken.py").write_text("async def automation(page:\n")
+    done = callboard("deploy", project, "--data", tmp_path / "data", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "warning: api/broken.py" in done.stderr
+
+
+def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: Path, tmp_path: Path) -> None:
+    (project / "Intuned.json").write_text('{"replication": {"maxConcurrentRequests": "two"}}')
+    done = callboard("deploy", project, "--artifacts", tmp_path / "store", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "Intuned.json: replication.maxConcurrentRequests" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path, tmp_path: Path) -> None:
+    for name in ("settings.py", "worker.py", "contract.py", "cli.py"):
+        (project / name).write_text("raise SystemExit('this is user code')\n")
+    (project / "api" / "__init__.py").write_text("raise SystemExit('this is user code')\n")
+    done = callboard("deploy", ".", "--artifacts", tmp_path / "store", cwd=project)
+    assert done.returncode == 0, done.stderr
+    served = callboard("api", cwd=project, CALLBOARD_PORT="nowhere")
+    assert "this is user code" not in served.stderr
+
+
+def test_config_shows_every_setting_and_no_secret(tmp_path: Path) -> None:
+    done = callboard("config", cwd=tmp_path, CALLBOARD_API_KEYS="very-secret,other-secret", CALLBOARD_PORT="8123")
+    assert done.returncode == 0
+    lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert lines["CALLBOARD_PORT"] == ["environment", "8123"]
+    assert lines["CALLBOARD_HOST"] == ["default", "127.0.0.1"]
+    assert lines["CALLBOARD_API_KEYS"] == ["environment", "********,", "********"]
+    assert "secret" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["config", "dev", "api", "worker"])
+def test_a_wrong_setting_is_one_line_that_names_its_variable(command: str, tmp_path: Path) -> None:
+    done = callboard(command, cwd=tmp_path, CALLBOARD_DRAIN="soon")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "CALLBOARD_DRAIN" in done.stderr
+
+
+def test_an_option_beats_the_environment(tmp_path: Path, project: Path) -> None:
+    chosen, other = tmp_path / "chosen", tmp_path / "other"
+    done = callboard("deploy", project, "--artifacts", chosen, cwd=tmp_path, CALLBOARD_ARTIFACTS=str(other))
+    assert done.returncode == 0
+    assert chosen.is_dir()
+    assert not other.exists()
+
+
+def test_an_unknown_command_is_told(tmp_path: Path) -> None:
+    done = callboard("run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "No such command 'run'" in done.stderr
+
+
+def test_api_serves_on_the_given_port_until_it_is_told_to_stop(tmp_path: Path, free_port: int) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    environment = clean | {
+        "CALLBOARD_API_KEYS": "a-key-for-this-test-only",
+        "CALLBOARD_SECRET_KEY": "a-secret-for-this-test-only",
+        "CALLBOARD_DATA_DIR": str(tmp_path / "data"),
+    }
+    command = [Path(sys.executable).with_name("callboard"), "api", "--port", str(free_port)]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=log) as api,
+    ):
+        try:
+            transport = httpx.HTTPTransport(retries=12)  # each waits longer than the one before
+            with httpx.Client(transport=transport, trust_env=False) as client:
+                assert client.get(f"http://127.0.0.1:{free_port}/healthz", timeout=30).status_code == 200
+            api.terminate()
+            assert api.wait(30) in {0, -15}
+        finally:
+            api.kill()

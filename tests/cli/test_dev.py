@@ -1,0 +1,181 @@
+"""`callboard dev` as a person uses it: in a terminal of its own, with Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+API = "async def automation(page, params=None, **_):\n    return 'hello'\n"
+
+
+class Terminal:
+    """A `callboard dev` that runs in a terminal of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
+        self.process = process
+        self._screen = screen
+        self.text = ""
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._screen, b"\x03")
+
+    def read(self) -> bool:
+        """Take in what has been printed; False at the end."""
+        try:
+            data = os.read(self._screen, 65536)
+        except OSError:  # the terminal has been left
+            return False
+        self.text += data.decode().replace("\r\n", "\n")
+        return bool(data)
+
+    def read_until(self, words: str) -> None:
+        while words not in self.text:
+            assert self.read(), self.text
+
+    def read_to_the_end(self) -> int:
+        while self.read():
+            pass
+        return self.process.wait(30)
+
+
+@contextmanager
+def dev(projects: Path, data: Path, **environment: str) -> Generator[Terminal]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    command = [Path(sys.executable).with_name("callboard"), "dev", projects, "--data", data]
+    command += ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]
+    screen, keyboard = pty.openpty()
+    try:
+        # `setsid --ctty` makes the terminal the one that Ctrl-C comes from.
+        with subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command],
+            stdin=keyboard, stdout=keyboard, stderr=keyboard, env=clean | environment,
+        ) as process:  # fmt: skip
+            os.close(keyboard)
+            try:
+                yield Terminal(process, screen)
+            finally:
+                for owner in processes_on(data):
+                    with suppress(psutil.Error):
+                        owner.kill()
+                process.kill()
+    finally:
+        os.close(screen)
+
+
+def processes_on(data: Path) -> list[psutil.Process]:
+    """All processes that have to do with a data folder."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(data) in text for text in [*process.cmdline(), *process.environ().values()]):
+                found.append(process)
+    return found
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Path:
+    for name, settings in {"greeter": "{}", "wrong": '{"apiAccess": 7}'}.items():
+        (tmp_path / "projects" / name / "api").mkdir(parents=True)
+        (tmp_path / "projects" / name / "Intuned.json").write_text(settings)
+        (tmp_path / "projects" / name / "api" / "hello.py").write_text(API)
+    return tmp_path / "projects"
+
+
+def test_it_says_where_everything_is_and_ctrl_c_stops_all_of_it(projects: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with dev(projects, data) as terminal:
+        terminal.read_until("Ctrl-C stops everything.")
+        card = json.loads((data / "dev.json").read_text())
+        for part in (card["url"], card["url"] + "/docs", card["apiKey"], card["temporalUiUrl"], "greeter", "hello"):
+            assert part in terminal.text
+        assert "NOT DEPLOYED wrong" in terminal.text
+        assert "apiAccess" in terminal.text
+        assert httpx.get(card["temporalUiUrl"], trust_env=False).status_code == 200
+        assert httpx.get(f"{card['url']}/docs", trust_env=False).status_code == 200
+
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 0, terminal.text
+        assert terminal.text.endswith("Stopping …\nStopped.\n")
+        assert "Traceback" not in terminal.text
+        assert processes_on(data) == []
+        assert not (data / "dev.json").exists()
+
+
+def test_the_curl_that_it_prints_starts_a_run(projects: Path, tmp_path: Path) -> None:
+    with dev(projects, tmp_path / "data") as terminal:
+        terminal.read_until("Ctrl-C stops everything.")
+        (line,) = [line for line in terminal.text.splitlines() if line.strip().startswith("curl ")]
+        done = subprocess.run(
+            ["bash", "-c", f"{line} --silent --noproxy '*'"], capture_output=True, text=True, timeout=60
+        )
+        assert json.loads(done.stdout)["status"] == "pending", done
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 0
+
+
+def test_killed_it_leaves_no_process(projects: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with dev(projects, data) as terminal:
+        terminal.read_until("Ctrl-C stops everything.")
+        os.kill(json.loads((data / "dev.json").read_text())["pid"], signal.SIGKILL)
+        until(lambda: processes_on(data) == [])
+
+
+def test_it_runs_again_on_the_data_of_one_that_was_killed(projects: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for _ in range(2):
+        with dev(projects, data) as terminal:
+            terminal.read_until("Ctrl-C stops everything.")
+            os.kill(json.loads((data / "dev.json").read_text())["pid"], signal.SIGKILL)
+            until(lambda: processes_on(data) == [])
+
+
+def test_ctrl_c_while_it_starts_stops_it(projects: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with dev(projects, data) as terminal:
+        until((data / "logs" / "temporal.log").exists)
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 0, terminal.text
+        assert "Traceback" not in terminal.text
+        assert processes_on(data) == []
+
+
+def test_a_second_one_on_the_same_data_refuses_in_one_sentence(projects: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with dev(projects, data) as first:
+        first.read_until("Ctrl-C stops everything.")
+        pid = json.loads((data / "dev.json").read_text())["pid"]
+        command = [Path(sys.executable).with_name("callboard"), "dev", projects, "--data", data, "--port", "0"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert second.returncode == 1
+        assert second.stderr.count("\n") == 1
+        assert f"process {pid}" in second.stderr
+        first.press_ctrl_c()
+        assert first.read_to_the_end() == 0
+
+
+def test_without_a_browser_it_says_what_to_install_and_stops(projects: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with dev(projects, data, CALLBOARD_CHROMIUM=str(tmp_path / "nowhere")) as terminal:
+        assert terminal.read_to_the_end() == 1, terminal.text
+        assert "CALLBOARD_CHROMIUM names" in terminal.text
+        assert processes_on(data) == []
