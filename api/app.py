@@ -36,6 +36,7 @@ def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | N
 
     Raises:
         ConfigurationError: There is no API key, or a key of the ring is too short.
+        NotSupported: Artifacts are to lie where this version cannot keep them.
     """
     keys = ApiKeys([key.get_secret_value() for key in settings.api_keys])
     if not keys:
@@ -44,9 +45,10 @@ def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | N
         )
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
 
+    opened = store or open_store(settings.artifact_location)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        opened = store or open_store(settings.artifact_location)
         engine = runs or await engine_runs.Runs.connect(settings)
         catalog = Catalog(opened, max_age=settings.poll_versions)
         app.state.parts = Parts(settings=settings, runs=engine, store=opened, catalog=catalog, ring=ring)

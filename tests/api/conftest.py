@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
@@ -20,12 +24,14 @@ from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunSt
 from engine.runs import RunState
 from projects.deploy import deploy
 from settings import Settings
+from stack import ports
+from stack.temporal import TemporalServer
 from storage.folder import FolderStore
 
 KEY = "test-key-one"
 OTHER_KEY = "schlüssel-zwei"
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
-SECRET = "a secret key of the ring, old"
+SECRET = "the older secret key of the ring"
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 
 
@@ -146,10 +152,15 @@ async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> No
 
 
 @pytest.fixture(scope="session")
-async def deployed(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="session")
+async def deployed(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> FolderStore:
     """Projects `shop`, `closed` (API access off) and `members` (logs in)."""
     root = tmp_path_factory.mktemp("projects")
-    store = FolderStore(tmp_path_factory.mktemp("artifacts"))
+    store = FolderStore(artifacts)
     await deploy_project(root / "shop", store)
     await deploy_project(root / "closed", store, apiAccess={"enabled": False})
     await deploy_project(root / "members", store, authSessions={"enabled": True, "type": "API"})
@@ -180,3 +191,97 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
 @pytest.fixture
 async def api(make_api: Any) -> Api:
     return await make_api()
+
+
+class QuietServer(uvicorn.Server):
+    """Leaves the signals to pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+@pytest.fixture
+async def served(api: Api) -> AsyncGenerator[str]:
+    """The application on a real port; its address. What `api` starts is seen there."""
+    config = uvicorn.Config(api.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(30):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[TemporalServer]:
+    """Temporal's dev server."""
+    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    data = tmp_path_factory.mktemp("temporal")
+    server = TemporalServer(data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+
+
+@dataclass
+class ApiProcess:
+    """`python -m api`, started on a free port."""
+
+    environment: dict[str, str]
+    log: Path
+
+    async def __aenter__(self) -> Self:
+        port = ports.claim({"--port": 0})["--port"]
+        self.url = f"http://127.0.0.1:{port}"
+        self.base = f"{self.url}/api/v1/workspace/{WORKSPACE}/projects"
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+        with self.log.open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "api"),
+                cwd=Path(__file__).parents[2],
+                env={**plain, **self.environment, "CALLBOARD_PORT": str(port)},
+                stdout=log,
+                stderr=log,
+            )
+        self.client = httpx.AsyncClient(headers={"x-api-key": KEY}, timeout=90)
+        return self
+
+    async def alive(self) -> None:
+        """Wait until it answers."""
+        async with asyncio.timeout(30):
+            while True:
+                assert self.process.returncode is None, self.log.read_text()
+                with suppress(httpx.TransportError):
+                    if (await self.client.get(f"{self.url}/healthz")).is_success:
+                        return
+                await asyncio.sleep(0.05)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+@pytest.fixture
+def api_process(deployed: FolderStore, artifacts: Path, tmp_path: Path) -> Callable[..., ApiProcess]:
+    """Makes the api as a process of its own, over the deployed projects."""
+
+    def make(**environment: str) -> ApiProcess:
+        defaults = {
+            "CALLBOARD_API_KEYS": KEY,
+            "CALLBOARD_SECRET_KEY": SECRET,
+            "CALLBOARD_WORKSPACE_ID": WORKSPACE,
+            "CALLBOARD_ARTIFACTS": str(artifacts),
+        }
+        return ApiProcess({**defaults, **environment}, tmp_path / "api.log")
+
+    return make

@@ -11,8 +11,8 @@ import pytest
 from contract.errors import StoreError, Unavailable
 from security.keyring import KeyRing
 
-OLD = "a secret key of the ring, old"
-NEW = "a secret key of the ring, new"
+OLD = "the older secret key of the ring"
+NEW = "the newer secret key of the ring"
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SECRET = "t0p-s3cret"
 WEBHOOK = {"type": "webhook", "url": f"https://hook.example/?token={SECRET}"}

@@ -1,0 +1,159 @@
+"""`python -m api` as a process: over a real Temporal, without it, misconfigured, and told to stop."""
+
+import asyncio
+import signal
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from stack import ports
+
+START = {"api": "list", "parameters": {"x": "é😀"}}
+
+
+def no_temporal() -> str:
+    return f"127.0.0.1:{ports.claim({'--temporal-port': 0})['--temporal-port']}"
+
+
+async def test_without_a_worker_a_run_is_pending_and_everything_else_works(api_process: Any, temporal: Any):
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
+        await api.alive()
+        assert (await api.client.get(f"{api.url}/readyz")).json()["status"] == "ready"
+        run = f"{api.base}/shop/run"
+        first = await api.client.post(f"{run}/start", json=START, headers={"idempotency-key": "one"})
+        assert first.status_code == 201
+        run_id = first.json()["runId"]
+        assert "server" not in first.headers
+        pending = {"runId": run_id, "status": "pending"}
+        for answer in (
+            await api.client.post(f"{run}/start", json=START, headers={"idempotency-key": "one"}),
+            await api.client.get(f"{run}/{run_id}/result"),
+            await api.client.get(f"{run}/{run_id}/result", params={"wait": 0.1}),
+            await api.client.post(f"{run}/{run_id}/cancel", params={"wait": 0}),
+            await api.client.post(f"{run}/{run_id}/cancel", params={"wait": 0.1}),
+        ):
+            assert answer.is_success
+            assert answer.json() == pending
+        other = {**START, "requestTimeout": 5}
+        conflict = await api.client.post(f"{run}/start", json=other, headers={"idempotency-key": "one"})
+        assert (conflict.status_code, conflict.json()["code"]) == (409, "conflict")
+        for stranger in (f"{run}/nope", f"{api.base}/members/run/{run_id}"):
+            assert (await api.client.get(f"{stranger}/result")).status_code == 404
+            assert (await api.client.post(f"{stranger}/cancel")).status_code == 404
+
+
+async def test_readiness_can_ask_for_workers(api_process: Any, temporal: Any):
+    environment = {"CALLBOARD_TEMPORAL_ADDRESS": temporal.address, "CALLBOARD_READY_NEEDS_WORKERS": "true"}
+    async with api_process(**environment) as api:
+        await api.alive()
+        answer = await api.client.get(f"{api.url}/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["projects"]["shop"]["status"] == "failed"
+        assert answer.json()["temporal"]["status"] == "ok"
+
+
+async def test_with_temporal_away_it_is_alive_not_ready_and_says_try_again(api_process: Any):
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal()) as api:
+        await api.alive()
+        ready = await api.client.get(f"{api.url}/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["temporal"]["status"] == "failed"
+        for answer in (
+            await api.client.post(f"{api.base}/shop/run/start", json=START),
+            await api.client.get(f"{api.base}/shop/run/x/result"),
+        ):
+            assert answer.status_code == 503
+            assert answer.json()["retirable"] is True
+
+
+async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, temporal: Any):
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
+        await api.alive()
+        run_id = (await api.client.post(f"{api.base}/shop/run/start", json=START)).json()["runId"]
+        address = urlsplit(f"{api.base}/shop/run/{run_id}/result?wait=60")
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        head = f"GET {address.path}?{address.query} HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-one\r\n\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        # The request is with the server before this one, which comes over a later connection, is answered.
+        await api.client.get(f"{api.url}/healthz")
+        api.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b'{"runId":"%s","status":"pending"}' % run_id.encode())
+        async with asyncio.timeout(15):
+            await api.process.wait()
+        assert "Traceback" not in api.log.read_text()
+
+
+async def test_its_log_has_no_key_in_it(api_process: Any, temporal: Any):
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
+        await api.alive()
+        await api.client.post(f"{api.base}/shop/run/start", json=START)
+        await api.client.get(f"{api.base}/shop/run/x/result", headers={"x-api-key": "a-wrong-one"})
+        log = api.log.read_text()
+        assert "/run/start -> 201" in log
+        assert "/run/x/result -> 401" in log
+        for key in ("test-key-one", "a-wrong-one", "the older secret"):
+            assert key not in log
+
+
+async def talk(url: str, *parts: bytes) -> bytes:
+    """What is answered to raw bytes, until the server closes the connection."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        async with asyncio.timeout(30):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_odd_requests_get_an_answer_and_never_500(api_process: Any):
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal()) as api:
+        await api.alive()
+        path = urlsplit(f"{api.base}/shop/run/start").path.encode()
+        head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-one\r\nconnection: close\r\n" % path
+        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        chunked = (head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 17, b"0\r\n\r\n")
+        assert b" 413 " in await talk(api.url, *chunked)
+        assert b" 400 " in await talk(api.url, head + b"content-length: 2\r\n\r\n[]")
+        for target in (b"/api/v1/workspace/%00/x", b"/api/%ff%fe", b"/" + b"x" * 20_000, b"/api/../..", b"*"):
+            answer = await talk(
+                api.url, b"GET %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-one\r\nconnection: close\r\n\r\n" % target
+            )
+            assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), (target, answer)
+        # A client that leaves in the middle of its body.
+        address = urlsplit(api.url)
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(head + b"content-length: 1000\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        await api.client.get(f"{api.url}/healthz")
+        assert "Traceback" not in api.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"CALLBOARD_API_KEYS": ""}, "CALLBOARD_API_KEYS"),
+        ({"CALLBOARD_SECRET_KEY": "tiny-s3cret"}, "CALLBOARD_SECRET_KEY: key number 1 has 11 characters"),
+        ({"CALLBOARD_WORKSPACE_ID": "t0p-s3cret"}, "CALLBOARD_WORKSPACE_ID: "),
+        ({"CALLBOARD_ARTIFACTS": "s3://bucket/x"}, "CALLBOARD_ARTIFACTS"),
+    ],
+)
+async def test_misconfigured_it_ends_with_a_sentence(api_process: Any, environment: dict[str, str], sentence: str):
+    async with api_process(**environment) as api:
+        async with asyncio.timeout(30):
+            assert await api.process.wait() in {2, 3}
+        log = api.log.read_text()
+        assert sentence in log
+        assert "s3cret" not in log
+        assert "Traceback" not in log
