@@ -85,18 +85,23 @@ make_venv() {
 }
 
 # What .venv was made from. Scripts in it hold its path, so a moved folder makes it anew.
-stamp() { { cat requirements.lock pyproject.toml; .venv/bin/python -VV; pwd; } 2>/dev/null | sha256sum; }
+packages_stamp() { { cat requirements.lock; .venv/bin/python -VV; pwd; } 2>/dev/null | sha256sum; }
+project_stamp() { sha256sum <pyproject.toml; }
 
 install_packages() {
-    if [ -f .venv/callboard.stamp ] && [ "$(stamp)" = "$(cat .venv/callboard.stamp)" ]; then
-        return
-    fi
-    make_venv
-    say "installing the locked packages (about 250 MB, a minute or two)"
     pip() { PIP_USER=0 .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@"; }
-    pip install --require-hashes -r requirements.lock || die "the locked packages could not be installed (reason above)."
-    pip install --no-deps --no-build-isolation -e . || die "Callboard itself could not be installed (reason above)."
-    stamp >.venv/callboard.stamp
+    if [ ! -f .venv/packages.stamp ] || [ "$(packages_stamp)" != "$(cat .venv/packages.stamp)" ]; then
+        make_venv
+        say "installing the locked packages (about 250 MB, a minute or two)"
+        pip install --require-hashes -r requirements.lock \
+            || die "the locked packages could not be installed (reason above)."
+        packages_stamp >.venv/packages.stamp
+    fi
+    if [ ! -f .venv/project.stamp ] || [ "$(project_stamp)" != "$(cat .venv/project.stamp)" ]; then
+        pip install --no-index --no-deps --no-build-isolation -e . \
+            || die "Callboard itself could not be installed (reason above)."
+        project_stamp >.venv/project.stamp
+    fi
 }
 
 browser() { .venv/bin/python -m machines.browser; }
