@@ -1,0 +1,98 @@
+"""The README's project, commands and client code, as they are printed there, only on other ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack import ports
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+CALLBOARD = Path(sys.executable).with_name("callboard")
+
+
+def block(language: str, beginning: str) -> str:
+    """The one code block of a language that begins so."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    (found,) = [text for text in blocks if text.startswith(beginning)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """`callboard dev projects` over the README's project; the card that the running stack leaves for clients."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name, text in re.findall(r"`(projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", README, flags=re.DOTALL):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    command = block("sh", ".venv/bin/callboard dev").split()
+    free = ports.claim({"--port": 0, "--temporal-port": 0, "--ui-port": 0})
+    options = [f"{name}={port}" for name, port in free.items()]
+    with (folder / "dev.log").open("w") as log:
+        dev = subprocess.Popen(
+            [CALLBOARD, *command[1:], *options, f"--data={folder / 'data'}"], cwd=folder, stdout=log, stderr=log
+        )
+    card = folder / "data" / "dev.json"
+    deadline = time.monotonic() + 60
+    while not card.exists():
+        assert dev.poll() is None, (folder / "dev.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield json.loads(card.read_text())
+    dev.send_signal(signal.SIGINT)
+    assert dev.wait(60) == 0, (folder / "dev.log").read_text()
+
+
+def test_the_calls_by_hand_work(served: dict[str, Any]) -> None:
+    lines = block("sh", "API=").replace("http://127.0.0.1:8400", served["url"])
+    start, result, cancel = lines.index("curl -X POST $API/run/start"), lines.index('curl "$API'), lines.rindex("curl")
+    script = (
+        lines[:start]
+        + f"RUN_ID=$({lines[start:result].strip()} | {sys.executable} -c 'import json, sys; print(json.load(sys.stdin)"
+        + '["runId"])\')\n'
+        + f"{lines[result:cancel]}\necho\n{lines[cancel:]}"
+    )
+    done = subprocess.run(
+        ["bash", "-euc", script.replace("curl ", "curl --no-progress-meter --fail-with-body ")],
+        env=os.environ | {"KEY": served["apiKey"]},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line]
+    assert [answer["result"] for answer in answers] == [{"title": "Hello"}] * 2
+
+
+def test_the_client_code_works(served: dict[str, Any]) -> None:
+    code = block("python", "import time\n").replace("http://127.0.0.1:8400", served["url"])
+    done = subprocess.run(
+        [sys.executable, "-c", f"KEY = {served['apiKey']!r}\n{code}"], capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{'title': 'Hello'}"
+
+
+def test_the_production_commands_are_commands() -> None:
+    for line in block("sh", "export CALLBOARD_TEMPORAL_ADDRESS").splitlines():
+        if line.startswith("callboard"):
+            command = line.split()[1]
+            done = subprocess.run([CALLBOARD, command, "--help"], capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+
+
+def test_every_make_target_that_is_named_is_there() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
