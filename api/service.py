@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from api.identity import Identity, identities, new_identity
 from api.parts import Parts
 from contract.errors import Conflict, NotFound, NotSupported, StoreError
-from contract.flow.base import INLINE_LIMIT, JsonText, clip
+from contract.flow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonText, clip
 from contract.flow.run import RunInput, SealedProxy
 from contract.rest.problems import bad_field, bad_request
 from contract.rest.proxy import split_proxy
@@ -114,7 +114,8 @@ async def _identify(parts: Parts, project: str, request: StartRequest, idempoten
 
 async def _keep_parameters(parts: Parts, project: str, who: Identity, request: StartRequest) -> JsonText:
     text = json.dumps(request.parameters, separators=(",", ":"))
-    if len(text) <= INLINE_LIMIT:
+    # They stand in the order of every Attempt: the more there may be, the less each may hold.
+    if len(text) <= min(INLINE_LIMIT, HISTORY_BUDGET // request.retry.maximum_attempts):
         return JsonText(text=text, size=len(text))
     # The key is made from the whole body's fingerprint where there is one: two bodies of one Idempotency-Key must
     # not share an object, also where only something beside their parameters differs.

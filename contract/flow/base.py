@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 INLINE_LIMIT = 32_000
 """Bytes of JSON text that may stand in a Temporal history; anything larger is an artifact and a reference."""
 
+HISTORY_BUDGET = 256_000
+"""Bytes that the parameters of a Run, which stand in the order of each Attempt, may take of a history in all."""
+
 MESSAGE_LIMIT = 4_000
 """Characters of an error message kept in Temporal."""
 
