@@ -14,21 +14,23 @@ die() { say "$*"; exit 1; }
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-update_done=
+apt_updated=
 
-# Installs Debian packages, or fails without a word too many.
+# Installs Debian packages. What apt-get says is shown only if it fails.
 apt_install() {
-    local root=()
+    local root=() log=$scratch/apt.log
     command -v apt-get >/dev/null || return 1
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null || return 1
         root=(sudo)
     fi
-    if [ -z "$update_done" ]; then
-        "${root[@]}" apt-get update -qq >&2 || return 1
-        update_done=1
-    fi
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+    {
+        { [ -n "$apt_updated" ] || "${root[@]}" apt-get update -qq; } && apt_updated=1 \
+            && "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+                apt-get install -y -qq --no-install-recommends "$@" </dev/null
+    } >"$log" 2>&1 && return
+    tail -n 5 "$log" >&2
+    return 1
 }
 
 # Whether $1 runs and is a Python that the locked packages are made for. Being on PATH proves nothing: the shims of
@@ -76,7 +78,7 @@ make_venv() {
         "$python" -m venv .venv
         return
     fi
-    say "no Python of 3.12 or later here; fetching one with uv"
+    say "no usable Python of 3.12 or later here; fetching one with uv"
     if ! command -v uv >/dev/null && ! any_python >/dev/null; then
         apt_install python3-venv || true
     fi
@@ -118,7 +120,7 @@ install_browser() {
         browser >/dev/null 2>&1 && return
     fi
     say "Playwright's download is not to be had; trying the system's package"
-    apt_install chromium-headless-shell >"$log" 2>&1 || true
+    apt_install chromium-headless-shell || true
     browser >/dev/null && return
     exit 1 # the sentence above says what to run
 }
