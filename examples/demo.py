@@ -43,12 +43,13 @@ def main() -> int:
     """The demo; its exit code is 0 if the Run completed."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description="One Run from end to end.")
     parser.add_argument("--stay", action="store_true", help="leave the stack running, and try it yourself")
-    stay = parser.parse_args().stay
+    parser.add_argument("--site-port", type=int, default=SITE_PORT, help="port of the example site that stays")
+    arguments = parser.parse_args()
     try:
-        if stay:
+        if arguments.stay:
             settings = Settings()
             stack = DevStack(PROJECTS, settings, temporal_port=TEMPORAL_PORT, ui_port=UI_PORT, report=print)
-            asyncio.run(until_signalled(_stay(stack), hurry=stack.hurry))
+            asyncio.run(until_signalled(_stay(stack, arguments.site_port), hurry=stack.hurry))
             return 0
         with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
             # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
@@ -86,8 +87,8 @@ async def _one_run(stack: DevStack) -> bool:
         return True
 
 
-async def _stay(stack: DevStack) -> None:
-    async with _site(SITE_PORT, stack.settings) as site, stack:
+async def _stay(stack: DevStack, site_port: int) -> None:
+    async with _site(site_port, stack.settings) as site, stack:
         print(banner(stack))
         shop = next((manifest for manifest in stack.deployed if manifest.project == _PROJECT), None)
         if shop is not None:
@@ -101,7 +102,7 @@ async def _stay(stack: DevStack) -> None:
 @asynccontextmanager
 async def _site(port: int, settings: Settings) -> AsyncGenerator[str]:
     """The example site, as a process of its own; its address."""
-    port = ports.claim({"the example site's port": port})["the example site's port"]
+    port = ports.claim({"--site-port": port})["--site-port"]
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     child = Child(
         "site",

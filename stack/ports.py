@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ def claim(wanted: Mapping[str, int]) -> dict[str, int]:
                 listener = _listen(port) if port else _listen_anywhere()
             except OSError as error:
                 raise StackError(
-                    f"Port {port} is in use or not allowed ({error.strerror})."
+                    f"Port {port} is in use or not allowed ({os.strerror(error.errno or 0)})."
                     f" Stop what listens there, or choose another port with {option} (0 takes a free one)."
                 ) from error
             ports[option] = held.enter_context(listener).getsockname()[1]
