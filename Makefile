@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test check histories lock
+.PHONY: setup demo dev test check bench histories lock
 
 PYTHON := .venv/bin/python
 
@@ -21,6 +21,10 @@ check: setup
 	@.venv/bin/ruff format --check
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/lint-imports
+
+# Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
+bench: setup
+	@$(PYTHON) -m bench
 
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup

@@ -1,0 +1,76 @@
+"""Bare Temporal, as one would write it by hand: one workflow, one activity, no Callboard.
+
+`python -m bench.bare ADDRESS` is its worker; the warm queue shares one browser, the cold one launches one for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+
+from playwright.async_api import Browser, Playwright, async_playwright
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+with workflow.unsafe.imports_passed_through():
+    from bench.reading import SLOTS, launch, read
+
+WARM, COLD = "bench-warm", "bench-cold"
+
+
+@workflow.defn
+class ReadWorkflow:
+    """One activity."""
+
+    @workflow.run
+    async def run(self, url: str) -> list[str]:
+        """Read `url`."""
+        return await workflow.execute_activity(
+            "read", url, result_type=list[str], start_to_close_timeout=timedelta(minutes=1)
+        )
+
+
+class Reading:
+    """The activity in two kinds."""
+
+    def __init__(self, playwright: Playwright, browser: Browser) -> None:
+        self._playwright = playwright
+        self._browser = browser
+
+    @activity.defn(name="read")
+    async def warm(self, url: str) -> list[str]:
+        """In the browser that is there."""
+        return await read(self._browser, url)
+
+    @activity.defn(name="read")
+    async def cold(self, url: str) -> list[str]:
+        """In a browser of its own."""
+        browser = await launch(self._playwright)
+        try:
+            return await read(browser, url)
+        finally:
+            await browser.close()
+
+
+async def main(address: str) -> None:
+    """Serve both queues until the end of the process."""
+    client = await Client.connect(address)
+    async with async_playwright() as playwright:
+        reading = Reading(playwright, await launch(playwright))
+        workers = [
+            Worker(
+                client,
+                task_queue=queue,
+                workflows=[ReadWorkflow],
+                activities=[kind],
+                max_concurrent_activities=SLOTS,
+            )
+            for queue, kind in ((WARM, reading.warm), (COLD, reading.cold))
+        ]
+        await asyncio.gather(*(worker.run() for worker in workers))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,126 @@
+"""Callboard's own rows: Runs through REST on the embedded stack, and what only it can be asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from bench.reading import SLOTS
+from settings import Settings
+from stack.dev import DevStack
+
+_PROJECT = Path(__file__).parent / "project"
+
+
+class Callboard:
+    """A running stack over the bench's project."""
+
+    def __init__(self, dev: DevStack, http: httpx.AsyncClient, url: str) -> None:
+        self._dev = dev
+        self._http = http
+        self._url = url
+        self._runs = f"/api/v1/workspace/{dev.settings.workspace}/projects/bench/run"
+
+    @classmethod
+    @asynccontextmanager
+    async def up(cls, folder: Path, url: str) -> AsyncGenerator[Callboard]:
+        """The stack, for as long as the block lasts."""
+        shutil.copytree(_PROJECT, folder / "projects" / "bench")
+        settings = Settings(data_dir=folder / "data", port=0)
+        dev = DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print)
+        async with (
+            dev,
+            httpx.AsyncClient(
+                base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=120, trust_env=False
+            ) as http,
+        ):
+            yield cls(dev, http, url)
+
+    async def once(self, api: str = "read", parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One Run, from POST to its result."""
+        return await self._result(await self._start(api, parameters or {"url": self._url}))
+
+    async def accept(self, starts: int) -> list[float]:
+        """Seconds that each of `starts` starts in a row took to be accepted. The Runs are awaited."""
+        took: list[float] = []
+        run_ids: list[str] = []
+        for _ in range(starts):
+            began = time.perf_counter()
+            run_ids.append(await self._start("read", {"url": self._url}))
+            took.append(time.perf_counter() - began)
+        for run_id in run_ids:
+            await self._result(run_id)
+        return took
+
+    async def cancel(self, times: int) -> list[float]:
+        """Seconds from the request to cancel until the last process of the Run's Machine was gone."""
+        took: list[float] = []
+        for _ in range(times):
+            run_id = await self._start("forever", {})
+            machine = await self._machine_of(run_id)
+            began = time.perf_counter()
+            answer = asyncio.create_task(self._http.post(f"{self._runs}/{run_id}/cancel", params={"wait": 60}))
+            while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in machine):
+                await asyncio.sleep(0.005)
+            took.append(time.perf_counter() - began)
+            if (await answer).json()["status"] != "canceled":
+                raise RuntimeError(f"Run {run_id} was not canceled: {(await answer).text}")
+        return took
+
+    async def memory_per_machine(self) -> float:
+        """Proportional set size of one warm Machine, megabytes: mean over those that are warm."""
+        await asyncio.gather(*(self.once() for _ in range(SLOTS)))
+        keepers = self._keepers()
+        return sum(_pss(keeper) for keeper in keepers) / len(keepers)
+
+    def memory_of_worker(self) -> float:
+        """Proportional set size of the worker process alone, megabytes."""
+        return _pss_of(self._worker())
+
+    async def _start(self, api: str, parameters: dict[str, Any]) -> str:
+        answer = await self._http.post(
+            f"{self._runs}/start", json={"api": api, "parameters": parameters, "saveTrace": False}
+        )
+        answer.raise_for_status()
+        return answer.json()["runId"]
+
+    async def _result(self, run_id: str) -> dict[str, Any]:
+        while True:
+            answer = (await self._http.get(f"{self._runs}/{run_id}/result", params={"wait": 60})).json()
+            if answer["status"] == "completed":
+                return answer
+            if answer["status"] not in ("pending", "started"):
+                raise RuntimeError(f"a Run of the bench did not complete: {answer}")
+
+    async def _machine_of(self, run_id: str) -> list[psutil.Process]:
+        """All processes of the one Machine that is busy, once the Run's code waits."""
+        while True:
+            for note in Path(self._dev.settings.data_dir).glob(f"workers/*/scratch/*/attempt-*/tmp/{run_id}"):
+                keeper = next(k for k in self._keepers() if str(note.parents[2]) in k.cmdline())
+                return [keeper, *keeper.children(recursive=True)]
+            await asyncio.sleep(0.01)
+
+    def _worker(self) -> psutil.Process:
+        return next(child for child in psutil.Process().children() if "worker" in child.cmdline())
+
+    def _keepers(self) -> list[psutil.Process]:
+        return [child for child in self._worker().children() if any("keeper.py" in part for part in child.cmdline())]
+
+
+def _pss(process: psutil.Process) -> float:
+    return sum(_pss_of(each) for each in (process, *process.children(recursive=True)))
+
+
+def _pss_of(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.Error):
+        return process.memory_full_info().pss / 1e6
+    return 0.0

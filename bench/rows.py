@@ -1,0 +1,55 @@
+"""The rows of the table: each is something that can be done once, and takes some time."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from bench.reading import SLOTS
+
+
+@dataclass
+class Row:
+    """One way to read the page, and what was measured of it."""
+
+    name: str
+    once: Callable[[], Awaitable[object]]
+    share: float = 1.0
+    """Of the usual number of repetitions: slow rows do fewer."""
+    throughput: list[float] = field(default_factory=list[float])
+    """Per second, `SLOTS` at a time: one figure a round."""
+    latency: list[float] = field(default_factory=list[float])
+    """Seconds, one at a time: each single one."""
+
+    async def round(self, repetitions: int) -> None:
+        """Measure once more."""
+        many = max(SLOTS, round(repetitions * self.share))
+        for _ in range(SLOTS):
+            await self.once()  # warm again after the other rows had their turn
+        self.latency += [await self._timed() for _ in range(max(3, many // 4))]
+        left = iter(range(many))
+        began = time.perf_counter()
+        await asyncio.gather(*(self._drain(left) for _ in range(SLOTS)))
+        self.throughput.append(many / (time.perf_counter() - began))
+
+    @property
+    def per_second(self) -> float:
+        """Median of the rounds."""
+        return statistics.median(self.throughput)
+
+    @property
+    def p50(self) -> float:
+        """Median, milliseconds."""
+        return statistics.median(self.latency) * 1000
+
+    async def _timed(self) -> float:
+        began = time.perf_counter()
+        await self.once()
+        return time.perf_counter() - began
+
+    async def _drain(self, left: Iterator[int]) -> None:
+        for _ in left:
+            await self.once()

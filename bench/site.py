@@ -1,0 +1,25 @@
+"""The page that the bench reads: 50 items, served from memory. `python -m bench.site PORT`."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+_ITEMS = "".join(
+    f"<li>Item {number}: a thing of some length, so that there is something to read</li>" for number in range(50)
+)
+_PAGE = HTMLResponse(f"<!doctype html><title>Bench</title><h1>Fifty items</h1><ul>{_ITEMS}</ul>")
+
+
+async def page(_: Request) -> HTMLResponse:
+    """The page."""
+    return _PAGE
+
+
+if __name__ == "__main__":
+    uvicorn.run(Starlette(routes=[Route("/", page)]), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
