@@ -69,9 +69,10 @@ async def _until_served(url: str) -> None:
         while True:
             try:
                 await client.get(url)
-                return
             except httpx.TransportError:
                 await asyncio.sleep(0.02)
+            else:
+                return
 
 
 def _print_table(rows: list[Row]) -> None:
