@@ -38,6 +38,9 @@ from workflows.run import RunWorkflow
 
 log = logging.getLogger("worker")
 
+_STICKY = timedelta(seconds=1)
+"""How long a step of a Run waits for the worker that has it in its cache. By default it is ten seconds, for which every
+Run of a worker that was killed would stand still; a step that is taken elsewhere only reads a short history again."""
 _CONTROL_GRACE = timedelta(seconds=5)
 _TEMPORAL_PATIENCE = timedelta(seconds=30)
 
@@ -112,6 +115,7 @@ def _control(client: Client, identity: str, lost: LostActivity) -> Worker:
         workflows=[RunWorkflow],
         activities=[lost.record_lost],
         identity=identity,
+        sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
 
