@@ -27,17 +27,22 @@ def of_user_code(told: dict[str, Any]) -> tuple[RunError, bool]:
     message = told["message"]
     if told["kind"] == "browser-gone":
         message = f"The browser ended unexpectedly. The automation saw: {message}"
-    details = {"name": told["name"], **told.get("details", {})}
+    details = {"name": _text(told["name"], MESSAGE_LIMIT), **told.get("details", {})}
     if told["stack"]:
-        details["stack"] = clip(told["stack"], STACK_LIMIT)
+        details["stack"] = _text(told["stack"], STACK_LIMIT)
     error = RunError(
         code=code,
         category=category,
-        message=clip(message, MESSAGE_LIMIT),
+        message=_text(message, MESSAGE_LIMIT),
         retirable=not final,
         details=details,
     )
     return error, final
+
+
+def _text(told: str, limit: int) -> str:
+    """What was told, clipped. A lone surrogate, which has no UTF-8 and so no place in a history, is spelled out."""
+    return clip(told.encode(errors="backslashreplace").decode(), limit)
 
 
 def timed_out(order: Order) -> RunError:
@@ -57,7 +62,14 @@ def crashed(end: ChildEnd) -> RunError:
     elif end.exit_code is None:
         message = "The Machine's process was lost."
     elif end.exit_code < 0:
-        message = f"Process was ended by signal {signal.Signals(-end.exit_code).name}."
+        message = f"Process was ended by signal {_signal(-end.exit_code)}."
     else:
         message = f"Process exited unexpectedly with code {end.exit_code}."
     return RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names of their own
+        return str(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -42,5 +43,7 @@ async def call(api: str, parameters: str, page: Page, root: Path) -> dict[str, A
     except NonRetryableError as error:
         told = raised(error, root)
         raise NoRetryError(str(told), name=told.name, stack=told.stack) from error
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # sys.exit() and the like would end the Machine
         raise raised(error, root, exit_message(error)) from error

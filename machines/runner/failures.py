@@ -28,13 +28,13 @@ class StructuralError(UserCodeError):
 
 
 class ResultTooBigError(StructuralError):
-    """The result passes the limit of the contract (section 3, rule 5)."""
+    """What is returned passes the limit of the contract (section 3, rule 5)."""
 
     kind = "too-big"
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, what: str, size: int, limit: int) -> None:
         super().__init__(
-            f"The result is {size} bytes of JSON; at most {limit} are allowed. Return less, or store it elsewhere "
+            f"{what} is {size} bytes of JSON; at most {limit} are allowed. Return less, or store it elsewhere "
             "and return a reference.",
             name="ResultTooBigError",
         )
@@ -44,16 +44,25 @@ class ResultTooBigError(StructuralError):
 
 def raised(error: BaseException, root: Path, message: str | None = None) -> UserCodeError:
     """What user code raised, with its stack: frames of the project, by paths relative to it."""
-    text = message or str(error) or type(error).__name__
-    return UserCodeError(text[:MESSAGE_LIMIT], name=type(error).__name__, stack=stack_of(error, root)[-STACK_LIMIT:])
+    text = message or _said(error) or type(error).__name__
+    return UserCodeError(text[:MESSAGE_LIMIT], name=type(error).__name__, stack=stack_of(error, root))
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # whatever user code does when it is asked for its message
+        return ""
 
 
 def stack_of(error: BaseException, root: Path) -> str:
     """The traceback from the first frame of the project on; its files by relative path."""
     frames = traceback.extract_tb(error.__traceback__)
     first = next((n for n, frame in enumerate(frames) if frame.filename.startswith(f"{root}/")), len(frames))
-    lines = traceback.format_list(frames[first:]) + traceback.format_exception_only(error)
-    return "".join(lines).replace(f"{root}/", "")
+    # A message of megabytes must not push the frames out, nor a thousand frames the message.
+    last = "".join(traceback.format_exception_only(error))[:MESSAGE_LIMIT]
+    lines = "".join(traceback.format_list(frames[first:]))[-(STACK_LIMIT - MESSAGE_LIMIT) :]
+    return (lines + last).replace(f"{root}/", "")
 
 
 def as_message(error: UserCodeError) -> dict[str, Any]:

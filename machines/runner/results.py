@@ -24,7 +24,7 @@ def to_json(value: Any, *, what: str = "Result") -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise UserCodeError(f"{what} is not JSON serializable: {error}", name=type(error).__name__) from error
     if len(text) > LIMIT:
-        raise ResultTooBigError(len(text), LIMIT)
+        raise ResultTooBigError(what, len(text), LIMIT)
     return text
 
 
