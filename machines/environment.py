@@ -9,12 +9,15 @@ USER_PREFIX = "CALLBOARD_USER_"
 """A worker's variable `CALLBOARD_USER_X` is `X` in user code."""
 
 _PASSED = ("PATH", "LANG", "TZ")
+_NO_LANGUAGE = ("", "C", "POSIX")
 
 
 def user_environment(scratch: Path) -> dict[str, str]:
     """What a Machine is started with. `HOME` and `TMPDIR` are its own: nothing of the worker's user is found."""
     environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    environment.setdefault("LANG", "C.UTF-8")
+    if environment.get("LANG", "C") in _NO_LANGUAGE:
+        # Python would repair it with a variable of its own, `LC_CTYPE`; and pages are full of more than ASCII.
+        environment["LANG"] = "C.UTF-8"
     for name, value in os.environ.items():
         if name.startswith(USER_PREFIX) and name != USER_PREFIX:
             environment[name.removeprefix(USER_PREFIX)] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import linecache
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -65,18 +66,21 @@ def exit_message(error: BaseException) -> str | None:
 
 def forget_modules(root: Path) -> None:
     """Drop every module of the project, so that the next Attempt imports them afresh."""
-    inside = f"{root}/"
-    for name, module in list(sys.modules.items()):
-        places = [getattr(module, "__file__", None) or "", *_package_path(module)]
-        if any(place == str(root) or place.startswith(inside) for place in places):
-            del sys.modules[name]
-    for place in list(sys.path_importer_cache):
-        if place == str(root) or place.startswith(inside):
-            del sys.path_importer_cache[place]
+    # All are found before the first is dropped: a namespace package looks its parent up to say where it lies.
+    for name in [name for name, module in list(sys.modules.items()) if _lies_in(root, module)]:
+        del sys.modules[name]
+    for place in [place for place in sys.path_importer_cache if _is_in(root, place)]:
+        del sys.path_importer_cache[place]
+    linecache.clearcache()  # it holds what stacks were made of, under names that will not come again
 
 
-def _package_path(module: Any) -> list[str]:
+def _lies_in(root: Path, module: Any) -> bool:
     try:
-        return [str(place) for place in getattr(module, "__path__", None) or ()]
-    except (KeyError, TypeError):  # a namespace package whose parent is already dropped
-        return [""]
+        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+    except Exception:  # noqa: BLE001  # user code may put there what it likes; it is not of an import, then
+        return False
+    return any(_is_in(root, place) for place in places)
+
+
+def _is_in(root: Path, place: object) -> bool:
+    return isinstance(place, str) and (place == str(root) or place.startswith(f"{root}/"))

@@ -17,7 +17,7 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.root = folder / "project"
-        self._before: tuple[str, dict[str, str], list[str]] | None = None
+        self._before: tuple[str, dict[str, str], list[str], int] | None = None
 
     @classmethod
     def prepare(cls, project: Path, folder: Path) -> Workspace:
@@ -30,7 +30,7 @@ class Workspace:
 
     def enter(self) -> None:
         """Make it the working folder, `TMPDIR`, `HOME` and first on the import path."""
-        self._before = (str(Path.cwd()), dict(os.environ), list(sys.path))
+        self._before = (str(Path.cwd()), dict(os.environ), list(sys.path), _umask())
         os.chdir(self.root)
         os.environ["TMPDIR"] = str(self._folder / "tmp")
         os.environ["HOME"] = str(self._folder / "home")
@@ -41,7 +41,8 @@ class Workspace:
         """Undo `enter`, whatever user code did to the same state, and forget the project's modules."""
         if self._before is None:
             return
-        folder, environment, path = self._before
+        folder, environment, path, umask = self._before
+        os.umask(umask)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
@@ -52,3 +53,10 @@ class Workspace:
     def remove(self) -> None:
         """Delete the folder. What cannot be deleted goes with the Machine's scratch folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The mask of permissions; it can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
