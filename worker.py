@@ -11,6 +11,7 @@ import socket
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         workplace = Workplace(workers / identity)
         resources.callback(workplace.leave)
         tickets = Tickets()
-        pools = WorkerPools(Launch(workplace.scratch, browser, tuple(browser_args())), _limits(settings))
+        pools = WorkerPools(_launch(settings, workplace, browser), _limits(settings))
         resources.push_async_callback(pools.close)
         attempt = AttemptActivity(
             worker=identity,
@@ -130,6 +131,11 @@ def _orders(client: Client, identity: str, stop: StopActivity) -> Worker:
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
+
+
+def _launch(settings: Settings, workplace: Workplace, browser: Path) -> Launch:
+    full = partial(find_browser, settings.chromium, headful=True)
+    return Launch(workplace.scratch, browser, tuple(browser_args()), full)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.patience import patiently
 from activities.records import Records
 from activities.ticket import Cause, Ticket, Tickets
+from activities.values import ProjectValues
 from contract.errors import ConfigurationError, MachineError, SealError, StoreError
 from contract.flow import names
 from contract.flow.attempt import (
@@ -110,6 +111,7 @@ class AttemptActivity:
             version = await self._version(order)
             machine_order = await self._machine_order(order)
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
+            progress.attributes = report.attributes or None
             outcome = await self._store_result(order, report)
         except (MachineError, ConfigurationError, SealError) as error:
             outcome = _failed(f"The Attempt could not begin: {error.message}")
@@ -132,6 +134,7 @@ class AttemptActivity:
             memory_limit=manifest.settings.memory_limit,
             width=size.width,
             height=size.height,
+            headful=manifest.settings.headful,
         )
 
     async def _machine_order(self, order: AttemptInput) -> Order:
@@ -149,6 +152,7 @@ class AttemptActivity:
             parameters=parameters,
             timeout=order.request_timeout,
             proxy=proxy,
+            services=ProjectValues(self._store, order.project),
             run_info={"run_id": order.run_id, "proxy": proxy.server if proxy else None},
         )
 
@@ -210,6 +214,7 @@ class _Progress:
         self._queued_at = info.scheduled_time
         self._taken_at = info.started_time
         self._begun: Begun | None = None
+        self.attributes: dict[str, Any] | None = None
 
     def begin(self, begun: Begun) -> None:
         self._begun = begun
@@ -233,6 +238,7 @@ class _Progress:
             worker=self._worker,
             browser_version=begun.browser_version if begun else None,
             error=error,
+            attributes=self.attributes,
         )
 
 

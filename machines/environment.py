@@ -8,8 +8,16 @@ from pathlib import Path
 USER_PREFIX = "CALLBOARD_USER_"
 """A worker's variable `CALLBOARD_USER_X` is `X` in user code."""
 
+_DISPLAY = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
 _PASSED = ("PATH", "LANG", "TZ")
 _NO_LANGUAGE = ("", "C", "POSIX")
+
+
+def display_environment() -> dict[str, str]:
+    """What a browser needs to open a window; nothing where there is no display."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return {}
+    return {name: os.environ[name] for name in _DISPLAY if name in os.environ}
 
 
 def user_environment(scratch: Path) -> dict[str, str]:

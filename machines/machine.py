@@ -13,19 +13,22 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contract.errors import MachineError
 from machines import failures
-from machines.environment import user_environment
+from machines.browser import find_browser
+from machines.environment import display_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
 from machines.order import End, Order, Report, Version
 from machines.persist import to_the_end
 from machines.runner import main as runner_main
+from machines.services import Answering
 
 HARD_LIMIT = timedelta(hours=12)
 """`extend_timeout` reaches no further than this from the Attempt's start."""
@@ -45,6 +48,8 @@ class Launch:
     """Folder in which each Machine gets one of its own."""
     browser: Path
     arguments: tuple[str, ...] = ()
+    find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
+    """The browser of a project that wants windows. Blocking; raises MachineError."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,15 @@ class Machine:
         return machine
 
     async def _begin(self, launch: Launch, scratch: Path) -> None:
+        headful = self.version.headful
+        browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
+        display = display_environment() if headful else {}
         await self._frames.send(
             {
                 "type": "configure",
-                "browser": str(launch.browser),
+                "browser": str(browser),
+                "headless": not display,
+                "browserEnvironment": display,
                 "arguments": list(launch.arguments),
                 "project": str(self.version.folder),
                 "scratch": str(scratch),
@@ -174,7 +184,8 @@ class Machine:
         """
         self.attempts += 1
         self._idle.clear()
-        current = self._current = _Current(order, on_begun)
+        answering = Answering(order.services, self._frames) if order.services is not None else None
+        current = self._current = _Current(order, on_begun, answering)
         try:
             try:
                 async with asyncio.timeout(order.timeout.total_seconds()) as clock:
@@ -196,12 +207,16 @@ class Machine:
                 if current.begun is None:
                     raise NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
                 return current.report(self, error=failures.crashed(self._keeping.child_end))
+            left = {"attributes": done["attributes"]}
             if "error" not in done:
-                return current.report(self, result=done["result"], extended_payloads=done["extendedPayloads"])
+                payloads = done["extendedPayloads"]
+                return current.report(self, result=done["result"], extended_payloads=payloads, **left)
             error, final = failures.of_user_code(done["error"])
-            return current.report(self, error=error, final=final)
+            return current.report(self, error=error, final=final, **left)
         finally:
             self._current = None
+            if answering is not None:
+                await answering.end()
 
     async def _stop(self, current: _Current) -> None:
         """Ask, wait a little, kill."""
@@ -250,6 +265,8 @@ class Machine:
                 current.begin(Begun(self.name, self._browser_version, datetime.now(UTC)))
             case "extend" if current is not None:
                 current.extend()
+            case "request" if current is not None and current.answering is not None:
+                current.answering.request(message)
             case "done" if current is not None:
                 current.resolve(message)
             case "stopped" if current is not None:
@@ -261,12 +278,13 @@ class Machine:
 class _Current:
     """The Attempt that a Machine is busy with."""
 
-    def __init__(self, order: Order, on_begun: Callable[[Begun], None]) -> None:
+    def __init__(self, order: Order, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
         self._order = order
         self._on_begun = on_begun
         self._loop = asyncio.get_running_loop()
         self._started_at = datetime.now(UTC)
         self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
+        self.answering = answering
         self.begun: Begun | None = None
         self.clock: asyncio.Timeout | None = None
         """The running clock; None once it no longer matters."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.flow.run import RunError
+from machines.services import Services
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Version:
     width: int
     height: int
     """Pixels of the browser's viewport."""
+    headful: bool = False
+    """The project wants the full browser, in a window where there is a display."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Order:
     proxy: Proxy | None = None
     run_info: dict[str, Any] = field(default_factory=dict[str, Any])
     """What `run_info()` tells user code (contract 3.2)."""
+    services: Services | None = field(default=None, repr=False, compare=False)
+    """Who answers what user code asks for."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -80,3 +85,5 @@ class Report:
     error: RunError | None = None
     final: bool = False
     """No further Attempt can help."""
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What user code set by `set_attribute`, whatever the outcome."""

@@ -7,11 +7,14 @@
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+    values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
 
 Everything below `projects/` is code that workers execute: give it credentials of its own.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 PROJECTS = "projects/"
 
@@ -39,3 +42,8 @@ def parameters(project: str, run_id: str, digest: str) -> str:
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
     """Key of a file that an Attempt leaves."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
+
+
+def persistent_value(project: str, key: str) -> str:
+    """Key of a value of a project's `persistent_store`; hashed, since user code may name it anything."""
+    return f"values/{project}/{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.json"

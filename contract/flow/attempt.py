@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.run import RunError, SealedProxy
@@ -90,3 +91,5 @@ class AttemptRecord(FlowModel):
     worker: str | None = None
     browser_version: str | None = None
     error: RunError | None = None
+    attributes: dict[str, Any] | None = None
+    """What user code left by `set_attribute` (contract 3.2)."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, ProxySettings
@@ -23,20 +26,41 @@ class Tab:
 
     async def close(self) -> bool:
         """Close the context; False if it would not close in time."""
-        try:
-            async with asyncio.timeout(CLOSE_WITHIN):
-                await self.context.close()
-        except TimeoutError:
-            return False
-        except PlaywrightError:
-            return True  # the browser is gone, and the context with it
-        return True
+        return await close_context(self.context)
+
+
+async def close_context(context: BrowserContext) -> bool:
+    """Close it, bounded; False if it would not close in time."""
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN):
+            await context.close()
+    except TimeoutError:
+        return False
+    except PlaywrightError:
+        return True  # the browser is gone, and the context with it
+    return True
+
+
+@dataclass(frozen=True)
+class BrowserSetup:
+    """How the browser is launched."""
+
+    executable: str
+    arguments: list[str]
+    headless: bool
+    debugging: bool
+    """Whether other clients may connect to it, on loopback."""
+    viewport: tuple[int, int]
+    environment: dict[str, str]
+    """What the browser needs beyond the child's own (a display)."""
 
 
 class WarmBrowser:
     """One browser process, launched once."""
 
-    def __init__(self, browser: Browser, user_agent: str, viewport: tuple[int, int]) -> None:
+    def __init__(self, browser: Browser, user_agent: str, viewport: tuple[int, int], cdp_url: str | None) -> None:
+        self.cdp_url = cdp_url
+        """WebSocket address of the browser for other clients, if it was opened."""
         self._browser = browser
         self._user_agent = user_agent
         self._viewport = viewport
@@ -44,13 +68,15 @@ class WarmBrowser:
         browser.on("disconnected", lambda _: self._gone.set())
 
     @classmethod
-    async def launch(
-        cls, playwright: Playwright, executable: str, arguments: list[str], viewport: tuple[int, int]
-    ) -> WarmBrowser:
+    async def launch(cls, playwright: Playwright, setup: BrowserSetup) -> WarmBrowser:
         """Launch it. Raises playwright's Error."""
+        # Whoever reaches the debugging port owns the browser: it is opened only for those who need it.
+        debugging = ["--remote-debugging-port=0"] if setup.debugging else []
         browser = await playwright.chromium.launch(
-            executable_path=executable,
-            args=arguments,
+            executable_path=setup.executable,
+            args=[*setup.arguments, *debugging],
+            headless=setup.headless,
+            env={**os.environ, **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
             handle_sighup=False,
@@ -60,7 +86,8 @@ class WarmBrowser:
         await session.detach()
         # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
-        return cls(browser, user_agent, viewport)
+        cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
+        return cls(browser, user_agent, setup.viewport, cdp_url)
 
     @property
     def version(self) -> str:
@@ -96,3 +123,15 @@ class WarmBrowser:
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._browser.close()
+
+
+def _debugging_address() -> str:
+    """Where the browser listens: it writes that into its profile, which lies in this Machine's temporary folder.
+
+    Raises:
+        FileNotFoundError: It has not; launching has waited for the browser, so it is there or never.
+    """
+    for file in Path(tempfile.gettempdir()).glob("*/DevToolsActivePort"):
+        port, path = file.read_text().split()
+        return f"ws://127.0.0.1:{port}{path}"
+    raise FileNotFoundError("the browser did not say where its debugging port is")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from intuned_runtime import IntunedContext, NonRetryableError
-from playwright.async_api import Page
+from intuned_runtime.deferred import MARK
 
 from .failures import StructuralError, UserCodeError, raised
-from .loading import exit_message, load
+from .loading import UserFunction, exit_message, load
 from .results import to_json
+from .session import BrowserSession
 
 
 class NoRetryError(StructuralError):
@@ -21,18 +22,24 @@ class NoRetryError(StructuralError):
     kind = "non-retryable"
 
 
-async def call(api: str, parameters: str, page: Page, root: Path) -> dict[str, Any]:
+async def call(function_path: str, parameters: Any, session: BrowserSession, root: Path) -> dict[str, Any]:
     """Import and await the automation; the fields of a `done` message.
 
-    The call is positional, with the parameters as a plain dict, or without them when they are null.
+    The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred one
+    is called before there is a page.
 
     Raises:
         UserCodeError: It failed. CancelledError passes through.
     """
     try:
-        function = load(f"api/{api}", root)
-        given = json.loads(parameters)
-        value = await (function(page) if given is None else function(page, given))
+        function = load(function_path, root)
+        try:
+            value = await _called(function, parameters, session)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the hook's cleanup; what the automation raised matters more
+                await session.finish()
+            raise
+        await session.finish()
         payloads = IntunedContext.current().extended_payloads
         return {
             "result": to_json(value),
@@ -47,3 +54,10 @@ async def call(api: str, parameters: str, page: Page, root: Path) -> dict[str, A
         raise
     except BaseException as error:  # sys.exit() and the like would end the Machine
         raise raised(error, root, exit_message(error)) from error
+
+
+async def _called(function: UserFunction, parameters: Any, session: BrowserSession) -> Any:
+    if getattr(function, MARK, False):
+        return await function(parameters, ensure_browser=session.open)
+    _, page = await session.open()
+    return await (function(page) if parameters is None else function(page, parameters))

@@ -1,7 +1,7 @@
 """The child of a Machine: one warm browser, one Attempt at a time.
 
-    from the worker   configure (once), attempt, stop
-    to the worker     ready, begun, extend, done, stopped, idle (with `unfit`: a reason to recycle the Machine)
+    from the worker   configure (once), attempt, answer, stop
+    to the worker     ready, begun, extend, request, done, stopped, idle (with `unfit`: a reason to recycle the Machine)
 
 `done` is sent before anything is cleaned up: the result is on its way while the context closes and the next one opens.
 The end of the worker's socket ends the child; the keeper sees to the rest.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,11 +24,14 @@ from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
-from .browser import Tab, WarmBrowser
+from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import call
 from .channel import Channel
 from .failures import UserCodeError, as_message
+from .hook import has_hook
 from .leftovers import ATTEMPT, Leftovers
+from .requests import Requests
+from .session import BrowserSession
 from .workspace import Workspace
 
 _LAST_WORDS = 0.1
@@ -56,7 +60,8 @@ class Child:
         self._files = ThreadPoolExecutor(1)  # our own; the default one is the Attempt's and goes with it
         self._prepared: Prepared | None = None
         self._user: asyncio.Task[dict[str, Any]] | None = None
-        self._tab: Tab | None = None
+        self._session: BrowserSession | None = None
+        self._requests = Requests(channel)
 
     async def serve(self) -> None:
         """Take orders until the worker hangs up."""
@@ -66,6 +71,8 @@ class Child:
             while (message := await self._channel.receive()) is not None:
                 if message["type"] == "attempt":
                     attempts.create_task(self._execute(message))
+                elif message["type"] == "answer":
+                    self._requests.answered(message)
                 elif message["type"] == "stop":
                     await self._stop()
 
@@ -95,8 +102,9 @@ class Child:
         finally:
             prepared.workspace.leave()
         await self._channel.flush()
-        closed, unfit = await prepared.tab.close(), await leftovers.end()
-        self._user = self._tab = None
+        closed = self._session is None or await self._session.close()
+        unfit = await leftovers.end()
+        self._user = self._session = None
         await self._in_thread(prepared.workspace.remove)
         if not closed:
             unfit = "a context that does not close"
@@ -112,7 +120,6 @@ class Child:
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
-        self._tab = prepared.tab
 
     async def _ask(self, order: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
         """The fields of `done`: what the automation returned, or how it failed."""
@@ -122,20 +129,28 @@ class Child:
         runtime = IntunedContext(
             run_context=RunContext(**order["runInfo"]),
             extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
+            ask=self._requests.ask,
         )
         context.run(runtime.__enter__)
-        self._user = asyncio.create_task(
-            call(order["api"], order["parameters"], prepared.tab.page, prepared.workspace.root), context=context
+        root, function_path, parameters = (
+            prepared.workspace.root,
+            f"api/{order['api']}",
+            json.loads(order["parameters"]),
         )
+        self._session = BrowserSession(prepared.tab, root, self._browser.cdp_url, function_path, parameters)
+        self._user = asyncio.create_task(call(function_path, parameters, self._session, root), context=context)
+        return {**await self._ended(self._user), "attributes": runtime.attributes}
+
+    async def _ended(self, user: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
         try:
-            return await asyncio.shield(self._user)
+            return await asyncio.shield(user)
         except UserCodeError as error:
             fields = as_message(error)
             if await self._browser_is_gone(error):
                 fields["kind"] = "browser-gone"
             return {"error": fields}
         except asyncio.CancelledError:
-            if not self._user.cancelled():
+            if not user.cancelled():
                 raise
             return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
 
@@ -149,8 +164,8 @@ class Child:
         if self._user is not None:
             self._user.cancel()
             await asyncio.wait({self._user}, timeout=_LAST_WORDS)
-        if self._tab is not None:
-            await self._tab.close()
+        if self._session is not None:
+            await self._session.close()
         self._channel.post("stopped")
 
 
@@ -160,11 +175,20 @@ async def _serve(fd: int) -> None:
     if setup is None:
         return
     async with async_playwright() as playwright:
+        project = Path(setup["project"])
         browser = await WarmBrowser.launch(
-            playwright, setup["browser"], setup["arguments"], (setup["width"], setup["height"])
+            playwright,
+            BrowserSetup(
+                executable=setup["browser"],
+                arguments=setup["arguments"],
+                headless=setup["headless"],
+                debugging=has_hook(project),
+                viewport=(setup["width"], setup["height"]),
+                environment=setup["browserEnvironment"],
+            ),
         )
         try:
-            await Child(channel, browser, Path(setup["project"]), Path(setup["scratch"])).serve()
+            await Child(channel, browser, project, Path(setup["scratch"])).serve()
         finally:
             await browser.close()
 

@@ -8,6 +8,7 @@ import linecache
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .failures import StructuralError, raised
@@ -25,9 +26,28 @@ def load(function_path: str, root: Path) -> UserFunction:
         StructuralError: There is no such file or function, it does not parse, or is not a coroutine function.
         UserCodeError: The module raised while it was imported.
     """
+    module = load_module(function_path, root)
+    for candidate in FUNCTIONS:
+        function = getattr(module, candidate, None)
+        if function is None:
+            continue
+        if not inspect.iscoroutinefunction(function):
+            raise StructuralError(
+                f"{candidate} in {function_path}.py is not a coroutine function; write `async def {candidate}`.",
+                name="InvalidAPIError",
+            )
+        return function
+    raise StructuralError(
+        f"{function_path}.py has no function `automation`; write `async def automation(page, params)`.",
+        name="APINotFoundError",
+    )
+
+
+def load_module(function_path: str, root: Path) -> ModuleType:
+    """The freshly imported module of `function_path`. Errors as for `load`."""
     name = function_path.replace("/", ".")
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name in (name, name.partition(".")[0]):
             raise StructuralError(f"{function_path}.py is not in the project.", name="APINotFoundError") from error
@@ -43,20 +63,6 @@ def load(function_path: str, root: Path) -> UserFunction:
         raise raised(error, root) from error
     except (Exception, SystemExit) as error:
         raise raised(error, root, exit_message(error)) from error
-    for candidate in FUNCTIONS:
-        function = getattr(module, candidate, None)
-        if function is None:
-            continue
-        if not inspect.iscoroutinefunction(function):
-            raise StructuralError(
-                f"{candidate} in {function_path}.py is not a coroutine function; write `async def {candidate}`.",
-                name="InvalidAPIError",
-            )
-        return function
-    raise StructuralError(
-        f"{function_path}.py has no function `automation`; write `async def automation(page, params)`.",
-        name="APINotFoundError",
-    )
 
 
 def exit_message(error: BaseException) -> str | None:

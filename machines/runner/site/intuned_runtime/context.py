@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -28,6 +28,11 @@ def _no_clock() -> None:
     """Stands where no clock runs: outside an Attempt."""
 
 
+async def _nobody(operation: str, **_arguments: Any) -> Any:
+    """Stands where nobody answers: outside an Attempt."""
+    raise RuntimeError(f"{operation} works only inside a running automation")
+
+
 @dataclass
 class IntunedContext:
     """One Attempt's context. Entered by the runtime; user code reads it by `IntunedContext.current()`."""
@@ -36,6 +41,9 @@ class IntunedContext:
     extend_timeout: Callable[[], None] = _no_clock
     extended_payloads: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     store: dict[str, Any] = field(default_factory=dict[str, Any])
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    ask: Callable[..., Awaitable[Any]] = _nobody
+    """A request to the worker: operation and arguments."""
     _tokens: list[Token[IntunedContext | None]] = field(
         default_factory=list["Token[IntunedContext | None]"], repr=False
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from .context import IntunedContext
+from .context import IntunedContext, RunContext
 
 
 def extend_timeout() -> None:
@@ -28,6 +28,18 @@ def extend_payload(*payloads: Mapping[str, Any]) -> None:
     context = IntunedContext.current()
     context.extended_payloads.extend(checked)
     context.extend_timeout()
+
+
+async def get_auth_session_parameters() -> dict[str, Any]:
+    """The parameters with which the Run's AuthSession was created.
+
+    Raises:
+        RuntimeError: The Run has no AuthSession.
+    """
+    if (IntunedContext.current().run_context or RunContext()).auth_session_id is None:
+        raise RuntimeError("get_auth_session_parameters: this Run has no AuthSession.")
+    parameters: dict[str, Any] = await IntunedContext.current().ask("auth_session_parameters")
+    return parameters
 
 
 class AttemptStore:

@@ -1,9 +1,8 @@
 import asyncio
+import contextlib
 
 
 async def automation(page, params=None, **_kwargs):
     while True:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
-        except asyncio.CancelledError:
-            pass

@@ -1,0 +1,37 @@
+"""A project's `persistent_store` (contract section 3.2): values in the artifact store that outlive their Run."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from activities.patience import patiently
+from storage import keys
+from storage.store import Store
+
+_PATIENCE = timedelta(seconds=30)
+"""User code waits for the answer, on its Attempt's clock."""
+
+
+class ProjectValues:
+    """What the Attempts of one project may ask for. A write is atomic; of two at once, the later one stays."""
+
+    def __init__(self, store: Store, project: str) -> None:
+        self._store = store
+        self._project = project
+
+    async def persistent_get(self, key: str) -> str | None:
+        """JSON text of the value, or None. Raises StoreError."""
+        place = keys.persistent_value(self._project, key)
+        stored = await patiently(_PATIENCE, lambda: self._store.get(place))
+        if stored is None:
+            return None
+        entry: dict[str, Any] = json.loads(stored)
+        return json.dumps(entry["value"])
+
+    async def persistent_set(self, key: str, value: str) -> None:
+        """Keep JSON text as the value. Raises StoreError."""
+        body = json.dumps({"key": key, "value": json.loads(value)}).encode()
+        place = keys.persistent_value(self._project, key)
+        await patiently(_PATIENCE, lambda: self._store.put(place, body))

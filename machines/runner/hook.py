@@ -1,0 +1,64 @@
+"""The project's hook, `hooks/setup_context.py` (contract section 3.1): it may bring its own context and page."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from playwright.async_api import BrowserContext, Page
+
+from .failures import StructuralError
+from .loading import load_module
+
+FILE = "hooks/setup_context"
+FUNCTION = "setup_context"
+
+Cleanup = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What the hook returned."""
+
+    context: BrowserContext | None = None
+    """None: the host's own context and page are used."""
+    page: Page | None = None
+    cleanup: Cleanup | None = None
+
+
+def has_hook(root: Path) -> bool:
+    """Whether the project has one."""
+    return (root / f"{FILE}.py").is_file()
+
+
+async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_url: str) -> Brought:
+    """Load and call it. What it raises is user code's; what it returns must be one of four forms.
+
+    Raises:
+        StructuralError: The hook has no such coroutine function, or returned something else.
+        UserCodeError: Its module raised while it was imported.
+    """
+    function = getattr(load_module(FILE, root), FUNCTION, None)
+    if not inspect.iscoroutinefunction(function):
+        raise StructuralError(
+            f"{FILE}.py has no coroutine function; write `async def {FUNCTION}(*, api_name, api_parameters, cdp_url)`.",
+            name="InvalidAPIError",
+        )
+    match await function(api_name=api_name, api_parameters=api_parameters, cdp_url=cdp_url):
+        case None:
+            return Brought()
+        case BrowserContext() as context:
+            return Brought(context)
+        case (BrowserContext() as context, (Page() | None) as page):
+            return Brought(context, page)
+        case (BrowserContext() as context, (Page() | None) as page, cleanup) if callable(cleanup):
+            return Brought(context, page, cast("Cleanup", cleanup))
+        case other:
+            raise StructuralError(
+                f"{FUNCTION} returned {type(other).__name__}; it may return nothing, a context, (context, page or "
+                "None), or (context, page or None, async cleanup).",
+                name="InvalidAPIError",
+            )

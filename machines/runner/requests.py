@@ -1,0 +1,38 @@
+"""What user code asks of the worker while it runs: a request goes out, its answer comes back by number."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from .channel import Channel
+
+
+class Requests:
+    """Requests of one child, whoever in it asks."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Any]] = {}
+
+    async def ask(self, operation: str, **arguments: Any) -> Any:
+        """The worker's answer. Raises RuntimeError with the reason if it could not do it."""
+        number = next(self._numbers)
+        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._channel.post("request", number=number, operation=operation, arguments=arguments)
+            return await answer
+        finally:
+            del self._open[number]
+
+    def answered(self, message: dict[str, Any]) -> None:
+        """An answer has come; one that nobody waits for any more is dropped."""
+        answer = self._open.get(message["number"])
+        if answer is None or answer.done():
+            return
+        if (error := message.get("error")) is not None:
+            answer.set_exception(RuntimeError(error))
+        else:
+            answer.set_result(message["value"])

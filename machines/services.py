@@ -1,0 +1,70 @@
+"""What a Machine does for user code on the worker's side: answers to the requests of a running Attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from contract.errors import CallboardError
+from machines.frames import Frames
+
+log = logging.getLogger(__name__)
+
+
+class Services(Protocol):
+    """What an Attempt may ask for. Values are JSON text."""
+
+    async def persistent_get(self, key: str) -> str | None:
+        """The project's value of `key`, or None."""
+        ...
+
+    async def persistent_set(self, key: str, value: str) -> None:
+        """Keep a value for the project."""
+        ...
+
+
+class Answering:
+    """Answers the requests of one Attempt, side by side; ends with it."""
+
+    def __init__(self, services: Services, frames: Frames) -> None:
+        self._services = services
+        self._frames = frames
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def request(self, message: dict[str, Any]) -> None:
+        """Start answering."""
+        task = asyncio.create_task(self._answer(message), name=f"request {message['operation']}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """Let go of what is not answered yet."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"type": "answer", "number": message["number"]}
+        try:
+            answer["value"] = await self._do(message["operation"], message["arguments"])
+        except CallboardError as error:
+            answer["error"] = error.message
+        except Exception:  # the Attempt must hear something, and we must know
+            log.exception("request %s of an Attempt failed", message["operation"])
+            answer["error"] = "Callboard could not do it, by a defect of its own."
+        try:
+            await self._frames.send(answer)
+        except ConnectionError:
+            log.debug("the Attempt that asked is gone")
+
+    async def _do(self, operation: str, arguments: dict[str, Any]) -> str | None:
+        match operation:
+            case "persistent_get":
+                return await self._services.persistent_get(arguments["key"])
+            case "persistent_set":
+                await self._services.persistent_set(arguments["key"], arguments["value"])
+                return None
+            case _:
+                raise ValueError(f"no such operation: {operation}")
