@@ -31,6 +31,14 @@ def to_json(value: Any, *, what: str = "Result") -> str:
 def _dump(value: Any) -> Any:
     if callable(dump := getattr(value, "model_dump", None)):
         return dump(mode="json", by_alias=True)
+    if _is_pydantic_url(value):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def _is_pydantic_url(value: Any) -> bool:
+    """Told by its name: pydantic is in the project's environment, if at all, and not in ours."""
+    kind = type(value)
+    return kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"} and kind.__name__.endswith(("Url", "Dsn"))
