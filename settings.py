@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BeforeValidator, Field, SecretStr
@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """Folder of this host: scratch, unpacked versions, and in `dev` everything."""
     artifacts: str | None = None
     """The artifact store: a folder, or `s3://bucket/prefix`. Default: `artifacts` in the data folder."""
+
+    # What projects are run for.
+    environment: Literal["dev", "deployed"] = "deployed"
+    """Which of a project's settings apply where it has two, such as `proxy.dev` and `proxy.deployed`."""
 
     # Temporal.
     temporal_address: str = "127.0.0.1:7233"

@@ -20,6 +20,7 @@ from contract.rest.problems import bad_field, bad_request
 from contract.rest.proxy import split_proxy
 from contract.rest.start import StartRequest, StartResponse
 from projects.manifest import Manifest
+from projects.settings import Environment, ProjectSettings
 from storage import keys
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,11 @@ async def start_run(
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: Nothing is known to have been started; repeating helps.
     """
-    request = _validate(manifest, body)
+    said = _validate(manifest, body)
     workspace, project = parts.settings.workspace, manifest.project
-    who = await _identify(parts, project, request, idempotency_key)
+    # By what was said: another version's defaults do not make the same request another one.
+    who = await _identify(parts, project, said, idempotency_key)
+    request = _with_defaults(said, manifest.settings, parts.settings.environment)
     parameters = await _keep_parameters(parts, project, who, request)
     order = RunInput(
         workspace=workspace,
@@ -86,6 +89,18 @@ def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
     if request.sink is not None:
         raise _not_supported("sink", "delivering results to a sink")
     return request
+
+
+def _with_defaults(request: StartRequest, project: ProjectSettings, environment: Environment) -> StartRequest:
+    """The request, with the project's defaults in the fields that it left out."""
+    defaults = project.defaults
+    values: dict[str, Any] = {"proxy": project.proxy_in(environment), "request_timeout": defaults.request_timeout}
+    if defaults.retry.maximum_attempts is not None and not request.retry.model_fields_set:
+        values["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
+    said = request.model_fields_set - {"retry"}
+    return request.model_copy(
+        update={name: value for name, value in values.items() if value is not None and name not in said}
+    )
 
 
 def _no_such_api(manifest: Manifest, api: str) -> NotFound:

@@ -45,6 +45,16 @@ def _is_api(path: PurePosixPath) -> bool:
     )
 
 
+def check_languages(folder: Path) -> list[DeployWarning]:
+    """One warning for each file below `api` that is an API elsewhere, but not here."""
+    paths = [PurePosixPath(file.path) for file in project_files(folder)]
+    return [
+        DeployWarning(file=str(path), message="not served, as projects in TypeScript are out of scope")
+        for path in paths
+        if path.parts[0] == "api" and path.suffix == ".ts" and not path.name.endswith(".d.ts")
+    ]
+
+
 def check_names(apis: Collection[str]) -> list[DeployWarning]:
     """One warning for each API that cannot be imported because of its name, or of another API's.
 

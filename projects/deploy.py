@@ -10,17 +10,18 @@ import asyncio
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from contract.errors import ProjectError
-from projects.apis import check_names, check_syntax, find_apis
+from projects.apis import check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
-from projects.manifest import Current, Manifest
-from projects.settings import ProjectSettings
-from projects.settings_file import project_name, read_settings
+from projects.manifest import Current, DeployWarning, Manifest
+from projects.settings_file import SettingsFile, project_name, read_settings_file
+from projects.settings_syntax import SPELLINGS
 from projects.threads import in_thread
 from storage import keys
 from storage.store import Store
@@ -74,21 +75,36 @@ def _prepare(folder: Path, scratch: Path) -> Manifest:
     version = pack(folder, scratch / _BUNDLE)
     # The manifest is taken from what was packed: files of the folder may change at any time.
     extract(scratch / _BUNDLE, scratch / "files")
-    settings, apis = _check(scratch / "files")
+    file, apis = _check(scratch / "files")
     return Manifest(
-        project=project_name(folder, settings),
+        project=project_name(folder, file.settings),
         version=version,
-        settings=settings,
+        settings=file.settings,
         apis=tuple(apis),
-        warnings=(*check_names(apis), *check_syntax(scratch / "files")),
+        warnings=(
+            *(DeployWarning(file=file.name, message=message) for message in file.ignored),
+            *_check_extras(scratch / "files", file.name),
+            *check_languages(scratch / "files"),
+            *check_names(apis),
+            *check_syntax(scratch / "files"),
+        ),
         created_at=datetime.now(UTC),
     )
 
 
-def _check(folder: Path) -> tuple[ProjectSettings, list[str]]:
+def _check_extras(folder: Path, settings: str) -> Iterator[DeployWarning]:
+    for other in SPELLINGS:
+        if other != settings and (folder / other).is_file():
+            yield DeployWarning(file=other, message=f"ignored, as the settings are read from {settings}")
+    if (folder / "intuned-resources").is_dir():
+        yield DeployWarning(file="intuned-resources", message="ignored, as a deploy makes no Jobs and AuthSessions")
+
+
+def _check(folder: Path) -> tuple[SettingsFile, list[str]]:
     if not folder.is_dir():
         raise ProjectError(f"{folder}: there is no such folder.")
-    settings = read_settings(folder)
+    file = read_settings_file(folder)
+    settings = file.settings
     if settings.auth_sessions.enabled:
         # A login that a person recorded cannot be made again by code, so it has no create.py.
         files = ["create.py", "check.py"] if settings.auth_sessions.type == "API" else ["check.py"]
@@ -98,4 +114,4 @@ def _check(folder: Path) -> tuple[ProjectSettings, list[str]]:
                 f"{folder}: authSessions.enabled is true, but the project has no {' and no '.join(missing)}. "
                 "Create what is missing, or set authSessions.enabled to false."
             )
-    return settings, find_apis(folder)
+    return file, find_apis(folder)

@@ -1,7 +1,10 @@
 """The settings of a project, as models (contract section 2.1). Reading them from a file is `projects.settings_file`.
 
 Types are strict, since a setting that is guessed at is worse than one that is refused: `"3"` and `true` are not
-numbers. `null` is the same as an absent key. Keys that are not known here are ignored.
+numbers. `null` is the same as an absent key. Keys that are not known here are ignored; `projects.settings_ignored`
+says which of them should be heard of.
+
+Proxies may hold passwords. They lie in the store as they are, as the settings file itself does; nothing prints them.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +25,15 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+
+from contract.rest.proxy import ProxyUrl
+from contract.rest.sink import ProjectSink
+
+Environment = Literal["dev", "deployed"]
+"""Whether a project runs on its author's machine or in production."""
+
+PLATFORM_PROXY = "intuned://auto"
+"""Stands for a proxy of the platform that the contract comes from. There is none here, so it counts as no proxy."""
 
 MAX_MACHINES = 1000
 """Machines of one project at most: far above what a host can carry, low enough to catch a slip of the finger."""
@@ -60,6 +73,17 @@ def _check_name(value: object) -> object:
     if isinstance(value, str) and not is_project_name(value):
         raise PydanticCustomError("setting", "{expected}", {"expected": f"a project name ({NAME_RULE})"})
     return value
+
+
+def _no_platform_proxy(value: object) -> object:
+    return None if value == PLATFORM_PROXY else value
+
+
+def _not_kept(_: object) -> None:
+    """Sinks hold keys, and settings lie in the store in the clear: what cannot be used yet is not kept."""
+
+
+_Proxy = Annotated[ProxyUrl | None, BeforeValidator(_no_platform_proxy)]
 
 
 def _one_spelling(value: object) -> object:
@@ -120,6 +144,39 @@ class BrowserSize(Section):
     height: Annotated[int, _whole_number(200, 2160)] = 800
 
 
+class Proxies(Section):
+    """The proxy of every Attempt, by where the project runs."""
+
+    enabled: StrictBool = True
+    """Known from older projects, where false stands alone."""
+    dev: _Proxy = Field(default=None, repr=False)
+    deployed: _Proxy = Field(default=None, repr=False)
+
+
+class DefaultRetry(Section):
+    """`retry` of a start that has none."""
+
+    maximum_attempts: Annotated[int, _whole_number(1, 100)] | None = None
+
+
+class DefaultSinks(Section):
+    """`sink` of a start that has none, by where the project runs."""
+
+    dev: ProjectSink | None = None
+    deployed: ProjectSink | None = None
+
+
+class Defaults(Section):
+    """Fields of a start, for those starts that leave them out."""
+
+    proxy: _Proxy = Field(default=None, repr=False)
+    retry: DefaultRetry = Field(default_factory=DefaultRetry)
+    request_timeout: Annotated[int, _whole_number(1, 43_200)] | None = None
+    """Seconds."""
+    sink: Annotated[DefaultSinks | None, AfterValidator(_not_kept)] = None
+    """Checked, but always None."""
+
+
 class ProjectSettings(Section):
     """All settings of a project that Callboard acts on."""
 
@@ -129,6 +186,14 @@ class ProjectSettings(Section):
     auth_sessions: AuthSessions = Field(default_factory=AuthSessions)
     headful: StrictBool = False
     browser_size: BrowserSize = Field(default_factory=BrowserSize)
+    proxy: Proxies = Field(default_factory=Proxies)
+    defaults: Defaults = Field(default_factory=Defaults)
+
+    def proxy_in(self, environment: Environment) -> str | None:
+        """The proxy of a Run that names none itself."""
+        if self.defaults.proxy is not None or not self.proxy.enabled:
+            return self.defaults.proxy
+        return self.proxy.dev if environment == "dev" else self.proxy.deployed
 
     @property
     def machines(self) -> int:

@@ -1,6 +1,6 @@
 """Reading the settings file of a project folder, and saying in plain words what is wrong with one.
 
-The first spelling of `SPELLINGS` that is there is read; whatever syntax it has, the same models check it.
+The first of `SPELLINGS` that is there is read; whatever syntax it has, the same models check it.
 """
 
 from __future__ import annotations
@@ -8,50 +8,47 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import json5
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from contract.errors import ProjectError, SettingsError
+from contract.rest.base import EXPECTED
+from contract.rest.sink import NO_SUCH_KIND
 from projects.settings import NAME_RULE, ProjectSettings, is_project_name
+from projects.settings_ignored import ignored
+from projects.settings_syntax import SPELLINGS, NotReadableError
 
 _MAX_SIZE = 1024 * 1024
 """Bytes. A settings file is written by hand; a bigger one is something else under its name."""
 
 
-class _NotReadableError(Exception):
-    """The text does not follow its syntax; the message says where and why."""
+_SECRET = ("proxy", "defaults")
+"""Sections that hold proxies and sinks. What stands there may be a secret, also in the wrong place."""
 
 
-def _json_with_comments(text: str) -> object:
-    if not text.strip():
-        raise _NotReadableError("expected a JSON object, found an empty file")
-    try:
-        return json5.loads(text)
-    except RecursionError as error:
-        raise _NotReadableError("expected JSON, found too many levels of objects and lists") from error
-    except ValueError as error:
-        found = str(error)
-        if place := re.fullmatch(r"<string>:(\d+) Unexpected (.+) at column (\d+)", found, re.DOTALL):
-            line, what, column = place.groups()
-            found = f"an unexpected {what} in line {line}, column {column}"
-        raise _NotReadableError(f"expected JSON, found {found}") from error
+@dataclass(frozen=True)
+class SettingsFile:
+    """A settings file that was read."""
 
-
-SPELLINGS: Mapping[str, Callable[[str], object]] = {
-    "Intuned.json": _json_with_comments,
-    "Intuned.jsonc": _json_with_comments,
-}
-"""Name of a settings file and what parses it; the first that is there wins. Both may hold comments."""
+    name: str
+    settings: ProjectSettings
+    ignored: tuple[str, ...]
+    """What it says without effect, a sentence each."""
 
 
 def read_settings(folder: Path) -> ProjectSettings:
-    """The settings of the project in `folder`.
+    """The settings of the project in `folder`. Raises what `read_settings_file` raises."""
+    return read_settings_file(folder).settings
+
+
+def read_settings_file(folder: Path) -> SettingsFile:
+    """The settings of the project in `folder`, with what was read and is without effect.
 
     Raises:
         ProjectError: there is no settings file, or it cannot be read.
@@ -60,7 +57,8 @@ def read_settings(folder: Path) -> ProjectSettings:
     for name, parse in SPELLINGS.items():
         path = folder / name
         if path.is_file():
-            return _checked(name, _parsed(name, _text(name, path), parse))
+            data = _parsed(name, _text(name, path), parse)
+            return SettingsFile(name, _checked(name, data), tuple(ignored(data)))
     raise ProjectError(
         f"{folder}: this is not a project, as it has no settings file. Create Intuned.jsonc in it; {{}} is enough."
     )
@@ -96,31 +94,57 @@ def _text(name: str, path: Path) -> str:
         raise SettingsError(name, "", f"expected text in UTF-8, found another byte at {error.start}") from error
 
 
-def _parsed(name: str, text: str, parse: Callable[[str], object]) -> object:
+def _parsed(name: str, text: str, parse: Callable[[str], object]) -> dict[str, Any]:
     try:
-        return parse(text)
-    except _NotReadableError as error:
-        raise SettingsError(name, "", str(error)) from error
-
-
-def _checked(name: str, data: object) -> ProjectSettings:
+        data = parse(text)
+    except NotReadableError as error:
+        raise SettingsError(name, "", str(error)) from None  # its chain would show lines of the file
     if not isinstance(data, dict):
         raise SettingsError(name, "", f"expected an object, found {_found(data)}")
+    return cast("dict[str, Any]", data)
+
+
+def _checked(name: str, data: dict[str, Any]) -> ProjectSettings:
     try:
         # By alias only: `project_name` in a file is an unknown key, like any other.
         return ProjectSettings.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        context = first.get("ctx", {})
-        key = ".".join(str(part) for part in (*first["loc"], *([context["of"]] if "of" in context else [])))
-        found = "nothing" if "of" in context else _found(first["input"])
-        raise SettingsError(name, key, f"expected {_expected(first)}, found {found}") from error
+        raise SettingsError(name, *_said(first)) from None  # its chain would repeat the value that was found
+
+
+def _said(error: ErrorDetails) -> tuple[str, str]:
+    """The key, and what is wrong with it."""
+    kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
+    if location[:2] == ("defaults", "sink"):
+        location = (*location[:3], *location[4:])  # behind dev or deployed stands the kind of sink: no key of the file
+    given: Any = error["input"]
+    if "of" in context or kind == NO_SUCH_KIND:  # found by looking at a whole section, but about one key of it
+        about = context.get("of", "type")
+        location = (*location, about)
+        given = cast("dict[str, Any]", given).get(about) if isinstance(given, dict) else None
+    path = ".".join(str(part) for part in location).encode(errors="backslashreplace").decode()
+    if kind == "extra_forbidden":
+        return path, "there is no such key in a sink"
+    if kind == "missing":
+        given = None
+    if location[0] in _SECRET and location[1:2] not in (("retry",), ("requestTimeout",)):
+        found = _kind(given)
+    else:
+        found = "nothing" if given is None else _found(given)
+    return path, f"expected {_expected(error)}, found {found}"
 
 
 def _expected(error: ErrorDetails) -> str:
     match error["type"]:
         case "setting":
             return error["msg"]
+        case rest if rest == EXPECTED:
+            return error.get("ctx", {})["expected"]
+        case rest if rest == NO_SUCH_KIND:
+            return '"webhook" or "s3"'
+        case "missing":
+            return "a value, as this key is required"
         case "bool_type":
             return "true or false"
         case "string_type":
@@ -129,17 +153,40 @@ def _expected(error: ErrorDetails) -> str:
             return "an object"
         case "literal_error":
             return str(error.get("ctx", {})["expected"]).replace("'", '"')
-        case other:
-            raise AssertionError(f"a setting has a type without words for it: {other}")
+        case _:  # half a surrogate pair, for one
+            return "another value"
 
 
 def _found(value: Any) -> str:
     """The value as it stands in the file, if it is short, else what kind it is."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a number that is not finite"
+    if not (value is None or isinstance(value, str | bool | int | float)) or _is_odd(value):
+        return _kind(value)
     text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _is_odd(value: object) -> bool:
+    """Whether it is a number that is not JSON's, or that Python refuses to write out."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and value.bit_length() > 1024
+
+
+def _kind(value: object) -> str:
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str():
+            return "another text"
+        case bool():
+            return "true or false"
+        case float() if not math.isfinite(value):
+            return "a number that is not finite"
+        case int() | float():
+            return "a number"
+        case date() | time():
+            return "a date or time"
+        case _:
+            return "nothing"

@@ -160,6 +160,7 @@ class DevStack:
                 "api_keys": keys,
                 "secret_key": sealing,
                 "data_dir": data,
+                "environment": "dev",
                 "host": "127.0.0.1",
                 "port": port,
                 "temporal_address": self.temporal.address,

@@ -62,21 +62,30 @@ class WebhookSink(_Sink):
     headers: _Headers = Field(default_factory=dict[str, str], repr=False)
 
 
-class S3Sink(_Sink):
-    """The result becomes one `.json` object in a bucket."""
-
+class _S3(_Sink):
     type: Literal["s3"]
     bucket: _Bucket
     access_key_id: Text = Field(repr=False)
     secret_access_key: Text = Field(repr=False)
-    region: Text
     prefix: AnyText = ""
     endpoint: HttpUrl | None = None
     force_path_style: Flag = False
 
 
+class S3Sink(_S3):
+    """The result becomes one `.json` object in a bucket."""
+
+    region: Text
+
+
+class ProjectS3Sink(_S3):
+    """The same in the settings of a project, where the region may be left out."""
+
+    region: Text | None = None
+
+
 def _kind(value: Any) -> str | None:
-    if isinstance(value, WebhookSink | S3Sink):  # pydantic asks for the kind when it serializes, too
+    if isinstance(value, WebhookSink | _S3):  # pydantic asks for the kind when it serializes, too
         return value.type
     if not isinstance(value, dict):
         return "webhook"  # whose error says that an object is expected
@@ -88,3 +97,9 @@ Sink = Annotated[
     Annotated[WebhookSink, Tag("webhook")] | Annotated[S3Sink, Tag("s3")],
     Discriminator(_kind, custom_error_type=NO_SUCH_KIND, custom_error_message="expected another type"),
 ]
+
+ProjectSink = Annotated[
+    Annotated[WebhookSink, Tag("webhook")] | Annotated[ProjectS3Sink, Tag("s3")],
+    Discriminator(_kind, custom_error_type=NO_SUCH_KIND, custom_error_message="expected another type"),
+]
+"""`defaults.sink.dev` and `.deployed` of a project's settings."""

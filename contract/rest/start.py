@@ -54,8 +54,13 @@ class StartRequest(RequestModel):
     sink: Sink | None = None
 
     def canonical(self) -> bytes:
-        """Equal for two requests that mean the same: sorted, without what equals its default."""
+        """Equal for two requests that say the same: sorted, without what equals its default.
+
+        Where a project may have a default of its own, saying ours is not the same as saying nothing.
+        """
         meaning = self.model_dump(exclude_defaults=True)
+        said = self.model_dump(include={"retry", "request_timeout"}, exclude_unset=True)
+        meaning |= {name: value for name, value in said.items() if value != {}}
         return json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 

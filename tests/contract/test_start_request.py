@@ -235,14 +235,20 @@ def test_a_request_does_not_print_its_secrets():
 
 def test_requests_that_mean_the_same_have_one_canonical_form():
     plain = read(parameters={"a": 1, "b": [2]}).canonical()
-    assert read(parameters={"b": [2], "a": 1}, retry={"maximumAttempts": 3}, proxy=None).canonical() == plain
-    assert read(parameters={"b": [2], "a": 1}, requestTimeout=600, saveTrace=True).canonical() == plain
+    assert read(parameters={"b": [2], "a": 1}, retry={}, proxy=None, requestTimeout=None).canonical() == plain
+    assert read(parameters={"b": [2], "a": 1}, saveTrace=True).canonical() == plain
     for other in (read(parameters={"a": 1}), read(parameters={"a": 1, "b": [2]}, requestTimeout=601)):
         assert other.canonical() != plain
     stored, runtime = {"id": "me"}, {"id": "me", "runtimeInput": {}}
     assert read(authSession=stored).canonical() != read(authSession=runtime).canonical()
     assert read(sink=WEBHOOK).canonical() == read(sink={**WEBHOOK, "headers": {}}).canonical()
     assert read(sink=S3).canonical() != read(sink={**S3, "secretAccessKey": "another"}).canonical()
+
+
+def test_what_a_project_may_have_another_default_for_is_another_request_when_it_is_said():
+    plain = read().canonical()
+    assert read(retry={"maximumAttempts": 3}).canonical() != plain
+    assert read(requestTimeout=600).canonical() != plain
 
 
 def test_the_canonical_form_holds_whatever_json_holds():

@@ -226,7 +226,7 @@ def test_a_project_that_is_unpacked_can_be_imported(make_project: Make, tmp_path
     pack(make_project({"api/2-x.py": "from utils.a import value\n", "utils/a.py": "value = 7\n"}), tmp_path / "bundle")
     unpack(tmp_path / "bundle", tmp_path / "out")
     code = "import importlib; print(importlib.import_module('api.2-x').value)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path / "out", capture_output=True, check=True)
     assert done.stdout == b"7\n"
 
 

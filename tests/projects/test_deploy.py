@@ -98,6 +98,41 @@ async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store
     assert Manifest.model_validate_json(manifest.to_bytes()) == manifest
 
 
+async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make, store: FolderStore) -> None:
+    folder = make_project(
+        {
+            "Intuned.jsonc": '{"region": "de"}',
+            "Intuned.toml": "",
+            "api/old.ts": "",
+            "api/types.d.ts": "",
+            "intuned-resources/auth-sessions/me.auth-session.json": "{}",
+            "intuned-resources/jobs/nightly.job.json": "{}",
+        }
+    )
+    manifest = await deploy(folder, store)
+    assert [str(warning) for warning in manifest.warnings] == [
+        "Intuned.jsonc: region: ignored, as Runs are executed wherever the workers are",
+        "Intuned.toml: ignored, as the settings are read from Intuned.jsonc",
+        "intuned-resources: ignored, as a deploy makes no Jobs and AuthSessions",
+        "api/old.ts: not served, as projects in TypeScript are out of scope",
+    ]
+    assert manifest.apis == ("list",)
+    assert await deploy(folder, store) == manifest
+
+
+async def test_no_key_of_a_sink_and_no_password_of_a_proxy_is_in_what_a_deploy_answers(
+    make_project: Make, store: FolderStore
+) -> None:
+    secret = "t0p-s3cret"
+    sink = {"type": "webhook", "url": "https://hook.example", "headers": {"authorization": secret}}
+    settings = {"proxy": {"deployed": f"http://me:{secret}@proxy:8080"}, "defaults": {"sink": {"dev": sink}}}
+    manifest = await deploy(make_project({"Intuned.jsonc": json.dumps(settings)}), store)
+    assert secret not in repr(manifest)
+    assert manifest.settings.proxy_in("deployed") == f"http://me:{secret}@proxy:8080"
+    assert b"hook.example" not in manifest.to_bytes()
+    assert Manifest.model_validate_json(manifest.to_bytes()) == manifest
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from contract.errors import ProjectError, SettingsError
 from projects.settings import NAME_RULE, ProjectSettings, is_project_name
-from projects.settings_file import project_name, read_settings
+from projects.settings_file import project_name, read_settings, read_settings_file
 
 GIB = 1024**3
 
@@ -219,6 +219,9 @@ KEYS: list[tuple[str, Callable[[Any], bool]]] = [
     ("headful", lambda value: isinstance(value, bool)),
     ("browserSize.width", lambda value: whole(value, 200, 3840)),
     ("browserSize.height", lambda value: whole(value, 200, 2160)),
+    ("proxy.enabled", lambda value: isinstance(value, bool)),
+    ("defaults.retry.maximumAttempts", lambda value: whole(value, 1, 100)),
+    ("defaults.requestTimeout", lambda value: whole(value, 1, 43_200)),
 ]
 
 
@@ -293,3 +296,30 @@ def test_good_project_names(name: str) -> None:
 )
 def test_bad_project_names(name: str) -> None:
     assert not is_project_name(name)
+
+
+SINK_KEYS = ["type", "url", "headers", "bucket", "accessKeyId", "secretAccessKey", "region", "apisToSend", "skipOnFail"]
+
+
+@given(st.dictionaries(st.sampled_from(SINK_KEYS) | st.text(), anything), st.sampled_from(["webhook", "s3", "x", None]))
+def test_any_sink_is_read_or_refused_in_words(sink: dict[str, Any], kind: str | None) -> None:
+    sink = sink if kind is None else {**sink, "type": kind}
+    try:
+        read(json.dumps({"defaults": {"sink": {"dev": sink}}}))
+    except SettingsError as error:
+        error.message.encode()
+
+
+def test_a_key_that_is_no_unicode_can_be_spoken_of(tmp_path: Path) -> None:
+    (tmp_path / "Intuned.json").write_text(r'{"apiAccess\ud800": 1}')
+    (said,) = read_settings_file(tmp_path).ignored
+    assert said == r"apiAccess\ud800: ignored, as there is no such key; is apiAccess meant?"
+    (tmp_path / "Intuned.json").write_text(r'{"defaults": {"sink": {"dev": {"type": "webhook", "\ud800": 1}}}}')
+    with pytest.raises(SettingsError) as error:
+        read_settings(tmp_path)
+    error.value.message.encode()
+
+
+def test_the_region_of_a_sink_may_be_left_out() -> None:
+    sink = {"type": "s3", "bucket": "b", "accessKeyId": "a", "secretAccessKey": "s"}
+    assert read(json.dumps({"defaults": {"sink": {"dev": sink, "deployed": {**sink, "region": "eu"}}}}))

@@ -1,0 +1,91 @@
+"""What a settings file asks for and does not get: keys of the contract that are out of scope, and keys with a slip.
+
+A project written for another host runs here all the same; its author should hear once what is different (contract
+section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`) are passed over in silence.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from projects.settings import PLATFORM_PROXY, ProjectSettings
+
+_SILENT = ("metadata", "version", "workspaceId")
+_RECORDER = "the recorder of logins is out of scope"
+_PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, which Callboard has not"
+
+
+def _enabled(value: object) -> bool:
+    return bool(cast("dict[str, object]", value).get("enabled") if isinstance(value, dict) else value)
+
+
+def _solves(value: object) -> bool:
+    if not isinstance(value, dict):
+        return bool(value)
+    section = cast("dict[str, object]", value)
+    kinds = [item for name, item in section.items() if name not in ("enabled", "settings")]
+    return bool(section.get("enabled", any(_enabled(kind) for kind in kinds)))
+
+
+def _names_none(value: object) -> bool:
+    section = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return section.get("enabled") is True and not (section.get("dev") or section.get("deployed"))
+
+
+def _is_platform(value: object) -> bool:
+    return value == PLATFORM_PROXY
+
+
+_IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+    ("stealthMode", _enabled, "stealth is out of scope"),
+    ("captchaSolver", _solves, "captcha solving is out of scope"),
+    ("region", bool, "Runs are executed wherever the workers are"),
+    ("replication.minCount", bool, "Machines are started on demand"),
+    ("authSessions.startUrl", bool, _RECORDER),
+    ("authSessions.finishUrl", bool, _RECORDER),
+    ("authSessions.browserMode", bool, _RECORDER),
+    ("authSessions.saveTraces", bool, "whether to save a trace is said by each start, in saveTrace"),
+    ("proxy", _names_none, "proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"),
+    ("proxy.dev", _is_platform, _PLATFORM),
+    ("proxy.deployed", _is_platform, _PLATFORM),
+    ("defaults.proxy", _is_platform, _PLATFORM),
+    ("defaults.sink", bool, "sinks are not supported by this version"),
+)
+"""Key, whether its value asks for something, and why that is not to be had. No value is repeated: some are secrets."""
+
+_ALIKE = 0.8
+"""How alike an unknown key and a known one must be to be taken for a slip."""
+
+
+def ignored(data: Mapping[str, Any]) -> list[str]:
+    """One sentence for each key of a settings file that was good enough to be read and is still without effect."""
+    asked = [f"{key}: ignored, as {why}" for key, asks, why in _IGNORED if asks(_at(data, key))]
+    return [*asked, *_slips(data, ProjectSettings, "")]
+
+
+def _at(data: Mapping[str, Any], key: str) -> object:
+    value: object = data
+    for part in key.split("."):
+        value = cast("dict[str, object]", value).get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _slips(data: Any, model: type[BaseModel], prefix: str) -> Iterator[str]:
+    if not isinstance(data, dict):
+        return
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    others = [key.removeprefix(prefix).partition(".")[0] for key, _, _ in _IGNORED if key.startswith(prefix)]
+    known = [*fields, *others, *(() if prefix else _SILENT)]
+    for name, value in cast("dict[str, Any]", data).items():
+        if name not in known:
+            for alike in difflib.get_close_matches(name, known, 1, _ALIKE):
+                written = name.encode(errors="backslashreplace").decode()
+                yield f"{prefix}{written}: ignored, as there is no such key; is {alike} meant?"
+        elif name in fields:
+            section = fields[name].annotation
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                yield from _slips(value, section, f"{prefix}{name}.")

@@ -1,0 +1,118 @@
+"""The syntaxes of settings files: JSON with comments, YAML, TOML. Each parser gives what JSON could say, and dates.
+
+A key that stands twice in one object is refused in all of them: which of the two is meant, nobody can tell.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import json5
+import yaml
+
+
+class NotReadableError(Exception):
+    """The text does not follow its syntax; the message says where and why, and repeats no value."""
+
+
+def parse_json(text: str) -> object:
+    """JSON as people write it: with comments, trailing commas and what else JSON5 allows."""
+    if not text.strip():
+        raise NotReadableError("expected a JSON object, found an empty file")
+    try:
+        return json5.loads(text, allow_duplicate_keys=False)
+    except RecursionError as error:
+        raise NotReadableError("expected JSON, found too many levels of objects and lists") from error
+    except ValueError as error:
+        found = str(error)
+        if place := re.fullmatch(r"<string>:(\d+) Unexpected (.+) at column (\d+)", found, re.DOTALL):
+            line, what, column = place.groups()
+            found = f"an unexpected {what} in line {line}, column {column}"
+        elif twice := re.fullmatch(r"Duplicate key (.+) found in object", found, re.DOTALL):
+            found = f"the key {twice.group(1)} twice in one object"
+        raise NotReadableError(f"expected JSON, found {found}") from error
+
+
+def parse_toml(text: str) -> object:
+    """TOML 1.0. Its dates stay dates."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise NotReadableError("expected TOML, found too many levels of tables and arrays") from error
+    except ValueError as error:
+        raise NotReadableError(f"this is not TOML: {error}") from error
+
+
+def parse_yaml(text: str) -> object:
+    """One YAML document, its plain values read as JSON would: `on`, `yes`, dates and `1_000` are text."""
+    try:
+        # A loader of the safe kind: it makes the values that `_Loader` lists, and nothing else.
+        value: object = yaml.load(text, _Loader)  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise NotReadableError(f"this is not YAML: {what}{where}") from error
+    except yaml.reader.ReaderError as error:
+        raise NotReadableError(f"this is not YAML: {error.reason} (character {error.position + 1})") from error
+    except RecursionError as error:
+        raise NotReadableError("expected YAML, found too many levels of mappings and lists") from error
+    except (ValueError, KeyError) as error:
+        raise NotReadableError("this is not YAML: a value does not suit its tag (!!…)") from error
+    if value is None:
+        raise NotReadableError("expected a YAML mapping, found an empty file")
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader without the guesses of YAML 1.1, by which `no` is false and `1:30` is ninety.
+
+    What a setting may be is decided by the settings alone, so the same text means the same in every spelling.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - filled below, as PyYAML wants it
+    yaml_constructors = {  # noqa: RUF012
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("null", "bool", "int", "float", "str", "seq", "map")
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag.endswith(":merge"):
+                continue
+            if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith(":str"):
+                raise _refused(key, "expected text as a key; put it in quotes")
+            if key.value in seen:
+                raise _refused(key, f"the key {key.value!r} stands twice in one mapping")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _refused(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+
+
+for _name, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", list("-+0123456789")),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] - its stub says nothing
+        f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), _first
+    )
+
+SPELLINGS: Mapping[str, Callable[[str], object]] = {
+    "Intuned.json": parse_json,
+    "Intuned.jsonc": parse_json,
+    "Intuned.yaml": parse_yaml,
+    "Intuned.yml": parse_yaml,
+    "Intuned.toml": parse_toml,
+}
+"""Name of a settings file and what parses it; the first that is there wins."""

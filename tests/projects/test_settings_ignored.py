@@ -1,0 +1,197 @@
+"""What a project asks for and does not get is said once, in words, without its secrets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.errors import SettingsError
+from projects.settings_file import SettingsFile, read_settings_file
+
+SECRET = "t0p-s3cret"
+PROXY = f"http://user:{SECRET}@proxy.example:3128"
+WEBHOOK = {"type": "webhook", "url": f"https://hook.example/?token={SECRET}"}
+S3 = {"type": "s3", "bucket": "b", "accessKeyId": "AK", "secretAccessKey": SECRET}
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Any:
+    def read(**settings: Any) -> SettingsFile:
+        (tmp_path / "Intuned.json").write_text(json.dumps(settings))
+        return read_settings_file(tmp_path)
+
+    return read
+
+
+RECORDER = "ignored, as the recorder of logins is out of scope"
+PLATFORM = "ignored, as intuned://auto stands for a proxy of Intuned's platform, which Callboard has not"
+NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"stealthMode": {"enabled": True}}, ["stealthMode: ignored, as stealth is out of scope"]),
+        ({"stealthMode": True}, ["stealthMode: ignored, as stealth is out of scope"]),
+        ({"captchaSolver": {"enabled": True}}, ["captchaSolver: ignored, as captcha solving is out of scope"]),
+        (
+            {"captchaSolver": {"hcaptcha": {"enabled": True}, "settings": {"autoSolve": True}}},
+            ["captchaSolver: ignored, as captcha solving is out of scope"],
+        ),
+        ({"region": "de"}, ["region: ignored, as Runs are executed wherever the workers are"]),
+        ({"replication": {"minCount": 2}}, ["replication.minCount: ignored, as Machines are started on demand"]),
+        (
+            {"authSessions": {"startUrl": "https://a", "finishUrl": "https://b", "browserMode": "kiosk"}},
+            [f"authSessions.{key}: {RECORDER}" for key in ("startUrl", "finishUrl", "browserMode")],
+        ),
+        (
+            {"authSessions": {"saveTraces": True}},
+            ["authSessions.saveTraces: ignored, as whether to save a trace is said by each start, in saveTrace"],
+        ),
+        ({"proxy": {"enabled": True}}, [f"proxy: {NO_PROXY}"]),
+        ({"proxy": {"deployed": "intuned://auto"}}, [f"proxy.deployed: {PLATFORM}"]),
+        ({"proxy": {"dev": "intuned://auto"}}, [f"proxy.dev: {PLATFORM}"]),
+        ({"defaults": {"proxy": "intuned://auto"}}, [f"defaults.proxy: {PLATFORM}"]),
+        (
+            {"defaults": {"sink": {"dev": WEBHOOK, "deployed": S3}}},
+            ["defaults.sink: ignored, as sinks are not supported by this version"],
+        ),
+        ({"apiAcess": {"enabled": False}}, ["apiAcess: ignored, as there is no such key; is apiAccess meant?"]),
+        (
+            {"replication": {"maxConcurrentRequest": 3}},
+            [("replication.maxConcurrentRequest: ignored, as there is no such key; is maxConcurrentRequests meant?")],
+        ),
+        (
+            {"defaults": {"retry": {"maxAttempts": 3}}},
+            ["defaults.retry.maxAttempts: ignored, as there is no such key; is maximumAttempts meant?"],
+        ),
+        ({"authSession": {"enabled": True}}, ["authSession: ignored, as there is no such key; is authSessions meant?"]),
+    ],
+)
+def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: Any, said: list[str]) -> None:
+    assert list(read(**settings).ignored) == said
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"version": "2.0", "workspaceId": "x", "metadata": {"template": {"name": "a"}, "tags": []}},
+        {"stealthMode": {"enabled": False}, "captchaSolver": {"enabled": False, "hcaptcha": {"enabled": True}}},
+        {"stealthMode": None, "captchaSolver": {}, "region": None, "proxy": {"enabled": False}},
+        {"captchaSolver": {"settings": {"autoSolve": True, "maxRetries": 3}}},
+        {"replication": {"minCount": 0, "maxCount": 3, "size": "large"}},
+        {"authSessions": {"enabled": False, "saveTraces": False}},
+        {"proxy": {"dev": PROXY, "deployed": PROXY}, "defaults": {"proxy": PROXY, "sink": None}},
+        {"anything": {"else": 1}},
+    ],
+)
+def test_what_changes_nothing_is_not_spoken_of(read: Any, settings: Any) -> None:
+    assert read(**settings).ignored == ()
+
+
+def test_an_address_of_the_platform_s_proxy_counts_as_no_proxy(read: Any) -> None:
+    settings = read(proxy={"dev": "intuned://auto", "deployed": PROXY}, defaults={"proxy": "intuned://auto"}).settings
+    assert settings.proxy_in("dev") is None
+    assert settings.proxy_in("deployed") == PROXY
+
+
+@pytest.mark.parametrize(
+    ("settings", "dev", "deployed"),
+    [
+        ({}, None, None),
+        ({"proxy": {"dev": "http://a"}}, "http://a", None),
+        ({"proxy": {"deployed": "http://b"}}, None, "http://b"),
+        ({"proxy": {"dev": "http://a", "deployed": "http://b"}}, "http://a", "http://b"),
+        ({"proxy": {"dev": "http://a", "deployed": "http://b", "enabled": True}}, "http://a", "http://b"),
+        ({"proxy": {"dev": "http://a", "deployed": "http://b", "enabled": False}}, None, None),
+        ({"proxy": {"dev": "http://a", "deployed": "http://b"}, "defaults": {"proxy": "http://c"}}, *["http://c"] * 2),
+        ({"proxy": {"enabled": False}, "defaults": {"proxy": "http://c"}}, "http://c", "http://c"),
+    ],
+)
+def test_the_proxy_of_the_defaults_goes_before_that_of_the_environment(
+    read: Any, settings: Any, dev: str | None, deployed: str | None
+) -> None:
+    read_settings = read(**settings).settings
+    assert (read_settings.proxy_in("dev"), read_settings.proxy_in("deployed")) == (dev, deployed)
+
+
+PROXY_URL = "a proxy URL such as http://user:password@host:port, with scheme http, https or socks5"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"proxy": PROXY}, "proxy: expected an object, found another text"),
+        ({"proxy": {"dev": f"ftp://u:{SECRET}@h"}}, f"proxy.dev: expected {PROXY_URL}, found another text"),
+        ({"proxy": {"deployed": {"server": PROXY}}}, f"proxy.deployed: expected {PROXY_URL}, found an object"),
+        ({"proxy": {"deployed": 8080}}, f"proxy.deployed: expected {PROXY_URL}, found a number"),
+        ({"proxy": {"enabled": PROXY}}, "proxy.enabled: expected true or false, found another text"),
+        ({"defaults": PROXY}, "defaults: expected an object, found another text"),
+        ({"defaults": {"proxy": SECRET}}, f"defaults.proxy: expected {PROXY_URL}, found another text"),
+        (
+            {"defaults": {"retry": {"maximumAttempts": 101}}},
+            "defaults.retry.maximumAttempts: expected a whole number from 1 to 100, found 101",
+        ),
+        ({"defaults": {"retry": 3}}, "defaults.retry: expected an object, found 3"),
+        (
+            {"defaults": {"requestTimeout": "60"}},
+            'defaults.requestTimeout: expected a whole number from 1 to 43200, found "60"',
+        ),
+        ({"defaults": {"sink": SECRET}}, "defaults.sink: expected an object, found another text"),
+        ({"defaults": {"sink": {"dev": SECRET}}}, "defaults.sink.dev: expected an object, found another text"),
+        (
+            {"defaults": {"sink": {"dev": {"url": SECRET}}}},
+            'defaults.sink.dev.type: expected "webhook" or "s3", found nothing',
+        ),
+        (
+            {"defaults": {"sink": {"dev": {"type": SECRET}}}},
+            'defaults.sink.dev.type: expected "webhook" or "s3", found another text',
+        ),
+        (
+            {"defaults": {"sink": {"deployed": {"type": "webhook"}}}},
+            "defaults.sink.deployed.url: expected a value, as this key is required, found nothing",
+        ),
+        (
+            {"defaults": {"sink": {"deployed": {**WEBHOOK, "url": SECRET}}}},
+            (
+                "defaults.sink.deployed.url: expected an http or https URL with a host, at most 2048 characters, "
+                "found another text"
+            ),
+        ),
+        (
+            {"defaults": {"sink": {"deployed": {**S3, "secretAccessKey": 12345678}}}},
+            "defaults.sink.deployed.secretAccessKey: expected a text of 1 to 2048 characters, found a number",
+        ),
+        (
+            {"defaults": {"sink": {"deployed": {**S3, "token": SECRET}}}},
+            "defaults.sink.deployed.token: there is no such key in a sink",
+        ),
+        (
+            {"defaults": {"sink": {"deployed": {**S3, "apisToSend": [3]}}}},
+            "defaults.sink.deployed.apisToSend.0: expected the name of an API, its path below api/, found a number",
+        ),
+    ],
+)
+def test_a_wrong_proxy_or_default_is_refused_without_being_repeated(read: Any, settings: Any, message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(**settings)
+    assert error.value.message == f"Intuned.json: {message}"
+    chain = [error.value, error.value.__cause__]
+    assert SECRET not in repr([str(link) for link in chain])
+    assert SECRET not in repr(error.value.details)
+
+
+def test_no_secret_is_printed_with_the_settings_and_no_sink_is_kept(read: Any) -> None:
+    file = read(
+        proxy={"dev": PROXY, "deployed": PROXY},
+        defaults={"proxy": PROXY, "sink": {"dev": WEBHOOK, "deployed": S3}},
+        captchaSolver={"enabled": SECRET},
+        region=SECRET,
+    )
+    assert SECRET not in repr(file)
+    stored = json.loads(file.settings.model_dump_json(by_alias=True, exclude_none=True))
+    assert stored["proxy"]["deployed"] == PROXY
+    assert "sink" not in stored["defaults"]
