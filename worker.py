@@ -83,10 +83,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
         serving = Serving(
             client=client,
+            connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_PATIENCE),
             identity=identity,
             catalog=catalog,
             pools=pools,
             attempt=attempt.attempt,
+            tickets=tickets,
             drain=settings.drain,
         )
         resources.push_async_callback(serving.stop)

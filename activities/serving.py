@@ -1,19 +1,20 @@
-"""Which projects this worker serves: for each a pool of Machines, and a Temporal worker with as many slots."""
+"""Which projects this worker serves: for each a pool of Machines, and shares that take as many Attempts at once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
+from activities.share import Share
+from activities.ticket import Tickets
 from contract.errors import CallboardError
-from contract.flow import names
+from contract.flow.attempt import AttemptInput, AttemptOutcome
 from machines.machine import Launch
 from machines.pool import Pool
 from machines.slot import Limits
@@ -21,7 +22,7 @@ from projects.catalog import Catalog
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_THROTTLE = timedelta(seconds=5)
+_INTERRUPT_EVERY = 1.0
 
 
 class WorkerPools:
@@ -51,32 +52,54 @@ class WorkerPools:
 
 @dataclass
 class _Served:
-    machines: int
-    worker: Worker
+    machines: int = 0
+    shares: list[Share] = field(default_factory=list[Share])
+
+    @property
+    def live(self) -> list[Share]:
+        return [share for share in self.shares if not share.retired]
 
 
 class Serving:
-    """Follows the catalog: a project that appears is served, one whose number of Machines changes is served anew.
+    """Follows the catalog: a project that appears is served, and one whose number of Machines changes is served anew.
 
-    While the number changes, the old Temporal worker lets its Attempts finish as the new one takes others; the pool
-    sees to it that there are never more Machines than the larger of the two numbers.
+    Nothing that runs is disturbed by that. More Machines are a share more. For fewer, shares are retired, and what
+    they leave free of the new number is taken up while their Attempts come to an end; so there are never more
+    Attempts than the larger of the two numbers. (The pool keeps that bound too, to the letter: for a moment, a share
+    that is being retired may still be given an Attempt.)
     """
 
     def __init__(
         self,
         *,
         client: Client,
+        connect: Callable[[], Awaitable[Client]],
         identity: str,
         catalog: Catalog,
         pools: WorkerPools,
-        attempt: Callable[..., Any],
+        attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
+        tickets: Tickets,
         drain: timedelta,
     ) -> None:
-        self._client = client
+        """Nothing is served yet.
+
+        Args:
+            client: The worker's connection to Temporal.
+            connect: Makes another one like it, for a project that has several shares.
+            identity: The worker process, as Temporal shows it.
+            catalog: What is deployed.
+            pools: Where the Machines are.
+            attempt: Activity `attempt`.
+            tickets: The Attempts that run, to interrupt them.
+            drain: How long `stop` lets them go on.
+        """
+        self._clients = [client]
+        self._connect = connect
         self._identity = identity
         self._catalog = catalog
         self._pools = pools
         self._attempt = attempt
+        self._tickets = tickets
         self._drain = drain
         self._served: dict[str, _Served] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -91,44 +114,64 @@ class Serving:
                 await self._failure
 
     async def refresh(self) -> None:
-        """Look once. A store that does not answer changes nothing."""
+        """Look once. A store that does not answer changes nothing, and a project that cannot be read no other."""
         try:
-            for project in await self._catalog.projects():
+            projects = await self._catalog.projects()
+        except CallboardError as error:
+            log.warning("cannot look for new versions: %s", error.message)
+            return
+        for project in projects:
+            try:
                 manifest = await self._catalog.current(project)
                 if manifest is not None:
                     await self._serve(project, manifest.settings.machines)
-        except CallboardError as error:
-            log.warning("cannot look for new versions: %s", error.message)
+            except CallboardError as error:
+                log.warning("cannot look for a new version of project %s: %s", project, error.message)
+            except RuntimeError as error:  # the SDK's word for a Temporal that cannot be reached
+                log.warning("cannot serve project %s as it is now: %s", project, error)
 
     async def stop(self) -> None:
         """Take no new Attempt, let running ones finish for as long as the drain time allows, then interrupt them."""
-        await asyncio.gather(*(served.worker.shutdown() for served in self._served.values()))
+        for served in self._served.values():
+            for share in served.live:
+                self._keep(share.retire(), "leave")
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=self._drain.total_seconds())
+        while self._running:
+            # Again and again: Temporal may have handed out an Attempt just before it heard that we leave.
+            self._tickets.interrupt_all("The worker was stopped before the Attempt ended.")
+            await asyncio.wait(self._running, timeout=_INTERRUPT_EVERY)
 
     async def _serve(self, project: str, machines: int) -> None:
-        served = self._served.get(project)
-        if served is not None and served.machines == machines:
-            return
+        served = self._served.setdefault(project, _Served())
+        if served.machines != machines:
+            log.info("serving project %s with %d Machine(s)", project, machines)
+            served.machines = machines
         await self._pools.size(project, machines)
-        worker = Worker(
-            self._client,
-            task_queue=names.project_queue(project),
-            activities=[self._attempt],
-            identity=self._identity,
-            max_concurrent_activities=machines,
-            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(min(machines, 5)),
-            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-            default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-            graceful_shutdown_timeout=self._drain,
-        )
-        self._served[project] = _Served(machines, worker)
-        self._keep(worker.run(), f"serve {project}")
-        log.info("serving project %s with %d Machine(s)", project, machines)
-        if served is not None:
-            self._keep(served.worker.shutdown(), f"drain {project}")
+        while sum(share.slots for share in served.live) > machines:
+            self._keep(served.live[-1].retire(), f"retire a share of {project}")
+        free = machines - sum(share.claims for share in served.shares)
+        if free > 0:
+            await self._add_share(project, served, free)
 
-    def _keep(self, work: Any, name: str) -> None:
+    async def _add_share(self, project: str, served: _Served, slots: int) -> None:
+        used = [share.client for share in served.shares]
+        client = next((client for client in self._clients if client not in used), None)
+        if client is None:
+            client = await self._connect()
+            self._clients.append(client)
+        share = Share(project, slots, client=client, identity=self._identity, attempt=self._attempt)
+        served.shares.append(share)
+
+        async def run() -> None:
+            try:
+                await share.run()
+            finally:
+                served.shares.remove(share)
+
+        self._keep(run(), f"serve {project}")
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
