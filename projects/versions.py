@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import shutil
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from contract.errors import StoreError
 from projects.bundle import unpack
+from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.manifest import is_version
 from projects.settings import is_project_name
 from projects.shared_calls import SharedCalls
@@ -88,10 +88,10 @@ class _Partial:
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
             for other in self._parent.glob(f"{_PARTIAL}*"):
-                _remove_if_left_behind(other)
+                remove_if_left_behind(other)
             while self._lock is None:
                 self._folder.mkdir(exist_ok=True)
-                self._lock = _locked(self._folder)
+                self._lock = lock_folder(self._folder)
         except OSError as error:
             raise StoreError(f"The folder {self._parent} for versions cannot be written: {error}.") from error
 
@@ -112,31 +112,3 @@ class _Partial:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _locked(folder: Path) -> int | None:
-    """A file descriptor that locks `folder` until it is closed; None if somebody has the lock or it is gone."""
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), folder.stat()):
-            return lock
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
-
-
-def _remove_if_left_behind(folder: Path) -> None:
-    lock = _locked(folder)
-    if lock is not None:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)

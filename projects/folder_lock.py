@@ -1,0 +1,37 @@
+"""A folder as a lock between processes: held as long as its owner lives, and let go of by the kernel when that dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+
+def lock_folder(folder: Path) -> int | None:
+    """A file descriptor that locks `folder` until it is closed; None if somebody has the lock or it is gone."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def remove_if_left_behind(folder: Path) -> None:
+    """Remove `folder` if its owner is dead."""
+    lock = lock_folder(folder)
+    if lock is not None:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
