@@ -83,7 +83,7 @@ def _prepare(folder: Path, scratch: Path) -> Manifest:
         apis=tuple(apis),
         warnings=(
             *(DeployWarning(file=file.name, message=message) for message in file.ignored),
-            *_check_extras(scratch / "files", file.name),
+            *_check_extras(folder, file.name),
             *check_languages(scratch / "files"),
             *check_names(apis),
             *check_syntax(scratch / "files"),

@@ -57,6 +57,9 @@ _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
 )
 """Key, whether its value asks for something, and why that is not to be had. No value is repeated: some are secrets."""
 
+NAMED = tuple(key for key, _, _ in _IGNORED)
+"""The keys that `ignored` speaks of."""
+
 _ALIKE = 0.8
 """How alike an unknown key and a known one must be to be taken for a slip."""
 

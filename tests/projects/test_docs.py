@@ -1,0 +1,130 @@
+"""What docs/projects.md and docs/from-intuned.md show is tried, and no key of the settings is missing there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from projects.bundle import MAX_SIZE
+from projects.deploy import deploy
+from projects.files import project_files
+from projects.settings import ProjectSettings
+from projects.settings_file import read_settings
+from projects.settings_ignored import NAMED
+from projects.settings_syntax import SPELLINGS
+from settings import Settings
+from stack.dev import DevStack
+from storage.folder import FolderStore
+
+REPOSITORY = Path(__file__).parents[2]
+PROJECTS = (REPOSITORY / "docs" / "projects.md").read_text()
+FROM_INTUNED = (REPOSITORY / "docs" / "from-intuned.md").read_text()
+
+
+def files(page: str) -> dict[str, str]:
+    """The code blocks that have a file name above them."""
+    return dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE))
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key, section = f"{prefix}{field.alias or name}", field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from keys_of(section, f"{key}.")
+        else:
+            yield key
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    """The project of docs/projects.md."""
+    for name, text in files(PROJECTS).items():
+        if name.startswith("projects/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+    return tmp_path / "projects" / "prices"
+
+
+async def test_the_project_is_served_and_its_api_returns_what_it_should(prices: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", port=0)
+    async with (
+        DevStack(prices.parent, settings, temporal_port=0, ui_port=0, report=print) as stack,
+        httpx.AsyncClient(headers={"x-api-key": stack.api_key}, timeout=90, trust_env=False) as client,
+    ):
+        (manifest,) = stack.deployed
+        assert stack.settings.environment == "dev"
+        assert (manifest.project, manifest.apis, manifest.warnings) == ("prices", ("list",), ())
+        base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/prices/run"
+        body = {"api": "list", "parameters": {"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}}
+        run_id = (await client.post(f"{base}/start", json=body)).json()["runId"]
+        answer = (await client.get(f"{base}/{run_id}/result?wait=60")).json()
+        assert answer.get("result") == {"prices": [49, 120.5]}, answer
+
+
+def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
+    (command,) = re.findall(r"```sh\n(.*?)```", PROJECTS, flags=re.DOTALL)
+    program = Path(sys.executable).with_name("callboard")
+    environment = os.environ | {"CALLBOARD_ARTIFACTS": str(tmp_path / "store")}
+    done = subprocess.run(
+        [program, *command.split()[1:]], cwd=prices.parents[1], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "APIs: list" in done.stdout
+    assert not done.stderr
+
+
+def test_the_other_spellings_say_the_same(prices: Path, tmp_path: Path) -> None:
+    for name in ("Intuned.yaml", "Intuned.toml"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text(files(PROJECTS)[name])
+        assert read_settings(folder) == read_settings(prices)
+
+
+def test_every_spelling_and_every_key_of_the_settings_is_in_the_docs() -> None:
+    assert ", ".join(f"`{name}`" for name in list(SPELLINGS)[:-1]) in PROJECTS.replace("` or `", "`, `")
+    table = PROJECTS[PROJECTS.index("| key |") : PROJECTS.index("What is ignored and would")]
+    named = set(re.findall(r"`([\w.]+)(?:: \w+)?`", table))
+    keys = {"defaults.sink.dev" if key == "defaults.sink" else key for key in (*keys_of(ProjectSettings), *NAMED)}
+    assert keys <= named | {"proxy"}
+
+
+async def test_the_warnings_are_those_that_a_deploy_gives(tmp_path: Path) -> None:
+    (settings,) = files(FROM_INTUNED).values()
+    (shown,) = re.findall(r"```text\n(.*?)```", FROM_INTUNED, flags=re.DOTALL)
+    (tmp_path / "project" / "api").mkdir(parents=True)
+    (tmp_path / "project" / "api" / "list.py").touch()
+    (tmp_path / "project" / "Intuned.jsonc").write_text(settings)
+    manifest = await deploy(tmp_path / "project", FolderStore(tmp_path / "store"))
+    assert [str(warning) for warning in manifest.warnings] == shown.splitlines()
+
+
+def test_what_the_docs_say_to_be_left_out_is_left_out(prices: Path) -> None:
+    paragraph = PROJECTS[PROJECTS.index("Everything in the folder is part") : PROJECTS.index("A symbolic link counts")]
+    bundled = [file.path for file in project_files(prices)]
+    names = [name.replace("*", "x") for name in re.findall(r"`([^`]+)`", paragraph) if name != "pyvenv.cfg"]
+    assert len(names) > 15
+    for name in names:
+        (prices / name).parent.mkdir(parents=True, exist_ok=True)
+        (prices / name).touch()
+    assert [file.path for file in project_files(prices)] == bundled
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    assert f"{MAX_SIZE // 1024**2} MiB" in PROJECTS
+
+
+def test_links_lead_somewhere() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", readme, flags=re.MULTILINE)}
+    for path, _, anchor in re.findall(r"\]\(([^)#]+)(#([^)]+))?\)", PROJECTS + FROM_INTUNED):
+        assert (REPOSITORY / "docs" / path).is_file()
+        assert not anchor or anchor in headings
