@@ -1,4 +1,4 @@
-"""What the runtime knows while an Attempt runs; found through a context variable, so tasks and threads see it too."""
+"""What the runtime knows while an Attempt runs; user code finds it from wherever it runs."""
 
 from __future__ import annotations
 
@@ -48,24 +48,32 @@ class IntunedContext:
         default_factory=list["Token[IntunedContext | None]"], repr=False
     )
 
+    _outer: list[IntunedContext | None] = field(default_factory=list["IntunedContext | None"], repr=False)
+
     _current: ClassVar[ContextVar[IntunedContext | None]] = ContextVar("intuned_context", default=None)
+    _entered: ClassVar[IntunedContext | None] = None
+    """The Attempt of this process, for code that does not run in its context: handlers of Playwright's events and
+    routes, exposed functions, plain threads."""
 
     @classmethod
     def current(cls) -> IntunedContext:
         """The context of the Attempt that runs. Raises RuntimeError outside of one."""
-        context = cls._current.get()
+        context = cls._current.get() or cls._entered
         if context is None:
             raise RuntimeError("There is no Attempt here: intuned_runtime works only inside a running automation.")
         return context
 
     def __enter__(self) -> Self:
         self._tokens.append(self._current.set(self))
+        self._outer.append(IntunedContext._entered)
+        IntunedContext._entered = self
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._current.reset(self._tokens.pop())
+        IntunedContext._entered = self._outer.pop()
 
 
 def run_info() -> RunContext:
