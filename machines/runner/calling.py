@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+from collections.abc import Callable, Coroutine
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,24 @@ class NoRetryError(StructuralError):
     kind = "non-retryable"
 
 
+def _in_this_process_only[**P, T](
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Ends a process that user code has forked and not ended, where it would come back to us: it is not the child."""
+
+    @wraps(function)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        process = os.getpid()
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            if os.getpid() != process:
+                os._exit(1)
+
+    return guarded
+
+
+@_in_this_process_only
 async def call(function_path: str, parameters: Any, session: BrowserSession, root: Path) -> dict[str, Any]:
     """Import and await the automation; the fields of a `done` message.
 

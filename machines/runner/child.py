@@ -29,7 +29,7 @@ from .calling import call
 from .channel import Channel
 from .failures import UserCodeError, as_message
 from .hook import has_hook
-from .leftovers import ATTEMPT, Leftovers
+from .leftovers import Leftovers
 from .requests import Requests
 from .session import BrowserSession
 from .workspace import Workspace
@@ -94,7 +94,7 @@ class Child:
         except PlaywrightError as error:  # before user code: not its fault, and not its Attempt
             self._channel.post("idle", unfit=f"no fresh context: {error.message}")
             return
-        leftovers = Leftovers(order["number"])
+        leftovers = Leftovers()
         prepared.workspace.enter()
         self._channel.post("begun")
         try:
@@ -124,7 +124,6 @@ class Child:
     async def _ask(self, order: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
         """The fields of `done`: what the automation returned, or how it failed."""
         context = contextvars.copy_context()
-        context.run(ATTEMPT.set, order["number"])
         loop = asyncio.get_running_loop()
         runtime = IntunedContext(
             run_context=RunContext(**order["runInfo"]),

@@ -7,11 +7,6 @@ import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
-from pathlib import Path
-
-ATTEMPT: ContextVar[int] = ContextVar("attempt", default=0)
-"""Set in the context of the user's task, and so inherited by every task that it starts."""
 
 _TASKS_WITHIN = 1.0
 _THREAD_WITHIN = 0.1
@@ -21,17 +16,19 @@ _THREAD_WITHIN = 0.1
 class Leftovers:
     """What there was before the Attempt, to hold against what there is after it."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self) -> None:
+        # Not by a context variable: handlers of Playwright's events do not run in the context of who set them.
+        self._tasks = asyncio.all_tasks()
         self._threads = set(threading.enumerate())
-        self._processes = _processes()
+        self._processes = processes_beside()
         self._executor = _fresh_default_executor()
 
     async def end(self) -> str | None:
-        """End the tasks and idle threads of the Attempt. What would not end, in words; None if all is clean."""
-        tasks = {
-            task for task in asyncio.all_tasks() if task.get_context().get(ATTEMPT) == self._number and not task.done()
-        }
+        """End the tasks and idle threads of the Attempt. What would not end, in words; None if all is clean.
+
+        The task that calls must be older than the Attempt.
+        """
+        tasks = asyncio.all_tasks() - self._tasks
         for task in tasks:
             task.cancel()
         if tasks and (await asyncio.wait(tasks, timeout=_TASKS_WITHIN))[1]:
@@ -39,10 +36,11 @@ class Leftovers:
         self._executor.shutdown(wait=False, cancel_futures=True)
         _fresh_default_executor()
         for thread in set(threading.enumerate()) - self._threads:
-            thread.join(_THREAD_WITHIN)
+            with contextlib.suppress(RuntimeError, AssertionError):  # one that Python did not start cannot be joined
+                thread.join(_THREAD_WITHIN)
             if thread.is_alive():
                 return "threads"
-        if _processes() - self._processes:
+        if processes_beside() - self._processes:
             return "processes"
         return None
 
@@ -54,18 +52,18 @@ def _fresh_default_executor() -> ThreadPoolExecutor:
     return executor
 
 
-def _processes() -> set[int]:
-    """Our children, and those that our keeper inherited from processes that ended."""
+def processes_beside() -> set[int]:
+    """Our children, and those that our keeper has: itself us, and whatever lost its parent. Without zombies."""
+    parents = {str(os.getpid()).encode(), str(os.getppid()).encode()}
     found: set[int] = set()
-    for parent in (os.getpid(), os.getppid()):
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+    for name in os.listdir("/proc"):  # noqa: PTH208  # this and the next lines run for every process of the host
+        if name.isdigit():
             with contextlib.suppress(OSError):
-                found.update(int(pid) for pid in children.read_text().split() if _lives(int(pid)))
+                descriptor = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+                try:
+                    state, parent = os.read(descriptor, 4096).rpartition(b")")[2].split(maxsplit=2)[:2]
+                finally:
+                    os.close(descriptor)
+                if parent in parents and state not in {b"Z", b"X"}:
+                    found.add(int(name))
     return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
