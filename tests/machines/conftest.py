@@ -1,0 +1,40 @@
+"""Fixtures of the Machines' tests; `lab.py` has what they give."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machines.order import Report
+from tests.machines.lab import Lab, Run, open_lab, order, unnoticed
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    """For tests that need Machines of their own."""
+    async with open_lab(tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+async def quiet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+    """Runs an API of the module's `PROJECT` on the one warm Machine of the module.
+
+    The Machine is there before and after each Attempt: what recycles it does not belong into such a test.
+    """
+    async with open_lab(tmp_path_factory.mktemp("quiet")) as lab:
+        version = lab.version(request.module.PROJECT)
+        pool = lab.pool()
+
+        async def run(api: str, parameters: Any = None, **fields: Any) -> Report:
+            return await pool.run(version, order(api, parameters, **fields), unnoticed)
+
+        yield run
+        machine = pool.slots[0].machine
+        assert machine is not None
+        await machine.settled()
+        assert machine.unfit is None
+        assert machine.name == "lab-1-1", "the Machine was recycled under a test that should have left it alone"

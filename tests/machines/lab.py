@@ -1,0 +1,193 @@
+"""Projects made of a few lines, Machines with a real browser, and the proof that nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import textwrap
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from contract.flow.run import ErrorCode, RunError
+from machines import keeper
+from machines.browser import browser_args, find_browser
+from machines.machine import Begun, Launch, Machine
+from machines.order import End, Order, Proxy, Report, Version
+from machines.pool import Pool
+from machines.slot import Limits
+from machines.sweep import processes_of
+
+PATIENCE = 60.0
+"""Seconds until a test gives up waiting. Generous: these machines are shared."""
+
+
+def unnoticed(_begun: Begun) -> None:
+    """For Attempts whose beginning does not matter."""
+
+
+def order(
+    api: str,
+    parameters: Any = None,
+    *,
+    timeout: float = PATIENCE,
+    proxy: Proxy | None = None,
+    run_info: Mapping[str, Any] | None = None,
+) -> Order:
+    """One Attempt of `api`. Parameters may be JSON text."""
+    text = parameters if isinstance(parameters, str) else json.dumps(parameters)
+    return Order(
+        run_id=uuid.uuid4().hex,
+        number=1,
+        api=api,
+        parameters=text,
+        timeout=timedelta(seconds=timeout),
+        proxy=proxy,
+        run_info=dict(run_info or {}),
+    )
+
+
+def value(report: Report) -> Any:
+    """What the automation returned."""
+    assert report.error is None, report.error
+    assert report.result is not None
+    return json.loads(report.result)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A report's error, as tests look at it."""
+
+    error: RunError
+    code: ErrorCode
+    message: str
+    name: str
+    stack: str
+    details: dict[str, Any]
+    final: bool
+
+
+def failure(report: Report) -> Failure:
+    """How the Attempt failed."""
+    error = report.error
+    assert report.end is End.FAILED
+    assert (report.result, report.extended_payloads) == (None, None)
+    assert error is not None
+    assert error.retirable is not report.final
+    details = error.details or {}
+    return Failure(
+        error, error.code, error.message, details.get("name", ""), details.get("stack", ""), details, report.final
+    )
+
+
+def of_folder(folder: Path) -> list[int]:
+    """Live processes that were started for `folder`, or work in it: Chromium's own overwrite their environment."""
+    found = set(processes_of(folder))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                where = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
+                if where == str(folder) or where.startswith(f"{folder}/"):
+                    found.add(int(entry.name))
+    return sorted(found)
+
+
+@dataclass
+class Lab:
+    """Where Machines are tried: their scratch folder, their projects, and whatever is running."""
+
+    scratch: Path
+    projects: Path
+    launch: Launch
+    pools: list[Pool] = field(default_factory=list[Pool])
+    machines: list[Machine] = field(default_factory=list[Machine])
+
+    def version(
+        self,
+        files: Mapping[str, str],
+        *,
+        project: str = "lab",
+        version: str = "1",
+        memory_limit: int = 4 * 1024**3,
+        width: int = 1024,
+        height: int = 800,
+    ) -> Version:
+        """A project folder of these files; leading blanks that all lines of one share are cut."""
+        folder = self.projects / f"{project}-{version}"
+        for path, source in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(textwrap.dedent(source), encoding="utf-8", errors="surrogatepass")
+        return Version(project, version, folder, memory_limit, width, height)
+
+    def pool(
+        self,
+        size: int = 1,
+        *,
+        project: str = "lab",
+        idle: float = 600,
+        attempts: int = 1000,
+        age: float = 3600,
+        launch: Launch | None = None,
+    ) -> Pool:
+        limits = Limits(idle=timedelta(seconds=idle), attempts=attempts, age=timedelta(seconds=age))
+        pool = Pool(project, size, launch or self.launch, limits)
+        self.pools.append(pool)
+        return pool
+
+    async def machine(self, version: Version, name: str = "lab-1") -> Machine:
+        """A Machine without a pool, ready for its first Attempt."""
+        machine = await Machine.start(name, version, self.launch)
+        self.machines.append(machine)
+        await machine.settled()
+        return machine
+
+    async def close(self) -> None:
+        """Stop everything, and see that it is gone at once."""
+        for machine in self.machines:
+            await machine.close()
+        for pool in self.pools:
+            assert pool.busy == 0
+            await pool.close()
+        self.assert_clean()
+
+    def assert_clean(self) -> None:
+        """No process, no folder."""
+        assert of_folder(self.scratch) == []
+        assert list(self.scratch.iterdir()) == []
+        below_us = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in keeper.descendants(os.getpid())}
+        assert [pid for pid, command in below_us.items() if str(self.scratch).encode() in command] == []
+
+
+@contextlib.asynccontextmanager
+async def open_lab(folder: Path) -> AsyncGenerator[Lab]:
+    scratch, projects = folder / "scratch", folder / "projects"
+    scratch.mkdir()
+    projects.mkdir()
+    lab = Lab(scratch, projects, Launch(scratch, find_browser(None), tuple(browser_args())))
+    try:
+        yield lab
+    finally:
+        await lab.close()
+
+
+class Run(Protocol):
+    """Runs one API of a module's `PROJECT`; see fixture `quiet`."""
+
+    async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> Report:
+        """The fields are those of `order`."""
+        ...
+
+
+async def settled(pool: Pool) -> None:
+    """Wait until the pool's only slot has dealt with what its last Attempt left; its Machine may be gone then."""
+    (slot,) = pool.slots
+    machine, after = slot.machine, slot._after
+    if machine is not None:
+        await machine.settled()
+    if after is not None and (machine is None or machine.unfit is not None):
+        await asyncio.wait({after})

@@ -1,0 +1,254 @@
+"""What user code leaves behind in its process is ended, or the Machine is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from machines.order import Report, Version
+from machines.sweep import processes_of
+from tests.machines.lab import Lab, order, settled, unnoticed, value
+
+PROJECT = {
+    "api/fine.py": """
+        import os, threading
+        from intuned_runtime import attempt_store
+
+        async def automation(page):
+            await page.set_content("<title>fine</title>")
+            return [await page.title(), attempt_store.get("left"), threading.active_count()]
+    """,
+    "api/leaves_tasks.py": """
+        import asyncio
+        from intuned_runtime import attempt_store
+
+        kept = []
+
+        async def linger():
+            try:
+                await asyncio.sleep(600)
+            finally:
+                attempt_store.set("left", True)
+                await asyncio.sleep(0)
+
+        async def automation(page):
+            page.on("console", lambda message: kept.append(asyncio.ensure_future(linger())))
+            async with page.expect_console_message():
+                await page.evaluate("console.log('x')")
+            kept.extend(asyncio.create_task(linger()) for _ in range(5))
+            await asyncio.sleep(0)
+            return "left"
+    """,
+    "api/leaves_idle_threads.py": """
+        import asyncio
+
+        async def automation(page):
+            await asyncio.gather(*[asyncio.to_thread(int) for _ in range(5)])
+            return "left"
+    """,
+    "api/leaves_a_generator.py": """
+        async def forever():
+            try:
+                while True:
+                    yield 1
+            finally:
+                pass
+
+        async def automation(page):
+            async for n in forever():
+                return "left"
+    """,
+    "api/leaves_stubborn_tasks.py": """
+        import asyncio
+
+        async def stay():
+            while True:
+                try:
+                    await asyncio.sleep(600)
+                except asyncio.CancelledError:
+                    pass
+
+        async def automation(page):
+            asyncio.ensure_future(stay())
+            await asyncio.sleep(0)
+            return "left"
+    """,
+    "api/leaves_a_task_that_spins.py": """
+        import asyncio
+
+        async def spin():
+            try:
+                await asyncio.sleep(600)
+            finally:
+                while True:
+                    pass
+
+        async def automation(page):
+            asyncio.ensure_future(spin())
+            await asyncio.sleep(0)
+            return "left"
+    """,
+    "api/leaves_a_thread.py": """
+        import threading, time
+
+        async def automation(page):
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+            return "left"
+    """,
+    "api/leaves_a_busy_to_thread.py": """
+        import asyncio, time
+
+        async def automation(page):
+            asyncio.ensure_future(asyncio.to_thread(time.sleep, 600))
+            await asyncio.sleep(0.1)
+            return "left"
+    """,
+    "api/leaves_a_process.py": """
+        import subprocess
+
+        async def automation(page):
+            subprocess.Popen(["sleep", "600"])
+            return "left"
+    """,
+    "api/leaves_a_fork.py": """
+        import os, time
+
+        async def automation(page):
+            if os.fork() == 0:
+                time.sleep(600)
+            return "left"
+    """,
+    "api/forks.py": """
+        import asyncio, os
+
+        async def automation(page, params):
+            pid = os.fork()
+            if pid == 0:
+                match params["then"]:
+                    case "return": return "child"
+                    case "raise": raise ValueError("in the child")
+                    case "await": await asyncio.sleep(600)
+                    case "browse": await page.title()
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """,
+    "api/leaves_detached_grandchildren.py": """
+        import os, signal, time
+
+        def detach():
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                        signal.signal(number, signal.SIG_IGN)
+                    os.execve("/bin/sleep", ["sleep", "600"], {})
+                os._exit(0)
+
+        async def automation(page, params):
+            for _ in range(3):
+                detach()
+            os.wait()
+            match params["then"]:
+                case "return": return "left"
+                case "hang": await page.wait_for_event("close", timeout=0)
+                case "exit": os._exit(3)
+    """,
+    "api/leaves_a_browser.py": """
+        from playwright.async_api import async_playwright
+
+        async def automation(page, params):
+            playwright = await async_playwright().start()
+            await playwright.chromium.launch(executable_path=params["browser"], args=params["arguments"])
+            return "left"
+    """,
+}
+
+
+class Leaving:
+    """One Attempt that leaves something, and one after it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.version: Version = lab.version(PROJECT)
+        self.pool = lab.pool()
+
+    async def run(self, api: str, parameters: Any = None, **fields: Any) -> Report:
+        return await self.pool.run(self.version, order(api, parameters, **fields), unnoticed)
+
+    @asynccontextmanager
+    async def then_fine_on(self, name: str) -> AsyncGenerator[None]:
+        """After the block, the next Attempt succeeds, on the Machine of that name."""
+        yield
+        report = await self.run("fine")
+        assert value(report)[:2] == ["fine", None]
+        assert report.machine == name
+
+
+@pytest.fixture
+async def leaving(lab: Lab) -> Leaving:
+    return Leaving(lab)
+
+
+async def test_tasks_and_idle_threads_are_ended_and_the_machine_stays(leaving: Leaving) -> None:
+    threads = value(await leaving.run("fine"))[2]
+    for api in ("leaves_tasks", "leaves_idle_threads", "leaves_a_generator"):
+        async with leaving.then_fine_on("lab-1-1"):
+            assert value(await leaving.run(api)) == "left"
+    assert value(await leaving.run("fine"))[2] == threads
+
+
+@pytest.mark.parametrize(
+    "api",
+    [
+        "leaves_stubborn_tasks",
+        "leaves_a_thread",
+        "leaves_a_busy_to_thread",
+        "leaves_a_process",
+        "leaves_a_fork",
+    ],
+)
+async def test_what_does_not_end_ends_with_its_machine(leaving: Leaving, api: str) -> None:
+    async with leaving.then_fine_on("lab-1-2"):
+        assert value(await leaving.run(api)) == "left"
+        await settled(leaving.pool)
+
+
+@pytest.mark.parametrize("then", ["return", "raise", "await", "browse"])
+async def test_a_fork_that_comes_back_from_user_code_is_ended(leaving: Leaving, then: str) -> None:
+    async with leaving.then_fine_on("lab-1-1"):
+        assert value(await leaving.run("forks", {"then": then})) == 1
+
+
+async def test_a_task_that_spins_ends_with_its_machine(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("machines.machine._SETTLE_WITHIN", 2)
+    async with leaving.then_fine_on("lab-1-2"):
+        assert value(await leaving.run("leaves_a_task_that_spins")) == "left"
+
+
+async def test_a_browser_of_user_code_ends_with_its_machine(leaving: Leaving) -> None:
+    launch = leaving.lab.launch
+    given = {"browser": str(launch.browser), "arguments": list(launch.arguments)}
+    async with leaving.then_fine_on("lab-1-2"):
+        assert value(await leaving.run("leaves_a_browser", given)) == "left"
+        await settled(leaving.pool)
+
+
+@pytest.mark.parametrize("then", ["return", "hang", "exit"])
+async def test_detached_grandchildren_end_with_their_machine(leaving: Leaving, then: str) -> None:
+    async with leaving.then_fine_on("lab-1-2"):
+        report = await leaving.run("leaves_detached_grandchildren", {"then": then}, timeout=3)
+        assert (report.error is None) is (then == "return")
+        await settled(leaving.pool)
+        leaving.lab.assert_clean()
+
+
+async def test_the_scratch_folder_holds_one_attempt_at_a_time(leaving: Leaving) -> None:
+    for _ in range(3):
+        assert (await leaving.run("fine")).error is None
+    await settled(leaving.pool)
+    (machine,) = leaving.lab.scratch.iterdir()
+    assert sorted(entry.name for entry in machine.iterdir()) == ["attempt-4", "home", "tmp"]
+    assert list((machine / "home").iterdir()) == []
+    assert processes_of(machine)
