@@ -33,10 +33,11 @@ _CHUNK = 64 * 1024
 _log = logging.getLogger(__name__)
 
 
-def pack(folder: Path, target: Path) -> str:
+def pack(folder: Path, target: Path, *, beside: str = "") -> str:
     """Write the files of the project in `folder` to the archive `target`; its version.
 
-    The version is the first 16 hexadecimal digits of a SHA-256 over path, mode and content of all files.
+    The version is the first 16 hexadecimal digits of a SHA-256 over path, mode and content of all files, and over
+    `beside`: what is no file of the project, but makes it another version.
 
     Raises:
         ProjectError: a file cannot be bundled, or they are too big together.
@@ -55,6 +56,7 @@ def pack(folder: Path, target: Path) -> str:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+    digest.update(beside.encode())
     return digest.hexdigest()[:16]
 
 

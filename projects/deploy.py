@@ -19,6 +19,10 @@ from pydantic import ValidationError
 from contract.errors import ProjectError
 from projects.apis import check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
+from projects.declaration import FrozenVenv, check_declaration
+from projects.dependencies import settle
+from projects.environments import Environments
+from projects.frozen import frozen_venv
 from projects.manifest import Current, DeployWarning, Manifest
 from projects.settings_file import SettingsFile, project_name, read_settings_file
 from projects.settings_syntax import SPELLINGS
@@ -29,20 +33,36 @@ from storage.store import Store
 _BUNDLE = "bundle.tar.gz"
 
 
-async def deploy(folder: Path, store: Store) -> Manifest:
+async def deploy(folder: Path, store: Store, environments: Environments | None = None) -> Manifest:
     """Publish the project in `folder`; its manifest, with warnings about what will not work.
 
     The same files are the same version: deploying them again moves the pointer only.
 
+    Args:
+        folder: the project.
+        store: the artifact store.
+        environments: of this host. A project that declares dependencies is tried out in an environment there, where
+            workers of this host find it; without, in one that is thrown away.
+
     Raises:
-        ProjectError: the folder is not a good project; nothing has been written.
+        ProjectError: the folder is not a good project, or its dependencies cannot be installed; nothing has been
+            written.
         StoreError: the store refused; the version that was deployed before still is.
     """
     # Named before it is made, so that it is removed whatever happens from then on.
     scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
     try:
-        manifest = await in_thread(_prepare, folder, scratch)
+        frozen = await frozen_venv(folder)
+        manifest = await in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
+        tried_in = environments or Environments(scratch / "environments")
+        dependencies = await settle(project, scratch / "files", frozen, store, tried_in, scratch)
+        if dependencies is not None:
+            own = dependencies.environment
+            manifest = manifest.model_copy(
+                update={"environment": own, "warnings": (*manifest.warnings, *dependencies.warnings)}
+            )
+            await store.put(keys.environment(project, own.declaration), dependencies.requirements.encode())
         if not await store.exists(keys.bundle(project, version)):
             await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
     finally:
@@ -69,10 +89,11 @@ def _earlier(stored: bytes | None, manifest: Manifest) -> Manifest | None:
     return earlier if earlier == manifest.model_copy(update={"created_at": earlier.created_at}) else None
 
 
-def _prepare(folder: Path, scratch: Path) -> Manifest:
+def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest:
     _check(folder)  # First, so that not every mistake is paid for with packing.
     scratch.mkdir(mode=0o700)
-    version = pack(folder, scratch / _BUNDLE)
+    beside = f"{frozen.python}\n{frozen.requirements}" if frozen is not None else ""
+    version = pack(folder, scratch / _BUNDLE, beside=beside)
     # The manifest is taken from what was packed: files of the folder may change at any time.
     extract(scratch / _BUNDLE, scratch / "files")
     file, apis = _check(scratch / "files")
@@ -87,6 +108,7 @@ def _prepare(folder: Path, scratch: Path) -> Manifest:
             *check_languages(scratch / "files"),
             *check_names(apis),
             *check_syntax(scratch / "files"),
+            *check_declaration(scratch / "files"),
         ),
         created_at=datetime.now(UTC),
     )

@@ -39,6 +39,16 @@ class DeployWarning(_Stored):
         return f"{where}: {self.message}"
 
 
+class OwnEnvironment(_Stored):
+    """The environment that a version runs in, if not in Callboard's own."""
+
+    source: str
+    """What declares it: `pyproject.toml`, `requirements.txt` or `.venv`."""
+    requires_python: str | None = None
+    declaration: str
+    """Names the list of its packages: `projects/{project}/environments/{declaration}.txt`."""
+
+
 class Manifest(_Stored):
     """A version of a project: `projects/{project}/versions/{version}/manifest.json`."""
 
@@ -47,6 +57,7 @@ class Manifest(_Stored):
     settings: ProjectSettings
     apis: tuple[str, ...]
     warnings: tuple[DeployWarning, ...] = ()
+    environment: OwnEnvironment | None = None
     created_at: AwareDatetime
     """When this version was deployed first."""
 

@@ -3,6 +3,7 @@
     projects/{project}/current.json                         which version is deployed
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
+    projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
     runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
@@ -32,6 +33,11 @@ def manifest(project: str, version: str) -> str:
 def bundle(project: str, version: str) -> str:
     """Key of a version's files."""
     return f"projects/{project}/versions/{version}/bundle.tar.gz"
+
+
+def environment(project: str, declaration: str) -> str:
+    """Key of the list of packages that a declaration was resolved to."""
+    return f"projects/{project}/environments/{declaration}.txt"
 
 
 def parameters(project: str, run_id: str, digest: str) -> str:

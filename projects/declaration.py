@@ -1,0 +1,170 @@
+"""What a project declares to depend on: packages, and the Python that it wants.
+
+The first of these that says anything is the declaration: `dependencies` in `pyproject.toml`, `requirements.txt`, a
+`.venv` of the project's own (what is installed there). A project that declares nothing has no environment of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from contract.errors import ProjectError
+from projects.interpreters import meets, ours
+from projects.manifest import DeployWarning
+
+PYPROJECT = "pyproject.toml"
+REQUIREMENTS = "requirements.txt"
+LOCK = "uv.lock"
+VENV = ".venv"
+
+_INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(?P<file>[^\s#]+)")
+_INDEX = re.compile(
+    r"(?P<option>-i|--index-url|--extra-index-url|-f|--find-links|--no-index)\b[\s=]*(?P<value>[^\s#]*)"
+)
+
+
+@dataclass(frozen=True)
+class FrozenVenv:
+    """What is installed in a project's own `.venv`."""
+
+    python: str
+    """Minor version of its Python, such as `3.12`."""
+    requirements: str
+    """One exact requirement a line."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What one project declares."""
+
+    source: str
+    """Which of the three says it."""
+    requires_python: str | None
+    digest: str
+    """The same for the same declaration."""
+
+
+def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declaration | None:
+    """The declaration of the project in `folder`, or None if it declares nothing.
+
+    Args:
+        folder: the project.
+        frozen: what is in its `.venv`, if it has one.
+
+    Raises:
+        ProjectError: a file is not what its name says.
+    """
+    requires = _requires_python(folder)
+    source = source_of_packages(folder)
+    if source == PYPROJECT:
+        said = _contents(folder, [PYPROJECT, LOCK])
+    elif source == REQUIREMENTS:
+        said = _contents(folder, [*requirement_files(folder), PYPROJECT])
+    elif frozen is not None:
+        source, said = VENV, [frozen.python, frozen.requirements]
+        requires = requires or f"=={frozen.python}.*"
+    elif requires is not None and not meets(ours().version, SpecifierSet(requires)):
+        source, said = PYPROJECT, _contents(folder, [PYPROJECT])
+    else:
+        return None
+    digest = hashlib.sha256()
+    for part in (source, *said):
+        digest.update(f"{len(part)}\0{part}\0".encode("utf-8", "surrogateescape"))
+    return Declaration(source=source, requires_python=requires, digest=digest.hexdigest())
+
+
+def source_of_packages(folder: Path) -> str | None:
+    """The file that declares packages, if one does. Raises ProjectError if one is not what its name says."""
+    project = _table(_read_toml(folder), "project")
+    if project.get("dependencies") or "dependencies" in project.get("dynamic", ()):
+        return PYPROJECT
+    return REQUIREMENTS if requirement_files(folder) else None
+
+
+def check_declaration(folder: Path) -> list[DeployWarning]:
+    """One warning for each thing that looks like a declaration and is none."""
+    poetry = _table(_read_toml(folder), "tool", "poetry", "dependencies")
+    if source_of_packages(folder) is not None or set(poetry) <= {"python"}:
+        return []
+    message = "dependencies for Poetry are not read; list them as dependencies of [project], or in requirements.txt"
+    return [DeployWarning(file=PYPROJECT, message=message)]
+
+
+def requirement_files(folder: Path) -> list[str]:
+    """`requirements.txt` and what it includes, below `folder`; empty if it requires nothing."""
+    files, requires = [REQUIREMENTS], False
+    for name in files:
+        for line in _lines(folder / name):
+            requires = requires or not line.startswith("-") or line.startswith(("-e", "--editable"))
+            if include := _INCLUDE.match(line):
+                included = (Path(name).parent / include["file"]).as_posix()
+                if included not in files:
+                    files.append(included)
+    return [name for name in files if (folder / name).is_file()] if requires else []
+
+
+def index_options(folder: Path) -> list[str]:
+    """Lines of `requirements.txt` that say where packages come from; folders in them are absolute."""
+    found: list[str] = []
+    for name in requirement_files(folder):
+        for line in _lines(folder / name):
+            if option := _INDEX.match(line):
+                value = option["value"]
+                if value and "://" not in value and option["option"] in {"-f", "--find-links"}:
+                    value = str((folder / name).parent / value)
+                found.append(f"{option['option']} {value}".rstrip())
+    return found
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a requirements file that say something."""
+    text = _text(path) if path.is_file() else ""
+    yield from (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+
+
+def _table(data: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The table at `path`; empty if there is none."""
+    for key in path:
+        data = data[key] if isinstance(data.get(key), dict) else {}
+    return data
+
+
+def _requires_python(folder: Path) -> str | None:
+    requires = _table(_read_toml(folder), "project").get("requires-python")
+    if requires is None:
+        return None
+    try:
+        return str(SpecifierSet(requires))
+    except (InvalidSpecifier, TypeError, AttributeError) as error:
+        raise ProjectError(
+            f'{PYPROJECT}: requires-python: expected versions such as ">=3.12,<3.14", found {requires!r}'
+        ) from error
+
+
+def _read_toml(folder: Path) -> dict[str, Any]:
+    path = folder / PYPROJECT
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ProjectError(f"{PYPROJECT}: this is not TOML: {error}.") from error
+
+
+def _contents(folder: Path, names: list[str]) -> list[str]:
+    return [part for name in names if (folder / name).is_file() for part in (name, _text(folder / name))]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path.name}: cannot be read: {error}.") from error

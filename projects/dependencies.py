@@ -1,0 +1,71 @@
+"""The environment of a version, settled at its deploy: resolved, and built for real on this host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from contract.errors import MachineError, ProjectError
+from projects.declaration import Declaration, FrozenVenv, read_declaration
+from projects.environments import Environments
+from projects.interpreters import choose, meets
+from projects.manifest import DeployWarning, OwnEnvironment
+from projects.resolving import held_playwright, resolve
+from projects.threads import in_thread
+from storage import keys
+from storage.store import Store
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What a version runs in."""
+
+    environment: OwnEnvironment
+    requirements: str
+    """The list of packages, to be stored under the environment's declaration."""
+    warnings: tuple[DeployWarning, ...]
+
+
+async def settle(
+    project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments, scratch: Path
+) -> Dependencies | None:
+    """Resolve what the project in `files` declares and build it here; None if it declares nothing.
+
+    A declaration that was deployed before keeps its list, so that a change of code is not a change of packages.
+
+    Raises:
+        ProjectError: it cannot be resolved or built; names the package and the reason.
+        StoreError: the store refused.
+    """
+    declaration = await in_thread(read_declaration, files, frozen)
+    if declaration is None:
+        return None
+    # uv looks for settings in the folders above, too: this one is ours and ends that, the next may be anybody's.
+    await in_thread((scratch / "uv.toml").touch)
+    wanted = SpecifierSet(declaration.requires_python or "")
+    python = await choose(wanted, files)
+    own = OwnEnvironment(
+        source=declaration.source,
+        requires_python=declaration.requires_python,
+        declaration=f"{declaration.digest[:32]}-{held_playwright().replace('==', '-')}",
+    )
+    stored = await store.get(keys.environment(project, own.declaration))
+    if stored is None:
+        requirements = await resolve(declaration, files, frozen, python, scratch)
+    else:
+        requirements = stored.decode()
+    try:
+        await environments.ensure(requirements, requires_python=declaration.requires_python, folder=files)
+    except MachineError as error:
+        raise ProjectError(f"{declaration.source}: {error.message}") from error
+    warnings = () if meets(python.version, wanted) else (_unmet(declaration, python.version),)
+    return Dependencies(own, requirements, warnings)
+
+
+def _unmet(declaration: Declaration, version: str) -> DeployWarning:
+    return DeployWarning(
+        file=declaration.source,
+        message=f"no Python {declaration.requires_python} of 3.12 or later is installed here; it runs on {version}",
+    )

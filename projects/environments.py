@@ -1,0 +1,187 @@
+"""The environments of projects on this host: `{root}/{key}`, built once and shared by all workers and Machines.
+
+The key is a hash over the list of packages, the interpreter and our Playwright. An environment appears whole, by one
+rename, and Callboard never changes it after that. What is being built lies beside it, in a folder that its builder
+locks; the lock falls with the builder's process, and the next one begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from contract.errors import MachineError
+from projects.declaration import index_options
+from projects.folder_lock import lock_folder, remove_if_left_behind
+from projects.interpreters import Interpreter, choose
+from projects.resolving import held_playwright
+from projects.shared_calls import SharedCalls
+from projects.threads import in_thread
+from projects.uv import UvError, run_uv
+
+BUILD_WITHIN = timedelta(minutes=10)
+KEPT_UNUSED = timedelta(days=30)
+"""How long an environment that nothing asks for is kept: each takes some 150 MB, most of it Playwright."""
+
+_VENV_WITHIN = timedelta(minutes=1)
+_PARTIAL = ".partial-"
+_LOOK_EVERY = 0.1
+"""Seconds between two looks whether another process has finished. The kernel has no wait for a lock that could be
+cancelled."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A built environment."""
+
+    python: Path
+    site_packages: Path
+
+    def claim(self) -> bool:
+        """Note that it is in use; False if it is not there (any more)."""
+        try:
+            os.utime(self.site_packages.parents[2])
+        except FileNotFoundError:
+            return False
+        return self.python.exists()  # a symbolic link, to an interpreter that may have been removed
+
+
+class Environments:
+    """The environments below `root`. Belongs to one event loop."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._builds: SharedCalls[str, None] = SharedCalls()
+
+    async def ensure(self, requirements: str, *, requires_python: str | None, folder: Path) -> Environment:
+        """The environment with these packages, built if it is not there.
+
+        Args:
+            requirements: the list, as `resolve` makes it.
+            requires_python: what the project wants; where no such Python can be had, ours must do.
+            folder: the project, whose settings for uv (indexes, for example) hold.
+
+        Raises:
+            MachineError: it cannot be built; names the package and the reason. Another time it may be.
+        """
+        python = await choose(SpecifierSet(requires_python) if requires_python else None, folder)
+        key = _key(requirements, python)
+        environment = _environment(self._root / key, python)
+        if not await asyncio.to_thread(environment.claim):
+            try:
+                await self._builds.run(key, lambda: self._build(environment, requirements, python, folder))
+            except UvError as error:
+                raise MachineError(f"The project's environment cannot be built: {error}.") from error
+            except OSError as error:
+                raise MachineError(
+                    f"The project's environment cannot be built: the folder {self._root} cannot be written: {error}."
+                ) from error
+        return environment
+
+    async def _build(self, environment: Environment, requirements: str, python: Interpreter, folder: Path) -> None:
+        target = environment.site_packages.parents[2]
+        partial = self._root / f"{_PARTIAL}{target.name}"
+        async with _locked(partial):
+            if await asyncio.to_thread(environment.claim):
+                return  # Another process was faster.
+            # Under a new name each time: a uv whose worker was killed may still be writing into the old one.
+            work = partial / uuid.uuid4().hex
+            exact = await in_thread(_begin, partial, work, requirements, folder)
+            made = work / target.name
+            venv = ("venv", "--quiet", "--no-project", "--relocatable", "--python", python.executable, made)
+            await run_uv(*venv, cwd=folder, within=_VENV_WITHIN)
+            install = ("pip", "install", "--quiet", "--python", made, "--compile-bytecode")
+            lists = ("-r", work / "requirements.txt", "-r", work / "index.txt")
+            how = ("--no-deps",) if exact else ("--override", work / "held.txt")
+            await run_uv(*install, *lists, *how, cwd=folder, within=BUILD_WITHIN)
+            await in_thread(_finish, made, target)
+        await in_thread(_remove_unused, self._root)
+
+
+def _key(requirements: str, python: Interpreter) -> str:
+    return hashlib.sha256(f"{requirements}\0{held_playwright()}\0{python.build}".encode()).hexdigest()[:32]
+
+
+def _environment(folder: Path, python: Interpreter) -> Environment:
+    return Environment(folder / "bin" / "python", folder / "lib" / f"python{python.minor}" / "site-packages")
+
+
+@asynccontextmanager
+async def _locked(folder: Path) -> AsyncGenerator[None]:
+    """Hold the lock of `folder`, which is made for it and removed with it."""
+    deadline = time.monotonic() + BUILD_WITHIN.total_seconds()
+    while (lock := _made_and_locked(folder)) is None:
+        if time.monotonic() > deadline:
+            raise UvError("another worker of this host has been building it for too long")
+        await asyncio.sleep(_LOOK_EVERY)
+    try:
+        yield
+    finally:
+        try:
+            await in_thread(shutil.rmtree, folder, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def _made_and_locked(folder: Path) -> int | None:
+    """The lock, or None if somebody has it. Not for a thread: a cancel would lose what it brings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return lock_folder(folder)
+
+
+def _begin(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
+    """Write the lists into `work`; whether the list is exactly what is to be installed.
+
+    It is not when Playwright was another when the project was deployed: then uv has to see what still fits.
+    """
+    for left in partial.iterdir():
+        shutil.rmtree(left, ignore_errors=True)
+    work.mkdir()
+    exact = any(line.split(" ")[0] == held_playwright() for line in requirements.splitlines())
+    if not exact:
+        requirements = _without_playwright(requirements)
+    (work / "requirements.txt").write_text(requirements)
+    (work / "index.txt").write_text("\n".join([*index_options(folder), *([] if exact else [held_playwright()]), ""]))
+    (work / "held.txt").write_text(held_playwright() + "\n")
+    return exact
+
+
+def _without_playwright(requirements: str) -> str:
+    """The list without Playwright and its hashes, which stand indented below it."""
+    kept: list[str] = []
+    dropping = False
+    for line in requirements.splitlines():
+        if not line.startswith(" "):
+            dropping = line.startswith("playwright==")
+        if not dropping:
+            kept.append(line)
+    return "\n".join([*kept, ""])
+
+
+def _finish(made: Path, target: Path) -> None:
+    # There may be one whose interpreter was removed, and now is there again.
+    shutil.rmtree(target, ignore_errors=True)
+    made.rename(target)
+
+
+def _remove_unused(root: Path) -> None:
+    oldest = time.time() - KEPT_UNUSED.total_seconds()
+    for folder in root.iterdir():
+        with contextlib.suppress(OSError):  # another process may be removing it, too
+            if folder.name.startswith(_PARTIAL):
+                remove_if_left_behind(folder)
+            elif folder.stat().st_mtime < oldest:
+                leaving = folder.rename(root / f"{_PARTIAL}{uuid.uuid4().hex}")  # it must not be found half removed
+                shutil.rmtree(leaving, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""Python interpreters of this host: Callboard's own, and others that a project may need."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import sys
+import sysconfig
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from projects.processes import run
+from projects.uv import UvError, environment, run_uv
+
+OLDEST = "3.12"
+"""A Machine's own code needs it."""
+
+_LOOK_WITHIN = timedelta(seconds=60)
+_NEWEST_MINOR = 99
+
+_DESCRIBE = (
+    "import json, platform, sys, sysconfig;"
+    "print(json.dumps([platform.python_version(), str(sysconfig.get_config_var('EXT_SUFFIX') or ''), sys.version]))"
+)
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """One interpreter."""
+
+    executable: Path
+    version: str
+    """Such as `3.13.5`."""
+    build: str
+    """What an environment made for it depends on: another build may not be able to load its packages."""
+
+    @property
+    def minor(self) -> str:
+        """Such as `3.13`."""
+        return ".".join(self.version.split(".")[:2])
+
+
+def ours() -> Interpreter:
+    """The interpreter that Callboard runs on."""
+    suffix = str(sysconfig.get_config_var("EXT_SUFFIX") or "")
+    return _interpreter(Path(sys.executable), platform.python_version(), suffix, sys.version)
+
+
+def meets(version: str, requires: SpecifierSet | None) -> bool:
+    """Whether an interpreter of this version is one that a project asks for."""
+    return requires is None or requires.contains(version, prereleases=True)
+
+
+def lowest_minor(requires: SpecifierSet | None) -> str:
+    """The lowest minor version that meets it and that a Machine can run; `OLDEST` if there is none."""
+    for minor in range(int(OLDEST.partition(".")[2]), _NEWEST_MINOR):
+        if any(meets(f"3.{minor}.{micro}", requires) for micro in range(_NEWEST_MINOR)):
+            return f"3.{minor}"
+    return OLDEST
+
+
+async def choose(requires: SpecifierSet | None, cwd: Path) -> Interpreter:
+    """Ours if it meets `requires`, else another of this host that does, else ours all the same.
+
+    Nothing is downloaded: whether and from where Python comes to a host is the operator's business.
+    """
+    own = ours()
+    if requires is None or meets(own.version, requires):
+        return own
+    wanted = str(requires & SpecifierSet(f">={OLDEST}"))
+    with contextlib.suppress(UvError, OSError):  # there is none, or one that is in the way does not even start
+        look = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
+        found = await run_uv(*look, cwd=cwd, within=_LOOK_WITHIN)
+        other = await _described(Path(found.strip()), cwd)
+        if other is not None and meets(other.version, requires):
+            return other
+    return own
+
+
+async def _described(executable: Path, cwd: Path) -> Interpreter | None:
+    command = [executable, "-I", "-S", "-c", _DESCRIBE]
+    ended = await run(command, cwd=cwd, environment=environment(), within=_LOOK_WITHIN)
+    if ended.code:
+        return None
+    version, suffix, build = json.loads(ended.out)
+    return _interpreter(executable, version, suffix, build)
+
+
+def _interpreter(executable: Path, version: str, suffix: str, build: str) -> Interpreter:
+    return Interpreter(executable=executable, version=version, build=f"{executable.resolve()} {suffix} {build}")

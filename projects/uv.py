@@ -1,0 +1,119 @@
+"""Runs uv, which resolves and installs what projects depend on, and says in a sentence or two why it would not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from projects.processes import run
+
+_log = logging.getLogger(__name__)
+
+_CLIP = 600
+"""Characters of a reason. The whole answer of uv may be hundreds of lines."""
+
+_KEPT_FROM_BUILDS = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+"""Beginnings of variables that code of strangers, which building a package may run, has no business with."""
+
+_MISLEADING = frozenset(
+    {
+        "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT", "UV_PYTHON", "UV_SYSTEM_PYTHON",
+        "UV_WORKING_DIRECTORY", "VIRTUAL_ENV",
+    }
+)  # fmt: skip
+"""Variables that speak of another environment than the one at hand."""
+
+
+class UvError(Exception):
+    """uv failed. The message says why, as the end of a sentence, with neither a password nor a dot at its end."""
+
+
+async def run_uv(*arguments: str | Path, cwd: Path, within: timedelta) -> str:
+    """What uv prints. It follows the operator's own configuration (`UV_*`, `uv.toml`), and the project's if in `cwd`.
+
+    Raises:
+        UvError: it failed, or did not end in time.
+    """
+    try:
+        command = [find_uv_bin(), *arguments]
+        ended = await run(command, cwd=cwd, environment=environment(), within=within)
+    except TimeoutError:
+        raise UvError(f"it took longer than {within.total_seconds() / 60:g} minutes") from None
+    except OSError as error:  # also FileNotFoundError, from find_uv_bin
+        raise UvError(f"uv cannot be started ({error})") from error
+    if ended.code:
+        told = without_passwords(ended.err)
+        _log.info("uv %s: %s", " ".join(map(str, arguments[:2])), told)
+        raise UvError(explain(told))
+    return ended.out
+
+
+def environment() -> dict[str, str]:
+    """The environment of uv, and of what it runs to build packages."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _MISLEADING and not name.startswith(_KEPT_FROM_BUILDS)
+    }
+    # Copied (where the file system can, without taking space), not linked: what one project's code does to an installed
+    # file must reach neither another environment nor uv's cache.
+    return {"UV_LINK_MODE": "copy"} | kept | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+
+
+def without_passwords(text: str) -> str:
+    """`text` with the credentials taken out of all addresses in it."""
+    return re.sub(r"(://)[^/@\s'\"`]+@", r"\1***@", text)
+
+
+def explain(told: str) -> str:
+    """The reason in what uv told: the part that a person can act on."""
+    headline, causes = _parts(told)
+    whole = " ".join([headline, *causes])
+    if missing := re.search(r"Because (\S+) was not found in the package registry", whole):
+        return f"there is no package {missing[1]} in the package index"
+    if (none := re.search(r"Because there is no version of (\S+)", whole)) and whole.count("ecause ") == 1:
+        return f"there is no version of {none[1]} in the package index"
+    if headline.startswith("No solution found") and causes:
+        return _clipped(causes[0].replace("we can conclude that ", "").replace("`", "").removesuffix("."))
+    if build := re.match(r"Failed to (?:download and )?build `([^`]+)`", headline):
+        package = build[1].partition(" @ ")[0]
+        return _clipped(f"{package} cannot be built here: {_last_line(told) or '; '.join(causes) or headline}")
+    if re.match(r"Request failed|Failed to fetch", headline):
+        fetched = re.search(r"https?://[^\s`)]+", whole)
+        what = fetched[0] if fetched else "the package index"
+        return _clipped(f"{what} cannot be fetched ({causes[-1] if causes else headline})")
+    return _clipped(": ".join([headline, *causes[:2]]) or "it does not say")
+
+
+def _parts(told: str) -> tuple[str, list[str]]:
+    """The headline, and the causes, each on one line."""
+    headline, causes = "", list[str]()
+    for paragraph in re.split(r"^(?=error: |warning: |hint: |  cause: )", told, flags=re.MULTILINE):
+        text = " ".join(paragraph.split())
+        if text.startswith("error: "):
+            headline = text.removeprefix("error: ")
+            causes.clear()
+        elif text.startswith("cause: ") and headline:
+            causes.append(text.removeprefix("cause: "))
+    return headline or " ".join(told.split()), causes
+
+
+def _last_line(told: str) -> str:
+    """The last that the build of a package printed: with Python, that is the exception."""
+    output = re.split(r"\[stderr\]|--- stderr|\[stdout\]", told)
+    if len(output) == 1:
+        return ""
+    lines = [line.strip() for line in re.split(r"^hint: ", output[-1], flags=re.MULTILINE)[0].splitlines()]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def _clipped(text: str) -> str:
+    if len(text) <= _CLIP:
+        return text
+    half = _CLIP // 2
+    return f"{text[:half].rsplit(' ', 1)[0]} … {text[-half:].split(' ', 1)[-1]}"
