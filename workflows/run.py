@@ -62,20 +62,24 @@ class RunWorkflow:
             ended = await self._attempt(order, number)
             if ended.status is AttemptStatus.COMPLETED:
                 return verdict.completed(ended, number)
+            if ended.status is AttemptStatus.CANCELED:
+                return verdict.canceled(number)
             if ended.status is AttemptStatus.INTERRUPTED:
                 await self._record_lost(order, number, ended)
-            if self._cancel_asked or ended.status is AttemptStatus.CANCELED:
-                return verdict.canceled(number)
-            if ended.final:
-                return verdict.failed_for_good(ended, number)
-            if ended.status is AttemptStatus.INTERRUPTED:
+                if self._cancel_asked:
+                    return verdict.canceled(number)
                 interruptions += 1
-                if order.maximum_attempts == 1 or interruptions > INTERRUPTIONS:
-                    return verdict.attempts_failed(ended, number)
+                none_left = order.maximum_attempts == 1 or interruptions > INTERRUPTIONS
             else:
                 failures += 1
-                if failures == order.maximum_attempts:
-                    return verdict.attempts_failed(ended, number)
+                none_left = failures == order.maximum_attempts
+            # How the Attempt ended stands, also if a cancel was asked for as it did; there is only no other.
+            if ended.final:
+                return verdict.failed_for_good(ended, number)
+            if none_left:
+                return verdict.attempts_failed(ended, number)
+            if self._cancel_asked:
+                return verdict.canceled(number)
             self._become(RunStatus.STARTED, f"Attempt {number} {ended.status}; Attempt {number + 1} is next")
 
     async def _attempt(self, order: RunInput, number: int) -> AttemptOutcome:
@@ -110,8 +114,10 @@ class RunWorkflow:
                 # Shielded, because an awaited activity that waits for its cancellation swallows the cancel.
                 return await asyncio.shield(handle)
             except asyncio.CancelledError:
+                self._cancel_asked = True
+                # Hear all else that came in this workflow task: to cancel the handle now would drop an outcome that did.
+                await workflow.wait_condition(lambda: True)
                 if not handle.done():
-                    self._cancel_asked = True
                     handle.cancel()
                     await self._stop(handle, number)
                 return await handle
@@ -170,6 +176,8 @@ class RunWorkflow:
     @workflow.signal(name=names.ATTEMPT_STARTED)
     def attempt_started(self, started: AttemptStarted) -> None:
         """The Attempt is on a Machine and has been for a moment (a quick one never says so)."""
+        if self._where is not None and self._where.number > started.number:
+            return  # late, of an Attempt that is over
         self._where = started
         self._become(
             RunStatus.STARTED,
