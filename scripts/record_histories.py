@@ -1,0 +1,65 @@
+"""Records the history of every shape of `tests/workflows/shapes.py` into `tests/histories/`.
+
+    python scripts/record_histories.py              # the shapes that have none yet; so does `make histories`
+    python scripts/record_histories.py retry wall   # these anew
+
+A history that is there says what a Run in flight may look like, and must keep replaying. It is recorded anew only
+when no Run of its kind can be in flight any more. Real workflow, real servers; the Attempts play a script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from tests.workflows.servers import dev_client, dev_server  # noqa: E402  # found by the line above
+from tests.workflows.shapes import SHAPES, played  # noqa: E402
+
+HISTORIES = REPOSITORY / "tests" / "histories"
+
+
+async def record(shapes: list[str], folder: Path) -> None:
+    """Play these shapes and write their histories into `folder`."""
+    with tempfile.TemporaryDirectory() as data:
+        async with dev_server(Path(data)) as server:
+            client = await dev_client(server)
+            for shape in shapes:
+                async with played(shape, client, shape) as stage:
+                    history = json.loads((await stage.handle.fetch_history()).to_json())
+                    (folder / f"{shape}.json").write_text(json.dumps(without_stacks(history), indent=1) + "\n")
+                    print(f"{shape}: {len(history['events'])} events, {stage.outcome.status}")
+
+
+def without_stacks(history: Any) -> Any:
+    """The history without stack traces: they name files of this machine, and no replay reads them."""
+    if isinstance(history, dict):
+        items = cast("dict[str, Any]", history)
+        return {name: without_stacks(value) for name, value in items.items() if name != "stackTrace"}
+    if isinstance(history, list):
+        return [without_stacks(value) for value in cast("list[Any]", history)]
+    return history
+
+
+def main(wanted: list[str]) -> None:
+    """See the module's docstring."""
+    unknown = [shape for shape in wanted if shape not in SHAPES]
+    if unknown:
+        sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(SHAPES)}.")
+    shapes = wanted or [shape for shape in SHAPES if not (HISTORIES / f"{shape}.json").exists()]
+    if not shapes:
+        print("Every shape has its history. Name those that are to be recorded anew.")
+        return
+    logging.disable(logging.WARNING)  # that Attempts fail is part of the play
+    asyncio.run(record(shapes, HISTORIES))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

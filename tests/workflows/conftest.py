@@ -1,0 +1,46 @@
+"""The servers that Runs are staged on, and a stage of its own for each test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from temporalio.client import Client
+
+from tests.workflows.scripted import Stage
+from tests.workflows.servers import dev_client, dev_server
+from tests.workflows.shapes import played
+
+Play = Callable[[str], Awaitable[Stage]]
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """Unique: of the test."""
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+
+
+@pytest.fixture
+async def stage(name: str, temporal: Client) -> AsyncIterator[Stage]:
+    """On the server of `callboard dev`."""
+    async with Stage(temporal, name) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def play(name: str, temporal: Client) -> AsyncIterator[Play]:
+    """Plays a shape to its end; the stage, to see what happened."""
+    async with AsyncExitStack() as stages:
+
+        async def play(shape: str) -> Stage:
+            return await stages.enter_async_context(played(shape, temporal, name))
+
+        yield play

@@ -1,0 +1,311 @@
+"""A stage for Runs: the real workflow on a real Temporal server, with activities that play a script.
+
+The tests and `scripts/record_histories.py` play the same shapes (`tests/workflows/shapes.py`) on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Self
+
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from contract.flow import names
+from contract.flow.attempt import (
+    INTERRUPTED,
+    AttemptInput,
+    AttemptOutcome,
+    AttemptStarted,
+    AttemptStatus,
+    LostInput,
+    StopInput,
+)
+from contract.flow.base import JsonText
+from contract.flow.run import ErrorCode, RunError, RunInput, RunOutcome, RunStatus
+from engine import search
+from workflows.run import RunWorkflow
+
+WORKSPACE = "00000000-0000-0000-0000-000000000000"
+IDENTITY = "recorder"
+"""Of every client and worker here: histories hold it, and it must not be a host's name."""
+
+DEADLINE = 20.0
+"""Seconds of real time within which anything that a test waits for must have happened."""
+
+Part = Callable[[AttemptInput], Coroutine[Any, Any, AttemptOutcome]]
+"""What one Attempt does."""
+
+
+def order(project: str, **fields: Any) -> RunInput:
+    """The argument of a Run."""
+    defaults: dict[str, Any] = {
+        "workspace": WORKSPACE,
+        "project": project,
+        "version": "0123456789abcdef",
+        "api": "list",
+        "parameters": JsonText(text="{}", size=2),
+        "maximum_attempts": 3,
+        "request_timeout": timedelta(minutes=10),
+    }
+    return RunInput(**{**defaults, **fields})
+
+
+def completed(text: str = "1") -> AttemptOutcome:
+    return AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonText(text=text, size=len(text)))
+
+
+def failed(
+    message: str = "the price is missing",
+    code: ErrorCode = ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
+    *,
+    final: bool = False,
+) -> AttemptOutcome:
+    error = RunError(code=code, category="user", message=message)
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)
+
+
+CANCELED = AttemptOutcome(status=AttemptStatus.CANCELED)
+
+
+def ends(outcome: AttemptOutcome) -> Part:
+    """An Attempt that ends at once."""
+
+    async def part(_order: AttemptInput) -> AttemptOutcome:
+        return outcome
+
+    return part
+
+
+def raises(error: Exception) -> Part:
+    """An Attempt whose activity raises."""
+
+    async def part(_order: AttemptInput) -> AttemptOutcome:
+        raise error
+
+    return part
+
+
+def interrupted(message: str = "The worker was stopped before the Attempt ended.") -> Part:
+    """An Attempt that its worker could not finish."""
+    return raises(ApplicationError(message, type=INTERRUPTED, non_retryable=True))
+
+
+class Held:
+    """An Attempt that lasts until it is told how to end.
+
+    Args:
+        announced: It says to its Run that it is on a Machine.
+        beats: It heartbeats, and so hears of its cancellation; then it ends as canceled.
+    """
+
+    def __init__(self, stage: Stage, *, announced: bool = False, beats: bool = False) -> None:
+        self._stage = stage
+        self._announced = announced
+        self._beats = beats
+        self.began = asyncio.Event()
+        self.token = b""
+        self._end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self, order: AttemptInput) -> AttemptOutcome:
+        self.token = activity.info().task_token
+        if self._announced:
+            await self._stage.announce(order.number)
+        self.began.set()
+        while not self._end.done():
+            if self._beats:
+                activity.heartbeat()
+            try:
+                await asyncio.wait_for(asyncio.shield(self._end), 0.02)
+            except TimeoutError:
+                continue
+            except asyncio.CancelledError:
+                return CANCELED
+        return self._end.result()
+
+    def end(self, outcome: AttemptOutcome = CANCELED) -> None:
+        if not self._end.done():
+            self._end.set_result(outcome)
+
+
+class Gone:
+    """An Attempt whose worker dies with it: it began, and is never heard of again."""
+
+    def __init__(self, stage: Stage, *, announced: bool = False) -> None:
+        self._stage = stage
+        self._announced = announced
+        self.began = asyncio.Event()
+        self.token = b""
+
+    async def __call__(self, order: AttemptInput) -> AttemptOutcome:
+        self.token = activity.info().task_token
+        if self._announced:
+            await self._stage.announce(order.number)
+        self.began.set()
+        activity.raise_complete_async()
+
+
+class Stage:
+    """One Run, its workers, and what it asked of them."""
+
+    def __init__(
+        self, client: Client, name: str, *, skip: Callable[[timedelta], Awaitable[None]] | None = None
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            client: Of a server with our search attributes.
+            name: Unique on that server: of the project and the Run.
+            skip: Lets time pass, on a server that can skip it.
+        """
+        self.client = client
+        self.project = name
+        self.run_id = f"run-{name}"
+        self.worker = f"worker-{name}"
+        self._queue = f"{names.CALLBOARD_QUEUE}-{name}"
+        self._skip = skip
+        self._script: list[Part] = []
+        self.orders: list[AttemptInput] = []
+        self.stops: list[StopInput] = []
+        self.lost: list[LostInput] = []
+        self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
+        self.on_lost: Callable[[LostInput], Awaitable[None]] = _noted
+        self.outcome = RunOutcome(status=RunStatus.PENDING)
+        """Set by whoever has waited for it."""
+        self._stack = AsyncExitStack()
+        self._control: Worker | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def handle(self) -> WorkflowHandle[RunWorkflow, RunOutcome]:
+        return self.client.get_workflow_handle_for(RunWorkflow.run, self.run_id)
+
+    # The workers.
+
+    async def serve(self, *parts: Part) -> None:
+        """Serve the workflow, this script of Attempts, and orders to the worker."""
+        await self.serve_runs()
+        await self.serve_attempts(*parts)
+        await self.serve_orders()
+
+    async def serve_runs(self) -> None:
+        """Serve workflow and `record_lost`. Nothing is cached: each workflow task replays all that was before."""
+
+        @activity.defn(name=names.RECORD_LOST)
+        async def record_lost(lost: LostInput) -> None:
+            self.lost.append(lost)
+            await self.on_lost(lost)
+
+        self._control = self._worker(self._queue, [record_lost], workflows=[RunWorkflow], max_cached_workflows=0)
+        await self._stack.enter_async_context(self._control)
+
+    async def stop_serving_runs(self) -> None:
+        """What happens from now on waits for the next `serve_runs`, and so comes in one workflow task."""
+        assert self._control
+        await self._control.shutdown()
+
+    async def serve_attempts(self, *parts: Part) -> None:
+        """Attempt n plays the nth part."""
+        self._script = list(parts)
+
+        @activity.defn(name=names.ATTEMPT)
+        async def attempt(order: AttemptInput) -> AttemptOutcome:
+            self.orders.append(order)
+            return await self._script[order.number - 1](order)
+
+        await self._stack.enter_async_context(self._worker(names.project_queue(self.project), [attempt]))
+
+    async def serve_orders(self) -> None:
+        @activity.defn(name=names.STOP_ATTEMPT)
+        async def stop_attempt(order: StopInput) -> bool:
+            self.stops.append(order)
+            return await self.on_stop(order)
+
+        await self._stack.enter_async_context(self._worker(names.worker_queue(self.worker), [stop_attempt]))
+
+    def _worker(self, queue: str, activities: list[Callable[..., Any]], **options: Any) -> Worker:
+        throttle = timedelta(milliseconds=20)
+        return Worker(
+            self.client,
+            task_queue=queue,
+            activities=activities,
+            identity=IDENTITY,
+            max_heartbeat_throttle_interval=throttle,
+            default_heartbeat_throttle_interval=throttle,
+            **options,
+        )
+
+    # What happens to the Run.
+
+    async def start(self, **fields: Any) -> None:
+        run = order(self.project, **fields)
+        await self.client.start_workflow(
+            RunWorkflow.run,
+            run,
+            id=self.run_id,
+            task_queue=self._queue,
+            search_attributes=search.of_new_run(run),
+            memo={search.MEMO_WORKSPACE: run.workspace, search.MEMO_FINGERPRINT: ""},
+        )
+
+    async def announce(self, number: int) -> None:
+        """The signal with which an Attempt says that it is on a Machine."""
+        started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
+        await self.handle.signal(names.ATTEMPT_STARTED, started)
+
+    async def cancel(self) -> None:
+        await self.handle.cancel()
+
+    async def pass_time(self, **duration: float) -> None:
+        """Let the server's clock go forward."""
+        assert self._skip, "this shape needs a server that can skip time"
+        await self._skip(timedelta(**duration))
+
+    # What can be seen of it.
+
+    async def events(self) -> list[HistoryEvent]:
+        return [event async for event in self.handle.fetch_history_events()]
+
+    async def running(self) -> set[str]:
+        """Ids of the activities that a worker has taken."""
+        description = await self.handle.describe()
+        return {
+            pending.activity_id
+            for pending in description.raw_description.pending_activities
+            if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+        }
+
+    async def until(self, name: str, count: int = 1) -> None:
+        """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""
+        wanted = EventType.Value(f"EVENT_TYPE_{name}")
+        async with asyncio.timeout(DEADLINE):
+            while sum(event.event_type == wanted for event in await self.events()) < count:
+                await asyncio.sleep(0.01)
+
+    async def ended(self) -> RunOutcome:
+        """Wait for the Run's outcome. Its workflow must have returned it, whatever it is."""
+        async with asyncio.timeout(DEADLINE):
+            outcome = await self.handle.result()
+        assert (await self.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+        return outcome
+
+
+async def _not_here(_order: StopInput) -> bool:
+    return False
+
+
+async def _noted(_lost: LostInput) -> None:
+    pass

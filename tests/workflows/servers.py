@@ -1,0 +1,67 @@
+"""Temporal servers for tests and the recorder, with our search attributes and clients of a neutral identity."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from stack import ports
+from stack.temporal import NAMESPACE, SEARCH_ATTRIBUTES, TemporalServer
+from tests.workflows.scripted import IDENTITY, Stage
+
+
+@asynccontextmanager
+async def skipping_stage(name: str) -> AsyncGenerator[Stage]:
+    """A stage on a time-skipping server of its own: the server's clock is one for all that happens on it."""
+    program = Path(sys.executable).parent / "temporal-test-server"
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program)) as environment:
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=environment.client.namespace,
+                search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword),
+            )
+        )
+        # Not the environment's own client, which skips time by itself while it waits for a result.
+        client = await environment.connect_client(data_converter=pydantic_data_converter, identity=IDENTITY)
+
+        async def skip(duration: timedelta) -> None:
+            # The server holds its clock while an activity runs. Let go of it for each of them, and take hold again.
+            clock = environment.client.test_service
+            running = await stage.running()
+            for _ in running:
+                await clock.unlock_time_skipping(UnlockTimeSkippingRequest())
+            await environment.sleep(duration)
+            for _ in running & await stage.running():
+                await clock.lock_time_skipping(LockTimeSkippingRequest())
+
+        async with Stage(client, name, skip=skip) as stage:
+            yield stage
+
+
+@asynccontextmanager
+async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
+    """The server of `callboard dev`."""
+    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    server = TemporalServer(data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+
+
+async def dev_client(server: TemporalServer, identity: str = IDENTITY) -> Client:
+    return await Client.connect(
+        server.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, identity=identity
+    )

@@ -1,0 +1,80 @@
+"""Runs in flight survive a change of the workflow's code: every recorded history replays."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+from contract.flow import names
+from contract.flow.run import RunInput, RunOutcome, RunStatus
+from tests.workflows.shapes import SHAPES
+from workflows.run import RunWorkflow
+
+HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
+_A_PATH_OF_A_MACHINE = re.compile(r"(?<![\w./-])/(bin|etc|home|mnt|opt|private|root|srv|tmp|usr|var|work|Users)\b")
+
+
+def history(path: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(f"run-{path.stem}", path.read_text())
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_the_history_replays(path: Path) -> None:
+    replayer = Replayer(workflows=[RunWorkflow], data_converter=pydantic_data_converter)
+    await replayer.replay_workflow(history(path))
+
+
+def test_every_shape_has_its_history() -> None:
+    assert [shape for shape in SHAPES if shape not in {path.stem for path in HISTORIES}] == [], "see `make histories`"
+
+
+@workflow.defn(name=names.RUN)
+class Hasty:
+    """A Run whose code was changed without a thought for those in flight."""
+
+    @workflow.run
+    async def run(self, _order: RunInput) -> RunOutcome:
+        return RunOutcome(status=RunStatus.COMPLETED)
+
+
+async def test_a_change_that_breaks_runs_in_flight_is_noticed() -> None:
+    replayer = Replayer(
+        workflows=[Hasty], data_converter=pydantic_data_converter, workflow_runner=UnsandboxedWorkflowRunner()
+    )
+    path = next(path for path in HISTORIES if path.stem == "retry")
+    with pytest.raises(workflow.NondeterminismError):
+        await replayer.replay_workflow(history(path))
+
+
+def texts(value: Any, name: str = "") -> Iterator[str]:
+    match value:
+        case dict():
+            for key, part in value.items():
+                yield from texts(part, key)
+        case list():
+            for part in value:
+                yield from texts(part)
+        case str():
+            # Payloads, and their encoding, are base64 of text.
+            yield base64.b64decode(value).decode() if name in {"data", "encoding", "messageType"} else value
+        case _:
+            pass
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+def test_the_history_says_nothing_of_the_machine_it_was_recorded_on(path: Path) -> None:
+    host = re.compile(rf"(?<![\w-]){re.escape(socket.gethostname())}(?![\w-])")
+    told = list(texts(json.loads(path.read_text())))
+    assert "recorder" in told
+    assert [text for text in told if host.search(text) or _A_PATH_OF_A_MACHINE.search(text)] == []

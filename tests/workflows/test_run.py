@@ -1,0 +1,332 @@
+"""Workflow `Run` with scripted Attempts, shape by shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
+from temporalio.api.sdk.v1 import WorkflowMetadata
+
+from contract.flow import names
+from contract.flow.attempt import StopInput
+from contract.flow.base import JsonText
+from contract.flow.run import ErrorCode, ReasonType, RunStatus, SealedProxy
+from engine import search
+from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed
+from tests.workflows.shapes import SHAPES
+
+PROCESS_CRASHED = {
+    "code": "script-process-crashed",
+    "category": "infrastructure",
+    "message": "The worker was stopped before the Attempt ended.",
+}
+
+
+def scheduled(events: list[Any]) -> list[ActivityTaskScheduledEventAttributes]:
+    return [
+        event.activity_task_scheduled_event_attributes
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]
+
+
+async def scheduled_of(stage: Stage, activity: str) -> list[ActivityTaskScheduledEventAttributes]:
+    return [attributes for attributes in scheduled(await stage.events()) if attributes.activity_type.name == activity]
+
+
+def assert_canceled(stage: Stage) -> None:
+    assert stage.outcome.status is RunStatus.CANCELED
+    assert stage.outcome.reason
+    assert stage.outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
+    assert stage.outcome.error is None
+
+
+# Attempts that end.
+
+
+async def test_the_result_of_an_attempt_that_succeeds_is_the_runs(play: Any) -> None:
+    stage = await play("success")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert stage.outcome.result == JsonText(text='{"n": 1}', size=8)
+    assert stage.outcome.attempts == 1
+
+
+async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage) -> None:
+    await stage.serve(ends(failed()), ends(completed()))
+    proxy = SealedProxy(server="http://proxy.test:8080", username="sealed-1", password="sealed-2")
+    await stage.start(parameters=JsonText(key="runs/p/r/parameters-1.json", size=90_000), save_trace=False, proxy=proxy)
+    await stage.ended()
+    assert [order.number for order in stage.orders] == [1, 2]
+    for order in stage.orders:
+        assert (order.workspace, order.run_id, order.project) == (WORKSPACE, stage.run_id, stage.project)
+        assert (order.version, order.api, order.request_timeout.total_seconds()) == ("0123456789abcdef", "list", 600)
+        assert order.parameters == JsonText(key="runs/p/r/parameters-1.json", size=90_000)
+        assert (order.save_trace, order.proxy) == (False, proxy)
+
+
+async def test_attempts_follow_each_other_until_one_succeeds(play: Any) -> None:
+    stage = await play("retry")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
+    assert stage.outcome.error is None
+    assert stage.lost == []
+
+
+async def test_when_all_attempts_failed_the_last_error_is_wrapped(play: Any) -> None:
+    stage = await play("all-failed")
+    assert stage.outcome.status is RunStatus.FAILED
+    assert stage.outcome.error
+    assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
+    assert (stage.outcome.error.category, stage.outcome.error.message) == ("user", "second")
+    assert stage.outcome.error.details == {
+        "attempts_count": 2,
+        "last_error": {"code": "script-execution-exception", "category": "user", "message": "second"},
+    }
+    assert (stage.outcome.attempts, len(stage.orders)) == (2, 2)
+
+
+async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Any) -> None:
+    stage = await play("final")
+    assert stage.outcome.status is RunStatus.FAILED
+    assert stage.outcome.error
+    assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.RESULT_TOO_BIG, "3 MiB")
+    assert len(stage.orders) == 1
+
+
+async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: Any) -> None:
+    stage = await play("unexpected-error")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
+
+
+async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -> None:
+    held = Held(stage)
+    await stage.serve(held)
+    await stage.start()
+    held.end()
+    stage.outcome = await stage.ended()
+    assert_canceled(stage)
+
+
+async def test_an_attempt_at_the_outer_wall_is_over(play: Any) -> None:
+    stage = await play("wall")
+    assert stage.outcome.error
+    assert stage.outcome.error.details
+    assert stage.outcome.error.details["last_error"]["code"] == "script-timeout"
+    assert stage.lost == []
+
+
+async def test_a_run_that_said_it_had_begun_ends_like_any_other(play: Any) -> None:
+    stage = await play("success-announced")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
+
+
+# Attempts that are lost.
+
+
+async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: Any) -> None:
+    stage = await play("interrupted-once")  # of at most two Attempts
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
+    assert [lost.number for lost in stage.lost] == [1]
+    assert stage.lost[0].cause == "The worker was stopped before the Attempt ended."
+    assert (stage.lost[0].run_id, stage.lost[0].project) == (stage.run_id, stage.project)
+
+
+async def test_interrupted_attempts_are_tried_again_three_times_and_no_more(play: Any) -> None:
+    stage = await play("interrupted-again-and-again")
+    assert stage.outcome.error
+    assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
+    assert stage.outcome.error.details == {"attempts_count": 4, "last_error": PROCESS_CRASHED}
+    assert [lost.number for lost in stage.lost] == [1, 2, 3, 4]
+
+
+async def test_a_run_that_may_be_attempted_once_only_fails_when_that_is_interrupted(play: Any) -> None:
+    stage = await play("interrupted-at-most-once")
+    assert stage.outcome.error
+    assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
+    assert stage.outcome.error.details == {"attempts_count": 1, "last_error": PROCESS_CRASHED}
+    assert len(stage.orders) == 1
+
+
+async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: Any) -> None:
+    stage = await play("worker-lost")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
+    assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
+
+
+async def test_a_record_that_cannot_be_written_holds_up_nothing(play: Any) -> None:
+    stage = await play("record-not-written")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
+    assert len(stage.lost) > 1, "it is tried more than once"
+
+
+# Cancel.
+
+
+async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: Any) -> None:
+    stage = await play("cancel-with-the-start")
+    assert_canceled(stage)
+    assert stage.orders == []
+
+
+async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: Any) -> None:
+    stage = await play("cancel-queued")
+    assert_canceled(stage)
+    await stage.serve_attempts(ends(completed()))
+    assert stage.orders == []
+
+
+async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: Any) -> None:
+    stage = await play("cancel-running")
+    assert_canceled(stage)
+    assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
+
+
+async def test_an_attempt_that_has_just_begun_is_stopped_as_soon_as_it_says_where_it_is(play: Any) -> None:
+    stage = await play("cancel-before-the-announcement")
+    assert_canceled(stage)
+    assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
+
+
+async def test_an_attempt_that_ends_by_its_heartbeat_needs_no_order(play: Any) -> None:
+    stage = await play("cancel-heard-by-heartbeat")
+    assert_canceled(stage)
+    assert stage.stops == []
+
+
+async def test_a_cancel_does_not_wait_forever_for_where_the_attempt_is(play: Any) -> None:
+    stage = await play("cancel-never-announced")
+    assert_canceled(stage)
+    assert stage.stops == []
+
+
+async def test_a_cancel_ends_also_when_the_worker_is_gone(play: Any) -> None:
+    stage = await play("cancel-worker-gone")
+    assert_canceled(stage)
+    assert [lost.number for lost in stage.lost] == [1]
+    stop = (await scheduled_of(stage, names.STOP_ATTEMPT))[0]
+    assert stop.schedule_to_close_timeout.ToTimedelta().total_seconds() == 2
+    assert stop.retry_policy.maximum_attempts == 1
+
+
+async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_run(play: Any) -> None:
+    stage = await play("cancel-of-no-avail")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert stage.outcome.result == JsonText(text="1", size=1)
+
+
+async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: Any) -> None:
+    stage = await play("cancel-while-the-loss-is-recorded")
+    assert_canceled(stage)
+    assert len(stage.orders) == 1
+
+
+@pytest.mark.parametrize("shape", ["cancel-as-it-completes", "cancel-just-before-it-completes"])
+async def test_an_outcome_that_is_there_when_the_cancel_arrives_stands(play: Any, shape: str) -> None:
+    stage = await play(shape)
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert stage.outcome.result == JsonText(text="1", size=1)
+
+
+async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play: Any) -> None:
+    stage = await play("cancel-as-it-fails-for-good")
+    assert stage.outcome.error
+    assert stage.outcome.error.code is ErrorCode.RESULT_TOO_BIG
+
+
+@pytest.mark.parametrize("shape", ["cancel-between-attempts", "cancel-just-before-it-fails"])
+async def test_a_cancel_between_two_attempts_is_not_forgotten(play: Any, shape: str) -> None:
+    stage = await play(shape)
+    assert_canceled(stage)
+    assert len(stage.orders) == 1
+
+
+# What others see.
+
+
+async def details(stage: Stage) -> str:
+    metadata = await stage.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return metadata.current_details
+
+
+async def status(stage: Stage) -> str | None:
+    return (await stage.handle.describe()).typed_search_attributes.get(search.STATUS)
+
+
+async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage) -> None:
+    first, second = Held(stage, announced=True), Held(stage, announced=True)
+    await stage.serve_runs()
+    await stage.start(maximum_attempts=2)
+    await stage.until("ACTIVITY_TASK_SCHEDULED")
+    assert await status(stage) == "pending"
+    await stage.serve_attempts(first, second)
+    await first.began.wait()
+    await stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
+    assert await status(stage) == "started"
+    assert await details(stage) == f"Attempt 1 of 2 on Machine {stage.project}-1 (worker {stage.worker})"
+    first.end(failed())
+    await second.began.wait()
+    await stage.until("WORKFLOW_TASK_COMPLETED", 4)
+    assert await status(stage) == "started"
+    assert await details(stage) == f"Attempt 2 of 2 on Machine {stage.project}-1 (worker {stage.worker})"
+    second.end(completed())
+    await stage.ended()
+    assert await status(stage) == "completed"
+    assert await details(stage) == "Completed after 2 Attempt(s)"
+
+
+async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage) -> None:
+    second = Held(stage, announced=True)
+    await stage.serve(ends(failed()), second)
+    await stage.start()
+    await second.began.wait()
+    await stage.announce(1)
+    await stage.until("WORKFLOW_EXECUTION_SIGNALED", 2)
+    assert (await details(stage)).startswith("Attempt 2 of 3 on Machine")
+    second.end(completed())
+    await stage.ended()
+
+
+@pytest.mark.parametrize(
+    ("shape", "word"), [("all-failed", "failed"), ("cancel-running", "canceled"), ("cancel-with-the-start", "canceled")]
+)
+async def test_the_last_status_is_that_of_the_outcome(play: Any, shape: str, word: str) -> None:
+    assert await status(await play(shape)) == word
+
+
+async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: Any) -> None:
+    stage = await play("interrupted-once")
+    attempts = await scheduled_of(stage, names.ATTEMPT)
+    assert [attempt.priority.priority_key for attempt in attempts] == [
+        names.PRIORITY_NOT_BEGUN,
+        names.PRIORITY_BEGUN,
+        names.PRIORITY_BEGUN,
+    ]
+    assert [lost.priority.priority_key for lost in await scheduled_of(stage, names.RECORD_LOST)] == [
+        names.PRIORITY_BEGUN
+    ]
+
+
+async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play: Any) -> None:
+    stage = await play("retry")
+    attempts = await scheduled_of(stage, names.ATTEMPT)
+    assert [attempt.activity_id for attempt in attempts] == ["attempt-1", "attempt-2", "attempt-3"]
+    for attempt in attempts:
+        assert attempt.task_queue.name == f"callboard-project-{stage.project}"
+        assert attempt.retry_policy.maximum_attempts == 1
+        assert attempt.heartbeat_timeout.ToTimedelta().total_seconds() == 30
+        assert attempt.start_to_close_timeout.ToTimedelta().total_seconds() > 12 * 60 * 60
+        # In the queue it may wait for as long as it takes.
+        assert not attempt.schedule_to_start_timeout.ToTimedelta()
+
+
+async def test_a_history_holds_no_more_than_it_must(play: Any) -> None:
+    stage = await play("success")
+    assert len(await stage.events()) <= 12
+
+
+def test_every_shape_is_known_by_a_test() -> None:
+    """Each of them is in this file, so that none is recorded without a word on what it must come to."""
+    text = Path(__file__).read_text()
+    assert [shape for shape in SHAPES if f'"{shape}"' not in text] == []
