@@ -142,11 +142,12 @@ def _requires_python(folder: Path) -> str | None:
     if requires is None:
         return None
     try:
-        return str(SpecifierSet(requires))
+        SpecifierSet(requires)
     except (InvalidSpecifier, TypeError, AttributeError) as error:
         raise ProjectError(
             f'{PYPROJECT}: requires-python: expected versions such as ">=3.12,<3.14", found {requires!r}'
         ) from error
+    return str(requires)
 
 
 def _read_toml(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 from contract.errors import MachineError, ProjectError
 from projects.declaration import Declaration, FrozenVenv, read_declaration
 from projects.environments import Environments
-from projects.interpreters import choose, meets
+from projects.interpreters import OLDEST, choose, meets
 from projects.manifest import DeployWarning, OwnEnvironment
 from projects.resolving import held_playwright, resolve
 from projects.threads import in_thread
@@ -57,7 +57,7 @@ async def settle(
     else:
         requirements = stored.decode()
     try:
-        await environments.ensure(requirements, requires_python=declaration.requires_python, folder=files)
+        await environments.ensure(requirements, python=python, folder=files)
     except MachineError as error:
         raise ProjectError(f"{declaration.source}: {error.message}") from error
     warnings = () if meets(python.version, wanted) else (_unmet(declaration, python.version),)
@@ -67,5 +67,8 @@ async def settle(
 def _unmet(declaration: Declaration, version: str) -> DeployWarning:
     return DeployWarning(
         file=declaration.source,
-        message=f"no Python {declaration.requires_python} of 3.12 or later is installed here; it runs on {version}",
+        message=(
+            f"no Python {declaration.requires_python} is installed here that is also {OLDEST} or later; "
+            f"the project runs on {version}"
+        ),
     )

@@ -20,12 +20,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
-
 from contract.errors import MachineError
 from projects.declaration import index_options
 from projects.folder_lock import lock_folder, remove_if_left_behind
-from projects.interpreters import Interpreter, choose
+from projects.interpreters import Interpreter
 from projects.resolving import held_playwright
 from projects.shared_calls import SharedCalls
 from projects.threads import in_thread
@@ -65,28 +63,27 @@ class Environments:
         self._root = root
         self._builds: SharedCalls[str, None] = SharedCalls()
 
-    async def ensure(self, requirements: str, *, requires_python: str | None, folder: Path) -> Environment:
+    async def ensure(self, requirements: str, *, python: Interpreter, folder: Path) -> Environment:
         """The environment with these packages, built if it is not there.
 
         Args:
             requirements: the list, as `resolve` makes it.
-            requires_python: what the project wants; where no such Python can be had, ours must do.
+            python: the interpreter to run them with.
             folder: the project, whose settings for uv (indexes, for example) hold.
 
         Raises:
             MachineError: it cannot be built; names the package and the reason. Another time it may be.
         """
-        python = await choose(SpecifierSet(requires_python) if requires_python else None, folder)
         key = _key(requirements, python)
         environment = _environment(self._root / key, python)
         if not await asyncio.to_thread(environment.claim):
             try:
                 await self._builds.run(key, lambda: self._build(environment, requirements, python, folder))
             except UvError as error:
-                raise MachineError(f"The project's environment cannot be built: {error}.") from error
+                raise MachineError(f"the project's environment cannot be built: {error}.") from error
             except OSError as error:
                 raise MachineError(
-                    f"The project's environment cannot be built: the folder {self._root} cannot be written: {error}."
+                    f"the project's environment cannot be built: the folder {self._root} cannot be written: {error}."
                 ) from error
         return environment
 

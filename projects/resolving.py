@@ -6,6 +6,7 @@ Callboard's too; and `intuned-runtime`, whose place Callboard's own takes.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -65,8 +66,9 @@ async def resolve(
             within=_WITHIN,
         )
     except UvError as error:
-        held = f" Playwright is held at {version(PLAYWRIGHT)}." if PLAYWRIGHT in str(error) else ""
-        raise ProjectError(f"{declaration.source}: the dependencies cannot be resolved: {error}.{held}") from error
+        reason = str(error).replace(f"{files}/", "")
+        held = f" Playwright is held at {version(PLAYWRIGHT)}." if re.search(rf"{PLAYWRIGHT}[=<>]", reason) else ""
+        raise ProjectError(f"{declaration.source}: the dependencies cannot be resolved: {reason}.{held}") from error
     for line in _requirement_lines(listed):
         _check_travels(line, declaration.source)
     return listed

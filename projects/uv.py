@@ -79,7 +79,8 @@ def explain(told: str) -> str:
     if (none := re.search(r"Because there is no version of (\S+)", whole)) and whole.count("ecause ") == 1:
         return f"there is no version of {none[1]} in the package index"
     if headline.startswith("No solution found") and causes:
-        return _clipped(causes[0].replace("we can conclude that ", "").replace("`", "").removesuffix("."))
+        told = re.sub(r"[Bb]ecause (.+?), we can conclude that ", r"\1, so ", causes[0].replace("`", ""))
+        return _clipped(told.removesuffix(".").replace("your requirements are unsatisfiable", "they cannot all be met"))
     if build := re.match(r"Failed to (?:download and )?build `([^`]+)`", headline):
         package = build[1].partition(" @ ")[0]
         return _clipped(f"{package} cannot be built here: {_last_line(told) or '; '.join(causes) or headline}")
@@ -87,7 +88,7 @@ def explain(told: str) -> str:
         fetched = re.search(r"https?://[^\s`)]+", whole)
         what = fetched[0] if fetched else "the package index"
         return _clipped(f"{what} cannot be fetched ({causes[-1] if causes else headline})")
-    return _clipped(": ".join([headline, *causes[:2]]) or "it does not say")
+    return _clipped(re.sub(r"\s*\^+$", "", ": ".join([headline, *causes[:2]])) or "it does not say")
 
 
 def _parts(told: str) -> tuple[str, list[str]]:
