@@ -56,8 +56,8 @@ class _Served:
     shares: list[Share] = field(default_factory=list[Share])
 
     @property
-    def live(self) -> list[Share]:
-        return [share for share in self.shares if not share.retired]
+    def staying(self) -> list[Share]:
+        return [share for share in self.shares if share.staying]
 
 
 class Serving:
@@ -65,8 +65,8 @@ class Serving:
 
     Nothing that runs is disturbed by that. More Machines are a share more. For fewer, shares are retired, and what
     they leave free of the new number is taken up while their Attempts come to an end; so there are never more
-    Attempts than the larger of the two numbers. (The pool keeps that bound too, to the letter: for a moment, a share
-    that is being retired may still be given an Attempt.)
+    Attempts than the larger of the two numbers. (The pool keeps that bound to the letter: a share that is retired may
+    be given an Attempt more before it has left.)
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Serving:
         self._tickets = tickets
         self._drain = drain
         self._served: dict[str, _Served] = {}
+        self._complaints: dict[str, str] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -118,23 +119,26 @@ class Serving:
         try:
             projects = await self._catalog.projects()
         except CallboardError as error:
-            log.warning("cannot look for new versions: %s", error.message)
+            self._complain("the projects", error.message)
             return
+        self._complain("the projects", None)
         for project in projects:
+            complaint = None
             try:
                 manifest = await self._catalog.current(project)
                 if manifest is not None:
                     await self._serve(project, manifest.settings.machines)
             except CallboardError as error:
-                log.warning("cannot look for a new version of project %s: %s", project, error.message)
+                complaint = error.message
             except RuntimeError as error:  # the SDK's word for a Temporal that cannot be reached
-                log.warning("cannot serve project %s as it is now: %s", project, error)
+                complaint = str(error)
+            self._complain(f"project {project}", complaint)
 
     async def stop(self) -> None:
         """Take no new Attempt, let running ones finish for as long as the drain time allows, then interrupt them."""
         for served in self._served.values():
-            for share in served.live:
-                self._keep(share.retire(), "leave")
+            for share in served.staying:
+                share.retire()
         if self._running:
             await asyncio.wait(self._running, timeout=self._drain.total_seconds())
         while self._running:
@@ -148,8 +152,8 @@ class Serving:
             log.info("serving project %s with %d Machine(s)", project, machines)
             served.machines = machines
         await self._pools.size(project, machines)
-        while sum(share.slots for share in served.live) > machines:
-            self._keep(served.live[-1].retire(), f"retire a share of {project}")
+        while sum(share.slots for share in served.staying) > machines:
+            served.staying[-1].retire()
         free = machines - sum(share.claims for share in served.shares)
         if free > 0:
             await self._add_share(project, served, free)
@@ -170,6 +174,14 @@ class Serving:
                 served.shares.remove(share)
 
         self._keep(run(), f"serve {project}")
+
+    def _complain(self, about: str, complaint: str | None) -> None:
+        """Say it once, not at every look."""
+        if complaint is None:
+            self._complaints.pop(about, None)
+        elif self._complaints.get(about) != complaint:
+            self._complaints[about] = complaint
+            log.warning("%s: nothing new can be served: %s", about, complaint)
 
     def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work, name=name)

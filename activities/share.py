@@ -6,9 +6,10 @@ or retired; a retired share takes no new Attempt, and lets those that it has go 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
@@ -19,6 +20,9 @@ from contract.flow.attempt import AttemptInput, AttemptOutcome
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _MOST_POLLERS = 5
+_QUIET = 0.2
+"""Seconds without an answer from a queue that is asked, after which it is taken to be empty."""
+_LEAVE_WITHIN = 2.0
 _NO_LIMIT = timedelta(days=1)
 """Longer than any Attempt. Who retires a share decides how long its Attempts may go on, and stops them by ticket."""
 
@@ -47,9 +51,11 @@ class Share:
         """
         self.slots = slots
         self.client = client
-        self.retired = False
-        self._busy = 0
         self._attempt = attempt
+        self._busy = 0
+        self._taken = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._left = False
         self._worker = Worker(
             client,
             task_queue=names.project_queue(project),
@@ -63,25 +69,58 @@ class Share:
         )
 
     @property
+    def staying(self) -> bool:
+        """Whether it goes on taking Attempts."""
+        return not self._leaving.is_set()
+
+    @property
     def claims(self) -> int:
         """How many of the project's Machines it may be using."""
-        return self._busy if self.retired else self.slots
+        return self._busy if self._left else self.slots
 
     async def run(self) -> None:
         """Take Attempts until it is retired, and return when the last of them has ended.
 
         Raises what stops a Temporal worker for good.
         """
-        await self._worker.run()
+        leave = asyncio.create_task(self._leave(), name="leave when retired")
+        try:
+            await self._worker.run()
+        finally:
+            leave.cancel()
+            await asyncio.wait({leave})
 
-    def retire(self) -> Coroutine[Any, Any, None]:
-        """From now on it counts as retired. To be awaited: takes no new Attempt, and waits for those that it has."""
-        self.retired = True
-        return self._worker.shutdown()
+    def retire(self) -> None:
+        """Take no more Attempts, as soon as that is safe (and within two seconds); let those that it has go on."""
+        self._leaving.set()
+
+    async def _leave(self) -> None:
+        """Stop asking Temporal for Attempts.
+
+        To break off a question can lose the Attempt that Temporal is just giving as its answer: it would be missed
+        only when no heartbeat has come from it for half a minute. With all slots taken no question is open; and while
+        none is answered for a moment, nothing is queued.
+        """
+        await self._leaving.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                while self._busy < self.slots and await self._takes_one_within(_QUIET):
+                    pass
+        self._left = True
+        await self._worker.shutdown()
+
+    async def _takes_one_within(self, seconds: float) -> bool:
+        self._taken.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._taken.wait()
+        except TimeoutError:
+            return False
 
     @activity.defn(name=names.ATTEMPT)
     async def _take(self, order: AttemptInput) -> AttemptOutcome:
         self._busy += 1
+        self._taken.set()
         try:
             return await self._attempt(order)
         finally:
