@@ -33,6 +33,7 @@ from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
 from contract.flow.run import ErrorCode, RunError
 from machines.machine import Begun
 from machines.order import End, Order, Proxy, Report, Version
+from machines.persist import to_the_end
 from machines.pool import Pool
 from projects.catalog import Catalog
 from projects.versions import VersionFolders
@@ -94,32 +95,41 @@ class AttemptActivity:
             ApplicationError: of type `AttemptInterrupted`: this worker could not finish it, and it does not count.
         """
         progress = _Progress(order, self._worker)
-        work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
-        with self._journal(order.run_id, order.number), self._tickets.hold(order.run_id, order.number, work) as ticket:
-            async with _heartbeats(), self._announcement(order, progress):
-                outcome = await _to_its_end(work, ticket)
-            if outcome is not None:
-                return outcome
+        with self._journal(order.run_id, order.number):
+            work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
+            with self._tickets.hold(order.run_id, order.number, work) as ticket:
+                return await _passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
+
+    async def _to_its_end(self, order: AttemptInput, progress: _Progress, ticket: Ticket) -> AttemptOutcome:
+        async with _heartbeats():
+            await asyncio.wait({ticket.work})
+            if not ticket.work.cancelled():
+                return ticket.work.result()
             status = AttemptStatus.CANCELED if ticket.cause is Cause.CANCELED else AttemptStatus.INTERRUPTED
             await self._records.write(order.project, progress.record(status), within=LAST_WORDS_PATIENCE)
-            if status is AttemptStatus.CANCELED:
-                return AttemptOutcome(status=status)
-            raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=True)
+        if status is AttemptStatus.CANCELED:
+            return AttemptOutcome(status=status)
+        raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=True)
 
     async def _work(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:
+        async with self._announcement(order, progress):
+            outcome = await self._carry_out(order, progress)
+        # Only now: the record of the start, which is the announcement's, must not come after that of the end.
+        record = progress.record(outcome.status, outcome.error)
+        await self._records.write(order.project, record, within=STORE_PATIENCE)
+        return outcome
+
+    async def _carry_out(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:
         try:
             version = await self._version(order)
             machine_order = await self._machine_order(order)
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
-            outcome = await self._store_result(order, report)
+            return await self._store_result(order, report)
         except (MachineError, ConfigurationError, SealError) as error:
-            outcome = _failed(f"The Attempt could not begin: {error.message}")
+            return _failed(f"The Attempt could not begin: {error.message}")
         except StoreError as error:
-            outcome = _failed(f"The artifact store failed: {error.message}", final=True)
-        record = progress.record(outcome.status, outcome.error)
-        await self._records.write(order.project, record, within=STORE_PATIENCE)
-        return outcome
+            return _failed(f"The artifact store failed: {error.message}", final=True)
 
     async def _version(self, order: AttemptInput) -> Version:
         manifest = await patiently(STORE_PATIENCE, lambda: self._catalog.manifest(order.project, order.version))
@@ -198,7 +208,9 @@ class AttemptActivity:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:  # the Run may be over
                     log.warning("Run %s: its start could not be told: %s", order.run_id, error.message)
-            await self._records.write(order.project, progress.record(AttemptStatus.STARTED), within=LAST_WORDS_PATIENCE)
+            record = progress.record(AttemptStatus.STARTED)
+            # One try, and to its end: a store may carry out a write although whoever asked for it has been cancelled.
+            await to_the_end(self._records.write(order.project, record, within=timedelta()))
 
         async with _beside(announce(), "announcement"):
             yield
@@ -242,17 +254,21 @@ class _Progress:
         )
 
 
-async def _to_its_end(work: asyncio.Task[AttemptOutcome], ticket: Ticket) -> AttemptOutcome | None:
-    """The outcome; None if it was stopped. An outcome that is there when a cancel arrives stands."""
-    while not work.done():
+async def _passing_cancels_to(ticket: Ticket, course: Coroutine[Any, Any, AttemptOutcome]) -> AttemptOutcome:
+    """Await `course`. A cancel by Temporal stops the Attempt by its ticket, and nothing else.
+
+    So an outcome that is there when the cancel arrives stands, and what comes after the end, its record, is done.
+    """
+    task = asyncio.create_task(course)
+    while not task.done():
         try:
-            await asyncio.shield(work)
+            await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not work.done():  # Temporal cancels the activity; a stop by ticket has cancelled `work` itself
+            if not task.done():
                 ticket.stop(*_cause_of_cancel())
         except Exception:  # noqa: BLE001  # raised below, by result()
             break
-    return None if work.cancelled() else work.result()
+    return task.result()
 
 
 def _cause_of_cancel() -> tuple[Cause, str]:
@@ -285,7 +301,11 @@ async def _beside(work: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[
         yield
     finally:
         task.cancel()
-        await asyncio.wait({task})
+        await to_the_end(_ended(task))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await asyncio.wait({task})
 
 
 def _failed(message: str, *, final: bool = False) -> AttemptOutcome:

@@ -16,20 +16,36 @@ log = logging.getLogger(__name__)
 
 LET_GO_AFTER = timedelta(seconds=25)
 """Below the heartbeat timeout of 30 s, by the time that a teardown takes."""
-_ASK_EVERY = 5.0
+ASK_EVERY = timedelta(seconds=5)
 _ANSWER_WITHIN = timedelta(seconds=3)
 
 
-async def watch(client: Client, tickets: Tickets) -> None:
+async def watch(
+    client: Client,
+    tickets: Tickets,
+    *,
+    let_go_after: timedelta = LET_GO_AFTER,
+    ask_every: timedelta = ASK_EVERY,
+) -> None:
     """Ask Temporal how it is, until cancelled; interrupt all Attempts when it was silent for too long."""
     heard = time.monotonic()
     while True:
-        try:
-            await client.service_client.check_health(timeout=_ANSWER_WITHIN)
+        reason = await _why_not_well(client)
+        if reason is None:
             heard = time.monotonic()
-        except RPCError as error:
-            silent = time.monotonic() - heard
-            log.warning("Temporal has not answered for %.0f s: %s", silent, error.message)
-            if silent >= LET_GO_AFTER.total_seconds() - _ASK_EVERY:
-                tickets.interrupt_all(f"The worker could not reach Temporal for {silent:.0f} seconds.")
-        await asyncio.sleep(_ASK_EVERY)
+        else:
+            silent = timedelta(seconds=time.monotonic() - heard)
+            log.warning("Temporal has not answered for %.0f s: %s", silent.total_seconds(), reason)
+            # The next time may be too late.
+            if silent >= let_go_after - ask_every:
+                tickets.interrupt_all(f"The worker could not reach Temporal for {silent.total_seconds():.0f} seconds.")
+        await asyncio.sleep(ask_every.total_seconds())
+
+
+async def _why_not_well(client: Client) -> str | None:
+    try:
+        if await client.service_client.check_health(timeout=_ANSWER_WITHIN):
+            return None
+    except RPCError as error:
+        return error.message or error.status.name.lower()
+    return "it says that it does not serve"

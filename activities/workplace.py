@@ -38,9 +38,10 @@ class Workplace:
         self._folder = folder
         self.scratch = folder / "scratch"
         self._attempts = folder / "attempts"
-        for part in (self.scratch, self._attempts):
-            part.mkdir(parents=True)
-        lock = _lock(folder)
+        with _alone(folder.parent):
+            for part in (self.scratch, self._attempts):
+                part.mkdir(parents=True)
+            lock = _lock(folder)
         if lock is None:
             raise RuntimeError(f"{folder} is in use by another worker")
         self._lock = lock
@@ -57,7 +58,8 @@ class Workplace:
 
     def leave(self) -> None:
         """Remove the folder and let go of the lock."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with _alone(self._folder.parent):
+            shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
 
@@ -80,11 +82,24 @@ class DeadWorker:
 def dead_workers(workers: Path) -> list[DeadWorker]:
     """The folders below `workers` that nobody holds."""
     found: list[DeadWorker] = []
-    for folder in workers.glob("*"):
-        lock = _lock(folder)
-        if lock is not None:
-            found.append(DeadWorker(folder, list(_held(folder)), lock))
+    with _alone(workers):
+        for folder in workers.glob("*"):
+            lock = _lock(folder)
+            if lock is not None:
+                found.append(DeadWorker(folder, list(_held(folder)), lock))
     return found
+
+
+@contextmanager
+def _alone(workers: Path) -> Generator[None]:
+    """Nobody looks while a folder below `workers` is being made or removed: for a moment it is there, but unlocked."""
+    workers.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(workers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _held(folder: Path) -> Generator[HeldAttempt]:
