@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 USER_PREFIX = "CALLBOARD_USER_"
@@ -20,8 +21,11 @@ def display_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _DISPLAY if name in os.environ}
 
 
-def user_environment(scratch: Path) -> dict[str, str]:
-    """What a Machine is started with. `HOME` and `TMPDIR` are its own: nothing of the worker's user is found."""
+def user_environment(scratch: Path, variables: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """What a Machine is started with. `HOME` and `TMPDIR` are its own: nothing of the worker's user is found.
+
+    A variable of the project goes before one that the operator meant for all projects.
+    """
     environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
     if environment.get("LANG", "C") in _NO_LANGUAGE:
         # Python would repair it with a variable of its own, `LC_CTYPE`; and pages are full of more than ASCII.
@@ -29,6 +33,7 @@ def user_environment(scratch: Path) -> dict[str, str]:
     for name, value in os.environ.items():
         if name.startswith(USER_PREFIX) and name != USER_PREFIX:
             environment[name.removeprefix(USER_PREFIX)] = value
+    environment.update(variables)
     environment["HOME"] = str(scratch / "home")
     environment["TMPDIR"] = str(scratch / "tmp")
     return environment

@@ -95,14 +95,11 @@ class Machine:
         ours, theirs = socket.socketpair()
         try:
             keeping = await Keeping.start(
-                [
-                    *(sys.executable, "-I", "-S", "-X", "utf8", runner_main.__file__),
-                    *(str(theirs.fileno()), sysconfig.get_path("platlib")),
-                ],
+                _command(version, theirs.fileno()),
                 scratch=scratch,
                 child_fd=theirs.fileno(),
                 memory_limit=version.memory_limit,
-                environment=user_environment(scratch),
+                environment=user_environment(scratch, version.variables),
             )
         except BaseException:
             ours.close()
@@ -330,6 +327,14 @@ def _attempt_message(order: Order) -> dict[str, Any]:
         },
         "runInfo": order.run_info,
     }
+
+
+def _command(version: Version, child_fd: int) -> list[str]:
+    """The child of a Machine: our code, on the project's own interpreter if it has one."""
+    own = version.python
+    places = ["ours", sysconfig.get_path("platlib")] if own is None else ["own", str(own.site_packages)]
+    python = sys.executable if own is None else str(own.executable)
+    return [python, "-I", "-S", "-X", "utf8", runner_main.__file__, str(child_fd), *places]
 
 
 def _make_scratch(folder: Path) -> None:

@@ -13,8 +13,19 @@ from machines.services import Services
 
 
 @dataclass(frozen=True)
+class Python:
+    """An environment that a project has for itself."""
+
+    executable: Path
+    site_packages: Path
+
+
+@dataclass(frozen=True)
 class Version:
-    """One version of a project, unpacked on this host, and what its Machines need to know of it."""
+    """One version of a project, unpacked on this host, and what its Machines need to know of it.
+
+    Where any of it differs, it takes another Machine.
+    """
 
     project: str
     version: str
@@ -26,6 +37,10 @@ class Version:
     """Pixels of the browser's viewport."""
     headful: bool = False
     """The project wants the full browser, in a window where there is a display."""
+    python: Python | None = None
+    """What its Machines run on, if not on our own interpreter. Playwright is in it, in our version."""
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Environment variables of user code, beside those that the worker has for it."""
 
 
 @dataclass(frozen=True)

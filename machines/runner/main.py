@@ -1,14 +1,17 @@
-"""Start of the child: `python -I -S main.py FD SITE_PACKAGES`. Decides what user code can import.
+"""Start of the child: `python -I -S main.py FD KIND SITE_PACKAGES`. Decides what user code can import.
 
-`-I -S` leaves nothing on `sys.path` but the standard library. Added are our `intuned_runtime` and, by name, Playwright
-with what it needs from the worker's environment. Nothing else of that environment can be found from a project, so a
-project's modules may have any name, and none of ours is imported by mistake.
+`-I -S` leaves nothing on `sys.path` but the standard library. Added are our `intuned_runtime` and packages:
+
+    ours    from the worker's environment, by name, Playwright with what it needs. Nothing else of that environment can
+            be found from a project, so its modules may have any name, and none of ours is imported by mistake.
+    own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import site
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
@@ -33,13 +36,22 @@ class WorkerPackages:
         return PathFinder.find_spec(name, self._path, target) if name in FROM_WORKER else None
 
 
+def _add_own_environment(site_packages: str) -> None:
+    """What Python does for an environment when it starts, which `-S` left out; without packages of user and system."""
+    site.addsitedir(site_packages)
+    sys.prefix = sys.exec_prefix = str(Path(site_packages).parents[2])
+
+
 def main() -> None:
     """See the module's docstring."""
-    fd, site_packages = int(sys.argv[1]), sys.argv[2]
+    fd, kind, site_packages = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     os.set_inheritable(fd, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold our end
     here = Path(__file__).parent
+    if kind == "own":
+        _add_own_environment(site_packages)
+    else:
+        sys.meta_path.append(WorkerPackages(site_packages))
     sys.path.insert(0, str(here / "site"))
-    sys.meta_path.append(WorkerPackages(site_packages))
     sys.argv = [""]
     spec = importlib.util.spec_from_file_location(OURS, here / "__init__.py", submodule_search_locations=[str(here)])
     if spec is None:
