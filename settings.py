@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     # What projects are run for.
     environment: Literal["dev", "deployed"] = "deployed"
     """Which of a project's settings apply where it has two, such as `proxy.dev` and `proxy.deployed`."""
+    dev_projects: Path | None = None
+    """Where the project folders are whose `.env` user code gets (the embedded stack sets it). Unset: none is read."""
 
     # Temporal.
     temporal_address: str = "127.0.0.1:7233"

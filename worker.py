@@ -20,6 +20,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from activities import predecessors, reach
 from activities.attempt import AttemptActivity
+from activities.environments import ProjectEnvironments
 from activities.orders import LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
 from activities.ticket import Tickets
@@ -31,10 +32,13 @@ from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.slot import Limits
 from projects.catalog import Catalog
+from projects.dotenv import DevFolders
+from projects.environments import Environments
 from projects.versions import VersionFolders
 from security.keyring import KeyRing
 from settings import Settings
 from storage.open import open_store
+from storage.store import Store
 from workflows.run import RunWorkflow
 
 log = logging.getLogger("worker")
@@ -72,7 +76,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             client=client,
             store=store,
             catalog=catalog,
-            versions=VersionFolders(store, _versions_folder(settings)),
+            versions=VersionFolders(store, _folder(settings, "versions")),
+            environments=_environments(settings, store),
             pools=pools,
             keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
             tickets=tickets,
@@ -144,8 +149,13 @@ def _limits(settings: Settings) -> Limits:
     return Limits(idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age)
 
 
-def _versions_folder(settings: Settings) -> Path:
-    return settings.data_dir.expanduser().resolve() / "versions"
+def _environments(settings: Settings, store: Store) -> ProjectEnvironments:
+    dev = DevFolders(settings.dev_projects) if settings.dev_projects is not None else None
+    return ProjectEnvironments(store, Environments(_folder(settings, "environments")), dev)
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    return settings.data_dir.expanduser().resolve() / name
 
 
 async def _main(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.environments import ProjectEnvironments
 from activities.patience import patiently
 from activities.records import Records
 from activities.ticket import Cause, Ticket, Tickets
@@ -71,6 +72,7 @@ class AttemptActivity:
         store: Store,
         catalog: Catalog,
         versions: VersionFolders,
+        environments: ProjectEnvironments,
         pools: Pools,
         keyring: KeyRing,
         tickets: Tickets,
@@ -82,6 +84,7 @@ class AttemptActivity:
         self._records = Records(store)
         self._catalog = catalog
         self._versions = versions
+        self._environments = environments
         self._pools = pools
         self._keyring = keyring
         self._tickets = tickets
@@ -136,6 +139,7 @@ class AttemptActivity:
         if manifest is None:
             raise StoreError(f"version {order.version} of project {order.project} is not there any more.")
         folder = await patiently(STORE_PATIENCE, lambda: self._versions.ensure(order.project, order.version))
+        around = await self._environments.of(manifest, folder, patience=STORE_PATIENCE)
         size = manifest.settings.browser_size
         return Version(
             project=order.project,
@@ -145,6 +149,8 @@ class AttemptActivity:
             width=size.width,
             height=size.height,
             headful=manifest.settings.headful,
+            python=around.python,
+            variables=around.variables,
         )
 
     async def _machine_order(self, order: AttemptInput) -> Order:

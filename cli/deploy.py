@@ -10,6 +10,7 @@ import typer
 
 from cli.given import settings_with
 from projects.deploy import deploy as deploy_folder
+from projects.environments import Environments
 from storage.open import open_store
 
 
@@ -23,8 +24,10 @@ def deploy(
     ] = None,
 ) -> None:
     """Publish the project in DIR as a version. Runs that have begun keep the version they began with."""
-    location = settings_with(artifacts=artifacts, data_dir=data).artifact_location
-    manifest = asyncio.run(deploy_folder(project_dir, open_store(location)))
+    settings = settings_with(artifacts=artifacts, data_dir=data)
+    location = settings.artifact_location
+    environments = Environments(settings.data_dir.expanduser().resolve() / "environments")
+    manifest = asyncio.run(deploy_folder(project_dir, open_store(location), environments))
     typer.echo(f"Deployed {manifest.project}, version {manifest.version}, to {location}")
     typer.echo(f"APIs: {', '.join(manifest.apis)}")
     for warning in manifest.warnings:

@@ -16,6 +16,7 @@ import httpx
 from pydantic import SecretStr
 
 from contract.errors import StackError
+from projects.environments import Environments
 from projects.manifest import Manifest
 from settings import Settings
 from stack import datafolder, ports
@@ -130,7 +131,8 @@ class DevStack:
         )
         self._settings = self._complete(data, free["--port"])
         self.url = f"http://127.0.0.1:{free['--port']}"
-        self.deployed, self.broken = await deploy_all(folders, open_store(self._settings.artifact_location))
+        store, environments = open_store(self._settings.artifact_location), Environments(data / "environments")
+        self.deployed, self.broken = await deploy_all(folders, store, environments)
 
         self._children.append(self.temporal.child)
         resources.push_async_callback(self.temporal.stop)
@@ -161,6 +163,7 @@ class DevStack:
                 "secret_key": sealing,
                 "data_dir": data,
                 "environment": "dev",
+                "dev_projects": self._projects_dir.resolve(),
                 "host": "127.0.0.1",
                 "port": port,
                 "temporal_address": self.temporal.address,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contract.errors import ProjectError, StackError
 from projects.deploy import deploy
+from projects.environments import Environments
 from projects.manifest import Manifest
 from projects.settings_file import SPELLINGS, project_name, read_settings
 from storage.store import Store
@@ -43,7 +44,9 @@ def project_folders(parent: Path) -> list[Path]:
     return folders
 
 
-async def deploy_all(folders: list[Path], store: Store) -> tuple[list[Manifest], list[BrokenProject]]:
+async def deploy_all(
+    folders: list[Path], store: Store, environments: Environments | None = None
+) -> tuple[list[Manifest], list[BrokenProject]]:
     """Deploy every folder; what is wrong with one is told, and stops no other."""
     deployed: list[Manifest] = []
     broken: list[BrokenProject] = []
@@ -53,7 +56,7 @@ async def deploy_all(folders: list[Path], store: Store) -> tuple[list[Manifest],
             name = project_name(folder, read_settings(folder))
             if name in owners:
                 raise ProjectError(f"projectName: {name} is the name of the project in {owners[name]} already.")
-            deployed.append(await deploy(folder, store))
+            deployed.append(await deploy(folder, store, environments))
             owners[name] = folder
         except ProjectError as error:
             broken.append(BrokenProject(folder, error.message))

@@ -1,0 +1,66 @@
+"""The `.env` files of the project folders that `callboard dev` runs: for user code there, and never in a version."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from contract.errors import ConfigurationError, ProjectError
+from projects.settings_file import project_name, read_settings
+
+_NAME = ".env"
+
+
+class DevFolders:
+    """The project folders directly below `parent`, by the names of their projects. All blocking."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._names: dict[Path, str] = {}
+        """The last name that each folder had: while its settings are being edited, it may have none."""
+        self._seen: frozenset[tuple[Path, float]] = frozenset()
+
+    def variables(self, project: str) -> dict[str, str]:
+        """What the `.env` of `project` says now; nothing where it has none.
+
+        Values are as they stand there: `${NAME}` is not replaced, as it would be by variables of the worker.
+
+        Raises:
+            ConfigurationError: it cannot be read.
+        """
+        self._look()
+        folder = next((folder for folder, name in sorted(self._names.items()) if name == project), None)
+        if folder is None:
+            return {}
+        path = folder / _NAME
+        try:
+            text = path.read_text("utf-8-sig")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+        if "\0" in text:
+            raise ConfigurationError(f"{path} cannot be read: it holds a NUL character, which no variable can.")
+        values = dotenv_values(stream=StringIO(text), interpolate=False)
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _look(self) -> None:
+        """Read the names anew if a folder or a settings file has come, gone or changed."""
+        folders = [path for path in self._parent.iterdir() if path.is_dir()] if self._parent.is_dir() else []
+        seen = frozenset((path, path.stat().st_mtime) for folder in folders for path in (folder, *_settings(folder)))
+        if seen == self._seen:
+            return
+        names: dict[Path, str] = {}
+        for folder in folders:
+            try:
+                names[folder] = project_name(folder, read_settings(folder))
+            except ProjectError:
+                if folder in self._names:
+                    names[folder] = self._names[folder]
+        self._names, self._seen = names, seen
+
+
+def _settings(folder: Path) -> list[Path]:
+    return sorted(folder.glob("Intuned.*"))
