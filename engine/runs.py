@@ -23,7 +23,7 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReus
 from temporalio.exceptions import CancelledError, TerminatedError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from contract.errors import Conflict, NotFound, Unavailable
+from contract.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from contract.flow import names
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
 from engine import search
@@ -33,6 +33,13 @@ from workflows.run import RunWorkflow
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RPC_TIMEOUT = timedelta(seconds=10)
+_REFUSALS = {
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.NOT_FOUND,
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNAUTHENTICATED,
+}
+"""Answers that will be the same the next time: something is not set up as it must be."""
 _API_PATIENCE = timedelta(seconds=3)
 """A client of the API is told within seconds that Temporal is away, and may come again."""
 
@@ -52,8 +59,13 @@ def _reaching_temporal() -> Generator[None]:
     try:
         yield
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
+        if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
             raise NotFound("There is no such Run.") from error
+        if error.status in _REFUSALS:
+            raise ConfigurationError(
+                f"Temporal refuses what Callboard asks of it: {error.message} Check CALLBOARD_TEMPORAL_ADDRESS and"
+                " CALLBOARD_TEMPORAL_NAMESPACE, and that the namespace has the search attributes of Callboard."
+            ) from error
         raise Unavailable(f"Temporal did not answer ({error.status.name.lower()}). Try again.") from error
     except RuntimeError as error:  # a lazy client that cannot connect
         raise Unavailable("Temporal cannot be reached. Try again.") from error
@@ -78,6 +90,7 @@ class Runs:
 
         Raises:
             Conflict: A Run with this id exists and was started with another body.
+            ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
             Unavailable: Temporal cannot be reached; whether the Run was started is not known.
         """
         with _reaching_temporal():
@@ -132,7 +145,7 @@ class Runs:
             return await self._settle(description, wait)
 
     async def check(self) -> None:
-        """Whether Temporal answers for our namespace. Raises Unavailable."""
+        """Whether Temporal answers for our namespace. Raises Unavailable, or ConfigurationError."""
         with _reaching_temporal():
             await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=3))
 
