@@ -156,20 +156,26 @@ class Stage:
     """One Run, its workers, and what it asked of them."""
 
     def __init__(
-        self, client: Client, name: str, *, skip: Callable[[timedelta], Awaitable[None]] | None = None
+        self,
+        client: Client,
+        name: str,
+        *,
+        queue: str | None = None,
+        skip: Callable[[timedelta], Awaitable[None]] | None = None,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             client: Of a server with our search attributes.
             name: Unique on that server: of the project and the Run.
+            queue: Of its workflow; one of its own if absent.
             skip: Lets time pass, on a server that can skip it.
         """
         self.client = client
         self.project = name
         self.run_id = f"run-{name}"
         self.worker = f"worker-{name}"
-        self._queue = f"{names.CALLBOARD_QUEUE}-{name}"
+        self._queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
         self._skip = skip
         self._script: list[Part] = []
         self.orders: list[AttemptInput] = []
@@ -181,6 +187,7 @@ class Stage:
         """Set by whoever has waited for it."""
         self._stack = AsyncExitStack()
         self._control: Worker | None = None
+        self._attempts: Worker | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -226,7 +233,13 @@ class Stage:
             self.orders.append(order)
             return await self._script[order.number - 1](order)
 
-        await self._stack.enter_async_context(self._worker(names.project_queue(self.project), [attempt]))
+        self._attempts = self._worker(names.project_queue(self.project), [attempt])
+        await self._stack.enter_async_context(self._attempts)
+
+    async def stop_serving_attempts(self) -> None:
+        """Take no other Attempt; does not wait for those that run."""
+        assert self._attempts
+        self._stopping = asyncio.create_task(self._attempts.shutdown())
 
     async def serve_orders(self) -> None:
         @activity.defn(name=names.STOP_ATTEMPT)
