@@ -37,14 +37,13 @@ _OOM_SCORE = "300"
 
 
 def descendants(root: int) -> list[int]:
-    """All processes below `root`, by one pass over /proc."""
+    """All processes below `root`, by one pass over /proc: a look, not a promise, as processes come and go meanwhile."""
     below: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                # The command, in parentheses, may hold spaces and parentheses of its own: cut behind the last.
-                fields = Path(entry.path, "stat").read_text(errors="replace").rpartition(")")[2].split()
-                below.setdefault(int(fields[1]), []).append(int(entry.name))
+    for name in os.listdir("/proc"):  # noqa: PTH208  # as for _read
+        if name.isdigit() and (stat := _read(f"/proc/{name}/stat")):
+            # The command, in parentheses, may hold spaces and parentheses of its own: cut behind the last.
+            parent = int(stat.rpartition(b")")[2].split(maxsplit=2)[1])
+            below.setdefault(parent, []).append(int(name))
     found: list[int] = []
     queue = [root]
     while queue:
@@ -54,35 +53,68 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def _read(path: str) -> bytes:
+    """A small file of /proc; nothing if its process is gone. Without pathlib: it runs for every process of the host."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 16384)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
 def kill_all(within: float = _KILL_WITHIN) -> list[int]:
-    """Kill and reap everything below this process until nothing is left; the processes that would not die."""
+    """Kill and reap everything below this process until nothing is left; the processes that would not die.
+
+    Whatever loses its parent becomes our child. So when the kernel says that we have no children, nothing is left.
+    """
     deadline = time.monotonic() + within
     while True:
-        left = descendants(os.getpid())
-        for pid in left:
+        for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        _reap()
-        if not left or time.monotonic() > deadline:
-            return left
+        if _reap():
+            return []
+        if time.monotonic() > deadline:
+            return descendants(os.getpid())
         time.sleep(0.005)  # SIGKILL is carried out by the kernel; there is no event for "the whole tree is gone"
 
 
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
+def _reap() -> bool:
+    """Reap what has ended; whether there are no children any more."""
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return True
+    return False
+
+
+def remove(folder: str) -> None:
+    """Delete a folder, also where user code has taken our permissions away. What cannot be deleted stays."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        locked = [folder]
+        while locked:
+            with contextlib.suppress(OSError):
+                path = locked.pop()
+                Path(path).chmod(0o700)
+                locked += [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def memory(root: int) -> int:
     """Bytes of anonymous memory (what the processes made themselves; shared code is not counted) below `root`."""
     total = 0
     for pid in descendants(root):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
-                if line.startswith("RssAnon:"):
-                    total += int(line.split()[1]) * 1024
-                    break
+        for line in _read(f"/proc/{pid}/status").splitlines():
+            if line.startswith(b"RssAnon:"):
+                total += int(line.split()[1]) * 1024
+                break
     return total
 
 
@@ -112,7 +144,7 @@ class Keeper:
             self._watch()
         finally:
             left = kill_all()
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove(self._scratch)
             _say({"left": left} if left else {"gone": True})
 
     def _watch(self) -> None:
@@ -120,7 +152,7 @@ class Keeper:
         if output is None:
             raise RuntimeError("the child was started without a pipe for its output")
         wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(wake_w)
+        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _noop)
         os.set_blocking(output.fileno(), False)
         with selectors.DefaultSelector() as selector:
@@ -157,25 +189,14 @@ class Keeper:
 
     def _ended(self) -> bool:
         """Whether the child has ended; strays that were handed to us are reaped on the way."""
-        code = self._child.poll()
-        if code is None:
-            for pid in _children():
-                if pid != self._child.pid:
-                    with contextlib.suppress(ChildProcessError):
-                        os.waitpid(pid, os.WNOHANG)
-            return False
-        if self._child.stdout:
-            self._drain(self._child.stdout.fileno())
-        _say({"exited": code, "tail": self._tail.decode(errors="replace")})
-        return True
-
-
-def _children() -> list[int]:
-    """Direct children of this process."""
-    try:
-        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-    except OSError:  # a kernel without this file: zombies wait for kill_all
-        return []
+        while (peek := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if peek.si_pid == self._child.pid:
+                if self._child.stdout:
+                    self._drain(self._child.stdout.fileno())
+                _say({"exited": self._child.wait(), "tail": self._tail.decode(errors="replace")})
+                return True
+            os.waitpid(peek.si_pid, 0)
+        return False
 
 
 def _noop(_signal: int, _frame: object) -> None:

@@ -4,37 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
+
+from machines import keeper
 
 _WITHIN = 10.0
 """Seconds."""
 
 
 def scratch(folder: Path) -> None:
-    """End every process whose environment says that it belongs to the Machine of `folder`, then remove that.
+    """End every process of the Machine of `folder`, then remove that.
 
     Blocking: call it in a thread. Processes of a Machine carry the folder in `TMPDIR` or `HOME`, as they were
-    started; user code that changed that for a process of its own and outlived a killed keeper is not found.
+    started, or are below one that does. User code that changed that for a process of its own, and let it outlive
+    its parent and a killed keeper, is not found.
     """
     deadline = time.monotonic() + _WITHIN
-    while (left := processes_of(folder)) and time.monotonic() < deadline:
-        for pid in left:
+    dying: set[int] = set()
+    while time.monotonic() < deadline:
+        # Parents are gone before their children are: who was found once is waited for.
+        dying = {pid for pid in dying if _lives(pid)} | set(processes_of(folder))
+        if not dying:
+            break
+        for pid in dying:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)  # there is no event for the end of a process that is not our child
-    shutil.rmtree(folder, ignore_errors=True)
+    keeper.remove(str(folder))
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Live processes that were started with `folder` in their environment."""
+    """Live processes that were started with `folder` in their environment, and all below them.
+
+    Those below are asked for, as Chromium's own processes overwrite their environment with their title.
+    """
     needle = f"={folder}/".encode()
-    found: list[int] = []
+    found: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 if needle in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-    return found
+                    found.add(int(entry.name))
+    below = {pid for parent in found for pid in keeper.descendants(parent)}
+    return sorted(pid for pid in found | below if _lives(pid))
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process, which is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split(maxsplit=1)[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
