@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 
-async def to_the_end[T](work: Coroutine[Any, Any, T]) -> T:
+async def to_the_end[T](work: Awaitable[T]) -> T:
     """Await `work` to its end. A cancel that arrives meanwhile is raised afterwards; `work` must bound itself."""
     task = asyncio.ensure_future(work)
     canceled = False

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from machines.machine import Begun, Launch
 from machines.order import Order, Report, Version
+from machines.persist import to_the_end
 from machines.slot import Limits, Slot
+
+log = logging.getLogger(__name__)
 
 
 class Pool:
@@ -20,8 +24,11 @@ class Pool:
         self._launch = launch
         self._limits = limits
         self._free: list[Slot] = []
+        """Used least recently first."""
         self._busy: set[Slot] = set()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closing: set[Slot] = set()
+        """No longer to be had, but their Machines still count."""
+        self._waiting: deque[tuple[Version, asyncio.Future[Slot]]] = deque()
         self._made = 0
 
     @property
@@ -49,56 +56,74 @@ class Pool:
     async def resize(self, size: int) -> None:
         """Change how many Machines there may be. Busy ones finish; surplus idle ones are stopped."""
         self._size = size
-        surplus = [self._free.pop() for _ in range(min(len(self._free), len(self.slots) - size))]
-        for slot in surplus:
-            await slot.close()
-        self._wake()
+        self._free.sort(key=lambda slot: slot.machine is not None)  # those without a Machine go first
+        surplus = [self._free.pop(0) for _ in range(min(len(self._free), len(self.slots) - size))]
+        self._hand_out()
+        await self._close(surplus)
 
     async def close(self) -> None:
         """Stop all idle Machines; the caller has seen to it that none is busy."""
         await self.resize(0)
 
     async def _take(self, version: Version) -> Slot:
-        while not self._available():
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._wake()  # it was our turn: it is the next one's
-                raise
-            finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-        slot = next((slot for slot in self._free if slot.warm_for(version)), None)
-        if slot is None and len(self.slots) < self._size:
-            self._made += 1
-            slot = Slot(f"{self._project}-{self._made}", self._launch, self._limits)
-        elif slot is None:
-            # An empty slot before one whose warm Machine another version could use.
-            slot = next((slot for slot in self._free if slot.machine is None), self._free[0])
-        if slot in self._free:
-            self._free.remove(slot)
-        self._busy.add(slot)
-        return slot
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._waiting.append((version, turn))
+        self._hand_out()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # the slot and the cancel came at the same time
+                await self._give_back(turn.result())
+            raise
 
-    def _available(self) -> bool:
-        return len(self._busy) < self._size
+    def _hand_out(self) -> None:
+        """Give slots to those that wait, the first first: a slot is taken before anybody else can ask for it."""
+        while self._waiting:
+            version, turn = self._waiting[0]
+            if turn.done():  # canceled while it waited
+                self._waiting.popleft()
+                continue
+            slot = self._pick(version)
+            if slot is None:
+                return
+            self._waiting.popleft()
+            self._busy.add(slot)
+            turn.set_result(slot)
+
+    def _pick(self, version: Version) -> Slot | None:
+        """The best slot for this version that may be used now, taken from the free ones or new."""
+        # The one used last before others: those that are not needed get idle and stop.
+        slot = next((slot for slot in reversed(self._free) if slot.warm_for(version)), None)
+        # An empty one, or a new one, before one whose warm Machine another version could use.
+        slot = slot or next((slot for slot in self._free if slot.machine is None), None)
+        if slot is None and len(self.slots) + len(self._closing) < self._size:
+            self._made += 1
+            return Slot(f"{self._project}-{self._made}", self._launch, self._limits)
+        if slot is None and self._free:
+            slot = self._free[0]
+        if slot is not None:
+            self._free.remove(slot)
+        return slot
 
     async def _give_back(self, slot: Slot) -> None:
         self._busy.discard(slot)
         if len(self.slots) < self._size:
             self._free.append(slot)
-            self._wake()
+            self._hand_out()
         else:
-            await slot.close()
+            await self._close([slot])
 
-    def _wake(self) -> None:
-        """Give their turn to as many as there are places."""
-        places = self._size - len(self._busy)
-        while self._waiting and places > 0:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                places -= 1
+    async def _close(self, slots: Sequence[Slot]) -> None:
+        """Stop their Machines. Until that is done their places are not free."""
+        if slots:
+            self._closing.update(slots)
+            await to_the_end(self._stop(slots))
+
+    async def _stop(self, slots: Sequence[Slot]) -> None:
+        try:
+            for failed in await asyncio.gather(*[slot.close() for slot in slots], return_exceptions=True):
+                if failed is not None:
+                    log.error("Machines of %s: one could not be stopped", self._project, exc_info=failed)
+        finally:
+            self._closing.difference_update(slots)
+            self._hand_out()

@@ -94,7 +94,9 @@ class Slot:
         after, self._after = self._after, None
         if after is not None:
             after.cancel()
-            await asyncio.wait({after})
+            await to_the_end(asyncio.wait({after}))
+            if not after.cancelled() and (error := after.exception()):
+                log.error("Machines of %s: closing one failed", self._name, exc_info=error)
 
     async def _drop(self) -> None:
         machine, self._machine = self._machine, None
