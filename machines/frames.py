@@ -35,13 +35,13 @@ class Frames:
         await self._writer.drain()
 
     async def receive(self) -> dict[str, Any] | None:
-        """The next message, or None when the child has closed its end (it has ended, or is made to)."""
+        """The next message; None when the child has closed its end (it has ended, or is made to), or wrote nonsense."""
         try:
             (length,) = struct.unpack(">I", await self._reader.readexactly(4))
             if length > LARGEST:
                 return None
             return json.loads(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
             return None
 
     def close(self) -> None:

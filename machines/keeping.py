@@ -48,17 +48,28 @@ class Keeping:
         memory_limit: int,
         environment: Mapping[str, str],
     ) -> Keeping:
-        """Start a keeper, and `command` below it. `child_fd` stays open in the child and is ours to close."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-I", "-S", keeper.__file__, str(scratch), str(memory_limit), str(child_fd)),
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=(child_fd,),
-            env=dict(environment),
-            start_new_session=True,  # a Ctrl-C in the worker's terminal is the worker's to handle
-        )
+        """Make the scratch folder, start a keeper, and `command` below it.
+
+        `child_fd` stays open in the child and is ours to close. Not to be canceled before it returns.
+
+        Raises:
+            OSError: It could not be done; nothing of it is left.
+        """
+        try:
+            await asyncio.to_thread(_make_scratch, scratch)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-I", "-S", keeper.__file__, str(scratch), str(memory_limit), str(child_fd)),
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=(child_fd,),
+                env=dict(environment),
+                start_new_session=True,  # a Ctrl-C in the worker's terminal is the worker's to handle
+            )
+        except BaseException:
+            await asyncio.to_thread(sweep.scratch, scratch)
+            raise
         return cls(process, scratch)
 
     @property
@@ -78,7 +89,8 @@ class Keeping:
         try:
             await asyncio.wait_for(asyncio.shield(self._listening), _GONE_WITHIN)
         except TimeoutError:
-            self._process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ends at this very moment
+                self._process.send_signal(signal.SIGKILL)
             await asyncio.shield(self._listening)
 
     async def ended(self) -> None:
@@ -100,3 +112,8 @@ class Keeping:
         await self._process.wait()
         if not gone:  # killed from outside, or it met processes that would not die
             await asyncio.to_thread(sweep.scratch, self._scratch)
+
+
+def _make_scratch(folder: Path) -> None:
+    for name in ("tmp", "home"):
+        (folder / name).mkdir(parents=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 import sysconfig
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import MachineError
+from contract.flow.run import ErrorCode
 from machines import failures
 from machines.browser import find_browser
 from machines.environment import display_environment, user_environment
@@ -29,6 +31,8 @@ from machines.order import End, Order, Report, Version
 from machines.persist import to_the_end
 from machines.runner import main as runner_main
 from machines.services import Answering
+
+log = logging.getLogger(__name__)
 
 HARD_LIMIT = timedelta(hours=12)
 """`extend_timeout` reaches no further than this from the Attempt's start."""
@@ -91,36 +95,56 @@ class Machine:
             MachineError: It did not start; nothing of it is left.
         """
         scratch = launch.scratch / name
-        await asyncio.to_thread(_make_scratch, scratch)
-        ours, theirs = socket.socketpair()
+        # A cancel must not come between a process and its owner: it waits until there is one, who ends it again.
+        spawning = asyncio.ensure_future(cls._spawn(name, version, scratch))
         try:
-            keeping = await Keeping.start(
-                _command(version, theirs.fileno()),
-                scratch=scratch,
-                child_fd=theirs.fileno(),
-                memory_limit=version.memory_limit,
-                environment=user_environment(scratch, version.variables),
-            )
-        except BaseException:
-            ours.close()
+            machine = await to_the_end(spawning)
+        except asyncio.CancelledError:
+            if not spawning.cancelled() and spawning.exception() is None:
+                await to_the_end(spawning.result().close())
             raise
-        finally:
-            theirs.close()
-        frames = await Frames.over(ours)
-        machine = cls(name, version, keeping, frames)
-        try:
-            async with asyncio.timeout(_START_WITHIN):
-                await machine._begin(launch, scratch)
-        except BaseException as error:
-            await to_the_end(machine.close())
-            if isinstance(error, (TimeoutError, ConnectionError, NotBegunError)):
-                output = keeping.child_end.output.strip().splitlines()
-                last = f": {output[-1]}" if output else "."
-                raise MachineError(f"Machine {name} did not start{last}") from error
-            raise
+        except OSError as error:
+            raise MachineError(f"Machine {name} did not start: {error}") from error
+        await machine.begin(launch, scratch)
         return machine
 
-    async def _begin(self, launch: Launch, scratch: Path) -> None:
+    @classmethod
+    async def _spawn(cls, name: str, version: Version, scratch: Path) -> Machine:
+        """Scratch folder, keeper and child; all of them, or none and an OSError."""
+        ours, theirs = socket.socketpair()
+        frames = await Frames.over(ours)
+        try:
+            with theirs:
+                keeping = await Keeping.start(
+                    _command(version, theirs.fileno()),
+                    scratch=scratch,
+                    child_fd=theirs.fileno(),
+                    memory_limit=version.memory_limit,
+                    environment=user_environment(scratch, version.variables),
+                )
+        except BaseException:
+            frames.close()
+            raise
+        return cls(name, version, keeping, frames)
+
+    async def begin(self, launch: Launch, scratch: Path) -> None:
+        """The second half of `start`: have the browser launched. If that fails, the Machine is gone."""
+        try:
+            async with asyncio.timeout(_START_WITHIN):
+                await self._configure(launch, scratch)
+        except TimeoutError as error:
+            await to_the_end(self.close())
+            raise MachineError(f"Machine {self.name} did not start within {_START_WITHIN:g} seconds.") from error
+        except ConnectionError as error:
+            await to_the_end(self.close())
+            output = self._keeping.child_end.output.strip().splitlines()
+            last = f": {output[-1]}" if output else "."
+            raise MachineError(f"Machine {self.name} did not start{last}") from error
+        except BaseException:
+            await to_the_end(self.close())
+            raise
+
+    async def _configure(self, launch: Launch, scratch: Path) -> None:
         headful = self.version.headful
         browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
         display = display_environment() if headful else {}
@@ -140,7 +164,9 @@ class Machine:
         ready = await self._frames.receive()
         if ready is None:
             self._hung_up = True
-            raise NotBegunError("the child ended")
+            raise ConnectionError("the child ended")
+        if ready["type"] == "unable":
+            raise MachineError(f"Machine {self.name} did not start: {ready['reason']}")
         self._browser_version = str(ready["browserVersion"])
         self._idle.set()
         self._reading = asyncio.create_task(self._read(), name=f"machine {self.name}")
@@ -209,6 +235,8 @@ class Machine:
                 payloads = done["extendedPayloads"]
                 return current.report(self, result=done["result"], extended_payloads=payloads, **left)
             error, final = failures.of_user_code(done["error"])
+            if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
+                await to_the_end(self.close())
             return current.report(self, error=error, final=final, **left)
         finally:
             self._current = None
@@ -240,11 +268,13 @@ class Machine:
 
     async def _read(self) -> None:
         """Hear the child until its end."""
-        while (message := await self._frames.receive()) is not None:
-            self._hear(message)
-        if self.unfit is None:
-            self.unfit = "its process ended"
-        self._hung_up = True
+        try:
+            while (message := await self._frames.receive()) is not None:
+                self._hear(message)
+            self._hung_up = True
+        except Exception:  # a defect of ours; whoever waits must hear of an end all the same
+            log.exception("Machine %s was not understood", self.name)
+        self.unfit = self.unfit or "its process ended"
         self._idle.set()
         if self._current is not None:
             self._current.resolve(None)
@@ -335,8 +365,3 @@ def _command(version: Version, child_fd: int) -> list[str]:
     places = ["ours", sysconfig.get_path("platlib")] if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)
     return [python, "-I", "-S", "-X", "utf8", runner_main.__file__, str(child_fd), *places]
-
-
-def _make_scratch(folder: Path) -> None:
-    for name in ("tmp", "home"):
-        (folder / name).mkdir(parents=True)

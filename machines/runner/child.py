@@ -27,7 +27,7 @@ from playwright.async_api import ProxySettings, async_playwright
 from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import call
 from .channel import Channel
-from .failures import UserCodeError, as_message
+from .failures import MESSAGE_LIMIT, UserCodeError, as_message
 from .hook import has_hook
 from .leftovers import Leftovers
 from .requests import Requests
@@ -175,17 +175,22 @@ async def _serve(fd: int) -> None:
         return
     async with async_playwright() as playwright:
         project = Path(setup["project"])
-        browser = await WarmBrowser.launch(
-            playwright,
-            BrowserSetup(
-                executable=setup["browser"],
-                arguments=setup["arguments"],
-                headless=setup["headless"],
-                debugging=has_hook(project),
-                viewport=(setup["width"], setup["height"]),
-                environment=setup["browserEnvironment"],
-            ),
-        )
+        try:
+            browser = await WarmBrowser.launch(
+                playwright,
+                BrowserSetup(
+                    executable=setup["browser"],
+                    arguments=setup["arguments"],
+                    headless=setup["headless"],
+                    debugging=has_hook(project),
+                    viewport=(setup["width"], setup["height"]),
+                    environment=setup["browserEnvironment"],
+                ),
+            )
+        except (PlaywrightError, OSError) as error:
+            channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
+            await channel.flush()
+            return
         try:
             await Child(channel, browser, project, Path(setup["scratch"])).serve()
         finally:
