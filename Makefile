@@ -9,11 +9,13 @@ setup:
 demo: setup
 	@$(PYTHON) -m examples.demo
 
-# The same stack, left running.
-dev: setup
+# The same stack, left running. The call that it gives to try is one with curl.
+dev:
+	@bash scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
-test: setup
+test:
+	@bash scripts/setup.sh curl
 	@$(PYTHON) -m pytest
 
 check: setup

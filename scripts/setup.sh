@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser. Needs
 # git, make, any python3 and, for what is missing on the machine, root or sudo. Once done, it reaches for no network.
+# Programs named as arguments are installed too, each from the Debian package of its name; without them it goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/uv.sh
@@ -127,3 +128,8 @@ install_browser() {
 
 install_packages
 install_browser
+for program; do
+    command -v "$program" >/dev/null && continue
+    say "installing $program"
+    apt_install "$program" || say "$program could not be installed; what calls it will fail"
+done
