@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import textwrap
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from projects.uv import UvError, explain, run_uv, without_passwords
+
+LONG = timedelta(seconds=60)
+
+
+@pytest.fixture
+def silent_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An index that takes every request and answers none."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{listening.getsockname()[1]}/simple")
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+        yield
+
+
+def endless(folder: Path, within: timedelta) -> asyncio.Task[str]:
+    (folder / "requirements.txt").write_text("humanize\n")
+    return asyncio.create_task(run_uv("pip", "compile", "requirements.txt", cwd=folder, within=within))
+
+
+def uvs(folder: Path) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cwd() == str(folder):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+async def test_a_cancelled_uv_is_killed(silent_index: None, tmp_path: Path):
+    task = endless(tmp_path, LONG)
+    async with asyncio.timeout(30):
+        while not uvs(tmp_path):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert uvs(tmp_path) == []
+
+
+async def test_a_uv_that_takes_too_long_is_killed(silent_index: None, tmp_path: Path):
+    with pytest.raises(UvError, match=r"it took longer than 0\.005 minutes"):
+        await endless(tmp_path, timedelta(milliseconds=300))
+    assert uvs(tmp_path) == []
+
+
+async def test_what_builds_packages_sees_none_of_callboard_s_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("CALLBOARD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "SOMETHING_ELSE"):
+        monkeypatch.setenv(name, "x")
+    script = "import os; print(*os.environ)"
+    args = ("run", "--no-project", "--offline", "--python", sys.executable, "python", "-c", script)
+    names = (await run_uv(*args, cwd=tmp_path, within=LONG)).split()
+    assert "SOMETHING_ELSE" in names
+    assert not {"CALLBOARD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & set(names)
+
+
+def test_passwords_are_taken_out_of_addresses():
+    told = "Failed to fetch: `https://user:secret@example.org/simple/` via http://token@[::1]:8/x; mail a@b.org"
+    assert without_passwords(told) == (
+        "Failed to fetch: `https://***@example.org/simple/` via http://***@[::1]:8/x; mail a@b.org"
+    )
+
+
+MISSING = """
+    error: No solution found when resolving dependencies
+      cause: Because nothing-like-it was not found in the package registry and you require nothing-like-it,
+             we can conclude that your requirements are unsatisfiable.
+"""
+NO_VERSION = """
+    error: No solution found when resolving dependencies
+      cause: Because there is no version of humanize==99 and you require humanize==99, we can conclude that your
+             requirements are unsatisfiable.
+"""
+CONFLICT = """
+    error: No solution found when resolving dependencies
+      cause: Because a==1 depends on b<2 and you require a==1, we can conclude that you require b<2.
+             And because you require b==2, we can conclude that your requirements are unsatisfiable.
+
+    hint: Have you tried something else?
+"""
+BUILD = """
+    error: Failed to build `bad @ https://example.org/bad.tar.gz`
+      cause: The build backend returned an error
+      cause: Call to `setuptools.build_meta.build_wheel` failed (exit status: 1)
+
+             [stdout]
+             running egg_info
+
+             [stderr]
+             Traceback (most recent call last):
+               File "setup.py", line 1
+             RuntimeError: needs libfoo
+
+    hint: Build failures usually indicate a problem with the package or the build environment
+"""
+UNREACHABLE = """
+    error: Request failed after 3 retries in 5.7s
+      cause: Failed to fetch: http://127.0.0.1:9/simple/humanize/
+      cause: error sending request for url (http://127.0.0.1:9/simple/humanize/)
+      cause: Connection refused (os error 111)
+"""
+SYNTAX = """
+    warning: something else
+    error: Couldn't parse requirement in `requirements.txt` at position 0
+      cause: no such comparison operator "="
+             humanize=4.9.0
+                     ^^^^^^
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (MISSING, "there is no package nothing-like-it in the package index"),
+        (NO_VERSION, "there is no version of humanize==99 in the package index"),
+        (
+            CONFLICT,
+            "a==1 depends on b<2 and you require a==1, so you require b<2. And you require b==2, "
+            "so they cannot all be met",
+        ),
+        (BUILD, "bad cannot be built here: RuntimeError: needs libfoo"),
+        (UNREACHABLE, "http://127.0.0.1:9/simple/humanize/ cannot be fetched (Connection refused (os error 111))"),
+        (
+            SYNTAX,
+            """Couldn't parse requirement in `requirements.txt` at position 0: no such comparison operator "=" """
+            "humanize=4.9.0",
+        ),
+        ("killed", "killed"),
+        ("", "it does not say"),
+    ],
+)
+def test_a_failure_is_told_in_a_sentence(told: str, reason: str):
+    assert explain(textwrap.dedent(told).lstrip()) == reason
+
+
+def test_a_long_reason_keeps_its_beginning_and_its_end():
+    reason = explain("error: No solution found\n  cause: " + "Because a depends on b. " * 200 + "so it ends here.")
+    assert len(reason) < 620
+    assert reason.startswith("Because a depends")
+    assert reason.endswith("so it ends here")
