@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Folder of this host: scratch, unpacked versions, and in `dev` everything."""
     artifacts: str | None = None
     """The artifact store: a folder, or `s3://bucket/prefix`. Default: `artifacts` in the data folder."""
+    artifacts_endpoint: str | None = None
+    """Address of a store that speaks S3, such as `https://s3.example.com:9000`. Unset: AWS."""
 
     # What projects are run for.
     environment: Literal["dev", "deployed"] = "deployed"

@@ -59,7 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     browser = await asyncio.to_thread(find_browser, settings.chromium)
-    store = open_store(settings.artifact_location)
+    store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
     catalog = Catalog(store, max_age=settings.poll_versions)
     client = await connect(settings, identity=identity, patience=_TEMPORAL_PATIENCE)
     workers = settings.data_dir.expanduser().resolve() / "workers"

@@ -45,7 +45,7 @@ def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | N
         )
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
 
-    opened = store or open_store(settings.artifact_location)
+    opened = store or open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:

@@ -27,7 +27,8 @@ def deploy(
     settings = settings_with(artifacts=artifacts, data_dir=data)
     location = settings.artifact_location
     environments = Environments(settings.data_dir.expanduser().resolve() / "environments")
-    manifest = asyncio.run(deploy_folder(project_dir, open_store(location), environments))
+    store = open_store(location, endpoint=settings.artifacts_endpoint)
+    manifest = asyncio.run(deploy_folder(project_dir, store, environments))
     typer.echo(f"Deployed {manifest.project}, version {manifest.version}, to {location}")
     typer.echo(f"APIs: {', '.join(manifest.apis)}")
     for warning in manifest.warnings:

@@ -20,9 +20,8 @@ from itertools import islice
 from pathlib import Path
 
 from contract.errors import StoreError
-
-_TEMPORARY = ".tmp-"
-"""How names of temporary files begin. No key may have a part that begins so."""
+from storage.files import TEMPORARY, replace_file
+from storage.plain import check_key, check_prefix
 
 _BATCH = 1000
 """Keys that `list` fetches in one go of its thread."""
@@ -35,7 +34,7 @@ class FolderStore:
     """A `storage.store.Store` in the folder `root`, which is made at the first write.
 
     Objects get the permissions that the process's umask leaves; a root made here is its owner's alone. A key that
-    is not a plain relative path is a ValueError: keys come from `storage.keys` and not from outside.
+    is not a plain relative path is a ValueError (`storage.plain`).
     """
 
     def __init__(self, root: Path) -> None:
@@ -72,7 +71,7 @@ class FolderStore:
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """The keys that begin with `prefix`, in ascending order."""
-        _check_prefix(prefix)
+        check_prefix(prefix)
         keys = _walk(self._root, "", prefix)
         while batch := await asyncio.to_thread(self._next, prefix, keys):
             for key in batch:
@@ -88,8 +87,7 @@ class FolderStore:
             raise StoreError(f"The artifact store {self._root} did not give back what was just written to it.")
 
     def _path(self, key: str) -> Path:
-        for part in key.split("/"):
-            _check_part(key, part)
+        check_key(key)
         return self._root / key
 
     def _failed(self, what: str, key: str, cause: OSError) -> StoreError:
@@ -104,7 +102,7 @@ class FolderStore:
             for tries_left in reversed(range(_TRIES)):
                 try:
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    return _replace(target, fill)
+                    return replace_file(target, fill)
                 except (FileNotFoundError, FileExistsError):
                     # mkdir sees a folder exist and vanish again: both errors mean the same here.
                     if not tries_left:
@@ -124,7 +122,7 @@ class FolderStore:
         if not self._exists(key, path):
             return False
         try:
-            _replace(target, lambda temporary: _copy_new(path, temporary))
+            replace_file(target, lambda temporary: _copy_new(path, temporary))
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self._exists(key, path):
                 return False
@@ -161,30 +159,6 @@ class FolderStore:
             raise self._failed("list", prefix, error) from error
 
 
-def _check_part(key: str, part: str) -> None:
-    if part in {"", ".", ".."} or part.startswith(_TEMPORARY) or "\0" in part:
-        raise ValueError(f"{key!r} is not a key of the artifact store: {part!r} cannot be a part of one.")
-
-
-def _check_prefix(prefix: str) -> None:
-    *folders, begin = prefix.split("/")
-    for part in folders:
-        _check_part(prefix, part)
-    if "\0" in begin:
-        raise ValueError(f"{prefix!r} is not the beginning of a key of the artifact store.")
-
-
-def _replace(target: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` make a new file beside `target` and move it there; whatever fails, no temporary file is left."""
-    temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
-    try:
-        fill(temporary)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _write_new(temporary: Path, data: bytes) -> None:
     with temporary.open("xb") as file:
         file.write(data)
@@ -203,7 +177,7 @@ def _walk(folder: Path, key: str, prefix: str) -> Generator[str]:
             found = sorted(
                 (entry.name + "/" if entry.is_dir() else entry.name)
                 for entry in entries
-                if not entry.name.startswith(_TEMPORARY)
+                if not entry.name.startswith(TEMPORARY)
             )
     except FileNotFoundError:
         return  # Nothing was ever written, or a delete has just emptied it.

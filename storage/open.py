@@ -12,14 +12,27 @@ from storage.store import Store
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def open_store(location: str) -> Store:
-    """The store at `location`, a folder that need not exist yet.
+def open_store(location: str, *, endpoint: str | None = None) -> Store:
+    """The store at `location`: a folder that need not exist yet, or `s3://bucket/prefix`. Nothing is asked of it here.
 
-    Raises NotSupported for an address with a scheme: this version keeps artifacts in a folder only.
+    Args:
+        location: setting `artifacts`.
+        endpoint: setting `artifacts_endpoint`, the address of an S3-compatible store; a folder has none.
+
+    Raises:
+        ConfigurationError: what is set for S3 cannot be; the message names the variable.
+        NotSupported: the address has another scheme.
     """
-    if scheme := _SCHEME.match(location):
+    scheme = _SCHEME.match(location)
+    if scheme is None:
+        return FolderStore(Path(location).expanduser().absolute())
+    if scheme.group().lower() != "s3://":
         raise NotSupported(
-            f"Artifacts cannot be kept at {scheme.group()}…: this version of Callboard keeps them in a folder. "
-            "Set CALLBOARD_ARTIFACTS to the path of one."
+            f"Artifacts cannot be kept at {scheme.group()}…: Callboard keeps them in a folder or in an S3 bucket. "
+            "Set CALLBOARD_ARTIFACTS to the path of a folder, or to s3://bucket/prefix."
         )
-    return FolderStore(Path(location).expanduser().absolute())
+    bucket, _, prefix = location[scheme.end() :].partition("/")
+    # Not with the others above: boto3 costs memory and a moment, which a folder need not pay for.
+    from storage.bucket import open_bucket
+
+    return open_bucket(bucket, prefix.strip("/"), endpoint)

@@ -146,7 +146,7 @@ async def test_odd_requests_get_an_answer_and_never_500(api_process: Any):
         ({"CALLBOARD_API_KEYS": ""}, "CALLBOARD_API_KEYS"),
         ({"CALLBOARD_SECRET_KEY": "tiny-s3cret"}, "CALLBOARD_SECRET_KEY: key number 1 has 11 characters"),
         ({"CALLBOARD_WORKSPACE_ID": "t0p-s3cret"}, "CALLBOARD_WORKSPACE_ID: "),
-        ({"CALLBOARD_ARTIFACTS": "s3://bucket/x"}, "CALLBOARD_ARTIFACTS"),
+        ({"CALLBOARD_ARTIFACTS": "gs://bucket/x"}, "CALLBOARD_ARTIFACTS"),
     ],
 )
 async def test_misconfigured_it_ends_with_a_sentence(api_process: Any, environment: dict[str, str], sentence: str):

@@ -1,0 +1,80 @@
+"""A bucket as the settings name it, and the boto3 client for it.
+
+Who we are comes from where boto3 looks for it: `AWS_ACCESS_KEY_ID` and its kin, a profile, a role of the host.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from contract.errors import ConfigurationError
+from storage.plain import check_key
+from storage.s3 import CONNECTIONS, S3Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CONNECT_TIMEOUT = 3
+"""Seconds. A host that is down is found out by the third try, while `readyz` still waits."""
+_READ_TIMEOUT = 20
+"""Seconds without a byte. Long objects take as long as they take, as long as something arrives."""
+_TRIES = 3
+"""Per call, what is throttled or breaks off included. Whoever can wait longer repeats the StoreError."""
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
+    """The store below `prefix` in `bucket`, on AWS or at `endpoint`. No call is made yet.
+
+    Raises:
+        ConfigurationError: name, prefix or endpoint cannot be one, or AWS's own settings are wrong.
+    """
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigurationError(
+            f"CALLBOARD_ARTIFACTS: {bucket!r} is no name of a bucket. Set it to s3://bucket/prefix."
+        )
+    if prefix:
+        try:
+            check_key(prefix)
+        except ValueError:
+            raise ConfigurationError(
+                f"CALLBOARD_ARTIFACTS: {prefix!r} is no prefix of keys. Set it to plain words with slashes between."
+            ) from None
+    if endpoint is not None and not re.match(r"https?://[^/]", endpoint):
+        raise ConfigurationError(
+            f"CALLBOARD_ARTIFACTS_ENDPOINT: {endpoint!r} is no address. Set it to one like https://s3.example.com:9000."
+        )
+    try:
+        client: S3Client = boto3.client(  # pyright: ignore[reportUnknownMemberType] - its other services are unknown
+            "s3", endpoint_url=endpoint, config=_config(own=endpoint is not None)
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(f"The artifact store cannot be opened: {str(error).rstrip('.')}.") from error
+    return S3Store(bucket, prefix, client)
+
+
+def _config(*, own: bool) -> Config:
+    """Time limits for every call; for a store that is not AWS (`own`), what all of them understand."""
+    config = Config(
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=_READ_TIMEOUT,
+        retries={"mode": "standard", "total_max_attempts": _TRIES},
+        max_pool_connections=CONNECTIONS,
+        tcp_keepalive=True,
+    )
+    if not own:
+        return config
+    return config.merge(
+        Config(
+            s3={"addressing_style": "path"},  # a name for each bucket would need a DNS of its own
+            # The trailing checksums that boto3 sends and expects of AWS are not known everywhere.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+    )

@@ -1,0 +1,199 @@
+"""The artifact store in an S3 bucket, or in anything that speaks S3: one object for each key, below one prefix.
+
+S3 makes a write visible whole or not at all, and at once, so there is nothing to add to it. Only the calls that every
+S3-compatible store answers alike are used: GetObject, PutObject, DeleteObject and ListObjectsV2; no HEAD, whose errors
+cannot say what is missing, and no upload in parts, which a killed writer would leave behind, to be paid for. One PUT
+takes up to 5 GiB.
+
+boto3 blocks, so its calls are made on threads of the store's own; the event loop's are few, and a slow bucket must not
+hold up whoever else needs them. The threads end with the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from contract.errors import StoreError
+from storage.files import replace_file
+from storage.plain import check_key, check_prefix
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+CONNECTIONS = 16
+"""Calls under way at once, each with a thread and a connection. The rest waits."""
+
+_CHUNK = 1024 * 1024
+_READS = 3
+"""How often an object is read, when its stream breaks off. boto3 repeats what comes before the stream, not that."""
+
+_BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+
+
+class S3Store:
+    """A `storage.store.Store` in a bucket.
+
+    Args:
+        bucket: its name. It has to exist.
+        prefix: stands before every key, with one slash between; may be empty.
+        client: of boto3, with as many connections as `CONNECTIONS`, and time limits for each call.
+    """
+
+    def __init__(self, bucket: str, prefix: str, client: S3Client) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._client = client
+        self._name = f"s3://{bucket}/{prefix}".rstrip("/")
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="s3")
+
+    def __repr__(self) -> str:
+        return f"S3Store({self._name!r})"
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write `data` below `key`, replacing what was there."""
+        place = self._place(key)
+        await self._do("write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=place, Body=data))
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Write the contents of the local file `path` below `key`."""
+        place = self._place(key)
+        await self._do("write", key, lambda: self._send(place, path))
+
+    async def get(self, key: str) -> bytes | None:
+        """The object below `key`, or None if there is none."""
+        place = self._place(key)
+        return await self._do("read", key, lambda: self._read(place, lambda body: body.read()))
+
+    async def get_file(self, key: str, path: Path) -> bool:
+        """Write the object below `key` to the local file `path`; False if there is none."""
+        place = self._place(key)
+        abandoned = threading.Event()
+        try:
+            found = await self._do("read", key, lambda: self._read(place, lambda body: _save(body, path, abandoned)))
+        finally:
+            abandoned.set()  # A cancelled caller may remove the folder; the thread must not go on filling it.
+        return found is not None
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is an object below `key`."""
+        place = self._place(key)
+        return await self._do("look for", key, lambda: self._exists(place))
+
+    async def delete(self, key: str) -> None:
+        """Remove the object below `key`."""
+        place = self._place(key)
+        await self._do("remove", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=place))
+
+    async def list(self, prefix: str) -> AsyncIterator[str]:
+        """The keys that begin with `prefix`, in ascending order."""
+        check_prefix(prefix)
+        begin = self._prefix + prefix
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=begin))
+        while (page := await self._do("list", prefix, lambda: next(pages, None))) is not None:
+            for item in page.get("Contents", ()):
+                place = item.get("Key", "")
+                if not place.endswith("/"):  # Empty objects that S3 consoles make, to show a folder.
+                    yield place.removeprefix(self._prefix)
+
+    async def check(self) -> None:
+        """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""
+        key = f"check/{uuid.uuid4().hex}"
+        await self.put(key, key.encode())
+        found = await self.get(key)
+        await self.delete(key)
+        if found != key.encode():
+            raise StoreError(f"The artifact store {self._name} did not give back what was just written to it.")
+
+    def _place(self, key: str) -> str:
+        check_key(key)
+        return self._prefix + key
+
+    async def _do[T](self, what: str, key: str, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (BotoCoreError, ClientError, OSError) as error:
+            reason = self._reason(error)
+            raise StoreError(f"The artifact store {self._name} could not {what} {key!r}: {reason}.") from error
+
+    def _send(self, place: str, path: Path) -> None:
+        with path.open("rb") as file:
+            self._client.put_object(Bucket=self._bucket, Key=place, Body=file)
+
+    def _read[T](self, place: str, take: Callable[[StreamingBody], T]) -> T | None:
+        """What `take` makes of the object, or None if there is none."""
+        for tries_left in reversed(range(_READS)):
+            try:
+                body = self._client.get_object(Bucket=self._bucket, Key=place)["Body"]
+            except self._client.exceptions.NoSuchKey:
+                return None
+            try:
+                with closing(body):
+                    return take(body)
+            except _BROKEN_STREAM:
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _exists(self, place: str) -> bool:
+        try:
+            self._client.get_object(Bucket=self._bucket, Key=place, Range="bytes=0-0")["Body"].close()
+        except self._client.exceptions.NoSuchKey:
+            return False
+        except ClientError as error:
+            if _code(error) != "InvalidRange":  # which is the answer for an empty object
+                raise
+        return True
+
+    def _reason(self, error: Exception) -> str:
+        match error:
+            case EndpointConnectionError() | ConnectTimeoutError():
+                return f"{self._client.meta.endpoint_url} cannot be reached"
+            case ReadTimeoutError():
+                return f"{self._client.meta.endpoint_url} did not answer in time"
+            case NoCredentialsError() | PartialCredentialsError():
+                return (
+                    "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+                )
+            case ClientError():
+                code, message = _code(error), error.response.get("Error", {}).get("Message", "")
+                return f"{message.rstrip('.')} ({code})" if message else code
+            case OSError(strerror=str(reason)):
+                return reason
+            case _:
+                return str(error).rstrip(".") or type(error).__name__
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "no error code")
+
+
+def _save(body: StreamingBody, path: Path, abandoned: threading.Event) -> bool:
+    def fill(temporary: Path) -> None:
+        with temporary.open("xb") as file:
+            for chunk in body.iter_chunks(_CHUNK):
+                if abandoned.is_set():
+                    raise InterruptedError("nobody waits for this file any more")
+                file.write(chunk)
+
+    replace_file(path, fill)
+    return True
