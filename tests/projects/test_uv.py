@@ -131,15 +131,19 @@ SYNTAX = """
         (NO_VERSION, "there is no version of humanize==99 in the package index"),
         (
             CONFLICT,
-            "a==1 depends on b<2 and you require a==1, so you require b<2. And you require b==2, "
-            "so they cannot all be met",
+            (
+                "a==1 depends on b<2 and you require a==1, so you require b<2. And you require b==2, "
+                "so they cannot all be met"
+            ),
         ),
         (BUILD, "bad cannot be built here: RuntimeError: needs libfoo"),
         (UNREACHABLE, "http://127.0.0.1:9/simple/humanize/ cannot be fetched (Connection refused (os error 111))"),
         (
             SYNTAX,
-            """Couldn't parse requirement in `requirements.txt` at position 0: no such comparison operator "=" """
-            "humanize=4.9.0",
+            (
+                """Couldn't parse requirement in `requirements.txt` at position 0: no such comparison operator "=" """
+                "humanize=4.9.0"
+            ),
         ),
         ("killed", "killed"),
         ("", "it does not say"),
