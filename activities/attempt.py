@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.environments import ProjectEnvironments
 from activities.patience import patiently
-from activities.records import Records
+from activities.records import Records, interruption
 from activities.ticket import Cause, Ticket, Tickets
 from activities.values import ProjectValues
 from contract.errors import ConfigurationError, MachineError, SealError, StoreError
@@ -108,10 +108,13 @@ class AttemptActivity:
             await asyncio.wait({ticket.work})
             if not ticket.work.cancelled():
                 return ticket.work.result()
-            status = AttemptStatus.CANCELED if ticket.cause is Cause.CANCELED else AttemptStatus.INTERRUPTED
-            await self._records.write(order.project, progress.record(status), within=LAST_WORDS_PATIENCE)
-        if status is AttemptStatus.CANCELED:
-            return AttemptOutcome(status=status)
+            if ticket.cause is Cause.CANCELED:
+                record = progress.record(AttemptStatus.CANCELED)
+            else:
+                record = progress.record(AttemptStatus.INTERRUPTED, interruption(ticket.message))
+            await self._records.write(order.project, record, within=LAST_WORDS_PATIENCE)
+        if ticket.cause is Cause.CANCELED:
+            return AttemptOutcome(status=AttemptStatus.CANCELED)
         raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=True)
 
     async def _work(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:

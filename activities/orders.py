@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
-from activities.records import Records
+from activities.records import Records, interruption
 from activities.ticket import Tickets
 from contract.flow import names
 from contract.flow.attempt import AttemptRecord, AttemptStatus, LostInput, StopInput
@@ -40,5 +40,11 @@ class LostActivity:
         if known is not None and known.status is not AttemptStatus.STARTED:
             return  # the worker recorded the end itself
         base = known or AttemptRecord(run_id=lost.run_id, number=lost.number, status=AttemptStatus.INTERRUPTED)
-        record = base.model_copy(update={"status": AttemptStatus.INTERRUPTED, "ended_at": datetime.now(UTC)})
+        record = base.model_copy(
+            update={
+                "status": AttemptStatus.INTERRUPTED,
+                "ended_at": datetime.now(UTC),
+                "error": interruption(lost.cause),
+            }
+        )
         await self._records.write(lost.project, record, within=_PATIENCE)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from activities.patience import patiently
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptRecord
+from contract.flow.run import ErrorCode, RunError
 from storage import keys
 from storage.store import Store
 
@@ -33,3 +34,8 @@ class Records:
         """The record, or None if there is none. Raises StoreError."""
         body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
         return None if body is None else AttemptRecord.model_validate_json(body)
+
+
+def interruption(message: str) -> RunError:
+    """The error in the record of an Attempt that was lost with its worker, or given up by it."""
+    return RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)
