@@ -30,7 +30,8 @@ def dev(
 ) -> None:
     """Run everything on this machine: Temporal, the api and a worker, over a folder of projects.
 
-    All ports are on loopback; 0 takes a free one. Ctrl-C stops everything in order, a second one at once.
+    A project folder that changes, or appears, is published at once. All ports are on loopback; 0 takes a free one.
+    Ctrl-C stops everything in order, a second one at once.
     """
     stack = DevStack(
         projects_dir,

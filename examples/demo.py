@@ -90,7 +90,7 @@ async def _one_run(stack: DevStack) -> bool:
 async def _stay(stack: DevStack, site_port: int) -> None:
     async with _site(site_port, stack.settings) as site, stack:
         print(banner(stack))
-        shop = next((manifest for manifest in stack.deployed if manifest.project == _PROJECT), None)
+        shop = next((manifest for manifest in stack.projects.deployed if manifest.project == _PROJECT), None)
         if shop is not None:
             parameters = json.dumps({"baseUrl": site, "pages": 2})
             print(

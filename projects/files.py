@@ -24,7 +24,11 @@ _EXCLUDED = frozenset(
 )  # fmt: skip
 """Names left out wherever they stand."""
 
-_EXCLUDED_PATTERNS = (".env*", "*.log", "*.pyc", "*.db", "*.sqlite3", "*.egg-info")
+_EXCLUDED_PATTERNS = (
+    ".env*", "*.log", "*.pyc", "*.db", "*.sqlite3", "*.egg-info",
+    # Files that editors (vim, Emacs, JetBrains) make beside one that is being edited.
+    ".*.sw[a-p]", "*~", "#*#", ".#*", "*___jb_tmp___", "*___jb_old___",
+)  # fmt: skip
 
 _EXCLUDED_PATHS = frozenset(
     {
@@ -62,6 +66,16 @@ def project_files(folder: Path) -> list[ProjectFile]:
         return sorted(_walk(root, root, "", (root,)), key=lambda file: file.path)
     except OSError as error:
         raise ProjectError(f"{error.filename}: cannot be read: {error.strerror}.") from error
+
+
+def is_project_path(folder: Path, path: Path) -> bool:
+    """Whether `path`, below the project folder `folder`, is one of its files, or a folder that such may be in.
+
+    It need not be there (any more).
+    """
+    parts = path.relative_to(folder).parts
+    above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return not any(_is_excluded(part) or (folder / part / "pyvenv.cfg").exists() for part in above)
 
 
 def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> Iterator[ProjectFile]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 
 from projects.manifest import Manifest
+from stack import lines
 from stack.dev import DevStack
 
 
 def banner(stack: DevStack) -> str:
     """Several lines for a terminal. The API key is among them only if it was made at this start."""
-    lines = [
+    text = [
         "",
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
         f"API key      {_key(stack)}",
@@ -19,14 +20,16 @@ def banner(stack: DevStack) -> str:
         f"Data         {stack.settings.data_dir}   (logs: {stack.settings.data_dir / 'logs'})",
         "",
     ]
-    for manifest in stack.deployed:
-        lines.append(f"Project {manifest.project}   version {manifest.version}, APIs: {', '.join(manifest.apis)}")
-        lines += [f"  warning: {warning}" for warning in manifest.warnings]
-    lines += [f"NOT DEPLOYED {project.folder.name}   {project.reason}" for project in stack.broken]
-    if stack.deployed:
-        lines += ["", "Try:", curl_to_try(stack, stack.deployed[0])]
-    lines += ["", "Ctrl-C stops everything."]
-    return "\n".join(lines)
+    projects = stack.projects
+    for manifest in projects.deployed:
+        text.append(f"Project {lines.served(manifest)}")
+        text += [f"  warning: {warning}" for warning in manifest.warnings]
+    text += [lines.broken(project) for project in projects.broken]
+    text += [lines.pending(folder) for folder in projects.pending]
+    if projects.deployed:
+        text += ["", "Try:", curl_to_try(stack, projects.deployed[0])]
+    text += ["", "A change of a project folder is published at once. Ctrl-C stops everything."]
+    return "\n".join(text)
 
 
 def curl_to_try(stack: DevStack, manifest: Manifest, api: str | None = None, parameters: str = "{}") -> str:

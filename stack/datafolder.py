@@ -1,7 +1,7 @@
 """The data folder of `callboard dev`: one owner at a time, keys made once, and the address card for clients.
 
 lock            held while a stack runs on the folder; holds its process id
-api-key         made once, if CALLBOARD_API_KEYS is not set
+api-key         made at the first start that succeeds, if CALLBOARD_API_KEYS is not set
 secret-key      made once, if CALLBOARD_SECRET_KEY is not set
 dev.json        where the running stack is; there only while it runs
 temporal.db     Temporal's database
@@ -50,14 +50,17 @@ def exclusive(data: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def secret(data: Path, name: str, prefix: str) -> tuple[str, bool]:
-    """The secret kept in file `name`, and whether it was made just now (32 random bytes behind `prefix`)."""
-    path = data / name
-    if path.exists() and (kept := path.read_text(encoding="ascii").strip()):
-        return kept, False
-    made = prefix + secrets.token_urlsafe(32)
-    write_private(path, made + "\n")
-    return made, True
+def kept_secret(file: Path) -> str | None:
+    """The secret that `file` holds; None if it is empty or not there."""
+    try:
+        return file.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def new_secret(prefix: str) -> str:
+    """32 random bytes behind `prefix`."""
+    return prefix + secrets.token_urlsafe(32)
 
 
 def write_private(path: Path, text: str) -> None:

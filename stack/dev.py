@@ -17,12 +17,12 @@ from pydantic import SecretStr
 
 from contract.errors import StackError
 from projects.environments import Environments
-from projects.manifest import Manifest
 from settings import Settings
 from stack import datafolder, ports
 from stack.child import Child
 from stack.environment import environment_of
-from stack.folders import BrokenProject, deploy_all, project_folders
+from stack.folders import project_folders
+from stack.publishing import Publisher
 from stack.temporal import NAMESPACE, TemporalServer
 from storage.open import open_store
 
@@ -30,6 +30,12 @@ DRAIN = timedelta(seconds=10)
 """How long Attempts may go on when the stack is stopped, unless set otherwise: a person is waiting. What is cut off
 is tried again when the stack runs again."""
 
+LOOK_FOR_VERSIONS = timedelta(seconds=0.5)
+"""How often the api and the worker look for a new version, unless set otherwise: a person has changed something, and
+wants to see it."""
+
+_DEPLOY_PATIENCE = timedelta(seconds=2)
+"""How long the start waits for deploys once everything runs. What takes longer is told when it is done."""
 _READY_LIMIT = timedelta(seconds=60)
 _POLL = 0.05
 _API_GRACE = timedelta(seconds=15)
@@ -52,8 +58,8 @@ class DevStack:
     key_file: Path | None
     """File of the API key; None if it came with the settings."""
     temporal: TemporalServer
-    deployed: list[Manifest]
-    broken: list[BrokenProject]
+    projects: Publisher
+    """What has become of the project folders."""
 
     def __init__(
         self,
@@ -67,11 +73,11 @@ class DevStack:
         """Nothing is started yet.
 
         Args:
-            projects_dir: Every project folder directly below it is deployed and served.
+            projects_dir: Every project folder directly below it is deployed and served, and again when it changes.
             settings: Data folder, port of the api, keys if they are not to be made, and what else an operator sets.
             temporal_port: Of Temporal's gRPC service; 0 takes a free one, as with every port here.
             ui_port: Of Temporal's Web UI.
-            report: Takes one line for the user when a process died and is started again.
+            report: Takes one line for the user when a process died and is started again, or a project was published.
         """
         self._projects_dir = projects_dir
         self._settings = settings
@@ -111,7 +117,7 @@ class DevStack:
         Raises:
             StackError: it died too often; the message has the end of its log.
         """
-        await asyncio.gather(*(child.given_up() for child in self._children))
+        await asyncio.gather(self.projects.failed(), *(child.given_up() for child in self._children))
 
     def hurry(self) -> None:
         """Do not wait for running Attempts, or for anything, while stopping."""
@@ -120,7 +126,7 @@ class DevStack:
             child.hurry()
 
     async def _start(self, resources: AsyncExitStack) -> None:
-        folders = project_folders(self._projects_dir)
+        project_folders(self._projects_dir)  # Is there anything to be served at all?
         data = self._settings.data_dir.expanduser().resolve()
         resources.enter_context(datafolder.exclusive(data))
         free = ports.claim(
@@ -133,7 +139,8 @@ class DevStack:
         self.url = f"http://127.0.0.1:{free['--port']}"
         store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
         environments = Environments(data / "environments")
-        self.deployed, self.broken = await deploy_all(folders, store, environments)
+        self.projects = Publisher(self._projects_dir, store, environments, self._report)
+        await resources.enter_async_context(self.projects)
 
         self._children.append(self.temporal.child)
         resources.push_async_callback(self.temporal.stop)
@@ -145,19 +152,25 @@ class DevStack:
             resources.push_async_callback(child.stop)
             await child.start()
         await api.become_ready(_until_ok(f"{self.url}/healthz", api))
+        await self.projects.settle(_DEPLOY_PATIENCE)
         await worker.become_ready(_until_ok(f"{self.url}/readyz", worker))
+        if self.made_key is not None:
+            # Only now: a start that fails shows no key, so that the next one makes and shows another.
+            datafolder.write_private(self.made_key, self.api_key + "\n")
         resources.enter_context(datafolder.address_card(data, self._card()))
+        self.projects.announce()
 
     def _complete(self, data: Path, port: int) -> Settings:
         """The settings for the children: all that is fixed in an embedded stack, and the keys."""
         keys, self.key_file, self.made_key = self._settings.api_keys, None, None
         if not keys:
             self.key_file = data / "api-key"
-            key, made = datafolder.secret(data, "api-key", "cb_")
-            self.made_key = self.key_file if made else None
+            key = datafolder.kept_secret(self.key_file)
+            if key is None:
+                key, self.made_key = datafolder.new_secret("cb_"), self.key_file
             keys = [SecretStr(key)]
         self.api_key = keys[0].get_secret_value()
-        sealing = self._settings.secret_key or [SecretStr(datafolder.secret(data, "secret-key", "")[0])]
+        sealing = self._settings.secret_key or [SecretStr(_sealing_key(data / "secret-key"))]
         return self._settings.model_copy(
             update={
                 "api_keys": keys,
@@ -171,9 +184,13 @@ class DevStack:
                 "temporal_namespace": NAMESPACE,
                 "temporal_ui_url": self.temporal.ui_url,
                 "ready_needs_workers": True,
-                "drain": self._settings.drain if "drain" in self._settings.model_fields_set else DRAIN,
+                "drain": self._unless_set("drain", DRAIN),
+                "poll_versions": self._unless_set("poll_versions", LOOK_FOR_VERSIONS),
             }
         )
+
+    def _unless_set(self, field: str, value: timedelta) -> timedelta:
+        return getattr(self._settings, field) if field in self._settings.model_fields_set else value
 
     def _module(self, name: str, grace: timedelta) -> Child:
         child = Child(
@@ -199,6 +216,15 @@ class DevStack:
             "temporalUiUrl": self.temporal.ui_url,
             "pid": os.getpid(),
         }
+
+
+def _sealing_key(file: Path) -> str:
+    """Kept before it is used: what is sealed with it must be opened another time."""
+    key = datafolder.kept_secret(file)
+    if key is None:
+        key = datafolder.new_secret("")
+        datafolder.write_private(file, key + "\n")
+    return key
 
 
 async def _until_ok(url: str, child: Child) -> None:

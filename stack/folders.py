@@ -1,24 +1,11 @@
-"""The project folders of `callboard dev`: finding them, and deploying each one whatever the others are like."""
+"""The project folders of `callboard dev`: finding them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import ProjectError, StackError
-from projects.deploy import deploy
-from projects.environments import Environments
-from projects.manifest import Manifest
-from projects.settings_file import SPELLINGS, project_name, read_settings
-from storage.store import Store
-
-
-@dataclass(frozen=True)
-class BrokenProject:
-    """A project folder that could not be deployed, and why."""
-
-    folder: Path
-    reason: str
+from contract.errors import StackError
+from projects.settings_syntax import SPELLINGS
 
 
 def project_folders(parent: Path) -> list[Path]:
@@ -31,11 +18,7 @@ def project_folders(parent: Path) -> list[Path]:
         raise StackError(f"There is no folder {parent}. Name the folder that holds your project folders.")
     if _has_settings(parent):
         raise StackError(f"{parent} is a project itself. Name the folder above it: every project in there is served.")
-    folders = [
-        folder
-        for folder in sorted(parent.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".") and (_has_settings(folder) or (folder / "api").is_dir())
-    ]
+    folders = folders_below(parent)
     if not folders:
         raise StackError(
             f"There is no project below {parent}. A project is a folder with a settings file"
@@ -44,23 +27,17 @@ def project_folders(parent: Path) -> list[Path]:
     return folders
 
 
-async def deploy_all(
-    folders: list[Path], store: Store, environments: Environments | None = None
-) -> tuple[list[Manifest], list[BrokenProject]]:
-    """Deploy every folder; what is wrong with one is told, and stops no other."""
-    deployed: list[Manifest] = []
-    broken: list[BrokenProject] = []
-    owners: dict[str, Path] = {}
-    for folder in folders:
-        try:
-            name = project_name(folder, read_settings(folder))
-            if name in owners:
-                raise ProjectError(f"projectName: {name} is the name of the project in {owners[name]} already.")
-            deployed.append(await deploy(folder, store, environments))
-            owners[name] = folder
-        except ProjectError as error:
-            broken.append(BrokenProject(folder, error.message))
-    return deployed, broken
+def folders_below(parent: Path) -> list[Path]:
+    """The project folders directly below `parent`, by name; none if it is not there."""
+    try:
+        return [folder for folder in sorted(parent.iterdir()) if is_project(folder)]
+    except OSError:
+        return []
+
+
+def is_project(folder: Path) -> bool:
+    """Whether `folder` is meant as a project: it has a settings file or a folder `api`, and is not hidden."""
+    return not folder.name.startswith(".") and (_has_settings(folder) or (folder / "api").is_dir())
 
 
 def _has_settings(folder: Path) -> bool:

@@ -76,8 +76,8 @@ async def run_one(stack: DevStack, name: str) -> dict[str, Any]:
 
 async def test_every_good_project_is_served_and_the_broken_one_is_named(projects: Path, data: Path) -> None:
     async with make_stack(projects, data) as stack:
-        assert [manifest.project for manifest in stack.deployed] == ["greeter"]
-        assert [project.folder.name for project in stack.broken] == ["wrong"]
+        assert [manifest.project for manifest in stack.projects.deployed] == ["greeter"]
+        assert [project.folder.name for project in stack.projects.broken] == ["wrong"]
         assert (await run_one(stack, "Ada"))["result"] == {"hello": "Ada"}
         text = banner(stack)
         assert "greeter" in text
