@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, ProxySettings
+from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings
 from playwright.async_api import Error as PlaywrightError
 
 CLOSE_WITHIN = 5.0
 """Seconds, for a context and for the browser; whatever takes longer is killed with the Machine."""
+_ANSWER_WITHIN = 2.0
+"""Seconds. A browser that is alive answers at once, however busy its pages are."""
 
 
 @dataclass
@@ -58,14 +60,20 @@ class BrowserSetup:
 class WarmBrowser:
     """One browser process, launched once."""
 
-    def __init__(self, browser: Browser, user_agent: str, viewport: tuple[int, int], cdp_url: str | None) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        session: CDPSession,
+        user_agent: str,
+        viewport: tuple[int, int],
+        cdp_url: str | None,
+    ) -> None:
         self.cdp_url = cdp_url
         """WebSocket address of the browser for other clients, if it was opened."""
         self._browser = browser
         self._user_agent = user_agent
         self._viewport = viewport
-        self._gone = asyncio.Event()
-        browser.on("disconnected", lambda _: self._gone.set())
+        self._session = session
 
     @classmethod
     async def launch(cls, playwright: Playwright, setup: BrowserSetup) -> WarmBrowser:
@@ -82,28 +90,28 @@ class WarmBrowser:
             handle_sighup=False,
         )
         session = await browser.new_browser_cdp_session()
-        version = cast("dict[str, Any]", await session.send("Browser.getVersion"))  # pyright: ignore[reportUnknownMemberType]
-        await session.detach()
+        version = await _ask_version(session)
         # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
-        return cls(browser, user_agent, setup.viewport, cdp_url)
+        return cls(browser, session, user_agent, setup.viewport, cdp_url)
 
     @property
     def version(self) -> str:
         """The browser's own version."""
         return self._browser.version
 
-    @property
-    def connected(self) -> bool:
-        """Whether the browser process is there."""
-        return self._browser.is_connected()
+    async def call(self) -> None:
+        """Ask the browser for a sign of life: about a millisecond, there and back through the driver.
 
-    async def wait_disconnected(self, within: float) -> None:
-        """Wait for the end of the browser process, at most `within` seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                await self._gone.wait()
+        Playwright tells when its browser ends, but not when the driver does.
+
+        Raises:
+            PlaywrightError: Browser or driver are gone.
+            TimeoutError: No answer.
+        """
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            await _ask_version(self._session)
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
         """A fresh context with one page. Raises playwright's Error."""
@@ -123,6 +131,10 @@ class WarmBrowser:
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._browser.close()
+
+
+async def _ask_version(session: CDPSession) -> dict[str, Any]:
+    return cast("dict[str, Any]", await session.send("Browser.getVersion"))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _debugging_address() -> str:

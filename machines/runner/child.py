@@ -13,6 +13,7 @@ import asyncio
 import contextvars
 import itertools
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,14 +31,13 @@ from .channel import Channel
 from .failures import MESSAGE_LIMIT, UserCodeError, as_message
 from .hook import has_hook
 from .leftovers import Leftovers
+from .output import Output
 from .requests import Requests
 from .session import BrowserSession
 from .workspace import Workspace
 
 _LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
-_DISCONNECT_WITHIN = 0.25
-"""Seconds in which Playwright's own word that the browser is gone follows the error that it caused."""
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Child:
         self._user: asyncio.Task[dict[str, Any]] | None = None
         self._session: BrowserSession | None = None
         self._requests = Requests(channel)
+        self._output = Output()
 
     async def serve(self) -> None:
         """Take orders until the worker hangs up."""
@@ -91,10 +92,11 @@ class Child:
             raise RuntimeError("an Attempt was ordered while another was still being cleaned up")
         try:
             await self._use(prepared, order["proxy"])
-        except PlaywrightError as error:  # before user code: not its fault, and not its Attempt
-            self._channel.post("idle", unfit=f"no fresh context: {error.message}")
+        except (PlaywrightError, TimeoutError) as error:  # before user code: not its fault, and not its Attempt
+            self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
         leftovers = Leftovers()
+        self._output.renew()
         prepared.workspace.enter()
         self._channel.post("begun")
         try:
@@ -117,6 +119,7 @@ class Child:
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
         """Make the prepared tab the Attempt's; one with a proxy needs a context of its own."""
+        await self._browser.call()
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
@@ -145,7 +148,7 @@ class Child:
             return await asyncio.shield(user)
         except UserCodeError as error:
             fields = as_message(error)
-            if await self._browser_is_gone(error):
+            if await self._browser_is_gone():
                 fields["kind"] = "browser-gone"
             return {"error": fields}
         except asyncio.CancelledError:
@@ -153,10 +156,14 @@ class Child:
                 raise
             return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
 
-    async def _browser_is_gone(self, error: UserCodeError) -> bool:
-        if "closed" in str(error) and self._browser.connected:
-            await self._browser.wait_disconnected(_DISCONNECT_WITHIN)
-        return not self._browser.connected
+    async def _browser_is_gone(self) -> bool:
+        try:
+            await self._browser.call()
+        except PlaywrightError:
+            return True
+        except TimeoutError:  # it is stuck, perhaps in what user code did to it, but it is there
+            return False
+        return False
 
     async def _stop(self) -> None:
         """Cancel the automation and close its context; the worker kills the Machine afterwards in any case."""
@@ -199,4 +206,9 @@ async def _serve(fd: int) -> None:
 
 def main(fd: int) -> None:
     """Serve the worker at the other end of the socket `fd`."""
-    asyncio.run(_serve(fd))
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(_serve(fd))
+        except SystemExit as error:
+            # User code's, in a task of its own. At once: to clean up would be to cancel its Attempt, as if that failed.
+            os._exit(error.code if isinstance(error.code, int) else 1)

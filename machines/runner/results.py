@@ -40,5 +40,5 @@ def _dump(value: Any) -> Any:
 
 def _is_pydantic_url(value: Any) -> bool:
     """Told by its name: pydantic is in the project's environment, if at all, and not in ours."""
-    kind = type(value)
+    kind: type[Any] = type(value)
     return kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"} and kind.__name__.endswith(("Url", "Dsn"))

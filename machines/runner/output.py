@@ -1,0 +1,40 @@
+"""Where user code prints: descriptors 1 and 2, a pipe to the keeper, and the streams on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+
+class Output:
+    """Made anew for each Attempt, whatever the one before did to it.
+
+    Descriptors that were copied share their flags. Node sets its own to not block, Playwright's driver too, which has
+    inherited ours: a `print` would fail as soon as the pipe is full. A pipe that is opened again has flags of its own.
+    """
+
+    def __init__(self) -> None:
+        self._pipe = os.dup(1)
+
+    def renew(self) -> None:
+        """Give descriptors 1 and 2 and `sys.stdout` and `sys.stderr` back to the pipe."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # user code may have put anything there
+                stream.flush()
+        end = os.open(f"/proc/self/fd/{self._pipe}", os.O_WRONLY | os.O_CLOEXEC)
+        for number in (1, 2):
+            if number == end:  # user code had closed it, and now it was free
+                os.set_inheritable(end, True)  # noqa: FBT003
+            else:
+                os.dup2(end, number)
+        if end > 2:
+            os.close(end)
+        sys.stdout = sys.__stdout__ = _stream(1)
+        sys.stderr = sys.__stderr__ = _stream(2)
+
+
+def _stream(number: int) -> TextIO:
+    # By lines: what was printed before a crash has left the process. Anything can be printed, lone surrogates too.
+    return open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
