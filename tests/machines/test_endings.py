@@ -1,0 +1,392 @@
+"""Attempts that time out or lose their process: the Machine is gone, with all it had, before that is reported."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.flow.run import ErrorCode
+from machines import keeper
+from machines.machine import Begun, Machine, NotBegunError
+from machines.order import Report
+from tests.machines.lab import PATIENCE, Failure, Lab, failure, order, value
+
+PROJECT = {
+    "api/fine.py": """
+        async def automation(page):
+            await page.set_content("<title>fine</title>")
+            return await page.title()
+    """,
+    "api/awaits.py": """
+        async def automation(page):
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/spins.py": """
+        async def automation(page):
+            while True:
+                pass
+    """,
+    "api/blocks.py": """
+        import time
+
+        async def automation(page):
+            time.sleep(600)
+    """,
+    "api/blocks_at_import.py": "import time; time.sleep(600)",
+    "api/holds_the_interpreter.py": """
+        import ctypes
+
+        async def automation(page):
+            ctypes.PyDLL(None).sleep(600)
+    """,
+    "api/will_not_be_canceled.py": """
+        import asyncio
+
+        async def automation(page):
+            while True:
+                try:
+                    await asyncio.sleep(600)
+                except asyncio.CancelledError:
+                    pass
+    """,
+    "api/ignores_signals.py": """
+        import signal, time
+
+        async def automation(page):
+            for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(number, signal.SIG_IGN)
+            time.sleep(600)
+    """,
+    "api/stops_itself.py": """
+        import os, signal
+
+        async def automation(page):
+            os.kill(os.getpid(), signal.SIGSTOP)
+    """,
+    "api/stops_everything_around_it.py": """
+        import os, signal
+        from pathlib import Path
+
+        async def automation(page):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit() and int(entry.name) != os.getpid():
+                    try:
+                        if f"={Path.home().parent.parent}/".encode() in (entry / "environ").read_bytes():
+                            if int(entry.name) != os.getppid():
+                                os.kill(int(entry.name), signal.SIGSTOP)
+                    except OSError:
+                        pass
+            await page.title()
+    """,
+    "api/spins_in_the_page.py": """
+        async def automation(page):
+            await page.evaluate("while (true) {}")
+    """,
+    "api/prints_without_end.py": """
+        import os
+
+        async def automation(page):
+            while True:
+                print("x" * 10_000, flush=True)
+                os.write(2, b"y" * 10_000)
+    """,
+    "api/prints.py": """
+        import os, sys
+
+        async def automation(page):
+            for _ in range(2_000):
+                print("\\udc80 x" * 1_000)
+            os.write(1, b"\\xff\\x00" * 100_000)
+            sys.stdout.close()
+            os.close(1)
+            os.close(2)
+            return "printed"
+    """,
+    "api/exits.py": """
+        import os
+
+        async def automation(page):
+            os._exit(3)
+    """,
+    "api/exits_well.py": """
+        import os
+
+        async def automation(page):
+            os._exit(0)
+    """,
+    "api/kills_itself.py": """
+        import os, signal
+
+        async def automation(page):
+            os.kill(os.getpid(), signal.SIGKILL)
+    """,
+    "api/kills_itself_in_real_time.py": """
+        import os, signal
+
+        async def automation(page):
+            os.kill(os.getpid(), signal.SIGRTMIN + 3)
+    """,
+    "api/aborts.py": """
+        import os
+
+        async def automation(page):
+            os.abort()
+    """,
+    "api/exits_in_a_task.py": """
+        import asyncio, sys
+
+        async def leave():
+            sys.exit(7)
+
+        async def automation(page):
+            task = asyncio.ensure_future(leave())
+            await asyncio.sleep(600)
+    """,
+    "api/hogs.py": """
+        async def automation(page):
+            hoard = []
+            while True:
+                hoard.append(bytearray(b"x" * 2**20))
+    """,
+    "api/hogs_in_a_child.py": """
+        import asyncio, sys
+
+        async def automation(page):
+            code = "hoard = []\\nwhile True: hoard.append(bytearray(b'x' * 2**20))"
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+            return await process.wait()
+    """,
+    "api/hogs_in_the_page.py": """
+        async def automation(page):
+            await page.evaluate("const hoard = []; while (true) hoard.push(new Uint8Array(2 ** 20).fill(1))")
+    """,
+    "api/waits_and_browses.py": """
+        async def automation(page):
+            while True:
+                await page.evaluate("new Promise(done => setTimeout(done, 50))")
+    """,
+    "api/closes_the_browser.py": """
+        async def automation(page):
+            await page.context.browser.close()
+            return await page.title()
+    """,
+    "api/does_not_care_for_its_page.py": """
+        import asyncio
+
+        async def automation(page):
+            await page.context.browser.close()
+            return "done"
+    """,
+    "api/loses_its_socket.py": """
+        import asyncio, os
+
+        async def automation(page):
+            os.closerange(3, 1000)
+            await asyncio.sleep(600)
+    """,
+    "api/writes_into_our_socket.py": """
+        import asyncio, os, stat
+
+        async def automation(page):
+            for fd in range(3, 50):
+                try:
+                    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                        os.write(fd, b"\\xff\\xff\\xff\\xff nonsense")
+                        os.write(fd, b"\\x00\\x00\\x00\\x03[[[")
+                except OSError:
+                    pass
+            await asyncio.sleep(600)
+    """,
+}
+
+
+BROWSER = "--user-data-dir="
+NODE = "run-driver"
+CHILD = "runner/main.py"
+KEEPER = "keeper.py"
+
+
+def find_process(machine: Machine, command: str) -> int:
+    """The process of the Machine whose command line holds this. Debian's script around its browser is none."""
+    if command == KEEPER:
+        return machine.keeper_pid
+    for pid in keeper.descendants(machine.keeper_pid):
+        line = Path(f"/proc/{pid}/cmdline").read_text()
+        if command in line and not line.startswith("/bin/sh"):
+            return pid
+    raise LookupError(command)
+
+
+class One:
+    """A pool of one Machine, and what happens to it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.pool = lab.pool()
+        self.memory_limit = 4 * 1024**3
+        self.begun = asyncio.Event()
+
+    async def run(self, api: str, *, timeout: float = PATIENCE) -> Report:
+        version = self.lab.version(PROJECT, memory_limit=self.memory_limit)
+        self.begun.clear()
+
+        def begin(_begun: Begun) -> None:
+            self.begun.set()
+
+        return await self.pool.run(version, order(api, timeout=timeout), begin)
+
+    async def fails(self, api: str, **fields: Any) -> Failure:
+        """The Attempt fails, and its Machine is gone when that is reported."""
+        report = await self.run(api, **fields)
+        self.lab.assert_clean()
+        return failure(report)
+
+    async def loses(self, api: str, kill: str) -> Failure:
+        """The Attempt fails after the process whose command line holds `kill` was killed."""
+        attempt = asyncio.create_task(self.run(api))
+        await asyncio.wait_for(self.begun.wait(), PATIENCE)
+        os.kill(self.process(kill), signal.SIGKILL)
+        report = await attempt
+        self.lab.assert_clean()
+        return failure(report)
+
+    def process(self, command: str) -> int:
+        """The process of the Machine whose command line holds this."""
+        (slot,) = self.pool.slots
+        assert slot.machine is not None
+        return find_process(slot.machine, command)
+
+    async def works_again(self, machine: str = "lab-1-2") -> None:
+        report = await self.run("fine")
+        assert (value(report), report.machine) == ("fine", machine)
+
+
+@pytest.fixture
+async def one(lab: Lab) -> One:
+    return One(lab)
+
+
+@pytest.mark.parametrize(
+    "api",
+    [
+        "awaits",
+        "spins",
+        "blocks",
+        "blocks_at_import",
+        "holds_the_interpreter",
+        "will_not_be_canceled",
+        "ignores_signals",
+        "stops_itself",
+        "stops_everything_around_it",
+        "spins_in_the_page",
+        "prints_without_end",
+    ],
+)
+async def test_an_attempt_that_does_not_end_times_out(one: One, api: str) -> None:
+    failed = await one.fails(api, timeout=0.5)
+    assert failed.code == ErrorCode.SCRIPT_TIMEOUT
+    assert failed.error.category == "execution"
+    assert failed.message == "The Attempt did not end within 0.5 seconds."
+    assert not failed.final
+
+
+async def test_after_a_time_out_the_next_attempt_has_a_new_machine(one: One) -> None:
+    await one.works_again("lab-1-1")
+    await one.fails("spins", timeout=0.5)
+    await one.works_again("lab-1-2")
+
+
+async def test_what_is_printed_fills_no_pipe(one: One) -> None:
+    assert value(await one.run("prints")) == "printed"
+    await one.works_again("lab-1-1")
+
+
+@pytest.mark.parametrize(
+    ("api", "message"),
+    [
+        ("exits", "Process exited unexpectedly with code 3."),
+        ("exits_well", "Process exited unexpectedly with code 0."),
+        ("kills_itself", "Process was ended by signal SIGKILL."),
+        ("kills_itself_in_real_time", "Process was ended by signal 37."),
+        ("aborts", "Process was ended by signal SIGABRT."),
+        ("exits_in_a_task", "Process exited unexpectedly with code 7."),
+    ],
+)
+async def test_a_process_that_ends_is_a_crash(one: One, api: str, message: str) -> None:
+    failed = await one.fails(api)
+    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
+    assert failed.error.category == "infrastructure"
+    assert failed.message == message
+    assert not failed.final
+
+
+@pytest.mark.parametrize("api", ["loses_its_socket", "writes_into_our_socket"])
+async def test_a_child_that_cannot_be_understood_is_a_crash(one: One, api: str) -> None:
+    failed = await one.fails(api)
+    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
+
+
+@pytest.mark.parametrize("api", ["hogs", "hogs_in_a_child", "hogs_in_the_page"])
+async def test_a_machine_that_takes_too_much_memory_is_ended(one: One, api: str) -> None:
+    one.memory_limit = 700 * 1024**2
+    await one.works_again("lab-1-1")
+    failed = await one.fails(api)
+    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
+    assert failed.message == "Execution ran out of memory."
+
+
+@pytest.mark.parametrize("victim", [BROWSER, NODE])
+async def test_a_browser_killed_under_an_attempt_is_a_crash(one: One, victim: str) -> None:
+    failed = await one.loses("waits_and_browses", victim)
+    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
+    assert failed.message.startswith("The browser ended unexpectedly. The automation saw: ")
+    await one.works_again()
+
+
+async def test_a_child_killed_under_an_attempt_is_a_crash(one: One) -> None:
+    failed = await one.loses("awaits", CHILD)
+    assert failed.message == "Process was ended by signal SIGKILL."
+    await one.works_again()
+
+
+async def test_a_keeper_killed_under_an_attempt_is_a_crash_and_everything_is_ended_without_it(one: One) -> None:
+    failed = await one.loses("spins", KEEPER)
+    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
+    assert failed.message == "The Machine's process was lost."
+    await one.works_again()
+
+
+async def test_user_code_may_close_the_browser_and_the_next_attempt_gets_a_new_one(one: One) -> None:
+    failed = await one.fails("closes_the_browser")
+    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
+    assert value(await one.run("does_not_care_for_its_page")) == "done"
+    await one.works_again("lab-1-3")
+
+
+@pytest.mark.parametrize("victim", [BROWSER, NODE, CHILD, KEEPER])
+async def test_what_is_killed_while_idle_fails_no_attempt(one: One, victim: str) -> None:
+    await one.works_again("lab-1-1")
+    (slot,) = one.pool.slots
+    assert slot.machine is not None
+    await slot.machine.settled()
+    os.kill(one.process(victim), signal.SIGKILL)
+    if victim in {CHILD, KEEPER}:
+        async with asyncio.timeout(PATIENCE):
+            while one.pool.slots[0].machine is not None:  # the pool hears of it by itself
+                await asyncio.sleep(0.01)
+    await one.works_again("lab-1-2")
+
+
+async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_called(lab: Lab) -> None:
+    machine = await lab.machine(lab.version(PROJECT))
+    os.kill(find_process(machine, BROWSER), signal.SIGKILL)
+    begun: list[Begun] = []
+    with pytest.raises(NotBegunError, match="lab-1 was lost: no fresh context"):
+        await machine.run(order("fine"), begun.append)
+    assert begun == []
+    lab.assert_clean()
