@@ -14,10 +14,11 @@ from activities.ticket import Tickets
 
 log = logging.getLogger(__name__)
 
-LET_GO_AFTER = timedelta(seconds=25)
-"""Below the heartbeat timeout of 30 s, by the time that a teardown takes."""
-ASK_EVERY = timedelta(seconds=5)
-_ANSWER_WITHIN = timedelta(seconds=3)
+LET_GO_AFTER = timedelta(seconds=23.5)
+"""Without an answer. Temporal gives an Attempt to somebody else 30 s after the last heartbeat that got through; that may
+be older than the last answer by the throttle of heartbeats, 5 s, and a teardown takes up to 1.5 s."""
+ASK_EVERY = timedelta(seconds=1)
+ANSWER_WITHIN = timedelta(seconds=1)
 
 
 async def watch(
@@ -26,25 +27,25 @@ async def watch(
     *,
     let_go_after: timedelta = LET_GO_AFTER,
     ask_every: timedelta = ASK_EVERY,
+    answer_within: timedelta = ANSWER_WITHIN,
 ) -> None:
     """Ask Temporal how it is, until cancelled; interrupt all Attempts when it was silent for too long."""
     heard = time.monotonic()
     while True:
-        reason = await _why_not_well(client)
+        reason = await _why_not_well(client, answer_within)
         if reason is None:
             heard = time.monotonic()
         else:
             silent = timedelta(seconds=time.monotonic() - heard)
             log.warning("Temporal has not answered for %.0f s: %s", silent.total_seconds(), reason)
-            # The next time may be too late.
-            if silent >= let_go_after - ask_every:
+            if silent + ask_every + answer_within > let_go_after:  # at the next look it would be too late
                 tickets.interrupt_all(f"The worker could not reach Temporal for {silent.total_seconds():.0f} seconds.")
         await asyncio.sleep(ask_every.total_seconds())
 
 
-async def _why_not_well(client: Client) -> str | None:
+async def _why_not_well(client: Client, answer_within: timedelta) -> str | None:
     try:
-        if await client.service_client.check_health(timeout=_ANSWER_WITHIN):
+        if await client.service_client.check_health(timeout=answer_within):
             return None
     except RPCError as error:
         return error.message or error.status.name.lower()
