@@ -1,0 +1,190 @@
+"""A worker's inside in this process: activity `attempt` with a real store, real Machines, and stores that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.attempt import AttemptActivity
+from activities.environments import ProjectEnvironments
+from activities.orders import LostActivity, StopActivity
+from activities.serving import WorkerPools
+from activities.ticket import Tickets
+from activities.workplace import Workplace
+from contract.errors import StoreError
+from contract.flow.attempt import AttemptRecord
+from machines.browser import browser_args, find_browser
+from machines.machine import Launch
+from machines.slot import Limits
+from machines.sweep import processes_of
+from projects.catalog import Catalog
+from projects.deploy import deploy
+from projects.environments import Environments
+from projects.versions import VersionFolders
+from security.keyring import KeyRing
+from storage import keys
+from storage.folder import FolderStore
+
+SECRET = "the secret key of this bench"
+PATIENCE = 30.0
+
+ECHO = """
+async def automation(page, params=None, **_kwargs):
+    return params
+"""
+COUNTED = """
+from pathlib import Path
+
+async def automation(page, params, **_kwargs):
+    with Path(params["count"]).open("a") as count:
+        count.write("x")
+    return "x" * params.get("size", 1)
+"""
+HELD = """
+import asyncio
+from pathlib import Path
+
+async def automation(page, params, **_kwargs):
+    Path(params["began"]).touch()
+    while not Path(params["go"]).exists():
+        await asyncio.sleep(0.02)
+    return "went"
+"""
+FAIL = """
+async def automation(page, params=None, **_kwargs):
+    raise ValueError("the price is missing")
+"""
+APIS = {"echo": ECHO, "counted": COUNTED, "held": HELD, "fail": FAIL}
+
+
+class TestStore(FolderStore):
+    """A folder store that can be made to fail, and to wait."""
+
+    __test__ = False
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.refuse: Callable[[str], bool] = lambda _key: False
+        """Which keys cannot be written or read now."""
+        self.hold: Callable[[str, bytes], asyncio.Event | None] = lambda _key, _data: None
+        """What a write waits for before it is carried out, whatever has become of whoever asked for it."""
+        self.tries: list[str] = []
+        self.writes: list[tuple[str, bytes]] = []
+        """In the order in which they were carried out."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        self._check(key)
+        wait = self.hold(key, data)
+        carrying_out = asyncio.ensure_future(self._put(key, data, wait))
+        await asyncio.shield(carrying_out)  # as a thread does it
+
+    async def _put(self, key: str, data: bytes, wait: asyncio.Event | None) -> None:
+        if wait is not None:
+            await wait.wait()
+        await super().put(key, data)
+        self.writes.append((key, data))
+
+    async def get(self, key: str) -> bytes | None:
+        self._check(key)
+        return await super().get(key)
+
+    def _check(self, key: str) -> None:
+        self.tries.append(key)
+        if self.refuse(key):
+            raise StoreError(f"The store is away: {key}")
+
+
+def failing(times: int, name: str) -> Callable[[str], bool]:
+    """Refuse this file so many times."""
+    left = [times]
+
+    def refuse(key: str) -> bool:
+        if not key.endswith(name) or not left[0]:
+            return False
+        left[0] -= 1
+        return True
+
+    return refuse
+
+
+async def deploy_project(store: FolderStore, folder: Path, name: str, machines: int = 1) -> str:
+    """Deploy a project with these APIs; its version."""
+    files = {
+        "Intuned.jsonc": f'{{"projectName": "{name}", "replication": {{"maxConcurrentRequests": {machines}}}}}',
+        **{f"api/{api}.py": code for api, code in APIS.items()},
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return (await deploy(folder, store)).version
+
+
+@dataclass
+class Bench:
+    """What a worker has."""
+
+    store: TestStore
+    catalog: Catalog
+    tickets: Tickets
+    pools: WorkerPools
+    workplace: Workplace
+    attempt: AttemptActivity
+    stop: StopActivity
+    lost: LostActivity
+    folder: Path
+
+    async def record(self, project: str, run_id: str, number: int = 1) -> AttemptRecord | None:
+        body = await FolderStore.get(self.store, keys.attempt(project, run_id, number, "attempt.json"))
+        return None if body is None else AttemptRecord.model_validate_json(body)
+
+    def processes(self) -> list[int]:
+        return processes_of(self.workplace.scratch)
+
+    def notes(self) -> list[Path]:
+        return list(self.workplace.scratch.parent.glob("attempts/*"))
+
+
+@asynccontextmanager
+async def open_bench(folder: Path, client: Client, worker: str, pools: Any = None) -> AsyncGenerator[Bench]:
+    """A bench below `folder`. With `pools`, these instead of real ones."""
+    store = TestStore(folder / "artifacts")
+    workplace = Workplace(folder / "workers" / worker)
+    launch = Launch(workplace.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
+    machines = WorkerPools(launch, Limits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
+    tickets = Tickets()
+    catalog = Catalog(store, max_age=timedelta())
+    attempt = AttemptActivity(
+        worker=worker,
+        client=client,
+        store=store,
+        catalog=catalog,
+        versions=VersionFolders(store, folder / "versions"),
+        environments=ProjectEnvironments(store, Environments(folder / "environments"), None),
+        pools=pools or machines,
+        keyring=KeyRing([SECRET]),
+        tickets=tickets,
+        journal=workplace.journal,
+    )
+    try:
+        yield Bench(
+            store, catalog, tickets, machines, workplace, attempt, StopActivity(tickets), LostActivity(store), folder
+        )
+    finally:
+        await machines.close()
+        left = processes_of(workplace.scratch), list(workplace.scratch.iterdir())
+        workplace.leave()
+    assert left == ([], [])
+
+
+async def until(what: Callable[[], Any]) -> None:
+    """Wait until it is true."""
+    async with asyncio.timeout(PATIENCE):
+        while not what():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,30 @@
+"""Temporal as `callboard dev` starts it, one for all tests of this folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+
+import pytest
+from temporalio.client import Client
+
+from tests.workflows.scripted import Stage
+from tests.workflows.servers import dev_client, dev_server
+
+
+@pytest.fixture(scope="session")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """Unique: of the test, short enough for a project."""
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:50].strip("-")
+
+
+@pytest.fixture
+async def stage(name: str, client: Client) -> AsyncGenerator[Stage]:
+    async with Stage(client, name) as stage:
+        yield stage

@@ -1,0 +1,64 @@
+"""A worker process that dies: takes its place, notes its Attempts, starts what a Machine would, and is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+REPOSITORY = Path(__file__).parents[2]
+
+_PROGRAM = """
+import contextlib, json, os, subprocess, sys, time
+from pathlib import Path
+from activities.workplace import Workplace
+
+place = Workplace(Path(sys.argv[1]))
+with contextlib.ExitStack() as notes:
+    for run_id, number in json.loads(sys.argv[2]):
+        notes.enter_context(place.journal(run_id, number))
+    home = place.scratch / "shop-1-1" / "home"
+    home.mkdir(parents=True)
+    machine = subprocess.Popen(["sleep", "600"], env={**os.environ, "HOME": str(home)}, start_new_session=True)
+    print(machine.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@dataclass
+class DyingWorker:
+    """A worker process; `machine` is what it has started."""
+
+    folder: Path
+    process: subprocess.Popen[str]
+    machine: psutil.Process
+
+    @classmethod
+    async def start(cls, folder: Path, attempts: str = "[]") -> DyingWorker:
+        process = subprocess.Popen(  # noqa: ASYNC220  # a pipe that ends with the process, not with the event loop
+            [sys.executable, "-c", _PROGRAM, str(folder), attempts], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        line = await asyncio.to_thread(process.stdout.readline)
+        return cls(folder, process, psutil.Process(int(line)))
+
+    def die(self) -> None:
+        """SIGKILL: it cannot tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Leave nothing, whatever the test came to."""
+        self.die()
+        if self.process.stdout:
+            self.process.stdout.close()
+        if self.machine_lives:
+            self.machine.kill()
+
+    @property
+    def machine_lives(self) -> bool:
+        return self.machine.is_running() and self.machine.status() != psutil.STATUS_ZOMBIE

@@ -1,0 +1,74 @@
+"""Tickets: which Attempts run here, and how one is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from activities.ticket import Cause, Tickets
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def tickets() -> Tickets:
+    return Tickets()
+
+
+async def test_one_attempt_is_stopped_and_no_other(tickets: Tickets) -> None:
+    one, other = asyncio.create_task(forever()), asyncio.create_task(forever())
+    with tickets.hold("run", 1, one) as ticket, tickets.hold("run", 2, other) as second:
+        assert len(tickets) == 2
+        assert tickets.stop("run", 1)
+        await asyncio.wait({one})
+        assert (ticket.cause, second.cause) == (Cause.CANCELED, None)
+        assert not other.done()
+        other.cancel()
+    assert len(tickets) == 0
+
+
+async def test_what_is_not_here_cannot_be_stopped(tickets: Tickets) -> None:
+    assert not tickets.stop("run", 1)
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1, work):
+        assert not tickets.stop("run", 2)
+        assert not tickets.stop("other", 1)
+        work.cancel()
+    assert not tickets.stop("run", 1)
+
+
+async def test_all_are_let_go_with_the_reason(tickets: Tickets) -> None:
+    works = [asyncio.create_task(forever()) for _ in range(3)]
+    with tickets.hold("a", 1, works[0]) as a, tickets.hold("b", 1, works[1]) as b, tickets.hold("c", 2, works[2]) as c:
+        tickets.interrupt_all("no Temporal")
+        await asyncio.wait(works)
+        assert {(ticket.cause, ticket.message) for ticket in (a, b, c)} == {(Cause.INTERRUPTED, "no Temporal")}
+
+
+async def test_the_first_reason_to_stop_stays(tickets: Tickets) -> None:
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1, work) as ticket:
+        tickets.interrupt_all("no Temporal")
+        assert tickets.stop("run", 1)
+        assert (ticket.cause, ticket.message) == (Cause.INTERRUPTED, "no Temporal")
+        await asyncio.wait({work})
+
+
+async def test_an_attempt_that_has_ended_is_not_stopped_any_more(tickets: Tickets) -> None:
+    work = asyncio.create_task(asyncio.sleep(0))
+    await work
+    with tickets.hold("run", 1, work) as ticket:
+        tickets.stop("run", 1)
+        tickets.interrupt_all("no Temporal")
+        assert ticket.cause is None
+
+
+async def test_a_ticket_is_given_back_also_when_the_attempt_fails(tickets: Tickets) -> None:
+    work = asyncio.create_task(forever())
+    with pytest.raises(ValueError), tickets.hold("run", 1, work):
+        raise ValueError
+    work.cancel()
+    assert len(tickets) == 0
