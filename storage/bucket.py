@@ -51,7 +51,7 @@ def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
             f"CALLBOARD_ARTIFACTS_ENDPOINT: {endpoint!r} is no address. Set it to one like https://s3.example.com:9000."
         )
     try:
-        client: S3Client = boto3.client(  # pyright: ignore[reportUnknownMemberType] - its other services are unknown
+        client: S3Client = boto3.Session().client(  # pyright: ignore[reportUnknownMemberType] - its other services are unknown
             "s3", endpoint_url=endpoint, config=_config(own=endpoint is not None)
         )
     except (BotoCoreError, ValueError) as error:

@@ -109,11 +109,15 @@ class S3Store:
         check_prefix(prefix)
         begin = self._prefix + prefix
         pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=begin))
+        last = ""
         while (page := await self._do("list", prefix, lambda: next(pages, None))) is not None:
             for item in page.get("Contents", ()):
                 place = item.get("Key", "")
-                if not place.endswith("/"):  # Empty objects that S3 consoles make, to show a folder.
+                # Empty objects that S3 consoles make, to show a folder; and a key that comes twice because its object
+                # was being replaced: S3 itself does no such thing, servers over a file system do.
+                if not place.endswith("/") and place != last:
                     yield place.removeprefix(self._prefix)
+                last = place
 
     async def check(self) -> None:
         """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""

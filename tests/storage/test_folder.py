@@ -1,4 +1,4 @@
-"""The folder store keeps the promises of `storage.store`."""
+"""What is particular to the folder store. What it shares with the other is in test_contract.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contract.errors import StoreError
@@ -20,10 +19,6 @@ from storage.store import Store
 
 # As root, permissions are no obstacle: what these tests provoke does not happen.
 not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
-
-parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(
-    lambda part: part not in {".", ".."} and not part.startswith(".tmp-")
-)
 
 
 @pytest.fixture
@@ -35,27 +30,9 @@ async def keys(store: Store, prefix: str = "") -> list[str]:
     return [key async for key in store.list(prefix)]
 
 
-async def test_what_is_put_is_got_back_and_can_be_replaced(store: FolderStore) -> None:
-    await store.put("runs/shop/1/a.json", b"old")
-    await store.put("runs/shop/1/a.json", b"new")
-    assert await store.get("runs/shop/1/a.json") == b"new"
-    assert await store.exists("runs/shop/1/a.json")
-
-
-async def test_files_are_copied_in_and_out(store: FolderStore, tmp_path: Path) -> None:
-    (tmp_path / "in").write_bytes(b"\x00" * 3_000_000)
-    await store.put_file("bundle.tar.gz", tmp_path / "in")
-    assert await store.get_file("bundle.tar.gz", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
-
-
-async def test_a_missing_key_is_none_and_never_an_error(store: FolderStore, tmp_path: Path) -> None:
-    assert await store.get("a/b") is None
-    assert not await store.get_file("a/b", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    assert not await store.exists("a/b")
-    await store.delete("a/b")
-    assert await keys(store) == []
+parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(
+    lambda part: part not in {".", ".."} and not part.startswith(".tmp-")
+)
 
 
 async def test_a_folder_of_keys_is_not_an_object(store: FolderStore) -> None:
@@ -75,102 +52,12 @@ async def test_delete_removes_the_object_and_the_folders_it_empties(store: Folde
     assert [path.name for path in (tmp_path / "artifacts" / "a").iterdir()] == ["d"]
 
 
-@pytest.mark.parametrize(
-    "key", ["", "/", "/etc/passwd", "..", "a/../b", "a/..", "./a", "a//b", "a/", "a/\0", "a/.tmp-1", "../a"]
-)
-async def test_a_key_that_could_leave_the_root_is_refused(store: FolderStore, tmp_path: Path, key: str) -> None:
-    with pytest.raises(ValueError, match="is not a key"):
-        await store.put(key, b"")
-    with pytest.raises(ValueError, match="is not a key"):
-        await store.get(key)
-    with pytest.raises(ValueError, match="is not a key"):
-        await store.exists(key)
-    with pytest.raises(ValueError, match="is not a key"):
-        await store.delete(key)
-    with pytest.raises(ValueError, match="is not a key"):
-        await store.put_file(key, tmp_path / "x")
-    with pytest.raises(ValueError, match="is not a key"):
-        await store.get_file(key, tmp_path / "x")
-
-
-@pytest.mark.parametrize("prefix", ["/", "../", "a/../b", "a//b", "\0"])
-async def test_a_prefix_that_could_leave_the_root_is_refused(store: FolderStore, prefix: str) -> None:
-    with pytest.raises(ValueError, match="artifact store"):
-        await keys(store, prefix)
-
-
-async def test_list_gives_the_keys_below_a_prefix_in_ascending_order(store: FolderStore) -> None:
-    names = ["a.json", "a/b", "a/c/d", "ab", "b", "runs/shop/1", "runs/shop/10", "runs/shop/2", "é"]
-    for name in reversed(names):
-        await store.put(name, b"")
-    assert await keys(store) == names
-    assert await keys(store, "runs/shop/1") == ["runs/shop/1", "runs/shop/10"]
-    assert await keys(store, "a") == ["a.json", "a/b", "a/c/d", "ab"]
-    assert await keys(store, "a/") == ["a/b", "a/c/d"]
-    assert await keys(store, "nothing/") == []
-
-
 async def test_list_goes_beyond_one_batch(store: FolderStore, tmp_path: Path) -> None:
     folder = tmp_path / "artifacts" / "many"
     folder.mkdir(parents=True)
     for number in range(2500):
         (folder / f"{number:04}").touch()
     assert await keys(store, "many/") == [f"many/{number:04}" for number in range(2500)]
-
-
-@given(names=st.lists(st.lists(parts, min_size=1, max_size=3).map("/".join), max_size=8, unique=True), data=st.binary())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_plain_key_round_trips_and_is_listed_in_order(
-    tmp_path_factory: pytest.TempPathFactory, names: list[str], data: bytes
-) -> None:
-    # In a folder, one key cannot be both an object and the beginning of another.
-    names = [name for name in names if not any(other.startswith(f"{name}/") for other in names)]
-
-    async def story() -> None:
-        store = FolderStore(tmp_path_factory.mktemp("store"))
-        for name in names:
-            await store.put(name, data)
-        assert await keys(store) == sorted(names)
-        for name in names:
-            assert await store.get(name) == data
-            await store.delete(name)
-        assert await keys(store) == []
-
-    asyncio.run(story())
-
-
-async def test_a_reader_sees_the_old_object_or_the_new_one_never_half_of_one(store: FolderStore) -> None:
-    bodies = [bytes([letter]) * 200_000 for letter in b"abc"]
-    await store.put("x/y", bodies[0])
-    written = asyncio.Event()
-
-    async def write() -> None:
-        try:
-            for turn in range(40):
-                await store.put("x/y", bodies[turn % 3])
-        finally:
-            written.set()
-
-    async def read() -> int:
-        reads = 0
-        while not written.is_set() or not reads:
-            assert await store.get("x/y") in bodies
-            assert await keys(store) == ["x/y"]
-            reads += 1
-        return reads
-
-    _, *reads = await asyncio.gather(write(), read(), read())
-    assert all(reads)
-
-
-async def test_writers_and_removers_of_one_folder_do_not_disturb_each_other(store: FolderStore) -> None:
-    async def churn(name: str) -> None:
-        for _ in range(50):
-            await store.put(f"a/b/{name}", b"1")
-            await store.delete(f"a/b/{name}")
-
-    await asyncio.gather(churn("one"), churn("two"), churn("three"))
-    assert await keys(store) == []
 
 
 def test_a_killed_writer_leaves_the_old_object_and_nothing_that_a_reader_sees(
@@ -219,11 +106,6 @@ async def test_an_error_names_the_store_the_key_and_the_cause(store: FolderStore
         await store.get_file("a", tmp_path / "missing" / "out")
     with pytest.raises(StoreError, match=r"could not look for .*: File name too long"):
         await store.exists("n" * 300)
-
-
-async def test_check_passes_on_a_good_store_and_leaves_nothing(store: FolderStore) -> None:
-    await store.check()
-    assert await keys(store) == []
 
 
 async def test_check_fails_where_no_folder_can_be(tmp_path: Path) -> None:
