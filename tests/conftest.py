@@ -30,6 +30,8 @@ class Stack:
     workspace: str
     site: str
     data: Path
+    projects: Path
+    """Its project folders; what is written there is published."""
     http: httpx.AsyncClient
     dev: DevStack
 
@@ -110,6 +112,6 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIte
         dev,
         httpx.AsyncClient(base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False) as http,
     ):
-        yield Stack(dev.url, dev.api_key, dev.settings.workspace, site, folder / "data", http, dev)
+        yield Stack(dev.url, dev.api_key, dev.settings.workspace, site, folder / "data", projects, http, dev)
     assert processes_of(folder / "data") == []
     assert list((folder / "data" / "workers").iterdir()) == []

@@ -65,20 +65,20 @@ def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) ->
         pass
 
 
-def test_a_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    first, made = datafolder.secret(tmp_path, "api-key", "cb_")
-    assert made
-    assert first.startswith("cb_")
-    assert len(first) >= 40
-    assert mode(tmp_path / "api-key") == 0o600
-    assert datafolder.secret(tmp_path, "api-key", "cb_") == (first, False)
-
-
-def test_an_empty_secret_file_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "api-key").write_text("")
-    secret, made = datafolder.secret(tmp_path, "api-key", "cb_")
-    assert made
+def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    secret = datafolder.new_secret("cb_")
     assert secret.startswith("cb_")
+    assert len(secret) >= 40
+    assert datafolder.new_secret("cb_") != secret
+    datafolder.write_private(tmp_path / "api-key", secret + "\n")
+    assert mode(tmp_path / "api-key") == 0o600
+    assert datafolder.kept_secret(tmp_path / "api-key") == secret
+
+
+def test_an_empty_file_holds_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "api-key").write_text("\n")
+    assert datafolder.kept_secret(tmp_path / "api-key") is None
+    assert datafolder.kept_secret(tmp_path / "nowhere") is None
 
 
 def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import StackError
-from stack.folders import deploy_all, project_folders
-from storage.open import open_store
+from stack.folders import project_folders
 
 
 def make_project(folder: Path, settings: str = "{}") -> Path:
@@ -39,25 +38,3 @@ def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path) -> 
 def test_a_project_in_place_of_the_folder_above_it_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="is a project itself"):
         project_folders(make_project(tmp_path / "shop"))
-
-
-async def test_a_broken_project_is_named_with_its_reason_and_stops_no_other(tmp_path: Path) -> None:
-    projects = tmp_path / "projects"
-    make_project(projects / "a-good")
-    make_project(projects / "b-broken", '{"apiAccess": {"enabled": "yes"}}')
-    make_project(projects / "c-good")
-    deployed, broken = await deploy_all(project_folders(projects), open_store(str(tmp_path / "store")))
-    assert [manifest.project for manifest in deployed] == ["a-good", "c-good"]
-    (bad,) = broken
-    assert bad.folder == projects / "b-broken"
-    assert "apiAccess.enabled" in bad.reason
-
-
-async def test_the_second_project_of_a_name_does_not_replace_the_first(tmp_path: Path) -> None:
-    projects = tmp_path / "projects"
-    make_project(projects / "one", '{"projectName": "shop"}')
-    make_project(projects / "two", '{"projectName": "shop"}')
-    deployed, broken = await deploy_all(project_folders(projects), open_store(str(tmp_path / "store")))
-    assert [manifest.project for manifest in deployed] == ["shop"]
-    assert [project.folder.name for project in broken] == ["two"]
-    assert str(projects / "one") in broken[0].reason
