@@ -184,7 +184,7 @@ class Publisher:
 
     async def _bring_up_to_date(self, place: _Place) -> None:
         try:
-            if await in_thread(is_project, place.folder):
+            if is_project(place.folder):
                 self._is_published(place, await self._deployed(place))
             elif not await place.changes_within(_SECOND_LOOK):
                 self._is_gone(place)
@@ -206,7 +206,7 @@ class Publisher:
 
     async def _claim_name(self, place: _Place) -> None:
         """Two folders must not publish versions of one project in turn: the first one has the name."""
-        async with self._claiming:
+        async with self._claiming:  # in turn, so that at the start it is the first by name
             name = await in_thread(_name_of, place.folder)
             owner = self._owners.setdefault(name, place)
         if owner is not place:

@@ -114,13 +114,12 @@ async def test_it_shows_a_key_that_it_made_once_and_logs_it_never(projects: Path
         assert key not in log.read_text(errors="replace"), log
 
 
-async def test_a_start_that_fails_uses_up_no_key(
-    projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched, pytest.raises(StackError, match="was not ready"):
+async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
         patched.setattr("stack.dev._READY_LIMIT", timedelta(seconds=0.01))
-        async with make_stack(projects, data):
-            pass
+        with pytest.raises(StackError, match="was not ready"):
+            async with make_stack(projects, data):
+                pass
     async with make_stack(projects, data) as stack:
         assert stack.api_key in banner(stack)
         assert (data / "api-key").read_text().strip() == stack.api_key
