@@ -217,9 +217,7 @@ class AttemptActivity:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:  # the Run may be over
                     log.warning("Run %s: its start could not be told: %s", order.run_id, error.message)
-            record = progress.record(AttemptStatus.STARTED)
-            # One try, and to its end: a store may carry out a write although whoever asked for it has been cancelled.
-            await to_the_end(self._records.write(order.project, record, within=timedelta()))
+            await self._records.write(order.project, progress.record(AttemptStatus.STARTED), within=LAST_WORDS_PATIENCE)
 
         async with _beside(announce(), "announcement"):
             yield

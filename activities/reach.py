@@ -15,8 +15,8 @@ from activities.ticket import Tickets
 log = logging.getLogger(__name__)
 
 LET_GO_AFTER = timedelta(seconds=23.5)
-"""Without an answer. Temporal gives an Attempt to somebody else 30 s after the last heartbeat that got through; that may
-be older than the last answer by the throttle of heartbeats, 5 s, and a teardown takes up to 1.5 s."""
+"""Without an answer. Temporal gives an Attempt to somebody else 30 s after the last heartbeat that got through; that
+may be older than the last answer by the throttle of heartbeats, 5 s, and a teardown takes up to 1.5 s."""
 ASK_EVERY = timedelta(seconds=1)
 ANSWER_WITHIN = timedelta(seconds=1)
 

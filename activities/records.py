@@ -9,6 +9,7 @@ from activities.patience import patiently
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptRecord
 from contract.flow.run import ErrorCode, RunError
+from machines.persist import to_the_end
 from storage import keys
 from storage.store import Store
 
@@ -26,7 +27,9 @@ class Records:
         key = keys.attempt(project, record.run_id, record.number, "attempt.json")
         body = record.model_dump_json(exclude_none=True).encode()
         try:
-            await patiently(within, lambda: self._store.put(key, body))
+            # A write once begun is awaited, also when cancelled: it would be carried out all the same, and must not
+            # come after the next one.
+            await patiently(within, lambda: to_the_end(self._store.put(key, body)))
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
 
