@@ -76,12 +76,14 @@ class TestStore(FolderStore):
         self.hold: Callable[[str, bytes], asyncio.Event | None] = lambda _key, _data: None
         """What a write waits for before it is carried out, whatever has become of whoever asked for it."""
         self.tries: list[str] = []
+        self.given: list[tuple[str, bytes]] = []
         self.writes: list[tuple[str, bytes]] = []
         """In the order in which they were carried out."""
 
     async def put(self, key: str, data: bytes) -> None:
         self._check(key)
         wait = self.hold(key, data)
+        self.given.append((key, data))
         carrying_out = asyncio.ensure_future(self._put(key, data, wait))
         await asyncio.shield(carrying_out)  # as a thread does it
 
