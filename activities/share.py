@@ -23,6 +23,8 @@ _MOST_POLLERS = 5
 _QUIET = 0.2
 """Seconds without an answer from a queue that is asked, after which it is taken to be empty."""
 _LEAVE_WITHIN = 2.0
+_HEARD_AFTER = 0.1
+"""Seconds after which the SDK has certainly heard that it is to ask no more."""
 _NO_LIMIT = timedelta(days=1)
 """Longer than any Attempt. Who retires a share decides how long its Attempts may go on, and stops them by ticket."""
 
@@ -52,10 +54,11 @@ class Share:
         self.slots = slots
         self.client = client
         self._attempt = attempt
-        self._busy = 0
-        self._taken = asyncio.Event()
+        self._taken = 0
+        """Slots that are taken."""
+        self._takes = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._left = False
+        self._left = asyncio.Event()
         self._worker = Worker(
             client,
             task_queue=names.project_queue(project),
@@ -76,7 +79,7 @@ class Share:
     @property
     def claims(self) -> int:
         """How many of the project's Machines it may be using."""
-        return self._busy if self._left else self.slots
+        return self._taken if self._left.is_set() else self.slots
 
     async def run(self) -> None:
         """Take Attempts until it is retired, and return when the last of them has ended.
@@ -87,6 +90,7 @@ class Share:
         try:
             await self._worker.run()
         finally:
+            self._left.set()
             leave.cancel()
             await asyncio.wait({leave})
 
@@ -99,29 +103,35 @@ class Share:
 
         To break off a question can lose the Attempt that Temporal is just giving as its answer: it would be missed
         only when no heartbeat has come from it for half a minute. With all slots taken no question is open; and while
-        none is answered for a moment, nothing is queued.
+        none is answered for a moment, nothing is queued. So that no question is opened meanwhile, slots of Attempts
+        that end are held until it is over.
         """
         await self._leaving.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_WITHIN):
-                while self._busy < self.slots and await self._takes_one_within(_QUIET):
+                while self._taken < self.slots and await self._takes_one_within(_QUIET):
                     pass
-        self._left = True
-        await self._worker.shutdown()
+        shutdown = asyncio.create_task(self._worker.shutdown())
+        await asyncio.sleep(_HEARD_AFTER)
+        self._left.set()
+        await shutdown
 
     async def _takes_one_within(self, seconds: float) -> bool:
-        self._taken.clear()
+        self._takes.clear()
         try:
             async with asyncio.timeout(seconds):
-                return await self._taken.wait()
+                return await self._takes.wait()
         except TimeoutError:
             return False
 
     @activity.defn(name=names.ATTEMPT)
     async def _take(self, order: AttemptInput) -> AttemptOutcome:
-        self._busy += 1
-        self._taken.set()
+        self._taken += 1
+        self._takes.set()
         try:
             return await self._attempt(order)
         finally:
-            self._busy -= 1
+            while self._leaving.is_set() and not self._left.is_set():
+                with suppress(asyncio.CancelledError):  # it comes too late: the Attempt has ended
+                    await self._left.wait()
+            self._taken -= 1
