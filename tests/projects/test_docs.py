@@ -47,7 +47,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def prices(tmp_path: Path) -> Path:
     """The project of docs/projects.md."""
     for name, text in files(PROJECTS).items():
-        if name.startswith("projects/"):
+        if name.startswith("projects/prices/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
     return tmp_path / "projects" / "prices"
@@ -59,7 +59,7 @@ async def test_the_project_is_served_and_its_api_returns_what_it_should(prices: 
         DevStack(prices.parent, settings, temporal_port=0, ui_port=0, report=print) as stack,
         httpx.AsyncClient(headers={"x-api-key": stack.api_key}, timeout=90, trust_env=False) as client,
     ):
-        (manifest,) = stack.deployed
+        (manifest,) = stack.projects.deployed
         assert stack.settings.environment == "dev"
         assert (manifest.project, manifest.apis, manifest.warnings) == ("prices", ("list",), ())
         base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/prices/run"
@@ -122,9 +122,13 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{MAX_SIZE // 1024**2} MiB" in PROJECTS
 
 
+def headings_of(page: Path) -> set[str]:
+    return {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", page.read_text(), flags=re.MULTILINE)}
+
+
 def test_links_lead_somewhere() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", readme, flags=re.MULTILINE)}
     for path, _, anchor in re.findall(r"\]\(([^)#]+)(#([^)]+))?\)", PROJECTS + FROM_INTUNED):
         assert (REPOSITORY / "docs" / path).is_file()
-        assert not anchor or anchor in headings
+        assert not anchor or anchor in headings_of(REPOSITORY / "docs" / path)
+    for anchor in re.findall(r"\]\(#([^)]+)\)", PROJECTS):
+        assert anchor in headings_of(REPOSITORY / "docs" / "projects.md")

@@ -6,6 +6,7 @@ All tests of this module need an index (or uv's cache of one), at least for Play
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
 import sys
@@ -35,6 +36,7 @@ from storage import keys
 from storage.folder import FolderStore
 from tests.machines.lab import Lab, open_lab, order, unnoticed, value
 from tests.projects.wheels import make_wheel
+from tests.storage.s3_server import BUCKET, s3_server
 
 REPOSITORY = Path(__file__).parents[2]
 PLAYWRIGHT = version_of("playwright")
@@ -293,6 +295,16 @@ async def test_a_venv_that_is_broken_fails_the_deploy_before_the_index_is_asked(
         await host.deploy({".venv/pyvenv.cfg": "home = /nowhere\nversion = 3.13.1\n"})
 
 
+async def test_the_project_of_the_docs_runs_with_its_package_of_the_index(host: Host):
+    page = (REPOSITORY / "docs" / "projects.md").read_text()
+    shown = re.findall(r"^`projects/sizes/([^`]+)`\n\n```\w+\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)
+    manifest = await host.deploy(dict(shown), name="sizes")
+    assert manifest.warnings == ()
+    pool = host.lab.pool(project="sizes")
+    report = await pool.run(await host.version(manifest), order("tell", {"bytes": 2_000_000}), unnoticed)
+    assert value(report) == "2.0 MB"
+
+
 async def test_projects_with_the_same_packages_of_the_index_share_one_environment(host: Host):
     one = await host.deploy({"requirements.txt": "text-unidecode\n"}, name="one")
     pyproject = '[project]\nname = "two"\nversion = "1"\ndependencies = ["text-unidecode"]\n'
@@ -341,16 +353,45 @@ async def automation(page, params):
     await wait_for_dom_settled(page)
     return [await extract_markdown(page), await resolve_url(page=page, url="/products"), run_info().run_id]
 """
+UPLOADS = """
+from intuned_browser import save_file_to_s3, upload_file_to_s3
+
+async def automation(page, params):
+    await page.set_content("<a download='link.txt' href='data:text/plain,linked'>get it</a>")
+    uploads = [await upload_file_to_s3(b"bytes", file_name_override="bytes.txt")]
+    uploads.append(await save_file_to_s3(page, trigger=page.locator("a")))
+    return [upload.to_dict() for upload in uploads]
+"""
+VENDORS = {"requirements.txt": "intuned-browser==0.1.18\nintuned-runtime==1.3.41\nplaywright==1.61.0\n"}
 
 
 async def test_the_vendor_s_browser_helpers_from_the_index_work_with_our_runtime(host: Host, site: str):
-    listed = {"requirements.txt": "intuned-browser==0.1.18\nintuned-runtime==1.3.41\nplaywright==1.61.0\n"}
-    manifest = await host.deploy({**listed, "api/helpers.py": BROWSER_HELPERS})
+    manifest = await host.deploy({**VENDORS, "api/helpers.py": BROWSER_HELPERS})
     pool = host.lab.pool(project=manifest.project)
     attempt = order("helpers", {"site": site}, run_info={"run_id": "the run"})
     markdown, url, run_id = value(await pool.run(await host.version(manifest), attempt, unnoticed))
     assert "# " in markdown
     assert (url, run_id) == (f"{site}/products", "the run")
+
+
+async def test_the_vendor_s_upload_helpers_from_the_index_write_to_the_bucket_of_the_project_s_variables(
+    host: Host, tmp_path: Path
+):
+    version = await host.version(await host.deploy({**VENDORS, "api/uploads.py": UPLOADS}))
+    (tmp_path / "s3").mkdir()
+    async with s3_server(tmp_path / "s3") as server:
+        variables = {
+            "AWS_BUCKET": BUCKET,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        }
+        version = replace(version, variables=tuple(variables.items()))
+        report = await host.lab.pool(project=version.project).run(version, order("uploads", {}), unnoticed)
+    assert [upload["bucket"] for upload in value(report)] == [BUCKET, BUCKET]
+    uploaded = {path.name: path.read_text() for path in (tmp_path / "s3" / "buckets").rglob("*.txt")}
+    assert uploaded == {"bytes.txt": "bytes", "link.txt": "linked"}
 
 
 BUILDER = """

@@ -1,0 +1,5 @@
+import os
+
+
+async def automation(page, params):
+    return {name: os.environ.get(name) for name in params["names"]}
