@@ -25,9 +25,10 @@ from activities.orders import LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
 from activities.ticket import Tickets
 from activities.workplace import Workplace
-from contract.errors import CallboardError
+from contract.errors import CallboardError, Unavailable
 from contract.flow import names
 from engine.client import connect
+from engine.runs import Runs
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.slot import Limits
@@ -54,14 +55,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve workflows and all deployed projects until `stop` is set, then drain and leave nothing behind.
 
     Raises:
-        CallboardError: There is no browser, or the store cannot be opened.
-        RuntimeError: Temporal cannot be reached at the start, or refuses this worker.
+        CallboardError: There is no browser, the store cannot be opened, or Temporal cannot be reached at the start.
+        RuntimeError: Temporal refuses this worker.
     """
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     browser = await asyncio.to_thread(find_browser, settings.chromium)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
     catalog = Catalog(store, max_age=settings.poll_versions)
-    client = await connect(settings, identity=identity, patience=_TEMPORAL_PATIENCE)
+    client = await _reach_temporal(settings, identity)
     workers = settings.data_dir.expanduser().resolve() / "workers"
     await predecessors.bury(client, workers)
 
@@ -100,6 +101,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         log.info("worker %s is ready", identity)
         await _until(stop, serving.follow(settings.poll_versions), reach.watch(client, tickets))
         log.info("worker %s is leaving", identity)
+
+
+async def _reach_temporal(settings: Settings, identity: str) -> Client:
+    try:
+        client = await connect(settings, identity=identity, patience=_TEMPORAL_PATIENCE)
+    except RuntimeError as error:  # the SDK's word for it
+        raise Unavailable(
+            f"Temporal cannot be reached at {settings.temporal_address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
+        ) from error
+    await Runs(client).check()
+    return client
 
 
 async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None:
