@@ -30,7 +30,7 @@ from projects.deploy import deploy
 from projects.environments import Environments
 from projects.interpreters import ours
 from projects.manifest import Manifest
-from projects.uv import run_uv
+from projects.uv import UvError, run_uv
 from projects.versions import VersionFolders
 from storage import keys
 from storage.folder import FolderStore
@@ -265,6 +265,22 @@ async def test_a_python_that_is_not_here_is_a_warning_with_packages_of_the_index
     here = await host.here(manifest, "text_unidecode")
     assert here["found"]["text_unidecode"]
     assert here["version"] == list(sys.version_info[:2])
+
+
+async def test_another_python_of_this_host_is_taken_if_the_project_wants_it_with_packages_of_the_index(host: Host):
+    wanted = f">=3.12,!={ours().minor}.*"
+    find = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
+    try:
+        await run_uv(*find, cwd=REPOSITORY, within=timedelta(seconds=60))
+    except UvError:
+        pytest.skip("there is only one Python of 3.12 or later on this host")
+    head = f'[project]\nname = "shop"\nversion = "1"\nrequires-python = "{wanted}"\n'
+    manifest = await host.deploy({"pyproject.toml": head + 'dependencies = ["text-unidecode"]\n'})
+    assert manifest.warnings == ()
+    here = await host.here(manifest, "text_unidecode")
+    assert here["found"]["text_unidecode"]
+    assert here["version"] != list(sys.version_info[:2])
+    assert here["page"] == "here"
 
 
 async def test_what_a_venv_of_the_project_s_own_holds_is_installed_from_the_index_and_makes_the_version(host: Host):

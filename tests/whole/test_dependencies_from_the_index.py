@@ -1,0 +1,35 @@
+"""The example with dependencies, as a user would run it: its environment is built from the package index."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+async def until_served(stack: Any, project: str) -> None:
+    """The stack does not wait for an environment that takes long to build."""
+    async with asyncio.timeout(90):
+        while True:
+            answer = await stack.http.post(stack.path(project, "start"), json={"api": "-", "parameters": {}})
+            if "has no API" in answer.text:
+                return
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def served(stack: Any) -> Any:
+    await until_served(stack, "dependencies")
+    return stack
+
+
+async def test_the_example_imports_its_package_of_the_index_and_reads_its_env_file(served: Any) -> None:
+    html = "<p>" + "x" * 3000 + "</p>"
+    answer = await served.run("sizes", {"html": html}, project="dependencies")
+    assert answer.get("result") == {"size": "3.0 kB"}, answer
+    dotenv: Path = served.dev.settings.dev_projects / "dependencies" / ".env"
+    dotenv.write_text("UNIT=binary\n")
+    answer = await served.run("sizes", {"html": html}, project="dependencies")
+    assert answer["result"] == {"size": "3.0 KiB"}
