@@ -7,9 +7,10 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -34,6 +35,22 @@ class Stack:
     """Its project folders; what is written there is published."""
     http: httpx.AsyncClient
     dev: DevStack
+
+    @classmethod
+    @asynccontextmanager
+    async def up(cls, folder: Path, projects: Path, site: str) -> AsyncIterator[Self]:
+        """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind."""
+        data = folder / "data"
+        dev = DevStack(projects, Settings(data_dir=data, port=0), temporal_port=0, ui_port=0, report=print)
+        async with (
+            dev,
+            httpx.AsyncClient(
+                base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False
+            ) as http,
+        ):
+            yield cls(dev.url, dev.api_key, dev.settings.workspace, site, data, projects, http, dev)
+        assert processes_of(data) == []
+        assert list((data / "workers").iterdir()) == []
 
     def path(self, project: str, rest: str) -> str:
         return f"/api/v1/workspace/{self.workspace}/projects/{project}/run/{rest}"
@@ -101,17 +118,5 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIte
     projects = folder / "projects"
     shutil.copytree(REPOSITORY / "tests" / "whole" / "projects", projects)
     shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True)
-    dev = DevStack(
-        projects,
-        Settings(data_dir=folder / "data", port=0),
-        temporal_port=0,
-        ui_port=0,
-        report=print,
-    )
-    async with (
-        dev,
-        httpx.AsyncClient(base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False) as http,
-    ):
-        yield Stack(dev.url, dev.api_key, dev.settings.workspace, site, folder / "data", projects, http, dev)
-    assert processes_of(folder / "data") == []
-    assert list((folder / "data" / "workers").iterdir()) == []
+    async with Stack.up(folder, projects, site) as running:
+        yield running
