@@ -138,7 +138,7 @@ class Serving:
         """Take no new Attempt, let running ones finish for as long as the drain time allows, then interrupt them."""
         for served in self._served.values():
             for share in served.staying:
-                share.retire()
+                share.retire(hurry=True)
         if self._running:
             await asyncio.wait(self._running, timeout=self._drain.total_seconds())
         while self._running:

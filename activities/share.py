@@ -20,9 +20,10 @@ from contract.flow.attempt import AttemptInput, AttemptOutcome
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _MOST_POLLERS = 5
-_QUIET = 0.2
+_QUIET = 1.0
 """Seconds without an answer from a queue that is asked, after which it is taken to be empty."""
-_LEAVE_WITHIN = 2.0
+_QUIET_IN_A_HURRY = 0.2
+_LEAVE_WITHIN = 3.0
 _HEARD_AFTER = 0.1
 """Seconds after which the SDK has certainly heard that it is to ask no more."""
 _NO_LIMIT = timedelta(days=1)
@@ -57,6 +58,7 @@ class Share:
         self._taken = 0
         """Slots that are taken."""
         self._takes = asyncio.Event()
+        self._quiet = _QUIET
         self._leaving = asyncio.Event()
         self._left = asyncio.Event()
         self._worker = Worker(
@@ -94,8 +96,12 @@ class Share:
             leave.cancel()
             await asyncio.wait({leave})
 
-    def retire(self) -> None:
-        """Take no more Attempts, as soon as that is safe (and within two seconds); let those that it has go on."""
+    def retire(self, *, hurry: bool = False) -> None:
+        """Take no more Attempts, as soon as that is safe (and within seconds); let those that it has go on.
+
+        In a hurry, a process is to end: then it waits less for being sure.
+        """
+        self._quiet = _QUIET_IN_A_HURRY if hurry else _QUIET
         self._leaving.set()
 
     async def _leave(self) -> None:
@@ -109,7 +115,7 @@ class Share:
         await self._leaving.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_WITHIN):
-                while self._taken < self.slots and await self._takes_one_within(_QUIET):
+                while self._taken < self.slots and await self._takes_one_within(self._quiet):
                     pass
         shutdown = asyncio.create_task(self._worker.shutdown())
         await asyncio.sleep(_HEARD_AFTER)
