@@ -66,9 +66,14 @@ any_python() {
 
 # Makes an empty .venv with pip in it.
 make_venv() {
-    local python version uv
+    local python version uv log=$scratch/uv.log
     rm -rf .venv
     python=$(find_python)
+    if [ -z "$python" ] && ! command -v uv >/dev/null && ! any_python >/dev/null; then
+        say "no usable Python here; installing the system's"
+        apt_install python3-venv || say "python3-venv could not be installed"
+        python=$(find_python)
+    fi
     if [ -n "$python" ] && ! makes_venvs "$python"; then
         version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         say "installing python$version-venv, which $python lacks"
@@ -80,11 +85,11 @@ make_venv() {
         return
     fi
     say "no usable Python of 3.12 or later here; fetching one with uv"
-    if ! command -v uv >/dev/null && ! any_python >/dev/null; then
-        apt_install python3-venv || true
-    fi
-    uv=$(find_uv "$(any_python || echo python3)" "$scratch") && "$uv" venv --quiet --seed --python 3.12 .venv \
-        || die "needs Python 3.12 or later with its venv module, and none could be fetched. Install one (Debian, Ubuntu: apt-get install python3 python3-venv), then repeat."
+    { uv=$(find_uv "$(any_python || echo python3)" "$scratch") && "$uv" venv --quiet --seed --python 3.12 .venv; } 2>"$log" \
+        && return
+    # Of the causes that uv lists, the last is the root.
+    [ ! -s "$log" ] || say "that failed: $(tail -n 1 "$log" | sed -E 's/^ *((cause|error|ERROR): *)?//')"
+    die "needs Python 3.12 or later with its venv module, and none could be fetched. Install one (Debian, Ubuntu: apt-get install python3 python3-venv), then repeat."
 }
 
 # What .venv was made from. Scripts in it hold its path, so a moved folder makes it anew.
