@@ -115,7 +115,7 @@ class RunWorkflow:
                 return await asyncio.shield(handle)
             except asyncio.CancelledError:
                 self._cancel_asked = True
-                # Hear all else that came in this workflow task: to cancel the handle now would drop an outcome that did.
+                # Hear all that came in this workflow task: to cancel the handle now would drop an outcome among it.
                 await workflow.wait_condition(lambda: True)
                 if not handle.done():
                     handle.cancel()
