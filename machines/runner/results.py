@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, cast
 
 from .failures import ResultTooBigError, UserCodeError
 
@@ -40,5 +40,5 @@ def _dump(value: Any) -> Any:
 
 def _is_pydantic_url(value: Any) -> bool:
     """Told by its name: pydantic is in the project's environment, if at all, and not in ours."""
-    kind: type[Any] = type(value)
+    kind = cast("type[Any]", type(value))
     return kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"} and kind.__name__.endswith(("Url", "Dsn"))
