@@ -1,0 +1,237 @@
+"""A canceled Attempt: when that is heard, everything of it is gone, at whatever moment it was canceled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from machines import keeper
+from machines.machine import Begun
+from machines.order import Report
+from tests.machines.lab import PATIENCE, Lab, of_folder, order, unnoticed, value
+
+PROJECT = {
+    "api/fine.py": """
+        async def automation(page):
+            return "fine"
+    """,
+    "api/awaits.py": """
+        async def automation(page):
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/spins.py": """
+        async def automation(page):
+            while True:
+                pass
+    """,
+    "api/blocks.py": """
+        import time
+
+        async def automation(page):
+            time.sleep(600)
+    """,
+    "api/detaches.py": """
+        import os, time
+
+        async def automation(page):
+            for _ in range(5):
+                if os.fork() == 0:
+                    os.setsid()
+                    if os.fork() == 0:
+                        time.sleep(600)
+                    os._exit(0)
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/says_goodbye.py": """
+        import asyncio
+        from pathlib import Path
+
+        async def automation(page, params):
+            note = Path(params["note"])
+            note.write_text("hello")
+            try:
+                await page.wait_for_event("close", timeout=0)
+            except asyncio.CancelledError:
+                note.write_text("goodbye")
+                raise
+    """,
+    "api/leaves_a_stubborn_task.py": """
+        import asyncio
+
+        async def stay():
+            while True:
+                try:
+                    await asyncio.sleep(600)
+                except asyncio.CancelledError:
+                    pass
+
+        async def automation(page):
+            asyncio.ensure_future(stay())
+            await asyncio.sleep(0)
+    """,
+}
+
+
+class Running:
+    """An Attempt on its way, on a pool of one Machine."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.version = lab.version(PROJECT)
+        self.pool = lab.pool()
+        self._begun = asyncio.Event()
+
+    def start(self, api: str, parameters: object = None) -> asyncio.Task[Report]:
+        self._begun.clear()
+
+        def begin(_begun: Begun) -> None:
+            self._begun.set()
+
+        return asyncio.create_task(self.pool.run(self.version, order(api, parameters), begin))
+
+    async def begun(self) -> None:
+        await asyncio.wait_for(self._begun.wait(), PATIENCE)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    async def cancel(self, attempt: asyncio.Task[Report], *, times: int = 1) -> None:
+        """Cancel it; when that is heard, nothing of it is left."""
+        for _ in range(times):
+            attempt.cancel()
+            await asyncio.wait({attempt}, timeout=0.05)
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+        self.lab.assert_clean()
+        assert self.pool.busy == 0
+
+    async def works_again(self) -> None:
+        assert value(await self.start("fine")) == "fine"
+
+
+@pytest.fixture
+async def running(lab: Lab) -> Running:
+    return Running(lab)
+
+
+@pytest.mark.parametrize("api", ["awaits", "spins", "blocks", "detaches"])
+async def test_everything_is_gone_when_a_cancel_is_heard(running: Running, api: str) -> None:
+    attempt = running.start(api)
+    await running.begun()
+    await running.cancel(attempt)
+    await running.works_again()
+
+
+@pytest.mark.parametrize("api", ["awaits", "spins"])
+async def test_a_cancel_that_is_canceled_again_and_again_ends_no_sooner(running: Running, api: str) -> None:
+    attempt = running.start(api)
+    await running.begun()
+    await running.cancel(attempt, times=5)
+    await running.works_again()
+
+
+async def test_an_automation_hears_of_its_cancel(running: Running, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    attempt = running.start("says_goodbye", {"note": str(note)})
+    await running.until(lambda: note.exists() and note.read_text() == "hello")
+    await running.cancel(attempt)
+    assert note.read_text() == "goodbye"
+
+
+def below(lab: Lab, command: str) -> bool:
+    """Whether a process of the lab has this in its command line."""
+    return any(command in _command(pid) for pid in of_folder(lab.scratch))
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+STAGES: dict[str, Callable[[Lab], object]] = {
+    "at once": lambda _: True,
+    "scratch": lambda lab: list(lab.scratch.iterdir()),
+    "keeper": lambda lab: below(lab, "keeper.py"),
+    "child": lambda lab: any("keeper.py" not in _command(pid) for pid in of_folder(lab.scratch)),
+    "driver": lambda lab: below(lab, "run-driver"),
+    "browser": lambda lab: below(lab, "--user-data-dir="),
+    "page": lambda lab: below(lab, "--type=renderer"),
+}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running, times: int) -> None:
+    for condition in STAGES.values():
+        attempt = running.start("fine")
+        await running.until(lambda condition=condition: condition(running.lab))
+        await running.cancel(attempt, times=times)
+    await running.works_again()
+
+
+async def test_an_attempt_may_be_canceled_at_any_turn_of_the_loop_of_its_machines_start(running: Running) -> None:
+    for turns in range(0, 40, 4):
+        attempt = running.start("fine")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await running.cancel(attempt)
+    await running.works_again()
+
+
+async def test_an_attempt_that_waits_for_a_machine_leaves_the_queue(running: Running) -> None:
+    first = running.start("awaits")
+    await running.begun()
+    second, third = running.start("fine"), running.start("fine")
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert not first.done()
+    first.cancel()
+    assert value(await third) == "fine"
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_an_attempt_that_waits_for_the_clean_up_before_it_leaves_the_machine_to_the_next(
+    running: Running,
+) -> None:
+    await running.start("leaves_a_stubborn_task")
+    waiting = running.start("fine")
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await running.works_again()
+
+
+async def test_a_cancel_that_comes_with_the_time_out_is_heard(lab: Lab) -> None:
+    pool = lab.pool()
+    begun = asyncio.Event()
+    attempt = asyncio.create_task(pool.run(lab.version(PROJECT), order("spins", timeout=0.5), lambda _: begun.set()))
+    await asyncio.wait_for(begun.wait(), PATIENCE)
+    await asyncio.wait({attempt}, timeout=1)  # it has timed out, and is being stopped: that takes longer than this
+    assert not attempt.done()
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    lab.assert_clean()
+
+
+async def test_large_parameters_of_a_child_that_does_not_read_them_hold_up_no_cancel(lab: Lab) -> None:
+    machine = await lab.machine(lab.version(PROJECT))
+    (child, *_) = keeper.descendants(machine.keeper_pid)
+    attempt = asyncio.create_task(machine.run(order("spins", json.dumps({"x": "y" * 30_000_000})), unnoticed))
+    await asyncio.sleep(0)
+    assert child
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    lab.assert_clean()

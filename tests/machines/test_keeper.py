@@ -1,0 +1,333 @@
+"""The keeper lets nothing outlive it: run as the script that it is, and by its parts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from machines import keeper, sweep
+from tests.machines.lab import PATIENCE, of_folder
+
+ROOT = os.geteuid() == 0
+GIB = 1024**3
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+class Kept:
+    """A keeper over a child that is a few lines of Python."""
+
+    def __init__(self, scratch: Path, code: str, memory_limit: int = GIB) -> None:
+        scratch.mkdir()
+        self.scratch = scratch
+        ours, theirs = os.pipe()
+        os.close(ours)
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", keeper.__file__, str(scratch), str(memory_limit), str(theirs)),
+                *(sys.executable, "-I", "-S", "-c", code),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(theirs,),
+            env={"TMPDIR": f"{scratch}/tmp"},
+        )
+        os.close(theirs)
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def hang_up(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def ends(self) -> None:
+        """It has said all, ends well, and nothing is left."""
+        assert self.hear() == {"gone": True}
+        assert of_folder(self.scratch) in ([], [self.process.pid])
+        assert not self.scratch.exists()
+        assert self.process.wait(PATIENCE) == 0
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+
+Keep = Callable[..., Kept]
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Iterator[Keep]:
+    kept: list[Kept] = []
+
+    def start(code: str, **fields: Any) -> Kept:
+        kept.append(Kept(tmp_path / f"scratch-{len(kept)}", code, **fields))
+        return kept[-1]
+
+    yield start
+    for one in kept:
+        for stream in (one.process.stdin, one.process.stdout):
+            assert stream is not None
+            with contextlib.suppress(OSError):
+                stream.close()
+        one.process.wait(PATIENCE)
+        assert of_folder(one.scratch) == []
+
+
+SLEEPS = "import time; print('hello', flush=True); time.sleep(600)"
+DETACHES = """
+import os, signal, time
+for _ in range(5):
+    if os.fork() == 0:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        if os.fork() == 0:
+            os.chdir("/")
+            if os.fork() == 0:
+                os.execve("/bin/sleep", ["sleep", "600"], {})
+            os.execve("/bin/sleep", ["sleep", "600"], {})
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_when_the_worker_hangs_up_everything_ends(keep: Keep) -> None:
+    kept = keep(DETACHES + SLEEPS)
+    assert psutil.pid_exists(kept.hear()["pid"])
+    until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
+    kept.hang_up()
+    kept.ends()
+
+
+def test_an_order_on_its_input_means_the_same(keep: Keep) -> None:
+    kept = keep(SLEEPS)
+    assert kept.process.stdin is not None
+    kept.hear()
+    kept.process.stdin.write(b"anything")
+    kept.process.stdin.flush()
+    kept.ends()
+
+
+def test_the_end_of_the_child_is_the_end_of_what_it_detached_and_its_last_words_are_told(keep: Keep) -> None:
+    kept = keep(DETACHES + "print('x' * 100_000 + 'last'); raise SystemExit(7)")
+    kept.hear()
+    end = kept.hear()
+    assert end["exited"] == 7
+    assert end["tail"].endswith("xxxlast\n")
+    assert len(end["tail"]) == 4096
+    kept.ends()
+
+
+def test_a_child_that_is_killed_is_told_by_the_signal(keep: Keep) -> None:
+    kept = keep("import os; os.write(1, b'\\xff\\x00'); os.kill(os.getpid(), 9)")
+    kept.hear()
+    assert kept.hear() == {"exited": -9, "tail": "\ufffd\0"}
+    kept.ends()
+
+
+def test_signals_of_a_terminal_do_not_end_it(keep: Keep) -> None:
+    kept = keep(SLEEPS)
+    kept.hear()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        kept.process.send_signal(number)
+    time.sleep(0.1)
+    assert kept.process.poll() is None
+    (child,) = kept.children()
+    assert child.is_running()
+    child.send_signal(signal.SIGTERM)
+    assert kept.hear()["exited"] == -signal.SIGTERM, "the child does not inherit its deafness"
+    kept.ends()
+
+
+def test_too_much_memory_in_the_whole_tree_ends_it(keep: Keep) -> None:
+    hog = "import os, time; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000; time.sleep(600)"
+    kept = keep(hog, memory_limit=200_000_000)
+    kept.hear()
+    assert kept.hear()["memory"] > 200_000_000
+    kept.ends()
+
+
+def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
+    code = (
+        "import mmap, os, time; m = mmap.mmap(-1, 60_000_000); m.write(b'x' * 60_000_000); os.fork(); time.sleep(600)"
+    )
+    kept = keep(code)
+    kept.hear()
+    until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
+    assert keeper.memory(kept.process.pid) < 100_000_000
+    kept.hang_up()
+    kept.ends()
+
+
+def test_strays_are_reaped_while_the_child_lives(keep: Keep) -> None:
+    code = "import os\nfor _ in range(50):\n    if os.fork() == 0:\n        os.fork(); os._exit(0)\n    os.wait()\n"
+    kept = keep(code + SLEEPS)
+    kept.hear()
+    until(lambda: [child.pid for child in kept.children()] == [kept.children()[0].pid])
+    assert kept.process.poll() is None
+    kept.hang_up()
+    kept.ends()
+
+
+def test_output_without_end_is_read_and_forgotten(keep: Keep) -> None:
+    kept = keep("import os\nwhile True: os.write(1, b'x' * 100_000)")
+    kept.hear()
+    time.sleep(0.5)
+    assert psutil.Process(kept.process.pid).memory_info().rss < 50_000_000
+    kept.hang_up()
+    kept.ends()
+
+
+def test_a_tree_that_grows_while_it_is_killed_ends_too(keep: Keep) -> None:
+    code = """
+import os, time
+for _ in range(4):
+    os.fork()
+while True:
+    if os.fork() == 0:
+        time.sleep(600)
+    time.sleep(0.01)
+"""
+    kept = keep(code)
+    kept.hear()
+    until(lambda: len(keeper.descendants(kept.process.pid)) > 60)
+    kept.hang_up()
+    kept.ends()
+
+
+def test_the_scratch_folder_goes_whatever_lies_in_it(keep: Keep, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").touch()
+    code = f"""
+import os, socket
+os.makedirs("a/b/c")
+os.symlink({str(tmp_path / "outside")!r}, "a/link")
+os.mkfifo("a/fifo")
+socket.socket(socket.AF_UNIX).bind("a/socket")
+open("a/b/\\udcff\\n", "w")
+deep = os.getcwd()
+for _ in range(300):
+    os.mkdir("d" * 100)
+    os.chdir("d" * 100)
+"""
+    kept = keep(code)
+    kept.hear()
+    assert kept.hear()["exited"] == 0
+    kept.ends()
+    assert (tmp_path / "outside" / "file").exists()
+
+
+def test_a_folder_whose_permissions_were_taken_away_is_removed() -> None:
+    """As a user who has no rights of root; if we are root, in a process that is not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        code = f"""
+import importlib.util, os
+spec = importlib.util.spec_from_loader("keeper", None)
+keeper = importlib.util.module_from_spec(spec)
+exec({Path(keeper.__file__).read_text()!r}, keeper.__dict__)
+os.makedirs("x/a/b"); os.makedirs("x/c/d")
+os.symlink("/etc", "x/c/link")
+for path in ("x/a/b", "x/c/d"):
+    open(path + "/file", "w").close()
+    os.chmod(path, 0)
+for path in ("x/a", "x/c", "x"):
+    os.chmod(path, 0o500 if path != "x/a" else 0)
+keeper.remove("x")
+print(os.path.exists("x"))
+"""
+        # The code comes by argument, as another user may not read our files.
+        done = subprocess.run(
+            [os.path.realpath(sys.executable), "-I", "-S", "-c", code],
+            cwd=folder,
+            user=65534 if ROOT else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_descendants_are_all_below_and_nobody_else(keep: Keep) -> None:
+    """Also with names that look like fields of /proc, and after parents have gone."""
+    code = """
+import os, time
+def name(text):
+    open("/proc/self/comm", "w").write(text)
+for text in (") R 1 (", "a b) (c", "((", "1 2 3"):
+    if os.fork() == 0:
+        name(text)
+        if os.fork() == 0:
+            if os.fork() == 0:
+                name(") Z 0 0 0")
+                time.sleep(600)
+            os._exit(0)
+        time.sleep(600)
+time.sleep(600)
+"""
+    kept, other = keep(code), keep(SLEEPS)
+    assert kept.hear()
+    assert other.hear()
+    until(lambda: len(keeper.descendants(kept.process.pid)) >= 9)
+    until(lambda: all(p.status() != psutil.STATUS_ZOMBIE for p in psutil.Process(kept.process.pid).children()))
+    expected = sorted(p.pid for p in psutil.Process(kept.process.pid).children(recursive=True))
+    assert sorted(keeper.descendants(kept.process.pid)) == expected
+    assert set(expected) <= set(keeper.descendants(os.getpid()))
+    assert not set(expected) & set(keeper.descendants(other.process.pid))
+    for one in (kept, other):
+        one.hang_up()
+        one.ends()
+
+
+def test_a_keeper_that_is_killed_is_cleaned_up_after(keep: Keep) -> None:
+    kept, other = keep(DETACHES.replace(", {})", ", dict(os.environ))") + SLEEPS), keep(SLEEPS)
+    assert kept.hear()
+    assert other.hear()
+    until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
+    kept.process.kill()
+    kept.process.wait()
+    assert sweep.processes_of(kept.scratch)
+    sweep.scratch(kept.scratch)
+    assert of_folder(kept.scratch) == []
+    assert not kept.scratch.exists()
+    assert other.process.poll() is None
+    other.hang_up()
+    other.ends()
+
+
+def test_a_sweep_does_not_touch_a_folder_whose_name_begins_the_same(tmp_path: Path) -> None:
+    (tmp_path / "lab-1").mkdir()
+    (tmp_path / "lab-10").mkdir()
+    environment = {"TMPDIR": f"{tmp_path}/lab-10/tmp"}
+    with subprocess.Popen(["sleep", "600"], env=environment) as sleeper:
+        until(lambda: sweep.processes_of(tmp_path / "lab-10") == [sleeper.pid])
+        sweep.scratch(tmp_path / "lab-1")
+        assert sleeper.poll() is None
+        assert (tmp_path / "lab-10").is_dir()
+        sleeper.kill()
+
+
+def test_a_sweep_of_what_is_not_there_does_nothing(tmp_path: Path) -> None:
+    sweep.scratch(tmp_path / "nothing")
+    assert stat.S_ISDIR(tmp_path.stat().st_mode)

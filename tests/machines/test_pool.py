@@ -1,0 +1,273 @@
+"""Which Machine takes the next Attempt, and how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from machines import keeper
+from machines.machine import Begun, Launch
+from machines.order import Order, Report, Version
+from machines.pool import Pool
+from machines.slot import Limits
+from tests.machines.lab import PATIENCE, Lab, order, unnoticed, value
+
+PROJECT = {
+    "api/fine.py": "async def automation(page): return 'fine'",
+    "api/version.py": """
+        from pathlib import Path
+
+        async def automation(page):
+            return Path("version.txt").read_text()
+    """,
+    "api/waits_for.py": """
+        import asyncio
+        from pathlib import Path
+
+        async def automation(page, params):
+            while not Path(params["file"]).exists():
+                await asyncio.sleep(0.01)
+            return params["file"]
+    """,
+}
+
+
+def keepers() -> int:
+    """How many Machines there are below this process."""
+    count = 0
+    for pid in keeper.descendants(os.getpid()):
+        try:
+            count += "machines/keeper.py" in Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:
+            continue
+    return count
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_there_are_never_more_machines_than_the_size_and_so_many_when_there_is_work(
+    lab: Lab, tmp_path: Path
+) -> None:
+    pool, version = lab.pool(2), lab.version(PROJECT)
+    assert keepers() == 0
+    begun: list[str] = []
+    counts: set[int] = set()
+
+    def begin(at: Begun) -> None:
+        begun.append(at.machine)
+        counts.add(keepers())
+
+    attempts = [
+        asyncio.create_task(pool.run(version, order("waits_for", {"file": str(tmp_path / f"go-{n}")}), begin))
+        for n in range(5)
+    ]
+    for n, attempt in enumerate(attempts):
+        await until(lambda n=n: len(begun) == min(n + 2, 5))
+        assert pool.busy == min(2, 5 - n)
+        (tmp_path / f"go-{n}").touch()
+        assert value(await attempt) == str(tmp_path / f"go-{n}"), "they begin in the order in which they came"
+    assert counts <= {1, 2}
+    assert set(begun) == {"lab-1-1", "lab-2-1"}
+    assert keepers() == 2
+
+
+async def test_an_idle_machine_is_stopped_after_its_time_and_a_new_one_started_for_new_work(lab: Lab) -> None:
+    pool, version = lab.pool(idle=0.2), lab.version(PROJECT)
+    assert value(await pool.run(version, order("fine"), unnoticed)) == "fine"
+    await until(lambda: pool.slots[0].machine is None)
+    await until(lambda: keepers() == 0)
+    lab.assert_clean()
+    report = await pool.run(version, order("fine"), unnoticed)
+    assert (value(report), report.machine) == ("fine", "lab-1-2")
+
+
+async def test_a_machine_is_recycled_after_its_number_of_attempts(lab: Lab) -> None:
+    pool, version = lab.pool(attempts=2), lab.version(PROJECT)
+    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(4)]
+    assert machines == ["lab-1-1", "lab-1-1", "lab-1-2", "lab-1-2"]
+    await until(lambda: keepers() == 0)
+
+
+async def test_a_machine_is_recycled_at_its_age(lab: Lab) -> None:
+    pool, version = lab.pool(age=0.1), lab.version(PROJECT)
+    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(2)]
+    assert machines == ["lab-1-1", "lab-1-2"]
+
+
+async def test_another_version_replaces_the_warm_machine(lab: Lab) -> None:
+    pool = lab.pool()
+    old = lab.version({**PROJECT, "version.txt": "old"}, version="1")
+    new = lab.version({**PROJECT, "version.txt": "new"}, version="2")
+    reports = [await pool.run(version, order("version"), unnoticed) for version in (old, new, new, old)]
+    assert [value(report) for report in reports] == ["old", "new", "new", "old"]
+    assert [report.machine for report in reports] == ["lab-1-1", "lab-1-2", "lab-1-2", "lab-1-3"]
+    assert keepers() == 1
+
+
+async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: Path) -> None:
+    pool, version = lab.pool(2), lab.version(PROJECT)
+    begun: list[str] = []
+
+    def attempt(n: int) -> asyncio.Task[Report]:
+        given = {"file": str(tmp_path / f"go-{n}")}
+        return asyncio.create_task(pool.run(version, order("waits_for", given), lambda at: begun.append(at.machine)))
+
+    attempts = [attempt(n) for n in range(5)]
+    await until(lambda: len(begun) == 2)
+    await pool.resize(1)
+    assert keepers() == 2, "busy ones finish"
+    (tmp_path / "go-0").touch()
+    await attempts[0]
+    assert keepers() == 1, "and are stopped before their Attempt is given back"
+    (tmp_path / "go-1").touch()
+    await attempts[1]
+    await until(lambda: len(begun) == 3)
+    assert keepers() == 1
+    await pool.resize(3)
+    await until(lambda: len(begun) == 5)
+    assert keepers() == 3
+    for n in range(5):
+        (tmp_path / f"go-{n}").touch()
+    await asyncio.gather(*attempts)
+    await pool.resize(1)
+    assert keepers() == 1
+    assert len(pool.slots) == 1
+
+
+@dataclass
+class Imagined:
+    """A Machine without processes, for thousands of schedules. It knows how many of it there are."""
+
+    name: str
+    version: Version
+    alive: ClassVar[set[str]] = set()
+    most: ClassVar[int] = 0
+    chance: ClassVar[random.Random]
+    attempts: int = 0
+    unfit: str | None = None
+    age: timedelta = timedelta(0)
+
+    @classmethod
+    async def start(cls, name: str, version: Version, _launch: Launch) -> Imagined:
+        assert name not in cls.alive
+        cls.alive.add(name)
+        cls.most = max(cls.most, len(cls.alive))
+        try:
+            await cls.pause()
+        except asyncio.CancelledError:
+            await cls.pause(3)
+            cls.alive.discard(name)
+            raise
+        return cls(name, version)
+
+    @classmethod
+    async def pause(cls, longest: int = 5) -> None:
+        for _ in range(cls.chance.randint(0, longest)):
+            await asyncio.sleep(0)
+
+    async def settled(self) -> None:
+        await self.pause()
+
+    async def leave_idle(self, _within: timedelta) -> None:
+        await asyncio.Event().wait()
+
+    async def run(self, order: Order, on_begun: Callable[[Begun], None]) -> Any:
+        assert self.name in self.alive
+        self.attempts += 1
+        on_begun(cast("Begun", order))
+        try:
+            await self.pause()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        if self.chance.random() < 0.2:
+            await self.close()
+        return order
+
+    async def close(self) -> None:
+        self.unfit = "closed"
+        await self.pause()
+        self.alive.discard(self.name)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32))
+async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
+    """Attempts that come, end, crash and are canceled at any moment, while the size changes."""
+    chance = Imagined.chance = random.Random(seed)
+    Imagined.alive.clear()
+    Imagined.most = 0
+    nowhere = Path("/nowhere")
+    versions = [Version("imagined", str(n), nowhere, 0, 0, 0) for n in range(2)]
+    size = largest = chance.randint(1, 3)
+    pool = Pool("imagined", size, Launch(nowhere, nowhere), Limits(timedelta(1), 3, timedelta(1)))
+    begun: list[Any] = []
+    attempts: list[tuple[Order, asyncio.Task[Any]]] = []
+    changes: list[asyncio.Task[None]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("machines.slot.Machine", Imagined)
+        for _ in range(chance.randint(1, 30)):
+            match chance.choice(["come", "come", "come", "cancel", "resize", "wait"]):
+                case "come":
+                    made = order("imagined")
+                    attempts.append((made, asyncio.create_task(pool.run(chance.choice(versions), made, begun.append))))
+                case "cancel" if attempts:
+                    chance.choice(attempts)[1].cancel()
+                case "resize":
+                    size = chance.randint(1, 3)
+                    largest = max(largest, size)
+                    changes.append(asyncio.create_task(pool.resize(size)))
+                case _:
+                    await Imagined.pause(10)
+            assert len(Imagined.alive) <= largest
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*[task for _, task in attempts], *changes, return_exceptions=True)
+        assert pool.busy == 0
+        assert not pool._waiting
+        assert len(pool.slots) <= size
+        for made, task in attempts:
+            assert task.cancelled() or (task.result() is made and made in begun)
+        before = len(begun)
+        last = [asyncio.create_task(pool.run(versions[0], order("imagined"), begun.append)) for _ in range(2 * size)]
+        await asyncio.wait(last)
+        assert len(begun) - before == 2 * size
+        assert len(pool.slots) == size
+        await pool.close()
+        assert Imagined.alive == set()
+        assert Imagined.most <= largest
+
+
+async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between() -> None:
+    """A newcomer at the very moment when a slot is given back does not go before those that wait."""
+    Imagined.chance = random.Random(1)
+    nowhere = Path("/nowhere")
+    version = Version("imagined", "1", nowhere, 0, 0, 0)
+    pool = Pool("imagined", 1, Launch(nowhere, nowhere), Limits(timedelta(1), 100, timedelta(1)))
+    begun: list[str] = []
+
+    async def attempt(name: str) -> None:
+        await pool.run(version, order(name), lambda at: begun.append(cast("Order", at).api))
+        if name.startswith("old"):
+            tasks.append(asyncio.create_task(attempt(f"new-{name}")))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("machines.slot.Machine", Imagined)
+        tasks = [asyncio.create_task(attempt(f"old-{n}")) for n in range(4)]
+        while not all(task.done() for task in tasks):
+            await asyncio.wait(list(tasks))
+        await pool.close()
+    assert begun == [*[f"old-{n}" for n in range(4)], *[f"new-old-{n}" for n in range(4)]]
