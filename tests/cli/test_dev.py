@@ -120,6 +120,27 @@ def test_it_says_where_everything_is_and_ctrl_c_stops_all_of_it(projects: Path, 
         assert not (data / "dev.json").exists()
 
 
+def test_what_changes_while_it_runs_is_published_and_told_in_a_line_each(projects: Path, tmp_path: Path) -> None:
+    with dev(projects, tmp_path / "data") as terminal:
+        terminal.read_until("Ctrl-C stops everything.")
+        terminal.text = ""
+        (projects / "greeter" / "api" / "goodbye.py").write_text(API)
+        terminal.read_until("\n")
+        assert terminal.text.startswith("Published greeter   version ")
+        assert terminal.text.endswith("APIs: goodbye, hello\n")
+        terminal.text = ""
+        (projects / "wrong" / "Intuned.json").write_text("{}")
+        terminal.read_until("\n")
+        assert terminal.text.startswith("Published wrong   version ")
+        terminal.text = ""
+        (projects / "greeter" / "Intuned.json").unlink()
+        terminal.read_until("\n")
+        assert terminal.text.startswith("NOT DEPLOYED greeter   ")
+        assert "is served on." in terminal.text
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 0
+
+
 def test_the_curl_that_it_prints_starts_a_run(projects: Path, tmp_path: Path) -> None:
     with dev(projects, tmp_path / "data") as terminal:
         terminal.read_until("Ctrl-C stops everything.")
