@@ -42,7 +42,10 @@ def find_browser(configured: Path | None, *, headful: bool = False) -> Path:
         reason = _why_it_does_not_start(configured)
         if reason is None:
             return configured
-        msg = f"CALLBOARD_CHROMIUM names {configured}, which is no browser that starts: {reason}"
+        msg = (
+            f"CALLBOARD_CHROMIUM names {configured}, which is no browser that starts: {reason}."
+            " Name the executable of one, or leave it out, and one is looked for."
+        )
         raise MachineError(msg)
     broken: list[str] = []
     for path in _candidates(headful=headful):

@@ -6,9 +6,10 @@ import asyncio
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,7 +39,7 @@ class Stack:
 
     @classmethod
     @asynccontextmanager
-    async def up(cls, folder: Path, projects: Path, site: str) -> AsyncIterator[Self]:
+    async def up(cls, folder: Path, projects: Path, site: str) -> AsyncGenerator[Self]:
         """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind."""
         data = folder / "data"
         dev = DevStack(projects, Settings(data_dir=data, port=0), temporal_port=0, ui_port=0, report=print)

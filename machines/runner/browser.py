@@ -74,6 +74,16 @@ class WarmBrowser:
         self._user_agent = user_agent
         self._viewport = viewport
         self._session = session
+        self.closed_by_user = False
+        """User code has closed the browser itself, as some automations do at their end: that is no crash."""
+        close = browser.close
+
+        async def noted(**reason: Any) -> None:
+            self.closed_by_user = True
+            await close(**reason)
+
+        # `page.context.browser` is this very object. Playwright has no event that tells a close from a crash.
+        setattr(browser, "close", noted)  # noqa: B010
 
     @classmethod
     async def launch(cls, playwright: Playwright, setup: BrowserSetup) -> WarmBrowser:

