@@ -1,0 +1,77 @@
+"""Work that is finished also when somebody cancels in the middle of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from machines.persist import to_the_end
+
+
+class Work:
+    """So many turns of the loop, then an end."""
+
+    def __init__(self, turns: int, end: str) -> None:
+        self.turns = turns
+        self.end = end
+        self.ended = False
+
+    async def __call__(self) -> str:
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+        self.ended = True
+        match self.end:
+            case "raise":
+                raise ValueError("work")
+            case "cancel":
+                raise asyncio.CancelledError
+            case _:
+                return "done"
+
+
+@settings(deadline=None)
+@given(
+    turns=st.integers(0, 6),
+    end=st.sampled_from(["return", "raise", "cancel"]),
+    cancels=st.lists(st.integers(0, 8), max_size=4),
+)
+async def test_work_ends_before_a_cancel_is_heard_and_a_cancel_is_always_heard(
+    turns: int, end: str, cancels: list[int]
+) -> None:
+    work = Work(turns, end)
+    task = asyncio.create_task(to_the_end(work()))
+    asked = False
+    for turn in range(12):
+        for _ in range(cancels.count(turn)):
+            if turn > 0:  # before its first turn a task is canceled without having begun
+                asked = task.cancel() or asked
+        await asyncio.sleep(0)
+    await asyncio.wait({task}, timeout=10)
+    assert work.ended
+    if asked or end == "cancel":
+        assert task.cancelled()
+    elif end == "raise":
+        assert isinstance(task.exception(), ValueError)
+    else:
+        assert task.result() == "done"
+
+
+async def test_a_timeout_around_it_is_heard_after_the_work() -> None:
+    work = Work(50, "return")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await to_the_end(work())
+    assert work.ended
+
+
+async def test_errors_that_nobody_hears_are_not_reported_as_forgotten() -> None:
+    """Warnings are errors here: an exception that was never retrieved would fail this test."""
+    work = Work(2, "raise")
+    task = asyncio.create_task(to_the_end(work()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
