@@ -1,0 +1,173 @@
+"""The project's hook in all its forms, deferred browsers, and the headful browser (contract 3.1 and rule 7 of 3)."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from contract.errors import MachineError
+from contract.flow.run import ErrorCode
+from machines.order import End
+from tests.machines.lab import Lab, Run, failure, open_lab, order, unnoticed, value
+
+# One hook for all: what it does is the parameter `hook` of the Attempt.
+HOOK = """
+    from pathlib import Path
+
+    from intuned_runtime import attempt_store
+    from playwright.async_api import async_playwright
+
+    async def setup_context(*, api_name, api_parameters, cdp_url):
+        attempt_store.set("seen", [api_name, api_parameters, cdp_url.startswith("ws://127.0.0.1:")])
+        form = api_parameters["hook"]
+        if form == "nothing":
+            return None
+        if form == "raises":
+            raise PermissionError("no seat left")
+        if form == "something else":
+            return 42
+        playwright = await async_playwright().start()
+        browser = await playwright.chromium.connect_over_cdp(cdp_url)
+        context = await browser.new_context(locale="fr-FR")
+
+        async def cleanup():
+            Path(api_parameters["told"]).write_text("cleaned up")
+            await browser.close()
+            await playwright.stop()
+            if form == "cleanup raises":
+                raise PermissionError("the seat is taken")
+
+        if form == "context":
+            return context
+        if form == "context and page":
+            page = await context.new_page()
+            await page.goto("data:text/html,<title>Brought</title>")
+            return context, page
+        return context, None, cleanup
+"""
+PROJECT = {
+    "hooks/setup_context.py": HOOK,
+    "api/look.py": """
+        from intuned_runtime import attempt_store
+
+        async def automation(page, params):
+            if params.get("fail"):
+                raise KeyError("the automation's own")
+            return {
+                "language": await page.evaluate("navigator.language"),
+                "title": await page.title(),
+                "seen": attempt_store.get("seen"),
+            }
+    """,
+    "api/later.py": """
+        from intuned_runtime import attempt_store, deferred_browser
+
+        @deferred_browser
+        async def automation(params, ensure_browser):
+            before = attempt_store.get("seen")
+            if not params["browser"]:
+                return before
+            context, page = await ensure_browser()
+            again = await ensure_browser()
+            return [before, attempt_store.get("seen")[0], page.context is context, again == (context, page)]
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+async def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs an API of `PROJECT`. Unlike `quiet`, it lets the Machine be recycled: some hooks leave a driver behind."""
+    async with open_lab(tmp_path_factory.mktemp("hook")) as lab:
+        version, pool = lab.version(PROJECT), lab.pool()
+
+        async def run(api: str, parameters: Any) -> Any:
+            return await pool.run(version, order(api, parameters), unnoticed)
+
+        yield run
+
+
+async def test_a_hook_that_returns_nothing_keeps_the_hosts_page_and_sees_what_it_should(run: Run) -> None:
+    parameters = {"hook": "nothing"}
+    seen = value(await run("look", parameters))
+    assert seen == {"language": "en-US", "title": "", "seen": ["api/look", parameters, True]}
+
+
+@pytest.mark.parametrize(("form", "title"), [("context", ""), ("context and page", "Brought"), ("cleanup", "")])
+async def test_a_hook_may_bring_its_context(run: Run, form: str, title: str, tmp_path: Any) -> None:
+    told = tmp_path / "told"
+    seen = value(await run("look", {"hook": form, "told": str(told)}))
+    assert (seen["language"], seen["title"]) == ("fr-FR", title)
+    assert told.exists() == (form == "cleanup")
+
+
+async def test_the_cleanup_runs_also_when_the_automation_fails_whose_error_it_is(run: Run, tmp_path: Any) -> None:
+    told = tmp_path / "told"
+    failed = failure(await run("look", {"hook": "cleanup raises", "told": str(told), "fail": True}))
+    assert failed.name == "KeyError"
+    assert told.read_text() == "cleaned up"
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "final"),
+    [("raises", "PermissionError", False), ("cleanup raises", "PermissionError", False)],
+)
+async def test_what_a_hook_or_its_cleanup_raises_is_the_scripts_error(
+    run: Run, form: str, name: str, final: bool, tmp_path: Any
+) -> None:
+    failed = failure(await run("look", {"hook": form, "told": str(tmp_path / "told")}))
+    assert (failed.code, failed.name, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, name, final)
+    assert "hooks/setup_context.py" in failed.stack
+
+
+async def test_any_other_form_is_refused_for_good(run: Run) -> None:
+    failed = failure(await run("look", {"hook": "something else"}))
+    assert (failed.name, failed.final) == ("InvalidAPIError", True)
+    assert "setup_context returned int" in failed.message
+
+
+async def test_a_hook_file_without_its_function_is_refused_for_good(lab: Lab) -> None:
+    version = lab.version({**PROJECT, "hooks/setup_context.py": "def setup_context(): ..."})
+    failed = failure(await lab.pool().run(version, order("look", {}), unnoticed))
+    assert (failed.name, failed.final) == ("InvalidAPIError", True)
+
+
+async def test_a_deferred_automation_gets_hook_and_page_when_it_asks(run: Run) -> None:
+    assert value(await run("later", {"browser": False, "hook": "nothing"})) is None
+    assert value(await run("later", {"browser": True, "hook": "nothing"})) == [None, "api/later", True, True]
+
+
+async def test_the_debugging_port_is_closed_where_there_is_no_hook(lab: Lab) -> None:
+    pool = lab.pool()
+    report = await pool.run(lab.version({"api/ports.py": PORTS}), order("ports", None), unnoticed)
+    assert value(report) == 0
+
+
+PORTS = """
+    import os
+    import tempfile
+    from pathlib import Path
+
+    async def automation(page):
+        scratch = Path(tempfile.gettempdir()).parents[1]
+        return len(list(scratch.glob("tmp/*/DevToolsActivePort")))
+"""
+
+
+async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_none(lab: Lab) -> None:
+    version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
+    if shutil.which("chromium") or shutil.which("google-chrome"):
+        report = await lab.pool().run(version, order("agent", None), unnoticed)
+        assert report.end is End.COMPLETED
+        assert "Headless" not in value(report)
+    else:
+        with pytest.raises(MachineError, match="chromium"):
+            await lab.pool().run(version, order("agent", None), unnoticed)
+
+
+AGENT = """
+    async def automation(page):
+        return await page.evaluate("navigator.userAgent")
+"""
