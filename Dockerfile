@@ -1,0 +1,38 @@
+# The image of both services: `docker run … callboard api`, `docker run … callboard worker`, and of the other commands.
+
+FROM debian:13-slim AS build
+# Debian keeps only the newest of each package, so a version named here could not be installed next month.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY requirements.services.lock ./
+RUN python3 -m venv /opt/callboard \
+    && /opt/callboard/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.services.lock
+# What .dockerignore leaves.
+COPY . ./
+RUN /opt/callboard/bin/pip install --no-cache-dir --no-index --no-deps --no-build-isolation . \
+    && /opt/callboard/bin/pip uninstall --yes hatchling
+
+FROM debian:13-slim
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates chromium-headless-shell fonts-liberation python3 tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --home-dir /var/lib/callboard --create-home --shell /usr/sbin/nologin callboard
+COPY --from=build /opt/callboard /opt/callboard
+ENV PATH=/opt/callboard/bin:$PATH \
+    LANG=C.UTF-8 \
+    CALLBOARD_DATA_DIR=/var/lib/callboard \
+    CALLBOARD_HOST=0.0.0.0 \
+    CALLBOARD_PORT=8400
+USER 10001
+WORKDIR /var/lib/callboard
+EXPOSE 8400
+# Of the api; a worker's container switches it off, it listens nowhere and ends when it cannot work.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f\"http://127.0.0.1:{os.environ['CALLBOARD_PORT']}/healthz\", timeout=4)"]
+# The first process of a container inherits all orphans. tini reaps them and hands signals on, which Python would not.
+ENTRYPOINT ["tini", "--", "callboard"]
+CMD ["api"]

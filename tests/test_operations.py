@@ -1,0 +1,93 @@
+"""What docs/operations.md says is so."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from settings import Settings
+from stack.temporal import RETENTION, SEARCH_ATTRIBUTES
+from storage import keys
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = (REPOSITORY / "docs" / "operations.md").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+BLOCKS = re.findall(r"```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def block(words: str) -> str:
+    """The one code block with these words in it."""
+    (found,) = [text for text in BLOCKS if words in text]
+    return found
+
+
+def prefixes_in_use() -> set[str]:
+    """What every key that can be built begins with, and that of `Store.check`."""
+    built: set[str] = {"check/"}
+    for _, make in inspect.getmembers(keys, inspect.isfunction):
+        arguments = [
+            1 if parameter.annotation == "int" else "x" for parameter in inspect.signature(make).parameters.values()
+        ]
+        built.add(make(*arguments).partition("/")[0] + "/")
+    return built
+
+
+def test_every_variable_is_one() -> None:
+    named = set(re.findall(r"\bCALLBOARD_[A-Z_]*[A-Z]\b", PAGE)) - {"CALLBOARD_USER"}
+    assert named <= {f"CALLBOARD_{field.upper()}" for field in Settings.model_fields}
+
+
+def test_the_times_that_are_told_are_the_defaults() -> None:
+    assert f"`CALLBOARD_DRAIN` seconds ({Settings().drain.total_seconds():g})" in PAGE
+    assert (
+        f"`stop_grace_period` in `docker-compose.yml` is {COMPOSE['services']['worker']['stop_grace_period'][:-1]} s"
+        in PAGE
+    )
+    assert f"--retention {RETENTION.days}d" in block("operator namespace create")
+
+
+def test_the_secrets_of_the_env_file_are_those_that_compose_asks_for() -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / "docker-compose.yml").read_text()))
+    assert set(re.findall(r"^(\w+)=", block("POSTGRES_PASSWORD="), flags=re.MULTILINE)) == asked
+
+
+def test_compose_has_the_services_ports_and_volumes_that_are_named() -> None:
+    commands = block("docker compose up")
+    assert re.search(r"--rm --volume \S+ api deploy ", commands)
+    assert "--scale worker=2" in commands
+    assert {"api", "worker", "namespace"} <= set(COMPOSE["services"])
+    for port in re.findall(r"http://127\.0\.0\.1:(\d+)", PAGE):
+        assert any(
+            f"127.0.0.1:{port}:" in " ".join(service.get("ports", [])) for service in COMPOSE["services"].values()
+        )
+    named = re.search(r"Everything is kept in three volumes: (.*)\.$", PAGE, flags=re.MULTILINE)
+    assert named is not None
+    assert set(re.findall(r"`(\w+)`", named[1])) == set(COMPOSE["volumes"])
+
+
+def test_the_namespace_is_made_with_all_search_attributes() -> None:
+    loop = re.search(r"for name in (.*); do", block("operator namespace create"))
+    assert loop is not None
+    assert sorted(loop[1].split()) == sorted(SEARCH_ATTRIBUTES)
+
+
+def test_credentials_are_told_for_every_prefix_that_is_used() -> None:
+    rows = [
+        [cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| `\w+/` \|.*", PAGE, flags=re.MULTILINE)
+    ]
+    table = {prefix.strip("`"): worker for _, prefix, _, _, worker, *_ in rows}
+    assert set(table) == prefixes_in_use()
+    actions: dict[str, set[str]] = {}
+    for statement in json.loads(block('"Statement"'))["Statement"]:
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        for resource in resources:
+            allowed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            actions.setdefault(resource.partition("BUCKET/")[2].removesuffix("*"), set()).update(allowed)
+    verbs = {"read": "s3:GetObject", "write": "s3:PutObject", "delete": "s3:DeleteObject"}
+    told = {prefix: {verbs[verb] for verb in cell.split(", ")} for prefix, cell in table.items() if cell}
+    assert actions == {"": {"s3:ListBucket"}, **told}
