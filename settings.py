@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     """`/readyz` also asks that every project is served by a worker (the embedded stack sets it)."""
 
     # Workers and their Machines.
+    role: Literal["all", "browser", "control"] = "all"
+    """What a worker does: `browser` executes Attempts, `control` sequences Runs and needs no browser, `all` both."""
+    projects: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
+    """The projects whose Attempts this worker takes, comma-separated. Empty: every deployed one."""
+    machines: int | None = Field(default=None, ge=1)
+    """This worker's share of each project's Machines, where several hosts share a project. Unset: all of them."""
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""
     machine_idle: Seconds = timedelta(seconds=120)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from activities import predecessors, reach
@@ -27,7 +28,7 @@ from activities.ticket import Tickets
 from activities.workplace import Workplace
 from contract.errors import CallboardError, Unavailable
 from contract.flow import names
-from engine.client import connect
+from engine.client import WORKER_HEARTBEAT, connect
 from engine.runs import Runs
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
@@ -59,48 +60,72 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         RuntimeError: Temporal refuses this worker.
     """
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    browser = await asyncio.to_thread(find_browser, settings.chromium)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
-    catalog = Catalog(store, max_age=settings.poll_versions)
+    browser = None if settings.role == "control" else await asyncio.to_thread(find_browser, settings.chromium)
     client = await _reach_temporal(settings, identity)
-    workers = settings.data_dir.expanduser().resolve() / "workers"
-    await predecessors.bury(client, workers)
-
     async with AsyncExitStack() as resources:
-        workplace = Workplace(workers / identity)
-        resources.callback(workplace.leave)
-        tickets = Tickets()
-        pools = WorkerPools(_launch(settings, workplace, browser), _limits(settings))
-        resources.push_async_callback(pools.close)
-        attempt = AttemptActivity(
-            worker=identity,
-            client=client,
-            store=store,
-            catalog=catalog,
-            versions=VersionFolders(store, _folder(settings, "versions")),
-            environments=_environments(settings, store),
-            pools=pools,
-            keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
-            tickets=tickets,
-            journal=workplace.journal,
-        )
         # Left in the other order: Attempts drain while Runs can still go on and be stopped.
-        await resources.enter_async_context(_control(client, identity, LostActivity(store)))
-        await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
-        serving = Serving(
-            client=client,
-            connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_PATIENCE),
-            identity=identity,
-            catalog=catalog,
-            pools=pools,
-            attempt=attempt.attempt,
-            tickets=tickets,
-            drain=settings.drain,
-        )
-        resources.push_async_callback(serving.stop)
-        log.info("worker %s is ready", identity)
-        await _until(stop, serving.follow(settings.poll_versions), reach.watch(client, tickets))
+        if settings.role != "browser":
+            await resources.enter_async_context(_control(client, identity, LostActivity(store)))
+        works: list[Coroutine[Any, Any, None]] = []
+        if browser is not None:
+            works = await _execute_attempts(resources, settings, client, identity, store, browser)
+        log.info("worker %s is ready (role: %s)", identity, settings.role)
+        await _until(stop, *works)
         log.info("worker %s is leaving", identity)
+
+
+async def _execute_attempts(
+    resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store, browser: Path
+) -> list[Coroutine[Any, Any, None]]:
+    """Bring up Machines and what serves them; what is to be run for as long as the worker lives."""
+    workers = _folder(settings, "workers")
+    await predecessors.bury(client, workers)
+    workplace = Workplace(workers / identity)
+    resources.callback(workplace.leave)
+    pools = WorkerPools(_launch(settings, workplace, browser), _limits(settings))
+    resources.push_async_callback(pools.close)
+    tickets = Tickets()
+    await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
+    serving = _serving(settings, client, identity, store, workplace, pools, tickets)
+    resources.push_async_callback(serving.stop)
+    return [serving.follow(settings.poll_versions), reach.watch(client, tickets)]
+
+
+def _serving(
+    settings: Settings,
+    client: Client,
+    identity: str,
+    store: Store,
+    workplace: Workplace,
+    pools: WorkerPools,
+    tickets: Tickets,
+) -> Serving:
+    catalog = Catalog(store, max_age=settings.poll_versions)
+    attempt = AttemptActivity(
+        worker=identity,
+        client=client,
+        store=store,
+        catalog=catalog,
+        versions=VersionFolders(store, _folder(settings, "versions")),
+        environments=_environments(settings, store),
+        pools=pools,
+        keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+        tickets=tickets,
+        journal=workplace.journal,
+    )
+    return Serving(
+        client=client,
+        connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_PATIENCE),
+        identity=identity,
+        catalog=catalog,
+        pools=pools,
+        attempt=attempt.attempt,
+        tickets=tickets,
+        drain=settings.drain,
+        only=settings.projects,
+        at_most=settings.machines,
+    )
 
 
 async def _reach_temporal(settings: Settings, identity: str) -> Client:
@@ -175,6 +200,7 @@ async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT))
     await serve(settings, stop)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -80,6 +80,8 @@ class Serving:
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
         tickets: Tickets,
         drain: timedelta,
+        only: Collection[str] = (),
+        at_most: int | None = None,
     ) -> None:
         """Nothing is served yet.
 
@@ -92,6 +94,8 @@ class Serving:
             attempt: Activity `attempt`.
             tickets: The Attempts that run, to interrupt them.
             drain: How long `stop` lets them go on.
+            only: Projects to serve; empty for all.
+            at_most: This worker's share of each project's Machines, where several hosts share it.
         """
         self._clients = [client]
         self._connect = connect
@@ -101,6 +105,8 @@ class Serving:
         self._attempt = attempt
         self._tickets = tickets
         self._drain = drain
+        self._only = frozenset(only)
+        self._at_most = at_most
         self._served: dict[str, _Served] = {}
         self._complaints: dict[str, str] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -123,11 +129,14 @@ class Serving:
             return
         self._complain("the projects", None)
         for project in projects:
+            if self._only and project not in self._only:
+                continue
             complaint = None
             try:
                 manifest = await self._catalog.current(project)
                 if manifest is not None:
-                    await self._serve(project, manifest.settings.machines)
+                    machines = manifest.settings.machines
+                    await self._serve(project, min(machines, self._at_most or machines))
             except CallboardError as error:
                 complaint = error.message
             except RuntimeError as error:  # the SDK's word for a Temporal that cannot be reached

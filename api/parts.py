@@ -36,6 +36,10 @@ class Runs(Protocol):
         """Raises Unavailable if Temporal does not answer."""
         ...
 
+    async def machines_offered(self) -> dict[str, int] | None:
+        """Machines that live workers offer, by project; None where Temporal cannot tell."""
+        ...
+
     async def served(self, project: str) -> bool:
         """Whether a worker asks for the project's Attempts."""
         ...

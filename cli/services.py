@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,13 +25,30 @@ def api(
     _become("api", host=host, port=port)
 
 
+class Role(StrEnum):
+    """What a worker does."""
+
+    ALL = "all"
+    BROWSER = "browser"
+    CONTROL = "control"
+
+
 def worker(
+    project: Annotated[
+        list[str] | None, typer.Option(help="Take the Attempts of this project only; may be given several times.")
+    ] = None,
+    machines: Annotated[
+        int | None, typer.Option(min=1, help="This worker's share of each project's Machines. Default: all of them.")
+    ] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="`browser` executes Attempts, `control` sequences Runs, `all` does both.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
     ] = None,
 ) -> None:
     """Run a worker: it executes Attempts on its Machines, each with a browser."""
-    _become("worker", data_dir=data)
+    _become("worker", data_dir=data, projects=",".join(project) if project else None, machines=machines, role=role)
 
 
 def _become(module: str, **options: str | int | Path | None) -> NoReturn:

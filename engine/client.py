@@ -11,6 +11,9 @@ from temporalio.service import RetryConfig
 
 from settings import Settings
 
+WORKER_HEARTBEAT = timedelta(seconds=10)
+"""How often a worker tells Temporal what it offers."""
+
 
 async def connect(
     settings: Settings,

@@ -7,11 +7,12 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType, WorkerStatus
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.worker.v1 import WorkerHeartbeat
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -27,7 +28,7 @@ from contract.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from contract.flow import names
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
 from engine import search
-from engine.client import connect
+from engine.client import WORKER_HEARTBEAT, connect
 from settings import Settings
 from workflows.run import RunWorkflow
 
@@ -162,6 +163,32 @@ class Runs:
             )
             return len(answer.pollers) > 0
 
+    async def machines_offered(self) -> dict[str, int] | None:
+        """How many Machines the live workers offer for each project, by their heartbeats.
+
+        None where the server does not keep heartbeats. A worker shows within ten seconds of its start.
+        """
+        offered: dict[str, int] = {}
+        prefix = names.project_queue("")
+        request = ListWorkersRequest(namespace=self._client.namespace, page_size=100)
+        with _reaching_temporal():
+            while True:
+                try:
+                    answer = await self._client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
+                except RPCError as error:
+                    if error.status is RPCStatusCode.UNIMPLEMENTED:
+                        return None
+                    raise
+                for worker in (info.worker_heartbeat for info in answer.workers_info):
+                    if worker.task_queue.startswith(prefix) and _is_alive(worker):
+                        slots = worker.activity_task_slots_info
+                        project = worker.task_queue.removeprefix(prefix)
+                        count = slots.current_available_slots + slots.current_used_slots
+                        offered[project] = offered.get(project, 0) + count
+                if not answer.next_page_token:
+                    return offered
+                request.next_page_token = answer.next_page_token
+
     def _handle(self, run_id: str) -> WorkflowHandle[RunWorkflow, RunOutcome]:
         return self._client.get_workflow_handle_for(RunWorkflow.run, run_id)
 
@@ -197,6 +224,12 @@ class Runs:
             return await self._handle(run_id).result()
         except WorkflowFailureError as error:
             return _outcome_of_failure(error)
+
+
+def _is_alive(worker: WorkerHeartbeat) -> bool:
+    """Running, and heard of lately: the server remembers the dead for a while."""
+    heard = worker.heartbeat_time.ToDatetime(tzinfo=UTC)
+    return worker.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - heard < 3 * WORKER_HEARTBEAT
 
 
 def _unfinished_status(description: WorkflowExecutionDescription) -> RunStatus:

@@ -34,26 +34,44 @@ async def healthz() -> Alive:
     responses={503: {"model": Readiness, "description": "Something that a Run needs is missing; it is named."}},
 )
 async def readyz(parts: PartsDep) -> JSONResponse:
-    """Asks Temporal and the artifact store, and in the embedded stack each project's workers."""
+    """Asks Temporal and the artifact store, and who offers Machines for each project."""
     temporal, store, projects = await asyncio.gather(
         _state(parts.runs.check()), _state(parts.store.check()), _projects(parts)
     )
-    states = [temporal, store, *(projects or {}).values()]
-    ready = all(state.status == "ok" for state in states)
+    states = [temporal, store, *projects.values()]
+    ready = all(state.status != "failed" for state in states)
     body = Readiness(status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects)
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 
-async def _projects(parts: Parts) -> dict[str, PartState] | None:
-    if not parts.settings.ready_needs_workers:
-        return None
+async def _projects(parts: Parts) -> dict[str, PartState]:
     try:
         async with asyncio.timeout(_PATIENCE):
             names = await parts.catalog.projects()
+            offered = await parts.runs.machines_offered()
     except (CallboardError, TimeoutError):
-        return {}  # the store is not reachable, which its own state says
-    states = await asyncio.gather(*(_state(_served(parts, name)) for name in names))
+        return {}  # the store or Temporal is not reachable, which its own state says
+    states = await asyncio.gather(*(_project(parts, name, offered) for name in names))
     return dict(zip(names, states, strict=True))
+
+
+async def _project(parts: Parts, project: str, offered: dict[str, int] | None) -> PartState:
+    """Whether it is served and, where Temporal can tell, whether the workers' shares fit its number of Machines."""
+    if parts.settings.ready_needs_workers:
+        return await _state(_served(parts, project))
+    manifest = await parts.catalog.current(project)
+    if offered is None or manifest is None:
+        return PartState(status="ok")
+    wanted, there = manifest.settings.machines, offered.get(project, 0)
+    if there == 0:
+        return PartState(status="warning", message="No worker offers a Machine for this project: its Runs wait.")
+    if there > wanted:
+        message = (
+            f"The workers offer {there} Machines in all, and the project's settings say {wanted} "
+            "(replication.maxConcurrentRequests). Give each worker its share with --machines."
+        )
+        return PartState(status="warning", message=message)
+    return PartState(status="ok")
 
 
 async def _served(parts: Parts, project: str) -> None:

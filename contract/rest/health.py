@@ -16,7 +16,8 @@ class Alive(ResponseModel):
 class PartState(ResponseModel):
     """One part that a Run needs."""
 
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "warning", "failed"]
+    """`warning`: it is worth a look, and does not keep Runs from going through."""
     message: str | None = None
     """What is wrong with it."""
 
@@ -27,5 +28,5 @@ class Readiness(ResponseModel):
     status: Literal["ready", "not-ready"]
     temporal: PartState
     store: PartState
-    projects: dict[str, PartState] | None = None
-    """Whether each project has a worker; absent where that is not asked for."""
+    projects: dict[str, PartState]
+    """Whether each project has as many Machines as it should."""

@@ -50,6 +50,7 @@ class MemoryRuns:
         self.entries: dict[str, Entry] = {}
         self.waiting = 0
         self.unserved: set[str] = set()
+        self.offered: dict[str, int] | None = None
         self.failure: BaseException | None = None
 
     async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
@@ -88,6 +89,10 @@ class MemoryRuns:
 
     async def check(self) -> None:
         self._fail()
+
+    async def machines_offered(self) -> dict[str, int] | None:
+        self._fail()
+        return self.offered
 
     async def served(self, project: str) -> bool:
         self._fail()

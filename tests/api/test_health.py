@@ -15,7 +15,20 @@ async def test_ready_names_temporal_and_the_store(api: Any):
     del api.client.headers["x-api-key"]
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "temporal": {"status": "ok"}, "store": {"status": "ok"}}
+    ok = {"status": "ok"}
+    projects = dict.fromkeys(("closed", "members", "shop"), ok)
+    assert answer.json() == {"status": "ready", "temporal": ok, "store": ok, "projects": projects}
+
+
+async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a_warning(api: Any):
+    api.runs.offered = {"shop": 99, "closed": 1}
+    answer = await api.client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    projects = answer.json()["projects"]
+    assert projects["closed"] == {"status": "ok"}
+    assert projects["members"]["status"] == projects["shop"]["status"] == "warning"
+    assert "No worker offers a Machine" in projects["members"]["message"]
+    assert "offer 99 Machines" in projects["shop"]["message"]
 
 
 async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Any):
@@ -26,6 +39,7 @@ async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Any)
         "status": "not-ready",
         "temporal": {"status": "failed", "message": "Temporal cannot be reached. Try again."},
         "store": {"status": "ok"},
+        "projects": {},
     }
     assert (await api.client.get("/healthz")).status_code == 200
 
@@ -38,12 +52,12 @@ async def test_not_ready_while_the_store_is_away(make_api: Any):
         def list(self, _prefix: str) -> Any:
             raise StoreError("The artifact store cannot be read.")
 
-    for fields, projects in (({}, None), ({"ready_needs_workers": True}, {})):
+    for fields in ({}, {"ready_needs_workers": True}):
         api = await make_api(store=Away(), **fields)
         answer = await api.client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["store"] == {"status": "failed", "message": "The artifact store cannot be written."}
-        assert answer.json().get("projects") == projects
+        assert answer.json()["projects"] == {}
 
 
 async def test_in_the_embedded_stack_every_project_needs_a_worker(make_api: Any):
