@@ -116,7 +116,8 @@ class Running:
 
 
 @pytest.fixture
-async def running(lab: Lab) -> Running:
+async def running(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Running:
+    monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
     return Running(lab)
 
 

@@ -48,7 +48,7 @@ async def both() -> AsyncGenerator[tuple[Frames, Channel]]:
             child._writer.close()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(messages=MESSAGES)
 async def test_every_message_arrives_as_it_was_sent_in_both_directions(messages: list[dict[str, Any]]) -> None:
     async with both() as (worker, child):
