@@ -1,0 +1,132 @@
+"""Several workers share a project: one sequences Runs, the others execute Attempts, each with its share of Machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from contract.flow.base import JsonText
+from contract.flow.run import RunInput, RunStatus
+from engine.runs import Runs
+from machines.sweep import processes_of
+from projects.deploy import deploy
+from settings import Settings
+from stack import ports
+from stack.temporal import TemporalServer
+from storage.open import open_store
+
+CALLBOARD = Path(sys.executable).with_name("callboard")
+SETTINGS = '{"projectName": "shared", "replication": {"maxConcurrentRequests": 2}}'
+GATE = """
+import asyncio
+from pathlib import Path
+
+async def automation(page, params, **_):
+    Path(params["folder"], f"begun-{params['n']}").touch()
+    while not Path(params["folder"], "go").exists():
+        await asyncio.sleep(0.02)
+    return params["n"]
+"""
+
+
+class Installation:
+    """Temporal, a store, and workers as processes of their own."""
+
+    def __init__(self, folder: Path, temporal: TemporalServer, runs: Runs) -> None:
+        self.folder = folder
+        self.runs = runs
+        self.version = ""
+        self._environment = os.environ | {
+            "CALLBOARD_TEMPORAL_ADDRESS": temporal.address,
+            "CALLBOARD_ARTIFACTS": str(folder / "artifacts"),
+        }
+
+    async def worker(self, resources: AsyncExitStack, name: str, *options: str) -> psutil.Process:
+        log = self.folder / f"{name}.log"
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *(CALLBOARD, "worker", f"--data={self.folder / name}", *options),
+                env=self._environment,
+                stdout=out,
+                stderr=out,
+            )
+
+        async def stop() -> None:
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 60) == 0, log.read_text()
+
+        resources.push_async_callback(stop)
+        await until(lambda: "is ready" in log.read_text())
+        return psutil.Process(process.pid)
+
+    async def start(self, run_id: str, n: int) -> None:
+        text = json.dumps({"folder": str(self.folder), "n": n})
+        order = RunInput(
+            workspace="w",
+            project="shared",
+            version=self.version,
+            api="gate",
+            parameters=JsonText(text=text, size=len(text)),
+            maximum_attempts=1,
+            request_timeout=timedelta(seconds=60),
+        )
+        assert await self.runs.start(run_id, order, fingerprint="")
+
+    @property
+    def begun(self) -> int:
+        return len(list(self.folder.glob("begun-*")))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
+    free = ports.claim({"--port": 0, "--ui-port": 0})
+    (tmp_path / "temporal").mkdir()
+    temporal = TemporalServer(tmp_path / "temporal", port=free["--port"], ui_port=free["--ui-port"], report=print)
+    project = tmp_path / "project"
+    (project / "api").mkdir(parents=True)
+    (project / "Intuned.json").write_text(SETTINGS)
+    (project / "api" / "gate.py").write_text(GATE)
+    await temporal.start()
+    try:
+        made = Installation(tmp_path, temporal, await Runs.connect(Settings(temporal_address=temporal.address)))
+        made.version = (await deploy(project, open_store(str(tmp_path / "artifacts")))).version
+        yield made
+    finally:
+        await temporal.stop()
+    assert processes_of(tmp_path) == []
+
+
+async def test_each_worker_takes_its_share_and_control_needs_no_machine(installation: Installation) -> None:
+    async with AsyncExitStack() as resources:
+        control = await installation.worker(resources, "control", "--role=control")
+        first = await installation.worker(resources, "first", "--role=browser", "--machines=1", "--project=shared")
+        second = await installation.worker(resources, "second", "--role=browser", "--machines=1")
+        idle = await installation.worker(resources, "idle", "--role=browser", "--project=another")
+        for n in range(3):
+            await installation.start(f"run-{n}", n)
+        await until(lambda: installation.begun == 2)
+        assert [len(worker.children()) for worker in (control, first, second, idle)] == [0, 1, 1, 0]
+        assert installation.begun == 2
+        (installation.folder / "go").touch()
+        for n in range(3):
+            state = await installation.runs.state("w", "shared", f"run-{n}", wait=timedelta(seconds=60))
+            assert state.status is RunStatus.COMPLETED
+        async with asyncio.timeout(60):
+            while await installation.runs.machines_offered() != {"shared": 2}:
+                await asyncio.sleep(0.2)
