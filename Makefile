@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test check bench histories lock
+.PHONY: setup demo dev test check bench soak histories lock
 
 PYTHON := .venv/bin/python
 
@@ -16,7 +16,7 @@ dev:
 
 test:
 	@bash scripts/setup.sh curl
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 check: setup
 	@.venv/bin/ruff check
@@ -27,6 +27,10 @@ check: setup
 # Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
 bench: setup
 	@$(PYTHON) -m bench
+
+# Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
+soak: setup
+	@$(PYTHON) -m bench.soak
 
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup
