@@ -1,0 +1,276 @@
+"""`make soak`: thousands of Attempts that end in every way, and what the worker and the api hold on to afterwards.
+
+Read the slope, not single figures: memory wanders by some megabytes from round to round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from settings import Settings
+from stack.dev import DevStack
+
+MACHINES = 3
+_PROJECT = Path(__file__).parents[1] / "tests" / "whole" / "projects" / "lab"
+_SETTLES_WITHIN = 30.0
+"""Seconds. A Machine that was stopped last is gone after two."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way for a Run to end."""
+
+    api: str
+    runs: int
+    """Of these, in every hundred Attempts."""
+    status: str = "completed"
+    code: str | None = None
+    attempts: int = 1
+    seconds: int = 60
+    """`requestTimeout`."""
+    canceled: bool = False
+
+
+MIX = (
+    Kind("echo", 54),
+    Kind("opens", 10),
+    Kind("fail", 8, "failed", "script-execution-exception", attempts=3),
+    Kind("crash", 4, "failed", "script-process-crashed"),
+    Kind("wait", 3, "failed", "script-timeout", seconds=1),
+    Kind("stubborn", 1, "failed", "script-timeout", seconds=1),
+    Kind("wait", 4, "canceled", canceled=True),
+)
+ROUND = sum(kind.runs * kind.attempts for kind in MIX)
+"""Attempts of one round of the mix."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the two services hold while nothing runs and every Machine is warm."""
+
+    worker_memory: float
+    """Megabytes that are the worker's alone: what it shares with other processes depends on those."""
+    worker_threads: int
+    worker_files: int
+    machine_processes: int
+    """All below the worker."""
+    api_memory: float
+    api_threads: int
+    api_files: int
+    api_processes: int
+    scratch_files: int
+    """In the folders of the Machines; the browsers' profiles are most of it."""
+
+
+class Soak:
+    """The load on a running stack, and a look at its processes."""
+
+    def __init__(self, dev: DevStack, folder: Path) -> None:
+        """Nothing runs yet.
+
+        Args:
+            dev: Serves `project`, and nobody else uses it.
+            folder: For files by which Runs are told to go on.
+        """
+        self._dev = dev
+        self._folder = folder
+        self._data = Path(dev.settings.data_dir)
+        self._runs = f"/api/v1/workspace/{dev.settings.workspace}/projects/lab/run"
+
+    @classmethod
+    @asynccontextmanager
+    async def up(cls, folder: Path) -> AsyncGenerator[Soak]:
+        """A stack of its own, for as long as the block lasts."""
+        project(folder / "projects")
+        settings = Settings(data_dir=folder / "data", port=0)
+        async with DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print) as dev:
+            yield cls(dev, folder)
+
+    async def round(self, seed: int) -> None:
+        """A hundred Attempts in mixed order, more at a time than there are Machines.
+
+        Raises:
+            RuntimeError: A Run did not end as its kind does.
+        """
+        kinds = [kind for kind in MIX for _ in range(kind.runs)]
+        random.Random(seed).shuffle(kinds)
+        left = iter(kinds)
+        async with self._client() as http, asyncio.TaskGroup() as group:
+            for _ in range(2 * MACHINES):
+                group.create_task(self._drain(http, left))
+
+    async def settle(self) -> Holding:
+        """Make every Machine warm, wait until nothing runs, and look."""
+        async with self._client() as http:
+            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                go = Path(folder) / "go"
+                notes = [Path(folder) / str(number) for number in range(MACHINES)]
+                held = [
+                    await self._start(http, Kind("until-told", 1), {"began": str(note), "go": str(go)})
+                    for note in notes
+                ]
+                await until(lambda: all(note.exists() for note in notes), lambda: "not every Machine was taken")
+                go.touch()
+                for run_id in held:
+                    await self._end(http, run_id)
+        await until(
+            lambda: not self.journal() and len(self.machines()) == len(self.prepared()) == MACHINES,
+            lambda: f"it did not come to rest: {self.journal()}, {self.machines()}, {self.prepared()}",
+        )
+        return self.holding()
+
+    def journal(self) -> list[Path]:
+        """The worker's notes of Attempts that run."""
+        return list(self._data.glob("workers/*/attempts/*"))
+
+    def prepared(self) -> list[Path]:
+        """The folders of Attempts. At rest every Machine has one, which it has made for its next."""
+        return list(self._data.glob("workers/*/scratch/*/attempt-*"))
+
+    def machines(self) -> list[Path]:
+        """The scratch folders of the Machines that are there."""
+        return list(self._data.glob("workers/*/scratch/*"))
+
+    def keepers(self) -> list[psutil.Process]:
+        """The processes above the Machines that are there."""
+        return [child for child in self._service("worker").children() if "keeper.py" in " ".join(child.cmdline())]
+
+    def zombies(self) -> list[psutil.Process]:
+        """Below either service: processes that have ended, and that nobody has waited for."""
+        below = [*self.below_worker(), *self._service("api").children(recursive=True)]
+        return [process for process in below if process.status() == psutil.STATUS_ZOMBIE]
+
+    def below_worker(self) -> list[psutil.Process]:
+        """The processes of all Machines."""
+        return self._service("worker").children(recursive=True)
+
+    def holding(self) -> Holding:
+        """A look at the two services."""
+        worker, api = self._service("worker"), self._service("api")
+        return Holding(
+            worker_memory=worker.memory_full_info().uss / 1e6,
+            worker_threads=worker.num_threads(),
+            worker_files=worker.num_fds(),
+            machine_processes=len(worker.children(recursive=True)),
+            api_memory=api.memory_full_info().uss / 1e6,
+            api_threads=api.num_threads(),
+            api_files=api.num_fds(),
+            api_processes=len(api.children(recursive=True)),
+            scratch_files=sum(path.is_file() for folder in self.machines() for path in folder.rglob("*")),
+        )
+
+    def _service(self, module: str) -> psutil.Process:
+        for child in psutil.Process().children():
+            ours = child.environ().get("CALLBOARD_DATA_DIR") == str(self._data)
+            if ours and child.cmdline()[-2:] == ["-m", module]:
+                return child
+        raise RuntimeError(f"there is no process {module}")
+
+    def _client(self) -> httpx.AsyncClient:
+        """One for each round, as the connections that it keeps are open files of the api."""
+        return httpx.AsyncClient(
+            base_url=self._dev.url, headers={"x-api-key": self._dev.api_key}, timeout=120, trust_env=False
+        )
+
+    async def _drain(self, http: httpx.AsyncClient, kinds: Iterator[Kind]) -> None:
+        for kind in kinds:
+            run_id = await self._start(http, kind, {"seconds": 600})
+            if kind.canceled:
+                while (await self._result(http, run_id, wait=0))["status"] == "pending":
+                    await asyncio.sleep(0.1)
+                (await http.post(f"{self._runs}/{run_id}/cancel", params={"wait": 60})).raise_for_status()
+            answer = await self._end(http, run_id)
+            code: str | None = answer["error"]["details"]["last_error"]["code"] if "error" in answer else None
+            if (answer["status"], code) != (kind.status, kind.code):
+                raise RuntimeError(f"a Run of API {kind.api} ended otherwise than {kind.status}: {answer}")
+
+    async def _start(self, http: httpx.AsyncClient, kind: Kind, parameters: dict[str, Any]) -> str:
+        body = {
+            "api": kind.api,
+            "parameters": parameters,
+            "requestTimeout": kind.seconds,
+            "retry": {"maximumAttempts": kind.attempts},
+        }
+        answer = await http.post(f"{self._runs}/start", json=body)
+        answer.raise_for_status()
+        return answer.json()["runId"]
+
+    async def _end(self, http: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
+        while (answer := await self._result(http, run_id, wait=60))["status"] in {"pending", "started"}:
+            pass
+        return answer
+
+    async def _result(self, http: httpx.AsyncClient, run_id: str, *, wait: int) -> dict[str, Any]:
+        answer = await http.get(f"{self._runs}/{run_id}/result", params={"wait": wait})
+        answer.raise_for_status()
+        return answer.json()
+
+
+def project(folder: Path) -> None:
+    """The project of the load, in the folder of projects `folder`."""
+    shutil.copytree(_PROJECT, folder / "lab")
+    (folder / "lab" / "Intuned.jsonc").write_text(
+        f'{{"projectName": "lab", "replication": {{"maxConcurrentRequests": {MACHINES}}}}}'
+    )
+
+
+async def until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+    """Wait until it is true.
+
+    Raises:
+        TimeoutError: It did not become so; with what `otherwise` says then.
+    """
+    deadline = time.monotonic() + _SETTLES_WITHIN
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(otherwise())
+        await asyncio.sleep(0.05)
+
+
+async def main(attempts: int) -> None:
+    """Load, look after each round, print."""
+    console = Console()
+    seen: list[Holding] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="callboard-soak-") as folder:
+        async with Soak.up(Path(folder)) as soak:
+            for number in range(max(3, round(attempts / ROUND))):
+                await soak.round(number)
+                seen.append(await soak.settle())
+                console.print(
+                    f"{(number + 1) * ROUND} Attempts, {time.monotonic() - began:.0f} s: worker"
+                    f" {seen[-1].worker_memory:.1f} MB, api {seen[-1].api_memory:.1f} MB"
+                )
+            zombies = len(soak.zombies())
+    table = Table(
+        "at rest, every Machine warm", f"after {ROUND} Attempts", f"after {len(seen) * ROUND}", "a thousand add"
+    )
+    for field in fields(Holding):
+        values = [getattr(each, field.name) for each in seen]
+        # The first round loads code and fills caches: the slope is that of the others.
+        slope = statistics.linear_regression(range(1, len(values)), values[1:]).slope * 1000 / ROUND
+        table.add_row(field.name.replace("_", " "), f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{slope:+.2f}")
+    console.print(table)
+    console.print(f"memory in MB; zombies: {zombies}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--attempts", type=int, default=3000)
+    asyncio.run(main(parser.parse_args().attempts))
