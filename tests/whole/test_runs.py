@@ -118,10 +118,13 @@ async def test_extend_timeout_restarts_the_clock(stack: Any) -> None:
 
 
 @pytest.mark.parametrize("api", ["wait", "spin", "stubborn"])
-async def test_a_running_run_is_canceled_and_only_then_says_so(stack: Any, api: str) -> None:
-    await stack.run("echo")  # a Machine is warm: the Attempt begins on it at once
-    run_id = await stack.start(api, {"seconds": 3600})
-    await stack.until_status(run_id, "started")
+async def test_a_running_run_is_canceled_and_only_then_says_so(stack: Any, api: str, tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    run_id = await stack.start(api, {"seconds": 3600, "began": str(began)})
+    async with asyncio.timeout(60):
+        while not began.exists():
+            await asyncio.sleep(0.02)
+    assert (await stack.result(run_id, wait=0))["status"] == "started"
     answer = await stack.cancel(run_id)
     assert (answer["status"], answer["reason"]["type"]) == ("canceled", "cancelled-user-action")
     record = json.loads((stack.data / "artifacts/runs/lab" / run_id / "attempts/1/attempt.json").read_text())

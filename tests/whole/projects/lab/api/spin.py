@@ -1,3 +1,8 @@
-async def automation(page, params=None, **_kwargs):
+from pathlib import Path
+
+
+async def automation(page, params, **_kwargs):
+    if "began" in params:
+        Path(params["began"]).touch()
     while True:
         pass
