@@ -11,13 +11,21 @@ import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pytest
 
+from activities import attempt as activity_module
+from contract.errors import StoreError
 from contract.flow.base import INLINE_LIMIT
+from contract.flow.run import ErrorCode, RunStatus
+from projects.deploy import deploy
+from storage.folder import FolderStore
 from tests.conftest import REPOSITORY, Stack
+from tests.inside import Inside
+from tests.workflows.servers import dev_client, dev_server
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -228,3 +236,91 @@ async def test_readiness_tells_of_it(stack: Stack, broken: Broken) -> None:
 async def test_no_half_written_file_is_left(stack: Stack) -> None:
     """Last: of all that was refused above."""
     assert [path for path in (stack.data / "artifacts").rglob(".*") if path.is_file()] == []
+
+
+# A worker in this process: its store can be slow, and its patience is not ten minutes.
+
+
+class Faulty(FolderStore):
+    """A folder store that can be slow and can refuse, in what Runs leave."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.delay = 0.0
+        """Seconds that a write takes."""
+        self.refuses = ""
+        """The end of the keys that cannot be written."""
+        self.refused = 0
+        self.written: list[str] = []
+
+    async def put(self, key: str, data: bytes) -> None:
+        if self.refuses and key.endswith(self.refuses):
+            self.refused += 1
+            raise StoreError(f"The artifact store is away: {key}.")
+        await asyncio.sleep(self.delay)
+        await super().put(key, data)
+        self.written.append(key.rpartition("/")[2])
+
+
+@pytest.fixture
+async def faulty_store(tmp_path: Path) -> Faulty:
+    return Faulty(tmp_path / "artifacts")
+
+
+@pytest.fixture
+async def inside(faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Inside]:
+    version = (await deploy(REPOSITORY / "tests" / "whole" / "projects" / "lab", faulty_store)).version
+    async with (
+        dev_server(tmp_path / "temporal") as server,
+        Inside.up(
+            monkeypatch, await dev_client(server), faulty_store, tmp_path / "data", project="lab", version=version
+        ) as inside,
+    ):
+        yield inside
+
+
+async def start(inside: Inside, folder: Path, size: int) -> str:
+    """A Run that goes on to its end, and may be tried three times."""
+    (folder / "go").touch()
+    return await inside.start("counted-big", {"folder": str(folder), "name": "run", "size": size})
+
+
+async def test_a_slow_store_costs_time_and_nothing_else(inside: Inside, faulty_store: Faulty, tmp_path: Path) -> None:
+    faulty_store.written.clear()
+    faulty_store.delay = 3
+    run_id = await start(inside, tmp_path, BIG)
+    await until_there(tmp_path, "run-ends-*")
+    async with asyncio.timeout(PATIENCE):
+        while inside.busy():  # the Machine is free while its last result is still being written
+            await asyncio.sleep(0.02)
+    assert len(inside.held()) == 1
+    outcome = await inside.end(run_id)
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
+    assert faulty_store.written[-2:] == ["result.json", "attempt.json"]
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
+    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=2))
+    faulty_store.refuses = "result.json"
+    outcome = await inside.end(await start(inside, tmp_path, BIG))
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "The artifact store is away" in outcome.error.message
+    assert faulty_store.refused > 1
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
+    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=2))
+    faulty_store.refuses = "attempt.json"
+    outcome = await inside.end(await start(inside, tmp_path, 2))
+    assert outcome.status is RunStatus.COMPLETED
+    assert outcome.result
+    assert outcome.result.text == '"xx"'
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
