@@ -49,6 +49,8 @@ ANNOUNCE_AFTER = 0.5
 HEARTBEAT_EVERY = 5.0
 STORE_PATIENCE = timedelta(minutes=10)
 """How long a result waits for a store that fails, before its Run fails."""
+RECORD_PATIENCE = timedelta(seconds=30)
+"""How long an outcome waits for its record: a lost record fails nothing, and holds up no Run for long."""
 LAST_WORDS_PATIENCE = timedelta(seconds=5)
 """The same for the record of an Attempt that was stopped: somebody waits for its end."""
 
@@ -107,7 +109,11 @@ class AttemptActivity:
         async with _heartbeats():
             await asyncio.wait({ticket.work})
             if not ticket.work.cancelled():
-                return ticket.work.result()
+                # The work is done, so no stop can reach it any more: an outcome that is there stands.
+                outcome: AttemptOutcome = ticket.work.result()
+                record = progress.record(outcome.status, outcome.error)
+                await self._records.write(order.project, record, within=RECORD_PATIENCE)
+                return outcome
             if ticket.cause is Cause.CANCELED:
                 record = progress.record(AttemptStatus.CANCELED)
             else:
@@ -118,12 +124,10 @@ class AttemptActivity:
         raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=True)
 
     async def _work(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:
+        # The record of the start is the announcement's, and is written before the work counts as done: it must not
+        # come after that of the end.
         async with self._announcement(order, progress):
-            outcome = await self._carry_out(order, progress)
-        # Only now: the record of the start, which is the announcement's, must not come after that of the end.
-        record = progress.record(outcome.status, outcome.error)
-        await self._records.write(order.project, record, within=STORE_PATIENCE)
-        return outcome
+            return await self._carry_out(order, progress)
 
     async def _carry_out(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:
         try:

@@ -198,7 +198,7 @@ async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(lab: Lab, m
 
 
 async def test_a_record_that_cannot_be_stored_fails_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=0.3))
+    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=0.3))
     lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
     assert (await lab.run("echo")).status is RunStatus.COMPLETED
     assert lab.left() == []

@@ -317,10 +317,26 @@ async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
 async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=2))
+    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=2))
     faulty_store.refuses = "attempt.json"
     outcome = await inside.end(await start(inside, tmp_path, 2))
     assert outcome.status is RunStatus.COMPLETED
     assert outcome.result
     assert outcome.result.text == '"xx"'
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_a_stop_while_only_the_record_is_outstanding_leaves_the_outcome_as_it_is(
+    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=3))
+    faulty_store.refuses = "attempt.json"
+    run_id = await start(inside, tmp_path, 2)
+    await until_there(tmp_path, "run-ends-*")
+    async with asyncio.timeout(PATIENCE):
+        while inside.busy() or not faulty_store.refused:
+            await asyncio.sleep(0.02)
+    inside.tickets.interrupt_all("The worker could not reach Temporal.")
+    outcome = await inside.end(run_id)
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
     assert len(list(tmp_path.glob("run-began-*"))) == 1
