@@ -24,18 +24,17 @@ from contract.errors import MachineError
 from contract.flow.run import ErrorCode
 from machines import failures
 from machines.browser import find_browser
+from machines.current import Begun, Current
 from machines.environment import display_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
-from machines.order import End, Order, Report, Version
+from machines.order import Order, Report, Version
 from machines.persist import to_the_end
 from machines.runner import main as runner_main
 from machines.services import Answering
 
 log = logging.getLogger(__name__)
 
-HARD_LIMIT = timedelta(hours=12)
-"""`extend_timeout` reaches no further than this from the Attempt's start."""
 _START_WITHIN = 60.0
 _STOP_WITHIN = 1.5
 """Seconds that a canceled or timed-out Attempt gets to save what it can, before everything is killed."""
@@ -54,15 +53,6 @@ class Launch:
     arguments: tuple[str, ...] = ()
     find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
     """The browser of a project that wants windows. Blocking; raises MachineError."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """An Attempt has begun: its user code is about to be called."""
-
-    machine: str
-    browser_version: str
-    at: datetime
 
 
 class NotBegunError(MachineError):
@@ -84,7 +74,7 @@ class Machine:
         self._browser_version = ""
         self._hung_up = False
         self._idle = asyncio.Event()
-        self._current: _Current | None = None
+        self._current: Current | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
@@ -208,17 +198,19 @@ class Machine:
         self.attempts += 1
         self._idle.clear()
         answering = Answering(order.services, self._frames) if order.services is not None else None
-        current = self._current = _Current(order, on_begun, answering)
+        current = self._current = Current(order, on_begun, answering)
         try:
             try:
                 async with asyncio.timeout(order.timeout.total_seconds()) as clock:
                     current.clock = clock
-                    await self._frames.send(_attempt_message(order))
+                    await self._frames.send(current.message())
                     done = await current.done
             except TimeoutError:
                 current.clock = None
-                await to_the_end(self._stop(current))
-                return current.report(self, error=failures.timed_out(order))
+                if not current.heard:
+                    await to_the_end(self._stop(current))
+                    return current.report(self.name, error=failures.timed_out(order))
+                done = current.done.result()  # it came with the end of the time: it stands
             except asyncio.CancelledError:
                 current.clock = None
                 await to_the_end(self._stop(current))
@@ -229,21 +221,21 @@ class Machine:
                 await to_the_end(self.close())
                 if current.begun is None:
                     raise NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
-                return current.report(self, error=failures.crashed(self._keeping.child_end))
+                return current.report(self.name, error=failures.crashed(self._keeping.child_end))
             left = {"attributes": done["attributes"]}
             if "error" not in done:
                 payloads = done["extendedPayloads"]
-                return current.report(self, result=done["result"], extended_payloads=payloads, **left)
+                return current.report(self.name, result=done["result"], extended_payloads=payloads, **left)
             error, final = failures.of_user_code(done["error"])
             if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
                 await to_the_end(self.close())
-            return current.report(self, error=error, final=final, **left)
+            return current.report(self.name, error=error, final=final, **left)
         finally:
             self._current = None
             if answering is not None:
                 await answering.end()
 
-    async def _stop(self, current: _Current) -> None:
+    async def _stop(self, current: Current) -> None:
         """Ask, wait a little, kill."""
         try:
             async with asyncio.timeout(_STOP_WITHIN):
@@ -300,63 +292,6 @@ class Machine:
                 current.stopped.set()
             case _:
                 pass  # of an Attempt that is over
-
-
-class _Current:
-    """The Attempt that a Machine is busy with."""
-
-    def __init__(self, order: Order, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
-        self._order = order
-        self._on_begun = on_begun
-        self._loop = asyncio.get_running_loop()
-        self._started_at = datetime.now(UTC)
-        self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
-        self.answering = answering
-        self.begun: Begun | None = None
-        self.clock: asyncio.Timeout | None = None
-        """The running clock; None once it no longer matters."""
-        self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
-        self.stopped = asyncio.Event()
-
-    def begin(self, begun: Begun) -> None:
-        self.begun = begun
-        self._on_begun(begun)
-
-    def extend(self) -> None:
-        """Restart the clock at its full length."""
-        if self.clock is not None and not self.clock.expired():
-            self.clock.reschedule(min(self._loop.time() + self._order.timeout.total_seconds(), self._hard_end))
-
-    def resolve(self, message: dict[str, Any] | None) -> None:
-        if not self.done.done():
-            self.done.set_result(message)
-
-    def report(self, machine: Machine, **fields: Any) -> Report:
-        return Report(
-            end=End.COMPLETED if "result" in fields else End.FAILED,
-            machine=machine.name,
-            browser_version=self.begun.browser_version if self.begun else None,
-            started_at=self.begun.at if self.begun else self._started_at,
-            ended_at=datetime.now(UTC),
-            **fields,
-        )
-
-
-def _attempt_message(order: Order) -> dict[str, Any]:
-    proxy = order.proxy
-    return {
-        "type": "attempt",
-        "number": order.number,
-        "api": order.api,
-        "parameters": order.parameters,
-        "proxy": proxy
-        and {
-            "server": proxy.server,
-            **({"username": proxy.username} if proxy.username is not None else {}),
-            **({"password": proxy.password} if proxy.password is not None else {}),
-        },
-        "runInfo": order.run_info,
-    }
 
 
 def _command(version: Version, child_fd: int) -> list[str]:

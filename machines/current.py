@@ -1,0 +1,89 @@
+"""The Attempt that a Machine is busy with, from the worker's side: its clock, its beginning, its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from machines.order import End, Order, Report
+from machines.services import Answering
+
+HARD_LIMIT = timedelta(hours=12)
+"""`extend_timeout` reaches no further than this from the Attempt's start."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An Attempt has begun: its user code is about to be called."""
+
+    machine: str
+    browser_version: str
+    at: datetime
+
+
+class Current:
+    """The Attempt that a Machine is busy with."""
+
+    def __init__(self, order: Order, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
+        self._order = order
+        self._on_begun = on_begun
+        self._loop = asyncio.get_running_loop()
+        self._started_at = datetime.now(UTC)
+        self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
+        self.answering = answering
+        self.begun: Begun | None = None
+        self.clock: asyncio.Timeout | None = None
+        """The running clock; None once it no longer matters."""
+        self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
+        self.stopped = asyncio.Event()
+
+    def message(self) -> dict[str, Any]:
+        """What the child is told."""
+        order, proxy = self._order, self._order.proxy
+        return {
+            "type": "attempt",
+            "number": order.number,
+            "api": order.api,
+            "parameters": order.parameters,
+            "proxy": proxy
+            and {
+                "server": proxy.server,
+                **({"username": proxy.username} if proxy.username is not None else {}),
+                **({"password": proxy.password} if proxy.password is not None else {}),
+            },
+            "runInfo": order.run_info,
+        }
+
+    def begin(self, begun: Begun) -> None:
+        """Its user code is about to be called."""
+        self.begun = begun
+        self._on_begun(begun)
+
+    def extend(self) -> None:
+        """Restart the clock at its full length."""
+        if self.clock is not None and not self.clock.expired():
+            self.clock.reschedule(min(self._loop.time() + self._order.timeout.total_seconds(), self._hard_end))
+
+    @property
+    def heard(self) -> bool:
+        """Whether its end was heard. A cancel of who waits for it cancels `done`, and is no end."""
+        return self.done.done() and not self.done.cancelled()
+
+    def resolve(self, message: dict[str, Any] | None) -> None:
+        """It is done, or (None) lost; what is heard first counts."""
+        if not self.done.done():
+            self.done.set_result(message)
+
+    def report(self, machine: str, **fields: Any) -> Report:
+        """How it went; the fields are those of `Report`."""
+        return Report(
+            end=End.COMPLETED if "result" in fields else End.FAILED,
+            machine=machine,
+            browser_version=self.begun.browser_version if self.begun else None,
+            started_at=self.begun.at if self.begun else self._started_at,
+            ended_at=datetime.now(UTC),
+            **fields,
+        )

@@ -1,0 +1,63 @@
+"""The clock of an Attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from machines.current import Current
+from machines.order import End
+from tests.machines.lab import order, unnoticed
+
+
+async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("machines.current.HARD_LIMIT", timedelta(seconds=0.5))
+    current = Current(order("any", timeout=0.2), unnoticed, None)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def extend() -> None:
+        async with asyncio.timeout(0.2) as current.clock:
+            while True:
+                current.extend()
+                await asyncio.sleep(0.01)
+
+    with pytest.raises(TimeoutError):
+        await extend()
+    assert loop.time() - began >= 0.5
+    current.extend()  # too late, and no error
+
+
+async def test_what_is_heard_first_counts() -> None:
+    current = Current(order("any"), unnoticed, None)
+    current.resolve({"result": "1"})
+    current.resolve(None)
+    assert await current.done == {"result": "1"}
+    report = current.report("lab-1", result="1")
+    assert (report.end, report.machine, report.browser_version) == (End.COMPLETED, "lab-1", None)
+    assert report.started_at <= report.ended_at
+
+
+async def test_an_end_that_comes_with_the_end_of_the_time_stands() -> None:
+    current = Current(order("any"), unnoticed, None)
+
+    async def wait() -> None:
+        async with asyncio.timeout(0):
+            await current.done
+
+    assert not current.heard
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    current.resolve({"result": "1"})
+    await asyncio.wait({waiting})
+    assert current.heard
+    late = Current(order("any"), unnoticed, None)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await late.done
+    late.resolve({"result": "1"})
+    assert not late.heard
