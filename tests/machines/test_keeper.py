@@ -283,8 +283,13 @@ time.sleep(600)
     kept, other = keep(code), keep(SLEEPS)
     assert kept.hear()
     assert other.hear()
-    until(lambda: len(keeper.descendants(kept.process.pid)) >= 9)
-    until(lambda: all(p.status() != psutil.STATUS_ZOMBIE for p in psutil.Process(kept.process.pid).children()))
+
+    def is_complete() -> bool:  # the child; of each name one, its ended child, and the orphan of that
+        below = [psutil.Process(pid) for pid in keeper.descendants(kept.process.pid)]
+        zombies = [process for process in below if process.status() == psutil.STATUS_ZOMBIE]
+        return len(below) == 13 and len(zombies) == 4
+
+    until(is_complete)
     expected = sorted(p.pid for p in psutil.Process(kept.process.pid).children(recursive=True))
     assert sorted(keeper.descendants(kept.process.pid)) == expected
     assert set(expected) <= set(keeper.descendants(os.getpid()))
