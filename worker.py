@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -29,6 +30,7 @@ from activities.workplace import Workplace
 from contract.errors import CallboardError, Unavailable
 from contract.flow import names
 from engine.client import WORKER_HEARTBEAT, connect
+from engine.leaving import leave
 from engine.runs import Runs
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
@@ -210,7 +212,9 @@ def main() -> None:
     try:
         asyncio.run(_main(Settings()))
     except CallboardError as error:
-        raise SystemExit(f"callboard worker: {error.message}") from error
+        print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # it is the process's last word
+        leave(1)
+    leave(0)
 
 
 if __name__ == "__main__":

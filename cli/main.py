@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from cli.deploy import deploy
 from cli.dev import dev
 from cli.services import api, worker
 from contract.errors import CallboardError
+from engine.leaving import leave
 
 app = typer.Typer(
     name="callboard",
@@ -48,4 +48,6 @@ def main() -> None:
         app()
     except CallboardError as error:
         Console(stderr=True, soft_wrap=True).print(Text(error.message, style="red"))
-        sys.exit(1)
+        leave(1)
+    except SystemExit as end:  # how Typer ends a command, also a good one
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))

@@ -1,0 +1,20 @@
+"""The end of a process that has talked to Temporal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now, with everything that it has said written out.
+
+    The threads of Temporal's SDK outlive its clients, and now and then one of them crashes an interpreter that is being
+    taken down (seen: SIGSEGV after a clean shutdown). All that has to be closed is closed before this is called.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
