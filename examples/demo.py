@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from contract.errors import CallboardError, StackError
+from engine.leaving import leave
 from settings import Settings
 from stack import ports
 from stack.banner import banner, curl_to_try
@@ -163,4 +164,4 @@ def _shortened(text: str, lines: int = 30) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
