@@ -55,7 +55,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
             # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
             settings = Settings(data_dir=Path(data), artifacts=f"{data}/artifacts", api_keys=[], secret_key=[], port=0)
-            stack = DevStack(PROJECTS, settings, temporal_port=0, ui_port=0, report=print)
+            # The one project alone: another declares dependencies, and would reach for the network.
+            projects = Path(data, "projects")
+            projects.mkdir()
+            (projects / _PROJECT).symlink_to(PROJECTS / _PROJECT)
+            stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
             done = asyncio.run(until_signalled(_one_run(stack), hurry=stack.hurry))
         print("Stopped everything, and removed the demo's data.")
     except CallboardError as error:
