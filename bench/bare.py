@@ -9,7 +9,7 @@ import asyncio
 import sys
 from datetime import timedelta
 
-from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import Browser, async_playwright
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -35,8 +35,7 @@ class ReadWorkflow:
 class Reading:
     """The activity in two kinds."""
 
-    def __init__(self, playwright: Playwright, browser: Browser) -> None:
-        self._playwright = playwright
+    def __init__(self, browser: Browser) -> None:
         self._browser = browser
 
     @activity.defn(name="read")
@@ -46,19 +45,20 @@ class Reading:
 
     @activity.defn(name="read")
     async def cold(self, url: str) -> list[str]:
-        """In a browser of its own."""
-        browser = await launch(self._playwright)
-        try:
-            return await read(browser, url)
-        finally:
-            await browser.close()
+        """As it is usually written: Playwright and a browser of its own, from start to end."""
+        async with async_playwright() as playwright:
+            browser = await launch(playwright)
+            try:
+                return await read(browser, url)
+            finally:
+                await browser.close()
 
 
 async def main(address: str) -> None:
     """Serve both queues until the end of the process."""
     client = await Client.connect(address)
     async with async_playwright() as playwright:
-        reading = Reading(playwright, await launch(playwright))
+        reading = Reading(await launch(playwright))
         workers = [
             Worker(
                 client,
