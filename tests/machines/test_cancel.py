@@ -171,7 +171,7 @@ STAGES: dict[str, Callable[[Lab], object]] = {
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running, times: int) -> None:
     for condition in STAGES.values():
-        attempt = running.start("fine")
+        attempt = running.start("awaits")  # one that would end could be over before the cancel
         await running.until(lambda condition=condition: condition(running.lab))
         await running.cancel(attempt, times=times)
     await running.works_again()
@@ -179,7 +179,7 @@ async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running
 
 async def test_an_attempt_may_be_canceled_at_any_turn_of_the_loop_of_its_machines_start(running: Running) -> None:
     for turns in range(0, 40, 4):
-        attempt = running.start("fine")
+        attempt = running.start("awaits")  # one that would end could be over before the cancel
         for _ in range(turns):
             await asyncio.sleep(0)
         await running.cancel(attempt)
