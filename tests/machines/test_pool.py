@@ -42,12 +42,13 @@ PROJECT = {
 }
 
 
-def keepers() -> int:
-    """How many Machines there are below this process."""
+def keepers(lab: Lab) -> int:
+    """How many Machines of this lab there are below this process; other tests' stacks have their own."""
     count = 0
     for pid in keeper.descendants(os.getpid()):
         try:
-            count += "machines/keeper.py" in Path(f"/proc/{pid}/cmdline").read_text()
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            count += "machines/keeper.py" in command and str(lab.scratch) in command
         except OSError:
             continue
     return count
@@ -63,13 +64,13 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
     lab: Lab, tmp_path: Path
 ) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
-    assert keepers() == 0
+    assert keepers(lab) == 0
     begun: list[str] = []
     counts: set[int] = set()
 
     def begin(at: Begun) -> None:
         begun.append(at.machine)
-        counts.add(keepers())
+        counts.add(keepers(lab))
 
     attempts = [
         asyncio.create_task(pool.run(version, order("waits_for", {"file": str(tmp_path / f"go-{n}")}), begin))
@@ -82,14 +83,14 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
         assert value(await attempt) == str(tmp_path / f"go-{n}"), "they begin in the order in which they came"
     assert counts <= {1, 2}
     assert set(begun) == {"lab-1-1", "lab-2-1"}
-    assert keepers() == 2
+    assert keepers(lab) == 2
 
 
 async def test_an_idle_machine_is_stopped_after_its_time_and_a_new_one_started_for_new_work(lab: Lab) -> None:
     pool, version = lab.pool(idle=0.2), lab.version(PROJECT)
     assert value(await pool.run(version, order("fine"), unnoticed)) == "fine"
     await until(lambda: pool.slots[0].machine is None)
-    await until(lambda: keepers() == 0)
+    await until(lambda: keepers(lab) == 0)
     lab.assert_clean()
     report = await pool.run(version, order("fine"), unnoticed)
     assert (value(report), report.machine) == ("fine", "lab-1-2")
@@ -99,7 +100,7 @@ async def test_a_machine_is_recycled_after_its_number_of_attempts(lab: Lab) -> N
     pool, version = lab.pool(attempts=2), lab.version(PROJECT)
     machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(4)]
     assert machines == ["lab-1-1", "lab-1-1", "lab-1-2", "lab-1-2"]
-    await until(lambda: keepers() == 0)
+    await until(lambda: keepers(lab) == 0)
 
 
 async def test_a_machine_is_recycled_at_its_age(lab: Lab) -> None:
@@ -115,7 +116,7 @@ async def test_another_version_replaces_the_warm_machine(lab: Lab) -> None:
     reports = [await pool.run(version, order("version"), unnoticed) for version in (old, new, new, old)]
     assert [value(report) for report in reports] == ["old", "new", "new", "old"]
     assert [report.machine for report in reports] == ["lab-1-1", "lab-1-2", "lab-1-2", "lab-1-3"]
-    assert keepers() == 1
+    assert keepers(lab) == 1
 
 
 async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: Path) -> None:
@@ -129,22 +130,22 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
     attempts = [attempt(n) for n in range(5)]
     await until(lambda: len(begun) == 2)
     await pool.resize(1)
-    assert keepers() == 2, "busy ones finish"
+    assert keepers(lab) == 2, "busy ones finish"
     (tmp_path / "go-0").touch()
     await attempts[0]
-    assert keepers() == 1, "and are stopped before their Attempt is given back"
+    assert keepers(lab) == 1, "and are stopped before their Attempt is given back"
     (tmp_path / "go-1").touch()
     await attempts[1]
     await until(lambda: len(begun) == 3)
-    assert keepers() == 1
+    assert keepers(lab) == 1
     await pool.resize(3)
     await until(lambda: len(begun) == 5)
-    assert keepers() == 3
+    assert keepers(lab) == 3
     for n in range(5):
         (tmp_path / f"go-{n}").touch()
     await asyncio.gather(*attempts)
     await pool.resize(1)
-    assert keepers() == 1
+    assert keepers(lab) == 1
     assert len(pool.slots) == 1
 
 
@@ -169,8 +170,10 @@ class Imagined:
         try:
             await cls.pause()
         except asyncio.CancelledError:
-            await cls.pause(3)
-            cls.alive.discard(name)
+            try:
+                await cls.pause(3)
+            finally:  # also when a second cancel comes
+                cls.alive.discard(name)
             raise
         return cls(name, version)
 
