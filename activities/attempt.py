@@ -221,7 +221,8 @@ class AttemptActivity:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:  # the Run may be over
                     log.warning("Run %s: its start could not be told: %s", order.run_id, error.message)
-            await self._records.write(order.project, progress.record(AttemptStatus.STARTED), within=LAST_WORDS_PATIENCE)
+            started = progress.record(AttemptStatus.STARTED)
+            await self._records.write_first(order.project, started, within=LAST_WORDS_PATIENCE)
 
         async with _beside(announce(), "announcement"):
             yield

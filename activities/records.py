@@ -33,6 +33,17 @@ class Records:
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
 
+    async def write_first(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
+        """Write it unless there is one: a worker that hung may come to speak of a start after the loss is recorded."""
+        key = keys.attempt(project, record.run_id, record.number, "attempt.json")
+        try:
+            there = await patiently(within, lambda: self._store.exists(key))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
+            return
+        if not there:
+            await self.write(project, record, within=within)
+
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """The record, or None if there is none. Raises StoreError."""
         body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))

@@ -216,7 +216,8 @@ async def test_the_worker_hangs(faulty: Stack, runs: Runs) -> None:
     await runs.began(2)
     runs.go()
     check_all_completed(await runs.end())
-    assert runs.records(runs.ids[0]) == ["interrupted", "completed"]
+    # Temporal gave the Attempt up; the worker that has woken stops it and writes its record of that.
+    await until(lambda: runs.records(runs.ids[0]) == ["interrupted", "completed"])
 
 
 async def test_the_api_is_killed(faulty: Stack, runs: Runs) -> None:
