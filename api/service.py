@@ -15,7 +15,8 @@ from api.identity import Identity, identities, new_identity
 from api.parts import Parts
 from contract.errors import Conflict, NotFound, NotSupported, StoreError
 from contract.flow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonText, clip
-from contract.flow.run import RunInput, SealedProxy
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import RunInput
 from contract.rest.problems import bad_field, bad_request
 from contract.rest.proxy import split_proxy
 from contract.rest.start import StartRequest, StartResponse

@@ -12,7 +12,7 @@ API = SearchAttributeKey.for_keyword(names.SEARCH_API)
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 RUN_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_RUN_TYPE)
 
-MEMO_WORKSPACE = "workspace"
+MEMO_WORKSPACE = names.MEMO_WORKSPACE
 MEMO_FINGERPRINT = "fingerprint"
 """Keyed hash of the start's body: what an Idempotency-Key is held against."""
 

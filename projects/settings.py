@@ -125,6 +125,10 @@ class AuthSessions(Section):
 
     enabled: StrictBool = False
     type: Literal["API", "MANUAL"] | None = None
+    save_back: StrictBool = True
+    """Keep the cookies and storage that the site changed while a good Attempt ran."""
+    secret_parameters: tuple[StrictStr, ...] = ()
+    """Names of parameters that are secrets, beside those whose names tell it."""
 
     @model_validator(mode="after")
     def _type_is_given(self) -> Self:

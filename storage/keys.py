@@ -8,6 +8,9 @@
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+    runs/{project}/{runId}/accepted.json                    a Create or Update was accepted, and of which AuthSession
+    auth-sessions/{project}/{owner}/state-{token}.sealed    the browser state of an AuthSession
+    auth-sessions/{project}/{owner}/parameters-{runId}.sealed    what a Create, an Update or a runtimeInput logs in with
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
 
 Everything below `projects/` is code that workers execute: give it credentials of its own.
@@ -53,3 +56,23 @@ def attempt(project: str, run_id: str, number: int, name: str) -> str:
 def persistent_value(project: str, key: str) -> str:
     """Key of a value of a project's `persistent_store`; hashed, since user code may name it anything."""
     return f"values/{project}/{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.json"
+
+
+def accepted(project: str, run_id: str) -> str:
+    """Key of the note that a Create or Update was accepted, for as long as its AuthSession has not begun it."""
+    return f"runs/{project}/{run_id}/accepted.json"
+
+
+def auth_session(project: str, owner: str) -> str:
+    """Prefix of all that an AuthSession keeps; `owner` is its id, or `~{run id}` for one that lives for that Run."""
+    return f"auth-sessions/{project}/{owner}/"
+
+
+def auth_session_state(project: str, owner: str, token: str) -> str:
+    """Key of one state of an AuthSession, which is never written twice: `token` is random."""
+    return f"{auth_session(project, owner)}state-{token}.sealed"
+
+
+def auth_session_parameters(project: str, owner: str, run_id: str) -> str:
+    """Key of the parameters that came with a Create, an Update, or a Run with `runtimeInput`."""
+    return f"{auth_session(project, owner)}parameters-{run_id}.sealed"

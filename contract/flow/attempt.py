@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from contract.flow.auth import AttemptAuth, LoginState
 from contract.flow.base import FlowModel, JsonText
-from contract.flow.run import RunError, SealedProxy
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import RunError
 
 INTERRUPTED = "AttemptInterrupted"
 """Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
@@ -23,13 +25,31 @@ class AttemptStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+NO_LOGIN = "NoLogin"
+"""Type of the application failure of a check that has nothing to check: the AuthSession was never logged in."""
+
+AUTH_SESSION_GONE = "AuthSessionGone"
+"""Type of the application failure of an Attempt whose AuthSession is not there (any more)."""
+
+ATTEMPT_FAILED = "AttemptFailed"
+"""Type of the application failure with which a check or create ends that failed; its one detail is the `RunError`."""
+
+
+class AttemptKind(StrEnum):
+    """What is called (DESIGN section 6, `attempt`)."""
+
+    API = "api"
+    CHECK = "check"
+    CREATE = "create"
+
+
 class AttemptInput(FlowModel):
-    """The order for one Attempt: the argument of activity `attempt`."""
+    """The order for one Attempt: the argument of activities `attempt`, `check` and `create`."""
 
     workspace: str
     run_id: str
     number: int
-    """From 1; every try takes a number, also one that does not count."""
+    """From 1; every try takes a number, also one that does not count. Of a check or create: that of its first try."""
     project: str
     version: str
     api: str
@@ -37,6 +57,10 @@ class AttemptInput(FlowModel):
     request_timeout: timedelta
     save_trace: bool = True
     proxy: SealedProxy | None = None
+    kind: AttemptKind = AttemptKind.API
+    auth: AttemptAuth | None = None
+    parent_run_id: str | None = None
+    """The Run that waits for this check: it is told, too, when it begins."""
 
 
 class AttemptOutcome(FlowModel):
@@ -48,6 +72,8 @@ class AttemptOutcome(FlowModel):
     error: RunError | None = None
     final: bool = False
     """The failure is structural, or the user raised NonRetryableError: no further Attempt can help."""
+    login: LoginState | None = None
+    """Of a good check or create: the login as it is now."""
 
 
 class AttemptStarted(FlowModel):

@@ -14,13 +14,42 @@ SEARCH_AUTH_SESSION = "CallboardAuthSession"
 RUN = "Run"
 """Workflow type; the workflow id is the Run's id."""
 
+AUTH_SESSION = "AuthSession"
+VALIDATE = "Validate"
+CREATE = "Create"
+"""Workflow types around a login; the ids of Validate and Create are Runs' ids, too."""
+
 ATTEMPT = "attempt"
+CHECK = "check"
+CREATE_LOGIN = "create"
+FORGET_STATES = "forget_states"
 STOP_ATTEMPT = "stop_attempt"
 RECORD_LOST = "record_lost"
 """Activity types."""
 
 ATTEMPT_STARTED = "attempt_started"
 """Signal from activity `attempt` to its workflow."""
+
+VALIDATE_STARTED = "validate_started"
+"""Signal from activity `check` to the Run that waits for its Validate."""
+
+RECREATE = "recreate"
+CHECKED = "checked"
+SAVED_BACK = "saved_back"
+UPDATE_LOGIN = "update_login"
+IMPORTED = "imported"
+DELETE = "delete"
+"""Signals to workflow `AuthSession`."""
+
+RECREATED = "recreated"
+"""Signal from workflow `AuthSession` to the Validate that asked."""
+
+MEMO_VIEW = "authSession"
+"""Memo of workflow `AuthSession`: an `AuthSessionView`."""
+
+MEMO_WORKSPACE = "workspace"
+MEMO_PARENT = "parentRunId"
+"""Memo of Runs: whose they are, and which Run waits for a Validate."""
 
 PRIORITY_BEGUN = 1
 """Temporal priority of a Run that has begun: its next step goes before Runs that have not."""
@@ -41,3 +70,8 @@ def worker_queue(worker: str) -> str:
 def attempt_activity_id(number: int) -> str:
     """Activity id of an Attempt, so that a worker can answer for one of a dead worker."""
     return f"attempt-{number}"
+
+
+def auth_session_workflow(project: str, owner: str) -> str:
+    """Workflow id of an AuthSession; `owner` as in `AuthSessionRef`."""
+    return f"auth:{project}:{owner}"

@@ -7,7 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from contract.errors import Category
+from contract.flow.auth import AuthOrder, LoginState
 from contract.flow.base import FlowModel, JsonText
+from contract.flow.proxy import SealedProxy
 
 
 class RunStatus(StrEnum):
@@ -24,6 +26,9 @@ class RunType(StrEnum):
     """What kind of Run it is (DESIGN section 6, `type`)."""
 
     API = "api"
+    AUTH_SESSION_VALIDATE = "auth-session-validate"
+    AUTH_SESSION_CREATE = "auth-session-create"
+    AUTH_SESSION_UPDATE = "auth-session-update"
 
 
 class ErrorCode(StrEnum):
@@ -35,6 +40,10 @@ class ErrorCode(StrEnum):
     RESULT_TOO_BIG = "result-too-big-error"
     SCRIPT_TIMEOUT = "script-timeout"
     API_ATTEMPTS_FAILED = "api-attempts-failed"
+    AUTH_CHECK_FAILED = "auth-check-failed"
+    CHECK_ATTEMPTS_FAILED = "check-attempts-failed"
+    CREATE_ATTEMPTS_FAILED = "create-attempts-failed"
+    POST_CREATE_CHECK_ATTEMPTS_FAILED = "post-create-check-attempts-failed"
 
 
 class ReasonType(StrEnum):
@@ -43,16 +52,7 @@ class ReasonType(StrEnum):
     CANCELLED_USER_ACTION = "cancelled-user-action"
     TERMINATED = "terminated"
     API_ACCESS_DISABLED = "api-access-disabled"
-
-
-class SealedProxy(FlowModel):
-    """A proxy whose credentials are sealed. `server` holds scheme, host and port only."""
-
-    server: str
-    username: str | None = None
-    """Sealed."""
-    password: str | None = None
-    """Sealed."""
+    VALIDATE_FAILED = "auth-session-validate-dependency-failed"
 
 
 class RunInput(FlowModel):
@@ -68,6 +68,8 @@ class RunInput(FlowModel):
     """Of one Attempt; its clock starts on the Machine."""
     save_trace: bool = True
     proxy: SealedProxy | None = None
+    auth: AuthOrder | None = None
+    """Of a project that logs in: each Attempt comes after a Validate of this AuthSession."""
 
 
 class RunError(FlowModel):
@@ -98,3 +100,5 @@ class RunOutcome(FlowModel):
     reason: RunReason | None = None
     attempts: int = 0
     """Attempts that took a number, interrupted ones included."""
+    login: LoginState | None = None
+    """Of a Validate, Create or Update that completed: the login that was found good, or made."""

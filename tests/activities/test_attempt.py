@@ -19,7 +19,8 @@ from activities.serving import Serving
 from contract.flow import names
 from contract.flow.attempt import AttemptStatus
 from contract.flow.base import INLINE_LIMIT, JsonText
-from contract.flow.run import ErrorCode, RunOutcome, RunStatus, SealedProxy
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import ErrorCode, RunOutcome, RunStatus
 from storage import keys
 from tests.activities.bench import Bench, deploy_project, failing, open_bench, until
 from tests.workflows.scripted import IDENTITY, Stage

@@ -18,7 +18,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import attempt as activity_module
 from contract.flow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 from contract.flow.base import JsonText
-from contract.flow.run import SealedProxy
+from contract.flow.proxy import SealedProxy
 from machines.machine import Begun
 from machines.order import End, Order, Proxy, Report, Version
 from tests.activities.bench import Bench, deploy_project, open_bench, until

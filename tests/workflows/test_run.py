@@ -13,7 +13,8 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from contract.flow import names
 from contract.flow.attempt import StopInput
 from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunStatus, SealedProxy
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import ErrorCode, ReasonType, RunStatus
 from engine import search
 from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed
 from tests.workflows.shapes import SHAPES

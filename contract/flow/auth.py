@@ -1,0 +1,112 @@
+"""An AuthSession as Runs and Attempts know it.
+
+A stored login is called by two names: its number (`login`), which Create and Update count up, and the artifact that
+holds its sealed state (`key`), which also changes when a good Attempt saves back what the site has rotated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from contract.flow.base import FlowModel
+from contract.flow.proxy import SealedProxy
+
+
+class AuthSessionType(StrEnum):
+    """Where its login comes from (contract section 7)."""
+
+    CREDENTIALS = "CREDENTIALS"
+    """Made by `auth-sessions/create.py` from stored parameters."""
+    RECORDER = "RECORDER"
+    """Imported; cannot be made again."""
+    RUNTIME = "RUNTIME"
+    """Made from the `runtimeInput` of one Run, for that Run alone."""
+
+
+class AuthSessionStatus(StrEnum):
+    """How it stands (contract section 7)."""
+
+    PENDING = "PENDING"
+    """Being made, or made anew."""
+    READY = "READY"
+    EXPIRED = "EXPIRED"
+
+
+class AuthSessionRef(FlowModel):
+    """Which AuthSession: its name for people, and the workflow that owns it."""
+
+    id: str
+    type: AuthSessionType
+    owner: str
+    """Part of its workflow id and of its artifacts' keys: the id, or `~{run id}` for one that lives for one Run."""
+
+
+class LoginState(FlowModel):
+    """A login as it was at some moment."""
+
+    login: int
+    """Counted up by every Create and Update."""
+    key: str
+    """Artifact: the sealed browser state (contract 4.5)."""
+
+
+class AuthOrder(FlowModel):
+    """What a Run of a project that logs in knows of its AuthSession."""
+
+    ref: AuthSessionRef
+    auto_recreate: bool
+    check_attempts: int
+    create_attempts: int
+    request_timeout: timedelta
+    save_trace: bool = False
+    proxy: SealedProxy | None = None
+    """Of checks and creates."""
+    save_back: bool = True
+    """Keep the cookies and storage that the site changed, after a good Attempt."""
+    parameters_key: str | None = None
+    """Artifact: the sealed `runtimeInput` of an AuthSession that lives for this Run alone."""
+
+
+class AttemptAuth(FlowModel):
+    """The AuthSession of one Attempt."""
+
+    ref: AuthSessionRef
+    state: LoginState | None = None
+    """The login to begin with. None: for a check, the current one; for a create, none."""
+    login: int = 0
+    """The number of the login that a create makes."""
+    parameters_key: str | None = None
+    """Of a create: its parameters."""
+    save_back: bool = True
+
+
+class Checked(FlowModel):
+    """Signal of a Validate to the AuthSession: how it found a login."""
+
+    login: int
+    good: bool
+    at: datetime
+
+
+class SavedBack(FlowModel):
+    """Signal of a good Attempt to the AuthSession: what has become of the login while it was used."""
+
+    before: str
+    """Key of the state that the Attempt began with; if another is current, this one is dropped."""
+    after: str
+
+
+class Imported(FlowModel):
+    """Signal of the api to an AuthSession of the recorder: it was recorded anew."""
+
+    key: str
+
+
+class ForgetInput(FlowModel):
+    """Argument of activity `forget_states`."""
+
+    project: str
+    owner: str
+    keys: tuple[str, ...] = ()
+    """Artifacts to remove. None: all that the AuthSession has; it is gone."""
