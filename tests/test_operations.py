@@ -78,7 +78,7 @@ def test_the_namespace_is_made_with_all_search_attributes() -> None:
 
 def test_credentials_are_told_for_every_prefix_that_is_used() -> None:
     rows = [
-        [cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| `\w+/` \|.*", PAGE, flags=re.MULTILINE)
+        [cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| `[\w-]+/` \|.*", PAGE, flags=re.MULTILINE)
     ]
     table = {prefix.strip("`"): worker for _, prefix, _, _, worker, *_ in rows}
     assert set(table) == prefixes_in_use()
