@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,23 +22,16 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReus
 from temporalio.exceptions import CancelledError, TerminatedError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from contract.errors import ConfigurationError, Conflict, NotFound, Unavailable
+from contract.errors import Conflict, NotFound
 from contract.flow import names
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from engine import search
 from engine.client import WORKER_HEARTBEAT, connect
+from engine.reaching import RPC_TIMEOUT, reaching_temporal
 from settings import Settings
 from workflows.run import RunWorkflow
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_RPC_TIMEOUT = timedelta(seconds=10)
-_REFUSALS = {
-    RPCStatusCode.INVALID_ARGUMENT,
-    RPCStatusCode.NOT_FOUND,
-    RPCStatusCode.PERMISSION_DENIED,
-    RPCStatusCode.UNAUTHENTICATED,
-}
-"""Answers that will be the same the next time: something is not set up as it must be."""
 _API_PATIENCE = timedelta(seconds=3)
 """A client of the API is told within seconds that Temporal is away, and may come again."""
 
@@ -52,24 +43,8 @@ class RunState:
     run_id: str
     status: RunStatus
     outcome: RunOutcome | None = None
-
-
-@contextmanager
-def _reaching_temporal() -> Generator[None]:
-    """Turn the SDK's transport errors into ours."""
-    try:
-        yield
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
-            raise NotFound("There is no such Run.") from error
-        if error.status in _REFUSALS:
-            raise ConfigurationError(
-                f"Temporal refuses what Callboard asks of it: {error.message} Check CALLBOARD_TEMPORAL_ADDRESS and"
-                " CALLBOARD_TEMPORAL_NAMESPACE, and that the namespace has the search attributes of Callboard."
-            ) from error
-        raise Unavailable(f"Temporal did not answer ({error.status.name.lower()}). Try again.") from error
-    except RuntimeError as error:  # a lazy client that cannot connect
-        raise Unavailable("Temporal cannot be reached. Try again.") from error
+    type: RunType = RunType.API
+    auth_session_id: str | None = None
 
 
 class Runs:
@@ -94,7 +69,7 @@ class Runs:
             ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
             Unavailable: Temporal cannot be reached; whether the Run was started is not known.
         """
-        with _reaching_temporal():
+        with reaching_temporal():
             try:
                 await self._client.start_workflow(
                     RunWorkflow.run,
@@ -107,10 +82,10 @@ class Runs:
                     priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
                     memo={search.MEMO_WORKSPACE: order.workspace, search.MEMO_FINGERPRINT: fingerprint},
                     search_attributes=search.of_new_run(order),
-                    rpc_timeout=_RPC_TIMEOUT,
+                    rpc_timeout=RPC_TIMEOUT,
                 )
             except WorkflowAlreadyStartedError as error:
-                description = await self._handle(run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+                description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
                 known = await description.memo_value(search.MEMO_FINGERPRINT, default=None)
                 if known != fingerprint:
                     raise Conflict(
@@ -126,7 +101,7 @@ class Runs:
             NotFound: No such Run in this workspace and project.
             Unavailable: Temporal cannot be reached.
         """
-        with _reaching_temporal():
+        with reaching_temporal():
             description = await self._describe(workspace, project, run_id)
             return await self._settle(description, wait)
 
@@ -135,11 +110,11 @@ class Runs:
 
         A Run that has ended is left as it is. Errors as for `state`.
         """
-        with _reaching_temporal():
+        with reaching_temporal():
             description = await self._describe(workspace, project, run_id)
             if description.status is WorkflowExecutionStatus.RUNNING:
                 try:
-                    await self._handle(run_id).cancel(rpc_timeout=_RPC_TIMEOUT)
+                    await self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT)
                 except RPCError as error:
                     if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
                         raise
@@ -147,19 +122,19 @@ class Runs:
 
     async def check(self) -> None:
         """Whether Temporal answers for our namespace. Raises Unavailable, or ConfigurationError."""
-        with _reaching_temporal():
+        with reaching_temporal():
             await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=3))
 
     async def served(self, project: str) -> bool:
         """Whether a worker has asked for this project's Attempts lately (Temporal forgets pollers after minutes)."""
-        with _reaching_temporal():
+        with reaching_temporal():
             answer = await self._client.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(
                     namespace=self._client.namespace,
                     task_queue=TaskQueue(name=names.project_queue(project)),
                     task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
                 ),
-                timeout=_RPC_TIMEOUT,
+                timeout=RPC_TIMEOUT,
             )
             return len(answer.pollers) > 0
 
@@ -171,10 +146,10 @@ class Runs:
         offered: dict[str, int] = {}
         prefix = names.project_queue("")
         request = ListWorkersRequest(namespace=self._client.namespace, page_size=100)
-        with _reaching_temporal():
+        with reaching_temporal():
             while True:
                 try:
-                    answer = await self._client.workflow_service.list_workers(request, timeout=_RPC_TIMEOUT)
+                    answer = await self._client.workflow_service.list_workers(request, timeout=RPC_TIMEOUT)
                 except RPCError as error:
                     if error.status is RPCStatusCode.UNIMPLEMENTED:
                         return None
@@ -195,28 +170,44 @@ class Runs:
     async def _describe(self, workspace: str, project: str, run_id: str) -> WorkflowExecutionDescription:
         if not _RUN_ID.fullmatch(run_id):
             raise NotFound("There is no such Run.")
-        description = await self._handle(run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+        description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
         if (
             description.typed_search_attributes.get(search.PROJECT) != project
+            or description.typed_search_attributes.get(search.RUN_TYPE) is None
             or await description.memo_value(search.MEMO_WORKSPACE, default=None) != workspace
         ):
             raise NotFound("There is no such Run.")
         return description
 
     async def _settle(self, description: WorkflowExecutionDescription, wait: timedelta) -> RunState:
-        run_id = description.id
-        if description.status is WorkflowExecutionStatus.RUNNING:
-            if wait <= timedelta():
-                return RunState(run_id, _unfinished_status(description))
+        outcome = None
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            outcome = await self._outcome(description.id)
+        elif wait > timedelta():
             try:
-                outcome = await asyncio.wait_for(self._outcome(run_id), wait.total_seconds())
+                outcome = await asyncio.wait_for(self._outcome(description.id), wait.total_seconds())
             except TimeoutError:
                 # Look again: it may have begun, or even ended, while we waited.
-                description = await self._handle(run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+                description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
                 return await self._settle(description, timedelta())
-        else:
-            outcome = await self._outcome(run_id)
-        return RunState(run_id, outcome.status, outcome)
+        return RunState(
+            description.id,
+            outcome.status if outcome is not None else await self._unfinished_status(description),
+            outcome,
+            RunType(description.typed_search_attributes[search.RUN_TYPE]),
+            description.typed_search_attributes.get(search.AUTH_SESSION),
+        )
+
+    async def _unfinished_status(self, description: WorkflowExecutionDescription) -> RunStatus:
+        """`started` as soon as an Attempt, or a check of its Validate, is on a Machine."""
+        if _has_begun(description):
+            return RunStatus.STARTED
+        for child in description.raw_description.pending_children:
+            if child.workflow_type_name == names.VALIDATE:
+                handle = self._client.get_workflow_handle(child.workflow_id)
+                if _has_begun(await handle.describe(rpc_timeout=RPC_TIMEOUT)):
+                    return RunStatus.STARTED
+        return RunStatus.PENDING
 
     async def _outcome(self, run_id: str) -> RunOutcome:
         """Wait for the close event and read the outcome from it."""
@@ -232,15 +223,14 @@ def _is_alive(worker: WorkerHeartbeat) -> bool:
     return worker.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - heard < 3 * WORKER_HEARTBEAT
 
 
-def _unfinished_status(description: WorkflowExecutionDescription) -> RunStatus:
-    """`started` as soon as an Attempt is on a Machine: its activity is, or the workflow has said so before."""
+def _has_begun(description: WorkflowExecutionDescription) -> bool:
+    """Whether one of its activities is with a worker, or was; or the workflow has said so before."""
     if description.typed_search_attributes.get(search.STATUS) == RunStatus.STARTED.value:
-        return RunStatus.STARTED
-    on_machine = any(
-        activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+        return True
+    return any(
+        activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED or activity.attempt > 1
         for activity in description.raw_description.pending_activities
     )
-    return RunStatus.STARTED if on_machine else RunStatus.PENDING
 
 
 def _outcome_of_failure(error: WorkflowFailureError) -> RunOutcome:

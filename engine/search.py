@@ -11,6 +11,7 @@ PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
 API = SearchAttributeKey.for_keyword(names.SEARCH_API)
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 RUN_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_RUN_TYPE)
+AUTH_SESSION = SearchAttributeKey.for_keyword(names.SEARCH_AUTH_SESSION)
 
 MEMO_WORKSPACE = names.MEMO_WORKSPACE
 MEMO_FINGERPRINT = "fingerprint"
@@ -19,11 +20,31 @@ MEMO_FINGERPRINT = "fingerprint"
 
 def of_new_run(order: RunInput) -> TypedSearchAttributes:
     """The search attributes a Run starts with."""
+    pairs = [
+        SearchAttributePair(PROJECT, order.project),
+        SearchAttributePair(API, order.api),
+        SearchAttributePair(STATUS, RunStatus.PENDING.value),
+        SearchAttributePair(RUN_TYPE, RunType.API.value),
+    ]
+    if order.auth is not None:
+        pairs.append(SearchAttributePair(AUTH_SESSION, order.auth.ref.id))
+    return TypedSearchAttributes(pairs)
+
+
+def of_login_run(project: str, auth_session: str, kind: RunType) -> TypedSearchAttributes:
+    """Those of a Validate, a Create or an Update."""
     return TypedSearchAttributes(
         [
-            SearchAttributePair(PROJECT, order.project),
-            SearchAttributePair(API, order.api),
+            SearchAttributePair(PROJECT, project),
             SearchAttributePair(STATUS, RunStatus.PENDING.value),
-            SearchAttributePair(RUN_TYPE, RunType.API.value),
+            SearchAttributePair(RUN_TYPE, kind.value),
+            SearchAttributePair(AUTH_SESSION, auth_session),
         ]
+    )
+
+
+def of_auth_session(project: str, auth_session: str) -> TypedSearchAttributes:
+    """Those of an AuthSession itself, which is no Run."""
+    return TypedSearchAttributes(
+        [SearchAttributePair(PROJECT, project), SearchAttributePair(AUTH_SESSION, auth_session)]
     )
