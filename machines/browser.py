@@ -68,7 +68,11 @@ def browser_args() -> list[str]:
 
     Playwright's own switch off background networking, component updates, sync and the first-run pages already.
     """
-    args = ["--disable-quic"]  # QUIC is UDP: it would go past a proxy
+    args = [
+        # What is UDP would go past a proxy: QUIC, and WebRTC unless it is relayed over TCP.
+        "--disable-quic",
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    ]
     if os.geteuid() == 0:
         args.append("--no-sandbox")  # as root the sandbox refuses to start
     return args

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import os
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings
+from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
 
 CLOSE_WITHIN = 5.0
 """Seconds, for a context and for the browser; whatever takes longer is killed with the Machine."""
+_PROXY_AUTHENTICATION_REQUIRED = 407
 _ANSWER_WITHIN = 2.0
 """Seconds. A browser that is alive answers at once, however busy its pages are."""
 
@@ -25,6 +27,16 @@ class Tab:
 
     context: BrowserContext
     page: Page
+    proxy_refused: bool = False
+    """Its proxy has asked for credentials that the Attempt has not, or did not take those that it has."""
+
+    def watch_proxy(self) -> None:
+        """Find out whether its proxy refuses it: Playwright lets such a page hang, without a word about the reason."""
+        self.context.on("response", self._look)
+
+    def _look(self, response: Response) -> None:
+        # The first challenge is answered before this is called.
+        self.proxy_refused = self.proxy_refused or response.status == _PROXY_AUTHENTICATION_REQUIRED
 
     async def close(self) -> bool:
         """Close the context; False if it would not close in time."""
@@ -76,14 +88,20 @@ class WarmBrowser:
         self._session = session
         self.closed_by_user = False
         """User code has closed the browser itself, as some automations do at their end: that is no crash."""
+        self._proxy: ProxySettings | None = None
+        """Of the Attempt: the way of every context that it opens, also by itself."""
+        self._new_context = browser.new_context
         close = browser.close
 
         async def noted(**reason: Any) -> None:
             self.closed_by_user = True
             await close(**reason)
 
-        # `page.context.browser` is this very object. Playwright has no event that tells a close from a crash.
+        # `page.context.browser` is this very object. Playwright has no event that tells a close from a crash, and a
+        # proxy belongs to a context: one that user code opens would go past that of the Run.
         setattr(browser, "close", noted)  # noqa: B010
+        setattr(browser, "new_context", self._by_proxy(browser.new_context))  # noqa: B010
+        setattr(browser, "new_page", self._by_proxy(browser.new_page))  # noqa: B010
 
     @classmethod
     async def launch(cls, playwright: Playwright, setup: BrowserSetup) -> WarmBrowser:
@@ -100,7 +118,7 @@ class WarmBrowser:
             handle_sighup=False,
         )
         session = await browser.new_browser_cdp_session()
-        version = await _ask_version(session)
+        version = await _ask(session, "Browser.getVersion")
         # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
@@ -121,20 +139,50 @@ class WarmBrowser:
             TimeoutError: No answer.
         """
         async with asyncio.timeout(_ANSWER_WITHIN):
-            await _ask_version(self._session)
+            await _ask(self._session, "Browser.getVersion")
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
         """A fresh context with one page. Raises playwright's Error."""
         width, height = self._viewport
-        context = await self._browser.new_context(
+        self._proxy = proxy
+        context = await self._new_context(
             viewport={"width": width, "height": height}, user_agent=self._user_agent, proxy=proxy
         )
         try:
-            return Tab(context, await context.new_page())
+            tab = Tab(context, await context.new_page())
         except BaseException:
             with contextlib.suppress(PlaywrightError):
                 await context.close()
             raise
+        if proxy is not None:
+            tab.watch_proxy()
+        return tab
+
+    async def close_contexts(self) -> bool:
+        """Close what contexts there still are, such as those that user code opened; False if one would not close."""
+        closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self._dispose_foreign_contexts()
+        except TimeoutError:
+            return False
+        except PlaywrightError:
+            return True  # the browser is gone, and its contexts with it
+        return all(closed)
+
+    async def _dispose_foreign_contexts(self) -> None:
+        """Contexts that our Playwright knows not of: other clients of the browser made them."""
+        for context in (await _ask(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
+            with contextlib.suppress(PlaywrightError):  # it goes by itself as its client does
+                await _ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
+
+    def _by_proxy[T](self, opens: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        async def opened(**options: Any) -> T:
+            if options.get("proxy") is None:
+                options["proxy"] = self._proxy
+            return await opens(**options)
+
+        return opened
 
     async def close(self) -> None:
         """Close it, bounded; the keeper has the last word."""
@@ -143,8 +191,8 @@ class WarmBrowser:
                 await self._browser.close()
 
 
-async def _ask_version(session: CDPSession) -> dict[str, Any]:
-    return cast("dict[str, Any]", await session.send("Browser.getVersion"))  # pyright: ignore[reportUnknownMemberType]
+async def _ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _debugging_address() -> str:

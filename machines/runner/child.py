@@ -39,6 +39,9 @@ from .workspace import Workspace
 _LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
 
+_PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
+"""Without it, all that is said of an https page is that it did not load in time."""
+
 
 @dataclass
 class Prepared:
@@ -106,6 +109,8 @@ class Child:
         await self._channel.flush()
         closed = self._session is None or await self._session.close()
         unfit = await leftovers.end()
+        # Only now: tasks of the Attempt could open more of them.
+        closed = closed and await self._browser.close_contexts()
         self._user = self._session = None
         await self._in_thread(prepared.workspace.remove)
         if not closed:
@@ -147,7 +152,7 @@ class Child:
         try:
             fields = await asyncio.shield(user)
         except UserCodeError as error:
-            fields = as_message(error)
+            fields = as_message(error, also=_PROXY_REFUSED if self._session and self._session.proxy_refused else "")
             if await self._browser_is_gone():
                 fields["kind"] = "browser-gone"
             return {"error": fields}

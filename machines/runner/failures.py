@@ -65,12 +65,12 @@ def stack_of(error: BaseException, root: Path) -> str:
     return (lines + last).replace(f"{root}/", "")
 
 
-def as_message(error: UserCodeError) -> dict[str, Any]:
-    """The error as fields of a message."""
+def as_message(error: UserCodeError, *, also: str = "") -> dict[str, Any]:
+    """The error as fields of a message; what it cannot know itself comes behind its own message."""
     fields: dict[str, Any] = {
         "kind": error.kind,
         "name": error.name,
-        "message": str(error),
+        "message": f"{str(error)[: MESSAGE_LIMIT - len(also) - 1].rstrip()}\n{also}" if also else str(error),
         "stack": error.stack,
     }
     if isinstance(error, ResultTooBigError):

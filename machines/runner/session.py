@@ -40,6 +40,11 @@ class BrowserSession:
         """Whether it was opened: a deferred automation may never ask for it."""
         return self._opening is not None
 
+    @property
+    def proxy_refused(self) -> bool:
+        """Whether the Attempt's proxy wanted other credentials than it was given."""
+        return self._tab.proxy_refused
+
     async def finish(self) -> None:
         """Call the hook's cleanup. What it raises is user code's."""
         cleanup, self._cleanup = self._cleanup, None

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
-from machines.order import Proxy
-from tests.machines.lab import Lab, Run, failure, order, unnoticed, value
+from tests.machines.lab import Lab, Run, order, unnoticed, value
 
 PROJECT = {
     "api/looks_around.py": """
@@ -103,11 +97,6 @@ PROJECT = {
             await page.context.storage_state(path="shots/state.json")
             return sorted(p.name for p in Path("shots").iterdir() if p.stat().st_size)
     """,
-    "api/goes.py": """
-        async def automation(page, params):
-            await page.goto(params["url"])
-            return await page.inner_text("body")
-    """,
 }
 
 
@@ -164,49 +153,3 @@ async def test_files_of_the_project_are_uploaded_by_relative_paths(quiet: Run) -
 
 async def test_screenshots_and_the_like_are_written_by_relative_paths(quiet: Run) -> None:
     assert value(await quiet("screenshots")) == ["page.pdf", "page.png", "state.json"]
-
-
-@asynccontextmanager
-async def running_proxy(seen: list[tuple[str, str | None]]) -> AsyncGenerator[str]:
-    """A proxy that answers everything itself; it asks for credentials first. Notes what it was asked, by whom."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            request = (await reader.readuntil(b"\r\n\r\n")).decode()
-            lines = request.splitlines()
-            headers = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines[1:])}
-            credentials = headers.get("proxy-authorization")
-            seen.append((lines[0], credentials and base64.b64decode(credentials.removeprefix("Basic ")).decode()))
-            status = "200 OK" if credentials else "407 Credentials\r\nProxy-Authenticate: Basic realm=x"
-            body = "by proxy" if credentials else ""
-            writer.write(
-                f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-            )
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-async def test_an_attempt_with_a_proxy_goes_through_it_and_the_next_one_does_not(quiet: Run) -> None:
-    seen: list[tuple[str, str | None]] = []
-    page = {"url": "http://shop.test/lamps"}
-    async with running_proxy(seen) as server:
-        assert value(await quiet("goes", page, proxy=Proxy(server, "ada", "p:w"))) == "by proxy"
-        assert ("GET http://shop.test/lamps HTTP/1.1", "ada:p:w") in seen
-        seen.clear()
-        direct = failure(await quiet("goes", page))
-        assert "ERR_NAME_NOT_RESOLVED" in direct.message
-        assert seen == []
-
-
-async def test_a_proxy_that_is_not_there_fails_the_attempt_and_not_the_machine(quiet: Run) -> None:
-    async with running_proxy([]) as server:
-        pass
-    report = failure(await quiet("goes", {"url": "http://shop.test/"}, proxy=Proxy(server)))
-    assert "ERR_PROXY_CONNECTION_FAILED" in report.message
-    assert value(await quiet("popup")) == ["up", 2]

@@ -125,6 +125,17 @@ PROJECT = {
             await page.evaluate("document.cookie = 'seen=1; max-age=9999'; localStorage.setItem('seen', '1')")
             return [before, await page.evaluate("[document.cookie, localStorage.getItem('seen')]")]
     """,
+    "api/leaves_contexts.py": """
+        async def automation(page):
+            browser = page.context.browser
+            session = await browser.new_browser_cdp_session()
+            known = await session.send("Target.getBrowserContexts")
+            before = [len(browser.contexts), len(known["browserContextIds"])]
+            await (await browser.new_context()).new_page()
+            await browser.new_page()
+            await session.send("Target.createBrowserContext")
+            return before
+    """,
 }
 
 
@@ -231,3 +242,7 @@ async def test_a_project_folder_is_never_written_to(lab: Lab) -> None:
         assert (await pool.run(version, order(api), unnoticed)).error is None
     assert sorted(version.folder.rglob("*")) == before
     assert (version.folder / "data" / "words.txt").read_text() == "words of the project"
+
+
+async def test_contexts_that_an_attempt_opened_itself_are_gone_after_it(quiet: Run) -> None:
+    assert [value(await quiet("leaves_contexts")) for _ in range(2)] == [[1, 1]] * 2
