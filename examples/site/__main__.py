@@ -1,4 +1,4 @@
-"""Serve the example site on loopback: `python -m examples.site --port 8401`."""
+"""Serve the example site on loopback: `python -m examples.site --port 8401`, and a proxy with `--proxy-port 8402`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m examples.site", description="The example shop, on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=8401)
-    port = parser.parse_args().port
+    parser.add_argument("--proxy-port", type=int, help="serve a proxy as well, which asks for user and password")
+    arguments = parser.parse_args()
+    app = create_app(proxy_port=arguments.proxy_port)
     # Open pages must not hold up the end of a demo: /slow may take minutes.
-    uvicorn.run(create_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
+    uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
-from examples.site import pages
+from examples.site import pages, proxy
 from examples.site.products import PAGES, PRODUCTS, catalogue
 
 
-def create_app() -> FastAPI:
-    """A shop of its own: it has its own memory of how often a flaky page has failed."""
-    app = FastAPI(title="Callboard example site", docs_url=None, redoc_url=None, openapi_url=None)
+def create_app(*, proxy_port: int | None = None) -> FastAPI:
+    """A shop of its own: it has its own memory of how often a flaky page has failed. On request, a proxy beside it."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        if proxy_port is None:
+            yield
+            return
+        async with proxy.serving(proxy_port):
+            yield
+
+    app = FastAPI(title="Callboard example site", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     failed: Counter[str] = Counter()
 
     @app.get("/", response_class=HTMLResponse)
@@ -51,6 +62,10 @@ def create_app() -> FastAPI:
     async def download() -> Response:
         headers = {"content-disposition": 'attachment; filename="catalogue.csv"'}
         return Response(catalogue(), media_type="text/csv", headers=headers)
+
+    @app.get("/visitor", response_class=HTMLResponse)
+    async def visitor(via: Annotated[str | None, Header()] = None) -> str:
+        return pages.visitor(via)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -44,8 +44,14 @@ def home() -> str:
 <li><a href="/slow?seconds=3">A slow page</a></li>
 <li><a href="/flaky?key=home&amp;failures=2">A flaky page</a>: it fails twice, then works</li>
 <li><a href="/download/catalogue.csv">Download the catalogue</a></li>
+<li><a href="/visitor">Which way you came</a></li>
 </ul>""",
     )
+
+
+def visitor(via: str | None) -> str:
+    """Which proxy a visitor came through, as its header `Via` says."""
+    return page("Visitor", f"<p>You came through: <output>{escape(via or 'no proxy')}</output></p>")
 
 
 def products(number: int) -> str:
