@@ -10,7 +10,8 @@ Proxies may hold passwords. They lie in the store as they are, as the settings f
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, cast
 from uuid import UUID
 
 from pydantic import (
@@ -83,6 +84,14 @@ def _not_kept(_: object) -> None:
     """Sinks hold keys, and settings lie in the store in the clear: what cannot be used yet is not kept."""
 
 
+def _check_names_of_parameters(value: object) -> object:
+    if isinstance(value, list | tuple):
+        names = cast("Sequence[object]", value)
+        if all(isinstance(name, str) and name for name in names):
+            return names
+    raise PydanticCustomError("setting", "{expected}", {"expected": "a list of names of parameters"})
+
+
 _Proxy = Annotated[ProxyUrl | None, BeforeValidator(_no_platform_proxy)]
 
 
@@ -127,7 +136,7 @@ class AuthSessions(Section):
     type: Literal["API", "MANUAL"] | None = None
     save_back: StrictBool = True
     """Keep the cookies and storage that the site changed while a good Attempt ran."""
-    secret_parameters: tuple[StrictStr, ...] = ()
+    secret_parameters: Annotated[tuple[StrictStr, ...], BeforeValidator(_check_names_of_parameters)] = ()
     """Names of parameters that are secrets, beside those whose names tell it."""
 
     @model_validator(mode="after")

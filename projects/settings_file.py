@@ -28,8 +28,10 @@ _MAX_SIZE = 1024 * 1024
 """Bytes. A settings file is written by hand; a bigger one is something else under its name."""
 
 
-_SECRET = ("proxy", "defaults")
-"""Sections that hold proxies and sinks. What stands there may be a secret, also in the wrong place."""
+_SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"))
+"""Where proxies and sinks stand, and the names of secrets. What is there may be one, also in the wrong place."""
+
+_NO_SECRET = (("defaults", "retry"), ("defaults", "requestTimeout"))
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,15 @@ def _said(error: ErrorDetails) -> tuple[str, str]:
         return path, "there is no such key in a sink"
     if kind == "missing":
         given = None
-    if location[0] in _SECRET and location[1:2] not in (("retry",), ("requestTimeout",)):
+    if _is_in(location, _SECRET) and not _is_in(location, _NO_SECRET):
         found = _kind(given)
     else:
         found = "nothing" if given is None else _found(given)
     return path, f"expected {_expected(error)}, found {found}"
+
+
+def _is_in(location: tuple[int | str, ...], places: tuple[tuple[str, ...], ...]) -> bool:
+    return any(location[: len(place)] == place for place in places)
 
 
 def _expected(error: ErrorDetails) -> str:

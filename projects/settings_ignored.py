@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from projects.settings import PLATFORM_PROXY, ProjectSettings
 
 _SILENT = ("metadata", "version", "workspaceId")
-_RECORDER = "the recorder of logins is out of scope"
+_RECORDER = "there is no recorder: a login that a person made is imported"
 _PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, which Callboard has not"
 
 

@@ -145,6 +145,13 @@ async def test_no_key_of_a_sink_and_no_password_of_a_proxy_is_in_what_a_deploy_a
             ),
         ),
         (
+            {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', "auth-sessions/check.py": ""},
+            (
+                "{folder}: authSessions.enabled is true, but the project has no auth-sessions/create.py. "
+                "Create what is missing, or set authSessions.enabled to false."
+            ),
+        ),
+        (
             {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "MANUAL"}}'},
             (
                 "{folder}: authSessions.enabled is true, but the project has no auth-sessions/check.py. "
@@ -167,6 +174,22 @@ async def test_a_project_with_logins_is_deployed(make_project: Make, store: Fold
     files = {"auth-sessions/create.py": "", "auth-sessions/check.py": ""}
     folder = make_project({"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', **files})
     assert (await deploy(folder, store)).settings.auth_sessions.type == "API"
+
+
+async def test_logins_that_a_person_recorded_need_no_code_that_makes_them(
+    make_project: Make, store: FolderStore
+) -> None:
+    settings = '{"authSessions": {"enabled": true, "type": "MANUAL"}}'
+    manifest = await deploy(make_project({"Intuned.jsonc": settings, "auth-sessions/check.py": ""}), store)
+    assert manifest.settings.auth_sessions.type == "MANUAL"
+    assert manifest.warnings == ()
+
+
+async def test_a_login_that_does_not_parse_is_warned_of(make_project: Make, store: FolderStore) -> None:
+    files = {"auth-sessions/create.py": "async def create(page", "auth-sessions/check.py": ""}
+    folder = make_project({"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', **files})
+    (warning,) = (await deploy(folder, store)).warnings
+    assert str(warning) == "auth-sessions/create.py, line 1: '(' was never closed"
 
 
 async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, make_project: Make) -> None:

@@ -48,6 +48,8 @@ def test_an_empty_object_gives_the_defaults_of_the_contract() -> None:
     assert settings.memory_limit == 2 * GIB
     assert settings.api_access.enabled
     assert not settings.auth_sessions.enabled
+    assert settings.auth_sessions.save_back
+    assert settings.auth_sessions.secret_parameters == ()
     assert not settings.headful
     assert (settings.browser_size.width, settings.browser_size.height) == (1024, 800)
 
@@ -146,6 +148,7 @@ def test_memory_follows_the_size(size: str, gib: int) -> None:
             '{"authSessions": {"enabled": true}}',
             'authSessions.type: expected "API" or "MANUAL", as authSessions.enabled is true, found nothing',
         ),
+        ('{"authSessions": {"saveBack": "no"}}', 'authSessions.saveBack: expected true or false, found "no"'),
         ('{"authSessions": {"type": "api"}}', 'authSessions.type: expected "API" or "MANUAL", found "api"'),
         ('{"browserSize": {"width": 199}}', "browserSize.width: expected a whole number from 200 to 3840, found 199"),
         (
@@ -194,8 +197,11 @@ def test_settings_are_frozen() -> None:
 
 def test_settings_survive_the_way_through_a_manifest() -> None:
     settings = read(
-        '{"replication": {"maxCount": 3, "size": "xlarge"}, "authSessions": {"enabled": true, "type": "API"}}'
+        '{"replication": {"maxCount": 3, "size": "xlarge"}, "authSessions": {"enabled": true, "type": "API",'
+        '"saveBack": false, "secretParameters": ["answer", "pet"]}}'
     )
+    assert not settings.auth_sessions.save_back
+    assert settings.auth_sessions.secret_parameters == ("answer", "pet")
     assert ProjectSettings.model_validate_json(settings.model_dump_json(by_alias=True)) == settings
 
 
@@ -216,6 +222,11 @@ KEYS: list[tuple[str, Callable[[Any], bool]]] = [
     ("apiAccess.enabled", lambda value: isinstance(value, bool)),
     ("authSessions.enabled", lambda value: value is False),
     ("authSessions.type", lambda value: value in ("API", "MANUAL")),
+    ("authSessions.saveBack", lambda value: isinstance(value, bool)),
+    (
+        "authSessions.secretParameters",
+        lambda value: isinstance(value, list) and all(isinstance(name, str) and name for name in value),
+    ),
     ("headful", lambda value: isinstance(value, bool)),
     ("browserSize.width", lambda value: whole(value, 200, 3840)),
     ("browserSize.height", lambda value: whole(value, 200, 2160)),

@@ -26,7 +26,7 @@ def read(tmp_path: Path) -> Any:
     return read
 
 
-RECORDER = "ignored, as the recorder of logins is out of scope"
+RECORDER = "ignored, as there is no recorder: a login that a person made is imported"
 PLATFORM = "ignored, as intuned://auto stands for a proxy of Intuned's platform, which Callboard has not"
 NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"
 
@@ -44,8 +44,20 @@ NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.d
         ({"region": "de"}, ["region: ignored, as Runs are executed wherever the workers are"]),
         ({"replication": {"minCount": 2}}, ["replication.minCount: ignored, as Machines are started on demand"]),
         (
-            {"authSessions": {"startUrl": "https://a", "finishUrl": "https://b", "browserMode": "kiosk"}},
+            {
+                "authSessions": {
+                    "enabled": True,
+                    "type": "MANUAL",
+                    "startUrl": "https://a",
+                    "finishUrl": "https://b",
+                    "browserMode": "kiosk",
+                }
+            },
             [f"authSessions.{key}: {RECORDER}" for key in ("startUrl", "finishUrl", "browserMode")],
+        ),
+        (
+            {"authSessions": {"secretParameter": ["answer"]}},
+            ["authSessions.secretParameter: ignored, as there is no such key; is secretParameters meant?"],
         ),
         (
             {"authSessions": {"saveTraces": True}},
@@ -84,6 +96,7 @@ def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: A
         {"captchaSolver": {"settings": {"autoSolve": True, "maxRetries": 3}}},
         {"replication": {"minCount": 0, "maxCount": 3, "size": "large"}},
         {"authSessions": {"enabled": False, "saveTraces": False}},
+        {"authSessions": {"saveBack": False, "secretParameters": ["answer"]}},
         {"proxy": {"dev": PROXY, "deployed": PROXY}, "defaults": {"proxy": PROXY, "sink": None}},
         {"anything": {"else": 1}},
     ],
@@ -118,6 +131,7 @@ def test_the_proxy_of_the_defaults_goes_before_that_of_the_environment(
     assert (read_settings.proxy_in("dev"), read_settings.proxy_in("deployed")) == (dev, deployed)
 
 
+NAMES = "authSessions.secretParameters: expected a list of names of parameters"
 PROXY_URL = "a proxy URL such as http://user:password@host:port, with scheme http, https or socks5"
 
 
@@ -129,6 +143,10 @@ PROXY_URL = "a proxy URL such as http://user:password@host:port, with scheme htt
         ({"proxy": {"deployed": {"server": PROXY}}}, f"proxy.deployed: expected {PROXY_URL}, found an object"),
         ({"proxy": {"deployed": 8080}}, f"proxy.deployed: expected {PROXY_URL}, found a number"),
         ({"proxy": {"enabled": PROXY}}, "proxy.enabled: expected true or false, found another text"),
+        ({"authSessions": {"secretParameters": SECRET}}, f"{NAMES}, found another text"),
+        ({"authSessions": {"secretParameters": {"answer": SECRET}}}, f"{NAMES}, found an object"),
+        ({"authSessions": {"secretParameters": ["answer", 3]}}, f"{NAMES}, found a list"),
+        ({"authSessions": {"secretParameters": [""]}}, f"{NAMES}, found a list"),
         ({"defaults": PROXY}, "defaults: expected an object, found another text"),
         ({"defaults": {"proxy": SECRET}}, f"defaults.proxy: expected {PROXY_URL}, found another text"),
         (
@@ -175,7 +193,7 @@ PROXY_URL = "a proxy URL such as http://user:password@host:port, with scheme htt
         ),
     ],
 )
-def test_a_wrong_proxy_or_default_is_refused_without_being_repeated(read: Any, settings: Any, message: str) -> None:
+def test_what_may_hold_a_secret_is_refused_without_being_repeated(read: Any, settings: Any, message: str) -> None:
     with pytest.raises(SettingsError) as error:
         read(**settings)
     assert error.value.message == f"Intuned.json: {message}"
