@@ -1,6 +1,7 @@
 """A forwarding proxy that asks for credentials: `http://ada:lovelace@127.0.0.1:8402`, or over TLS.
 
-It leads to addresses of this machine only, and adds `Via` to the requests that it can read, so that a site can tell.
+It leads to this machine only, which it knows by one more name than others do, and adds `Via` to the requests that it
+can read, so that a site can tell.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from urllib.parse import urlsplit
 
 USER, PASSWORD = "ada", "lovelace"
 NAME = "example-proxy"
+HIDDEN = "behind-the-proxy.example"
+"""A name of this machine that nobody but the proxy can resolve."""
 
 _BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-_HOSTS = ("127.0.0.1", "::1", "localhost")
+_HOSTS = ("127.0.0.1", "localhost", HIDDEN)
 _OWN_HEADERS = ("connection", "proxy-authorization", "proxy-connection", "via")
 
 
@@ -93,7 +96,7 @@ async def _connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
     if host not in _HOSTS:
         raise RefusalError("403 Forbidden")
     try:
-        return await asyncio.open_connection(host, port)
+        return await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         raise RefusalError("502 Bad Gateway") from None
 

@@ -35,6 +35,8 @@ async def test_it_forwards_and_adds_its_name(address: str, certificate: Certific
     async with httpx.AsyncClient(trust_env=False) as direct, client(address, certificate) as through:
         assert "<output>no proxy</output>" in (await direct.get(f"{site}/visitor")).text
         assert "<output>1.1 example-proxy</output>" in (await through.get(f"{site}/visitor?x=1")).text
+        hidden = httpx.URL(f"{site}/visitor").copy_with(host=proxy.HIDDEN)
+        assert "<output>1.1 example-proxy</output>" in (await through.get(hidden)).text
         assert (await through.post(f"{site}/visitor", content=b"word")).status_code == 405
 
 
