@@ -79,7 +79,7 @@ def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
     try:
         request = StartRequest.model_validate(body)
     except ValidationError as error:
-        raise bad_request(error) from error
+        raise bad_request(error, StartRequest) from error
     if request.api not in manifest.apis:
         raise _no_such_api(manifest, request.api)
     if request.auth_session is not None and not logs_in:

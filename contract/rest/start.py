@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from contract.rest.auth_session import AuthSessionInput
+from contract.rest.auth_session import AuthSessionOfRun
 from contract.rest.base import ApiName, Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel, expects
 from contract.rest.proxy import ProxyUrl
 from contract.rest.sink import Sink
@@ -37,6 +37,8 @@ class StartRequest(RequestModel):
                     "proxy": "http://proxy.example.com:3128",
                     "saveTrace": False,
                 },
+                {"api": "orders", "parameters": {}, "authSession": {"id": "anna@shop"}},
+                {"api": "orders", "parameters": {}, "authSession": {"runtimeInput": {"username": "anna"}}},
             ]
         }
     )
@@ -50,7 +52,7 @@ class StartRequest(RequestModel):
     """Seconds; of one Attempt, its clock starts on the Machine."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     save_trace: Flag = True
-    auth_session: AuthSessionInput | None = None
+    auth_session: AuthSessionOfRun | None = None
     sink: Sink | None = None
 
     def canonical(self) -> bytes:

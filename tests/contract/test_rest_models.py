@@ -8,13 +8,32 @@ from pydantic import BaseModel
 from contract import errors
 from contract.errors import CallboardError
 from contract.flow.run import ErrorCode, ReasonType, RunStatus
-from contract.rest import result
+from contract.rest import auth_sessions, result
 from contract.rest.error import ErrorBody
 from contract.rest.result import ResultResponse
 from contract.rest.start import StartRequest, StartResponse
 
+MODELS = [
+    StartRequest,
+    StartResponse,
+    ResultResponse,
+    ErrorBody,
+    auth_sessions.CreateAuthSession,
+    auth_sessions.UpdateAuthSession,
+    auth_sessions.ValidateAuthSession,
+    auth_sessions.ImportAuthSession,
+    auth_sessions.AuthSessionBody,
+    auth_sessions.LoginStarted,
+    auth_sessions.ValidateStarted,
+    auth_sessions.OperationPending,
+    auth_sessions.OperationInProgress,
+    auth_sessions.OperationDone,
+    auth_sessions.OperationFailed,
+    auth_sessions.OperationCanceled,
+]
 
-@pytest.mark.parametrize("model", [StartRequest, StartResponse, ResultResponse, ErrorBody])
+
+@pytest.mark.parametrize("model", MODELS)
 def test_every_example_is_valid(model: type[BaseModel]):
     examples = model.model_json_schema()["examples"]
     assert examples

@@ -28,7 +28,7 @@ def read(**fields: Any) -> StartRequest:
 def refusal(value: Any) -> BadRequest:
     with pytest.raises(ValidationError) as caught:
         StartRequest.model_validate(value)
-    return bad_request(caught.value)
+    return bad_request(caught.value, StartRequest)
 
 
 def path_of(value: Any) -> str:
@@ -97,7 +97,7 @@ def test_whatever_is_sent_is_read_or_refused_with_a_path_and_an_expectation(valu
     try:
         StartRequest.model_validate(value)
     except ValidationError as error:
-        problem = bad_request(error)
+        problem = bad_request(error, StartRequest)
         assert problem.details is not None
         assert problem.details["path"].partition(".")[0].partition("[")[0] in FIELDS
         assert problem.details["expected"]
@@ -140,6 +140,7 @@ def test_only_an_integer_is_an_integer(value: Any):
         (body(authSession={"id": "me", "x": 1}), "authSession.x"),
         (body(authSession={"runtimeInput": {}, "autoRecreate": False}), "authSession.autoRecreate"),
         (body(authSession={"runtimeInput": 3}), "authSession.runtimeInput"),
+        (body(authSession={"runtimeInput": {}, "id": "~x"}), "authSession.id"),
         (body(sink="https://hook.example"), "sink"),
         (body(sink={}), "sink.type"),
         (body(sink={"type": "email"}), "sink.type"),
@@ -167,6 +168,9 @@ def test_what_is_wrong_is_refused_with_its_path(value: dict[str, Any], path: str
 def test_a_typo_is_answered_with_the_name_that_was_meant():
     assert "perhaps requestTimeout is meant" in refusal(body(request_timeout=3)).message
     assert "perhaps maximumAttempts is meant" in refusal(body(retry={"maximumAttempt": 3})).message
+    assert "perhaps url is meant" in refusal(body(sink={**WEBHOOK, "urls": "x"})).message
+    runtime = {"runtimeInput": {}, "autorecreate": True}
+    assert "authSession.autorecreate; perhaps autoRecreate is meant" in refusal(body(authSession=runtime)).message
 
 
 def test_all_that_is_wrong_is_listed_and_a_long_list_is_cut():
@@ -185,7 +189,7 @@ def test_a_field_name_without_end_is_cut():
 def test_both_forms_of_an_auth_session_are_told_apart():
     assert isinstance(read(authSession={"id": "me"}).auth_session, StoredAuthSession)
     assert isinstance(read(authSession={"id": "me", "runtimeInput": None}).auth_session, StoredAuthSession)
-    assert isinstance(read(authSession={"id": "me", "runtimeInput": {}}).auth_session, RuntimeAuthSession)
+    assert isinstance(read(authSession={"id": "ann", "runtimeInput": {}}).auth_session, RuntimeAuthSession)
     full = {"id": "me", "autoRecreate": False, "checkAttempts": 1, "createAttempts": 10, "saveTrace": False}
     assert isinstance(
         read(authSession={**full, "proxy": "http://p:1", "requestTimeout": 9}).auth_session, StoredAuthSession
@@ -239,7 +243,7 @@ def test_requests_that_mean_the_same_have_one_canonical_form():
     assert read(parameters={"b": [2], "a": 1}, saveTrace=True).canonical() == plain
     for other in (read(parameters={"a": 1}), read(parameters={"a": 1, "b": [2]}, requestTimeout=601)):
         assert other.canonical() != plain
-    stored, runtime = {"id": "me"}, {"id": "me", "runtimeInput": {}}
+    stored, runtime = {"id": "ann"}, {"id": "ann", "runtimeInput": {}}
     assert read(authSession=stored).canonical() != read(authSession=runtime).canonical()
     assert read(sink=WEBHOOK).canonical() == read(sink={**WEBHOOK, "headers": {}}).canonical()
     assert read(sink=S3).canonical() != read(sink={**S3, "secretAccessKey": "another"}).canonical()
