@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ import httpx
 
 from contract.errors import CallboardError, StackError
 from engine.leaving import leave
+from examples.site.proxy import PASSWORD, USER
 from settings import Settings
 from stack import ports
 from stack.banner import banner, curl_to_try
@@ -31,6 +32,7 @@ from stack.foreground import until_signalled
 
 PROJECTS = Path(__file__).parent / "projects"
 SITE_PORT = 8401
+PROXY_PORT = 8402
 TEMPORAL_PORT = 7233
 UI_PORT = 8233
 
@@ -45,12 +47,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description="One Run from end to end.")
     parser.add_argument("--stay", action="store_true", help="leave the stack running, and try it yourself")
     parser.add_argument("--site-port", type=int, default=SITE_PORT, help="port of the example site that stays")
+    parser.add_argument("--proxy-port", type=int, default=PROXY_PORT, help="port of the example proxy that stays")
     arguments = parser.parse_args()
     try:
         if arguments.stay:
             settings = Settings()
             stack = DevStack(PROJECTS, settings, temporal_port=TEMPORAL_PORT, ui_port=UI_PORT, report=print)
-            asyncio.run(until_signalled(_stay(stack, arguments.site_port), hurry=stack.hurry))
+            asyncio.run(until_signalled(_stay(stack, arguments.site_port, arguments.proxy_port), hurry=stack.hurry))
             return 0
         with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
             # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
@@ -71,7 +74,7 @@ def main() -> int:
 async def _one_run(stack: DevStack) -> bool:
     began = time.monotonic()
     print("Starting the example site, Temporal, the api and a worker …")
-    async with _site(0, stack.settings) as site, stack:
+    async with _site(stack.settings, {"--site-port": 0}) as (site, *_), stack:
         print(f"All up after {time.monotonic() - began:.1f} s. Starting a Run of {_PROJECT}/{_API} …")
         started = time.monotonic()
         answer = await _run(stack, {"baseUrl": site, "pages": 2})
@@ -92,8 +95,9 @@ async def _one_run(stack: DevStack) -> bool:
         return True
 
 
-async def _stay(stack: DevStack, site_port: int) -> None:
-    async with _site(site_port, stack.settings) as site, stack:
+async def _stay(stack: DevStack, site_port: int, proxy_port: int) -> None:
+    wanted = {"--site-port": site_port, "--proxy-port": proxy_port}
+    async with _site(stack.settings, wanted) as (site, proxy), stack:
         print(banner(stack))
         shop = next((manifest for manifest in stack.projects.deployed if manifest.project == _PROJECT), None)
         if shop is not None:
@@ -101,17 +105,26 @@ async def _stay(stack: DevStack, site_port: int) -> None:
             print(
                 f"\nThe example shop is at {site}. A Run that reads it:\n{curl_to_try(stack, shop, _API, parameters)}"
             )
+        print(f"\nA proxy that asks for credentials: http://{USER}:{PASSWORD}@{proxy.removeprefix('http://')}")
         await stack.wait()
 
 
 @asynccontextmanager
-async def _site(port: int, settings: Settings) -> AsyncGenerator[str]:
-    """The example site, as a process of its own; its address."""
-    port = ports.claim({"--site-port": port})["--site-port"]
+async def _site(settings: Settings, wanted: Mapping[str, int]) -> AsyncGenerator[list[str]]:
+    """The example site, as a process of its own, and perhaps its proxy; their addresses.
+
+    Args:
+        settings: Where its log goes.
+        wanted: The ports: `--site-port`, and `--proxy-port` for one with a proxy.
+    """
+    claimed = ports.claim(wanted)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    arguments = ["--port", str(claimed["--site-port"])]
+    if "--proxy-port" in claimed:
+        arguments += ["--proxy-port", str(claimed["--proxy-port"])]
     child = Child(
         "site",
-        [sys.executable, "-m", "examples.site", "--port", str(port)],
+        [sys.executable, "-m", "examples.site", *arguments],
         log=settings.data_dir / "logs" / "site.log",
         environment=environment_of(settings),
         grace=timedelta(seconds=5),
@@ -119,8 +132,8 @@ async def _site(port: int, settings: Settings) -> AsyncGenerator[str]:
     )
     try:
         await child.start()
-        await child.become_ready(_listening(port))
-        yield f"http://127.0.0.1:{port}"
+        await child.become_ready(_listening(claimed["--site-port"]))
+        yield [f"http://127.0.0.1:{port}" for port in claimed.values()]
     finally:
         await child.stop()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +15,10 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from examples.site import proxy
 from machines.sweep import processes_of
 from settings import Settings
+from stack import ports
 from stack.dev import DevStack
 
 REPOSITORY = Path(__file__).parents[1]
@@ -85,16 +86,20 @@ class Stack:
                 await asyncio.sleep(0.05)
 
 
+@dataclass(frozen=True)
+class ExampleSite:
+    """Addresses of the running example site, and of its proxy with the credentials that it asks for."""
+
+    address: str
+    proxy: str
+
+
 @pytest.fixture(scope="session")
-async def site() -> AsyncIterator[str]:
-    """Address of a running example site."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+async def example_site() -> AsyncIterator[ExampleSite]:
+    port, proxy_port = ports.claim({"--port": 0, "--proxy-port": 0}).values()
     address = f"http://127.0.0.1:{port}"
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "examples.site", "--port", str(port), cwd=REPOSITORY
-    )
+    options = ["--port", str(port), "--proxy-port", str(proxy_port)]
+    server = await asyncio.create_subprocess_exec(sys.executable, "-m", "examples.site", *options, cwd=REPOSITORY)
     try:
         async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
             while server.returncode is None:
@@ -103,7 +108,7 @@ async def site() -> AsyncIterator[str]:
                     break
                 except httpx.TransportError:
                     await asyncio.sleep(0.02)
-        yield address
+        yield ExampleSite(address, f"http://{proxy.USER}:{proxy.PASSWORD}@127.0.0.1:{proxy_port}")
         server.terminate()
         # Ends at once, also if pages are still being served.
         assert await asyncio.wait_for(server.wait(), 10) in {0, -15}
@@ -111,6 +116,12 @@ async def site() -> AsyncIterator[str]:
         if server.returncode is None:
             server.kill()
             await server.wait()
+
+
+@pytest.fixture(scope="session")
+def site(example_site: ExampleSite) -> str:
+    """Address of a running example site."""
+    return example_site.address
 
 
 @pytest.fixture(scope="session")

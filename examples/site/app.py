@@ -11,12 +11,13 @@ from typing import Annotated
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
-from examples.site import pages, proxy
+from examples.site import back_office, members, pages, proxy
+from examples.site.logins import Logins
 from examples.site.products import PAGES, PRODUCTS, catalogue
 
 
 def create_app(*, proxy_port: int | None = None) -> FastAPI:
-    """A shop of its own: it has its own memory of how often a flaky page has failed. On request, a proxy beside it."""
+    """A shop of its own: it has its own memory, of failures and of logins. On request, a proxy beside it."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
@@ -28,6 +29,9 @@ def create_app(*, proxy_port: int | None = None) -> FastAPI:
 
     app = FastAPI(title="Callboard example site", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     failed: Counter[str] = Counter()
+    logins = Logins()
+    app.include_router(members.routes(logins))
+    app.include_router(back_office.routes(logins))
 
     @app.get("/", response_class=HTMLResponse)
     async def home() -> str:

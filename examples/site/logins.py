@@ -111,16 +111,20 @@ class Logins:
         codes = [waiting.code for waiting in self._waiting if waiting.account.user == user]
         return codes[-1] if codes else None
 
+    def session(self, cookie: str | None) -> Session | None:
+        """Whose cookie this is, if it is good."""
+        return next((session for session in self._sessions if cookie in session.cookies), None)
+
     def use(self, cookie: str | None) -> Session | None:
-        """Open a page with this cookie: whose it is, if it is good. The answer is to set the session's last cookie."""
-        session = self._session(cookie)
+        """As `session`, but a page is opened with it: the answer is to set the session's newest cookie."""
+        session = self.session(cookie)
         if session is not None and cookie is not None and session.account.rotates:
             session.cookies = [cookie, self._new_cookie(session.account)]
         return session
 
     def sign_out(self, cookie: str | None) -> None:
         """End the session of this cookie, if there is one."""
-        session = self._session(cookie)
+        session = self.session(cookie)
         if session is not None:
             self._sessions.remove(session)
 
@@ -137,9 +141,6 @@ class Logins:
     def live(self, user: str) -> int:
         """How many sessions the account has now."""
         return sum(session.account.user == user for session in self._sessions)
-
-    def _session(self, cookie: str | None) -> Session | None:
-        return next((session for session in self._sessions if cookie in session.cookies), None)
 
     def _signed_in(self, account: Account) -> Session:
         self._records[account.user].logins += 1

@@ -16,6 +16,7 @@ from examples.site.orders import PAGES
 SESSION = "shop_session"
 _FORM = "shop_form"
 _WAITING = "shop_login"
+_FRESH = {"cache-control": "no-store"}
 
 _SessionCookie = Annotated[str | None, Cookie(alias=SESSION)]
 _FormCookie = Annotated[str | None, Cookie(alias=_FORM)]
@@ -34,8 +35,8 @@ def routes(logins: Logins) -> APIRouter:
     router = APIRouter()
 
     @router.get("/login")
-    async def login(session: _SessionCookie = None) -> Response:
-        if session is not None and logins.use(session) is not None:
+    async def show_form(session: _SessionCookie = None) -> Response:
+        if logins.session(session) is not None:
             return _to("/orders")
         csrf = secrets.token_urlsafe()
         return _form(pages.sign_in(csrf), csrf)
@@ -58,7 +59,7 @@ def routes(logins: Logins) -> APIRouter:
             return _form(pages.sign_in(csrf, str(error)), csrf, error.status)
 
     @router.get("/login/code")
-    async def code(waiting: _WaitingCookie = None) -> Response:
+    async def ask_code(waiting: _WaitingCookie = None) -> Response:
         if logins.waiting(waiting) is None:
             return _to("/login")
         csrf = secrets.token_urlsafe()
@@ -79,10 +80,9 @@ def routes(logins: Logins) -> APIRouter:
         member = logins.use(session)
         if member is None:
             return _to("/login")
-        answer = HTMLResponse(
-            pages.orders(member.account, min(max(page, 1), PAGES)), headers={"cache-control": "no-store"}
-        )
-        _set(answer, SESSION, member.cookies[-1])
+        answer = HTMLResponse(pages.orders(member.account, min(max(page, 1), PAGES)), headers=_FRESH)
+        if member.cookies[-1] != session:
+            _set(answer, SESSION, member.cookies[-1])
         return answer
 
     @router.post("/logout")
@@ -106,7 +106,7 @@ def _to(path: str) -> RedirectResponse:
 
 
 def _form(page: str, csrf: str, status: int = 200) -> HTMLResponse:
-    answer = HTMLResponse(page, status, headers={"cache-control": "no-store"})
+    answer = HTMLResponse(page, status, headers=_FRESH)
     _set(answer, _FORM, csrf)
     return answer
 

@@ -9,6 +9,7 @@ from examples.site.products import PAGES, Product, page_of
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }
 nav a { margin-right: 1rem; }
+th, td { padding-right: 1.5rem; text-align: left; }
 .products { list-style: none; padding: 0; }
 .products li { display: flex; justify-content: space-between; border-bottom: 1px solid #ddd; padding: .3rem 0; }
 """
@@ -25,7 +26,7 @@ def page(title: str, body: str) -> str:
 <style>{STYLE}</style>
 </head>
 <body>
-<header><nav><a href="/">Home</a><a href="/products">Products</a></nav></header>
+<header><nav><a href="/">Home</a><a href="/products">Products</a><a href="/orders">Orders</a></nav></header>
 <main>
 <h1>{escape(title)}</h1>
 {body}
@@ -44,6 +45,7 @@ def home() -> str:
 <li><a href="/slow?seconds=3">A slow page</a></li>
 <li><a href="/flaky?key=home&amp;failures=2">A flaky page</a>: it fails twice, then works</li>
 <li><a href="/download/catalogue.csv">Download the catalogue</a></li>
+<li><a href="/orders">Your orders</a>, for members</li>
 <li><a href="/visitor">Which way you came</a></li>
 </ul>""",
     )

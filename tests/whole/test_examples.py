@@ -17,7 +17,7 @@ async def test_every_api_of_every_example_is_run_here_or_in_the_tests_of_the_sho
     examples = {name: published[name] for name in ("browser", "helpers", "shop")}
     assert examples == {
         "browser": {"deferred", "own-context", "windows"},
-        "helpers": {"remember", "results"},
+        "helpers": {"remember", "results", "through-proxy"},
         "shop": {"download", "flaky", "list-products", "products/details", "slow"},
     }
 
@@ -82,3 +82,12 @@ async def test_the_shop_is_read_in_detail_and_its_catalogue_downloaded(stack: An
     assert download["status"] == "completed", download
     slow = await stack.run("slow", {**base, "seconds": 0.2}, project="shop")
     assert slow["result"] == {"seconds": 0.2}
+
+
+async def test_a_run_goes_through_the_proxy_that_its_start_names(stack: Any, example_site: Any) -> None:
+    hidden = {"baseUrl": stack.site.replace("127.0.0.1", "behind-the-proxy.example")}
+    through = await stack.run("through-proxy", hidden, project="helpers", proxy=example_site.proxy)
+    address = example_site.proxy.replace("ada:lovelace@", "")
+    assert through.get("result") == {"via": "1.1 example-proxy", "proxy": address}, through
+    direct = await stack.run("through-proxy", {"baseUrl": stack.site}, project="helpers")
+    assert direct.get("result") == {"via": "no proxy", "proxy": None}, direct

@@ -1,0 +1,43 @@
+"""Sign in to the shop. What the browser holds when this is done is the AuthSession."""
+
+from typing import Any, NotRequired, TypedDict
+
+from playwright.async_api import Page
+from utils.shop import base_url, go_to
+
+
+class Params(TypedDict):
+    user: str
+    password: str
+    baseUrl: NotRequired[str]
+
+
+async def create(page: Page, params: Params | None = None, **_kwargs: Any) -> None:
+    if params is None:
+        raise ValueError("This needs parameters: user and password, and baseUrl if the shop is elsewhere.")
+    shop = base_url(params)
+    await go_to(page, f"{shop}/login")
+    await page.get_by_label("User").fill(params["user"])
+    await page.get_by_label("Password").fill(params["password"])
+    await submit(page, "Sign in")
+    code = page.get_by_label("Code")
+    if await code.count():
+        await code.fill(await code_sent_to(params["user"], shop, page))
+        await submit(page, "Continue")
+
+
+async def submit(page: Page, button: str) -> None:
+    """Press `button` and wait for the page that answers. What it says in the way of an alert is an error."""
+    async with page.expect_navigation():
+        await page.get_by_role("button", name=button).click()
+    refusal = page.get_by_role("alert")
+    if await refusal.count():
+        raise RuntimeError(f"the shop says: {await refusal.inner_text()}")
+
+
+async def code_sent_to(user: str, shop: str, page: Page) -> str:
+    """The one-time code. Elsewhere it comes by mail, or is made of a secret that is one more parameter."""
+    mail = await page.context.request.get(f"{shop}/accounts/{user}/code")
+    if not mail.ok:
+        raise RuntimeError(f"there is no code for {user}: {mail.status} {mail.status_text}")
+    return (await mail.json())["code"]
