@@ -23,6 +23,7 @@ from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginO
 from contract.flow.run import RunType
 from engine import search
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
+from workflows.attributes import of_login_run
 
 _NOT_THERE = "There is no such AuthSession."
 _WITHIN = timedelta(seconds=15)
@@ -143,7 +144,7 @@ class AuthSessions:
                 static_summary=f"{order.project}: validate {order.ref.id}",
                 priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
                 memo={names.MEMO_WORKSPACE: order.workspace},
-                search_attributes=search.of_login_run(order.project, order.ref.id, RunType.AUTH_SESSION_VALIDATE),
+                search_attributes=of_login_run(order.project, order.ref.id, RunType.AUTH_SESSION_VALIDATE),
                 rpc_timeout=RPC_TIMEOUT,
             )
 

@@ -31,18 +31,6 @@ def of_new_run(order: RunInput) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
-def of_login_run(project: str, auth_session: str, kind: RunType) -> TypedSearchAttributes:
-    """Those of a Validate, a Create or an Update."""
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(PROJECT, project),
-            SearchAttributePair(STATUS, RunStatus.PENDING.value),
-            SearchAttributePair(RUN_TYPE, kind.value),
-            SearchAttributePair(AUTH_SESSION, auth_session),
-        ]
-    )
-
-
 def of_auth_session(project: str, auth_session: str) -> TypedSearchAttributes:
     """Those of an AuthSession itself, which is no Run."""
     return TypedSearchAttributes(

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
-
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError
-from temporalio.workflow import ActivityCancellationType, ActivityHandle
+from temporalio.exceptions import ActivityError, ChildWorkflowError
+from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from contract.flow import names
-    from contract.flow.attempt import (
-        AttemptInput,
-        AttemptOutcome,
-        AttemptStarted,
-        AttemptStatus,
-        LostInput,
-        StopInput,
-    )
-    from contract.flow.run import RunInput, RunOutcome, RunStatus
+    from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStatus, LostInput
+    from contract.flow.auth import AttemptAuth, AuthOrder, AuthSessionStatus, AuthSessionType, LoginState
+    from contract.flow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
+    from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType
     from workflows import verdict
-
-_STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+    from workflows.attributes import of_login_run
+    from workflows.browser_work import ONCE, BrowserWork
 
 INTERRUPTIONS = 3
 """An Attempt lost with its worker does not count, and is tried again at most so often."""
 
-OUTER_WALL = timedelta(hours=12, minutes=5)
-"""No Attempt's activity lives longer: the hard limit of `extend_timeout`, and time for a Machine to come and go.
-The Attempt's own clock is kept by the worker."""
-
-HEARTBEAT = timedelta(seconds=30)
-
-_ONCE = RetryPolicy(maximum_attempts=1)
-
 
 @workflow.defn(name=names.RUN)
-class RunWorkflow:
+class RunWorkflow(BrowserWork):
     """One Run. Its id is the Run's id; its result is the outcome, whatever Temporal's close status says."""
-
-    def __init__(self) -> None:
-        self._cancel_asked = False
-        self._status = RunStatus.PENDING
-        self._where: AttemptStarted | None = None
-        self._maximum_attempts = 0
 
     @workflow.run
     async def run(self, order: RunInput) -> RunOutcome:
@@ -57,15 +34,24 @@ class RunWorkflow:
 
     async def _attempts(self, order: RunInput) -> RunOutcome:
         number = failures = interruptions = 0
+        login = None
+        if order.auth is not None and order.auth.ref.type is AuthSessionType.RUNTIME:
+            await self._bring_into_being(order, order.auth)
         while True:
             number += 1
-            ended = await self._attempt(order, number)
+            if order.auth is not None:
+                validated = await self._validate(order, order.auth, number)
+                if self._cancel_asked or validated.login is None:
+                    validate = names.validate_run_id(workflow.info().workflow_id, number)
+                    return verdict.not_validated(validated, validate, number - 1, asked=self._cancel_asked)
+                login = validated.login
+            ended = await self._attempt(order, number, login)
             if ended.status is AttemptStatus.COMPLETED:
                 return verdict.completed(ended, number)
             if ended.status is AttemptStatus.CANCELED:
                 return verdict.canceled(number)
             if ended.status is AttemptStatus.INTERRUPTED:
-                await self._record_lost(order, number, ended)
+                await self._record_lost(_lost(order, number, ended))
                 if self._cancel_asked:
                     return verdict.canceled(number)
                 interruptions += 1
@@ -82,117 +68,100 @@ class RunWorkflow:
                 return verdict.canceled(number)
             self._become(RunStatus.STARTED, f"Attempt {number} {ended.status}; Attempt {number + 1} is next")
 
-    async def _attempt(self, order: RunInput, number: int) -> AttemptOutcome:
-        """One Attempt on a Machine. Comes back, also when canceled, only once the Machine is done with it."""
-        begun = number > 1
-        handle = workflow.start_activity(
-            names.ATTEMPT,
-            AttemptInput(
-                workspace=order.workspace,
-                run_id=workflow.info().workflow_id,
-                number=number,
-                project=order.project,
-                version=order.version,
-                api=order.api,
-                parameters=order.parameters,
-                request_timeout=order.request_timeout,
-                save_trace=order.save_trace,
-                proxy=order.proxy,
-            ),
-            activity_id=names.attempt_activity_id(number),
-            result_type=AttemptOutcome,
-            task_queue=names.project_queue(order.project),
-            priority=Priority(priority_key=names.PRIORITY_BEGUN if begun else names.PRIORITY_NOT_BEGUN),
-            start_to_close_timeout=OUTER_WALL,
-            heartbeat_timeout=HEARTBEAT,
-            retry_policy=_ONCE,
-            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"Attempt {number}",
+    async def _attempt(self, order: RunInput, number: int, login: LoginState | None) -> AttemptOutcome:
+        attempt = AttemptInput(
+            workspace=order.workspace,
+            run_id=workflow.info().workflow_id,
+            number=number,
+            project=order.project,
+            version=order.version,
+            api=order.api,
+            parameters=order.parameters,
+            request_timeout=order.request_timeout,
+            save_trace=order.save_trace,
+            proxy=order.proxy,
+            auth=order.auth and AttemptAuth(ref=order.auth.ref, state=login, save_back=order.auth.save_back),
         )
         try:
-            try:
-                # Shielded, because an awaited activity that waits for its cancellation swallows the cancel.
-                return await asyncio.shield(handle)
-            except asyncio.CancelledError:
-                self._cancel_asked = True
-                # Hear all that came in this workflow task: to cancel the handle now would drop an outcome among it.
-                await workflow.wait_condition(lambda: True)
-                if not handle.done():
-                    handle.cancel()
-                    await self._stop(handle, number)
-                return await handle
+            return await self._on_machine(
+                names.ATTEMPT,
+                attempt,
+                activity_id=names.attempt_activity_id(number),
+                retry=ONCE,
+                # A Validate before it has begun the Run.
+                begun=number > 1 or order.auth is not None,
+                summary=f"Attempt {number}",
+            )
         except ActivityError as error:
             return verdict.of_lost_attempt(error)
 
-    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int) -> None:
-        """Tell the worker that holds the Attempt to stop it now; by heartbeat alone it would learn it seconds later.
-
-        The activity signals within half a second where it runs. Whatever fails here, the heartbeat is the backstop.
-        """
-        try:
-            await workflow.wait_condition(
-                lambda: handle.done() or self._on_machine(number) is not None, timeout=timedelta(seconds=10)
-            )
-            where = self._on_machine(number)
-            if handle.done() or where is None:
-                return
-            await workflow.execute_activity(
-                names.STOP_ATTEMPT,
-                StopInput(run_id=workflow.info().workflow_id, number=number),
-                task_queue=names.worker_queue(where.worker),
-                priority=Priority(priority_key=names.PRIORITY_BEGUN),
-                schedule_to_close_timeout=timedelta(seconds=2),
-                retry_policy=_ONCE,
-                summary=f"Stop Attempt {number}",
-            )
-        except (TimeoutError, ActivityError) as error:
-            workflow.logger.info("Attempt %d learns of its cancellation by heartbeat: %s", number, error)
-
-    async def _record_lost(self, order: RunInput, number: int, ended: AttemptOutcome) -> None:
-        """Write the record that the lost worker could not write. A failing store does not hold up the Run."""
-        handle = workflow.start_activity(
-            names.RECORD_LOST,
-            LostInput(
-                workspace=order.workspace,
-                run_id=workflow.info().workflow_id,
-                number=number,
-                project=order.project,
-                cause=ended.error.message if ended.error else "",
-            ),
-            schedule_to_close_timeout=timedelta(seconds=30),
-            start_to_close_timeout=timedelta(seconds=10),
-            priority=Priority(priority_key=names.PRIORITY_BEGUN),
-            summary=f"Attempt {number} was lost",
+    async def _validate(self, order: RunInput, auth: AuthOrder, number: int) -> RunOutcome:
+        """Have the AuthSession validated by a Run of its own; it is gone from its Machine when this returns."""
+        run_id = workflow.info().workflow_id
+        validate = ValidateInput(
+            workspace=order.workspace,
+            project=order.project,
+            version=order.version,
+            ref=auth.ref,
+            auto_recreate=auth.auto_recreate,
+            check_attempts=auth.check_attempts,
+            create_attempts=auth.create_attempts,
+            request_timeout=auth.request_timeout,
+            save_trace=auth.save_trace,
+            save_back=auth.save_back,
+            proxy=auth.proxy,
+            parent_run_id=run_id,
+            begun=number > 1,
+        )
+        starting = workflow.start_child_workflow(
+            names.VALIDATE,
+            validate,
+            id=names.validate_run_id(run_id, number),
+            result_type=RunOutcome,
+            cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+            memo={names.MEMO_WORKSPACE: order.workspace, names.MEMO_PARENT: run_id},
+            search_attributes=of_login_run(order.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
+            static_summary=f"{order.project}: validate {auth.ref.id}",
         )
         try:
-            try:
-                await asyncio.shield(handle)
-            except asyncio.CancelledError:
-                self._cancel_asked = True
-                await handle
-        except ActivityError as error:
-            workflow.logger.warning("Attempt %d stays without its final record: %s", number, error.cause)
+            return await self._child(starting)
+        except ChildWorkflowError as error:
+            return verdict.of_lost_login_run(error)
 
-    @workflow.signal(name=names.ATTEMPT_STARTED)
-    def attempt_started(self, started: AttemptStarted) -> None:
-        """The Attempt is on a Machine and has been for a moment (a quick one never says so)."""
-        if self._where is not None and self._where.number > started.number:
-            return  # late, of an Attempt that is over
-        self._where = started
-        self._become(
-            RunStatus.STARTED,
-            f"Attempt {started.number} of {self._maximum_attempts} on Machine {started.machine} "
-            f"(worker {started.worker})",
+    async def _bring_into_being(self, order: RunInput, auth: AuthOrder) -> None:
+        """The AuthSession that lives for this Run alone: it is cancelled, and removes itself, when the Run is over."""
+        now = workflow.now()
+        view = AuthSessionView(
+            id=auth.ref.id,
+            type=auth.ref.type,
+            status=AuthSessionStatus.PENDING,
+            parameters_key=auth.parameters_key,
+            proxy=auth.proxy,
+            created_at=now,
+            updated_at=now,
+        )
+        await workflow.start_child_workflow(
+            names.AUTH_SESSION,
+            AuthSessionInput(workspace=order.workspace, project=order.project, ref=auth.ref, view=view),
+            id=names.auth_session_workflow(order.project, auth.ref.owner),
+            cancellation_type=ChildWorkflowCancellationType.ABANDON,
+            parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+            memo={names.MEMO_WORKSPACE: order.workspace, names.MEMO_VIEW: view.model_dump(mode="json")},
+            static_summary=f"{order.project}: {auth.ref.id}",
         )
 
-    def _on_machine(self, number: int) -> AttemptStarted | None:
-        return self._where if self._where and self._where.number == number else None
+    @workflow.signal(name=names.VALIDATE_STARTED)
+    def validate_started(self, check: int) -> None:
+        """A check of this Run's AuthSession is on a Machine and has been for a moment."""
+        self._become(RunStatus.STARTED, f"The AuthSession is being validated (check {check})")
 
-    def _become(self, status: RunStatus, details: str) -> None:
-        """Say it to lists and filters, and to the reader of the Temporal Web UI."""
-        workflow.set_current_details(details)
-        if status is not self._status:
-            self._status = status
-            workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
-                [_STATUS.value_set(status.value)]
-            )
+
+def _lost(order: RunInput, number: int, ended: AttemptOutcome) -> LostInput:
+    return LostInput(
+        workspace=order.workspace,
+        run_id=workflow.info().workflow_id,
+        number=number,
+        project=order.project,
+        cause=ended.error.message if ended.error else "",
+    )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutType
+from typing import Any
+
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
+    TimeoutType,
+)
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from contract.errors import Category
@@ -27,6 +36,39 @@ def canceled(number: int) -> RunOutcome:
         status=RunStatus.CANCELED,
         reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request."),
         attempts=number,
+    )
+
+
+def not_validated(validated: RunOutcome, validate_run_id: str, attempts: int, *, asked: bool) -> RunOutcome:
+    """The AuthSession's login is not good, so no Attempt is made (contract 10, rule 4); or the Run was canceled."""
+    if asked:
+        return canceled(attempts)
+    cause = validated.error or validated.reason
+    message = f"The AuthSession could not be validated: {cause.message if cause else 'there was no outcome.'}"
+    details: dict[str, Any] = {"validateRunId": validate_run_id}
+    if validated.error is not None:
+        details["error"] = validated.error.model_dump(mode="json", exclude_none=True)
+    return RunOutcome(
+        status=RunStatus.CANCELED,
+        reason=RunReason(type=ReasonType.VALIDATE_FAILED, message=clip(message, MESSAGE_LIMIT), details=details),
+        attempts=attempts,
+    )
+
+
+def of_lost_login_run(error: ChildWorkflowError) -> RunOutcome:
+    """A Validate or Create whose workflow did not return an outcome: somebody ended it in Temporal itself."""
+    if isinstance(error.cause, CancelledError):
+        reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="It was canceled.")
+        return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+    if isinstance(error.cause, TerminatedError):
+        reason = RunReason(type=ReasonType.TERMINATED, message="It was terminated.")
+        return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+    message = clip(f"It ended by an error of Callboard: {error.cause}", MESSAGE_LIMIT)
+    return RunOutcome(
+        status=RunStatus.FAILED,
+        error=RunError(
+            code=ErrorCode.INTERNAL_SERVER_ERROR, category="infrastructure", message=message, retirable=True
+        ),
     )
 
 

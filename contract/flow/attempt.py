@@ -32,7 +32,7 @@ AUTH_SESSION_GONE = "AuthSessionGone"
 """Type of the application failure of an Attempt whose AuthSession is not there (any more)."""
 
 ATTEMPT_FAILED = "AttemptFailed"
-"""Type of the application failure with which a check or create ends that failed; its one detail is the `RunError`."""
+"""Type of the application failure with which a check or create ends that failed; its one detail is a `FailedTry`."""
 
 
 class AttemptKind(StrEnum):
@@ -74,6 +74,18 @@ class AttemptOutcome(FlowModel):
     """The failure is structural, or the user raised NonRetryableError: no further Attempt can help."""
     login: LoginState | None = None
     """Of a good check or create: the login as it is now."""
+    number: int = 0
+    """Of a check or create: which try ended so."""
+
+
+class FailedTry(FlowModel):
+    """Why a check or create failed; the detail of its application failure."""
+
+    number: int
+    """Of the Attempt."""
+    error: RunError
+    login: int = 0
+    """Which login a check began with."""
 
 
 class AttemptStarted(FlowModel):

@@ -6,7 +6,7 @@ holds its sealed state (`key`), which also changes when a good Attempt saves bac
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from contract.flow.base import FlowModel
@@ -82,11 +82,10 @@ class AttemptAuth(FlowModel):
 
 
 class Checked(FlowModel):
-    """Signal of a Validate to the AuthSession: how it found a login."""
+    """Signal to the AuthSession: how a check found a login."""
 
     login: int
     good: bool
-    at: datetime
 
 
 class SavedBack(FlowModel):

@@ -26,8 +26,6 @@ class AuthSessionView(FlowModel):
     created_at: datetime
     updated_at: datetime
     """When its login last changed."""
-    validated_at: datetime | None = None
-    """When a Validate last found it good or bad."""
 
     @property
     def state(self) -> LoginState | None:
@@ -63,8 +61,6 @@ class AuthSessionInput(FlowModel):
     """How it is made, if it is not there yet. If that fails, nothing of it is left."""
     stale: tuple[str, ...] = ()
     """Artifacts of states that are not current any more, and not removed yet."""
-    logins: int = 0
-    """How many Creates of its own were asked for: makes their Runs' ids."""
 
 
 class CreateInput(FlowModel):
@@ -91,8 +87,8 @@ class ValidateInput(FlowModel):
     request_timeout: timedelta
     """Of each check and create."""
     save_trace: bool = False
+    save_back: bool = True
     proxy: SealedProxy | None = None
-    create_proxy: SealedProxy | None = None
     parent_run_id: str | None = None
     begun: bool = False
     """The Run that waits for it has begun: it goes before others."""

@@ -75,3 +75,8 @@ def attempt_activity_id(number: int) -> str:
 def auth_session_workflow(project: str, owner: str) -> str:
     """Workflow id of an AuthSession; `owner` as in `AuthSessionRef`."""
     return f"auth:{project}:{owner}"
+
+
+def validate_run_id(run_id: str, number: int) -> str:
+    """Id of the Validate before Attempt `number` of a Run."""
+    return f"{run_id}-v{number}"

@@ -1,0 +1,262 @@
+"""Workflow `AuthSession`: the one writer of an AuthSession, running for as long as there is one (DESIGN section 3).
+
+Its memo is what others read (`AuthSessionView`). All that changes it comes as a signal; what takes time, a Create, is
+done one after the other, so that however many Runs find the login expired, it is made anew once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
+from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.auth import AuthSessionStatus, AuthSessionType, Checked, ForgetInput, Imported, SavedBack
+    from contract.flow.auth_session import AuthSessionInput, CreateInput, LoginOrder, Recreate, Recreated
+    from contract.flow.run import RunOutcome, RunType
+    from workflows import login_verdict, verdict
+    from workflows.attributes import of_login_run
+
+_MOST_STALE = 16
+"""States that are not current any more are kept for a while, as an Attempt may be about to begin with one."""
+_KEPT = 4
+_FORGET_WITHIN = timedelta(hours=1)
+
+
+@workflow.defn(name=names.AUTH_SESSION)
+class AuthSessionWorkflow:
+    """One AuthSession."""
+
+    @workflow.init
+    def __init__(self, order: AuthSessionInput) -> None:
+        self._order = order
+        self._view = order.view
+        self._asked: list[Recreate] = []
+        self._updates: list[LoginOrder] = []
+        self._stale = list(order.stale)
+        self._deleted = False
+        self._logging_in = False
+
+    @workflow.run
+    async def run(self, order: AuthSessionInput) -> None:
+        """Be there until it is deleted, or could not even be made; then leave nothing behind."""
+        why = login_verdict.gone(order.ref.id)
+        try:
+            made = order.create is None or await self._log_in(order.create)
+            if made is True or made.login is not None:
+                await self._live()
+            else:
+                why = made.error or login_verdict.create_canceled(order.create.run_id if order.create else "")
+        except asyncio.CancelledError:
+            # Its Run is over, or an operator ended it: it goes as if it was deleted.
+            self._deleted = True
+        await self._answer(Recreated(error=why), [*self._asked])
+        await self._forget()
+
+    async def _live(self) -> None:
+        while not self._deleted:
+            await workflow.wait_condition(self._has_work)
+            if self._deleted:
+                return
+            if self._updates:
+                await self._update(self._updates.pop(0))
+            elif self._asked:
+                await self._serve_those_who_ask()
+            elif len(self._stale) > _MOST_STALE:
+                dropped, self._stale = self._stale[:-_KEPT], self._stale[-_KEPT:]
+                await self._forget(*dropped)
+            else:
+                self._continue()
+
+    def _has_work(self) -> bool:
+        return bool(
+            self._deleted
+            or self._updates
+            or self._asked
+            or len(self._stale) > _MOST_STALE
+            or workflow.info().is_continue_as_new_suggested()
+        )
+
+    def _continue(self) -> None:
+        """Begin a fresh history; nobody waits, and no Create runs."""
+        workflow.continue_as_new(
+            self._order.model_copy(update={"view": self._view, "create": None, "stale": tuple(self._stale)}),
+            memo={names.MEMO_WORKSPACE: self._order.workspace, names.MEMO_VIEW: self._view.model_dump(mode="json")},
+        )
+
+    async def _serve_those_who_ask(self) -> None:
+        """Make the login anew, unless that has happened since it was seen. Who asks meanwhile gets the same answer."""
+        served = [request for request in self._asked if request.login < self._view.login]
+        if served:
+            self._asked = [request for request in self._asked if request not in served]
+            await self._answer(Recreated(state=self._view.state), served)
+            return
+        if self._view.parameters_key is None:
+            answer = Recreated(error=login_verdict.not_to_be_made(self._order.ref.id))
+        else:
+            order = self._asked[0].order.model_copy(
+                update={"run_id": workflow.uuid4().hex, "parameters_key": self._view.parameters_key}
+            )
+            outcome = await self._log_in(order)
+            if self._deleted:
+                return  # they are answered as all who ask for what is gone
+            answer = Recreated(state=self._view.state, run_id=order.run_id)
+            if outcome.login is None:
+                self._become(AuthSessionStatus.EXPIRED)
+                error = outcome.error or login_verdict.create_canceled(order.run_id)
+                answer = Recreated(error=error, run_id=order.run_id)
+        served, self._asked = self._asked, []
+        await self._answer(answer, served)
+
+    async def _update(self, order: LoginOrder) -> None:
+        before = self._view.status
+        outcome = await self._log_in(order)
+        if outcome.login is None:  # the old login stays, and the old parameters
+            self._stale.append(order.parameters_key)
+            self._become(before)
+
+    async def _log_in(self, order: LoginOrder) -> RunOutcome:
+        """Have a login made, and keep it; if there is none, whoever calls says what that means."""
+        self._logging_in = True
+        self._become(AuthSessionStatus.PENDING)
+        try:
+            outcome = await self._create(order)
+        finally:
+            self._logging_in = False
+        if outcome.login is not None:
+            anew = order.type is RunType.AUTH_SESSION_CREATE and self._view.login > 0
+            self._keep(outcome.login.key, None if anew else order)
+        return outcome
+
+    async def _create(self, order: LoginOrder) -> RunOutcome:
+        """A Create of this AuthSession as a Run of its own; a delete cancels it. It has ended when this returns."""
+        ref = self._order.ref
+        handle = await workflow.start_child_workflow(
+            names.CREATE,
+            CreateInput(
+                workspace=self._order.workspace,
+                project=self._order.project,
+                ref=ref,
+                order=order,
+                login=self._view.login + 1,
+            ),
+            id=order.run_id,
+            result_type=RunOutcome,
+            cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+            memo={
+                names.MEMO_WORKSPACE: self._order.workspace,
+                **({names.MEMO_PARENT: order.parent_run_id} if order.parent_run_id else {}),
+            },
+            search_attributes=of_login_run(self._order.project, ref.id, order.type),
+            static_summary=f"{self._order.project}: log in {ref.id}",
+        )
+        try:
+            await workflow.wait_condition(lambda: handle.done() or self._deleted)
+        except asyncio.CancelledError:
+            handle.cancel()
+            await self._outcome(handle)
+            raise
+        if not handle.done():
+            handle.cancel()
+        return await self._outcome(handle)
+
+    async def _outcome(self, handle: workflow.ChildWorkflowHandle[object, RunOutcome]) -> RunOutcome:
+        try:
+            return await handle
+        except ChildWorkflowError as error:
+            return verdict.of_lost_login_run(error)
+
+    def _keep(self, state_key: str, order: LoginOrder | None) -> None:
+        """A new login is the current one; with an order, its parameters and proxy are, too."""
+        changes: dict[str, object] = {
+            "login": self._view.login + 1,
+            "state_key": state_key,
+            "status": AuthSessionStatus.READY,
+            "updated_at": workflow.now(),
+        }
+        if order is not None:
+            changes |= {"parameters_key": order.parameters_key, "proxy": order.proxy}
+            if self._view.parameters_key not in (None, order.parameters_key):
+                self._stale.append(str(self._view.parameters_key))
+        if self._view.state_key is not None:
+            self._stale.append(self._view.state_key)
+        self._view = self._view.model_copy(update=changes)
+        self._show()
+
+    def _become(self, status: AuthSessionStatus) -> None:
+        if self._view.status is not status:
+            self._view = self._view.model_copy(update={"status": status})
+            self._show()
+
+    def _show(self) -> None:
+        workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
+        workflow.set_current_details(f"{self._view.status}, login {self._view.login}")
+
+    async def _answer(self, answer: Recreated, asked: list[Recreate]) -> None:
+        """Tell all who asked, at once; one that has ended meanwhile needs no answer."""
+
+        async def tell(asker: str) -> None:
+            try:
+                await workflow.get_external_workflow_handle(asker).signal(names.RECREATED, answer)
+            except FailureError as error:
+                workflow.logger.info("Validate %s was not told: %s", asker, error)
+
+        await asyncio.gather(*(tell(request.asker) for request in asked))
+
+    async def _forget(self, *stale: str) -> None:
+        """Remove artifacts; without any named, all that this AuthSession has."""
+        try:
+            await workflow.execute_activity(
+                names.FORGET_STATES,
+                ForgetInput(project=self._order.project, owner=self._order.ref.owner, keys=stale),
+                schedule_to_close_timeout=_FORGET_WITHIN,
+                start_to_close_timeout=timedelta(minutes=1),
+                retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+                summary="Remove what is not needed any more",
+            )
+        except ActivityError as error:
+            workflow.logger.warning("AuthSession %s: artifacts were not removed: %s", self._order.ref.id, error.cause)
+
+    @workflow.signal(name=names.RECREATE)
+    def recreate(self, request: Recreate) -> None:
+        """A Validate found the login bad, and waits for another."""
+        if request.asker not in {known.asker for known in self._asked}:
+            self._asked.append(request)
+
+    @workflow.signal(name=names.UPDATE_LOGIN)
+    def update_login(self, order: LoginOrder) -> None:
+        """It shall log in with other parameters."""
+        self._updates.append(order)
+
+    @workflow.signal(name=names.CHECKED)
+    def checked(self, note: Checked) -> None:
+        """A check found a login good or bad."""
+        if note.login == self._view.login and not self._logging_in:
+            self._become(AuthSessionStatus.READY if note.good else AuthSessionStatus.EXPIRED)
+
+    @workflow.signal(name=names.SAVED_BACK)
+    def saved_back(self, note: SavedBack) -> None:
+        """A good Attempt has left the login in another state; if another one is current by now, it is dropped."""
+        if note.before != self._view.state_key:
+            self._stale.append(note.after)
+            return
+        self._stale.append(note.before)
+        self._view = self._view.model_copy(update={"state_key": note.after})
+        self._show()
+
+    @workflow.signal(name=names.IMPORTED)
+    def imported(self, note: Imported) -> None:
+        """It was recorded anew."""
+        if self._order.ref.type is AuthSessionType.RECORDER:
+            self._keep(note.key, None)
+
+    @workflow.signal(name=names.DELETE)
+    def delete(self) -> None:
+        """It shall be gone."""
+        self._deleted = True

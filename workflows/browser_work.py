@@ -1,0 +1,157 @@
+"""What `Run`, `Validate` and `Create` have in common: one browser activity at a time, stopped at once by a cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityCancellationType, ActivityHandle, ChildWorkflowHandle
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, LostInput, StopInput
+    from contract.flow.run import RunOutcome, RunStatus
+
+STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+
+OUTER_WALL = timedelta(hours=12, minutes=5)
+"""No Attempt's activity lives longer: the hard limit of `extend_timeout`, and time for a Machine to come and go.
+The Attempt's own clock is kept by the worker."""
+
+HEARTBEAT = timedelta(seconds=30)
+
+ONCE = RetryPolicy(maximum_attempts=1)
+
+
+class BrowserWork:
+    """State and steps; a workflow inherits them."""
+
+    def __init__(self) -> None:
+        self._cancel_asked = False
+        self._status = RunStatus.PENDING
+        self._where: AttemptStarted | None = None
+        self._maximum_attempts = 0
+        """For the reader of the details; 0: not said."""
+
+    async def _on_machine(
+        self, activity: str, order: AttemptInput, *, activity_id: str, retry: RetryPolicy, begun: bool, summary: str
+    ) -> AttemptOutcome:
+        """Have one browser activity carried out, with the tries that `retry` allows.
+
+        Comes back, also when canceled, only once the Machine is done with it; `_cancel_asked` tells of a cancel.
+
+        Raises:
+            ActivityError: There is no outcome; `workflows.verdict` says what that means.
+        """
+        handle = workflow.start_activity(
+            activity,
+            order,
+            activity_id=activity_id,
+            result_type=AttemptOutcome,
+            task_queue=names.project_queue(order.project),
+            priority=Priority(priority_key=names.PRIORITY_BEGUN if begun else names.PRIORITY_NOT_BEGUN),
+            start_to_close_timeout=OUTER_WALL,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=retry,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=summary,
+        )
+        try:
+            # Shielded, because an awaited activity that waits for its cancellation swallows the cancel.
+            return await asyncio.shield(handle)
+        except asyncio.CancelledError:
+            self._cancel_asked = True
+            # Hear all that came in this workflow task: to cancel the handle now would drop an outcome among it.
+            await workflow.wait_condition(lambda: True)
+            if not handle.done():
+                handle.cancel()
+                await self._stop(handle, order.number)
+            return await handle
+
+    async def _child(self, starting: Awaitable[ChildWorkflowHandle[Any, RunOutcome]]) -> RunOutcome:
+        """Start a Run that this one waits for, and wait; when canceled, once that one has ended.
+
+        Raises:
+            ChildWorkflowError: It ended without an outcome.
+        """
+        begun = asyncio.ensure_future(starting)
+        try:
+            return await asyncio.shield(await asyncio.shield(begun))
+        except asyncio.CancelledError:
+            self._cancel_asked = True
+            handle = await begun
+            await workflow.wait_condition(lambda: True)
+            if not handle.done():
+                handle.cancel()
+            return await handle
+
+    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int) -> None:
+        """Tell the worker that holds the Attempt to stop it now; by heartbeat alone it would learn it seconds later.
+
+        The activity signals within half a second where it runs. Whatever fails here, the heartbeat is the backstop.
+        """
+        try:
+            await workflow.wait_condition(
+                lambda: handle.done() or self._where_is(number) is not None, timeout=timedelta(seconds=10)
+            )
+            where = self._where_is(number)
+            if handle.done() or where is None:
+                return
+            await workflow.execute_activity(
+                names.STOP_ATTEMPT,
+                StopInput(run_id=workflow.info().workflow_id, number=where.number),
+                task_queue=names.worker_queue(where.worker),
+                priority=Priority(priority_key=names.PRIORITY_BEGUN),
+                schedule_to_close_timeout=timedelta(seconds=2),
+                retry_policy=ONCE,
+                summary=f"Stop Attempt {where.number}",
+            )
+        except (TimeoutError, ActivityError) as error:
+            workflow.logger.info("Attempt %d learns of its cancellation by heartbeat: %s", number, error)
+
+    async def _record_lost(self, lost: LostInput) -> None:
+        """Write the record that the lost worker could not write. A failing store does not hold up the Run."""
+        handle = workflow.start_activity(
+            names.RECORD_LOST,
+            lost,
+            schedule_to_close_timeout=timedelta(seconds=30),
+            start_to_close_timeout=timedelta(seconds=10),
+            priority=Priority(priority_key=names.PRIORITY_BEGUN),
+            summary=f"Attempt {lost.number} was lost",
+        )
+        try:
+            try:
+                await asyncio.shield(handle)
+            except asyncio.CancelledError:
+                self._cancel_asked = True
+                await handle
+        except ActivityError as error:
+            workflow.logger.warning("Attempt %d stays without its final record: %s", lost.number, error.cause)
+
+    @workflow.signal(name=names.ATTEMPT_STARTED)
+    def attempt_started(self, started: AttemptStarted) -> None:
+        """The Attempt is on a Machine and has been for a moment (a quick one never says so)."""
+        if self._where is not None and self._where.number > started.number:
+            return  # late, of an Attempt that is over
+        self._where = started
+        of = f" of {self._maximum_attempts}" if self._maximum_attempts else ""
+        where = f"on Machine {started.machine} (worker {started.worker})"
+        self._become(RunStatus.STARTED, f"Attempt {started.number}{of} {where}")
+
+    def _where_is(self, number: int) -> AttemptStarted | None:
+        """Where the Attempt is; or a later try of the same activity."""
+        return self._where if self._where and self._where.number >= number else None
+
+    def _become(self, status: RunStatus, details: str) -> None:
+        """Say it to lists and filters, and to the reader of the Temporal Web UI."""
+        workflow.set_current_details(details)
+        if status is not self._status:
+            self._status = status
+            workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
+                [STATUS.value_set(status.value)]
+            )

@@ -1,0 +1,76 @@
+"""What `Validate` and `Create` have in common: checks and creates, each tried as often as Temporal's policy allows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.attempt import AttemptInput, AttemptKind, AttemptStatus, LostInput
+    from workflows.browser_work import BrowserWork
+    from workflows.login_verdict import Tried, of_lost_tries
+
+_INTERRUPTIONS = 3
+"""Checks that were lost with their workers are begun anew at most so often: they say nothing about the login."""
+
+
+class LoginWork(BrowserWork):
+    """State and steps; a workflow inherits them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._attempts = 0
+        """Numbers that were taken."""
+
+    async def _check(self, order: AttemptInput, tries: int, *, begun: bool) -> Tried:
+        """Check until one is good, `tries` times at most."""
+        for _ in range(_INTERRUPTIONS):
+            tried = await self._tried(names.CHECK, order, tries, begun=begun)
+            if tried.status is not AttemptStatus.INTERRUPTED or self._cancel_asked:
+                return tried
+            begun = True
+        return await self._tried(names.CHECK, order, tries, begun=begun)
+
+    async def _create(self, order: AttemptInput, tries: int) -> Tried:
+        """Log in until it succeeds, `tries` times at most, also if some of them were lost with their workers."""
+        return await self._tried(names.CREATE_LOGIN, order, tries, begun=True)
+
+    async def _tried(self, activity: str, order: AttemptInput, tries: int, *, begun: bool) -> Tried:
+        first = self._attempts + 1
+        again = RetryPolicy(initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=tries)
+        try:
+            ended = await self._on_machine(
+                activity,
+                order.model_copy(update={"number": first}),
+                activity_id=f"{activity}-{first}",
+                retry=again,
+                begun=begun,
+                summary=f"{activity.capitalize()}, {tries} at most",
+            )
+        except ActivityError as error:
+            tried = of_lost_tries(error, last=first + tries - 1)
+            if tried.status is AttemptStatus.INTERRUPTED:
+                await self._record_lost(_lost(order, tried))
+        else:
+            tried = Tried(ended.status, ended.number or first, login=ended.login)
+        self._attempts = tried.number
+        return tried
+
+
+def of_kind(kind: AttemptKind) -> str:
+    """What is called, as the `api` of an order."""
+    return f"auth-sessions/{kind.value}"
+
+
+def _lost(order: AttemptInput, tried: Tried) -> LostInput:
+    return LostInput(
+        workspace=order.workspace,
+        run_id=order.run_id,
+        number=tried.number,
+        project=order.project,
+        cause=tried.error.message if tried.error else "",
+    )
