@@ -4,71 +4,32 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 
-from machines.browser import browser_args, find_browser
 from projects.deploy import deploy
 from storage.folder import FolderStore
 
-SHOP = Path(__file__).parents[2] / "examples" / "projects" / "shop"
+PROJECT = Path(__file__).parents[2] / "examples" / "projects" / "shop"
 
 APIS = ("download", "flaky", "list-products", "products/details", "slow")
 
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    configured = os.environ.get("CALLBOARD_CHROMIUM")
-    path = find_browser(Path(configured) if configured else None)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=browser_args())
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def page(browser: Browser) -> AsyncIterator[Page]:
-    context = await browser.new_context()
-    yield await context.new_page()
-    await context.close()
-
-
-@pytest.fixture(autouse=True)
-def project_modules() -> Iterator[None]:
-    """The project's folder alone on the path for `api` and `utils`, as on a Machine; ours are back afterwards."""
-
-    def set_aside() -> dict[str, Any]:
-        ours = [name for name in sys.modules if name.partition(".")[0] in {"api", "utils"}]
-        return {name: sys.modules.pop(name) for name in ours}
-
-    before = set_aside()
-    sys.path.insert(0, str(SHOP))
-    # In these tests our own package `api` has an __init__.py, and would win over the project's, which has none.
-    paths, sys.path[:] = sys.path[:], [path for path in sys.path if not (Path(path) / "api" / "__init__.py").exists()]
-    importlib.invalidate_caches()
-    yield
-    sys.path[:] = paths
-    sys.path.remove(str(SHOP))
-    set_aside()
-    sys.modules.update(before)
+pytestmark = pytest.mark.usefixtures("project_modules")
 
 
 async def run(api: str, page: Page, params: dict[str, Any] | None) -> Any:
     module = importlib.import_module(f"api.{api.replace('/', '.')}")
-    assert module.__file__ == str(SHOP / "api" / f"{api}.py")
+    assert module.__file__ == str(PROJECT / "api" / f"{api}.py")
     result = await module.automation(page, params)
     return json.loads(json.dumps(result))
 
 
 async def test_it_deploys_without_a_warning(tmp_path: Path) -> None:
-    manifest = await deploy(SHOP, FolderStore(tmp_path))
+    manifest = await deploy(PROJECT, FolderStore(tmp_path))
     assert manifest.project == "shop"
     assert manifest.apis == APIS
     assert manifest.warnings == ()
@@ -78,7 +39,7 @@ async def test_it_deploys_without_a_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("api", APIS)
 def test_each_api_has_sample_parameters_for_the_local_site(api: str) -> None:
-    sample = json.loads((SHOP / ".parameters" / "api" / api / "default.json").read_text())
+    sample = json.loads((PROJECT / ".parameters" / "api" / api / "default.json").read_text())
     assert sample["baseUrl"] == "http://127.0.0.1:8401"
 
 

@@ -1,0 +1,53 @@
+"""A real browser, and the code of an example project as it is imported on a Machine."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from machines.browser import browser_args, find_browser
+
+RUNTIME = Path(__file__).parents[2] / "machines" / "runner" / "site"
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    configured = os.environ.get("CALLBOARD_CHROMIUM")
+    path = find_browser(Path(configured) if configured else None)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=browser_args())
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest.fixture
+def project_modules(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The folder `PROJECT` of the test's module alone on the path for its packages; ours are back afterwards."""
+
+    def set_aside() -> dict[str, ModuleType]:
+        ours = [name for name in sys.modules if name.partition(".")[0] in {"api", "auth-sessions", "utils"}]
+        return {name: sys.modules.pop(name) for name in ours}
+
+    before, paths = set_aside(), sys.path[:]
+    # In these tests our own package `api` has an __init__.py, and would win over the project's, which has none.
+    others = [path for path in paths if not (Path(path) / "api" / "__init__.py").exists()]
+    sys.path[:] = [str(request.module.PROJECT), str(RUNTIME), *others]
+    importlib.invalidate_caches()
+    yield
+    sys.path[:] = paths
+    set_aside()
+    sys.modules.update(before)
