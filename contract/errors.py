@@ -2,7 +2,8 @@
 
     CallboardError
     ├── BadRequest            400 bad-request            the caller must change the request
-    │   └── PayloadTooLarge   413 bad-request            the caller must send less
+    │   ├── PayloadTooLarge   413 bad-request            the caller must send less
+    │   └── EgressRefused     400 bad-request            an address that requests may not go to; another one may do
     ├── Unauthorized          401 unauthorized           the caller must send a valid key
     ├── Forbidden             403 forbidden              the project's owner must change a setting
     ├── NotFound              404 not-found              repeating does not help
@@ -54,6 +55,10 @@ class PayloadTooLarge(BadRequest):
     """The body is larger than accepted (the contract has no code of its own for it)."""
 
     status = 413
+
+
+class EgressRefused(BadRequest):
+    """Requests on a caller's behalf may not go to an address: it is not public, and the operator has not opened it."""
 
 
 class Unauthorized(CallboardError):

@@ -1,0 +1,173 @@
+"""Where requests on a caller's behalf may go: whatever the name, however it is spelled, whenever it is looked up."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from contract.errors import ConfigurationError, EgressRefused
+from security.egress import LOOPBACK, Egress
+from security.resolving import resolve
+
+Names = dict[str, list[str]]
+
+
+def names(table: Names) -> Callable[[str, int], Awaitable[list[str]]]:
+    async def look_up(host: str, port: int) -> list[str]:
+        if host not in table:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return table[host]
+
+    return look_up
+
+
+def egress(*allow: str, **table: list[str]) -> Egress:
+    return Egress(allow, resolve=names({name.replace("_", "."): found for name, found in table.items()}))
+
+
+async def test_a_name_with_public_addresses_is_allowed_and_they_are_told_in_their_order() -> None:
+    guard = egress(receiver_example=["2606:4700:4700::1111", "8.8.8.8"])
+    await guard.check_url("https://receiver.example/hook?x=1")
+    assert [str(each) for each in await guard.addresses("receiver.example", 443)] == ["2606:4700:4700::1111", "8.8.8.8"]
+
+
+@pytest.mark.parametrize("position", range(3))
+async def test_one_address_that_is_not_public_refuses_them_all(position: int) -> None:
+    found = ["8.8.8.8", "1.1.1.1"]
+    found.insert(position, "169.254.169.254")
+    with pytest.raises(EgressRefused, match=r"^receiver.example leads to a link-local address, where clouds"):
+        await egress(receiver_example=found).addresses("receiver.example", 443)
+
+
+async def test_the_reason_says_what_to_do_and_tells_no_address_of_the_network() -> None:
+    with pytest.raises(EgressRefused) as error:
+        await egress(intern_example=["10.20.30.40"]).check_url("http://intern.example")
+    assert "CALLBOARD_EGRESS_ALLOW" in error.value.message
+    assert "10.20" not in error.value.message
+    assert error.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://127.1/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://0x7f000001/",
+        "http://0177.0.0.1/",
+        "http://127.0.0.1./",
+        "http://0/",
+        "http://localhost/",
+        "http://LOCALHOST/",
+        "http://localhost./",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[::ffff:7f00:1]:80/",
+        "http://[0:0:0:0:0:ffff:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[fe80::1]/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fd00:ec2::254]/latest/meta-data/",
+        "http://2852039166/",
+        "https://10.0.0.1:8443/x",
+        "http://①②⑦.⓪.⓪.①/",
+        "http://127。0。0。1/",
+        "http://[fe80::1%25lo]/",
+        "http://[fe80::1%lo]/",
+        "http://[::1%251]/",
+        "http://127%2e0%2e0%2e1/",
+        "http://localhost%00.receiver.example/",
+        "http:///",
+        "http://a b/",
+        "http://[::1/",
+    ],
+)
+async def test_no_spelling_of_an_address_within_slips_through_the_system_s_own_look_up(url: str) -> None:
+    with pytest.raises(EgressRefused):
+        await Egress().check_url(url)
+
+
+async def test_a_name_that_nobody_has_is_refused() -> None:
+    with pytest.raises(EgressRefused, match=r"^There is no host nowhere.example\.$"):
+        await egress().check_url("https://nowhere.example/hook")
+
+
+async def test_a_name_that_cannot_be_looked_up_just_now_is_not_refused() -> None:
+    async def away(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    await Egress(resolve=away).check_url("https://receiver.example/")
+
+
+async def test_a_look_up_that_takes_too_long_holds_up_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(host: str, port: int) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr("security.egress._LOOK_UP_WITHIN", 0.01)
+    await Egress(resolve=never).check_url("https://receiver.example/")
+
+
+async def test_a_name_without_addresses_leads_nowhere() -> None:
+    with pytest.raises(socket.gaierror):
+        await egress(receiver_example=[]).addresses("receiver.example", 443)
+
+
+# What the operator has opened.
+
+
+@pytest.mark.parametrize("allow", ["10.1.0.0/16", "10.1.2.3", "receiver.example", "RECEIVER.example."])
+@pytest.mark.parametrize("host", ["receiver.example", "receiver.example.", "Receiver.Example"])
+async def test_what_is_opened_is_allowed(allow: str, host: str) -> None:
+    guard = Egress([allow], resolve=names({name: ["10.1.2.3"] for name in (host, host.lower())}))
+    await guard.check_url(f"http://{host}/")
+
+
+@pytest.mark.parametrize("allow", ["10.2.0.0/16", "10.1.2.4", "other.example", "example", "a.receiver.example"])
+async def test_nothing_else_is(allow: str) -> None:
+    with pytest.raises(EgressRefused):
+        await egress(allow, receiver_example=["10.1.2.3"]).check_url("http://receiver.example/")
+
+
+async def test_a_network_that_is_opened_is_open_in_each_spelling() -> None:
+    guard = Egress(LOOPBACK)
+    for url in ("http://127.0.0.1:8401/inbox", "http://127.1/", "http://[::1]/", "http://[::ffff:127.0.0.1]/"):
+        await guard.check_url(url)
+    with pytest.raises(EgressRefused):
+        await guard.check_url("http://10.0.0.1/")
+
+
+async def test_a_translation_that_is_opened_opens_only_what_is_public_behind_it() -> None:
+    guard = egress("64:ff9b::/96", "2002::/16", far_example=["64:ff9b::808:808", "2002:808:808::1"])
+    await guard.check_url("http://far.example/")
+    for url in ("http://[64:ff9b::a9fe:a9fe]/", "http://[2002:7f00:1::]/"):
+        with pytest.raises(EgressRefused):
+            await Egress(["64:ff9b::/96", "2002::/16"]).check_url(url)
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.0/33", "http://a", "a b", "*.example.com", "127.1", "2130706433", "0x7f.1"])
+def test_what_is_neither_network_nor_host_is_told_at_the_start(entry: str) -> None:
+    with pytest.raises(ConfigurationError, match="CALLBOARD_EGRESS_ALLOW"):
+        Egress([entry])
+
+
+# Looking up.
+
+
+async def test_names_are_looked_up_as_this_host_does() -> None:
+    assert set(await resolve("localhost", 80)) <= {"127.0.0.1", "::1"}
+    with pytest.raises(socket.gaierror):
+        await resolve("no-such-host.invalid", 80)
+
+
+async def test_a_look_up_that_nobody_waits_for_any_more_harms_nobody() -> None:
+    asked = asyncio.create_task(resolve("localhost", 80))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert await resolve("127.0.0.1", 80) == ["127.0.0.1"]
