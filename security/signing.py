@@ -1,0 +1,75 @@
+"""Signing what is delivered, as Standard Webhooks has it: with every secret that is valid, newest first."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from standardwebhooks.webhooks import Webhook
+
+from contract.errors import ConfigurationError
+
+PREFIX = "whsec_"
+
+_BYTES = 32
+_SHORTEST, _LONGEST = 24, 64
+"""Bytes of a secret, as Standard Webhooks has it."""
+_SECRET = re.compile(rf"{PREFIX}[A-Za-z0-9+/]+={{0,2}}", re.ASCII)
+
+
+def new_webhook_secret() -> str:
+    """A fresh one: 32 random bytes."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(_BYTES)).decode("ascii")
+
+
+class Signer:
+    """Signs with all secrets at once, so that receivers may go from one to the next when it suits them."""
+
+    def __init__(self, webhook_secrets: Sequence[str]) -> None:
+        """Newest first. May be empty; then whatever is to be signed says so.
+
+        Raises:
+            ConfigurationError: One of them is none. It is not repeated.
+        """
+        self._webhooks = [_webhook(secret, position) for position, secret in enumerate(webhook_secrets, start=1)]
+
+    def __repr__(self) -> str:
+        return f"Signer({len(self._webhooks)} secrets)"
+
+    def headers(self, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+        """The three headers for `body` (UTF-8) when it is sent at this time.
+
+        Raises:
+            ConfigurationError: There is no secret.
+        """
+        if not self._webhooks:
+            raise ConfigurationError(
+                "CALLBOARD_WEBHOOK_SECRETS is not set, and webhooks are signed with it. Set it for every worker to one "
+                f"or more secrets, newest first, comma-separated: {PREFIX} and the base64 of 32 random bytes."
+            )
+        at = at.astimezone(UTC)
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": " ".join(webhook.sign(message_id, at, body.decode()) for webhook in self._webhooks),
+        }
+
+
+def _webhook(secret: str, position: int) -> Webhook:
+    try:
+        if not _SECRET.fullmatch(secret):
+            raise ValueError("another alphabet")
+        encoded = secret.removeprefix(PREFIX).rstrip("=")
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        if not _SHORTEST <= len(key) <= _LONGEST:
+            raise ValueError("another length")
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(
+            f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is none. Set it to {PREFIX} and the base64 of "
+            f"{_SHORTEST} to {_LONGEST} random bytes."
+        ) from None
+    return Webhook(key)
