@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow import names
     from contract.flow.auth import AuthSessionStatus, AuthSessionType, Checked, ForgetInput, Imported, SavedBack
     from contract.flow.auth_session import AuthSessionInput, CreateInput, LoginOrder, Recreate, Recreated
+    from contract.flow.proxy import SealedProxy, owned_by_auth_session
     from contract.flow.run import RunOutcome, RunType
     from workflows import login_verdict, verdict
     from workflows.attributes import of_login_run
@@ -181,13 +182,18 @@ class AuthSessionWorkflow:
             "updated_at": workflow.now(),
         }
         if order is not None:
-            changes |= {"parameters_key": order.parameters_key, "proxy": order.proxy}
+            changes |= {"parameters_key": order.parameters_key, "proxy": self._own(order.proxy)}
             if self._view.parameters_key not in (None, order.parameters_key):
                 self._stale.append(str(self._view.parameters_key))
         if self._view.state_key is not None:
             self._stale.append(self._view.state_key)
         self._view = self._view.model_copy(update=changes)
         self._show()
+
+    def _own(self, proxy: SealedProxy | None) -> SealedProxy | None:
+        """The proxy, if it was given for this AuthSession. One of the project's settings holds for a while only."""
+        own = proxy is not None and proxy.owner == owned_by_auth_session(self._order.ref.owner)
+        return proxy if own else None
 
     def _become(self, status: AuthSessionStatus) -> None:
         if self._view.status is not status:

@@ -15,3 +15,8 @@ class SealedProxy(FlowModel):
     """Sealed."""
     owner: str | None = None
     """What the seals are bound to, beside workspace and project; None: the id of the Run that carries them."""
+
+
+def owned_by_auth_session(owner: str) -> str:
+    """`SealedProxy.owner` of a proxy that is an AuthSession's own, whoever carries it."""
+    return f"auth-session/{owner}"
