@@ -15,7 +15,7 @@ dev:
 	@$(PYTHON) -m examples.demo --stay
 
 test:
-	@bash scripts/setup.sh curl
+	@bash scripts/setup.sh curl openssl
 	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 check: setup
