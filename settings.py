@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 NO_WORKSPACE = UUID(int=0)
@@ -70,6 +70,23 @@ class Settings(BaseSettings):
     dev_projects: Path | None = None
     """Where the project folders are whose `.env` user code gets (the embedded stack sets it). Unset: none is read."""
 
+    # Delivering results to sinks.
+    webhook_secrets: Secrets = Field(default_factory=list[SecretStr])
+    """Secrets that sign webhooks (`whsec_…`), comma-separated, newest first. All of them sign, so that receivers may
+    go from one to the next when it suits them."""
+    egress_allow: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
+    """Networks and hosts, comma-separated, that sinks may lead to although they are not public: `10.1.0.0/16`."""
+    delivery_timeout: Seconds = Field(default=timedelta(seconds=30), gt=timedelta(), le=timedelta(minutes=10))
+    """How long one try may take, from looking the name up to the answer's status."""
+    delivery_first_delay: Seconds = Field(default=timedelta(seconds=1), gt=timedelta())
+    """From a try that failed to the next one; it grows with each."""
+    delivery_factor: float = Field(default=2, ge=1, allow_inf_nan=False)
+    """By how much it grows."""
+    delivery_max_delay: Seconds = Field(default=timedelta(minutes=5), gt=timedelta())
+    """It grows no further than this, also if a receiver asks for more (`Retry-After`)."""
+    delivery_give_up_after: Seconds = Field(default=timedelta(hours=24), gt=timedelta())
+    """A result that could not be delivered for so long is given up."""
+
     # Temporal.
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
@@ -102,6 +119,13 @@ class Settings(BaseSettings):
     """How long a worker that is told to stop lets running Attempts finish."""
     poll_versions: Seconds = timedelta(seconds=2)
     """How often workers and the api look for a newly deployed version."""
+
+    @field_validator("delivery_max_delay", mode="after")
+    @classmethod
+    def _not_below_the_first(cls, longest: timedelta, info: ValidationInfo) -> timedelta:
+        if longest < info.data.get("delivery_first_delay", longest):
+            raise ValueError("must not be shorter than CALLBOARD_DELIVERY_FIRST_DELAY")
+        return longest
 
     @property
     def artifact_location(self) -> str:

@@ -20,7 +20,7 @@ from security.addresses import Address, Network, embedded_v4, plain, why_not_pub
 from security.resolving import Resolve, resolve
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-"""What an embedded stack opens."""
+"""This host."""
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?")
 _LOOK_UP_WITHIN = 5.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -15,15 +14,9 @@ from contract.errors import ConfigurationError
 
 PREFIX = "whsec_"
 
-_BYTES = 32
 _SHORTEST, _LONGEST = 24, 64
 """Bytes of a secret, as Standard Webhooks has it."""
 _SECRET = re.compile(rf"{PREFIX}[A-Za-z0-9+/]+={{0,2}}", re.ASCII)
-
-
-def new_webhook_secret() -> str:
-    """A fresh one: 32 random bytes."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(_BYTES)).decode("ascii")
 
 
 class Signer:

@@ -16,6 +16,7 @@ def banner(stack: DevStack) -> str:
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
         f"API key      {_key(stack)}",
         f"Workspace    {stack.settings.workspace}",
+        f"Webhooks     {_webhooks(stack)}",
         f"Temporal UI  {stack.temporal.ui_url}",
         f"Data         {stack.settings.data_dir}   (logs: {stack.settings.data_dir / 'logs'})",
         "",
@@ -47,3 +48,8 @@ def _key(stack: DevStack) -> str:
     if stack.key_file is not None:
         return f"in {stack.key_file}"
     return "as set in CALLBOARD_API_KEYS"
+
+
+def _webhooks(stack: DevStack) -> str:
+    file = stack.webhook_secret_file
+    return f"signed with the secret {'set in CALLBOARD_WEBHOOK_SECRETS' if file is None else f'in {file}'}"

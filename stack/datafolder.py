@@ -3,6 +3,7 @@
 lock            held while a stack runs on the folder; holds its process id
 api-key         made at the first start that succeeds, if CALLBOARD_API_KEYS is not set
 secret-key      made once, if CALLBOARD_SECRET_KEY is not set
+webhook-secret  made once, if CALLBOARD_WEBHOOK_SECRETS is not set: receivers verify with it
 dev.json        where the running stack is; there only while it runs
 temporal.db     Temporal's database
 artifacts/      the artifact store, if CALLBOARD_ARTIFACTS is not set
@@ -11,6 +12,7 @@ logs/           output of temporal, api and worker
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -61,6 +63,11 @@ def kept_secret(file: Path) -> str | None:
 def new_secret(prefix: str) -> str:
     """32 random bytes behind `prefix`."""
     return prefix + secrets.token_urlsafe(32)
+
+
+def new_webhook_secret() -> str:
+    """32 random bytes in the form of Standard Webhooks."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -26,6 +26,12 @@ from stack.publishing import Publisher
 from stack.temporal import NAMESPACE, TemporalServer
 from storage.open import open_store
 
+WEBHOOK_KEY_FILE = "webhook-secret"
+"""File of the data folder with the secret that signs webhooks, unless one is set."""
+
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
+"""Sinks may lead there: the receiver of somebody who tries things out is on the same machine."""
+
 DRAIN = timedelta(seconds=10)
 """How long Attempts may go on when the stack is stopped, unless set otherwise: a person is waiting. What is cut off
 is tried again when the stack runs again."""
@@ -57,6 +63,8 @@ class DevStack:
     """File of the API key, if it was made at this start and nobody can know it yet."""
     key_file: Path | None
     """File of the API key; None if it came with the settings."""
+    webhook_secret_file: Path | None
+    """File of the secret that signs webhooks; None if it came with the settings."""
     temporal: TemporalServer
     projects: Publisher
     """What has become of the project folders."""
@@ -170,11 +178,17 @@ class DevStack:
                 key, self.made_key = datafolder.new_secret("cb_"), self.key_file
             keys = [SecretStr(key)]
         self.api_key = keys[0].get_secret_value()
-        sealing = self._settings.secret_key or [SecretStr(_sealing_key(data / "secret-key"))]
+        sealing = self._settings.secret_key or [SecretStr(_kept(data / "secret-key", datafolder.new_secret("")))]
+        signing, self.webhook_secret_file = self._settings.webhook_secrets, None
+        if not signing:
+            self.webhook_secret_file = data / WEBHOOK_KEY_FILE
+            signing = [SecretStr(_kept(self.webhook_secret_file, datafolder.new_webhook_secret()))]
         return self._settings.model_copy(
             update={
                 "api_keys": keys,
                 "secret_key": sealing,
+                "webhook_secrets": signing,
+                "egress_allow": [*self._settings.egress_allow, *_LOOPBACK],
                 "data_dir": data,
                 "environment": "dev",
                 "dev_projects": self._projects_dir.resolve(),
@@ -218,11 +232,11 @@ class DevStack:
         }
 
 
-def _sealing_key(file: Path) -> str:
-    """Kept before it is used: what is sealed with it must be opened another time."""
+def _kept(file: Path, fresh: str) -> str:
+    """What `file` holds, else `fresh`; kept before it is used, as it must be the same another time."""
     key = datafolder.kept_secret(file)
     if key is None:
-        key = datafolder.new_secret("")
+        key = fresh
         datafolder.write_private(file, key + "\n")
     return key
 

@@ -7,7 +7,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from contract.errors import ConfigurationError
-from security.signing import Signer, new_webhook_secret
+from security.signing import Signer
+from stack.datafolder import new_webhook_secret
 
 BODY = '{"n":1,"text":"é"}'.encode()
 
