@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from temporalio import activity
-from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
@@ -42,6 +42,12 @@ DEADLINE = 20.0
 
 Part = Callable[[AttemptInput], Coroutine[Any, Any, AttemptOutcome]]
 """What one Attempt does."""
+
+
+class Skip(Protocol):
+    """Lets a server's clock go forward; see `Stage.pass_time`."""
+
+    async def __call__(self, duration: timedelta, *, held: bool) -> None: ...
 
 
 def order(project: str, **fields: Any) -> RunInput:
@@ -161,7 +167,7 @@ class Stage:
         name: str,
         *,
         queue: str | None = None,
-        skip: Callable[[timedelta], Awaitable[None]] | None = None,
+        skip: Skip | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -282,24 +288,20 @@ class Stage:
     async def cancel(self) -> None:
         await self.handle.cancel()
 
-    async def pass_time(self, **duration: float) -> None:
-        """Let the server's clock go forward."""
+    async def pass_time(self, *, held: bool = False, **duration: float) -> None:
+        """Let the server's clock go forward, and wait for activities that run meanwhile.
+
+        Args:
+            held: One Attempt is on its way and stays so: do not wait for that.
+            duration: As for `timedelta`.
+        """
         assert self._skip, "this shape needs a server that can skip time"
-        await self._skip(timedelta(**duration))
+        await self._skip(timedelta(**duration), held=held)
 
     # What can be seen of it.
 
     async def events(self) -> list[HistoryEvent]:
         return [event async for event in self.handle.fetch_history_events()]
-
-    async def running(self) -> set[str]:
-        """Ids of the activities that a worker has taken."""
-        description = await self.handle.describe()
-        return {
-            pending.activity_id
-            for pending in description.raw_description.pending_activities
-            if pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-        }
 
     async def until(self, name: str, count: int = 1) -> None:
         """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""

@@ -119,7 +119,7 @@ async def worker_lost(stage: Stage) -> None:
     await stage.serve(gone, ends(completed()))
     await stage.start()
     await gone.began.wait()
-    await stage.pass_time(seconds=31)
+    await stage.pass_time(seconds=31, held=True)
 
 
 @_long_shape
@@ -204,7 +204,7 @@ async def cancel_never_announced(stage: Stage) -> None:
     await held.began.wait()
     await stage.cancel()
     await stage.until("TIMER_STARTED")
-    await stage.pass_time(seconds=10)
+    await stage.pass_time(seconds=10, held=True)
     await stage.until("TIMER_FIRED")
     held.end()
 
@@ -306,6 +306,6 @@ async def wall(stage: Stage) -> None:
     beat = stage.client.get_async_activity_handle(task_token=held.token)
     with suppress(RPCError):  # the Attempt is known no more
         while True:
-            await stage.pass_time(seconds=29)
+            await stage.pass_time(seconds=29, held=True)
             await beat.heartbeat()
     held.end()
