@@ -22,6 +22,7 @@ from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
 from machines.slot import Limits
 from machines.sweep import processes_of
+from settings import Settings
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
@@ -168,7 +169,7 @@ async def open_lab(folder: Path) -> AsyncGenerator[Lab]:
     scratch, projects = folder / "scratch", folder / "projects"
     scratch.mkdir()
     projects.mkdir()
-    lab = Lab(scratch, projects, Launch(scratch, find_browser(None), tuple(browser_args())))
+    lab = Lab(scratch, projects, Launch(scratch, find_browser(Settings().chromium), tuple(browser_args())))
     try:
         yield lab
     finally:

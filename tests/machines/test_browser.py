@@ -13,6 +13,7 @@ from playwright.async_api import async_playwright
 
 from contract.errors import MachineError
 from machines.browser import browser_args, find_browser
+from settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -125,7 +126,7 @@ def test_as_a_program_it_prints_one_sentence_if_there_is_none(tmp_path: Path) ->
 
 
 async def test_the_browser_of_this_machine_runs_and_talks_to_nobody_of_its_own_accord() -> None:
-    path = find_browser(None)
+    path = find_browser(Settings().chromium)
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=path, args=browser_args())
         try:
