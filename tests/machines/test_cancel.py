@@ -10,29 +10,15 @@ from pathlib import Path
 import pytest
 
 from machines import keeper
-from machines.machine import Begun
 from machines.order import Report
 from tests.machines.lab import PATIENCE, Lab, of_folder, order, unnoticed, value
+from tests.machines.one import ENDLESS, One
 
 PROJECT = {
+    **ENDLESS,
     "api/fine.py": """
         async def automation(page):
             return "fine"
-    """,
-    "api/awaits.py": """
-        async def automation(page):
-            await page.wait_for_event("close", timeout=0)
-    """,
-    "api/spins.py": """
-        async def automation(page):
-            while True:
-                pass
-    """,
-    "api/blocks.py": """
-        import time
-
-        async def automation(page):
-            time.sleep(600)
     """,
     "api/detaches.py": """
         import os, time
@@ -76,25 +62,8 @@ PROJECT = {
 }
 
 
-class Running:
-    """An Attempt on its way, on a pool of one Machine."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.version = lab.version(PROJECT)
-        self.pool = lab.pool()
-        self._begun = asyncio.Event()
-
-    def start(self, api: str, parameters: object = None) -> asyncio.Task[Report]:
-        self._begun.clear()
-
-        def begin(_begun: Begun) -> None:
-            self._begun.set()
-
-        return asyncio.create_task(self.pool.run(self.version, order(api, parameters), begin))
-
-    async def begun(self) -> None:
-        await asyncio.wait_for(self._begun.wait(), PATIENCE)
+class Running(One):
+    """An Attempt on its way."""
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -111,14 +80,11 @@ class Running:
         self.lab.assert_clean()
         assert self.pool.busy == 0
 
-    async def works_again(self) -> None:
-        assert value(await self.start("fine")) == "fine"
-
 
 @pytest.fixture
 async def running(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Running:
     monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
-    return Running(lab)
+    return Running(lab, PROJECT)
 
 
 @pytest.mark.parametrize("api", ["awaits", "spins", "blocks", "detaches"])
@@ -214,16 +180,12 @@ async def test_an_attempt_that_waits_for_the_clean_up_before_it_leaves_the_machi
 
 
 async def test_a_cancel_that_comes_with_the_time_out_is_heard(lab: Lab) -> None:
-    pool = lab.pool()
-    begun = asyncio.Event()
-    attempt = asyncio.create_task(pool.run(lab.version(PROJECT), order("spins", timeout=0.5), lambda _: begun.set()))
-    await asyncio.wait_for(begun.wait(), PATIENCE)
+    running = Running(lab, PROJECT)
+    attempt = running.start("spins", timeout=0.5)
+    await running.begun()
     await asyncio.wait({attempt}, timeout=1)  # it has timed out, and is being stopped: that takes longer than this
     assert not attempt.done()
-    attempt.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await attempt
-    lab.assert_clean()
+    await running.cancel(attempt)
 
 
 async def test_large_parameters_of_a_child_that_does_not_read_them_hold_up_no_cancel(lab: Lab) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,15 @@ import pytest
 from contract.flow.run import ErrorCode
 from machines import keeper
 from machines.machine import Begun, Machine, NotBegunError
-from machines.order import Report
 from tests.machines.lab import PATIENCE, Failure, Lab, failure, order, value
+from tests.machines.one import ENDLESS, One
 
 PROJECT = {
+    **ENDLESS,
     "api/fine.py": """
         async def automation(page):
             await page.set_content("<title>fine</title>")
             return await page.title()
-    """,
-    "api/awaits.py": """
-        async def automation(page):
-            await page.wait_for_event("close", timeout=0)
-    """,
-    "api/spins.py": """
-        async def automation(page):
-            while True:
-                pass
-    """,
-    "api/blocks.py": """
-        import time
-
-        async def automation(page):
-            time.sleep(600)
     """,
     "api/blocks_at_import.py": "import time; time.sleep(600)",
     "api/holds_the_interpreter.py": """
@@ -222,23 +209,8 @@ def find_process(machine: Machine, command: str) -> int:
     raise LookupError(command)
 
 
-class One:
-    """A pool of one Machine, and what happens to it."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.pool = lab.pool()
-        self.memory_limit = 4 * 1024**3
-        self.begun = asyncio.Event()
-
-    async def run(self, api: str, *, timeout: float = PATIENCE) -> Report:
-        version = self.lab.version(PROJECT, memory_limit=self.memory_limit)
-        self.begun.clear()
-
-        def begin(_begun: Begun) -> None:
-            self.begun.set()
-
-        return await self.pool.run(version, order(api, timeout=timeout), begin)
+class Ending(One):
+    """How Attempts end, and what is left of their Machine then."""
 
     async def fails(self, api: str, **fields: Any) -> Failure:
         """The Attempt fails, and its Machine is gone when that is reported."""
@@ -248,8 +220,8 @@ class One:
 
     async def loses(self, api: str, kill: str) -> Failure:
         """The Attempt fails after the process whose command line holds `kill` was killed."""
-        attempt = asyncio.create_task(self.run(api))
-        await asyncio.wait_for(self.begun.wait(), PATIENCE)
+        attempt = self.start(api)
+        await self.begun()
         os.kill(self.process(kill), signal.SIGKILL)
         report = await attempt
         self.lab.assert_clean()
@@ -261,15 +233,11 @@ class One:
         assert slot.machine is not None
         return find_process(slot.machine, command)
 
-    async def works_again(self, machine: str = "lab-1-2") -> None:
-        report = await self.run("fine")
-        assert (value(report), report.machine) == ("fine", machine)
-
 
 @pytest.fixture
-async def one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> One:
+async def one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Ending:
     monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
-    return One(lab)
+    return Ending(lab, PROJECT)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +256,7 @@ async def one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> One:
         "prints_without_end",
     ],
 )
-async def test_an_attempt_that_does_not_end_times_out(one: One, api: str) -> None:
+async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> None:
     failed = await one.fails(api, timeout=0.5)
     assert failed.code == ErrorCode.SCRIPT_TIMEOUT
     assert failed.error.category == "execution"
@@ -296,13 +264,13 @@ async def test_an_attempt_that_does_not_end_times_out(one: One, api: str) -> Non
     assert not failed.final
 
 
-async def test_after_a_time_out_the_next_attempt_has_a_new_machine(one: One) -> None:
+async def test_after_a_time_out_the_next_attempt_has_a_new_machine(one: Ending) -> None:
     await one.works_again("lab-1-1")
     await one.fails("spins", timeout=0.5)
     await one.works_again("lab-1-2")
 
 
-async def test_what_is_printed_fills_no_pipe(one: One) -> None:
+async def test_what_is_printed_fills_no_pipe(one: Ending) -> None:
     assert value(await one.run("prints")) == "printed"
     await one.works_again("lab-1-1")
 
@@ -318,7 +286,7 @@ async def test_what_is_printed_fills_no_pipe(one: One) -> None:
         ("exits_in_a_task", "Process exited unexpectedly with code 7."),
     ],
 )
-async def test_a_process_that_ends_is_a_crash(one: One, api: str, message: str) -> None:
+async def test_a_process_that_ends_is_a_crash(one: Ending, api: str, message: str) -> None:
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.error.category == "infrastructure"
@@ -327,14 +295,14 @@ async def test_a_process_that_ends_is_a_crash(one: One, api: str, message: str) 
 
 
 @pytest.mark.parametrize("api", ["loses_its_socket", "writes_into_our_socket"])
-async def test_a_child_that_cannot_be_understood_is_a_crash(one: One, api: str) -> None:
+async def test_a_child_that_cannot_be_understood_is_a_crash(one: Ending, api: str) -> None:
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
 
 
 @pytest.mark.parametrize("api", ["hogs", "hogs_in_a_child", "hogs_in_the_page"])
-async def test_a_machine_that_takes_too_much_memory_is_ended(one: One, api: str) -> None:
-    one.memory_limit = 700 * 1024**2
+async def test_a_machine_that_takes_too_much_memory_is_ended(one: Ending, api: str) -> None:
+    one.version = replace(one.version, memory_limit=700 * 1024**2)
     await one.works_again("lab-1-1")
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
@@ -342,27 +310,27 @@ async def test_a_machine_that_takes_too_much_memory_is_ended(one: One, api: str)
 
 
 @pytest.mark.parametrize("victim", [BROWSER, NODE])
-async def test_a_browser_killed_under_an_attempt_is_a_crash(one: One, victim: str) -> None:
+async def test_a_browser_killed_under_an_attempt_is_a_crash(one: Ending, victim: str) -> None:
     failed = await one.loses("waits_and_browses", victim)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.message.startswith("The browser ended unexpectedly. The automation saw: ")
-    await one.works_again()
+    await one.works_again("lab-1-2")
 
 
-async def test_a_child_killed_under_an_attempt_is_a_crash(one: One) -> None:
+async def test_a_child_killed_under_an_attempt_is_a_crash(one: Ending) -> None:
     failed = await one.loses("awaits", CHILD)
     assert failed.message == "Process was ended by signal SIGKILL."
-    await one.works_again()
+    await one.works_again("lab-1-2")
 
 
-async def test_a_keeper_killed_under_an_attempt_is_a_crash_and_everything_is_ended_without_it(one: One) -> None:
+async def test_a_keeper_killed_under_an_attempt_is_a_crash_and_everything_is_ended_without_it(one: Ending) -> None:
     failed = await one.loses("spins", KEEPER)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.message == "The Machine's process was lost."
-    await one.works_again()
+    await one.works_again("lab-1-2")
 
 
-async def test_user_code_may_close_the_browser_and_the_next_attempt_gets_a_new_one(one: One) -> None:
+async def test_user_code_may_close_the_browser_and_the_next_attempt_gets_a_new_one(one: Ending) -> None:
     failed = failure(await one.run("closes_the_browser"))
     assert failed.code == ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "its own doing is no crash"
     assert value(await one.run("does_not_care_for_its_page")) == "done"
@@ -370,7 +338,7 @@ async def test_user_code_may_close_the_browser_and_the_next_attempt_gets_a_new_o
 
 
 @pytest.mark.parametrize("victim", [BROWSER, NODE, CHILD, KEEPER])
-async def test_what_is_killed_while_idle_fails_no_attempt(one: One, victim: str) -> None:
+async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
     await one.works_again("lab-1-1")
     (slot,) = one.pool.slots
     assert slot.machine is not None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from machines.order import Report, Version
 from machines.sweep import processes_of
-from tests.machines.lab import Lab, order, settled, unnoticed, value
+from tests.machines.lab import Lab, settled, value
+from tests.machines.one import One
 
 PROJECT = {
     "api/fine.py": """
@@ -166,16 +165,8 @@ PROJECT = {
 }
 
 
-class Leaving:
+class Leaving(One):
     """One Attempt that leaves something, and one after it."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.version: Version = lab.version(PROJECT)
-        self.pool = lab.pool()
-
-    async def run(self, api: str, parameters: Any = None, **fields: Any) -> Report:
-        return await self.pool.run(self.version, order(api, parameters, **fields), unnoticed)
 
     @asynccontextmanager
     async def then_fine_on(self, name: str) -> AsyncGenerator[None]:
@@ -188,7 +179,7 @@ class Leaving:
 
 @pytest.fixture
 async def leaving(lab: Lab) -> Leaving:
-    return Leaving(lab)
+    return Leaving(lab, PROJECT)
 
 
 async def test_tasks_and_idle_threads_are_ended_and_the_machine_stays(leaving: Leaving) -> None:
