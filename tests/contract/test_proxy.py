@@ -20,6 +20,7 @@ from contract.rest.proxy import ProxyParts, split_proxy
         ("socks5://127.0.0.1:1080", ProxyParts("socks5://127.0.0.1:1080")),
         ("http://[::1]:8080", ProxyParts("http://[::1]:8080")),
         ("http://user:pass@h:1", ProxyParts("http://h:1", "user", "pass")),
+        ("https://user:pass@h:1", ProxyParts("https://h:1", "user", "pass")),
         ("http://user@h:1", ProxyParts("http://h:1", "user", "")),
         ("http://us%40er:p%3A%2F%25w@h:1", ProxyParts("http://h:1", "us@er", "p:/%w")),
         ("http://us@er:p:w@h:1", ProxyParts("http://h:1", "us@er", "p:w")),
