@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from storage import keys
 from storage.folder import FolderStore
 
 PROJECT = Path(__file__).parents[2] / "examples" / "projects" / "orders"
+
+DOCS = (Path(__file__).parents[2] / "docs" / "projects.md").read_text()
+RE_BLOCK = re.DOTALL | re.MULTILINE
 
 pytestmark = pytest.mark.usefixtures("project_modules")
 
@@ -152,6 +156,22 @@ async def test_a_flaky_login_works_the_second_time(site: str, page: Page) -> Non
 async def test_a_login_without_parameters_says_what_is_needed(page: Page) -> None:
     with pytest.raises(ValueError, match="user and password"):
         await create(page, None)
+
+
+async def test_the_login_in_the_docs_is_good_at_the_example_site(site: str, page: Page, browser: Browser) -> None:
+    from intuned_runtime import IntunedContext, RunContext
+
+    async def ask(_operation: str, **_arguments: Any) -> dict[str, str]:
+        return login(site, "bob")
+
+    code: dict[str, Any] = {}
+    for name in ("create", "check"):
+        (text,) = re.findall(rf"^`projects/members/auth-sessions/{name}\.py`\n\n```python\n(.*?)```", DOCS, RE_BLOCK)
+        exec(text, code)
+    with IntunedContext(run_context=RunContext(auth_session_id="someone"), ask=ask):
+        assert not await code["check"](page)
+        await code["create"](page, login(site, "bob"))
+        assert await code["check"](await restored(page, browser))
 
 
 async def test_the_check_looks_at_the_shop_of_the_variable_if_there_is_one(

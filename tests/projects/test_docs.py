@@ -81,6 +81,18 @@ def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
     assert not done.stderr
 
 
+async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None:
+    for name, text in files(PROJECTS).items():
+        if name.startswith("projects/members/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+    folder = tmp_path / "projects" / "members"
+    (folder / "api").mkdir()
+    (folder / "api" / "orders.py").write_text("async def automation(page, **_kwargs): ...\n")
+    manifest = await deploy(folder, FolderStore(tmp_path / "store"))
+    assert (manifest.settings.auth_sessions.type, manifest.warnings) == ("API", ())
+
+
 def test_the_other_spellings_say_the_same(prices: Path, tmp_path: Path) -> None:
     for name in ("Intuned.yaml", "Intuned.toml"):
         folder = tmp_path / name
