@@ -23,7 +23,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 from activities import predecessors, reach
 from activities.attempt import AttemptActivity
 from activities.environments import ProjectEnvironments
-from activities.orders import LostActivity, StopActivity
+from activities.orders import ForgetActivity, LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
 from activities.ticket import Tickets
 from activities.workplace import Workplace
@@ -43,7 +43,10 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage.open import open_store
 from storage.store import Store
+from workflows.auth_session import AuthSessionWorkflow
+from workflows.create import CreateWorkflow
 from workflows.run import RunWorkflow
+from workflows.validate import ValidateWorkflow
 
 log = logging.getLogger("worker")
 
@@ -68,7 +71,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as resources:
         # Left in the other order: Attempts drain while Runs can still go on and be stopped.
         if settings.role != "browser":
-            await resources.enter_async_context(_control(client, identity, LostActivity(store)))
+            await resources.enter_async_context(_control(client, identity, store))
         works: list[Coroutine[Any, Any, None]] = []
         if browser is not None:
             works = await _execute_attempts(resources, settings, client, identity, store, browser)
@@ -154,13 +157,13 @@ async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None
         await asyncio.wait(tasks)
 
 
-def _control(client: Client, identity: str, lost: LostActivity) -> Worker:
+def _control(client: Client, identity: str, store: Store) -> Worker:
     """Workflows and light activities."""
     return Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
-        workflows=[RunWorkflow],
-        activities=[lost.record_lost],
+        workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow],
+        activities=[LostActivity(store).record_lost, ForgetActivity(store).forget_states],
         identity=identity,
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,

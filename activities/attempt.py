@@ -1,13 +1,13 @@
-"""Activity `attempt`: one Attempt, from its order to a durable outcome (DESIGN section 3)."""
+"""Activities `attempt`, `check` and `create`: one Attempt, from its order to a durable outcome (DESIGN section 3)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 from temporalio import activity
@@ -15,29 +15,33 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.beside import beside, heartbeats, passing_cancels_to
 from activities.environments import ProjectEnvironments
+from activities.logins import Login, Logins
 from activities.patience import patiently
+from activities.progress import Progress
 from activities.records import Records, interruption
 from activities.ticket import Cause, Ticket, Tickets
-from activities.values import ProjectValues
-from contract.errors import ConfigurationError, MachineError, SealError, StoreError
+from activities.values import LoginValues, ProjectValues
+from contract.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
 from contract.flow import names
 from contract.flow.attempt import (
+    ATTEMPT_FAILED,
     INTERRUPTED,
     AttemptInput,
+    AttemptKind,
     AttemptOutcome,
-    AttemptRecord,
-    AttemptStarted,
     AttemptStatus,
+    FailedTry,
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
 from contract.flow.run import ErrorCode, RunError
-from machines.machine import Begun
 from machines.order import End, Order, Proxy, Report, Version
-from machines.persist import to_the_end
 from machines.pool import Pool
 from projects.catalog import Catalog
+from projects.manifest import Manifest
 from projects.versions import VersionFolders
+from security import bindings
 from security.keyring import KeyRing
 from storage import keys
 from storage.store import Store
@@ -46,7 +50,6 @@ log = logging.getLogger(__name__)
 
 ANNOUNCE_AFTER = 0.5
 """Seconds. An Attempt that is over sooner says nothing of its start: that would cost its Run a workflow task."""
-HEARTBEAT_EVERY = 5.0
 STORE_PATIENCE = timedelta(minutes=10)
 """How long a result waits for a store that fails, before its Run fails."""
 RECORD_PATIENCE = timedelta(seconds=30)
@@ -64,7 +67,7 @@ class Pools(Protocol):
 
 
 class AttemptActivity:
-    """The activity with what it works on."""
+    """The activities with what they work on."""
 
     def __init__(
         self,
@@ -78,12 +81,13 @@ class AttemptActivity:
         pools: Pools,
         keyring: KeyRing,
         tickets: Tickets,
-        journal: Callable[[str, int], contextlib.AbstractContextManager[None]],
+        journal: Callable[[str, int, bytes], contextlib.AbstractContextManager[None]],
     ) -> None:
         self._worker = worker
         self._client = client
         self._store = store
         self._records = Records(store)
+        self._logins = Logins(client, store, keyring)
         self._catalog = catalog
         self._versions = versions
         self._environments = environments
@@ -96,17 +100,37 @@ class AttemptActivity:
     async def attempt(self, order: AttemptInput) -> AttemptOutcome:
         """Execute one Attempt on a Machine and leave its result and record in the store.
 
+        A check or create is one try of several that Temporal's retry policy allows.
+
         Raises:
             ApplicationError: of type `AttemptInterrupted`: this worker could not finish it, and it does not count.
+                `AttemptFailed`: a check or create failed. `NoLogin`, `AuthSessionGone`: there is nothing to begin with.
         """
-        progress = _Progress(order, self._worker)
-        with self._journal(order.run_id, order.number):
+        return await (self._held(order) if order.kind is AttemptKind.API else self._one_try(order))
+
+    async def _one_try(self, order: AttemptInput) -> AttemptOutcome:
+        tries = activity.info().attempt
+        if tries > 1:
+            before = order.number + tries - 2
+            await self._records.close_lost(order.project, order.run_id, before, within=LAST_WORDS_PATIENCE)
+        order = order.model_copy(update={"number": order.number + tries - 1})
+        outcome = await self._held(order)
+        if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
+            seen = outcome.login.login if outcome.login is not None else None
+            failed = FailedTry(number=order.number, error=outcome.error, login=seen)
+            raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
+        return outcome.model_copy(update={"number": order.number})
+
+    async def _held(self, order: AttemptInput) -> AttemptOutcome:
+        """Carry it out, known to the journal and to those who may stop it."""
+        progress = Progress(order, self._worker)
+        with self._journal(order.run_id, order.number, activity.info().task_token):
             work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
             with self._tickets.hold(order.run_id, order.number, work) as ticket:
-                return await _passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
+                return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
 
-    async def _to_its_end(self, order: AttemptInput, progress: _Progress, ticket: Ticket) -> AttemptOutcome:
-        async with _heartbeats():
+    async def _to_its_end(self, order: AttemptInput, progress: Progress, ticket: Ticket) -> AttemptOutcome:
+        async with heartbeats():
             await asyncio.wait({ticket.work})
             if not ticket.work.cancelled():
                 # The work is done, so no stop can reach it any more: an outcome that is there stands.
@@ -121,30 +145,39 @@ class AttemptActivity:
             await self._records.write(order.project, record, within=LAST_WORDS_PATIENCE)
         if ticket.cause is Cause.CANCELED:
             return AttemptOutcome(status=AttemptStatus.CANCELED)
-        raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=True)
+        # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
+        raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
 
-    async def _work(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:
+    async def _work(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
         # The record of the start is the announcement's, and is written before the work counts as done: it must not
         # come after that of the end.
         async with self._announcement(order, progress):
             return await self._carry_out(order, progress)
 
-    async def _carry_out(self, order: AttemptInput, progress: _Progress) -> AttemptOutcome:
+    async def _carry_out(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
+        login = None
         try:
-            version = await self._version(order)
-            machine_order = await self._machine_order(order)
+            manifest = await self._manifest(order)
+            version = await self._version(order, manifest)
+            if order.auth is not None:
+                hidden = manifest.settings.auth_sessions.secret_parameters
+                login = await self._logins.begin(order, order.auth, hidden)
+            machine_order = await self._machine_order(order, login)
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
-            return await self._store_result(order, report)
-        except (MachineError, ConfigurationError, SealError) as error:
+            return await self._outcome(order, report, login)
+        except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return _failed(f"The Attempt could not begin: {error.message}")
         except StoreError as error:
             return _failed(f"The artifact store failed: {error.message}", final=True)
 
-    async def _version(self, order: AttemptInput) -> Version:
+    async def _manifest(self, order: AttemptInput) -> Manifest:
         manifest = await patiently(STORE_PATIENCE, lambda: self._catalog.manifest(order.project, order.version))
         if manifest is None:
             raise StoreError(f"version {order.version} of project {order.project} is not there any more.")
+        return manifest
+
+    async def _version(self, order: AttemptInput, manifest: Manifest) -> Version:
         folder = await patiently(STORE_PATIENCE, lambda: self._versions.ensure(order.project, order.version))
         around = await self._environments.of(manifest, folder, patience=STORE_PATIENCE)
         size = manifest.settings.browser_size
@@ -160,39 +193,66 @@ class AttemptActivity:
             variables=around.variables,
         )
 
-    async def _machine_order(self, order: AttemptInput) -> Order:
+    async def _machine_order(self, order: AttemptInput, login: Login | None) -> Order:
+        proxy = self._open_proxy(order)
+        run_info: dict[str, Any] = {"run_id": order.run_id, "proxy": proxy.server if proxy else None}
+        services = ProjectValues(self._store, order.project)
+        if order.parent_run_id is not None:
+            run_info["parent_run_id"] = order.parent_run_id
+        if order.auth is not None and login is not None:
+            run_info["auth_session_id"] = order.auth.ref.id
+            services = LoginValues(self._store, order.project, order.auth.ref, login.parameters)
+        return Order(
+            run_id=order.run_id,
+            number=order.number,
+            api=order.api,
+            parameters=await self._parameters(order, login),
+            timeout=order.request_timeout,
+            proxy=proxy,
+            services=services,
+            run_info=run_info,
+            kind=order.kind,
+            session=login.text if login else None,
+            capture=order.auth is not None and order.auth.save_back,
+            secrets=(login.secrets if login else ()) + ((proxy.password,) if proxy and proxy.password else ()),
+        )
+
+    async def _parameters(self, order: AttemptInput, login: Login | None) -> str:
+        if order.kind is AttemptKind.CREATE:
+            if login is None or login.parameters is None:
+                raise StoreError("the parameters of the AuthSession are not there any more.")
+            return login.parameters
         parameters, key = order.parameters.text, order.parameters.key
         if parameters is None and key is not None:
             stored = await patiently(STORE_PATIENCE, lambda: self._store.get(key))
             parameters = None if stored is None else stored.decode()
         if parameters is None:
             raise StoreError(f"{key} is not there any more.")
-        proxy = self._open_proxy(order)
-        return Order(
-            run_id=order.run_id,
-            number=order.number,
-            api=order.api,
-            parameters=parameters,
-            timeout=order.request_timeout,
-            proxy=proxy,
-            services=ProjectValues(self._store, order.project),
-            run_info={"run_id": order.run_id, "proxy": proxy.server if proxy else None},
-        )
+        return parameters
 
     def _open_proxy(self, order: AttemptInput) -> Proxy | None:
         proxy = order.proxy
         if proxy is None:
             return None
-        bound_to = f"{order.workspace}/{order.project}/{order.run_id}"
+        bound_to = bindings.run(order.workspace, order.project, proxy.owner or order.run_id)
 
         def opened(token: str | None) -> str | None:
             return None if token is None else self._keyring.open(token, bound_to=bound_to)
 
         return Proxy(server=proxy.server, username=opened(proxy.username), password=opened(proxy.password))
 
-    async def _store_result(self, order: AttemptInput, report: Report) -> AttemptOutcome:
+    async def _outcome(self, order: AttemptInput, report: Report, login: Login | None) -> AttemptOutcome:
+        state = login.state if login else None
         if report.end is not End.COMPLETED or report.result is None:
-            return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final)
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=state)
+        if order.kind is AttemptKind.CHECK and report.result == "false":
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=_NOT_GOOD, login=state)
+        if order.auth is not None and order.kind is AttemptKind.CREATE:
+            state = await self._logins.made(order, order.auth, report.session or "")
+        elif order.auth is not None and login is not None:
+            state = await self._logins.good(order, order.auth, login, report.session)
+        if order.kind is not AttemptKind.API:
+            return AttemptOutcome(status=AttemptStatus.COMPLETED, login=state)
         payloads = report.extended_payloads
         return AttemptOutcome(
             status=AttemptStatus.COMPLETED,
@@ -209,115 +269,35 @@ class AttemptActivity:
         return JsonText(key=key, size=len(text))
 
     @asynccontextmanager
-    async def _announcement(self, order: AttemptInput, progress: _Progress) -> AsyncGenerator[None]:
+    async def _announcement(self, order: AttemptInput, progress: Progress) -> AsyncGenerator[None]:
         """Tell the Run that its Attempt is on a Machine, once it has been for a moment; and write that down."""
 
         async def announce() -> None:
             await asyncio.sleep(ANNOUNCE_AFTER)
-            info = activity.info()
-            handle = self._client.get_workflow_handle(order.run_id, run_id=info.workflow_run_id)
-            try:
-                await handle.signal(names.ATTEMPT_STARTED, progress.started())
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:  # the Run may be over
-                    log.warning("Run %s: its start could not be told: %s", order.run_id, error.message)
+            await self._tell(order.run_id, activity.info().workflow_run_id, names.ATTEMPT_STARTED, progress.started())
+            if order.parent_run_id is not None and order.kind is AttemptKind.CHECK:
+                await self._tell(order.parent_run_id, None, names.VALIDATE_STARTED, order.number)
             started = progress.record(AttemptStatus.STARTED)
             await self._records.write_first(order.project, started, within=LAST_WORDS_PATIENCE)
 
-        async with _beside(announce(), "announcement"):
+        async with beside(announce(), "announcement"):
             yield
 
-
-class _Progress:
-    """What is known of the Attempt so far, for its record."""
-
-    def __init__(self, order: AttemptInput, worker: str) -> None:
-        info = activity.info()
-        self._order = order
-        self._worker = worker
-        self._queued_at = info.scheduled_time
-        self._taken_at = info.started_time
-        self._begun: Begun | None = None
-        self.attributes: dict[str, Any] | None = None
-
-    def begin(self, begun: Begun) -> None:
-        self._begun = begun
-
-    def started(self) -> AttemptStarted:
-        machine = self._begun.machine if self._begun else "that is starting"
-        return AttemptStarted(number=self._order.number, machine=machine, worker=self._worker)
-
-    def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
-        begun = self._begun
-        return AttemptRecord(
-            run_id=self._order.run_id,
-            number=self._order.number,
-            status=status,
-            api=self._order.api,
-            version=self._order.version,
-            queued_at=self._queued_at,
-            started_at=begun.at if begun else self._taken_at,
-            ended_at=None if status is AttemptStatus.STARTED else datetime.now(UTC),
-            machine=begun.machine if begun else None,
-            worker=self._worker,
-            browser_version=begun.browser_version if begun else None,
-            error=error,
-            attributes=self.attributes,
-        )
-
-
-async def _passing_cancels_to(ticket: Ticket, course: Coroutine[Any, Any, AttemptOutcome]) -> AttemptOutcome:
-    """Await `course`. A cancel by Temporal stops the Attempt by its ticket, and nothing else.
-
-    So an outcome that is there when the cancel arrives stands, and what comes after the end, its record, is done.
-    """
-    task = asyncio.create_task(course)
-    while not task.done():
+    async def _tell(self, run_id: str, execution: str | None, signal: str, said: object) -> None:
+        handle = self._client.get_workflow_handle(run_id, run_id=execution)
         try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not task.done():
-                ticket.stop(*_cause_of_cancel())
-        except Exception:  # noqa: BLE001  # raised below, by result()
-            break
-    return task.result()
+            await handle.signal(signal, said)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:  # the Run may be over
+                log.warning("Run %s: its start could not be told: %s", run_id, error.message)
 
 
-def _cause_of_cancel() -> tuple[Cause, str]:
-    details = activity.cancellation_details()
-    if details is not None and details.cancel_requested:
-        return Cause.CANCELED, ""
-    if details is not None and (details.not_found or details.timed_out):
-        return Cause.INTERRUPTED, "Temporal has given the Attempt up, as it did not hear from its worker."
-    return Cause.INTERRUPTED, "The worker was stopped before the Attempt ended."
-
-
-@asynccontextmanager
-async def _heartbeats() -> AsyncGenerator[None]:
-    """Say that we live. User code runs in another process and cannot hold this up."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(HEARTBEAT_EVERY)
-
-    async with _beside(beat(), "heartbeats"):
-        yield
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[None]:
-    """Run `work` beside the block; it is stopped and awaited when the block ends."""
-    task = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await to_the_end(_ended(task))
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait({task})
+_NOT_GOOD = RunError(
+    code=ErrorCode.AUTH_CHECK_FAILED,
+    category="auth",
+    message="auth-sessions/check.py does not find the login good: what it returned is not true.",
+    retirable=True,
+)
 
 
 def _failed(message: str, *, final: bool = False) -> AttemptOutcome:

@@ -1,15 +1,17 @@
-"""Light activities: stop an Attempt on this worker, and record one that its worker could not record."""
+"""Light activities: stop an Attempt on this worker, record one that its worker could not record, forget logins."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from temporalio import activity
 
-from activities.records import Records, interruption
+from activities.records import Records, lost
 from activities.ticket import Tickets
 from contract.flow import names
 from contract.flow.attempt import AttemptRecord, AttemptStatus, LostInput, StopInput
+from contract.flow.auth import ForgetInput
+from storage import keys
 from storage.store import Store
 
 _PATIENCE = timedelta(seconds=5)
@@ -34,17 +36,27 @@ class LostActivity:
         self._records = Records(store)
 
     @activity.defn(name=names.RECORD_LOST)
-    async def record_lost(self, lost: LostInput) -> None:
+    async def record_lost(self, order: LostInput) -> None:
         """Write `interrupted` into the Attempt's record, on top of what its worker had written."""
-        known = await self._records.read(lost.project, lost.run_id, lost.number)
+        known = await self._records.read(order.project, order.run_id, order.number)
         if known is not None and known.status is not AttemptStatus.STARTED:
             return  # the worker recorded the end itself
-        base = known or AttemptRecord(run_id=lost.run_id, number=lost.number, status=AttemptStatus.INTERRUPTED)
-        record = base.model_copy(
-            update={
-                "status": AttemptStatus.INTERRUPTED,
-                "ended_at": datetime.now(UTC),
-                "error": interruption(lost.cause),
-            }
-        )
-        await self._records.write(lost.project, record, within=_PATIENCE)
+        base = known or AttemptRecord(run_id=order.run_id, number=order.number, status=AttemptStatus.INTERRUPTED)
+        await self._records.write(order.project, lost(base, order.cause), within=_PATIENCE)
+
+
+class ForgetActivity:
+    """On the common queue."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @activity.defn(name=names.FORGET_STATES)
+    async def forget_states(self, order: ForgetInput) -> None:
+        """Remove artifacts of an AuthSession: those that are named, or all that it has. Raises StoreError."""
+        if order.keys:
+            for key in order.keys:
+                await self._store.delete(key)
+            return
+        async for key in self._store.list(keys.auth_session(order.project, order.owner)):
+            await self._store.delete(key)

@@ -30,9 +30,13 @@ async def bury(client: Client, workers: Path) -> None:
 
 
 async def _report(client: Client, held: HeldAttempt) -> None:
-    handle = client.get_async_activity_handle(
-        workflow_id=held.run_id, run_id=None, activity_id=names.attempt_activity_id(held.number)
-    )
+    if held.task_token is not None:
+        # By this name, as a check or create keeps its activity's id when it is tried again, perhaps elsewhere by now.
+        handle = client.get_async_activity_handle(task_token=held.task_token)
+    else:
+        handle = client.get_async_activity_handle(
+            workflow_id=held.run_id, run_id=None, activity_id=names.attempt_activity_id(held.number)
+        )
     try:
         await handle.fail(ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED))
     except RPCError as error:  # its Run is over, or the heartbeat has told already; else the heartbeat will

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from activities.patience import patiently
 from contract.errors import StoreError
-from contract.flow.attempt import AttemptRecord
+from contract.flow.attempt import AttemptRecord, AttemptStatus
 from contract.flow.run import ErrorCode, RunError
 from machines.persist import to_the_end
 from storage import keys
@@ -44,10 +44,28 @@ class Records:
         if not there:
             await self.write(project, record, within=within)
 
+    async def close_lost(self, project: str, run_id: str, number: int, *, within: timedelta) -> None:
+        """Write `interrupted` into the record of a try whose worker has not written its end."""
+        try:
+            known = await patiently(within, lambda: self.read(project, run_id, number))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", run_id, number)
+            return
+        if known is not None and known.status is not AttemptStatus.STARTED:
+            return
+        base = known or AttemptRecord(run_id=run_id, number=number, status=AttemptStatus.INTERRUPTED)
+        await self.write(project, lost(base, "The worker that ran the Attempt was lost."), within=within)
+
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """The record, or None if there is none. Raises StoreError."""
         body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
         return None if body is None else AttemptRecord.model_validate_json(body)
+
+
+def lost(known: AttemptRecord, cause: str) -> AttemptRecord:
+    """The record of an Attempt whose worker could not write its end."""
+    changes = {"status": AttemptStatus.INTERRUPTED, "ended_at": datetime.now(UTC), "error": interruption(cause)}
+    return known.model_copy(update=changes)
 
 
 def interruption(message: str) -> RunError:

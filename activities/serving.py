@@ -91,7 +91,7 @@ class Serving:
             identity: The worker process, as Temporal shows it.
             catalog: What is deployed.
             pools: Where the Machines are.
-            attempt: Activity `attempt`.
+            attempt: Activities `attempt`, `check` and `create`.
             tickets: The Attempts that run, to interrupt them.
             drain: How long `stop` lets them go on.
             only: Projects to serve; empty for all.

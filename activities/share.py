@@ -50,7 +50,7 @@ class Share:
             client: A connection that no other share of this project uses: Temporal's SDK allows one worker of a
                 queue on each.
             identity: The worker process, as Temporal shows it.
-            attempt: Activity `attempt`.
+            attempt: Activities `attempt`, `check` and `create`.
         """
         self.slots = slots
         self.client = client
@@ -64,7 +64,7 @@ class Share:
         self._worker = Worker(
             client,
             task_queue=names.project_queue(project),
-            activities=[self._take],
+            activities=[self._attempt_api, self._attempt_check, self._attempt_create],
             identity=identity,
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(min(slots, _MOST_POLLERS)),
@@ -131,6 +131,17 @@ class Share:
             return False
 
     @activity.defn(name=names.ATTEMPT)
+    async def _attempt_api(self, order: AttemptInput) -> AttemptOutcome:
+        return await self._take(order)
+
+    @activity.defn(name=names.CHECK)
+    async def _attempt_check(self, order: AttemptInput) -> AttemptOutcome:
+        return await self._take(order)
+
+    @activity.defn(name=names.CREATE_LOGIN)
+    async def _attempt_create(self, order: AttemptInput) -> AttemptOutcome:
+        return await self._take(order)
+
     async def _take(self, order: AttemptInput) -> AttemptOutcome:
         self._taken += 1
         self._takes.set()

@@ -53,8 +53,9 @@ class Tickets:
             del self._held[run_id, number]
 
     def stop(self, run_id: str, number: int) -> bool:
-        """Cancel one Attempt; False if it is not (or no longer) here."""
-        ticket = self._held.get((run_id, number))
+        """Cancel one Attempt, or the one that its Run has here by now; False if there is none."""
+        others = (held for (of_run, _), held in self._held.items() if of_run == run_id)
+        ticket = self._held.get((run_id, number)) or next(others, None)
         if ticket is None:
             return False
         ticket.stop(Cause.CANCELED)

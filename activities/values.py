@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from activities.patience import patiently
+from contract.errors import BadRequest
+from contract.flow.auth import AuthSessionRef, AuthSessionType
 from storage import keys
 from storage.store import Store
 
@@ -35,3 +37,27 @@ class ProjectValues:
         body = json.dumps({"key": key, "value": json.loads(value)}).encode()
         place = keys.persistent_value(self._project, key)
         await patiently(_PATIENCE, lambda: self._store.put(place, body))
+
+    async def auth_session_parameters(self) -> str:
+        """There is none. Raises BadRequest."""
+        raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
+
+
+class LoginValues(ProjectValues):
+    """The same for an Attempt that has an AuthSession."""
+
+    def __init__(self, store: Store, project: str, ref: AuthSessionRef, parameters: str | None) -> None:
+        super().__init__(store, project)
+        self._ref = ref
+        self._parameters = parameters
+
+    async def auth_session_parameters(self) -> str:
+        """JSON text of what the AuthSession was made from (contract section 3.2).
+
+        Raises:
+            BadRequest: It was not made from credentials that are stored.
+        """
+        if self._ref.type is not AuthSessionType.CREDENTIALS or self._parameters is None:
+            made = "was recorded" if self._ref.type is AuthSessionType.RECORDER else "lives for this Run alone"
+            raise BadRequest(f"get_auth_session_parameters: AuthSession {self._ref.id!r} {made}: it has none.")
+        return self._parameters

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+from base64 import b64decode, b64encode
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class HeldAttempt:
 
     run_id: str
     number: int
+    task_token: bytes | None = None
+    """Temporal's name for this very try; None in the note of an older worker."""
 
 
 class Workplace:
@@ -47,10 +50,11 @@ class Workplace:
         self._lock = lock
 
     @contextmanager
-    def journal(self, run_id: str, number: int) -> Generator[None]:
+    def journal(self, run_id: str, number: int, task_token: bytes | None = None) -> Generator[None]:
         """Noted as running for as long as the block lasts."""
         note = self._attempts / f"{run_id}-{number}.json"
-        note.write_text(json.dumps({"run_id": run_id, "number": number}))
+        token = None if task_token is None else b64encode(task_token).decode()
+        note.write_text(json.dumps({"run_id": run_id, "number": number, "task_token": token}))
         try:
             yield
         finally:
@@ -106,7 +110,8 @@ def _held(folder: Path) -> Generator[HeldAttempt]:
     for note in (folder / "attempts").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # half-written: its Attempt had not begun
             held: dict[str, Any] = json.loads(note.read_text())
-            yield HeldAttempt(held["run_id"], held["number"])
+            token = held.get("task_token")
+            yield HeldAttempt(held["run_id"], held["number"], token and b64decode(token))
 
 
 def _lock(folder: Path) -> int | None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from contract.flow.attempt import AttemptKind
 from contract.flow.run import RunError
 from machines.services import Services
 
@@ -68,11 +69,24 @@ class Order:
     """What `run_info()` tells user code (contract 3.2)."""
     services: Services | None = field(default=None, repr=False, compare=False)
     """Who answers what user code asks for."""
+    kind: AttemptKind = AttemptKind.API
+    """What is called: the API `api`, or the project's `check` or `create`; `parameters` are not a check's."""
+    session: str | None = field(default=None, repr=False)
+    """JSON text of the AuthSession's state (contract 4.5), restored before user code is called."""
+    capture: bool = False
+    """Report the state after a good end, if it is another than `session`. That of a create is always reported."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What errors must not tell, beside the secrets of `session` and of the proxy."""
 
     @property
     def key(self) -> tuple[str, int]:
         """Which Attempt this is."""
         return self.run_id, self.number
+
+    @property
+    def function(self) -> str:
+        """The path of what is called, as hooks are told it (contract section 3)."""
+        return f"api/{self.api}" if self.kind is AttemptKind.API else f"auth-sessions/{self.kind}"
 
 
 class End(StrEnum):
@@ -94,9 +108,11 @@ class Report:
     started_at: datetime
     ended_at: datetime
     result: str | None = field(default=None, repr=False)
-    """JSON text, ASCII."""
+    """JSON text, ASCII. Of a check `true` or `false`, of a create `null`."""
     extended_payloads: str | None = field(default=None, repr=False)
     """JSON text, ASCII: an array; None if there were none."""
+    session: str | None = field(default=None, repr=False)
+    """JSON text, ASCII, of the state after a good end (contract 4.5), if it was asked for and has changed."""
     error: RunError | None = None
     final: bool = False
     """No further Attempt can help."""

@@ -46,7 +46,7 @@ def of_lost_tries(error: ActivityError, *, last: int) -> Tried:
             final=final,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
-        return Tried(AttemptStatus.FAILED, last, error=_auth_error(cause.message), seen=0)
+        return Tried(AttemptStatus.FAILED, last, error=_auth_error(cause.message), seen=int(cause.details[0]))
     if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
         return Tried(AttemptStatus.FAILED, last, error=_auth_error(cause.message), final=True)
     lost = verdict.of_lost_attempt(error)

@@ -59,6 +59,8 @@ class RunWorkflow(BrowserWork):
             else:
                 failures += 1
                 none_left = failures == order.maximum_attempts
+            if order.auth is not None and verdict.is_without_login(ended):
+                return verdict.not_validated(verdict.failed_for_good(ended, number), None, number, asked=False)
             # How the Attempt ended stands, also if a cancel was asked for as it did; there is only no other.
             if ended.final:
                 return verdict.failed_for_good(ended, number)

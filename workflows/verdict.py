@@ -15,7 +15,7 @@ from temporalio.exceptions import (
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from contract.errors import Category
-from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
+from contract.flow.attempt import AUTH_SESSION_GONE, INTERRUPTED, NO_LOGIN, AttemptOutcome, AttemptStatus
 from contract.flow.base import MESSAGE_LIMIT, clip
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 
@@ -39,13 +39,18 @@ def canceled(number: int) -> RunOutcome:
     )
 
 
-def not_validated(validated: RunOutcome, validate_run_id: str, attempts: int, *, asked: bool) -> RunOutcome:
+def is_without_login(ended: AttemptOutcome) -> bool:
+    """The AuthSession was deleted between its Validate and the Attempt."""
+    return ended.error is not None and ended.error.code is ErrorCode.AUTH_CHECK_FAILED
+
+
+def not_validated(validated: RunOutcome, validate_run_id: str | None, attempts: int, *, asked: bool) -> RunOutcome:
     """The AuthSession's login is not good, so no Attempt is made (contract 10, rule 4); or the Run was canceled."""
     if asked:
         return canceled(attempts)
     cause = validated.error or validated.reason
     message = f"The AuthSession could not be validated: {cause.message if cause else 'there was no outcome.'}"
-    details: dict[str, Any] = {"validateRunId": validate_run_id}
+    details: dict[str, Any] = {} if validate_run_id is None else {"validateRunId": validate_run_id}
     if validated.error is not None:
         details["error"] = validated.error.model_dump(mode="json", exclude_none=True)
     return RunOutcome(
@@ -105,6 +110,8 @@ def of_lost_attempt(error: ActivityError) -> AttemptOutcome:
             return _interrupted("The worker that ran the Attempt was lost.")
         case ApplicationError(type=kind, message=message) if kind == INTERRUPTED:
             return _interrupted(message)
+        case ApplicationError(type=kind, message=message) if kind in (AUTH_SESSION_GONE, NO_LOGIN):
+            return _failed(ErrorCode.AUTH_CHECK_FAILED, "auth", message)
         case cause:
             message = clip(f"The worker could not carry out the Attempt: {cause}", MESSAGE_LIMIT)
             return _failed(ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure", message)

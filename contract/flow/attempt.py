@@ -26,7 +26,8 @@ class AttemptStatus(StrEnum):
 
 
 NO_LOGIN = "NoLogin"
-"""Type of the application failure of a check that has nothing to check: the AuthSession was never logged in."""
+"""Type of the application failure of a check that has nothing to check: there is no state of a login; the number of the
+login that is meant (0: there was none yet) is its one detail."""
 
 AUTH_SESSION_GONE = "AuthSessionGone"
 """Type of the application failure of an Attempt whose AuthSession is not there (any more)."""
@@ -84,8 +85,8 @@ class FailedTry(FlowModel):
     number: int
     """Of the Attempt."""
     error: RunError
-    login: int = 0
-    """Which login a check began with."""
+    login: int | None = None
+    """Which login a check found bad; None: it could not look at any."""
 
 
 class AttemptStarted(FlowModel):

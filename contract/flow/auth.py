@@ -49,6 +49,8 @@ class LoginState(FlowModel):
     """Counted up by every Create and Update."""
     key: str
     """Artifact: the sealed browser state (contract 4.5)."""
+    parameters_key: str | None = None
+    """Artifact: the sealed parameters that it was made from."""
 
 
 class AuthOrder(FlowModel):

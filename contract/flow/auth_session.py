@@ -30,7 +30,9 @@ class AuthSessionView(FlowModel):
     @property
     def state(self) -> LoginState | None:
         """The current login, if there is one."""
-        return None if self.state_key is None else LoginState(login=self.login, key=self.state_key)
+        if self.state_key is None:
+            return None
+        return LoginState(login=self.login, key=self.state_key, parameters_key=self.parameters_key)
 
 
 class LoginOrder(FlowModel):

@@ -16,7 +16,7 @@ from activities.share import HEARTBEAT_THROTTLE
 from activities.ticket import Cause, Tickets
 from tests.activities.bench import until
 from tests.workflows.servers import dev_client, dev_server
-from workflows.run import HEARTBEAT
+from workflows.browser_work import HEARTBEAT
 
 
 async def forever() -> None:

@@ -34,10 +34,18 @@ async def test_what_is_not_here_cannot_be_stopped(tickets: Tickets) -> None:
     assert not tickets.stop("run", 1)
     work = asyncio.create_task(forever())
     with tickets.hold("run", 1, work):
-        assert not tickets.stop("run", 2)
         assert not tickets.stop("other", 1)
         work.cancel()
     assert not tickets.stop("run", 1)
+
+
+async def test_a_later_try_is_stopped_for_the_one_that_was_heard_of(tickets: Tickets) -> None:
+    """A check that is tried again has another number by then; its Run has one Attempt at a time."""
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 2, work) as ticket:
+        assert tickets.stop("run", 1)
+        assert ticket.cause is Cause.CANCELED
+        await asyncio.wait({work})
 
 
 async def test_all_are_let_go_with_the_reason(tickets: Tickets) -> None:
