@@ -146,11 +146,17 @@ async def test_a_login_that_fails_tells_why(site: str, page: Page, parameters: d
         await create(page, login(site, parameters["user"]) | parameters)
 
 
-async def test_a_flaky_login_works_the_second_time(site: str, page: Page) -> None:
-    with pytest.raises(RuntimeError, match="Something broke"):
-        await create(page, login(site, "flaky"))
-    await create(page, login(site, "flaky"))
-    assert await check(page, login(site, "flaky"))
+async def test_a_flaky_login_works_every_other_time(site: str, page: Page, browser: Browser) -> None:
+    problems: list[str] = []
+    for _ in range(2):
+        other = await restored(page, browser)
+        try:
+            await create(other, login(site, "flaky"))
+        except RuntimeError as error:
+            problems.append(str(error))
+        else:
+            assert await check(other, login(site, "flaky"))
+    assert problems == ["the shop says: Something broke while you signed in. Try again."]
 
 
 async def test_a_login_without_parameters_says_what_is_needed(page: Page) -> None:
