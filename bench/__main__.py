@@ -42,12 +42,14 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
         for address in (plain, tuned):
             await resources.enter_async_context(process("-m", "bench.bare", address))
         callboard = await resources.enter_async_context(Callboard.up(folder / "callboard", url))
+        await callboard.log_in()
         rows = [
             Row("(a) plain Playwright loop, warm browser", lambda: read(browser, url)),
             Row("(b) bare Temporal, server as it comes", _bare(await Client.connect(plain), WARM, url)),
             Row("(c) bare Temporal, server tuned: the limit", _bare(await Client.connect(tuned), WARM, url)),
             Row("(d) bare Temporal, a browser for each", _bare(await Client.connect(tuned), COLD, url), share=0.25),
             Row("(e) Callboard through REST, trace off", callboard.once),
+            Row("(f) the same, with a login that is validated first", callboard.once_logged_in, share=0.5),
         ]
         for number in range(rounds):
             for row in rows:
@@ -91,8 +93,10 @@ def _print_table(rows: list[Row]) -> None:
 
 async def _print_rest(callboard: Callboard, starts: int, cancels: int) -> None:
     table = Table("Callboard", "p50", "p99")
-    accepted = await callboard.accept(starts)
+    accepted, run_ids = await callboard.accept(starts)
     table.add_row(f"accept a start, of {starts} in a row, ms", *_percentiles(accepted))
+    handovers = callboard.handovers(run_ids)
+    table.add_row("a Machine is free until it is taken, while Runs wait, ms", *_percentiles(handovers))
     stopped = await callboard.cancel(cancels)
     table.add_row(f"cancel to last process gone, of {cancels}, ms", *_percentiles(stopped))
     table.add_row("memory of a warm Machine, MB (proportional)", f"{await callboard.memory_per_machine():.0f}", "")

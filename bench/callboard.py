@@ -8,6 +8,8 @@ import shutil
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +17,30 @@ import httpx
 import psutil
 
 from bench.reading import SLOTS
+from contract.flow.attempt import AttemptRecord
 from settings import Settings
 from stack.dev import DevStack
 
-_PROJECT = Path(__file__).parent / "project"
+_PROJECTS = Path(__file__).parent / "projects"
+_LOGIN = "bench"
+"""Id of the AuthSession."""
 
 
 class Callboard:
-    """A running stack over the bench's project."""
+    """A running stack over the bench's projects."""
 
     def __init__(self, dev: DevStack, http: httpx.AsyncClient, url: str) -> None:
         self._dev = dev
         self._http = http
         self._url = url
-        self._runs = f"/api/v1/workspace/{dev.settings.workspace}/projects/bench/run"
+        self._projects = f"/api/v1/workspace/{dev.settings.workspace}/projects"
+        self._runs = f"{self._projects}/bench/run"
 
     @classmethod
     @asynccontextmanager
     async def up(cls, folder: Path, url: str) -> AsyncGenerator[Callboard]:
         """The stack, for as long as the block lasts."""
-        shutil.copytree(_PROJECT, folder / "projects" / "bench")
+        shutil.copytree(_PROJECTS, folder / "projects")
         settings = Settings(data_dir=folder / "data", port=0)
         dev = DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print)
         async with (
@@ -49,8 +55,45 @@ class Callboard:
         """One Run, from POST to its result."""
         return await self._result(await self._start(api, parameters or {"url": self._url}))
 
-    async def accept(self, starts: int) -> list[float]:
-        """Seconds that each of `starts` starts in a row took to be accepted. The Runs are awaited."""
+    async def log_in(self) -> None:
+        """Make the AuthSession that `once_logged_in` uses."""
+        sessions = f"{self._projects}/bench-login/auth-sessions"
+        body = {"id": _LOGIN, "parameters": {"url": self._url}}
+        answer = await self._http.post(f"{sessions}/create", json=body)
+        answer.raise_for_status()
+        operation = answer.json()["operationId"]
+        while True:
+            result = (await self._http.get(f"{sessions}/create/{operation}/result")).json()
+            if result["status"] == "done":
+                return
+            if result["status"] not in ("pending", "in_progress"):
+                raise RuntimeError(f"the login of the bench failed: {result}")
+            await asyncio.sleep(0.05)
+
+    async def once_logged_in(self) -> dict[str, Any]:
+        """One Run of a project that logs in, with a login that is good."""
+        runs = f"{self._projects}/bench-login/run"
+        body = {"api": "read", "parameters": {"url": self._url}, "saveTrace": False, "authSession": {"id": _LOGIN}}
+        answer = await self._http.post(f"{runs}/start", json=body)
+        answer.raise_for_status()
+        return await self._result(answer.json()["runId"], runs)
+
+    def handovers(self, run_ids: list[str]) -> list[float]:
+        """Seconds from the end of each Attempt to the beginning of the next on its Machine, where Runs were waiting."""
+        attempts: dict[str, list[tuple[datetime, datetime]]] = {}
+        for run_id in run_ids:
+            record = self._dev.settings.data_dir / "artifacts" / "runs" / "bench" / run_id / "attempts/1/attempt.json"
+            known = AttemptRecord.model_validate_json(record.read_text())
+            if known.machine and known.started_at and known.ended_at:
+                attempts.setdefault(known.machine, []).append((known.started_at, known.ended_at))
+        gaps: list[float] = []
+        for of_machine in attempts.values():
+            of_machine.sort()
+            gaps += [(after[0] - before[1]).total_seconds() for before, after in pairwise(of_machine)]
+        return gaps
+
+    async def accept(self, starts: int) -> tuple[list[float], list[str]]:
+        """Seconds that each of `starts` starts in a row took to be accepted, and the Runs, which are awaited."""
         took: list[float] = []
         run_ids: list[str] = []
         for _ in range(starts):
@@ -59,7 +102,7 @@ class Callboard:
             took.append(time.perf_counter() - began)
         for run_id in run_ids:
             await self._result(run_id)
-        return took
+        return took, run_ids
 
     async def cancel(self, times: int) -> list[float]:
         """Seconds from the request to cancel until the last process of the Run's Machine was gone."""
@@ -93,9 +136,9 @@ class Callboard:
         answer.raise_for_status()
         return answer.json()["runId"]
 
-    async def _result(self, run_id: str) -> dict[str, Any]:
+    async def _result(self, run_id: str, runs: str = "") -> dict[str, Any]:
         while True:
-            answer = (await self._http.get(f"{self._runs}/{run_id}/result", params={"wait": 60})).json()
+            answer = (await self._http.get(f"{runs or self._runs}/{run_id}/result", params={"wait": 60})).json()
             if answer["status"] == "completed":
                 return answer
             if answer["status"] not in ("pending", "started"):

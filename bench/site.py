@@ -21,5 +21,20 @@ async def page(_: Request) -> HTMLResponse:
     return _PAGE
 
 
+async def login(_: Request) -> HTMLResponse:
+    """Whoever asks is logged in."""
+    answer = HTMLResponse("<!doctype html><title>Welcome</title>")
+    answer.set_cookie("session", "of-the-bench", httponly=True)
+    return answer
+
+
+async def account(request: Request) -> HTMLResponse:
+    """For those who are."""
+    known = request.cookies.get("session") == "of-the-bench"
+    return HTMLResponse("<!doctype html><title>Account</title>", status_code=200 if known else 401)
+
+
+_ROUTES = [Route("/", page), Route("/login", login), Route("/account", account)]
+
 if __name__ == "__main__":
-    uvicorn.run(Starlette(routes=[Route("/", page)]), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(Starlette(routes=_ROUTES), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

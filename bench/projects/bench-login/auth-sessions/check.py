@@ -1,0 +1,9 @@
+"""One step in the browser: the page says whether it knows the cookie."""
+
+from intuned_runtime import get_auth_session_parameters
+
+
+async def check(page, **_kwargs):
+    parameters = await get_auth_session_parameters()
+    answer = await page.goto(parameters["url"] + "account")
+    return answer.ok
