@@ -8,6 +8,8 @@
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+    runs/{project}/{runId}/deliveries/{id}/body.json        what its sink is sent: the same bytes each time
+    runs/{project}/{runId}/deliveries/{id}/tries/{time}.json    what came of one try
     runs/{project}/{runId}/accepted.json                    a Create or Update was accepted, and of which AuthSession
     auth-sessions/{project}/{owner}/state-{token}.sealed    the browser state of an AuthSession
     auth-sessions/{project}/{owner}/parameters-{runId}.sealed    what a Create, an Update or a runtimeInput logs in with
@@ -51,6 +53,21 @@ def parameters(project: str, run_id: str, digest: str) -> str:
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
     """Key of a file that an Attempt leaves."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
+
+
+def delivery_body(project: str, run_id: str, delivery: str) -> str:
+    """Key of what a Delivery sends."""
+    return f"runs/{project}/{run_id}/deliveries/{delivery}/body.json"
+
+
+def delivery_tries(project: str, run_id: str, delivery: str) -> str:
+    """Prefix of the records of a Delivery's tries."""
+    return f"runs/{project}/{run_id}/deliveries/{delivery}/tries/"
+
+
+def delivery_try(project: str, run_id: str, delivery: str, time: str) -> str:
+    """Key of the record of one try; `time` is when it began, so that keys are in its order."""
+    return f"{delivery_tries(project, run_id, delivery)}{time}.json"
 
 
 def persistent_value(project: str, key: str) -> str:

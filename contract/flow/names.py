@@ -5,6 +5,9 @@ from __future__ import annotations
 CALLBOARD_QUEUE = "callboard"
 """Workflows and light activities."""
 
+DELIVERIES_QUEUE = "callboard-deliveries"
+"""Workflow `Deliver` and its activities, so that dead receivers hold up nothing else."""
+
 SEARCH_PROJECT = "CallboardProject"
 SEARCH_API = "CallboardApi"
 SEARCH_STATUS = "CallboardStatus"
@@ -19,12 +22,17 @@ VALIDATE = "Validate"
 CREATE = "Create"
 """Workflow types around a login; the ids of Validate and Create are Runs' ids, too."""
 
+DELIVER = "Deliver"
+"""Workflow type of a Delivery."""
+
 ATTEMPT = "attempt"
 CHECK = "check"
 CREATE_LOGIN = "create"
 FORGET_STATES = "forget_states"
 STOP_ATTEMPT = "stop_attempt"
 RECORD_LOST = "record_lost"
+PREPARE_DELIVERY = "prepare_delivery"
+SEND_DELIVERY = "send_delivery"
 """Activity types."""
 
 ATTEMPT_STARTED = "attempt_started"
@@ -44,12 +52,22 @@ DELETE = "delete"
 RECREATED = "recreated"
 """Signal from workflow `AuthSession` to the Validate that asked."""
 
+REDELIVER = "redeliver"
+"""Signal to workflow `Deliver`: send again, now."""
+
 MEMO_VIEW = "authSession"
 """Memo of workflow `AuthSession`: an `AuthSessionView`."""
 
 MEMO_WORKSPACE = "workspace"
 MEMO_PARENT = "parentRunId"
 """Memo of Runs: whose they are, and which Run waits for a Validate."""
+
+MEMO_PROJECT = "project"
+MEMO_SINK = "sink"
+"""Memo of workflow `Deliver`, beside the workspace: whose it is, and its sink as it may be shown."""
+
+SINK_DELIVERY = "sink"
+"""Id of the one Delivery that a Run has."""
 
 PRIORITY_BEGUN = 1
 """Temporal priority of a Run that has begun: its next step goes before Runs that have not."""
@@ -80,3 +98,8 @@ def auth_session_workflow(project: str, owner: str) -> str:
 def validate_run_id(run_id: str, number: int) -> str:
     """Id of the Validate before Attempt `number` of a Run."""
     return f"{run_id}-v{number}"
+
+
+def delivery_workflow(run_id: str, delivery_id: str) -> str:
+    """Workflow id of a Delivery; no Run can have such an id."""
+    return f"{run_id}:{delivery_id}"

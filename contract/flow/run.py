@@ -10,6 +10,7 @@ from contract.errors import Category
 from contract.flow.auth import AuthOrder, LoginState
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.proxy import SealedProxy
+from contract.flow.sink import SinkOrder
 
 
 class RunStatus(StrEnum):
@@ -70,6 +71,8 @@ class RunInput(FlowModel):
     proxy: SealedProxy | None = None
     auth: AuthOrder | None = None
     """Of a project that logs in: each Attempt comes after a Validate of this AuthSession."""
+    sink: SinkOrder | None = None
+    """Where the result is delivered."""
 
 
 class RunError(FlowModel):

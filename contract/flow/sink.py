@@ -1,0 +1,87 @@
+"""Sinks as they stand in histories: what is secret in them is sealed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+
+from contract.flow.base import FlowModel
+
+_MASK = "***"
+
+
+class SealedWebhook(FlowModel):
+    """A webhook whose secrets are sealed for the Run that carries it."""
+
+    url: str
+    """May be shown: what is secret in it is masked."""
+    sealed_url: str
+    """All of it."""
+    headers: dict[str, str] = Field(default_factory=dict[str, str])
+    """Names, and sealed values."""
+
+
+class SealedBucket(FlowModel):
+    """A bucket whose keys are sealed for the Run that carries it."""
+
+    bucket: str
+    region: str
+    prefix: str = ""
+    endpoint: str | None = None
+    """None: AWS."""
+    force_path_style: bool = False
+    access_key_id: str
+    """Sealed."""
+    secret_access_key: str
+    """Sealed."""
+
+
+class DeliverySchedule(FlowModel):
+    """When a Delivery that fails is tried again, and for how long."""
+
+    first_delay: timedelta
+    factor: float
+    max_delay: timedelta
+    give_up_after: timedelta
+    timeout: timedelta
+    """Of one try."""
+
+
+class SinkOrder(FlowModel):
+    """Where a Run's result is to go: to one of the two kinds."""
+
+    webhook: SealedWebhook | None = None
+    bucket: SealedBucket | None = None
+    skip_on_fail: bool = False
+    apis_to_send: tuple[str, ...] | None = None
+    """None: all."""
+    schedule: DeliverySchedule
+
+    def wants(self, api: str, *, failed: bool) -> bool:
+        """Whether a Run of this API is delivered that has completed, or failed."""
+        if failed and self.skip_on_fail:
+            return False
+        return self.apis_to_send is None or api in self.apis_to_send
+
+    def shown(self) -> dict[str, Any]:
+        """The sink as a client wrote it, with what is secret masked."""
+        shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send}
+        if self.webhook is not None:
+            headers = dict.fromkeys(self.webhook.headers, _MASK)
+            return {"type": "webhook", "url": self.webhook.url, "headers": headers, **shared}
+        if self.bucket is None:
+            raise ValueError("A sink is a webhook or a bucket")
+        bucket = self.bucket
+        return {
+            "type": "s3",
+            "bucket": bucket.bucket,
+            "region": bucket.region,
+            "prefix": bucket.prefix,
+            "endpoint": bucket.endpoint,
+            "forcePathStyle": bucket.force_path_style,
+            "accessKeyId": _MASK,
+            "secretAccessKey": _MASK,
+            **shared,
+        }

@@ -1,0 +1,119 @@
+"""Workflow `Deliver`: a Run's result, sent until it has arrived or is given up (contract section 11)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.base import MESSAGE_LIMIT, clip
+    from contract.flow.delivery import DeliverInput, DeliveryOutcome, DeliveryStatus, Prepared, TryInput, TryProblem
+    from contract.flow.sink import DeliverySchedule
+
+HEARTBEAT = timedelta(seconds=30)
+
+BEYOND_A_TRY = timedelta(seconds=90)
+"""What a try may need beyond its own time: to read what is sent, and to write down what came of it."""
+
+LOOK_AGAIN = timedelta(hours=1)
+"""A look-out for the Run's end is begun anew after this time. It comes, whatever it takes."""
+
+
+@workflow.defn(name=names.DELIVER)
+class DeliverWorkflow:
+    """One Delivery of one Run. It may be asked to send again, while it is under way and after its end."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    @workflow.run
+    async def run(self, order: DeliverInput) -> DeliveryOutcome:
+        """Wait until the Run is closed, then send; the same bytes each time."""
+        workflow.set_current_details("Waiting for the Run's end")
+        try:
+            prepared = await self._prepare(order)
+        except ActivityError as error:
+            return self._ended(_failed(error))
+        if prepared.body_key is None:
+            return self._ended(_nothing_to_send(prepared))
+        while True:
+            self._asked = False
+            outcome = await self._send(TryInput(order=order, body_key=prepared.body_key))
+            if not self._asked:
+                return self._ended(outcome)
+
+    async def _prepare(self, order: DeliverInput) -> Prepared:
+        return await workflow.execute_activity(
+            names.PREPARE_DELIVERY,
+            order,
+            result_type=Prepared,
+            start_to_close_timeout=LOOK_AGAIN,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+            summary="Wait for the Run's end, and write down what is sent",
+        )
+
+    async def _send(self, order: TryInput) -> DeliveryOutcome:
+        """Try by the schedule; it ends early when the Delivery is asked for once more, which begins another."""
+        schedule = order.order.sink.schedule
+        workflow.set_current_details("Sending")
+        handle = workflow.start_activity(
+            names.SEND_DELIVERY,
+            order,
+            schedule_to_close_timeout=schedule.give_up_after,
+            start_to_close_timeout=schedule.timeout + BEYOND_A_TRY,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=_policy(schedule),
+            # One that is under way comes to its end, and is written down; one that waits is over at once.
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary="Send it, until it has arrived",
+        )
+        await workflow.wait_condition(lambda: handle.done() or self._asked)
+        if not handle.done():
+            handle.cancel()
+        try:
+            await handle
+        except ActivityError as error:
+            return _failed(error)
+        return DeliveryOutcome(status=DeliveryStatus.DELIVERED)
+
+    @workflow.signal(name=names.REDELIVER)
+    def redeliver(self) -> None:
+        """Send again, now, and by a schedule of its own."""
+        self._asked = True
+
+    def _ended(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
+        said = f": {outcome.error.message}" if outcome.error else ""
+        workflow.set_current_details(f"{outcome.status.capitalize()}{said}")
+        return outcome
+
+
+def _policy(schedule: DeliverySchedule) -> RetryPolicy:
+    return RetryPolicy(
+        initial_interval=schedule.first_delay,
+        backoff_coefficient=schedule.factor,
+        maximum_interval=schedule.max_delay,
+    )
+
+
+def _nothing_to_send(prepared: Prepared) -> DeliveryOutcome:
+    why = prepared.why_not or "There is nothing to be delivered."
+    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type="NothingToDeliver", message=why))
+
+
+def _failed(error: ActivityError) -> DeliveryOutcome:
+    """Given up: by the receiver's word, or because the time is over."""
+    match error.cause:
+        case ApplicationError(message=message):
+            problem = TryProblem(type="GivenUp", message=message)
+        case TemporalTimeoutError():
+            problem = TryProblem(type="GivenUp", message="The time for it is over, and no try has come to its end.")
+        case cause:
+            problem = TryProblem(type="GivenUp", message=clip(f"It was ended: {cause}", MESSAGE_LIMIT))
+    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem)
