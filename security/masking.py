@@ -1,10 +1,18 @@
-"""Masking: what people may read of an address that can hold secrets."""
+"""Masking: what people may read of texts and addresses that can hold secrets."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "***"
+SHORTEST = 6
+"""Characters. A shorter value is not masked: it would be found in texts that do not tell it."""
+
+_UNESCAPED_BY_BROWSERS = "!'()*"
+"""What `encodeURIComponent` leaves as it is and Python's `quote` does not."""
 
 
 def mask_url(url: str) -> str:
@@ -16,3 +24,92 @@ def mask_url(url: str) -> str:
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"{MASK}@{host}" if at and user else host
     return urlunsplit((parts.scheme, netloc, parts.path, MASK if parts.query else "", ""))
+
+
+class Masker:
+    """Masks known secrets, also where they stand percent-encoded or escaped as in JSON and Python."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {secret for secret in secrets if len(secret) >= SHORTEST}
+        forms = {form for secret in known for form in _forms(secret) if len(form) >= SHORTEST}
+        # A secret that holds another goes first, or the rest of it would stay.
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._known = known
+
+    def __bool__(self) -> bool:
+        """Whether it knows any secret."""
+        return bool(self._forms)
+
+    def __repr__(self) -> str:
+        return f"Masker({len(self._known)} secrets)"
+
+    def text(self, text: str) -> str:
+        """`text` with every secret in it as `***`."""
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return text
+
+    def clipped(self, text: str) -> str:
+        """The same for a text that somebody has clipped: a piece of a secret at an end of a line is masked, too."""
+        return "\n".join(self._without_pieces(line) for line in self.text(text).split("\n"))
+
+    def _without_pieces(self, line: str) -> str:
+        for form in self._forms:
+            if (piece := _overlap(line, form)) >= SHORTEST:
+                line = line[:-piece] + MASK
+            if (piece := _overlap(form, line)) >= SHORTEST:
+                line = MASK + line[piece:]
+        return line
+
+    def json(self, value: Any) -> Any:
+        """A JSON value with its texts masked, keys too, and numbers that are a secret."""
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                items = cast("dict[str, Any]", value).items()
+                return {self.text(key): self.json(item) for key, item in items}
+            case list() | tuple():
+                return [self.json(item) for item in cast("list[Any]", value)]
+            case int() | float() if str(value) in self._known:
+                return MASK
+            case _:
+                return value
+
+
+def _overlap(head: str, tail: str) -> int:
+    """How many characters the end of `head` and the beginning of `tail` have in common, `SHORTEST` or more; else 0."""
+    start = tail[:SHORTEST]
+    at = head.find(start, max(len(head) - len(tail), 0))
+    while at != -1:
+        if tail.startswith(head[at:]):
+            return len(head) - at
+        at = head.find(start, at + 1)
+    return 0
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """How a secret can be spelled where it is told."""
+    yield secret
+    yield repr(secret)[1:-1]
+    for ensure_ascii in (True, False):
+        yield json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+    if "%" in secret:
+        yield unquote(secret)
+    try:
+        secret.encode()
+    except UnicodeEncodeError:  # a lone surrogate has no percent-encoded form
+        return
+    for encoded in (
+        quote(secret),
+        quote(secret, safe=""),
+        quote(secret, safe=_UNESCAPED_BY_BROWSERS),
+        quote_plus(secret),
+    ):
+        yield encoded
+        yield _lower_hex(encoded)
+
+
+def _lower_hex(encoded: str) -> str:
+    head, *rest = encoded.split("%")
+    return "%".join([head, *(part[:2].lower() + part[2:] for part in rest)])

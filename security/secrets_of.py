@@ -1,0 +1,134 @@
+"""Which values of an AuthSession are secrets (DESIGN section 6): of its parameters, and of its browser state.
+
+Told by names (`password`, `apiKey`, `one-time-code`) and, in a state, by what a value looks like. Rather one too many:
+what is found here is masked in logs, traces and errors, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any, cast
+
+from security.masking import SHORTEST
+
+_WORDS = frozenset(
+    {
+        *("pass", "pw", "pwd", "pin", "otp", "totp", "mfa", "code", "key", "auth", "authorization", "bearer", "jwt"),
+        *("sid", "session", "csrf", "xsrf", "signature", "sig", "seed", "mnemonic", "cvv", "cvc", "ssn", "answer"),
+    }
+)
+"""Words of a name that tell a secret, also in the plural."""
+_PARTS = ("passw", "passphrase", "passcode", "passkey", "secret", "token", "credential", "apikey", "privatekey")
+"""What tells one wherever it stands in a name, also in one that is written together."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_BEARER = re.compile(r"bearer\s+(\S+)", re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z0-9+/=_.~:%|-]{20,}")
+"""Of letters, digits and what encodings add; nothing that people write is that long without a blank."""
+_ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
+
+
+def secrets_of_parameters(parameters: dict[str, Any], also: Collection[str]) -> set[str]:
+    """The values below every key that names a secret, or that is in `also`, however deep they lie."""
+    listed = {_plain(name) for name in also}
+
+    def below(value: Any, *, secret: bool) -> Iterator[str]:
+        match value:
+            case dict():
+                for name, item in cast("dict[str, Any]", value).items():
+                    yield from below(item, secret=secret or names_a_secret(name) or _plain(name) in listed)
+            case list():
+                for item in cast("list[Any]", value):
+                    yield from below(item, secret=secret)
+            case _ if secret:
+                yield _text(value)
+            case _:
+                pass
+
+    return _long_enough(below(parameters, secret=False))
+
+
+def secrets_of_state(state: dict[str, Any]) -> set[str]:
+    """All httpOnly cookies; of other cookies and of storage what is named like a secret or looks like a token."""
+    found: set[str] = set()
+    for cookie in _entries(state, "cookies"):
+        found.update(_of_item(cookie))
+        if cookie.get("httpOnly") is True:
+            found.add(_text(cookie.get("value")))
+    for place, storage in (("origins", "localStorage"), ("sessionStorage", "sessionStorage")):
+        for origin in _entries(state, place):
+            for item in _entries(origin, storage):
+                found.update(_of_item(item))
+    return _long_enough(found)
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a key of this name holds a secret: `userPassword`, `API_KEY` and `pin` do, `keyword` does not."""
+    if any(part in _plain(name) for part in _PARTS):
+        return True
+    words = {word.lower() for word in _WORD.findall(name)}
+    return not _WORDS.isdisjoint(words | {word.removesuffix("s") for word in words})
+
+
+def _plain(name: str) -> str:
+    """A name as it is compared: `api_key`, `apiKey` and `API-Key` are one."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _of_item(item: dict[str, Any]) -> Iterator[str]:
+    """The secrets in one cookie or storage item."""
+    return _of_value(item.get("value"), secret=names_a_secret(str(item.get("name"))))
+
+
+def _of_value(value: Any, *, secret: bool) -> Iterator[str]:
+    match value:
+        case dict():
+            for name, item in cast("dict[str, Any]", value).items():
+                yield from _of_value(item, secret=secret or names_a_secret(name))
+        case list():
+            for item in cast("list[Any]", value):
+                yield from _of_value(item, secret=secret)
+        case str() if (holds := _parsed(value)) is not None:
+            # Libraries keep whole objects as text, tokens among much else: the tokens are the secret.
+            yield from _of_value(holds, secret=secret)
+        case str() if (bearer := _BEARER.fullmatch(value)) is not None:
+            yield bearer[1]
+        case _ if secret or (isinstance(value, str) and _is_token(value)):
+            yield _text(value)
+        case _:
+            pass
+
+
+def _is_token(value: str) -> bool:
+    if not _TOKEN.fullmatch(value) or _ADDRESS.match(value):
+        return False
+    return any(character.isdigit() for character in value) and any(character.isalpha() for character in value)
+
+
+def _parsed(value: str) -> Any:
+    """The object or array that `value` is the JSON text of, else None."""
+    if value[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(value: Any) -> str:
+    """A value as it would be told; empty for what is no secret."""
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _long_enough(found: Collection[str] | Iterator[str]) -> set[str]:
+    return {secret for secret in found if len(secret) >= SHORTEST}
+
+
+def _entries(holder: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in the list `name`. What is not of that shape holds nothing that could be found."""
+    entries: Any = holder.get(name)
+    if not isinstance(entries, list):
+        return []
+    return [cast("dict[str, Any]", entry) for entry in cast("list[Any]", entries) if isinstance(entry, dict)]
