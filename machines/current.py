@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contract.flow.attempt import AttemptKind
 from machines.order import End, Order, Report
+from machines.secrecy import masker_of
 from machines.services import Answering
+
+log = logging.getLogger(__name__)
 
 HARD_LIMIT = timedelta(hours=12)
 """`extend_timeout` reaches no further than this from the Attempt's start."""
@@ -46,8 +51,11 @@ class Current:
         return {
             "type": "attempt",
             "number": order.number,
-            "api": order.api,
-            "parameters": order.parameters,
+            "kind": order.kind,
+            "function": order.function,
+            "parameters": "null" if order.kind is AttemptKind.CHECK else order.parameters,
+            "session": order.session,
+            "capture": order.capture,
             "proxy": proxy
             and {
                 "server": proxy.server,
@@ -66,6 +74,11 @@ class Current:
         """Restart the clock at its full length."""
         if self.clock is not None and not self.clock.expired():
             self.clock.reschedule(min(self._loop.time() + self._order.timeout.total_seconds(), self._hard_end))
+
+    def prolong(self, by: float) -> None:
+        """Put the end off by so many seconds, for what the Machine does and not the automation."""
+        if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
+            self.clock.reschedule(end + by)
 
     @property
     def heard(self) -> bool:
@@ -86,4 +99,17 @@ class Current:
             started_at=self.begun.at if self.begun else self._started_at,
             ended_at=datetime.now(UTC),
             **fields,
+        )
+
+    def completed(self, machine: str, done: dict[str, Any]) -> Report:
+        """What the child has told of a good end."""
+        if reason := done.get("uncaptured"):
+            told = masker_of(self._order).text(reason)
+            log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._order.run_id, told)
+        return self.report(
+            machine,
+            result=done["result"],
+            extended_payloads=done["extendedPayloads"],
+            session=done["session"],
+            attributes=done["attributes"],
         )

@@ -10,6 +10,7 @@ from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
 from contract.flow.run import ErrorCode, RunError
 from machines.keeping import ChildEnd
 from machines.order import Order
+from security.masking import Masker
 
 _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
     # kind in the child: code, category, whether no further Attempt can help
@@ -17,23 +18,30 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
     "structural": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
     "non-retryable": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
     "too-big": (ErrorCode.RESULT_TOO_BIG, "execution", True),
+    "state": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "auth", False),
     "browser-gone": (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", False),
 }
 
 
-def of_user_code(told: dict[str, Any]) -> tuple[RunError, bool]:
-    """The error that the child told, and whether it is final."""
+def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
+    """The error that the child told, without what `masker` masks, and whether it is final."""
+
+    def masked(text: str, limit: int) -> str:
+        # Masked first: what is clipped here could not be recognised any more. The child has clipped already.
+        text = masker.clipped(text) if len(text) >= MESSAGE_LIMIT else masker.text(text)
+        return _text(text, limit)
+
     code, category, final = _KINDS[told["kind"]]
     message = told["message"]
     if told["kind"] == "browser-gone":
         message = f"The browser ended unexpectedly. The automation saw: {message}"
-    details = {"name": _text(told["name"], MESSAGE_LIMIT), **told.get("details", {})}
+    details = {"name": masked(told["name"], MESSAGE_LIMIT), **masker.json(told.get("details", {}))}
     if told["stack"]:
-        details["stack"] = _text(told["stack"], STACK_LIMIT)
+        details["stack"] = masked(told["stack"], STACK_LIMIT)
     error = RunError(
         code=code,
         category=category,
-        message=_text(message, MESSAGE_LIMIT),
+        message=masked(message, MESSAGE_LIMIT),
         retirable=not final,
         details=details,
     )

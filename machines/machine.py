@@ -31,6 +31,7 @@ from machines.keeping import Keeping
 from machines.order import Order, Report, Version
 from machines.persist import to_the_end
 from machines.runner import main as runner_main
+from machines.secrecy import masker_of
 from machines.services import Answering
 
 log = logging.getLogger(__name__)
@@ -222,14 +223,12 @@ class Machine:
                 if current.begun is None:
                     raise NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
                 return current.report(self.name, error=failures.crashed(self._keeping.child_end))
-            left = {"attributes": done["attributes"]}
             if "error" not in done:
-                payloads = done["extendedPayloads"]
-                return current.report(self.name, result=done["result"], extended_payloads=payloads, **left)
-            error, final = failures.of_user_code(done["error"])
+                return current.completed(self.name, done)
+            error, final = failures.of_user_code(done["error"], masker_of(order))
             if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
                 await to_the_end(self.close())
-            return current.report(self.name, error=error, final=final, **left)
+            return current.report(self.name, error=error, final=final, attributes=done["attributes"])
         finally:
             self._current = None
             if answering is not None:
@@ -286,6 +285,8 @@ class Machine:
                 current.extend()
             case "request" if current is not None and current.answering is not None:
                 current.answering.request(message)
+            case "capturing" if current is not None:
+                current.prolong(message["within"])
             case "done" if current is not None:
                 current.resolve(message)
             case "stopped" if current is not None:

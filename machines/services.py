@@ -23,6 +23,10 @@ class Services(Protocol):
         """Keep a value for the project."""
         ...
 
+    async def auth_session_parameters(self) -> str:
+        """What the Run's AuthSession was made from. Raises CallboardError with a sentence if there is no such thing."""
+        ...
+
 
 class Answering:
     """Answers the requests of one Attempt, side by side; ends with it."""
@@ -66,5 +70,7 @@ class Answering:
             case "persistent_set":
                 await self._services.persistent_set(arguments["key"], arguments["value"])
                 return None
+            case "auth_session_parameters":
+                return await self._services.auth_session_parameters()
             case _:
                 raise ValueError(f"no such operation: {operation}")

@@ -118,7 +118,7 @@ class WarmBrowser:
             handle_sighup=False,
         )
         session = await browser.new_browser_cdp_session()
-        version = await _ask(session, "Browser.getVersion")
+        version = await ask(session, "Browser.getVersion")
         # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
@@ -139,7 +139,7 @@ class WarmBrowser:
             TimeoutError: No answer.
         """
         async with asyncio.timeout(_ANSWER_WITHIN):
-            await _ask(self._session, "Browser.getVersion")
+            await ask(self._session, "Browser.getVersion")
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
         """A fresh context with one page. Raises playwright's Error."""
@@ -172,9 +172,9 @@ class WarmBrowser:
 
     async def _dispose_foreign_contexts(self) -> None:
         """Contexts that our Playwright knows not of: other clients of the browser made them."""
-        for context in (await _ask(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
+        for context in (await ask(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
             with contextlib.suppress(PlaywrightError):  # it goes by itself as its client does
-                await _ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
+                await ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
 
     def _by_proxy[T](self, opens: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
         async def opened(**options: Any) -> T:
@@ -191,7 +191,8 @@ class WarmBrowser:
                 await self._browser.close()
 
 
-async def _ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:
+async def ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:
+    """Ask the browser by its own protocol."""
     return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from intuned_runtime.deferred import MARK
 from .failures import StructuralError, UserCodeError, raised
 from .loading import UserFunction, exit_message, load
 from .results import to_json
-from .session import BrowserSession
+from .session import CAPTURE_WITHIN, BrowserSession
+from .state import NOTHING, StateError, as_text, differ
 
 
 class NoRetryError(StructuralError):
@@ -42,9 +44,24 @@ def _in_this_process_only[**P, T](
     return guarded
 
 
+@dataclass(frozen=True)
+class Call:
+    """What is called, and what is wanted of it."""
+
+    kind: str
+    """`api`, `check` or `create`."""
+    path: str
+    """Of the function's module, below the project's folder."""
+    parameters: Any
+    capture: bool
+    """Report the state of the AuthSession if it has changed. That of a create is always reported."""
+    capturing: Callable[[float], None]
+    """Told when that begins, with the most seconds that it takes: they are not the automation's."""
+
+
 @_in_this_process_only
-async def call(function_path: str, parameters: Any, session: BrowserSession, root: Path) -> dict[str, Any]:
-    """Import and await the automation; the fields of a `done` message.
+async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any]:
+    """Import and await the user's function; the fields of a `done` message.
 
     The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred one
     is called before there is a page.
@@ -53,17 +70,19 @@ async def call(function_path: str, parameters: Any, session: BrowserSession, roo
         UserCodeError: It failed. CancelledError passes through.
     """
     try:
-        function = load(function_path, root)
+        function = load(call.path, root)
         try:
-            value = await _called(function, parameters, session)
+            value = await _called(call, function, session)
+            # The hook's cleanup comes last: it usually closes the context that the hook brought.
+            fields = {"result": _result(call, value), **await _state(call, session, value)}
         except BaseException:
             with contextlib.suppress(Exception):  # the hook's cleanup; what the automation raised matters more
                 await session.finish()
             raise
         await session.finish()
-        payloads = IntunedContext.current().extended_payloads
+        payloads = IntunedContext.current().extended_payloads if call.kind == "api" else None
         return {
-            "result": to_json(value),
+            **fields,
             "extendedPayloads": to_json(payloads, what="What extend_payload was given") if payloads else None,
         }
     except UserCodeError:
@@ -77,8 +96,43 @@ async def call(function_path: str, parameters: Any, session: BrowserSession, roo
         raise raised(error, root, exit_message(error)) from error
 
 
-async def _called(function: UserFunction, parameters: Any, session: BrowserSession) -> Any:
+async def _called(call: Call, function: UserFunction, session: BrowserSession) -> Any:
+    parameters = call.parameters
     if getattr(function, MARK, False):
+        if call.kind == "create":
+            await session.open()  # without a browser there would be no login
         return await function(parameters, ensure_browser=session.open)
     _, page = await session.open()
     return await (function(page) if parameters is None else function(page, parameters))
+
+
+def _result(call: Call, value: Any) -> str:
+    """JSON text of what the function returned: of a check only whether it is true, of a create nothing."""
+    match call.kind:
+        case "check":
+            return "true" if value else "false"
+        case "create":
+            return "null"
+        case _:
+            return to_json(value)
+
+
+async def _state(call: Call, session: BrowserSession, value: Any) -> dict[str, Any]:
+    """The state of the AuthSession after a good end: as `session`, or why it is not known.
+
+    Raises:
+        StateError: That of a create, which has come to nothing without it.
+    """
+    create = call.kind == "create"
+    wanted = create or (call.capture and session.opened and not (call.kind == "check" and not value))
+    if not wanted:
+        return {"session": None}
+    call.capturing(CAPTURE_WITHIN)
+    try:
+        state = await session.capture()
+        changed = create or differ(session.state or NOTHING, state)
+        return {"session": as_text(state) if changed else None}
+    except StateError as error:
+        if create:
+            raise StateError(f"create has ended, but the state of its login could not be captured: {error}") from error
+        return {"session": None, "uncaptured": str(error)}

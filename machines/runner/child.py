@@ -1,7 +1,8 @@
 """The child of a Machine: one warm browser, one Attempt at a time.
 
     from the worker   configure (once), attempt, answer, stop
-    to the worker     ready, begun, extend, request, done, stopped, idle (with `unfit`: a reason to recycle the Machine)
+    to the worker     ready, begun, extend, request, capturing, done, stopped, idle (with `unfit`: a reason to recycle
+                      the Machine)
 
 `done` is sent before anything is cleaned up: the result is on its way while the context closes and the next one opens.
 The end of the worker's socket ends the child; the keeper sees to the rest.
@@ -10,7 +11,9 @@ The end of the worker's socket ends the child; the keeper sees to the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import copy
 import itertools
 import json
 import os
@@ -26,7 +29,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
 from .browser import BrowserSetup, Tab, WarmBrowser
-from .calling import call
+from .calling import Call, call
 from .channel import Channel
 from .failures import MESSAGE_LIMIT, UserCodeError, as_message
 from .hook import has_hook
@@ -34,6 +37,7 @@ from .leftovers import Leftovers
 from .output import Output
 from .requests import Requests
 from .session import BrowserSession
+from .state import StateError, parsed
 from .workspace import Workspace
 
 _LAST_WORDS = 0.1
@@ -102,15 +106,18 @@ class Child:
         self._output.renew()
         prepared.workspace.enter()
         self._channel.post("begun")
-        try:
-            self._channel.post("done", **await self._ask(order, prepared))
-        finally:
-            prepared.workspace.leave()
-        await self._channel.flush()
-        closed = self._session is None or await self._session.close()
-        unfit = await leftovers.end()
-        # Only now: tasks of the Attempt could open more of them.
-        closed = closed and await self._browser.close_contexts()
+        with contextlib.ExitStack() as runtime:
+            try:
+                self._channel.post("done", **await self._ask(order, prepared, runtime))
+            finally:
+                prepared.workspace.leave()
+            await self._channel.flush()
+            closed = self._session is None or await self._session.close()
+            unfit = await leftovers.end()
+            # Only now: tasks of the Attempt could open more of them.
+            closed = closed and await self._browser.close_contexts()
+        if self._session is not None and self._session.lasting:
+            unfit = unfit or "what it did in the browser's own context"
         self._user = self._session = None
         await self._in_thread(prepared.workspace.remove)
         if not closed:
@@ -129,24 +136,37 @@ class Child:
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
 
-    async def _ask(self, order: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
-        """The fields of `done`: what the automation returned, or how it failed."""
+    async def _ask(self, order: dict[str, Any], prepared: Prepared, leaving: contextlib.ExitStack) -> dict[str, Any]:
+        """The fields of `done`: what the automation returned, or how it failed. Its runtime ends with `leaving`."""
+        try:
+            state = parsed(order["session"]) if order["session"] is not None else None
+        except StateError as error:
+            return {"error": as_message(error), "attributes": {}}
+        # User code may do with it what it likes; what has changed is seen by ours.
+        run_info: dict[str, Any] = {**order["runInfo"], "auth_session": copy.deepcopy(state)}
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         runtime = IntunedContext(
-            run_context=RunContext(**order["runInfo"]),
+            run_context=RunContext(**run_info),
             extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
             ask=self._requests.ask,
         )
         context.run(runtime.__enter__)
-        root, function_path, parameters = (
-            prepared.workspace.root,
-            f"api/{order['api']}",
-            json.loads(order["parameters"]),
+        leaving.callback(context.run, runtime.__exit__, None, None, None)
+        called = Call(
+            kind=order["kind"],
+            path=order["function"],
+            parameters=json.loads(order["parameters"]),
+            capture=order["capture"],
+            capturing=lambda within: self._channel.post("capturing", within=within),
         )
-        self._session = BrowserSession(prepared.tab, root, self._browser.cdp_url, function_path, parameters)
-        self._user = asyncio.create_task(call(function_path, parameters, self._session, root), context=context)
-        return {**await self._ended(self._user), "attributes": runtime.attributes}
+        root = prepared.workspace.root
+        self._session = BrowserSession(prepared.tab, root, self._browser.cdp_url, called.path, called.parameters, state)
+        self._user = asyncio.create_task(call(called, self._session, root), context=context)
+        fields = await self._ended(self._user)
+        if reason := fields.get("uncaptured"):
+            self._output.say(f"What the site has changed in its login is not kept: {reason}")
+        return {**fields, "attributes": runtime.attributes}
 
     async def _ended(self, user: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
         try:

@@ -20,7 +20,7 @@ UserFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 def load(function_path: str, root: Path) -> UserFunction:
-    """The coroutine function of `function_path` (`api/shop/list`) in the project at `root`.
+    """The coroutine function of `function_path` (`api/shop/list`, `auth-sessions/check`) in the project at `root`.
 
     Raises:
         StructuralError: There is no such file or function, it does not parse, or is not a coroutine function.
@@ -38,9 +38,15 @@ def load(function_path: str, root: Path) -> UserFunction:
             )
         return function
     raise StructuralError(
-        f"{function_path}.py has no function `automation`; write `async def automation(page, params)`.",
+        f"{function_path}.py has no function `{_expected(function_path)}`; "
+        f"write `async def {_expected(function_path)}(page, params)`.",
         name="APINotFoundError",
     )
+
+
+def _expected(function_path: str) -> str:
+    folder, _, name = function_path.rpartition("/")
+    return name if folder == "auth-sessions" else "automation"
 
 
 def load_module(function_path: str, root: Path) -> ModuleType:

@@ -7,15 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from playwright.async_api import BrowserContext, Page
+from playwright.async_api import Error as PlaywrightError
 
-from .browser import Tab, close_context
+from .browser import Tab, ask, close_context
+from .capturing import capture
 from .hook import Cleanup, has_hook, setup_context
+from .restoring import restore
+from .state import State, StateError
+
+CAPTURE_WITHIN = 5.0
+"""Seconds, in which a page that is busy answers if it ever does."""
 
 
 class BrowserSession:
     """Opened once, before the automation is called, or when a deferred one asks for it."""
 
-    def __init__(self, tab: Tab, root: Path, cdp_url: str | None, function_path: str, parameters: Any) -> None:
+    def __init__(
+        self,
+        tab: Tab,
+        root: Path,
+        cdp_url: str | None,
+        function_path: str,
+        parameters: Any,
+        state: State | None = None,
+    ) -> None:
+        self.state = state
+        """What is restored when it is opened."""
+        self.lasting = False
+        """The hook brought a context that the browser keeps for as long as it runs."""
         self._tab = tab
         self._root = root
         self._cdp_url = cdp_url
@@ -24,12 +43,15 @@ class BrowserSession:
         self._opening: asyncio.Task[tuple[BrowserContext, Page]] | None = None
         self._cleanup: Cleanup | None = None
         self._foreign: BrowserContext | None = None
+        self._home = tab.context
+        """The context that the page lives in, and so its login."""
 
     async def open(self) -> tuple[BrowserContext, Page]:
-        """The context and page to work with. The hook runs now; a second call gives the same.
+        """The context and page to work with, after the hook has run and the state was restored. Done once.
 
         Raises:
             UserCodeError: What `hook.setup_context` says; other exceptions are the hook's own.
+            StateError: The state cannot be restored.
         """
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
@@ -45,6 +67,20 @@ class BrowserSession:
         """Whether the Attempt's proxy wanted other credentials than it was given."""
         return self._tab.proxy_refused
 
+    async def capture(self) -> State:
+        """The state as it is now. The context must be open, so the hook's cleanup comes later.
+
+        Raises:
+            StateError: It cannot be had, in words that follow a colon.
+        """
+        try:
+            async with asyncio.timeout(CAPTURE_WITHIN):
+                return await capture(self._home, self.state)
+        except TimeoutError as error:
+            raise StateError(f"the browser did not tell it within {CAPTURE_WITHIN:g} seconds") from error
+        except Exception as error:  # a client that the hook brought may have been ended in any way
+            raise StateError(str(error) or type(error).__name__) from error
+
     async def finish(self) -> None:
         """Call the hook's cleanup. What it raises is user code's."""
         cleanup, self._cleanup = self._cleanup, None
@@ -59,9 +95,18 @@ class BrowserSession:
 
     async def _open(self) -> tuple[BrowserContext, Page]:
         if self._cdp_url is None or not has_hook(self._root):
+            if self.state is not None:
+                await restore(self._home, self.state, unused=self._tab.page)
             return self._tab.context, self._tab.page
+        context, page = await self._bring(self._cdp_url)
+        if self.state is not None:
+            await restore(self._home, self.state)
+        return context, page
+
+    async def _bring(self, cdp_url: str) -> tuple[BrowserContext, Page]:
+        """What the hook brings; where that is nothing, the tab."""
         brought = await setup_context(
-            self._root, api_name=self._function_path, api_parameters=self._parameters, cdp_url=self._cdp_url
+            self._root, api_name=self._function_path, api_parameters=self._parameters, cdp_url=cdp_url
         )
         self._cleanup = brought.cleanup
         if brought.context is None:
@@ -69,4 +114,24 @@ class BrowserSession:
         if brought.context is not self._tab.context:
             self._foreign = brought.context  # from here on ours to close
         page = brought.page or next(iter(brought.context.pages), None) or await brought.context.new_page()
+        if self._foreign is not None and not await self._lives_in_tab(self._foreign, page):
+            self._home = self._foreign
+            browser = self._foreign.browser
+            # Of the contexts that a client finds in a running browser, the first is the browser's own.
+            self.lasting = browser is not None and self._foreign in browser.contexts[:1]
         return brought.context, page
+
+    async def _lives_in_tab(self, context: BrowserContext, page: Page) -> bool:
+        """Whether it is a page of the Machine's own tab: other clients see those in the browser's own context."""
+        try:
+            return await _context_id(context, page) == await _context_id(self._tab.context, self._tab.page)
+        except PlaywrightError:  # another kind of browser, or the tab's page is closed
+            return False
+
+
+async def _context_id(context: BrowserContext, page: Page) -> str:
+    """The browser's own name for the context that a page lives in."""
+    session = await context.new_cdp_session(page)
+    told = await ask(session, "Target.getTargetInfo")
+    await session.detach()
+    return told["targetInfo"]["browserContextId"]

@@ -39,8 +39,9 @@ def order(
     timeout: float = PATIENCE,
     proxy: Proxy | None = None,
     run_info: Mapping[str, Any] | None = None,
+    **fields: Any,
 ) -> Order:
-    """One Attempt of `api`. Parameters may be JSON text."""
+    """One Attempt of `api`. Parameters may be JSON text; further fields are those of `Order`."""
     text = parameters if isinstance(parameters, str) else json.dumps(parameters)
     return Order(
         run_id=uuid.uuid4().hex,
@@ -50,6 +51,7 @@ def order(
         timeout=timedelta(seconds=timeout),
         proxy=proxy,
         run_info=dict(run_info or {}),
+        **fields,
     )
 
 

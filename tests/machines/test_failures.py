@@ -13,6 +13,7 @@ from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT
 from contract.flow.run import ErrorCode, RunError
 from machines import failures
 from machines.keeping import ChildEnd
+from security.masking import Masker
 from tests.machines.lab import order
 
 TEXT = st.text(st.characters()) | st.integers(0, 30_000).map(lambda n: "\udc80ä" * n)
@@ -21,7 +22,7 @@ KINDS = st.sampled_from(["user", "structural", "non-retryable", "too-big", "brow
 
 @given(kind=KINDS, name=TEXT, message=TEXT, stack=TEXT)
 def test_whatever_user_code_raised_fits_into_a_history(kind: str, name: str, message: str, stack: str) -> None:
-    error, final = failures.of_user_code({"kind": kind, "name": name, "message": message, "stack": stack})
+    error, final = failures.of_user_code({"kind": kind, "name": name, "message": message, "stack": stack}, Masker(()))
     assert RunError.model_validate_json(error.model_dump_json()) == error
     assert len(error.message) <= MESSAGE_LIMIT
     assert error.details is not None

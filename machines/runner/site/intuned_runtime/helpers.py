@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -34,12 +35,11 @@ async def get_auth_session_parameters() -> dict[str, Any]:
     """The parameters with which the Run's AuthSession was created.
 
     Raises:
-        RuntimeError: The Run has no AuthSession.
+        RuntimeError: The Run has no AuthSession, or one that was not made from stored parameters.
     """
     if (IntunedContext.current().run_context or RunContext()).auth_session_id is None:
         raise RuntimeError("get_auth_session_parameters: this Run has no AuthSession.")
-    parameters: dict[str, Any] = await IntunedContext.current().ask("auth_session_parameters")
-    return parameters
+    return json.loads(await IntunedContext.current().ask("auth_session_parameters"))
 
 
 class AttemptStore:

@@ -1,0 +1,155 @@
+"""The state of an AuthSession (contract section 4.5): its shape, and whether two of them are the same login."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from .failures import UserCodeError
+
+State = dict[str, Any]
+"""`cookies`, `origins` and `sessionStorage`, in the exact shape of the contract."""
+NOTHING: State = {"cookies": [], "origins": [], "sessionStorage": []}
+
+LIMIT = 16 * 1024 * 1024
+"""Bytes of JSON text that a state may be: far more than a site that works keeps."""
+_SAME_TIME = 60.0
+"""Seconds that the end of a cookie may move: sites put it off with each answer."""
+_SAME_SITE = ("Strict", "Lax", "None")
+_PORTS = {"http": ":80", "https": ":443"}
+_SESSION = -1
+"""`expires` of a cookie that ends with the browser."""
+
+
+class StateError(UserCodeError):
+    """The state cannot be restored, or there is none to be had. Another Attempt may have another one."""
+
+    kind = "state"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, name="StateError")
+
+
+def parsed(text: str) -> State:
+    """The state that `text` is the JSON of; what may be missing is filled in, what does not belong there is dropped.
+
+    Raises:
+        StateError: It is no state.
+    """
+    try:
+        told: Any = json.loads(text)
+        return {
+            "cookies": [_cookie(cookie) for cookie in told.get("cookies") or ()],
+            "origins": _of_origins(told.get("origins"), "localStorage"),
+            "sessionStorage": _of_origins(told.get("sessionStorage"), "sessionStorage"),
+        }
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # Its own words could quote a part of it.
+        raise StateError(
+            "The state of the AuthSession is not of the shape that a state has: an object with the lists `cookies`, "
+            f"`origins` and `sessionStorage` ({type(error).__name__})."
+        ) from None
+
+
+def of_browser(cookies: Iterable[Any], origins: Iterable[Any], pages: list[Any], before: State | None) -> State:
+    """The state of a browser: what Playwright gives, and origin and session storage of each page that is open.
+
+    Session storage can be read only where a page is open: that of `before` is kept where none is.
+    """
+    seen = {entry["origin"] for entry in pages}
+    kept = [entry for entry in before["sessionStorage"] if entry["origin"] not in seen] if before else []
+    # A cookie that a site has in a partition of its own has the same key as the one that it has for all.
+    partitioned_first = sorted(cookies, key=lambda cookie: not cookie.get("partitionKey"))
+    return {
+        "cookies": list({_key(cookie): cookie for cookie in map(_cookie, partitioned_first)}.values()),
+        "origins": _of_origins(origins, "localStorage"),
+        "sessionStorage": _of_origins([*pages, *kept], "sessionStorage"),
+    }
+
+
+def as_text(state: State) -> str:
+    """ASCII-escaped JSON. Raises StateError, in words that follow a colon, if it is larger than `LIMIT`."""
+    text = json.dumps(state, separators=(",", ":"))
+    if len(text) > LIMIT:
+        raise StateError(f"it is {len(text)} bytes of JSON, and at most {LIMIT} are kept")
+    return text
+
+
+def unexpired(cookies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose end has not come yet."""
+    now = time.time()
+    return [cookie for cookie in cookies if cookie["expires"] == _SESSION or cookie["expires"] > now]
+
+
+def differ(one: State, other: State) -> bool:
+    """Whether they are different logins. Order does not matter, nor do cookies that have expired."""
+    if any(
+        _storage(one[place], storage) != _storage(other[place], storage)
+        for place, storage in (("origins", "localStorage"), ("sessionStorage", "sessionStorage"))
+    ):
+        return True
+    ours, theirs = ({_key(cookie): cookie for cookie in unexpired(state["cookies"])} for state in (one, other))
+    return ours.keys() != theirs.keys() or any(_cookies_differ(cookie, theirs[key]) for key, cookie in ours.items())
+
+
+def _cookie(told: Any) -> dict[str, Any]:
+    expires, same_site = told.get("expires"), told.get("sameSite")
+    return {
+        "name": _text(told["name"]),
+        "value": _text(told["value"]),
+        "domain": _text(told["domain"]),
+        "path": told.get("path") or "/",
+        "expires": expires if isinstance(expires, int | float) and 0 <= expires < math.inf else _SESSION,
+        "httpOnly": bool(told.get("httpOnly")),
+        "secure": bool(told.get("secure")),
+        "sameSite": same_site if same_site in _SAME_SITE else "Lax",
+    }
+
+
+def _of_origins(told: Iterable[Any] | None, storage: str) -> list[dict[str, Any]]:
+    """One entry for each origin that has something. An item that is told twice is the first one."""
+    stored: dict[str, dict[str, str]] = {}
+    for entry in told or ():
+        items = stored.setdefault(_origin(entry["origin"]), {})
+        for item in entry.get(storage) or ():
+            items.setdefault(_text(item["name"]), _text(item["value"]))
+    return [
+        {"origin": origin, storage: [{"name": name, "value": value} for name, value in items.items()]}
+        for origin, items in stored.items()
+        if items and origin.startswith(("http://", "https://"))
+    ]
+
+
+def _origin(told: str) -> str:
+    """As the browser spells it."""
+    parts = urlsplit(_text(told).lower())
+    return f"{parts.scheme}://{parts.netloc.removesuffix(_PORTS.get(parts.scheme, ''))}"
+
+
+def _text(told: Any) -> str:
+    if not isinstance(told, str):
+        raise TypeError(type(told).__name__)
+    return told
+
+
+def _key(cookie: dict[str, Any]) -> tuple[str, str, str]:
+    return cookie["name"], cookie["domain"], cookie["path"]
+
+
+def _cookies_differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if any(one[field] != other[field] for field in ("value", "httpOnly", "secure", "sameSite")):
+        return True
+    ends = one["expires"], other["expires"]
+    return (_SESSION in ends and ends[0] != ends[1]) or abs(ends[0] - ends[1]) >= _SAME_TIME
+
+
+def _storage(entries: list[dict[str, Any]], storage: str) -> dict[str, dict[str, str]]:
+    return {entry["origin"]: _by_name(entry[storage]) for entry in entries}
+
+
+def _by_name(items: list[dict[str, str]]) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in items}
