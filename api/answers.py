@@ -7,6 +7,7 @@ from typing import Any
 
 from contract.errors import StoreError
 from contract.flow.base import JsonText
+from contract.flow.run import RunError, RunReason
 from engine.runs import RunState
 from storage.store import Store
 
@@ -27,16 +28,23 @@ async def result_body(state: RunState, store: Store) -> bytes:
         if value is not None:
             members.append(_raw(name, await _text(value, name, state.run_id, store)))
     if outcome.error is not None:
-        error = outcome.error
-        body = {"code": error.code.value, "category": error.category, "message": error.message}
-        members.append(_member("error", {**body, "retirable": error.retirable, **_details(error.details)}))
+        members.append(_member("error", error_body(outcome.error)))
     if outcome.reason is not None:
-        reason = outcome.reason
-        body = {"type": reason.type.value, "message": reason.message}
-        members.append(_member("reason", {**body, **_details(reason.details)}))
+        members.append(_member("reason", reason_body(outcome.reason)))
     if cause := outcome.error or outcome.reason:
         members.append(_member("message", cause.message))
     return _object(members)
+
+
+def error_body(error: RunError) -> dict[str, Any]:
+    """`error` of an answer."""
+    body = {"code": error.code.value, "category": error.category, "message": error.message}
+    return {**body, "retirable": error.retirable, **_details(error.details)}
+
+
+def reason_body(reason: RunReason) -> dict[str, Any]:
+    """`reason` of an answer."""
+    return {"type": reason.type.value, "message": reason.message, **_details(reason.details)}
 
 
 async def _text(value: JsonText, name: str, run_id: str, store: Store) -> bytes:

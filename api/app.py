@@ -11,10 +11,12 @@ from fastapi_offline import FastAPIOffline
 
 from api import docs, errors
 from api.boundary import Boundary
-from api.parts import Parts, Runs
+from api.parts import AuthSessions, Parts, Runs
+from api.routes import auth_sessions as auth_session_routes
 from api.routes import health
 from api.routes import runs as run_routes
 from contract.errors import ConfigurationError
+from engine import auth_sessions as engine_auth_sessions
 from engine import runs as engine_runs
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
@@ -23,15 +25,22 @@ from settings import Settings
 from storage.open import open_store
 from storage.store import Store
 
-_ABOUT = "Browser automations as durable API calls: start a Run, get its result, cancel it."
+_ABOUT = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
 
 
-def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    runs: Runs | None = None,
+    auth_sessions: AuthSessions | None = None,
+    store: Store | None = None,
+) -> FastAPI:
     """The api service.
 
     Args:
         settings: Of the process.
         runs: The engine; by default one that connects to the settings' Temporal.
+        auth_sessions: The same for AuthSessions; by default over one connection with `runs`.
         store: The artifact store; by default the settings' own.
 
     Raises:
@@ -49,9 +58,15 @@ def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | N
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        engine = runs or await engine_runs.Runs.connect(settings)
-        catalog = Catalog(opened, max_age=settings.poll_versions)
-        app.state.parts = Parts(settings=settings, runs=engine, store=opened, catalog=catalog, ring=ring)
+        connected = await engine_runs.Runs.connect(settings)  # lazy: it costs nothing where it is not used
+        app.state.parts = Parts(
+            settings=settings,
+            runs=runs or connected,
+            auth_sessions=auth_sessions or engine_auth_sessions.AuthSessions(connected.client),
+            store=opened,
+            catalog=Catalog(opened, max_age=settings.poll_versions),
+            ring=ring,
+        )
         yield
 
     app = FastAPIOffline(
@@ -64,6 +79,7 @@ def create_app(settings: Settings, *, runs: Runs | None = None, store: Store | N
         swagger_ui_parameters={"validatorUrl": None},  # which is an address outside
     )
     app.include_router(run_routes.router)
+    app.include_router(auth_session_routes.router)
     app.include_router(health.router)
     app.add_middleware(Boundary, keys=keys)
     errors.install(app)

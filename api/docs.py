@@ -1,4 +1,4 @@
-"""The OpenAPI description, with the request body that FastAPI does not see: it is read by hand (`api.reading`)."""
+"""The OpenAPI description, with the request bodies that FastAPI does not see: `api.reading` reads them by hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
+from contract.rest.auth_sessions import CreateAuthSession, ImportAuthSession, UpdateAuthSession, ValidateAuthSession
 from contract.rest.start import StartRequest
 
 _REF = "#/components/schemas/{model}"
+_BODIES: tuple[type[BaseModel], ...] = (
+    StartRequest,
+    CreateAuthSession,
+    UpdateAuthSession,
+    ValidateAuthSession,
+    ImportAuthSession,
+)
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route adds to its description for a body that is read by hand."""
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def install(app: FastAPI) -> None:
@@ -20,10 +35,11 @@ def install(app: FastAPI) -> None:
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schema = StartRequest.model_json_schema(ref_template=_REF)
         schemas: dict[str, Any] = page["components"]["schemas"]
-        schemas.update(schema.pop("$defs", {}))
-        schemas["StartRequest"] = schema
+        for model in _BODIES:
+            schema = model.model_json_schema(ref_template=_REF)
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
         # FastAPI documents its own answer to bad input, which this application never gives (400 stands for it).
         for path in page["paths"].values():
             for operation in path.values():

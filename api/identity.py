@@ -14,6 +14,8 @@ from security.keyring import KeyRing
 LENGTH = 21
 """Characters of a Run id, of the 64 in A-Z, a-z, 0-9, _ and - (contract 6.1)."""
 
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
 IDEMPOTENCY_HEADER = "idempotency-key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -25,6 +27,11 @@ class Identity:
     run_id: str
     fingerprint: str = ""
     """Empty without an Idempotency-Key: a random id is never started twice."""
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a Run may have this id, so that it may stand in a key of the store."""
+    return _RUN_ID.fullmatch(text) is not None
 
 
 def new_identity() -> Identity:

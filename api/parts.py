@@ -9,6 +9,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
+from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.run import RunInput
 from engine.runs import RunState
 from projects.catalog import Catalog
@@ -45,12 +46,45 @@ class Runs(Protocol):
         ...
 
 
+class AuthSessions(Protocol):
+    """What the api asks of AuthSessions; `engine.auth_sessions.AuthSessions` says what each does and raises."""
+
+    async def create(self, order: AuthSessionInput) -> None:
+        """Bring one into being. Raises Conflict if there is one with its id."""
+        ...
+
+    async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002 - the contract's name
+        """How it stands. Raises NotFound."""
+        ...
+
+    async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
+        """All of a project, by id."""
+        ...
+
+    async def update(self, workspace: str, project: str, id: str, order: LoginOrder) -> None:  # noqa: A002
+        """Have it log in with other parameters. Raises NotFound."""
+        ...
+
+    async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
+        """Give it another state; returns once it has it. Raises NotFound, or Unavailable if no worker took it up."""
+        ...
+
+    async def validate(self, run_id: str, order: ValidateInput) -> None:
+        """Start a Validate with this id."""
+        ...
+
+    async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
+        """Remove it; returns when it is gone. Raises NotFound, or Unavailable if no worker took it up."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """The settings and what was made from them."""
 
     settings: Settings
     runs: Runs
+    auth_sessions: AuthSessions
     store: Store
     catalog: Catalog
     ring: KeyRing

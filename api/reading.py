@@ -7,38 +7,51 @@ import math
 from collections.abc import Iterator
 from typing import Any, cast
 
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 
 from contract.errors import BadRequest, PayloadTooLarge
-from contract.rest.problems import bad_field, path_of
+from contract.rest.problems import bad_field, bad_request, path_of
 
 BODY_LIMIT = 1024 * 1024
-"""Bytes of a body."""
+"""Bytes of a body, unless another call says otherwise."""
 
 
-async def read_object(request: Request) -> dict[str, Any]:
+async def read_object(request: Request, limit: int = BODY_LIMIT) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
-        PayloadTooLarge: It has more than 1 MiB, whatever its content-length says.
+        PayloadTooLarge: It has more than `limit` bytes, whatever its content-length says.
         BadRequest: It is no JSON, no object, or holds what JSON parsers disagree on.
     """
-    value = parse(await _read(request))
+    value = parse(await _read(request, limit))
     if not isinstance(value, dict):
         raise bad_field("", "a JSON object", "The body must be a JSON object.")
     return cast("dict[str, Any]", value)
 
 
-async def _read(request: Request) -> bytes:
+def read_as[M: BaseModel](model: type[M], body: dict[str, Any]) -> M:
+    """The body as what it should be.
+
+    Raises:
+        BadRequest: It is not; with the path of every field that is wrong.
+    """
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise bad_request(error, model) from error
+
+
+async def _read(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > BODY_LIMIT:
-        raise _too_large()
+    if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > limit:
+        raise _too_large(limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_LIMIT:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
     return bytes(body)
 
 
@@ -112,9 +125,10 @@ def _not_json(error: ValueError) -> BadRequest:
     return bad_field("", "JSON as RFC 8259 has it, in UTF-8", f"The body is not JSON: {why}.")
 
 
-def _too_large() -> PayloadTooLarge:
-    details = {"path": "", "expected": f"at most {BODY_LIMIT} bytes"}
+def _too_large(limit: int) -> PayloadTooLarge:
+    details = {"path": "", "expected": f"at most {limit} bytes"}
+    hint = " Put bulky parameters somewhere and send their address." if limit == BODY_LIMIT else ""
     return PayloadTooLarge(
-        f"The body has more than {BODY_LIMIT} bytes (1 MiB). Put bulky parameters somewhere and send their address.",
+        f"The body has more than {limit} bytes ({limit // 1024 // 1024} MiB).{hint}",
         details={**details, "errors": [details]},
     )

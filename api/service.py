@@ -5,26 +5,23 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import logging
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from api.identity import Identity, identities, new_identity
 from api.parts import Parts
-from contract.errors import Conflict, NotFound, NotSupported, StoreError
+from api.reading import read_as
+from api.sealing import first_proxy, forget, is_undone
+from api.start_auth import auth_order, keep_runtime_input
+from contract.errors import CallboardError, Conflict, NotFound, NotSupported
 from contract.flow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonText, clip
-from contract.flow.proxy import SealedProxy
 from contract.flow.run import RunInput
-from contract.rest.problems import bad_field, bad_request
-from contract.rest.proxy import split_proxy
+from contract.rest.auth_session import RuntimeAuthSession
+from contract.rest.problems import bad_field
 from contract.rest.start import StartRequest, StartResponse
 from projects.manifest import Manifest
-from projects.settings import Environment, ProjectSettings
+from projects.settings import ProjectSettings
 from storage import keys
-
-log = logging.getLogger(__name__)
 
 _AUTH_REQUIRED = (
     "Auth session is required for auth session validation runs: project {project} logs in, so the request needs "
@@ -39,7 +36,7 @@ async def start_run(
 
     Raises:
         BadRequest: A field is wrong.
-        NotFound: The project has no such API.
+        NotFound: The project has no such API, or no such AuthSession.
         NotSupported: The request needs what this version of Callboard does not do.
         Conflict: The Idempotency-Key was used with another body.
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
@@ -49,7 +46,9 @@ async def start_run(
     workspace, project = parts.settings.workspace, manifest.project
     # By what was said: another version's defaults do not make the same request another one.
     who = await _identify(parts, project, said, idempotency_key)
-    request = _with_defaults(said, manifest.settings, parts.settings.environment)
+    request = _with_defaults(said, manifest.settings)
+    auth = None if request.auth_session is None else await auth_order(parts, manifest, request.auth_session, who)
+    proxy = first_proxy(parts, manifest, who.run_id, request.proxy, auth and auth.proxy)
     parameters = await _keep_parameters(parts, project, who, request)
     order = RunInput(
         workspace=workspace,
@@ -60,15 +59,30 @@ async def start_run(
         maximum_attempts=request.retry.maximum_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
         save_trace=request.save_trace,
-        proxy=_seal_proxy(parts, request.proxy, owner=f"{workspace}/{project}/{who.run_id}"),
+        proxy=proxy,
+        auth=auth,
     )
     try:
-        await parts.runs.start(who.run_id, order, fingerprint=who.fingerprint)
-    except Conflict:
-        # The existing Run has another body, and so its parameters lie below another key: these are nobody's.
-        await _drop_parameters(parts, parameters)
+        await _start(parts, order, request, who)
+    except CallboardError as error:
+        # What lies in the store for an Idempotency-Key belongs to all requests that say the same, and one of them may
+        # have been heard. After a conflict none was: the Run that exists has another body, and so other keys.
+        if isinstance(error, Conflict) or (is_undone(error) and not who.fingerprint):
+            await forget(parts, parameters.key, auth and auth.parameters_key)
         raise
     return StartResponse(run_id=who.run_id)
+
+
+async def _start(parts: Parts, order: RunInput, request: StartRequest, who: Identity) -> None:
+    kept = False
+    if order.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
+        kept = await keep_runtime_input(parts, order.project, order.auth, request.auth_session, who)
+    began = await parts.runs.start(who.run_id, order, fingerprint=who.fingerprint)
+    if order.auth is not None and kept and not began:
+        # The very same request was heard first. If its Run has ended already, nobody will remove what was just kept.
+        state = await parts.runs.state(order.workspace, order.project, who.run_id)
+        if state.outcome is not None:
+            await forget(parts, order.auth.parameters_key)
 
 
 def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
@@ -76,26 +90,21 @@ def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
     if logs_in and body.get("authSession") is None:
         message = _AUTH_REQUIRED.format(project=manifest.project)
         raise bad_field("authSession", "an object with the id of an AuthSession", message)
-    try:
-        request = StartRequest.model_validate(body)
-    except ValidationError as error:
-        raise bad_request(error, StartRequest) from error
+    request = read_as(StartRequest, body)
     if request.api not in manifest.apis:
         raise _no_such_api(manifest, request.api)
     if request.auth_session is not None and not logs_in:
         message = f"authSession: project {manifest.project} does not use AuthSessions (authSessions.enabled is false)."
         raise bad_field("authSession", "no authSession for this project", message)
-    if request.auth_session is not None:
-        raise _not_supported("authSession", "Runs of projects that log in")
     if request.sink is not None:
         raise _not_supported("sink", "delivering results to a sink")
     return request
 
 
-def _with_defaults(request: StartRequest, project: ProjectSettings, environment: Environment) -> StartRequest:
-    """The request, with the project's defaults in the fields that it left out."""
+def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequest:
+    """The request, with the project's defaults in the fields that it left out; the proxy has an order of its own."""
     defaults = project.defaults
-    values: dict[str, Any] = {"proxy": project.proxy_in(environment), "request_timeout": defaults.request_timeout}
+    values: dict[str, Any] = {"request_timeout": defaults.request_timeout}
     if defaults.retry.maximum_attempts is not None and not request.retry.model_fields_set:
         values["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
     said = request.model_fields_set - {"retry"}
@@ -139,20 +148,3 @@ async def _keep_parameters(parts: Parts, project: str, who: Identity, request: S
     key = keys.parameters(project, who.run_id, digest)
     await parts.store.put(key, text.encode("ascii"))
     return JsonText(key=key, size=len(text))
-
-
-async def _drop_parameters(parts: Parts, parameters: JsonText) -> None:
-    if parameters.key is None:
-        return
-    try:
-        await parts.store.delete(parameters.key)
-    except StoreError:
-        log.warning("%s is of no use and could not be removed", parameters.key, exc_info=True)
-
-
-def _seal_proxy(parts: Parts, url: str | None, *, owner: str) -> SealedProxy | None:
-    if url is None:
-        return None
-    proxy = split_proxy(url)
-    sealed = [parts.ring.seal(text, bound_to=owner) if text else None for text in (proxy.username, proxy.password)]
-    return SealedProxy(server=proxy.server, username=sealed[0], password=sealed[1])

@@ -58,6 +58,11 @@ class Runs:
         """Lazy: a Temporal that is down shows at the first call, as `Unavailable`."""
         return cls(await connect(settings, lazy=True, identity="callboard-api", patience=_API_PATIENCE))
 
+    @property
+    def client(self) -> Client:
+        """For the other parts of the engine in the same process: one connection serves all."""
+        return self._client
+
     async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
         """Start workflow `Run` with id `run_id`.
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Security
-from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from api.admission import in_workspace, key_header, opened
 from api.answers import result_body
-from api.boundary import KEY_HEADER
+from api.docs import body_of
 from api.errors import documented
 from api.identity import IDEMPOTENCY_HEADER, check_idempotency_key
 from api.parts import PartsDep
@@ -30,10 +29,9 @@ from contract.errors import (
     Unauthorized,
     Unavailable,
 )
-from contract.flow.base import clip
 from contract.rest.base import expects
 from contract.rest.result import ResultResponse
-from contract.rest.start import StartResponse
+from contract.rest.start import StartRequest, StartResponse
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
 
@@ -48,30 +46,15 @@ class _CancelQuery(_WaitQuery):
     wait: _Wait = Field(default=5, description="Seconds to wait for the Run's end before answering.")
 
 
-async def _in_workspace(parts: PartsDep, workspaceId: str) -> None:  # noqa: N803 - the contract's name
-    try:
-        given = UUID(workspaceId)
-    except ValueError:
-        given = None
-    if given != parts.settings.workspace_id:
-        raise NotFound("There is no such workspace.")
-
-
-# The key itself is checked at the boundary, before any route is looked for; here it is for the OpenAPI page.
-_key = APIKeyHeader(name=KEY_HEADER, auto_error=False)
-
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/run",
-    dependencies=[Depends(_in_workspace), Security(_key)],
+    dependencies=[Depends(in_workspace), Security(key_header)],
     responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
     tags=["Runs"],
 )
 
 _START_DOCS = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StartRequest"}}},
-    },
+    **body_of(StartRequest),
     "parameters": [
         {
             "name": "Idempotency-Key",
@@ -93,11 +76,7 @@ _START_DOCS = {
 )
 async def start(request: Request, parts: PartsDep, projectName: str) -> StartResponse:  # noqa: N803
     """Accept a Run. From the answer on it is never lost; it is `pending` until a Machine is free."""
-    manifest = await parts.catalog.current(projectName)
-    if manifest is None:
-        raise NotFound(f"There is no project {clip(projectName, 100)!r} deployed here.")
-    if not manifest.settings.api_access.enabled:
-        raise Forbidden(f"Project {projectName} does not take Runs over the API (apiAccess.enabled is false).")
+    manifest = await opened(parts, projectName)
     key = check_idempotency_key(request.headers.getlist(IDEMPOTENCY_HEADER))
     return await start_run(parts, manifest, await read_object(request), key)
 

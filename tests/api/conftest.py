@@ -20,6 +20,8 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from contract.errors import Conflict, NotFound
+from contract.flow.auth import AuthSessionStatus
+from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus
 from engine.runs import RunState
 from projects.deploy import deploy
@@ -49,6 +51,8 @@ class MemoryRuns:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.waiting = 0
+        self.logins: dict[tuple[str, str], RunState] = {}
+        """Runs of AuthSessions, by project and id."""
         self.unserved: set[str] = set()
         self.offered: dict[str, int] | None = None
         self.failure: BaseException | None = None
@@ -65,6 +69,8 @@ class MemoryRuns:
 
     async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
         self._fail()
+        if workspace == WORKSPACE and (project, run_id) in self.logins:
+            return self.logins[project, run_id]
         entry = self.entries.get(run_id)
         if entry is None or (entry.order.workspace, entry.order.project) != (workspace, project):
             raise NotFound("There is no such Run.")
@@ -107,6 +113,56 @@ class MemoryRuns:
             raise self.failure
 
 
+class MemoryAuthSessions:
+    """AuthSessions without Temporal. `failure` is raised by every call that would change something."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], AuthSessionView] = {}
+        self.created: list[AuthSessionInput] = []
+        self.updates: list[LoginOrder] = []
+        self.validates: dict[str, ValidateInput] = {}
+        self.failure: BaseException | None = None
+
+    async def create(self, order: AuthSessionInput) -> None:
+        self._fail()
+        if (order.project, order.ref.owner) in self.known:
+            raise Conflict("There is one already.")
+        self.known[order.project, order.ref.owner] = order.view
+        self.created.append(order)
+
+    async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002
+        if workspace != WORKSPACE or (project, id) not in self.known:
+            raise NotFound("There is no such AuthSession.")
+        return self.known[project, id]
+
+    async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
+        return [view for (its, _), view in sorted(self.known.items()) if its == project and workspace == WORKSPACE]
+
+    async def update(self, workspace: str, project: str, id: str, order: LoginOrder) -> None:  # noqa: A002
+        self._fail()
+        await self.view(workspace, project, id)
+        self.updates.append(order)
+
+    async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
+        self._fail()
+        view = await self.view(workspace, project, id)
+        self.known[project, id] = view.model_copy(update={"state_key": key, "status": AuthSessionStatus.READY})
+        return self.known[project, id]
+
+    async def validate(self, run_id: str, order: ValidateInput) -> None:
+        self._fail()
+        self.validates[run_id] = order
+
+    async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
+        self._fail()
+        await self.view(workspace, project, id)
+        del self.known[project, id]
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
 @dataclass
 class Api:
     """The application, a client with a key, and what is behind."""
@@ -114,6 +170,7 @@ class Api:
     app: FastAPI
     client: httpx.AsyncClient
     runs: MemoryRuns
+    auth_sessions: MemoryAuthSessions
     store: FolderStore
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
@@ -163,12 +220,18 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 async def deployed(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> FolderStore:
-    """Projects `shop`, `closed` (API access off) and `members` (logs in)."""
+    """Projects `shop`, `closed`, `members` (logs in), `closed-members` and `recorded` (people log in).
+
+    API access of the closed ones is off.
+    """
     root = tmp_path_factory.mktemp("projects")
     store = FolderStore(artifacts)
     await deploy_project(root / "shop", store)
     await deploy_project(root / "closed", store, apiAccess={"enabled": False})
     await deploy_project(root / "members", store, authSessions={"enabled": True, "type": "API"})
+    await deploy_project(root / "recorded", store, authSessions={"enabled": True, "type": "MANUAL"})
+    shut = {"apiAccess": {"enabled": False}, "authSessions": {"enabled": True, "type": "API"}}
+    await deploy_project(root / "closed-members", store, **shut)
     return store
 
 
@@ -178,14 +241,14 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
     opened: list[Any] = []
 
     async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
-        engine = runs or MemoryRuns()
-        app = create_app(settings(**fields), runs=engine, store=store or deployed)
+        engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
+        app = create_app(settings(**fields), runs=engine, auth_sessions=auth_sessions, store=store or deployed)
         lifespan = app.router.lifespan_context(app)
         await lifespan.__aenter__()
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://api.test", headers={"x-api-key": KEY})
         opened.append((client, lifespan))
-        return Api(app, client, engine, store or deployed)
+        return Api(app, client, engine, auth_sessions, store or deployed)
 
     yield make
     for client, lifespan in opened:

@@ -4,7 +4,9 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-RUN = "/api/v1/workspace/{workspaceId}/projects/{projectName}/run"
+PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
+RUN = f"{PROJECT}/run"
+AUTH = f"{PROJECT}/auth-sessions"
 
 
 async def test_openapi_describes_every_route_with_its_errors(api: Any):
@@ -13,6 +15,15 @@ async def test_openapi_describes_every_route_with_its_errors(api: Any):
         f"{RUN}/start",
         f"{RUN}/{{runId}}/result",
         f"{RUN}/{{runId}}/cancel",
+        AUTH,
+        f"{AUTH}/create",
+        f"{AUTH}/create/{{operationId}}/result",
+        f"{AUTH}/import",
+        f"{AUTH}/{{authSessionId}}",
+        f"{AUTH}/{{authSessionId}}/update",
+        f"{AUTH}/{{authSessionId}}/update/{{operationId}}/result",
+        f"{AUTH}/{{authSessionId}}/validate/start",
+        f"{AUTH}/{{authSessionId}}/validate/{{operationId}}/result",
         "/healthz",
         "/readyz",
     }
@@ -38,8 +49,33 @@ async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there
     schemas = page["components"]["schemas"]
     for name in re.findall(r'"\$ref":"#/components/schemas/([^"]+)"', text):
         assert name in schemas
-    for name in ("StartRequest", "StartResponse", "ResultResponse", "ErrorBody"):
+    for name in (
+        *("StartRequest", "StartResponse", "ResultResponse", "ErrorBody", "AuthSessionBody", "LoginStarted"),
+        *("CreateAuthSession", "UpdateAuthSession", "ValidateAuthSession", "ImportAuthSession", "ValidateStarted"),
+        *("OperationPending", "OperationInProgress", "OperationDone", "OperationFailed", "OperationCanceled"),
+    ):
         assert schemas[name]["examples"]
+
+
+async def test_openapi_describes_the_calls_about_auth_sessions(api: Any):
+    paths = (await api.client.get("/openapi.json")).json()["paths"]
+    for path, body, success, refusals in (
+        ("/create", "CreateAuthSession", "LoginStarted", {"400", "403", "409", "413"}),
+        ("/import", "ImportAuthSession", "AuthSessionBody", {"400", "403", "409", "413"}),
+        ("/{authSessionId}/update", "UpdateAuthSession", "LoginStarted", {"400", "403", "413"}),
+        ("/{authSessionId}/validate/start", "ValidateAuthSession", "ValidateStarted", {"400", "403", "413"}),
+    ):
+        operation = paths[AUTH + path]["post"]
+        assert content(operation["requestBody"]) == {"$ref": f"#/components/schemas/{body}"}
+        assert content(operation["responses"]["201"]) == {"$ref": f"#/components/schemas/{success}"}
+        assert set(operation["responses"]) == {"201", "401", "404", "500", "503", *refusals}
+    assert set(paths[f"{AUTH}/{{authSessionId}}"]["delete"]["responses"]) == {"204", "401", "404", "500", "503"}
+    result = paths[f"{AUTH}/create/{{operationId}}/result"]["get"]["responses"]
+    assert len(content(result["200"])["anyOf"]) == 5
+
+
+def content(part: dict[str, Any]) -> dict[str, Any]:
+    return part["content"]["application/json"]["schema"]
 
 
 async def test_openapi_says_the_bounds(api: Any):

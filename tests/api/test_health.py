@@ -4,6 +4,8 @@ from typing import Any
 
 from contract.errors import StoreError, Unavailable
 
+PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
+
 
 async def test_alive_needs_no_key(api: Any):
     del api.client.headers["x-api-key"]
@@ -16,7 +18,7 @@ async def test_ready_names_temporal_and_the_store(api: Any):
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200
     ok = {"status": "ok"}
-    projects = dict.fromkeys(("closed", "members", "shop"), ok)
+    projects = dict.fromkeys(PROJECTS, ok)
     assert answer.json() == {"status": "ready", "temporal": ok, "store": ok, "projects": projects}
 
 
@@ -64,7 +66,7 @@ async def test_in_the_embedded_stack_every_project_needs_a_worker(make_api: Any)
     api = await make_api(ready_needs_workers=True)
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200
-    assert set(answer.json()["projects"]) == {"shop", "closed", "members"}
+    assert set(answer.json()["projects"]) == set(PROJECTS)
     api.runs.unserved.add("members")
     answer = await api.client.get("/readyz")
     assert answer.status_code == 503

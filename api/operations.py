@@ -1,0 +1,98 @@
+"""How a Create, an Update or a Validate stands (contract section 7): each is a Run, read as the contract's union."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from api.answers import error_body, reason_body
+from api.identity import is_run_id
+from api.parts import Parts
+from contract.errors import NotFound
+from contract.flow.run import ReasonType, RunReason, RunStatus, RunType
+from engine.runs import RunState
+from storage import keys
+
+
+async def note_accepted(parts: Parts, project: str, operation_id: str, kind: RunType, auth_session_id: str) -> None:
+    """Write down that a Create or Update is accepted: its Run begins only when its AuthSession comes to it.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    note = {"authSessionId": auth_session_id, "type": kind.value, "acceptedAt": datetime.now(UTC).isoformat()}
+    await parts.store.put(keys.accepted(project, operation_id), json.dumps(note).encode("ascii"))
+
+
+async def operation_body(
+    parts: Parts, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
+) -> dict[str, Any]:
+    """The answer to `result`.
+
+    Raises:
+        NotFound: There is no such operation of this kind, and of this AuthSession if one is named.
+        StoreError, Unavailable: The store, or Temporal, does not answer.
+    """
+    if not is_run_id(operation_id):
+        raise _no_such()
+    state = await _state(parts, project, operation_id)
+    if state is None:
+        accepted = await _accepted_for(parts, project, operation_id, kind)
+        if accepted is None or auth_session_id not in (None, accepted):
+            raise _no_such()
+        if await _is_there(parts, project, accepted):
+            return {"status": "pending"}
+        # Its AuthSession is gone. Either it never came to this, or it has done it since we looked.
+        state = await _state(parts, project, operation_id)
+        if state is None:
+            return _canceled(
+                RunReason(
+                    type=ReasonType.CANCELLED_USER_ACTION, message="The AuthSession was deleted before this began."
+                )
+            )
+    if state.type is not kind or state.auth_session_id is None or auth_session_id not in (None, state.auth_session_id):
+        raise _no_such()
+    return _union(state, state.auth_session_id)
+
+
+def _union(state: RunState, auth_session_id: str) -> dict[str, Any]:
+    outcome = state.outcome
+    if outcome is None:
+        begun = state.status is RunStatus.STARTED
+        return {"status": "in_progress", "runId": state.run_id} if begun else {"status": "pending"}
+    if outcome.error is not None:
+        return {"status": "failed", "message": outcome.error.message, "error": error_body(outcome.error)}
+    if outcome.reason is not None:
+        return _canceled(outcome.reason)
+    return {"status": "done", "authSessionId": auth_session_id}
+
+
+def _canceled(reason: RunReason) -> dict[str, Any]:
+    return {"status": "canceled", "message": reason.message, "reason": reason_body(reason)}
+
+
+async def _state(parts: Parts, project: str, operation_id: str) -> RunState | None:
+    try:
+        return await parts.runs.state(parts.settings.workspace, project, operation_id)
+    except NotFound:
+        return None
+
+
+async def _accepted_for(parts: Parts, project: str, operation_id: str, kind: RunType) -> str | None:
+    """The AuthSession that the operation was accepted for."""
+    data = await parts.store.get(keys.accepted(project, operation_id))
+    note: dict[str, str] = {} if data is None else json.loads(data)
+    return note["authSessionId"] if note.get("type") == kind.value else None
+
+
+async def _is_there(parts: Parts, project: str, auth_session_id: str) -> bool:
+    try:
+        await parts.auth_sessions.view(parts.settings.workspace, project, auth_session_id)
+    except NotFound:
+        return False
+    return True
+
+
+def _no_such() -> NotFound:
+    return NotFound("There is no such operation.")

@@ -1,0 +1,119 @@
+"""How a Create, an Update or a Validate stands: each answer of the contract's union, and whose it is."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
+from engine.runs import RunState
+
+WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+PATHS = {
+    RunType.AUTH_SESSION_CREATE: "/create/{}/result",
+    RunType.AUTH_SESSION_UPDATE: "/anna/update/{}/result",
+    RunType.AUTH_SESSION_VALIDATE: "/anna/validate/{}/result",
+}
+ERROR = RunError(code=ErrorCode.CREATE_ATTEMPTS_FAILED, category="auth", message="No.", details={"x": None})
+REASON = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="Ended.")
+
+Result = Callable[[str], Awaitable[httpx.Response]]
+
+
+@pytest.fixture
+def call(api: Any) -> Callable[..., Awaitable[httpx.Response]]:
+    async def call(method: str, path: str, body: Any = None, project: str = "members") -> httpx.Response:
+        url = f"/api/v1/workspace/{WORKSPACE}/projects/{project}/auth-sessions{path}"
+        return await api.client.request(method, url, json=body)
+
+    return call
+
+
+def a_run(api: Any, kind: RunType, status: RunStatus, outcome: RunOutcome | None = None) -> None:
+    api.runs.logins["members", "op-1"] = RunState("op-1", status, outcome, kind, "anna")
+
+
+@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize(
+    ("status", "outcome", "answer"),
+    [
+        (RunStatus.PENDING, None, {"status": "pending"}),
+        (RunStatus.STARTED, None, {"status": "in_progress", "runId": "op-1"}),
+        (RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED), {"status": "done", "authSessionId": "anna"}),
+        (
+            RunStatus.FAILED,
+            RunOutcome(status=RunStatus.FAILED, error=ERROR),
+            {
+                "status": "failed",
+                "message": "No.",
+                "error": {
+                    "code": "create-attempts-failed",
+                    "category": "auth",
+                    "message": "No.",
+                    "retirable": False,
+                    "details": {"x": None},
+                },
+            },
+        ),
+        (
+            RunStatus.CANCELED,
+            RunOutcome(status=RunStatus.CANCELED, reason=REASON),
+            {
+                "status": "canceled",
+                "message": "Ended.",
+                "reason": {"type": "cancelled-user-action", "message": "Ended."},
+            },
+        ),
+    ],
+)
+async def test_each_status_of_its_run_is_one_of_the_union(
+    api: Any, call: Any, kind: RunType, status: RunStatus, outcome: RunOutcome | None, answer: Any
+):
+    a_run(api, kind, status, outcome)
+    got = await call("GET", PATHS[kind].format("op-1"))
+    assert got.status_code == 200
+    assert got.json() == answer
+
+
+@pytest.mark.parametrize("kind", RunType)
+async def test_a_run_of_another_kind_is_404(api: Any, call: Any, kind: RunType):
+    a_run(api, kind, RunStatus.STARTED)
+    for its, path in PATHS.items():
+        assert (await call("GET", path.format("op-1"))).status_code == (200 if its is kind else 404)
+
+
+async def test_an_operation_of_another_auth_session_or_project_is_404(api: Any, call: Any):
+    a_run(api, RunType.AUTH_SESSION_UPDATE, RunStatus.STARTED)
+    assert (await call("GET", "/otto/update/op-1/result")).status_code == 404
+    assert (await call("GET", "/anna/update/op-1/result", project="recorded")).status_code == 404
+    assert (await call("GET", "/%61nna/update/op-1/result")).status_code == 200
+
+
+async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Any, call: Any):
+    body = {"id": "anna", "parameters": {}}
+    create = (await call("POST", "/create", body)).json()["operationId"]
+    update = (await call("POST", "/anna/update", {"parameters": {}})).json()["operationId"]
+    assert (await call("GET", f"/create/{create}/result")).json() == {"status": "pending"}
+    assert (await call("GET", f"/anna/update/{update}/result")).json() == {"status": "pending"}
+    for path in (
+        f"/create/{update}/result",
+        f"/anna/update/{create}/result",
+        f"/otto/update/{update}/result",
+        f"/anna/validate/{update}/result",
+    ):
+        assert (await call("GET", path)).status_code == 404
+
+
+async def test_one_whose_auth_session_went_before_it_began_is_canceled(api: Any, call: Any):
+    operation = (await call("POST", "/create", {"id": "anna", "parameters": {}})).json()["operationId"]
+    assert (await call("DELETE", "/anna")).status_code == 204
+    answer = (await call("GET", f"/create/{operation}/result")).json()
+    assert (answer["status"], answer["reason"]["type"]) == ("canceled", "cancelled-user-action")
+    assert answer["message"] == answer["reason"]["message"]
+
+
+@pytest.mark.parametrize("operation", ["nope", "..", "a%2Fb", "%2e%2e%2f%2e%2e", "%00", "x" * 5000, "%F0%9F%98%80"])
+async def test_an_unknown_operation_is_404_whatever_it_looks_like(call: Any, operation: str):
+    for path in PATHS.values():
+        assert (await call("GET", path.format(operation))).status_code == 404

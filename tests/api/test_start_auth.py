@@ -1,0 +1,275 @@
+"""A start that names an AuthSession: what the Run is ordered to do about it, and what becomes of `runtimeInput`."""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.errors import ConfigurationError, StoreError, Unavailable
+from contract.flow.auth import AuthOrder, AuthSessionStatus, AuthSessionType
+from contract.flow.auth_session import AuthSessionView
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import RunInput, RunOutcome, RunStatus
+from projects.deploy import deploy
+from security.keyring import KeyRing
+from storage.folder import FolderStore
+
+WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+RING = KeyRing(["the older secret key of the ring"])
+SECRET = "t0p-s3cret"
+INPUT = {"username": "anna", "password": SECRET}
+PROXY = SealedProxy(server="http://stored:1", owner="auth-session/anna")
+
+Start = Callable[..., Awaitable[httpx.Response]]
+
+
+def starter(api: Any) -> Start:
+    async def start(
+        auth_session: Any, key: str | None = None, project: str = "members", **fields: Any
+    ) -> httpx.Response:
+        url = f"/api/v1/workspace/{WORKSPACE}/projects/{project}/run/start"
+        body = {"api": "list", "parameters": {}, "authSession": auth_session, **fields}
+        answer = await api.client.post(url, json=body, headers={} if key is None else {"idempotency-key": key})
+        assert SECRET not in answer.text
+        return answer
+
+    return start
+
+
+@pytest.fixture
+def start(api: Any) -> Start:
+    return starter(api)
+
+
+def there_is(
+    api: Any,
+    kind: AuthSessionType = AuthSessionType.CREDENTIALS,
+    proxy: SealedProxy | None = None,
+    project: str = "members",
+) -> None:
+    view = {"id": "anna", "type": kind, "status": AuthSessionStatus.READY, "proxy": proxy}
+    times = {"created_at": "2026-11-25T00:00:00Z", "updated_at": "2026-11-25T00:00:00Z"}
+    api.auth_sessions.known[project, "anna"] = AuthSessionView.model_validate({**view, **times})
+
+
+def ordered(api: Any, answer: httpx.Response) -> tuple[RunInput, AuthOrder]:
+    assert answer.status_code == 201, answer.text
+    order = api.order(answer.json()["runId"])
+    assert order.auth is not None
+    return order, order.auth
+
+
+async def kept(store: FolderStore) -> list[str]:
+    return [key async for key in store.list("auth-sessions/members/")]
+
+
+def refused(answer: httpx.Response, status: int, code: str, path: str) -> str:
+    assert answer.status_code == status, answer.text
+    assert (answer.json()["code"], answer.json()["details"]["path"]) == (code, path)
+    return answer.json()["message"]
+
+
+async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_defaults(api: Any, start: Start):
+    there_is(api)
+    _, auth = ordered(api, await start({"id": "anna"}))
+    assert auth.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
+    assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (True, 3, 3)
+    assert (auth.request_timeout, auth.save_trace, auth.save_back) == (timedelta(seconds=600), False, True)
+    assert (auth.proxy, auth.parameters_key) == (None, None)
+
+
+async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Any, start: Start):
+    there_is(api)
+    said = {"autoRecreate": False, "checkAttempts": 1, "createAttempts": 10, "requestTimeout": 5, "saveTrace": True}
+    _, auth = ordered(api, await start({"id": "anna", **said}))
+    assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (False, 1, 10)
+    assert (auth.request_timeout, auth.save_trace) == (timedelta(seconds=5), True)
+
+
+async def test_one_of_the_recorder_is_never_made_anew(api: Any, start: Start):
+    there_is(api, AuthSessionType.RECORDER, project="recorded")
+    _, auth = ordered(api, await start({"id": "anna"}, project="recorded"))
+    assert (auth.ref.type, auth.auto_recreate) == (AuthSessionType.RECORDER, False)
+
+
+@pytest.mark.parametrize("name", ["anna", "a", "~V1StGXR8_Z5jdHi6B-myT", "../anna", "x" * 200])
+async def test_an_unknown_auth_session_is_404_with_its_path(api: Any, start: Start, name: str):
+    refused(await start({"id": name}), 404, "not-found", "authSession.id")
+    assert api.runs.entries == {}
+
+
+async def test_a_project_that_does_not_log_in_takes_no_auth_session(api: Any, start: Start):
+    for said in ({"id": "anna"}, {"runtimeInput": INPUT}):
+        refused(await start(said, project="shop"), 400, "bad-request", "authSession")
+
+
+async def test_without_a_proxy_anywhere_there_is_none(api: Any, start: Start):
+    there_is(api)
+    order, auth = ordered(api, await start({"id": "anna"}))
+    assert (order.proxy, auth.proxy) == (None, None)
+
+
+async def test_the_stored_proxy_is_that_of_attempts_and_checks(api: Any, start: Start):
+    there_is(api, proxy=PROXY)
+    order, auth = ordered(api, await start({"id": "anna"}))
+    assert order.proxy == PROXY
+    assert auth.proxy == PROXY
+
+
+async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored_one(api: Any, start: Start):
+    there_is(api, proxy=PROXY)
+    answer = await start({"id": "anna", "proxy": f"http://u:{SECRET}@own:1"})
+    order, auth = ordered(api, answer)
+    assert auth.proxy is not None
+    assert order.proxy == auth.proxy
+    assert (auth.proxy.server, auth.proxy.owner) == ("http://own:1", answer.json()["runId"])
+    bound_to = f"{WORKSPACE}/members/{answer.json()['runId']}"
+    assert RING.open(auth.proxy.password or "", bound_to=bound_to) == SECRET
+
+
+async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Any, start: Start):
+    there_is(api, proxy=PROXY)
+    order, auth = ordered(api, await start({"id": "anna"}, proxy="http://run:1"))
+    assert order.proxy is not None
+    assert order.proxy.server == "http://run:1"
+    assert auth.proxy == PROXY
+
+
+async def test_the_project_s_proxy_comes_last_and_its_setting_says_whether_logins_are_saved_back(
+    tmp_path: Path, make_api: Any
+):
+    settings = {
+        "authSessions": {"enabled": True, "type": "API", "saveBack": False},
+        "proxy": {"deployed": "http://all:1"},
+    }
+    folder, store = tmp_path / "members", FolderStore(tmp_path / "artifacts")
+    for path, text in {
+        "Intuned.json": json.dumps(settings),
+        "api/list.py": "async def automation(page, params=None, **_): ...\n",
+        "auth-sessions/create.py": "async def create(page, params=None, **_): ...\n",
+        "auth-sessions/check.py": "async def check(page, **_): ...\n",
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    await deploy(folder, store)
+    api = await make_api(store=store)
+    there_is(api)
+    order, auth = ordered(api, await starter(api)({"id": "anna"}))
+    assert auth.save_back is False
+    for proxy in (order.proxy, auth.proxy):
+        assert proxy is not None
+        assert proxy.server == "http://all:1"
+
+
+async def test_a_runtime_input_is_kept_sealed_for_the_run_and_stands_nowhere_else(api: Any, start: Start):
+    answer = await start({"runtimeInput": INPUT})
+    (order, auth), run_id = ordered(api, answer), answer.json()["runId"]
+    assert auth.ref.model_dump() == {"id": f"runtime-{run_id}", "type": "RUNTIME", "owner": f"~{run_id}"}
+    assert auth.auto_recreate is True
+    key = auth.parameters_key
+    assert key == f"auth-sessions/members/~{run_id}/parameters-{run_id}.sealed"
+    token = (await api.store.get(key)).decode("ascii")
+    assert json.loads(RING.open(token, bound_to=f"{WORKSPACE}/members/auth-session/~{run_id}")) == INPUT
+    assert SECRET not in order.model_dump_json() + token
+
+
+async def test_a_runtime_auth_session_has_the_name_that_it_was_given(api: Any, start: Start):
+    there_is(api)
+    answer = await start({"runtimeInput": {}, "id": "anna"})
+    _, auth = ordered(api, answer)
+    assert (auth.ref.id, auth.ref.type, auth.ref.owner) == (
+        "anna",
+        AuthSessionType.RUNTIME,
+        f"~{answer.json()['runId']}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ({"runtimeInput": [SECRET]}, "authSession.runtimeInput"),
+        ({"runtimeInput": INPUT, "autoRecreate": False}, "authSession.autoRecreate"),
+        ({"runtimeInput": INPUT, "id": "~x"}, "authSession.id"),
+        ({"runtimeInput": INPUT, "retries": 1}, "authSession.retries"),
+        ({"id": "anna", "proxy": f"ftp://{SECRET}"}, "authSession.proxy"),
+    ],
+)
+async def test_a_wrong_field_is_400_with_its_path(api: Any, start: Start, said: Any, path: str):
+    before = await kept(api.store)
+    refused(await start(said), 400, "bad-request", path)
+    assert await kept(api.store) == before
+
+
+async def test_a_runtime_input_where_people_log_in_is_400(api: Any, start: Start):
+    path = "authSession.runtimeInput"
+    message = refused(await start({"runtimeInput": INPUT}, project="recorded"), 400, "bad-request", path)
+    assert "recorded by people" in message
+
+
+async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_stays(api: Any, start: Start):
+    first = await start({"runtimeInput": INPUT}, "order-7")
+    key = ordered(api, first)[1].parameters_key
+    token = await api.store.get(key)
+    second = await start({"runtimeInput": dict(reversed(INPUT.items()))}, "order-7")
+    assert second.json() == first.json()
+    assert await api.store.get(key) == token
+
+
+async def test_the_same_idempotency_key_with_another_input_is_409_and_the_first_one_s_stays_alone(
+    api: Any, start: Start
+):
+    first = await start({"runtimeInput": INPUT}, "order-8")
+    key = ordered(api, first)[1].parameters_key
+    before, token = await kept(api.store), await api.store.get(key)
+    assert (await start({"runtimeInput": {"other": 1}}, "order-8")).status_code == 409
+    assert await kept(api.store) == before
+    assert await api.store.get(key) == token
+
+
+async def test_a_repeat_after_the_run_s_end_keeps_no_input_again(api: Any, start: Start):
+    first = await start({"runtimeInput": INPUT}, "order-9")
+    key = ordered(api, first)[1].parameters_key
+    api.runs.end(first.json()["runId"], RunOutcome(status=RunStatus.COMPLETED))
+    await api.store.delete(key)
+    assert (await start({"runtimeInput": INPUT}, "order-9")).json() == first.json()
+    assert not await api.store.exists(key)
+
+
+@pytest.mark.parametrize(("failure", "left"), [(ConfigurationError("Temporal refuses."), 0), (Unavailable("No."), 1)])
+async def test_an_input_goes_only_if_the_run_is_known_not_to_have_started(
+    api: Any, start: Start, failure: Exception, left: int
+):
+    before = await kept(api.store)
+    api.runs.failure = failure
+    assert (await start({"runtimeInput": INPUT})).status_code in (500, 503)
+    assert len(await kept(api.store)) - len(before) == left
+
+
+async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: Any, deployed: FolderStore):
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(deployed, name)
+
+        async def put(self, key: str, data: bytes) -> None:
+            if key.endswith(".sealed"):
+                raise StoreError(f"{key} cannot be written: the disk is full.")
+            await deployed.put(key, data)
+
+    api = await make_api(store=Broken())
+    before = [key async for key in deployed.list("runs/members/")]
+    answer = await starter(api)({"runtimeInput": INPUT}, parameters={"x": "a" * 40_000})
+    assert answer.status_code == 500
+    assert [key async for key in deployed.list("runs/members/")] == before
+    assert api.runs.entries == {}
+
+
+async def test_without_a_key_to_seal_with_a_runtime_input_is_refused_and_the_operator_told(make_api: Any):
+    api = await make_api(secret_key=[])
+    answer = await starter(api)({"runtimeInput": INPUT})
+    assert answer.status_code == 500
+    assert "CALLBOARD_SECRET_KEY" in answer.json()["message"]
+    assert api.runs.entries == {}
