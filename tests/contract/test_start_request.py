@@ -152,12 +152,28 @@ def test_only_an_integer_is_an_integer(value: Any):
         (body(sink={**WEBHOOK, "url": "https://hook.example:66000/"}), "sink.url"),
         (body(sink={**WEBHOOK, "headers": {"a": "b\r\nc: d"}}), "sink.headers"),
         (body(sink={**WEBHOOK, "headers": {"a b": "c"}}), "sink.headers"),
+        (body(sink={**WEBHOOK, "url": "https://ada:lovelace@hook.example/"}), "sink.url"),
+        (body(sink={**WEBHOOK, "url": "https://ada@hook.example/"}), "sink.url"),
+        (body(sink={**WEBHOOK, "url": "https://@hook.example/"}), "sink.url"),
+        (body(sink={**WEBHOOK, "url": "https://hook.example\\@other.example/"}), "sink.url"),
         (body(sink={**WEBHOOK, "headers": {"A": "b", "a": "b"}}), "sink.headers"),
         (body(sink={**WEBHOOK, "headers": {"a": 1}}), "sink.headers"),
         (body(sink={**WEBHOOK, "apisToSend": ["a", 3]}), "sink.apisToSend[1]"),
         (body(sink={**WEBHOOK, "bucket": "b"}), "sink.bucket"),
         (body(sink={**S3, "bucket": "a/b"}), "sink.bucket"),
+        (body(sink={**S3, "bucket": ".."}), "sink.bucket"),
         (body(sink={**S3, "endpoint": "s3.example"}), "sink.endpoint"),
+        (body(sink={**S3, "endpoint": "https://s3.example/?x=1"}), "sink.endpoint"),
+        (body(sink={**S3, "endpoint": "https://s3.example/#x"}), "sink.endpoint"),
+        (body(sink={**S3, "endpoint": "https://ada:lovelace@s3.example"}), "sink.endpoint"),
+        (body(sink={**S3, "region": "eu.evil.example/"}), "sink.region"),
+        (body(sink={**S3, "region": ""}), "sink.region"),
+        (body(sink={**S3, "prefix": "a/../../b"}), "sink.prefix"),
+        (body(sink={**S3, "prefix": "./a"}), "sink.prefix"),
+        (body(sink={**S3, "prefix": "a\n"}), "sink.prefix"),
+        (body(sink={**S3, "prefix": "é" * 401}), "sink.prefix"),
+        (body(sink={**S3, "accessKeyId": "a b"}), "sink.accessKeyId"),
+        (body(sink={**S3, "secretAccessKey": "a\r\nb"}), "sink.secretAccessKey"),
         (body(sink={key: value for key, value in S3.items() if key != "region"}), "sink.region"),
     ],
 )
@@ -194,6 +210,26 @@ def test_both_forms_of_an_auth_session_are_told_apart():
     assert isinstance(
         read(authSession={**full, "proxy": "http://p:1", "requestTimeout": 9}).auth_session, StoredAuthSession
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE", "webhook-anything"),
+        *("Content-Type", "content-length", "Host", "transfer-encoding", "Connection", "expect"),
+    ],
+)
+def test_a_header_that_a_delivery_is_made_of_is_refused_by_name(name: str):
+    error = refusal(body(sink={**WEBHOOK, "headers": {"authorization": "x", name: "y"}}))
+    assert error.details is not None
+    assert error.details["path"] == "sink.headers"
+    assert f"headers without {name.lower()}, which Callboard sets itself" in error.message
+
+
+def test_credentials_in_an_address_are_refused_with_what_to_do_instead():
+    error = refusal(body(sink={**WEBHOOK, "url": "https://ada:lovelace@hook.example/"}))
+    assert "send them as a header" in error.message
+    assert "lovelace" not in error.message
 
 
 def test_both_kinds_of_sink_are_read():

@@ -181,7 +181,10 @@ PROXY_URL = "a proxy URL such as http://user:password@host:port, with scheme htt
         ),
         (
             {"defaults": {"sink": {"deployed": {**S3, "secretAccessKey": 12345678}}}},
-            "defaults.sink.deployed.secretAccessKey: expected a text of 1 to 2048 characters, found a number",
+            (
+                "defaults.sink.deployed.secretAccessKey: expected a text of 1 to 2048 characters, without blanks and "
+                "all of ASCII, found a number"
+            ),
         ),
         (
             {"defaults": {"sink": {"deployed": {**S3, "token": SECRET}}}},
