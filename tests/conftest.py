@@ -1,11 +1,12 @@
-"""The whole stack, as `callboard dev` brings it up, for the tests that go through all of it."""
+"""What tests of several rooms share: the whole stack as `callboard dev` brings it up, the example site, packages."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,7 @@ from machines.sweep import processes_of
 from settings import Settings
 from stack import ports
 from stack.dev import DevStack
+from tests.package_index import FETCHED, package_index
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -125,7 +127,27 @@ def site(example_site: ExampleSite) -> str:
 
 
 @pytest.fixture(scope="session")
-async def stack(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """From here on, uv installs from an index of this host, here and in processes that are started here.
+
+    Whatever else the environment tells uv does not count, nor what it has in its cache: it is the same everywhere.
+    """
+    if not FETCHED.is_dir():
+        pytest.fail("This needs packages to install. `make test` fetches them, and so does `bash scripts/packages.sh`.")
+    cache = tmp_path_factory.mktemp("uv-cache")
+    with package_index(FETCHED) as index, pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("UV_")]:
+            environment.delenv(name)
+        environment.setenv("UV_DEFAULT_INDEX", index)
+        environment.setenv("UV_CACHE_DIR", str(cache))
+        for name in ("NO_PROXY", "no_proxy"):
+            environment.setenv(name, "127.0.0.1", prepend=",")
+        yield
+    shutil.rmtree(cache)
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory, site: str, packages: None) -> AsyncIterator[Stack]:
     """The embedded stack over the example projects and those of tests/whole/projects. One for the whole session."""
     folder = tmp_path_factory.mktemp("stack")
     projects = folder / "projects"

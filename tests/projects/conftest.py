@@ -1,13 +1,18 @@
-"""A small project to deploy, and a store to deploy it to."""
+"""A small project to deploy, a store to deploy it to, and a host that does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from projects.environments import Environments
+from projects.versions import VersionFolders
 from storage.folder import FolderStore
+from tests.machines.lab import open_lab
+from tests.projects.host import Host
+from tests.projects.wheels import make_wheel
 
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 
@@ -27,3 +32,29 @@ def make_project(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+async def host(
+    tmp_path: Path, store: FolderStore, make_project: Callable[..., Path], packages: None
+) -> AsyncIterator[Host]:
+    (tmp_path / "lab").mkdir()
+    async with open_lab(tmp_path / "lab") as lab:
+        root = tmp_path / "environments"
+        versions = VersionFolders(store, tmp_path / "versions")
+        yield Host(lab, store, Environments(root), root, versions, make_project)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder of packages that an index does not have.
+
+    `alpha` needs `beta<2`, `gamma` adds a module path of its own, and `greenlet` is older than Playwright needs it.
+    """
+    folder = tmp_path / "wheels"
+    make_wheel(folder, "alpha", requires=("beta<2",))
+    make_wheel(folder, "beta", "1.0")
+    make_wheel(folder, "beta", "2.0")
+    make_wheel(folder, "greenlet", "1.0")
+    make_wheel(folder, "gamma", files={"gamma.pth": "below\n", "below/hidden.py": "", "temporalio.py": "MINE = True"})
+    return folder

@@ -1,4 +1,4 @@
-"""The example with dependencies, as a user would run it: its environment is built from the package index."""
+"""The example with dependencies, as a user would run it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def served(stack: Any) -> Any:
     return stack
 
 
-async def test_the_example_imports_its_package_of_the_index_and_reads_its_env_file(served: Any) -> None:
+async def test_the_example_imports_its_package_and_reads_its_env_file(served: Any) -> None:
     html = "<p>" + "x" * 3000 + "</p>"
     answer = await served.run("sizes", {"html": html}, project="dependencies")
     assert answer.get("result") == {"size": "3.0 kB"}, answer

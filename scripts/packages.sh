@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Fetches what tests install into environments of projects (tests/packages/*.lock), as wheels into .venv/packages: from
+# there a package index of the tests' own serves them. For after setup.sh. Once done, it reaches for no network.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+exec 9<.
+flock 9
+
+say() { echo "packages: $*" >&2; }
+pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@" --no-deps --require-hashes; }
+
+# .venv is made anew for another Python, and this is gone with it.
+wanted=$(cat tests/packages/*.lock | sha256sum)
+[ "$wanted" != "$(cat .venv/packages/stamp 2>/dev/null)" ] || exit 0
+say "fetching the packages that tests install (about 130 MB)"
+rm -rf .venv/packages
+mkdir .venv/packages
+for lock in tests/packages/*.lock; do
+    if ! pip wheel --wheel-dir .venv/packages --requirement "$lock"; then
+        say "$lock could not be fetched (reason above); tests that install from it will fail"
+        wanted=
+    fi
+done
+# A project may want another Python of this host than ours.
+for minor in 3.12 3.13 3.14; do
+    pip download --dest .venv/packages --requirement tests/packages/current.lock --python-version "$minor" \
+        --only-binary :all: || say "there are none for Python $minor (reason above)"
+done
+[ -z "$wanted" ] || echo "$wanted" >.venv/packages/stamp

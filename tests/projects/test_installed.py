@@ -1,0 +1,103 @@
+"""What an Attempt finds in the environment of its project: resolved and installed by uv, on a real Machine."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from datetime import timedelta
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+import pytest
+
+from machines.runner import main as runner
+from projects.interpreters import ours
+from projects.uv import UvError, run_uv
+from tests.machines.lab import order, unnoticed, value
+from tests.projects.host import Host, listing
+
+REPOSITORY = Path(__file__).parents[2]
+PLAYWRIGHT = version_of("playwright")
+
+
+async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(host: Host):
+    manifest = await host.deploy({"requirements.txt": "python-slugify\n"})
+    assert manifest.warnings == ()
+    assert manifest.environment is not None
+    assert manifest.environment.source == "requirements.txt"
+    ours_only = ["temporalio", "pydantic", "fastapi", "contract", "machines", "projects", "worker", "pip", "uv"]
+    here = await host.here(manifest, "slugify", "text_unidecode", "playwright", "intuned_runtime", *ours_only)
+    (environment,) = host.root.iterdir()
+    inside = f"{environment}/lib/python{ours().minor}/site-packages/"
+    for name in ("slugify", "text_unidecode", "playwright"):
+        assert here["found"][name].startswith(inside), name
+    assert here["found"]["intuned_runtime"] == str(Path(runner.__file__).parent / "site/intuned_runtime/__init__.py")
+    assert {name: here["found"][name] for name in ours_only} == dict.fromkeys(ours_only)
+    assert here["playwright"] == PLAYWRIGHT
+    assert here["page"] == "here"
+    assert (here["prefix"], here["executable"]) == (str(environment), f"{environment}/bin/python")
+
+
+async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(host: Host):
+    project = """
+        [project]
+        name = "shop"
+        version = "1"
+        requires-python = ">=3.12"
+        dependencies = ["playwright==1.49.0", "intuned-runtime==1.3.41", "python-slugify>=8"]
+        [tool.uv]
+        package = false
+    """
+    manifest = await host.deploy({"pyproject.toml": textwrap.dedent(project)})
+    assert manifest.environment is not None
+    assert manifest.environment.source == "pyproject.toml"
+    here = await host.here(manifest, "intuned_runtime", "_intuned_runtime_internal", "slugify")
+    assert here["playwright"] == PLAYWRIGHT
+    assert here["found"]["intuned_runtime"].startswith(str(Path(runner.__file__).parent))
+    assert here["found"]["_intuned_runtime_internal"] is None
+    assert here["found"]["slugify"]
+
+
+async def test_paths_that_an_installed_package_adds_are_followed_and_ours_hide_nothing(host: Host, wheels: Path):
+    here = await host.here(await host.deploy(listing(wheels, "gamma")), "hidden", "temporalio")
+    assert here["found"]["hidden"]
+    assert "environments" in here["found"]["temporalio"]
+
+
+async def test_a_python_that_is_not_here_is_a_warning(host: Host):
+    files = {"pyproject.toml": '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.99"\n'}
+    files["pyproject.toml"] += 'dependencies = ["text-unidecode"]\n'
+    manifest = await host.deploy(files)
+    (warning,) = manifest.warnings
+    assert str(warning).startswith("pyproject.toml: no Python >=3.99 is installed here")
+    assert str(warning).endswith(f"the project runs on {ours().version}")
+    here = await host.here(manifest, "text_unidecode")
+    assert here["found"]["text_unidecode"]
+    assert here["version"] == list(sys.version_info[:2])
+
+
+async def test_another_python_of_this_host_is_taken_if_the_project_wants_it(host: Host):
+    wanted = f">=3.12,<3.15,!={ours().minor}.*"
+    find = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
+    try:
+        await run_uv(*find, cwd=REPOSITORY, within=timedelta(seconds=60))
+    except UvError:
+        pytest.skip("there is only one Python that the packages were fetched for on this host")
+    head = f'[project]\nname = "shop"\nversion = "1"\nrequires-python = "{wanted}"\n'
+    manifest = await host.deploy({"pyproject.toml": head + 'dependencies = ["text-unidecode"]\n'})
+    assert manifest.warnings == ()
+    here = await host.here(manifest, "text_unidecode")
+    assert here["found"]["text_unidecode"]
+    assert here["version"] != list(sys.version_info[:2])
+    assert here["page"] == "here"
+
+
+async def test_the_project_of_the_docs_runs_with_its_package(host: Host):
+    page = (REPOSITORY / "docs" / "projects.md").read_text()
+    shown = re.findall(r"^`projects/sizes/([^`]+)`\n\n```\w+\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)
+    manifest = await host.deploy(dict(shown), name="sizes")
+    assert manifest.warnings == ()
+    pool = host.lab.pool(project="sizes")
+    report = await pool.run(await host.version(manifest), order("tell", {"bytes": 2_000_000}), unnoticed)
+    assert value(report) == "2.0 MB"

@@ -1,0 +1,57 @@
+"""The vendor's packages that existing projects import, installed as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.machines.lab import order, unnoticed, value
+from tests.projects.host import Host
+from tests.storage.s3_server import BUCKET, s3_server
+
+BROWSER_HELPERS = """
+from intuned_browser import extract_markdown, go_to_url, resolve_url, save_file_to_s3, wait_for_dom_settled
+from intuned_runtime import run_info
+
+async def automation(page, params):
+    await go_to_url(page, params["site"])
+    await wait_for_dom_settled(page)
+    return [await extract_markdown(page), await resolve_url(page=page, url="/products"), run_info().run_id]
+"""
+UPLOADS = """
+from intuned_browser import save_file_to_s3, upload_file_to_s3
+
+async def automation(page, params):
+    await page.set_content("<a download='link.txt' href='data:text/plain,linked'>get it</a>")
+    uploads = [await upload_file_to_s3(b"bytes", file_name_override="bytes.txt")]
+    uploads.append(await save_file_to_s3(page, trigger=page.locator("a")))
+    return [upload.to_dict() for upload in uploads]
+"""
+VENDORS = {"requirements.txt": "intuned-browser==0.1.18\nintuned-runtime==1.3.41\nplaywright==1.61.0\n"}
+
+
+async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, site: str):
+    manifest = await host.deploy({**VENDORS, "api/helpers.py": BROWSER_HELPERS})
+    pool = host.lab.pool(project=manifest.project)
+    attempt = order("helpers", {"site": site}, run_info={"run_id": "the run"})
+    markdown, url, run_id = value(await pool.run(await host.version(manifest), attempt, unnoticed))
+    assert "# " in markdown
+    assert (url, run_id) == (f"{site}/products", "the run")
+
+
+async def test_the_vendor_s_upload_helpers_write_to_the_bucket_of_the_project_s_variables(host: Host, tmp_path: Path):
+    version = await host.version(await host.deploy({**VENDORS, "api/uploads.py": UPLOADS}))
+    (tmp_path / "s3").mkdir()
+    async with s3_server(tmp_path / "s3") as server:
+        variables = {
+            "AWS_BUCKET": BUCKET,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        }
+        version = replace(version, variables=tuple(variables.items()))
+        report = await host.lab.pool(project=version.project).run(version, order("uploads", {}), unnoticed)
+    assert [upload["bucket"] for upload in value(report)] == [BUCKET, BUCKET]
+    uploaded = {path.name: path.read_text() for path in (tmp_path / "s3" / "buckets").rglob("*.txt")}
+    assert uploaded == {"bytes.txt": "bytes", "link.txt": "linked"}
