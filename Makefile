@@ -16,6 +16,7 @@ dev:
 
 test:
 	@bash scripts/setup.sh curl openssl
+	@bash scripts/packages.sh
 	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 check: setup
