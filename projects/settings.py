@@ -4,7 +4,8 @@ Types are strict, since a setting that is guessed at is worse than one that is r
 numbers. `null` is the same as an absent key. Keys that are not known here are ignored; `projects.settings_ignored`
 says which of them should be heard of.
 
-Proxies may hold passwords. They lie in the store as they are, as the settings file itself does; nothing prints them.
+Proxies and sinks hold passwords and keys. They lie in the store as they are, as the settings file itself does, below
+`projects/`, which has credentials of its own; nothing prints them, and a Run that uses them seals them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Annotated, Any, Literal, Self, cast
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from contract.rest.proxy import ProxyUrl
-from contract.rest.sink import ProjectSink
+from contract.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
 
 Environment = Literal["dev", "deployed"]
 """Whether a project runs on its author's machine or in production."""
@@ -78,10 +78,6 @@ def _check_name(value: object) -> object:
 
 def _no_platform_proxy(value: object) -> object:
     return None if value == PLATFORM_PROXY else value
-
-
-def _not_kept(_: object) -> None:
-    """Sinks hold keys, and settings lie in the store in the clear: what cannot be used yet is not kept."""
 
 
 def _check_names_of_parameters(value: object) -> object:
@@ -186,8 +182,7 @@ class Defaults(Section):
     retry: DefaultRetry = Field(default_factory=DefaultRetry)
     request_timeout: Annotated[int, _whole_number(1, 43_200)] | None = None
     """Seconds."""
-    sink: Annotated[DefaultSinks | None, AfterValidator(_not_kept)] = None
-    """Checked, but always None."""
+    sink: DefaultSinks | None = None
 
 
 class ProjectSettings(Section):
@@ -207,6 +202,13 @@ class ProjectSettings(Section):
         if self.defaults.proxy is not None or not self.proxy.enabled:
             return self.defaults.proxy
         return self.proxy.dev if environment == "dev" else self.proxy.deployed
+
+    def sink_in(self, environment: Environment) -> WebhookSink | ProjectS3Sink | None:
+        """The sink of a Run that names none itself."""
+        sinks = self.defaults.sink
+        if sinks is None:
+            return None
+        return (sinks.dev or sinks.deployed) if environment == "dev" else sinks.deployed
 
     @property
     def machines(self) -> int:

@@ -53,7 +53,6 @@ _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("proxy.dev", _is_platform, _PLATFORM),
     ("proxy.deployed", _is_platform, _PLATFORM),
     ("defaults.proxy", _is_platform, _PLATFORM),
-    ("defaults.sink", bool, "sinks are not supported by this version"),
 )
 """Key, whether its value asks for something, and why that is not to be had. No value is repeated: some are secrets."""
 

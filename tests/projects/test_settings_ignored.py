@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contract.errors import SettingsError
+from projects.settings import ProjectSettings
 from projects.settings_file import SettingsFile, read_settings_file
 
 SECRET = "t0p-s3cret"
@@ -67,10 +68,6 @@ NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.d
         ({"proxy": {"deployed": "intuned://auto"}}, [f"proxy.deployed: {PLATFORM}"]),
         ({"proxy": {"dev": "intuned://auto"}}, [f"proxy.dev: {PLATFORM}"]),
         ({"defaults": {"proxy": "intuned://auto"}}, [f"defaults.proxy: {PLATFORM}"]),
-        (
-            {"defaults": {"sink": {"dev": WEBHOOK, "deployed": S3}}},
-            ["defaults.sink: ignored, as sinks are not supported by this version"],
-        ),
         ({"apiAcess": {"enabled": False}}, ["apiAcess: ignored, as there is no such key; is apiAccess meant?"]),
         (
             {"replication": {"maxConcurrentRequest": 3}},
@@ -98,6 +95,7 @@ def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: A
         {"authSessions": {"enabled": False, "saveTraces": False}},
         {"authSessions": {"saveBack": False, "secretParameters": ["answer"]}},
         {"proxy": {"dev": PROXY, "deployed": PROXY}, "defaults": {"proxy": PROXY, "sink": None}},
+        {"defaults": {"sink": {"dev": WEBHOOK, "deployed": S3}}},
         {"anything": {"else": 1}},
     ],
 )
@@ -205,7 +203,25 @@ def test_what_may_hold_a_secret_is_refused_without_being_repeated(read: Any, set
     assert SECRET not in repr(error.value.details)
 
 
-def test_no_secret_is_printed_with_the_settings_and_no_sink_is_kept(read: Any) -> None:
+@pytest.mark.parametrize(
+    ("sinks", "dev", "deployed"),
+    [
+        (None, None, None),
+        ({}, None, None),
+        ({"deployed": S3}, "s3", "s3"),
+        ({"dev": WEBHOOK}, "webhook", None),
+        ({"dev": WEBHOOK, "deployed": S3}, "webhook", "s3"),
+    ],
+)
+def test_the_sink_is_that_of_the_environment_and_in_dev_else_the_deployed_one(
+    read: Any, sinks: Any, dev: str | None, deployed: str | None
+) -> None:
+    settings = read(defaults={"sink": sinks}).settings
+    found = [settings.sink_in(environment) for environment in ("dev", "deployed")]
+    assert [sink and sink.type for sink in found] == [dev, deployed]
+
+
+def test_no_secret_is_printed_with_the_settings_and_sinks_are_kept_with_theirs(read: Any) -> None:
     file = read(
         proxy={"dev": PROXY, "deployed": PROXY},
         defaults={"proxy": PROXY, "sink": {"dev": WEBHOOK, "deployed": S3}},
@@ -213,6 +229,7 @@ def test_no_secret_is_printed_with_the_settings_and_no_sink_is_kept(read: Any) -
         region=SECRET,
     )
     assert SECRET not in repr(file)
-    stored = json.loads(file.settings.model_dump_json(by_alias=True, exclude_none=True))
-    assert stored["proxy"]["deployed"] == PROXY
-    assert "sink" not in stored["defaults"]
+    stored = file.settings.model_dump_json(by_alias=True, exclude_none=True)
+    assert json.loads(stored)["proxy"]["deployed"] == PROXY
+    assert ProjectSettings.model_validate_json(stored) == file.settings
+    assert file.settings.sink_in("deployed").secret_access_key == SECRET

@@ -1,0 +1,95 @@
+"""The sink of a Run: whose it is, whether it may be reached, and sealed before it goes anywhere."""
+
+from __future__ import annotations
+
+from contract.errors import BadRequest, EgressRefused
+from contract.flow.sink import DeliverySchedule, SealedBucket, SealedWebhook, SinkOrder
+from contract.rest.problems import bad_field
+from contract.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
+from projects.settings import ProjectSettings
+from security.egress import Egress
+from security.keyring import KeyRing
+from security.masking import mask_url
+from settings import Settings
+
+AnySink = WebhookSink | S3Sink | ProjectS3Sink
+
+_DEFAULT_REGION = "us-east-1"
+"""Of a project's sink that names none: what every server that is not AWS takes."""
+
+
+async def sink_of_run(
+    said: WebhookSink | S3Sink | None,
+    project: ProjectSettings,
+    settings: Settings,
+    *,
+    egress: Egress,
+    ring: KeyRing,
+    bound_to: str,
+) -> SinkOrder | None:
+    """The sink that a start names, else the project's; sealed for the Run.
+
+    Raises:
+        BadRequest: It leads where nothing may be sent.
+        ConfigurationError: There is no key to seal it with.
+    """
+    sink = said or project.sink_in(settings.environment)
+    if sink is None:
+        return None
+    url = sink.url if isinstance(sink, WebhookSink) else sink.endpoint
+    if url is not None:
+        try:
+            await egress.check_url(url)
+        except EgressRefused as error:
+            raise _refused(sink, said is None, error) from error
+    return seal_sink(sink, schedule_of(settings), ring, bound_to)
+
+
+def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to: str) -> SinkOrder:
+    """The sink as it may stand in a history: addresses masked, all that is secret sealed.
+
+    Raises:
+        ConfigurationError: There is no key to seal it with.
+    """
+
+    def seal(text: str) -> str:
+        return ring.seal(text, bound_to=bound_to)
+
+    webhook = bucket = None
+    if isinstance(sink, WebhookSink):
+        headers = {name: seal(value) for name, value in sink.headers.items()}
+        webhook = SealedWebhook(url=mask_url(sink.url), sealed_url=seal(sink.url), headers=headers)
+    else:
+        bucket = SealedBucket(
+            bucket=sink.bucket,
+            region=sink.region or _DEFAULT_REGION,
+            prefix=sink.prefix,
+            endpoint=sink.endpoint,
+            force_path_style=sink.force_path_style,
+            access_key_id=seal(sink.access_key_id),
+            secret_access_key=seal(sink.secret_access_key),
+        )
+    return SinkOrder(
+        webhook=webhook,
+        bucket=bucket,
+        skip_on_fail=sink.skip_on_fail,
+        apis_to_send=None if sink.apis_to_send is None else tuple(sink.apis_to_send),
+        schedule=schedule,
+    )
+
+
+def schedule_of(settings: Settings) -> DeliverySchedule:
+    """When a Delivery is tried again: decided for a Run when it is accepted."""
+    return DeliverySchedule(
+        first_delay=settings.delivery_first_delay,
+        factor=settings.delivery_factor,
+        max_delay=settings.delivery_max_delay,
+        give_up_after=settings.delivery_give_up_after,
+        timeout=settings.delivery_timeout,
+    )
+
+
+def _refused(sink: AnySink, of_project: bool, error: EgressRefused) -> BadRequest:  # noqa: FBT001
+    field = "url" if isinstance(sink, WebhookSink) else "endpoint"
+    whose = f"The project's defaults.sink: {field}" if of_project else f"sink.{field}"
+    return bad_field(f"sink.{field}", "a public address", f"{whose}: {error.message}")
