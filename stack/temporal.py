@@ -45,6 +45,9 @@ _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 _DYNAMIC_CONFIG = (
     # Its one shard is polled 20 times a second by default, which makes every step of every workflow wait.
     "history.transferProcessorMaxPollRPS=1000",
+    # By default a timer fires up to a second late, for clusters whose hosts' clocks differ. The next try of a check, a
+    # create or a Delivery is a timer.
+    'history.timerProcessorMaxTimeShift="10ms"',
     "frontend.enableServerVersionCheck=false",  # it asks an address outside at every start
     # One partition per queue: Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
