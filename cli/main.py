@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cli import authsessions
 from cli.config import config
 from cli.deploy import deploy
 from cli.dev import dev
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for command in (dev, api, worker, deploy, config):
     app.command()(command)
+app.add_typer(authsessions.app, name="authsessions")
 
 
 def _print_version(wanted: bool) -> None:

@@ -153,6 +153,25 @@ def test_the_curl_that_it_prints_starts_a_run(projects: Path, tmp_path: Path) ->
         assert terminal.read_to_the_end() == 0
 
 
+def test_a_login_is_imported_into_the_stack_that_runs(projects: Path, tmp_path: Path) -> None:
+    (projects / "greeter" / "Intuned.json").write_text('{"authSessions": {"enabled": true, "type": "MANUAL"}}')
+    (projects / "greeter" / "auth-sessions").mkdir()
+    check = projects / "greeter" / "auth-sessions" / "check.py"
+    check.write_text("async def check(page, **_):\n    return True\n")
+    data, state = tmp_path / "data", tmp_path / "state.json"
+    state.write_text('{"cookies": [], "origins": []}')
+    with dev(projects, data) as terminal:
+        terminal.read_until("Ctrl-C stops everything.")
+        command = [Path(sys.executable).with_name("callboard"), "authsessions", "import", state, "-p", "greeter"]
+        for _ in range(2):  # and once more, which records it anew
+            done = subprocess.run(
+                [*command, "--id", "anna", "--data", data], capture_output=True, text=True, timeout=60
+            )
+            assert (done.stdout, done.stderr) == ("AuthSession anna (RECORDER) is READY.\n", "")
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 0
+
+
 def test_killed_it_leaves_no_process(projects: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with dev(projects, data) as terminal:
