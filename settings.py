@@ -127,6 +127,12 @@ class Settings(BaseSettings):
             raise ValueError("must not be shorter than CALLBOARD_DELIVERY_FIRST_DELAY")
         return longest
 
+    # Clients: the commands that call an API.
+    url: str | None = None
+    """Address of the API to call, such as `http://127.0.0.1:8400`. Unset: the `dev` stack on the data folder."""
+    api_key: SecretStr | None = None
+    """The key to call it with: one of its `CALLBOARD_API_KEYS`."""
+
     @property
     def artifact_location(self) -> str:
         """Where artifacts lie: a folder or an `s3://` address."""
