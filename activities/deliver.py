@@ -1,0 +1,157 @@
+"""The activities of a Delivery: write down what is sent, and send it (contract section 11, DESIGN section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.beside import HEARTBEAT_EVERY, beside
+from activities.body import GoneError, body_of
+from activities.tries import Tries
+from activities.trying import Came, Trier
+from contract.flow import names
+from contract.flow.base import MESSAGE_LIMIT, clip
+from contract.flow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, Prepared, TryInput
+from contract.flow.run import RunOutcome, RunStatus
+from contract.flow.sink import DeliverySchedule
+from security.keyring import KeyRing
+from security.signing import Signer
+from storage import keys
+from storage.store import Store
+
+
+class DeliverActivities:
+    """The activities with what they work on."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        store: Store,
+        transport: httpx.AsyncBaseTransport,
+        keyring: KeyRing,
+        signer: Signer,
+        agent: str,
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            client: To wait for the end of Runs.
+            store: Where results are, what is sent, and what came of it.
+            transport: A guarded way out. Whoever made it closes it.
+            keyring: Opens what is secret in sinks.
+            signer: Signs webhooks.
+            agent: `user-agent` of the requests.
+        """
+        self._client = client
+        self._store = store
+        self._tries = Tries(store)
+        self._trier = Trier(store=store, transport=transport, keyring=keyring, signer=signer, agent=agent)
+
+    @activity.defn(name=names.PREPARE_DELIVERY)
+    async def prepare_delivery(self, order: DeliverInput) -> Prepared:
+        """Wait until the Run is closed, and write down what is sent, once and for all.
+
+        Raises:
+            StoreError: The store failed; repeating helps.
+        """
+        key = keys.delivery_body(order.project, order.run_id, order.delivery_id)
+        async with _beating():
+            if await self._store.exists(key):
+                return Prepared(body_key=key)
+            outcome = await self._outcome(order.run_id)
+            if outcome is None or outcome.status is RunStatus.CANCELED:
+                return Prepared(why_not="The Run was ended in Temporal itself, and has no result to be delivered.")
+            try:
+                body = await body_of(order, outcome, self._store)
+            except GoneError as error:
+                return Prepared(why_not=str(error))
+            await self._store.put(key, body)
+        return Prepared(body_key=key)
+
+    @activity.defn(name=names.SEND_DELIVERY)
+    async def send_delivery(self, order: TryInput) -> None:
+        """One try. It is written down before this ends, whatever comes of it.
+
+        Raises:
+            ApplicationError: Of type `TryFailed`; or `GivenUp`, if no other try can do better.
+        """
+        for began in activity.info().heartbeat_details[:1]:
+            await self._tries.write_lost(order.order, began)
+        at = datetime.now(UTC)
+        async with _beating(at.isoformat()):
+            came = await _unless_the_worker_stops(self._trier.once(order, at))
+            await self._tries.write(order.order, came.record)
+        if came.failure is not None:
+            raise _failed(came, came.failure, order.order.sink.schedule)
+
+    async def _outcome(self, run_id: str) -> RunOutcome | None:
+        """How the Run ended, once it is closed; None if it did not return an outcome."""
+        try:
+            return await self._client.get_workflow_handle(run_id, result_type=RunOutcome).result()
+        except WorkflowFailureError:
+            return None
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+
+
+def _failed(came: Came, failure: str, schedule: DeliverySchedule) -> ApplicationError:
+    return ApplicationError(
+        clip(failure, MESSAGE_LIMIT),
+        type=GIVEN_UP if came.final else TRY_FAILED,
+        non_retryable=came.final,
+        category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is no news to the log of a worker
+        next_retry_delay=_next_delay(came.retry_after, schedule, activity.info().attempt),
+    )
+
+
+def _next_delay(asked: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
+    """What the receiver asked for: up to the longest delay, and only if the next try would come sooner.
+
+    None leaves it to the schedule, so that one that always says "at once" is not asked without end.
+    """
+    if asked is None:
+        return None
+    planned = schedule.first_delay
+    for _ in range(attempt - 1):
+        planned = min(planned * schedule.factor, schedule.max_delay)
+    return min(asked, schedule.max_delay) if asked > planned else None
+
+
+@asynccontextmanager
+async def _beating(*details: str) -> AsyncGenerator[None]:
+    """Say that we live; the details are what the next try is told, should this worker be lost."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat(*details)
+            await asyncio.sleep(HEARTBEAT_EVERY)
+
+    async with beside(beat(), "heartbeats"):
+        await asyncio.sleep(0)  # the first of them goes out before anything else does
+        yield
+
+
+async def _unless_the_worker_stops(work: Coroutine[Any, Any, Came]) -> Came:
+    """Await `work`, also when Temporal cancels: what is under way comes to its end. A worker that stops ends it."""
+    task = asyncio.create_task(work)
+    while True:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+            details = activity.cancellation_details()
+            if details is None or not details.cancel_requested:
+                task.cancel()

@@ -1,0 +1,101 @@
+"""One try of a Delivery, and what came of it. Nothing that is told of it holds a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import httpx
+
+from activities import bucket, webhook
+from activities.patience import patiently
+from activities.sending import ANSWER_KEPT, Outgoing, SendError, send
+from contract.errors import CallboardError, SealError, StoreError
+from contract.flow.delivery import DeliverInput, TryInput, TryProblem, TryRecord
+from security.keyring import KeyRing
+from security.masking import Masker
+from security.signing import Signer
+from storage.store import Store
+
+_STORE_PATIENCE = timedelta(seconds=20)
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of a try."""
+
+    record: TryRecord
+    failure: str | None = None
+    """Why it did not arrive. None: it did."""
+    final: bool = False
+    """No other try can do better."""
+    retry_after: timedelta | None = None
+    """When the receiver wants to be asked again."""
+
+
+class Trier:
+    """Makes tries. Of the arguments, see `activities.deliver`."""
+
+    def __init__(
+        self, *, store: Store, transport: httpx.AsyncBaseTransport, keyring: KeyRing, signer: Signer, agent: str
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._keyring = keyring
+        self._signer = signer
+        self._agent = agent
+
+    async def once(self, order: TryInput, at: datetime) -> Came:
+        """Send it, once. A cancel ends the try, and is what came of it."""
+        try:
+            out = self._outgoing(order.order, await self._body(order.body_key), at)
+        except CallboardError as error:
+            problem = TryProblem(type=type(error).__name__, message=error.message)
+            record = TryRecord(at=at, error=problem)
+            return Came(record, error.message, final=isinstance(error, SealError))
+        masker = Masker(out.secrets)
+        began = time.monotonic()
+        try:
+            answer = await send(self._transport, out.request, order.order.sink.schedule.timeout)
+        except SendError as error:
+            return _no_answer(at, began, _masked(error.problem, masker))
+        except asyncio.CancelledError:
+            stopped = TryProblem(type="WorkerStopped", message="The worker was stopped before an answer came.")
+            return _no_answer(at, began, stopped)
+        judged = out.judge(answer)
+        record = TryRecord(
+            at=at,
+            status_code=answer.status,
+            error=None if judged.problem is None else _masked(judged.problem, masker),
+            latency=answer.latency,
+            answer=masker.text(answer.beginning.decode("utf-8", "replace"))[:ANSWER_KEPT],
+        )
+        message = None if judged.message is None else masker.text(judged.message)
+        return Came(record, message, judged.final, answer.retry_after)
+
+    async def _body(self, key: str) -> bytes:
+        body = await patiently(_STORE_PATIENCE, lambda: self._store.get(key))
+        if body is None:
+            raise StoreError(f"{key} is not in the artifact store any more.")
+        return body
+
+    def _outgoing(self, order: DeliverInput, body: bytes, at: datetime) -> Outgoing:
+        sink = order.sink
+        if sink.webhook is not None:
+            return webhook.outgoing(
+                order, sink.webhook, body, at=at, ring=self._keyring, signer=self._signer, agent=self._agent
+            )
+        if sink.bucket is None:
+            raise ValueError("A sink is a webhook or a bucket")
+        return bucket.outgoing(order, sink.bucket, body, ring=self._keyring, agent=self._agent)
+
+
+def _no_answer(at: datetime, began: float, problem: TryProblem) -> Came:
+    latency = timedelta(seconds=time.monotonic() - began)
+    return Came(TryRecord(at=at, error=problem, latency=latency), problem.message)
+
+
+def _masked(problem: TryProblem, masker: Masker) -> TryProblem:
+    return TryProblem(type=masker.text(problem.type), message=masker.text(problem.message))
