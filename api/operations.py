@@ -53,6 +53,8 @@ async def operation_body(
             )
     if state.type is not kind or state.auth_session_id is None or auth_session_id not in (None, state.auth_session_id):
         raise _no_such()
+    if state.outcome is not None and await _is_being_kept(parts, project, state):
+        return {"status": "in_progress", "runId": state.run_id}
     return _union(state, state.auth_session_id)
 
 
@@ -92,6 +94,17 @@ async def _is_there(parts: Parts, project: str, auth_session_id: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+async def _is_being_kept(parts: Parts, project: str, state: RunState) -> bool:
+    """Its Run has ended a moment ago, and the AuthSession has not taken up yet what came of it."""
+    if state.type is RunType.AUTH_SESSION_VALIDATE or state.auth_session_id is None:
+        return False
+    try:
+        view = await parts.auth_sessions.view(parts.settings.workspace, project, state.auth_session_id)
+    except NotFound:
+        return False
+    return view.making == state.run_id
 
 
 def _no_such() -> NotFound:

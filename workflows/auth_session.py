@@ -41,7 +41,6 @@ class AuthSessionWorkflow:
         self._updates: list[LoginOrder] = []
         self._stale = list(order.stale)
         self._deleted = False
-        self._logging_in = False
 
     @workflow.run
     async def run(self, order: AuthSessionInput) -> None:
@@ -108,7 +107,7 @@ class AuthSessionWorkflow:
                 return  # they are answered as all who ask for what is gone
             answer = Recreated(state=self._view.state, run_id=order.run_id)
             if outcome.login is None:
-                self._become(AuthSessionStatus.EXPIRED)
+                self._change(status=AuthSessionStatus.EXPIRED, making=None)
                 error = outcome.error or login_verdict.create_canceled(order.run_id)
                 answer = Recreated(error=error, run_id=order.run_id)
         served, self._asked = self._asked, []
@@ -119,16 +118,12 @@ class AuthSessionWorkflow:
         outcome = await self._log_in(order)
         if outcome.login is None:  # the old login stays, and the old parameters
             self._stale.append(order.parameters_key)
-            self._become(before)
+            self._change(status=before, making=None)
 
     async def _log_in(self, order: LoginOrder) -> RunOutcome:
         """Have a login made, and keep it; if there is none, whoever calls says what that means."""
-        self._logging_in = True
-        self._become(AuthSessionStatus.PENDING)
-        try:
-            outcome = await self._create(order)
-        finally:
-            self._logging_in = False
+        self._change(status=AuthSessionStatus.PENDING, making=order.run_id)
+        outcome = await self._create(order)
         if outcome.login is not None:
             anew = order.type is RunType.AUTH_SESSION_CREATE and self._view.login > 0
             self._keep(outcome.login.key, None if anew else order)
@@ -175,29 +170,32 @@ class AuthSessionWorkflow:
 
     def _keep(self, state_key: str, order: LoginOrder | None) -> None:
         """A new login is the current one; with an order, its parameters and proxy are, too."""
-        changes: dict[str, object] = {
-            "login": self._view.login + 1,
-            "state_key": state_key,
-            "status": AuthSessionStatus.READY,
-            "updated_at": workflow.now(),
-        }
+        changes: dict[str, object] = {}
         if order is not None:
-            changes |= {"parameters_key": order.parameters_key, "proxy": self._own(order.proxy)}
+            changes = {"parameters_key": order.parameters_key, "proxy": self._own(order.proxy)}
             if self._view.parameters_key not in (None, order.parameters_key):
                 self._stale.append(str(self._view.parameters_key))
         if self._view.state_key is not None:
             self._stale.append(self._view.state_key)
-        self._view = self._view.model_copy(update=changes)
-        self._show()
+        self._change(
+            login=self._view.login + 1,
+            state_key=state_key,
+            status=AuthSessionStatus.READY,
+            updated_at=workflow.now(),
+            making=None,
+            **changes,
+        )
 
     def _own(self, proxy: SealedProxy | None) -> SealedProxy | None:
         """The proxy, if it was given for this AuthSession. One of the project's settings holds for a while only."""
         own = proxy is not None and proxy.owner == owned_by_auth_session(self._order.ref.owner)
         return proxy if own else None
 
-    def _become(self, status: AuthSessionStatus) -> None:
-        if self._view.status is not status:
-            self._view = self._view.model_copy(update={"status": status})
+    def _change(self, **changes: object) -> None:
+        """Say it to all who look."""
+        changed = self._view.model_copy(update=changes)
+        if changed != self._view:
+            self._view = changed
             self._show()
 
     def _show(self) -> None:
@@ -243,8 +241,8 @@ class AuthSessionWorkflow:
     @workflow.signal(name=names.CHECKED)
     def checked(self, note: Checked) -> None:
         """A check found a login good or bad."""
-        if note.login == self._view.login and not self._logging_in:
-            self._become(AuthSessionStatus.READY if note.good else AuthSessionStatus.EXPIRED)
+        if note.login == self._view.login and self._view.making is None:
+            self._change(status=AuthSessionStatus.READY if note.good else AuthSessionStatus.EXPIRED)
 
     @workflow.signal(name=names.SAVED_BACK)
     def saved_back(self, note: SavedBack) -> None:
@@ -253,8 +251,7 @@ class AuthSessionWorkflow:
             self._stale.append(note.after)
             return
         self._stale.append(note.before)
-        self._view = self._view.model_copy(update={"state_key": note.after})
-        self._show()
+        self._change(state_key=note.after)
 
     @workflow.signal(name=names.IMPORTED)
     def imported(self, note: Imported) -> None:

@@ -26,6 +26,8 @@ class AuthSessionView(FlowModel):
     created_at: datetime
     updated_at: datetime
     """When its login last changed."""
+    making: str | None = None
+    """The Create or Update that makes its login, until it is kept or, if that failed, what is left of it is removed."""
 
     @property
     def state(self) -> LoginState | None:
