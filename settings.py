@@ -120,18 +120,18 @@ class Settings(BaseSettings):
     poll_versions: Seconds = timedelta(seconds=2)
     """How often workers and the api look for a newly deployed version."""
 
+    # Clients: the commands that call an API.
+    url: str | None = None
+    """Address of the API to call, such as `http://127.0.0.1:8400`. Unset: the `dev` stack on the data folder."""
+    api_key: SecretStr | None = None
+    """The key to call it with: one of its `CALLBOARD_API_KEYS`."""
+
     @field_validator("delivery_max_delay", mode="after")
     @classmethod
     def _not_below_the_first(cls, longest: timedelta, info: ValidationInfo) -> timedelta:
         if longest < info.data.get("delivery_first_delay", longest):
             raise ValueError("must not be shorter than CALLBOARD_DELIVERY_FIRST_DELAY")
         return longest
-
-    # Clients: the commands that call an API.
-    url: str | None = None
-    """Address of the API to call, such as `http://127.0.0.1:8400`. Unset: the `dev` stack on the data folder."""
-    api_key: SecretStr | None = None
-    """The key to call it with: one of its `CALLBOARD_API_KEYS`."""
 
     @property
     def artifact_location(self) -> str:
