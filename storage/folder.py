@@ -5,7 +5,7 @@ the new one. There is no fsync: what was written survives the death of every pro
 and that is the promise of `storage.store`; surviving a power cut would cost a disk flush for each object of each
 Attempt, on the path of every Run. Whoever needs that keeps artifacts in a bucket.
 
-A writer that is killed leaves its temporary file behind. No reader ever sees it.
+A writer that is killed leaves its temporary file behind. No reader ever sees it, and `tidy` removes it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from contract.errors import StoreError
 from storage.files import TEMPORARY, replace_file
 from storage.plain import check_key, check_prefix
+from storage.store import Entry
 
 _BATCH = 1000
 """Keys that `list` fetches in one go of its thread."""
@@ -72,10 +75,23 @@ class FolderStore:
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """The keys that begin with `prefix`, in ascending order."""
         check_prefix(prefix)
-        keys = _walk(self._root, "", prefix)
+        keys = _walk(self._root, "", prefix, "")
         while batch := await asyncio.to_thread(self._next, prefix, keys):
             for key in batch:
                 yield key
+
+    async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
+        """The same with when each was written, from the first key after `after` on."""
+        check_prefix(prefix)
+        found = self._dated(_walk(self._root, "", prefix, after))
+        while batch := await asyncio.to_thread(self._next, prefix, found):
+            for entry in batch:
+                yield entry
+
+    async def tidy(self, prefix: str, before: datetime) -> None:
+        """Remove temporary files that were written before then, and empty folders."""
+        check_prefix(prefix)
+        await asyncio.to_thread(self._tidy, prefix, before.timestamp())
 
     async def check(self) -> None:
         """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""
@@ -152,9 +168,20 @@ class FolderStore:
             except OSError:
                 return  # It holds other objects, or somebody is writing one just now.
 
-    def _next(self, prefix: str, keys: Generator[str]) -> Sequence[str]:
+    def _tidy(self, prefix: str, before: float) -> None:
         try:
-            return tuple(islice(keys, _BATCH))
+            _remove_left_behind(self._root / prefix, before)
+        except OSError as error:
+            raise self._failed("tidy up", prefix, error) from error
+
+    def _dated(self, keys: Generator[str]) -> Generator[Entry]:
+        for key in keys:
+            with suppress(FileNotFoundError):  # it has just been removed
+                yield Entry(key, datetime.fromtimestamp((self._root / key).stat().st_mtime, UTC))
+
+    def _next[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
+        try:
+            return tuple(islice(found, _BATCH))
         except OSError as error:
             raise self._failed("list", prefix, error) from error
 
@@ -169,8 +196,8 @@ def _copy_new(source: Path, temporary: Path) -> None:
         shutil.copyfileobj(begin, end, 1024 * 1024)
 
 
-def _walk(folder: Path, key: str, prefix: str) -> Generator[str]:
-    """The keys below `folder` (whose own key is `key`) that begin with `prefix`, in ascending order."""
+def _walk(folder: Path, key: str, prefix: str, after: str) -> Generator[str]:
+    """The keys below `folder` (whose own key is `key`) that begin with `prefix` and come after `after`, ascending."""
     try:
         with os.scandir(folder) as entries:
             # A folder sorts with its slash: "a.json" comes before "a/b", as it does in a bucket.
@@ -184,7 +211,24 @@ def _walk(folder: Path, key: str, prefix: str) -> Generator[str]:
     for name in found:
         here = key + name
         if name.endswith("/"):
-            if here.startswith(prefix) or prefix.startswith(here):
-                yield from _walk(folder / name, here, prefix)
-        elif here.startswith(prefix):
+            if (here.startswith(prefix) or prefix.startswith(here)) and (here > after or after.startswith(here)):
+                yield from _walk(folder / name, here, prefix, after)
+        elif here.startswith(prefix) and here > after:
             yield here
+
+
+def _remove_left_behind(folder: Path, before: float) -> None:
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            _remove_left_behind(folder / entry.name, before)
+            with suppress(OSError):  # mostly, it is not empty; and who is just writing there makes it again
+                (folder / entry.name).rmdir()
+        elif entry.name.startswith(TEMPORARY):
+            with suppress(FileNotFoundError):  # its writer has come to its end
+                if entry.stat(follow_symlinks=False).st_mtime < before:
+                    (folder / entry.name).unlink()

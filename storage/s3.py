@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ from botocore.exceptions import (
 from contract.errors import StoreError
 from storage.files import replace_file
 from storage.plain import check_key, check_prefix
+from storage.store import Entry
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -106,9 +108,19 @@ class S3Store:
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """The keys that begin with `prefix`, in ascending order."""
+        async for entry in self.entries(prefix):
+            yield entry.key
+
+    async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
+        """The same with when each was written, from the first key after `after` on."""
         check_prefix(prefix)
+        paginate = self._client.get_paginator("list_objects_v2").paginate
         begin = self._prefix + prefix
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=begin))
+        pages = iter(
+            paginate(Bucket=self._bucket, Prefix=begin, StartAfter=self._prefix + after)
+            if after
+            else paginate(Bucket=self._bucket, Prefix=begin)
+        )
         last = ""
         while (page := await self._do("list", prefix, lambda: next(pages, None))) is not None:
             for item in page.get("Contents", ()):
@@ -116,8 +128,14 @@ class S3Store:
                 # Empty objects that S3 consoles make, to show a folder; and a key that comes twice because its object
                 # was being replaced: S3 itself does no such thing, servers over a file system do.
                 if not place.endswith("/") and place != last:
-                    yield place.removeprefix(self._prefix)
+                    # Every server says when; to one that does not, nothing is old.
+                    modified = item.get("LastModified", datetime.now(UTC))
+                    yield Entry(place.removeprefix(self._prefix), modified.astimezone(UTC))
                 last = place
+
+    async def tidy(self, prefix: str, before: datetime) -> None:  # noqa: ARG002 - the folder's
+        """There is nothing: who is killed has written nothing."""
+        check_prefix(prefix)
 
     async def check(self) -> None:
         """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""

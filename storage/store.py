@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as a list shows it."""
+
+    key: str
+    modified: datetime
+    """When it was written, in UTC, by the clock of whoever keeps the objects; it may be cut to the second."""
 
 
 class Store(Protocol):
@@ -41,6 +52,14 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> AsyncIterator[str]:
         """The keys that begin with `prefix`, in ascending order."""
+        ...
+
+    def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
+        """As `list`, with when each was written, and only the keys that come after `after` (which need not be one)."""
+        ...
+
+    async def tidy(self, prefix: str, before: datetime) -> None:
+        """Remove what no reader sees: what writers that were killed before then have left below `prefix`, a folder."""
         ...
 
     async def check(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,51 @@ async def test_list_goes_beyond_one_page(store: Store) -> None:
     names = [f"many/{number:04}" for number in range(1050)]
     await asyncio.gather(*(store.put(name, b"") for name in names))
     assert await keys(store, "many/") == names
+    assert [entry.key async for entry in store.entries("many/", after=names[9])] == names[10:]
+
+
+async def test_entries_tell_when_each_object_was_written_last(store: Store) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=1)  # which a store may cut off
+    await store.put("runs/shop/1/a", b"1")
+    await store.put("runs/shop/2/a", b"1")
+    (first, second) = [entry async for entry in store.entries("runs/")]
+    assert [first.key, second.key] == ["runs/shop/1/a", "runs/shop/2/a"]
+    assert began <= first.modified <= datetime.now(UTC)
+    async with asyncio.timeout(30):
+        while True:  # until the next second of a store that knows only seconds
+            await store.put("runs/shop/1/a", b"2")
+            (again, same) = [entry async for entry in store.entries("runs/")]
+            if again.modified > first.modified:
+                break
+            await asyncio.sleep(0.1)
+    assert same == second
+    await store.delete("runs/shop/1/a")
+    assert [entry async for entry in store.entries("runs/")] == [second]
+
+
+async def test_entries_go_on_after_a_key_whether_it_is_still_there_or_not(store: Store) -> None:
+    names = ["a.json", "a/b", "a/c/d", "ab", "b/1", "b/1-v1", "b/10", "b/2"]
+    for name in names:
+        await store.put(name, b"")
+
+    async def after(key: str, prefix: str = "") -> list[str]:
+        return [entry.key async for entry in store.entries(prefix, after=key)]
+
+    for position, name in enumerate(names):
+        assert await after(name) == names[position + 1 :]
+    assert await after("a/c") == names[2:]
+    assert await after("a/c/zzz") == names[3:]
+    assert await after("a0") == names[3:], "0 comes right after the slash: all of a/ is left out"
+    assert await after("zzz") == []
+    assert await after("a/b", prefix="b/") == names[4:], "what comes before the prefix leaves nothing out"
+    assert await after("b/1", prefix="b/1") == ["b/1-v1", "b/10"]
+
+
+async def test_tidying_up_leaves_every_object(store: Store) -> None:
+    await store.put("runs/shop/1/a", b"1")
+    await store.tidy("runs/", datetime.now(UTC) + timedelta(days=1))
+    await store.tidy("nothing/", datetime.now(UTC) + timedelta(days=1))
+    assert await keys(store) == ["runs/shop/1/a"]
 
 
 async def test_a_list_may_be_left_before_its_end(store: Store) -> None:

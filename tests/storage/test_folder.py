@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,24 @@ async def test_check_fails_on_a_folder_without_permission(tmp_path: Path) -> Non
 async def test_a_root_that_the_store_makes_is_its_owners_alone(store: FolderStore, tmp_path: Path) -> None:
     await store.put("a", b"")
     assert (tmp_path / "artifacts").stat().st_mode & 0o777 == 0o700
+
+
+async def test_tidying_up_removes_what_killed_writers_left_once_it_is_old_enough(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    await store.put("runs/shop/1/a", b"1")
+    root = tmp_path / "artifacts"
+    now = datetime.now(UTC)
+    old, new, elsewhere = root / "runs/shop/2/.tmp-old", root / "runs/shop/1/.tmp-new", root / "values/.tmp-old"
+    for left, age in ((old, timedelta(days=2)), (new, timedelta(hours=1)), (elsewhere, timedelta(days=2))):
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.touch()
+        written = (now - age).timestamp()
+        os.utime(left, (written, written))
+    await store.tidy("runs/", now - timedelta(days=1))
+    assert not old.parent.exists(), "nor is the folder left that nothing is in"
+    assert new.exists()
+    assert elsewhere.exists()
+    assert await keys(store) == ["runs/shop/1/a"]
+    await store.put("runs/shop/2/a", b"1")
+    assert await keys(store, "runs/shop/2/") == ["runs/shop/2/a"]

@@ -24,7 +24,9 @@ from tests.storage.s3_server import BUCKET, S3Server
 REPOSITORY = Path(__file__).parents[2]
 
 
-async def keys(store: Store, prefix: str = "") -> list[str]:
+async def keys(store: Store, prefix: str = "", after: str | None = None) -> list[str]:
+    if after is not None:
+        return [entry.key async for entry in store.entries(prefix, after=after)]
     return [key async for key in store.list(prefix)]
 
 
@@ -38,6 +40,7 @@ def every_call(store: Store, file: Path) -> list[Callable[[], Awaitable[Any]]]:
         lambda: store.exists("a/b"),
         lambda: store.delete("a/b"),
         lambda: keys(store, "a/b"),
+        lambda: keys(store, "a/b", after="a"),
         store.check,
     ]
 
