@@ -102,7 +102,7 @@ def _cookie(told: Any) -> dict[str, Any]:
         "name": _text(told["name"]),
         "value": _text(told["value"]),
         "domain": _text(told["domain"]),
-        "path": told.get("path") or "/",
+        "path": _text(told.get("path") or "/"),
         "expires": expires if isinstance(expires, int | float) and 0 <= expires < math.inf else _SESSION,
         "httpOnly": bool(told.get("httpOnly")),
         "secure": bool(told.get("secure")),

@@ -1,8 +1,16 @@
-"""Masking of addresses."""
+"""Masking of addresses, and of known secrets wherever they are told."""
+
+import contextlib
+import json
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from security.masking import mask_url
+from security.masking import MASK, Masker, mask_url
+
+SECRETS = st.text(st.characters(), min_size=6, max_size=40)
 
 
 @pytest.mark.parametrize(
@@ -18,3 +26,55 @@ from security.masking import mask_url
 )
 def test_user_part_query_and_fragment_are_not_shown(url: str, shown: str):
     assert mask_url(url) == shown
+
+
+@given(secret=SECRETS, before=st.text(), after=st.text())
+def test_a_secret_is_masked_in_every_spelling(secret: str, before: str, after: str):
+    masker = Masker([secret])
+    spellings = [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate cannot be percent-encoded
+        spellings += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
+    for told in spellings:
+        assert masker.text(told) == MASK
+        assert MASK in masker.text(f"{before}{told}{after}")
+
+
+@pytest.mark.parametrize(
+    "told", ["it's ü/+(1)", "it's%20%c3%bc%2f%2b(1)", "it%27s+%C3%BC%2F%2B%281%29", "it's \\u00fc/+(1)"]
+)
+def test_browsers_spell_it_in_ways_of_their_own(told: str):
+    assert Masker(["it's ü/+(1)"]).text(f"<{told}>") == "<***>"
+    assert Masker(["it%27s%20%C3%BC%2F%2B%281%29"]).text("<it's ü/+(1)>") == "<***>"
+
+
+@given(text=st.text(), secret=st.text(max_size=5))
+def test_what_is_shorter_than_six_characters_is_left_alone(text: str, secret: str):
+    masker = Masker([secret])
+    assert not masker
+    assert masker.text(text) == masker.clipped(text) == text
+
+
+def test_the_longest_is_masked_first():
+    assert Masker(["secret", "secret-word", "word-of"]).text("my secret-word of secret") == "my *** of ***"
+
+
+def test_json_is_masked_in_keys_values_and_numbers():
+    masker = Masker(["secret", "123456", "1.2345"])
+    value = {"secret": ["a secret", {"x": 123456, "y": 1234567, "z": 1.2345}], "n": [None, True, 5, "12345"]}
+    assert masker.json(value) == {
+        "***": ["a ***", {"x": "***", "y": 1234567, "z": "***"}],
+        "n": [None, True, 5, "12345"],
+    }
+
+
+@given(secret=SECRETS, cut=st.integers(6, 39))
+def test_a_piece_of_a_secret_at_the_end_of_a_line_is_masked_in_a_clipped_text(secret: str, cut: int):
+    assume("\n" not in secret)
+    assume(cut < len(secret))
+    masker = Masker([secret])
+    assert masker.clipped(f"line\n### {secret[:cut]}") == "line\n### ***"
+    assert masker.clipped(f"{secret[-cut:]} ###\nline") == "*** ###\nline"
+
+
+def test_a_masker_is_not_printed_with_what_it_masks():
+    assert repr(Masker(["secret"])) == "Masker(1 secrets)"

@@ -1,0 +1,362 @@
+"""An AuthSession's state as an Attempt leaves it; check and create (contract 3, 4.5 and 10)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from operator import itemgetter
+from typing import Any
+
+import pytest
+
+from contract.flow.attempt import AttemptKind
+from contract.flow.run import ErrorCode
+from machines.order import End, Report
+from tests.machines.lab import Lab, Run, failure, order, unnoticed, value
+from tests.machines.site import Site, cookie, running_site, state
+
+# What any of the functions does is told by what it is given: a site's address, and scripts for its page.
+DOES = """
+    async def does(page, given):
+        for url in given.get("urls", []):
+            await page.goto(url)
+        if script := given.get("script"):
+            await page.evaluate(script)
+        if given.get("raises"):
+            raise ValueError("it was asked to")
+        if given.get("closes"):
+            await page.context.close()
+        return given.get("returns")
+"""
+PROJECT = {
+    "lib/does.py": DOES,
+    "api/uses.py": """
+        from lib.does import does
+
+        async def automation(page, params):
+            return await does(page, params)
+    """,
+    "api/opens_more.py": """
+        async def automation(page, params):
+            await page.goto(params["urls"][0])
+            await page.evaluate("sessionStorage.setItem('tab', 'first')")
+            for url in [params["urls"][0], params["urls"][1], "data:text/html,x", "about:blank"]:
+                other = await page.context.new_page()
+                await other.goto(url)
+                if url.startswith("http"):
+                    await other.evaluate("sessionStorage.tab = sessionStorage.more = 'later'")
+            broken = await page.context.new_page()
+            try:
+                await broken.goto("http://127.0.0.1:9/")
+            except Exception:
+                pass
+    """,
+    "api/spins.py": """
+        async def automation(page, params):
+            await page.goto(params["urls"][0])
+            await page.evaluate("setTimeout(() => { while (true) {} }, 0)")
+            return "spins"
+    """,
+    "api/never.py": """
+        from intuned_runtime import deferred_browser
+
+        @deferred_browser
+        async def automation(params, ensure_browser):
+            return "no browser"
+    """,
+    "auth-sessions/create.py": """
+        from lib.does import does
+
+        async def create(page, params):
+            await does(page, params)
+            return object()
+    """,
+}
+CHECK = """
+    import json
+    from pathlib import Path
+    from lib.does import does
+
+    class Odd:
+        def __bool__(self):
+            raise ArithmeticError("neither")
+
+    async def check(page, *more):
+        assert not more
+        told = json.loads(Path(TOLD).read_text())
+        returned = await does(page, told)
+        return {"object": object(), "odd": Odd()}.get(returned, returned) if isinstance(returned, str) else returned
+"""
+
+
+@pytest.fixture
+async def sites() -> AsyncIterator[tuple[Site, Site]]:
+    async with running_site() as one, running_site() as other:
+        yield one, other
+
+
+def left(report: Report) -> dict[str, Any]:
+    """The state that was reported, in alphabetical order: that of the browser is its own."""
+    assert report.end is End.COMPLETED, report.error
+    assert report.session is not None
+    assert report.session.isascii()
+    found = json.loads(report.session)
+    found["cookies"].sort(key=itemgetter("name"))
+    for place, storage in (("origins", "localStorage"), ("sessionStorage", "sessionStorage")):
+        found[place].sort(key=itemgetter("origin"))
+        for entry in found[place]:
+            entry[storage].sort(key=itemgetter("name"))
+    return found
+
+
+async def used(run: Run, given: dict[str, Any], parameters: Any, *, api: str = "uses") -> Report:
+    return await run(api, parameters, session=json.dumps(given), capture=True)
+
+
+async def test_a_create_reports_the_state_in_the_exact_shape_of_the_contract(
+    quiet: Run, sites: tuple[Site, Site]
+) -> None:
+    one, other = sites
+    ends = int(time.time()) + 5000
+    script = """localStorage.setItem("token", "\\ud800ä"); sessionStorage.setItem("length", "1");
+                sessionStorage.setItem("tab", "t"); document.cookie = "seen=1; SameSite=Strict" """
+    parameters = {
+        "urls": [f"{other.origin}/?cookie=sid=s1;HttpOnly;Max-Age=5000;Path=/", f"{one.origin}/deep/page"],
+        "script": script,
+    }
+    report = await quiet("", parameters, kind=AttemptKind.CREATE)
+    assert (report.result, report.extended_payloads) == ("null", None)
+    found = left(report)
+    assert abs(found["cookies"][1].pop("expires") - ends) < 60
+    assert found == {
+        "cookies": [
+            {
+                "name": "seen",
+                "value": "1",
+                "domain": "127.0.0.1",
+                "path": "/deep",
+                "expires": -1,
+                "httpOnly": False,
+                "secure": False,
+                "sameSite": "Strict",
+            },
+            {
+                "name": "sid",
+                "value": "s1",
+                "domain": "127.0.0.1",
+                "path": "/",
+                "httpOnly": True,
+                "secure": False,
+                "sameSite": "Lax",
+            },
+        ],
+        "origins": [{"origin": one.origin, "localStorage": [{"name": "token", "value": "\ud800ä"}]}],
+        "sessionStorage": [
+            {
+                "origin": one.origin,
+                "sessionStorage": [{"name": "length", "value": "1"}, {"name": "tab", "value": "t"}],
+            }
+        ],
+    }
+
+
+async def test_a_create_without_anything_has_a_state_too(quiet: Run) -> None:
+    assert left(await quiet("", {}, kind=AttemptKind.CREATE)) == state()
+
+
+async def test_what_was_created_can_be_restored_and_has_not_changed(quiet: Run, sites: tuple[Site, Site]) -> None:
+    one, other = sites
+    script = "localStorage.token = sessionStorage.tab = 'x'; document.cookie = 'long=1; Max-Age=99999999'"
+    parameters = {"urls": [other.origin, f"{one.origin}/?cookie=sid=s1;HttpOnly"], "script": script}
+    created = left(await quiet("", parameters, kind=AttemptKind.CREATE))
+    for urls in ([], [one.origin], [one.origin, other.origin]):
+        report = await used(quiet, created, {"urls": urls})
+        assert (report.end, report.session) == (End.COMPLETED, None)
+    assert {*one.cookies[-1].split("; ")} == {*other.cookies[-1].split("; ")} == {"sid=s1", "long=1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "script"),
+    [
+        ("/?cookie=sid=s2;HttpOnly", ""),
+        ("/?cookie=sid=s1;HttpOnly;Max-Age=5000", ""),
+        ("/?cookie=sid=gone;Max-Age=0", ""),
+        ("/?cookie=new=1", ""),
+        ("/", "localStorage.token = 'l2'"),
+        ("/", "localStorage.removeItem('token')"),
+        ("/", "sessionStorage.tab = 't2'"),
+        ("/", "sessionStorage.clear()"),
+    ],
+)
+async def test_what_the_site_has_changed_is_reported_with_all_the_rest(
+    quiet: Run, sites: tuple[Site, Site], path: str, script: str
+) -> None:
+    one, other = sites
+    given = state(
+        cookie("sid", "s1"),
+        cookie("stays", "1"),
+        local={one.origin: {"token": "l"}, other.origin: {"stays": "1"}},
+        session={one.origin: {"tab": "t"}, other.origin: {"stays": "1"}},
+    )
+    found = left(await used(quiet, given, {"urls": [f"{one.origin}{path}"], "script": script}))
+    assert found != given
+    assert cookie("stays", "1") in found["cookies"]
+    assert given["origins"][1] in found["origins"]
+    assert given["sessionStorage"][1] in found["sessionStorage"], "it was not open, so it cannot have changed"
+    assert (await used(quiet, found, {"urls": [one.origin]})).session is None
+
+
+async def test_a_cookie_whose_end_is_put_off_by_seconds_has_not_changed(quiet: Run, sites: tuple[Site, Site]) -> None:
+    given = state(cookie("sid", "s1", expires=time.time() + 1000))
+    for age, changed in ((1020, False), (1200, True)):
+        url = f"{sites[0].origin}/?cookie=sid=s1;HttpOnly;Path=/;Max-Age={age}"
+        assert ((await used(quiet, given, {"urls": [url]})).session is not None) is changed
+
+
+async def test_session_storage_is_taken_of_every_open_page_that_has_one(quiet: Run, sites: tuple[Site, Site]) -> None:
+    urls = [site.origin for site in sites]
+    found = left(await quiet("opens_more", {"urls": urls}, capture=True))
+    first, later = ({"more": "later", "tab": tab} for tab in ("first", "later"))
+    assert found == state(session=dict(sorted({urls[0]: first, urls[1]: later}.items())))
+
+
+async def test_nothing_is_reported_unless_it_is_asked_for_and_the_end_is_good(
+    quiet: Run, sites: tuple[Site, Site]
+) -> None:
+    changes = {"urls": [f"{sites[0].origin}/?cookie=sid=s2"]}
+    given = json.dumps(state(cookie("sid", "s1")))
+    assert (await quiet("uses", changes, session=given)).session is None
+    assert (await quiet("uses", {**changes, "raises": True}, session=given, capture=True)).session is None
+    assert (await quiet("", {**changes, "raises": True}, kind=AttemptKind.CREATE)).session is None
+    report = await quiet("never", {}, session=given, capture=True)
+    assert (value(report), report.session) == ("no browser", None)
+
+
+async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
+    quiet: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = state(cookie("sid", "s1-is-secret"))
+    with caplog.at_level(logging.WARNING, "machines.current"):
+        report = await used(quiet, given, {"closes": True, "returns": "fine"})
+    assert (value(report), report.session) == ("fine", None)
+    (warned,) = caplog.messages
+    assert "the state of its AuthSession could not be captured: " in warned
+
+
+async def test_a_create_whose_state_cannot_be_captured_has_failed(quiet: Run) -> None:
+    failed = failure(await quiet("", {"closes": True}, kind=AttemptKind.CREATE))
+    assert failed.message.startswith("create has ended, but the state of its login could not be captured: ")
+    assert (failed.code, failed.error.category) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "auth")
+    assert not failed.final
+
+
+async def test_capturing_is_not_on_the_automations_clock_and_is_bounded(quiet: Run, sites: tuple[Site, Site]) -> None:
+    given = json.dumps(state(cookie("sid", "s1")))
+    parameters = {"urls": [sites[0].origin]}
+    # The page that spins is waited for as long as the clock is: both together are more than that.
+    report = await quiet("spins", parameters, session=given, capture=True, timeout=5)
+    assert (value(report), report.session) == ("spins", None)
+
+
+@pytest.fixture
+async def check(lab: Lab, tmp_path: Any) -> Any:
+    """Runs the project's check, which does what it is told by a file: it gets no parameters."""
+    told = tmp_path / "told.json"
+    version, pool = (
+        lab.version({**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))}),
+        lab.pool(),
+    )
+
+    async def check(does: dict[str, Any], **fields: Any) -> Report:
+        told.write_text(json.dumps(does))
+        return await pool.run(version, order("", {"not": "given"}, kind=AttemptKind.CHECK, **fields), unnoticed)
+
+    return check
+
+
+async def test_a_check_is_what_its_answer_is_worth(check: Any) -> None:
+    for returned, worth in (
+        (True, "true"),
+        (1, "true"),
+        ("object", "true"),
+        ({"user": "bob"}, "true"),
+        (False, "false"),
+        (None, "false"),
+        ([], "false"),
+        ("", "false"),
+        (0, "false"),
+    ):
+        report = await check({"returns": returned})
+        assert (report.end, report.result) == (End.COMPLETED, worth)
+    failed = failure(await check({"returns": "odd"}))
+    assert (failed.name, failed.message, failed.final) == ("ArithmeticError", "neither", False)
+
+
+async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good(
+    check: Any, sites: tuple[Site, Site]
+) -> None:
+    given = json.dumps(state(cookie("sid", "s1")))
+    changes = {"urls": [f"{sites[0].origin}/?cookie=sid=s2"], "returns": True}
+    report = await check(changes, session=given, capture=True)
+    assert sites[0].cookies == ["sid=s1"]
+    assert {each["value"] for each in left(report)["cookies"]} == {"s2"}
+    assert (await check({**changes, "returns": False}, session=given, capture=True)).session is None
+    assert (await check(changes, session=given)).session is None
+
+
+async def test_a_project_without_such_a_file_or_function_is_told_so_for_good(lab: Lab) -> None:
+    pool = lab.pool()
+    version = lab.version({"auth-sessions/create.py": "x = 1", "api/uses.py": "async def automation(page): ..."})
+    failed = failure(await pool.run(version, order("", None, kind=AttemptKind.CHECK), unnoticed))
+    assert (failed.message, failed.final) == ("auth-sessions/check.py is not in the project.", True)
+    failed = failure(await pool.run(version, order("", {}, kind=AttemptKind.CREATE), unnoticed))
+    assert "write `async def create(page, params)`" in failed.message
+    assert failed.final
+
+
+DEFERRED = """
+    from intuned_runtime import deferred_browser
+
+    @deferred_browser
+    async def create(params, ensure_browser):
+        return None
+"""
+HOOK = """
+    from playwright.async_api import async_playwright
+    from intuned_runtime import attempt_store
+
+    async def setup_context(*, api_name, api_parameters, cdp_url):
+        attempt_store.set("seen", [api_name, api_parameters])
+        playwright = await async_playwright().start()
+        browser = await playwright.chromium.connect_over_cdp(cdp_url)
+
+        async def cleanup():
+            await browser.close()
+            await playwright.stop()
+
+        if api_parameters["own"]:
+            return await browser.new_context(), None, cleanup
+        return browser.contexts[0], browser.contexts[0].pages[0], cleanup
+"""
+
+
+async def test_a_deferred_create_has_its_browser_and_so_a_state(lab: Lab) -> None:
+    version = lab.version({"auth-sessions/create.py": DEFERRED})
+    assert left(await lab.pool().run(version, order("", {}, kind=AttemptKind.CREATE), unnoticed)) == state()
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(
+    lab: Lab, sites: tuple[Site, Site], own: bool
+) -> None:
+    version = lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
+    parameters = {
+        "urls": [f"{sites[0].origin}/?cookie=sid=s1;HttpOnly"],
+        "script": "localStorage.token = sessionStorage.tab = 'x'",
+        "own": own,
+    }
+    report = await lab.pool().run(version, order("", parameters, kind=AttemptKind.CREATE), unnoticed)
+    origin = sites[0].origin
+    assert left(report) == state(cookie("sid", "s1"), local={origin: {"token": "x"}}, session={origin: {"tab": "x"}})

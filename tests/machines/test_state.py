@@ -1,0 +1,97 @@
+"""The shape of an AuthSession's state, and when two of them are the same login; the rest is tried in a Machine."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from machines.runner.state import LIMIT, StateError, as_text, differ, of_browser, parsed
+from tests.machines.site import cookie, state
+
+TEXT = st.text(st.characters())
+NAMES = st.sampled_from(["a", "b", "c"])
+COOKIES = st.lists(st.builds(cookie, NAMES, TEXT, path=st.sampled_from(["/", "/x"]))).map(
+    lambda cookies: list({(each["name"], each["path"]): each for each in cookies}.values())
+)
+STORAGE = st.dictionaries(st.sampled_from(["http://a.test", "https://b.test"]), st.dictionaries(TEXT, TEXT, min_size=1))
+STATES = st.tuples(COOKIES, STORAGE, STORAGE).map(lambda parts: state(*parts[0], local=parts[1], session=parts[2]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["cookies", "origins", "name", "x"]), inner),
+    max_leaves=10,
+)
+
+
+@given(given_state=STATES)
+def test_a_state_in_the_contracts_shape_comes_back_as_it_was(given_state: dict[str, Any]) -> None:
+    assert parsed(as_text(given_state)) == given_state
+    assert as_text(given_state).isascii()
+
+
+@given(value=JSON)
+def test_what_is_no_state_is_refused_and_nothing_else_happens(value: Any) -> None:
+    for told in (value, {"cookies": value}, {"origins": value}, {"sessionStorage": [value]}):
+        with contextlib.suppress(StateError):
+            assert parsed(json.dumps(told)).keys() == {"cookies", "origins", "sessionStorage"}
+
+
+@given(one=STATES, seed=st.randoms(use_true_random=False))
+def test_the_order_of_things_makes_no_difference(one: dict[str, Any], seed: random.Random) -> None:
+    other = copy.deepcopy(one)
+    for entries in (*other.values(), *(entry["localStorage"] for entry in other["origins"])):
+        seed.shuffle(entries)
+    assert not differ(one, other)
+
+
+@given(one=STATES, other=STATES)
+def test_states_differ_both_ways_or_not_at_all(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert differ(one, other) == differ(other, one)
+    assert not differ(one, one)
+
+
+NOW = time.time()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differs"),
+    [
+        ({}, {"value": "2"}, True),
+        ({}, {"secure": True}, True),
+        ({}, {"sameSite": "Strict"}, True),
+        ({}, {"httpOnly": False}, True),
+        ({}, {"path": "/x"}, True),
+        ({}, {"domain": "b.test"}, True),
+        ({}, {"expires": NOW + 1000}, True),
+        ({"expires": NOW + 1000}, {"expires": NOW + 1059}, False),
+        ({"expires": NOW + 1000}, {"expires": NOW + 1061}, True),
+        ({"expires": NOW + 1000}, {"expires": NOW + 939}, True),
+    ],
+)
+def test_what_makes_a_difference_in_a_cookie(one: dict[str, Any], other: dict[str, Any], differs: bool) -> None:
+    plain = cookie("sid", "1")
+    assert differ(state(plain | one), state(plain | other)) is differs
+
+
+def test_a_cookie_that_has_expired_makes_none() -> None:
+    assert not differ(state(cookie("sid", "1"), cookie("old", "1", expires=NOW - 1)), state(cookie("sid", "1")))
+
+
+def test_of_cookies_with_one_key_that_for_all_sites_is_kept() -> None:
+    everywhere, inside = cookie("sid", "everywhere"), {**cookie("sid", "inside"), "partitionKey": "https://a.test"}
+    for cookies in ([everywhere, inside], [inside, everywhere]):
+        assert of_browser(cookies, [], [], None)["cookies"] == [everywhere]
+
+
+def test_a_state_that_is_too_big_is_not_kept() -> None:
+    empty = len(as_text(state(cookie("sid", ""))))
+    assert len(as_text(state(cookie("sid", "x" * (LIMIT - empty))))) == LIMIT
+    with pytest.raises(StateError, match=f"it is {LIMIT + 1} bytes"):
+        as_text(state(cookie("sid", "x" * (LIMIT - empty + 1))))
