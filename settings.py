@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
@@ -41,6 +42,14 @@ def default_data_dir() -> Path:
     """`$XDG_DATA_HOME/callboard`, else `~/.local/share/callboard`."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "callboard"
+
+
+def installed_version() -> str:
+    """The version of Callboard that runs here."""
+    try:
+        return version("callboard")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unreleased"
 
 
 class Settings(BaseSettings):

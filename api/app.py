@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import docs, errors
 from api.boundary import Boundary
-from api.parts import AuthSessions, Parts, Runs
+from api.parts import AuthSessions, Deliveries, Parts, Runs
 from api.routes import auth_sessions as auth_session_routes
+from api.routes import deliveries as delivery_routes
 from api.routes import health
 from api.routes import runs as run_routes
 from contract.errors import ConfigurationError
 from engine import auth_sessions as engine_auth_sessions
+from engine import deliveries as engine_deliveries
 from engine import runs as engine_runs
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
+from security.egress import Egress
 from security.keyring import KeyRing
-from settings import Settings
+from settings import Settings, installed_version
 from storage.open import open_store
 from storage.store import Store
 
@@ -33,6 +35,7 @@ def create_app(
     *,
     runs: Runs | None = None,
     auth_sessions: AuthSessions | None = None,
+    deliveries: Deliveries | None = None,
     store: Store | None = None,
 ) -> FastAPI:
     """The api service.
@@ -41,10 +44,11 @@ def create_app(
         settings: Of the process.
         runs: The engine; by default one that connects to the settings' Temporal.
         auth_sessions: The same for AuthSessions; by default over one connection with `runs`.
+        deliveries: The same for Deliveries.
         store: The artifact store; by default the settings' own.
 
     Raises:
-        ConfigurationError: There is no API key, or a key of the ring is too short.
+        ConfigurationError: There is no API key, or a key of the ring is too short, or what sinks may lead to is wrong.
         NotSupported: Artifacts are to lie where this version cannot keep them.
     """
     keys = ApiKeys([key.get_secret_value() for key in settings.api_keys])
@@ -53,7 +57,7 @@ def create_app(
             "CALLBOARD_API_KEYS is not set: nobody could call the API. Set it to one or more keys, comma-separated."
         )
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
-
+    egress = Egress(settings.egress_allow)
     opened = store or open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
 
     @asynccontextmanager
@@ -63,9 +67,11 @@ def create_app(
             settings=settings,
             runs=runs or connected,
             auth_sessions=auth_sessions or engine_auth_sessions.AuthSessions(connected.client),
+            deliveries=deliveries or engine_deliveries.Deliveries(connected.client),
             store=opened,
             catalog=Catalog(opened, max_age=settings.poll_versions),
             ring=ring,
+            egress=egress,
         )
         yield
 
@@ -73,22 +79,16 @@ def create_app(
         redoc_url=None,
         title="Callboard",
         description=_ABOUT,
-        version=_version(),
+        version=installed_version(),
         lifespan=lifespan,
         redirect_slashes=False,
         swagger_ui_parameters={"validatorUrl": None},  # which is an address outside
     )
     app.include_router(run_routes.router)
     app.include_router(auth_session_routes.router)
+    app.include_router(delivery_routes.router)
     app.include_router(health.router)
     app.add_middleware(Boundary, keys=keys)
     errors.install(app)
     docs.install(app)
     return app
-
-
-def _version() -> str:
-    try:
-        return version("callboard")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unreleased"

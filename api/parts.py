@@ -11,8 +11,10 @@ from fastapi import Depends, Request
 
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.run import RunInput
+from engine.deliveries import DeliveryState
 from engine.runs import RunState
 from projects.catalog import Catalog
+from security.egress import Egress
 from security.keyring import KeyRing
 from settings import Settings
 from storage.store import Store
@@ -78,6 +80,18 @@ class AuthSessions(Protocol):
         ...
 
 
+class Deliveries(Protocol):
+    """What the api asks of Deliveries; `engine.deliveries.Deliveries` says what each does and raises."""
+
+    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+        """Those of a Run."""
+        ...
+
+    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
+        """Have one sent now. Raises NotFound."""
+        ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """The settings and what was made from them."""
@@ -85,9 +99,11 @@ class Parts:
     settings: Settings
     runs: Runs
     auth_sessions: AuthSessions
+    deliveries: Deliveries
     store: Store
     catalog: Catalog
     ring: KeyRing
+    egress: Egress
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is told to stop: whoever waits for a Run is answered at once."""
 
