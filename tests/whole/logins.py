@@ -1,0 +1,91 @@
+"""AuthSessions of the example project `orders` on a running stack, and the accounts of the example site behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from examples.site.accounts import ACCOUNTS
+from tests.conftest import Stack
+
+PROJECT = "orders"
+
+
+@dataclass(frozen=True)
+class Logins:
+    """The calls of the contract, section 7."""
+
+    stack: Stack
+    project: str = PROJECT
+
+    def path(self, rest: str = "") -> str:
+        base = f"/api/v1/workspace/{self.stack.workspace}/projects/{self.project}/auth-sessions"
+        return f"{base}/{rest}" if rest else base
+
+    def parameters(self, user: str, **changed: Any) -> dict[str, Any]:
+        return {"baseUrl": self.stack.site, "user": user, "password": ACCOUNTS[user].password, **changed}
+
+    async def create(self, id: str, user: str, **fields: Any) -> dict[str, Any]:
+        """Create, and wait for how it ended."""
+        body = {"id": id, "parameters": self.parameters(user), **fields}
+        return await self.operation("create", "create", body)
+
+    async def update(self, id: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        name = f"{quote(id, safe='')}/update"
+        return await self.operation(name, name, {"parameters": parameters, **fields})
+
+    async def validate(self, id: str, **fields: Any) -> dict[str, Any]:
+        name = f"{quote(id, safe='')}/validate"
+        return await self.operation(f"{name}/start", name, fields)
+
+    async def operation(self, start: str, result: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.stack.http.post(self.path(start), json=body)
+        assert answer.status_code == 201, answer.text
+        operation = answer.json()["operationId"]
+        async with asyncio.timeout(60):
+            while True:
+                answer = await self.stack.http.get(self.path(f"{result}/{operation}/result"))
+                assert answer.status_code == 200, answer.text
+                if answer.json()["status"] not in {"pending", "in_progress"}:
+                    return {"operationId": operation, **answer.json()}
+                await asyncio.sleep(0.1)
+
+    async def status(self, id: str) -> str | None:
+        """None: there is no such AuthSession."""
+        answer = await self.stack.http.get(self.path(quote(id, safe="")))
+        return None if answer.status_code == 404 else answer.json()["status"]
+
+    async def until(self, id: str, status: str | None) -> None:
+        async with asyncio.timeout(30):
+            while await self.status(id) != status:
+                await asyncio.sleep(0.05)
+
+    async def delete(self, id: str) -> int:
+        return (await self.stack.http.delete(self.path(quote(id, safe="")))).status_code
+
+    async def start(self, id: str, **fields: Any) -> str:
+        """Start a Run with the AuthSession."""
+        auth = {"id": id, **fields.pop("authSession", {})}
+        parameters = {"baseUrl": self.stack.site}
+        return await self.stack.start("list-orders", parameters, project=self.project, authSession=auth, **fields)
+
+    async def run(self, id: str, **fields: Any) -> dict[str, Any]:
+        return await self.stack.result(await self.start(id, **fields), project=self.project)
+
+    async def account(self, user: str) -> dict[str, Any]:
+        """What the site says of an account: logins, failed logins, live sessions."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(f"{self.stack.site}/accounts/{user}")).json()
+
+    async def cookies(self, user: str) -> list[str]:
+        """The session cookies that the site has given out for an account."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(f"{self.stack.site}/accounts/{user}/cookies")).json()["cookies"]
+
+    async def expire(self, user: str) -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.post(f"{self.stack.site}/accounts/{user}/expire")).is_success

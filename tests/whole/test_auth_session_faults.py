@@ -1,0 +1,90 @@
+"""A stack of its own: a worker that dies while somebody logs in, and a search for secrets in all that is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import REPOSITORY, Stack
+from tests.whole.logins import Logins
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+async def own(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(REPOSITORY / "tests" / "whole" / "projects" / "guarded", folder / "projects" / "guarded")
+    shutil.copytree(REPOSITORY / "examples" / "projects" / "orders", folder / "projects" / "orders")
+    async with Stack.up(folder, folder / "projects", site) as running:
+        yield running
+
+
+async def test_a_worker_that_dies_during_a_login_locks_nothing(own: Stack, tmp_path: Path) -> None:
+    logins = Logins(own, "guarded")
+    body = {"id": "slow", "parameters": {"password": "a-slow-password", "folder": str(tmp_path)}}
+    making = asyncio.create_task(logins.operation("create", "create", body))
+    await until(lambda: len(list(tmp_path.glob("create-*"))) == 1)
+    assert await logins.status("slow") == "PENDING"
+    worker = next(child for child in psutil.Process().children() if {"-m", "worker"} <= set(child.cmdline()))
+    worker.kill()
+    await until(lambda: len(list(tmp_path.glob("create-*"))) == 2)
+    (tmp_path / "go").touch()
+    made = await making
+    assert made["status"] == "done"
+    assert await logins.status("slow") == "READY"
+    assert attempts(own, "guarded", made["operationId"]) == [
+        ("create", "interrupted"),
+        ("create", "completed"),
+        ("check", "completed"),
+    ]
+    run_id = await own.start("list-orders", {}, project="guarded", authSession={"id": "slow"})
+    assert (await own.result(run_id, project="guarded"))["status"] == "completed"
+
+
+async def test_no_credential_and_no_cookie_is_anywhere(own: Stack) -> None:
+    logins = Logins(own)
+    assert (await logins.create("searched", "alice"))["status"] == "done"
+    assert (await logins.run("searched"))["status"] == "completed"
+    await logins.expire("alice")
+    assert (await logins.run("searched"))["status"] == "completed"
+    guarded = Logins(own, "guarded")
+    proxy = "http://somebody:the-password-of-a-proxy@127.0.0.1:9"
+    refused = {"id": "refused", "parameters": {"password": "an-unusual-password", "fail": True}, "createAttempts": 1}
+    answer = await guarded.operation("create", "create", {**refused, "proxy": proxy})
+    assert answer["status"] == "failed"
+    assert "***" in answer["error"]["message"]  # where user code said the password
+    run_id = await own.start(
+        "list-orders", {}, project="guarded", authSession={"runtimeInput": {"password": "of-a-single-run"}, "id": "one"}
+    )
+    await own.result(run_id, project="guarded")
+    secrets = ["alice-keeps-bees", "an-unusual-password", "the-password-of-a-proxy", *await logins.cookies("alice")]
+    assert len(secrets) > 4
+    found = {
+        (str(path.relative_to(own.data)), secret)
+        for path in own.data.rglob("*")
+        if path.is_file()
+        for secret in secrets
+        if secret.encode() in path.read_bytes() or secret in path.name
+    }
+    assert not found
+    # The search looks where histories are: what is no secret is found there.
+    assert [path for path in own.data.rglob("*") if path.is_file() and b"auth-session-create" in path.read_bytes()]
+
+
+def attempts(stack: Stack, project: str, run_id: str) -> list[tuple[str, str]]:
+    folder = stack.data / "artifacts" / "runs" / project / run_id / "attempts"
+    records = [json.loads(path.read_text()) for path in folder.glob("*/attempt.json")]
+    return [(each["kind"], each["status"]) for each in sorted(records, key=lambda each: each["number"])]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(90):
+        while not condition():
+            await asyncio.sleep(0.05)
