@@ -6,6 +6,7 @@ Read from the environment with the prefix `CALLBOARD_`; a command-line option be
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,13 +25,14 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?) ?([{''.join(_UNITS)}]?)")
+
+
 def _seconds(value: object) -> object:
-    """Durations are given as plain numbers of seconds at this edge, and are `timedelta` inside."""
-    if isinstance(value, str):
-        try:
-            return timedelta(seconds=float(value))
-        except ValueError:
-            return value
+    """A duration is a number of seconds at this edge, or `90s`, `5m`, `12h`, `7d`; inside, it is a `timedelta`."""
+    if isinstance(value, str) and (given := _DURATION.fullmatch(value.strip())):
+        return timedelta(seconds=float(given[1]) * _UNITS[given[2]])
     return value
 
 
@@ -96,6 +98,14 @@ class Settings(BaseSettings):
     delivery_give_up_after: Seconds = Field(default=timedelta(hours=24), gt=timedelta())
     """A result that could not be delivered for so long is given up."""
 
+    # How long Runs and what they leave are kept. `callboard setup-namespace` puts it into force.
+    run_retention: Seconds = Field(default=timedelta(days=7), ge=timedelta(hours=1))
+    """A Run is known, and its Idempotency-Key holds, for so long after its end: the retention of Temporal's namespace,
+    which is an hour at least."""
+    artifact_retention: Seconds | None = None
+    """What a Run leaves in the artifact store is kept for so long after its end. Unset: a day longer than Runs, so that
+    whatever is known of has its artifacts. Not shorter than that of Runs: a result may be an artifact."""
+
     # Temporal.
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
@@ -141,6 +151,18 @@ class Settings(BaseSettings):
         if longest < info.data.get("delivery_first_delay", longest):
             raise ValueError("must not be shorter than CALLBOARD_DELIVERY_FIRST_DELAY")
         return longest
+
+    @field_validator("artifact_retention", mode="after")
+    @classmethod
+    def _not_shorter_than_runs(cls, kept: timedelta | None, info: ValidationInfo) -> timedelta | None:
+        if kept is not None and kept < info.data.get("run_retention", kept):
+            raise ValueError("must not be shorter than CALLBOARD_RUN_RETENTION: a Run's result may be an artifact")
+        return kept
+
+    @property
+    def artifacts_kept(self) -> timedelta:
+        """How long artifacts are kept after the end of their Run."""
+        return self.artifact_retention or self.run_retention + timedelta(days=1)
 
     @property
     def artifact_location(self) -> str:

@@ -1,0 +1,60 @@
+"""What an operator may set."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"CALLBOARD_{field.upper()}", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("90", timedelta(seconds=90)),
+        ("0.5", timedelta(milliseconds=500)),
+        ("90s", timedelta(seconds=90)),
+        ("5m", timedelta(minutes=5)),
+        ("1.5h", timedelta(minutes=90)),
+        ("7 d", timedelta(days=7)),
+    ],
+)
+def test_a_duration_is_a_number_of_seconds_or_has_a_unit(
+    monkeypatch: pytest.MonkeyPatch, given: str, meant: timedelta
+) -> None:
+    monkeypatch.setenv("CALLBOARD_DRAIN", given)
+    assert Settings().drain == meant
+
+
+@pytest.mark.parametrize("given", ["soon", "-3", "inf", "nan", "7 weeks", "d", ""])
+def test_what_is_no_duration_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("CALLBOARD_DRAIN", given)
+    with pytest.raises(ValidationError, match="drain"):
+        Settings()
+
+
+def test_artifacts_are_kept_a_day_longer_than_runs_unless_it_is_said() -> None:
+    assert Settings().artifacts_kept == timedelta(days=8)
+    assert Settings(run_retention=timedelta(days=30)).artifacts_kept == timedelta(days=31)
+    assert Settings(artifact_retention=timedelta(days=90)).artifacts_kept == timedelta(days=90)
+
+
+def test_a_run_that_is_known_has_its_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_RUN_RETENTION", "30d")
+    monkeypatch.setenv("CALLBOARD_ARTIFACT_RETENTION", "29d")
+    with pytest.raises(ValidationError, match="must not be shorter than CALLBOARD_RUN_RETENTION"):
+        Settings()
+
+
+def test_temporal_keeps_nothing_for_less_than_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_RUN_RETENTION", "59m")
+    with pytest.raises(ValidationError, match="run_retention"):
+        Settings()
