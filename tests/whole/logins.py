@@ -29,18 +29,18 @@ class Logins:
     def parameters(self, user: str, **changed: Any) -> dict[str, Any]:
         return {"baseUrl": self.stack.site, "user": user, "password": ACCOUNTS[user].password, **changed}
 
-    async def create(self, id: str, user: str, **fields: Any) -> dict[str, Any]:
+    async def create(self, name: str, user: str, **fields: Any) -> dict[str, Any]:
         """Create, and wait for how it ended."""
-        body = {"id": id, "parameters": self.parameters(user), **fields}
+        body = {"id": name, "parameters": self.parameters(user), **fields}
         return await self.operation("create", "create", body)
 
-    async def update(self, id: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
-        name = f"{quote(id, safe='')}/update"
-        return await self.operation(name, name, {"parameters": parameters, **fields})
+    async def update(self, name: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        place = f"{quote(name, safe='')}/update"
+        return await self.operation(place, place, {"parameters": parameters, **fields})
 
-    async def validate(self, id: str, **fields: Any) -> dict[str, Any]:
-        name = f"{quote(id, safe='')}/validate"
-        return await self.operation(f"{name}/start", name, fields)
+    async def validate(self, name: str, **fields: Any) -> dict[str, Any]:
+        place = f"{quote(name, safe='')}/validate"
+        return await self.operation(f"{place}/start", place, fields)
 
     async def operation(self, start: str, result: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self.stack.http.post(self.path(start), json=body)
@@ -54,27 +54,27 @@ class Logins:
                     return {"operationId": operation, **answer.json()}
                 await asyncio.sleep(0.1)
 
-    async def status(self, id: str) -> str | None:
+    async def status(self, name: str) -> str | None:
         """None: there is no such AuthSession."""
-        answer = await self.stack.http.get(self.path(quote(id, safe="")))
+        answer = await self.stack.http.get(self.path(quote(name, safe="")))
         return None if answer.status_code == 404 else answer.json()["status"]
 
-    async def until(self, id: str, status: str | None) -> None:
+    async def until(self, name: str, status: str | None) -> None:
         async with asyncio.timeout(30):
-            while await self.status(id) != status:
+            while await self.status(name) != status:
                 await asyncio.sleep(0.05)
 
-    async def delete(self, id: str) -> int:
-        return (await self.stack.http.delete(self.path(quote(id, safe="")))).status_code
+    async def delete(self, name: str) -> int:
+        return (await self.stack.http.delete(self.path(quote(name, safe="")))).status_code
 
-    async def start(self, id: str, **fields: Any) -> str:
+    async def start(self, name: str, **fields: Any) -> str:
         """Start a Run with the AuthSession."""
-        auth = {"id": id, **fields.pop("authSession", {})}
+        auth = {"id": name, **fields.pop("authSession", {})}
         parameters = {"baseUrl": self.stack.site}
         return await self.stack.start("list-orders", parameters, project=self.project, authSession=auth, **fields)
 
-    async def run(self, id: str, **fields: Any) -> dict[str, Any]:
-        return await self.stack.result(await self.start(id, **fields), project=self.project)
+    async def run(self, name: str, **fields: Any) -> dict[str, Any]:
+        return await self.stack.result(await self.start(name, **fields), project=self.project)
 
     async def account(self, user: str) -> dict[str, Any]:
         """What the site says of an account: logins, failed logins, live sessions."""

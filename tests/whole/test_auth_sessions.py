@@ -165,9 +165,9 @@ async def test_a_recorded_login_is_imported_used_and_recorded_anew(stack: Stack)
     assert (await result(recorded, await start(recorded, "by-hand")))["cookies"] == {"login": "by-a-person-again"}
 
 
-async def start(logins: Logins, id: str, *, folder: Path | None = None) -> str:
+async def start(logins: Logins, name: str, *, folder: Path | None = None) -> str:
     parameters = {"folder": str(folder)} if folder else {}
-    return await logins.stack.start("list-orders", parameters, project=logins.project, authSession={"id": id})
+    return await logins.stack.start("list-orders", parameters, project=logins.project, authSession={"id": name})
 
 
 async def result(logins: Logins, run_id: str) -> dict[str, Any]:
