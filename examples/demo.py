@@ -1,4 +1,4 @@
-"""One real Run, end to end: `make demo`. With `--stay` the stack is left running instead: `make dev`.
+"""Real Runs, end to end: `make demo`. With `--stay` the stack is left running instead: `make dev`.
 
 The bundled example site is the shop that the project `examples/projects/shop` reads; everything is on loopback.
 """
@@ -15,12 +15,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from contract.errors import CallboardError, StackError
 from engine.leaving import leave
+from examples.caller import Caller
+from examples.site.accounts import ACCOUNTS
 from examples.site.proxy import PASSWORD, USER
 from settings import Settings
 from stack import ports
@@ -38,13 +39,13 @@ UI_PORT = 8233
 
 _PROJECT = "shop"
 _API = "list-products"
-_RUN_LIMIT = 60.0
-"""Seconds that the Run of the demo may take."""
+_LOGS_IN = "orders"
+"""The project that needs an AuthSession."""
 
 
 def main() -> int:
-    """The demo; its exit code is 0 if the Run completed."""
-    parser = argparse.ArgumentParser(prog="python -m examples.demo", description="One Run from end to end.")
+    """The demo; its exit code is 0 if all went well."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description="Runs from end to end.")
     parser.add_argument("--stay", action="store_true", help="leave the stack running, and try it yourself")
     parser.add_argument("--site-port", type=int, default=SITE_PORT, help="port of the example site that stays")
     parser.add_argument("--proxy-port", type=int, default=PROXY_PORT, help="port of the example proxy that stays")
@@ -58,32 +59,27 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
             # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
             settings = Settings(data_dir=Path(data), artifacts=f"{data}/artifacts", api_keys=[], secret_key=[], port=0)
-            # The one project alone: another declares dependencies, and would reach for the network.
+            # These alone: another project declares dependencies, and would reach for the network.
             projects = Path(data, "projects")
             projects.mkdir()
-            (projects / _PROJECT).symlink_to(PROJECTS / _PROJECT)
+            for project in (_PROJECT, _LOGS_IN):
+                (projects / project).symlink_to(PROJECTS / project)
             stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
-            done = asyncio.run(until_signalled(_one_run(stack), hurry=stack.hurry))
+            asyncio.run(until_signalled(_show(stack), hurry=stack.hurry))
         print("Stopped everything, and removed the demo's data.")
     except CallboardError as error:
         print(error.message, file=sys.stderr)
         return 1
-    return 0 if done else 1
+    return 0
 
 
-async def _one_run(stack: DevStack) -> bool:
+async def _show(stack: DevStack) -> None:
     began = time.monotonic()
     print("Starting the example site, Temporal, the api and a worker …")
-    async with _site(stack.settings, {"--site-port": 0}) as (site, *_), stack:
+    async with _site(stack.settings, {"--site-port": 0}) as (site, *_), stack, Caller.of(stack) as caller:
         print(f"All up after {time.monotonic() - began:.1f} s. Starting a Run of {_PROJECT}/{_API} …")
-        started = time.monotonic()
-        answer = await _run(stack, {"baseUrl": site, "pages": 2})
-        took = time.monotonic() - started
-        if answer["status"] != "completed":
-            print(f"Run {answer['runId']} ended as {answer['status']}: {json.dumps(answer, indent=2)}", file=sys.stderr)
-            return False
-        print(f"\nRun {answer['runId']} completed in {took:.2f} s. Its result:\n")
-        print(_shortened(json.dumps(answer["result"], indent=2, ensure_ascii=False)))
+        await _show_run(caller, site)
+        await _show_login(caller, site)
         print(
             "\nWhere to look next:"
             "\n  make dev                   the same stack, left running, with an address to open and a call to try"
@@ -92,7 +88,36 @@ async def _one_run(stack: DevStack) -> bool:
             "\n  callboard dev DIR          serves every project folder below DIR"
             "\n"
         )
-        return True
+
+
+async def _show_run(caller: Caller, site: str) -> None:
+    """One Run and its result."""
+    started = time.monotonic()
+    answer = await caller.run(_PROJECT, {"api": _API, "parameters": {"baseUrl": site, "pages": 2}})
+    print(f"\nRun {answer['runId']} completed in {time.monotonic() - started:.2f} s. Its result:\n")
+    print(_shortened(json.dumps(answer["result"], indent=2, ensure_ascii=False)))
+
+
+async def _show_login(caller: Caller, site: str) -> None:
+    """A Run whose login has expired: it is made anew before the Attempt."""
+    account = ACCOUNTS["alice"]
+    print(f"\nCreating an AuthSession of {_LOGS_IN}, and having the site forget the login …")
+    await caller.log_in(_LOGS_IN, "demo", {"baseUrl": site, "user": account.user, "password": account.password})
+    at_the_shop = f"{site}/accounts/{account.user}"
+    async with httpx.AsyncClient(trust_env=False) as shop:
+        before = (await shop.get(at_the_shop)).json()["logins"]
+        (await shop.post(f"{at_the_shop}/expire")).raise_for_status()
+        started = time.monotonic()
+        body = {"api": "list-orders", "parameters": {"baseUrl": site}, "authSession": {"id": "demo"}}
+        answer = await caller.run(_LOGS_IN, body)
+        took = time.monotonic() - started
+        after = (await shop.get(at_the_shop)).json()["logins"]
+    if after != before + 1:
+        raise StackError(f"The login had expired, and was made {after - before} times instead of once.")
+    print(
+        f"The login had expired: it was made anew, once, before the Attempt. Run {answer['runId']} completed in "
+        f"{took:.2f} s, with {len(answer['result']['orders'])} orders of {answer['result']['member']}."
+    )
 
 
 async def _stay(stack: DevStack, site_port: int, proxy_port: int) -> None:
@@ -152,26 +177,6 @@ async def _listening(port: int) -> None:
                     return
     except TimeoutError:
         raise StackError(f"The example site does not listen on port {port} after 30 seconds.") from None
-
-
-async def _run(stack: DevStack, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Start a Run and wait for its end, as any HTTP client would."""
-    base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/{_PROJECT}/run"
-    headers = {"x-api-key": stack.api_key}
-    async with httpx.AsyncClient(headers=headers, timeout=_RUN_LIMIT, trust_env=False) as client:
-        answer = await client.post(f"{base}/start", json={"api": _API, "parameters": parameters})
-        if answer.status_code != 201:
-            raise StackError(f"The Run was not accepted: {answer.status_code} {answer.text}")
-        run_id = answer.json()["runId"]
-        deadline = time.monotonic() + _RUN_LIMIT
-        while time.monotonic() < deadline:
-            answer = await client.get(f"{base}/{run_id}/result", params={"wait": 30})
-            if answer.status_code != 200:
-                raise StackError(f"The result of Run {run_id} cannot be had: {answer.status_code} {answer.text}")
-            body: dict[str, Any] = answer.json()
-            if body["status"] in {"completed", "failed", "canceled"}:
-                return body
-    raise StackError(f"Run {run_id} has not ended after {_RUN_LIMIT:g} seconds.")
 
 
 def _shortened(text: str, lines: int = 30) -> str:
