@@ -22,6 +22,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from activities import predecessors, reach
 from activities.attempt import AttemptActivity
+from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
 from activities.orders import ForgetActivity, LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
@@ -39,12 +40,16 @@ from projects.catalog import Catalog
 from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
+from security.egress import Egress
+from security.guarded import GuardedTransport
 from security.keyring import KeyRing
-from settings import Settings
+from security.signing import Signer
+from settings import Settings, installed_version
 from storage.open import open_store
 from storage.store import Store
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
+from workflows.deliver import DeliverWorkflow
 from workflows.run import RunWorkflow
 from workflows.validate import ValidateWorkflow
 
@@ -54,6 +59,8 @@ _STICKY = timedelta(seconds=1)
 """How long a step of a Run waits for the worker that has it in its cache. By default it is ten seconds, for which every
 Run of a worker that was killed would stand still; a step that is taken elsewhere only reads a short history again."""
 _CONTROL_GRACE = timedelta(seconds=5)
+_DELIVERIES_AT_ONCE = 500
+"""A try that waits for a dead receiver takes one of these for half a minute, and the memory of what it sends."""
 _TEMPORAL_PATIENCE = timedelta(seconds=30)
 
 
@@ -72,6 +79,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         # Left in the other order: Attempts drain while Runs can still go on and be stopped.
         if settings.role != "browser":
             await resources.enter_async_context(_control(client, identity, store))
+            await _deliver(resources, settings, client, identity, store)
         works: list[Coroutine[Any, Any, None]] = []
         if browser is not None:
             works = await _execute_attempts(resources, settings, client, identity, store, browser)
@@ -168,6 +176,31 @@ def _control(client: Client, identity: str, store: Store) -> Worker:
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
+
+
+async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store) -> None:
+    """Bring up what delivers results: a queue and slots of its own, so that dead receivers hold up nothing else."""
+    signer = Signer([secret.get_secret_value() for secret in settings.webhook_secrets])
+    transport = await resources.enter_async_context(GuardedTransport(Egress(settings.egress_allow)))
+    activities = DeliverActivities(
+        client=client,
+        store=store,
+        transport=transport,
+        keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+        signer=signer,
+        agent=f"callboard/{installed_version()}",
+    )
+    worker = Worker(
+        client,
+        task_queue=names.DELIVERIES_QUEUE,
+        workflows=[DeliverWorkflow],
+        activities=[activities.prepare_delivery, activities.send_delivery],
+        identity=identity,
+        max_concurrent_activities=_DELIVERIES_AT_ONCE,
+        sticky_queue_schedule_to_start_timeout=_STICKY,
+        graceful_shutdown_timeout=_CONTROL_GRACE,
+    )
+    await resources.enter_async_context(worker)
 
 
 def _orders(client: Client, identity: str, stop: StopActivity) -> Worker:

@@ -12,8 +12,9 @@ from api.identity import Identity, identities, new_identity
 from api.parts import Parts
 from api.reading import read_as
 from api.sealing import first_proxy, forget, is_undone
+from api.sinks import sink_of_run
 from api.start_auth import auth_order, keep_runtime_input
-from contract.errors import CallboardError, Conflict, NotFound, NotSupported
+from contract.errors import CallboardError, Conflict, NotFound
 from contract.flow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonText, clip
 from contract.flow.run import RunInput
 from contract.rest.auth_session import RuntimeAuthSession
@@ -37,7 +38,6 @@ async def start_run(
     Raises:
         BadRequest: A field is wrong.
         NotFound: The project has no such API, or no such AuthSession.
-        NotSupported: The request needs what this version of Callboard does not do.
         Conflict: The Idempotency-Key was used with another body.
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: Nothing is known to have been started; repeating helps.
@@ -49,6 +49,7 @@ async def start_run(
     request = _with_defaults(said, manifest.settings)
     auth = None if request.auth_session is None else await auth_order(parts, manifest, request.auth_session, who)
     proxy = first_proxy(parts, manifest, who.run_id, request.proxy, auth and auth.proxy)
+    sink = await sink_of_run(parts, manifest, request.sink, who.run_id)
     parameters = await _keep_parameters(parts, project, who, request)
     order = RunInput(
         workspace=workspace,
@@ -61,6 +62,7 @@ async def start_run(
         save_trace=request.save_trace,
         proxy=proxy,
         auth=auth,
+        sink=sink,
     )
     try:
         await _start(parts, order, request, who)
@@ -96,8 +98,6 @@ def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
     if request.auth_session is not None and not logs_in:
         message = f"authSession: project {manifest.project} does not use AuthSessions (authSessions.enabled is false)."
         raise bad_field("authSession", "no authSession for this project", message)
-    if request.sink is not None:
-        raise _not_supported("sink", "delivering results to a sink")
     return request
 
 
@@ -117,10 +117,6 @@ def _no_such_api(manifest: Manifest, api: str) -> NotFound:
     alike = difflib.get_close_matches(api, manifest.apis, n=1)
     hint = f" Is {alike[0]} meant?" if alike else ""
     return NotFound(f"Project {manifest.project} has no API {clip(api, 100)!r}.{hint}", details={"path": "api"})
-
-
-def _not_supported(path: str, what: str) -> NotSupported:
-    return NotSupported(f"{path}: this version of Callboard does not do {what} yet.", details={"path": path})
 
 
 async def _identify(parts: Parts, project: str, request: StartRequest, idempotency_key: str | None) -> Identity:

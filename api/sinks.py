@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from api.parts import Parts
 from contract.errors import BadRequest, EgressRefused
 from contract.flow.sink import DeliverySchedule, SealedBucket, SealedWebhook, SinkOrder
 from contract.rest.problems import bad_field
 from contract.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
-from projects.settings import ProjectSettings
-from security.egress import Egress
+from projects.manifest import Manifest
+from security import bindings
 from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
@@ -19,13 +20,7 @@ _DEFAULT_REGION = "us-east-1"
 
 
 async def sink_of_run(
-    said: WebhookSink | S3Sink | None,
-    project: ProjectSettings,
-    settings: Settings,
-    *,
-    egress: Egress,
-    ring: KeyRing,
-    bound_to: str,
+    parts: Parts, manifest: Manifest, said: WebhookSink | S3Sink | None, run_id: str
 ) -> SinkOrder | None:
     """The sink that a start names, else the project's; sealed for the Run.
 
@@ -33,16 +28,18 @@ async def sink_of_run(
         BadRequest: It leads where nothing may be sent.
         ConfigurationError: There is no key to seal it with.
     """
-    sink = said or project.sink_in(settings.environment)
+    settings = parts.settings
+    sink = said or manifest.settings.sink_in(settings.environment)
     if sink is None:
         return None
     url = sink.url if isinstance(sink, WebhookSink) else sink.endpoint
     if url is not None:
         try:
-            await egress.check_url(url)
+            await parts.egress.check_url(url)
         except EgressRefused as error:
             raise _refused(sink, said is None, error) from error
-    return seal_sink(sink, schedule_of(settings), ring, bound_to)
+    bound_to = bindings.run(settings.workspace, manifest.project, run_id)
+    return seal_sink(sink, schedule_of(settings), parts.ring, bound_to)
 
 
 def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to: str) -> SinkOrder:

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import verdict
     from workflows.attributes import of_login_run
     from workflows.browser_work import ONCE, BrowserWork
+    from workflows.handing_over import hand_over
 
 INTERRUPTIONS = 3
 """An Attempt lost with its worker does not count, and is tried again at most so often."""
@@ -29,6 +30,7 @@ class RunWorkflow(BrowserWork):
         """Execute Attempts in turn and return how the Run ended."""
         self._maximum_attempts = order.maximum_attempts
         outcome = await self._attempts(order)
+        await hand_over(order, outcome)
         self._become(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s)")
         return outcome
 
@@ -37,6 +39,8 @@ class RunWorkflow(BrowserWork):
         login = None
         if order.auth is not None and order.auth.ref.type is AuthSessionType.RUNTIME:
             await self._bring_into_being(order, order.auth)
+            if self._cancel_asked:
+                return verdict.canceled(0)
         while True:
             number += 1
             if order.auth is not None:
@@ -45,6 +49,8 @@ class RunWorkflow(BrowserWork):
                     validate = names.validate_run_id(workflow.info().workflow_id, number)
                     return verdict.not_validated(validated, validate, number - 1, asked=self._cancel_asked)
                 login = validated.login
+                # The check may have been over in no time, and the Attempt may have to wait for its Machine.
+                self._become(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
             ended = await self._attempt(order, number, login)
             if ended.status is AttemptStatus.COMPLETED:
                 return verdict.completed(ended, number)
@@ -143,7 +149,7 @@ class RunWorkflow(BrowserWork):
             created_at=now,
             updated_at=now,
         )
-        await workflow.start_child_workflow(
+        starting = workflow.start_child_workflow(
             names.AUTH_SESSION,
             AuthSessionInput(workspace=order.workspace, project=order.project, ref=auth.ref, view=view),
             id=names.auth_session_workflow(order.project, auth.ref.owner),
@@ -152,6 +158,8 @@ class RunWorkflow(BrowserWork):
             memo={names.MEMO_WORKSPACE: order.workspace, names.MEMO_VIEW: view.model_dump(mode="json")},
             static_summary=f"{order.project}: {auth.ref.id}",
         )
+        # Also if the Run is canceled just now: only the AuthSession removes the input that it was given.
+        await self._to_its_end(starting)
 
     @workflow.signal(name=names.VALIDATE_STARTED)
     def validate_started(self, check: int) -> None:

@@ -24,7 +24,6 @@ from contract.errors import (
     Forbidden,
     InternalServerError,
     NotFound,
-    NotSupported,
     PayloadTooLarge,
     Unauthorized,
     Unavailable,
@@ -72,7 +71,7 @@ _START_DOCS = {
     status_code=201,
     summary="Start a Run",
     openapi_extra=_START_DOCS,
-    responses=documented(BadRequest, Forbidden, Conflict, PayloadTooLarge, NotSupported),
+    responses=documented(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
 async def start(request: Request, parts: PartsDep, projectName: str) -> StartResponse:  # noqa: N803
     """Accept a Run. From the answer on it is never lost; it is `pending` until a Machine is free."""

@@ -17,7 +17,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 _HTTP_URL = "an http or https URL with a host, at most 2048 characters"
 _ENDPOINT = "an http or https URL with a host and no query, at most 2048 characters"
-_HEADERS = "an object of header names to texts, without line breaks"
+_HEADERS = "an object of header names to texts, without line breaks, at most 16 kB in all"
 _PREFIX = "a text of at most 800 bytes, without control characters and without . or .. between its slashes"
 
 _OWN_HEADERS = frozenset(
@@ -50,6 +50,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
         raise ValueError("a name that stands twice")
     if not all(_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value) for name, value in headers.items()):
         raise ValueError("not a header")
+    if sum(len(name) + len(value) for name, value in headers.items()) > _HEADERS_LIMIT:
+        raise ValueError("more than a request may have")
     for name in sorted(names):
         if name in _OWN_HEADERS or name.startswith(_OWN_PREFIX):
             raise problem(f"headers without {name}, which Callboard sets itself")
@@ -62,12 +64,14 @@ def _prefix(prefix: str) -> None:
         raise ValueError("not the beginning of a key")
 
 
+_HEADERS_LIMIT = 16_000
+
 _PREFIX_BYTES = 800
 """A key may have 1024, with the id of a Run in them."""
 
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_http_url)), expects(_HTTP_URL)]
 _Endpoint = Annotated[str, Field(max_length=2048), AfterValidator(checked(_endpoint)), expects(_ENDPOINT)]
-_Apis = Annotated[list[ApiName], expects("an array of names of APIs")]
+_Apis = Annotated[list[ApiName], Field(max_length=500), expects("an array of at most 500 names of APIs")]
 _Headers = Annotated[dict[str, str], AfterValidator(_headers), expects(_HEADERS)]
 _Prefix = Annotated[str, AfterValidator(checked(_prefix)), expects(_PREFIX)]
 _Key = Annotated[

@@ -37,6 +37,11 @@ class StartRequest(RequestModel):
                     "proxy": "http://proxy.example.com:3128",
                     "saveTrace": False,
                 },
+                {
+                    "api": "list-products",
+                    "parameters": {},
+                    "sink": {"type": "webhook", "url": "https://receiver.example.com/results", "skipOnFail": True},
+                },
                 {"api": "orders", "parameters": {}, "authSession": {"id": "anna@shop"}},
                 {"api": "orders", "parameters": {}, "authSession": {"runtimeInput": {"username": "anna"}}},
             ]

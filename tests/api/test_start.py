@@ -199,19 +199,6 @@ async def test_an_unknown_api_is_404_and_the_one_that_was_meant_is_named(api: An
         assert (await api.start(start(api=name))).status_code == 404
 
 
-async def test_a_sink_is_501_once_it_is_known_to_be_right(api: Any):
-    for sink in (
-        WEBHOOK,
-        {"type": "s3", "bucket": "b-1", "accessKeyId": "A", "secretAccessKey": SECRET, "region": "eu"},
-    ):
-        answer = await api.start(start(sink=sink))
-        assert answer.status_code == 501
-        assert answer.json()["code"] == "not-implemented"
-        assert answer.json()["details"] == {"path": "sink"}
-        assert SECRET not in answer.text
-    assert api.runs.entries == {}
-
-
 async def test_a_project_that_logs_in_needs_an_auth_session(api: Any):
     url = f"{api.base.replace('/shop/', '/members/')}/start"
     for body in (start(), start(authSession=None), start(authSessionId="me")):

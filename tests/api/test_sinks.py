@@ -1,0 +1,175 @@
+"""A start with a sink: where it may lead, what is sealed of it, and whose it is."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.flow.run import RunInput
+from projects.deploy import deploy
+from security.keyring import KeyRing
+from storage.folder import FolderStore
+
+WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+RING = KeyRing(["the older secret key of the ring"])
+SECRET = "t0p-s3cret"
+AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
+ALLOW = ["127.0.0.0/8"]
+
+HOOK = "http://127.0.0.1:9/in"
+WEBHOOK = {"type": "webhook", "url": f"{HOOK}?token={SECRET}", "headers": {"Authorization": f"Bearer {SECRET}"}}
+S3 = {"type": "s3", "bucket": "b-1", "accessKeyId": "AKIDEXAMPLE", "secretAccessKey": SECRET, "region": "eu-central-1"}
+
+Order = Callable[..., Awaitable[RunInput]]
+
+
+def opened(sealed: str, run_id: str) -> str:
+    return RING.open(sealed, bound_to=f"{WORKSPACE}/shop/{run_id}")
+
+
+async def test_what_is_secret_in_a_webhook_is_sealed_for_its_run(make_api: Any):
+    api = await make_api(egress_allow=ALLOW)
+    run_id = await api.run(sink={**WEBHOOK, "skipOnFail": True, "apisToSend": ["list"]})
+    order = api.order(run_id)
+    assert SECRET not in order.model_dump_json()
+    assert SECRET not in repr(order)
+    webhook = order.sink.webhook
+    assert webhook.url == f"{HOOK}?***"
+    assert opened(webhook.sealed_url, run_id) == f"{HOOK}?token={SECRET}"
+    assert opened(webhook.headers["Authorization"], run_id) == f"Bearer {SECRET}"
+    assert (order.sink.skip_on_fail, order.sink.apis_to_send) == (True, ("list",))
+    with pytest.raises(Exception, match="sealed for another owner"):
+        opened(webhook.sealed_url, "another-run")
+
+
+async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: Any):
+    api = await make_api(egress_allow=ALLOW)
+    endpoint = {"endpoint": "http://127.0.0.1:9", "forcePathStyle": True, "prefix": "runs/"}
+    run_id = await api.run(sink={**S3, **endpoint})
+    order = api.order(run_id)
+    assert SECRET not in order.model_dump_json()
+    assert "AKIDEXAMPLE" not in order.model_dump_json()
+    bucket = order.sink.bucket
+    assert opened(bucket.access_key_id, run_id) == "AKIDEXAMPLE"
+    assert opened(bucket.secret_access_key, run_id) == SECRET
+    assert (bucket.endpoint, bucket.prefix, bucket.force_path_style) == ("http://127.0.0.1:9", "runs/", True)
+    masked = {"accessKeyId": "***", "secretAccessKey": "***", "skipOnFail": False, "apisToSend": None}
+    assert order.sink.shown() == {**S3, **endpoint, **masked}
+
+
+async def test_a_bucket_of_aws_needs_no_look_up(api: Any):
+    assert api.order(await api.run(sink=S3)).sink.bucket.endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("sink", "path", "words"),
+    [
+        ({"type": "webhook", "url": "http://127.0.0.1:8401/in"}, "sink.url", "127.0.0.1 leads to a loopback address"),
+        ({"type": "webhook", "url": "https://localhost/"}, "sink.url", "localhost leads to a loopback address"),
+        ({"type": "webhook", "url": "http://2130706433/"}, "sink.url", "leads to a loopback address"),
+        ({"type": "webhook", "url": "http://[::ffff:10.0.0.1]/"}, "sink.url", "leads to an address of a private"),
+        ({"type": "webhook", "url": "http://169.254.169.254/"}, "sink.url", "where clouds keep their metadata"),
+        ({**S3, "endpoint": "http://127.0.0.1:9000"}, "sink.endpoint", "leads to a loopback address"),
+        ({**S3, "endpoint": "http://[fd00:ec2::254]"}, "sink.endpoint", "leads to an address of a private network"),
+    ],
+)
+async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: Any, sink: Any, path: str, words: str):
+    answer = await api.start({"api": "list", "parameters": {}, "sink": sink})
+    assert answer.status_code == 400
+    body = answer.json()
+    assert body["details"]["path"] == path
+    assert body["message"].startswith(f"{path}: ")
+    assert words in body["message"]
+    assert "CALLBOARD_EGRESS_ALLOW" in body["message"]
+    assert SECRET not in answer.text
+    assert api.runs.entries == {}
+
+
+async def test_the_schedule_is_that_of_the_settings(make_api: Any):
+    api = await make_api(egress_allow=ALLOW, delivery_first_delay="2", delivery_max_delay="60", delivery_timeout="5")
+    schedule = api.order(await api.run(sink=WEBHOOK)).sink.schedule
+    assert (schedule.first_delay, schedule.factor) == (timedelta(seconds=2), 2)
+    assert (schedule.max_delay, schedule.timeout) == (timedelta(minutes=1), timedelta(seconds=5))
+    assert schedule.give_up_after == timedelta(hours=24)
+
+
+async def test_without_a_key_to_seal_with_nothing_is_started(make_api: Any):
+    api = await make_api(egress_allow=ALLOW, secret_key=[])
+    answer = await api.start({"api": "list", "parameters": {}, "sink": WEBHOOK})
+    assert answer.status_code == 500
+    assert "CALLBOARD_SECRET_KEY is not set" in answer.json()["message"]
+    assert api.runs.entries == {}
+
+
+async def test_the_same_key_with_another_sink_is_another_body(make_api: Any):
+    api = await make_api(egress_allow=ALLOW)
+    body = {"api": "list", "parameters": {}, "sink": WEBHOOK}
+    first = await api.start(body, idempotency_key="order-7")
+    assert (await api.start(body, idempotency_key="order-7")).json() == first.json()
+    other = {**body, "sink": {**WEBHOOK, "headers": {}}}
+    assert (await api.start(other, idempotency_key="order-7")).status_code == 409
+
+
+# A project's own.
+
+
+@pytest.fixture
+async def ordered(tmp_path: Path, make_api: Any) -> Order:
+    """Starts a Run of a project with these settings; what it is ordered with."""
+
+    async def start(settings: str, environment: str = "deployed", **fields: Any) -> RunInput:
+        folder, store = tmp_path / "shop", FolderStore(tmp_path / "artifacts")
+        (folder / "api").mkdir(parents=True, exist_ok=True)
+        (folder / "api" / "list.py").write_text(AUTOMATION)
+        (folder / "Intuned.yaml").write_text(settings)
+        await deploy(folder, store)
+        api = await make_api(store=store, environment=environment, egress_allow=ALLOW)
+        return api.order(await api.run(**fields))
+
+    return start
+
+
+DEPLOYED = f"deployed: {{type: s3, bucket: b-2, accessKeyId: A, secretAccessKey: {SECRET}}}"
+DEV = f"dev: {{type: webhook, url: '{HOOK}?token={SECRET}'}}"
+
+
+@pytest.mark.parametrize(
+    ("sinks", "environment", "kind"),
+    [
+        (f"{DEV}, {DEPLOYED}", "dev", "webhook"),
+        (f"{DEV}, {DEPLOYED}", "deployed", "s3"),
+        (DEPLOYED, "dev", "s3"),
+        (DEPLOYED, "deployed", "s3"),
+        (DEV, "deployed", None),
+    ],
+)
+async def test_a_start_that_names_no_sink_has_its_project_s(
+    ordered: Order, sinks: str, environment: str, kind: str | None
+):
+    order = await ordered(f"defaults: {{sink: {{{sinks}}}}}", environment)
+    assert (order.sink and order.sink.shown()["type"]) == kind
+    assert SECRET not in order.model_dump_json()
+
+
+async def test_a_start_s_own_sink_wins_and_null_is_none_of_its_own(ordered: Order):
+    order = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=WEBHOOK)
+    assert order.sink is not None
+    assert order.sink.webhook is not None
+    order = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=None)
+    assert order.sink is not None
+    assert order.sink.bucket is not None
+    assert order.sink.bucket.region == "us-east-1", "the region may be left out there"
+
+
+async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(tmp_path: Path, make_api: Any):
+    folder, store = tmp_path / "shop", FolderStore(tmp_path / "artifacts")
+    (folder / "api").mkdir(parents=True)
+    (folder / "api" / "list.py").write_text(AUTOMATION)
+    (folder / "Intuned.yaml").write_text("defaults: {sink: {deployed: {type: webhook, url: 'http://10.0.0.1/'}}}")
+    await deploy(folder, store)
+    api = await make_api(store=store)
+    answer = await api.start({"api": "list", "parameters": {}})
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("The project's defaults.sink: url: 10.0.0.1 leads to")
