@@ -77,13 +77,13 @@ class Logins:
                 view = await self._view(order, auth)
                 state, expired = view.state, view.status is AuthSessionStatus.EXPIRED
             if state is None:
-                raise _no_login(auth.ref.id, seen)
+                raise _no_login(order, auth.ref.id, seen)
             token = await self._get(state.key)
             if token is not None:
                 parameters = await self._get(state.parameters_key)
                 return self._opened(order, auth, state, token, parameters, secret_parameters, expired=expired)
             seen, state = state.login, None  # replaced meanwhile: the current one does as well, or better
-        raise _no_login(auth.ref.id, seen)
+        raise _no_login(order, auth.ref.id, seen)
 
     async def made(self, order: AttemptInput, auth: AttemptAuth, text: str) -> LoginState:
         """Keep the state that a create has left. Raises StoreError."""
@@ -137,7 +137,7 @@ class Logins:
             return await self._sessions.view(order.workspace, order.project, auth.ref.owner)
         except NotFound as error:
             message = f"AuthSession {auth.ref.id!r} is not there any more: it was deleted."
-            raise ApplicationError(message, type=AUTH_SESSION_GONE, non_retryable=True) from error
+            raise ApplicationError(message, order.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
 
     async def _get(self, key: str | None) -> bytes | None:
         return None if key is None else await patiently(_PATIENCE, lambda: self._store.get(key))
@@ -163,6 +163,8 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _no_login(auth_session: str, seen: int) -> ApplicationError:
+def _no_login(order: AttemptInput, auth_session: str, seen: int) -> ApplicationError:
     message = f"AuthSession {auth_session!r} has no login yet."
-    return ApplicationError(message, seen, type=NO_LOGIN, non_retryable=True)
+    if seen:
+        message = f"The login of AuthSession {auth_session!r} is not in the artifact store any more."
+    return ApplicationError(message, seen, order.number, type=NO_LOGIN, non_retryable=True)

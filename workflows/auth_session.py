@@ -45,16 +45,22 @@ class AuthSessionWorkflow:
     @workflow.run
     async def run(self, order: AuthSessionInput) -> None:
         """Be there until it is deleted, or could not even be made; then leave nothing behind."""
-        why = login_verdict.gone(order.ref.id)
+        life = asyncio.ensure_future(self._life(order))
         try:
-            made = order.create is None or await self._log_in(order.create)
-            if made is True or made.login is not None:
-                await self._live()
-            else:
-                why = made.error or login_verdict.create_canceled(order.create.run_id if order.create else "")
+            await asyncio.shield(life)
         except asyncio.CancelledError:
-            # Its Run is over, or an operator ended it: it goes as if it was deleted.
+            # Its Run is over, or an operator ended it: it goes as if it was deleted. Wherever it is in its life just
+            # now; an activity or a signal that is awaited would swallow the cancel.
             self._deleted = True
+            await life
+
+    async def _life(self, order: AuthSessionInput) -> None:
+        why = login_verdict.gone(order.ref.id)
+        made = order.create is None or await self._log_in(order.create)
+        if made is True or made.login is not None:
+            await self._live()
+        elif not self._deleted:
+            why = made.error or login_verdict.create_canceled(order.create.run_id if order.create else "")
         await self._answer(Recreated(error=why), [*self._asked])
         await self._forget()
 
@@ -152,17 +158,9 @@ class AuthSessionWorkflow:
             search_attributes=of_login_run(self._order.project, ref.id, order.type),
             static_summary=f"{self._order.project}: log in {ref.id}",
         )
-        try:
-            await workflow.wait_condition(lambda: handle.done() or self._deleted)
-        except asyncio.CancelledError:
-            handle.cancel()
-            await self._outcome(handle)
-            raise
+        await workflow.wait_condition(lambda: handle.done() or self._deleted)
         if not handle.done():
             handle.cancel()
-        return await self._outcome(handle)
-
-    async def _outcome(self, handle: workflow.ChildWorkflowHandle[object, RunOutcome]) -> RunOutcome:
         try:
             return await handle
         except ChildWorkflowError as error:
@@ -177,6 +175,8 @@ class AuthSessionWorkflow:
                 self._stale.append(str(self._view.parameters_key))
         if self._view.state_key is not None:
             self._stale.append(self._view.state_key)
+        # The check of a Create has saved this one back, when the one before was not current yet: it came too late.
+        self._stale = [key for key in self._stale if key != state_key]
         self._change(
             login=self._view.login + 1,
             state_key=state_key,

@@ -79,16 +79,28 @@ class BrowserWork:
         Raises:
             ChildWorkflowError: It ended without an outcome.
         """
-        begun = asyncio.ensure_future(starting)
+        handle = await self._to_its_end(starting)
         try:
-            return await asyncio.shield(await asyncio.shield(begun))
+            if not self._cancel_asked:
+                return await asyncio.shield(handle)
         except asyncio.CancelledError:
             self._cancel_asked = True
-            handle = await begun
-            await workflow.wait_condition(lambda: True)
-            if not handle.done():
-                handle.cancel()
-            return await handle
+        await workflow.wait_condition(lambda: True)
+        if not handle.done():
+            handle.cancel()
+        return await handle
+
+    async def _to_its_end[T](self, work: Awaitable[T]) -> T:
+        """Await what takes a moment and must not be given up; `_cancel_asked` tells of a cancel meanwhile.
+
+        Awaited as they are, the SDK's signals, starts and activities swallow a cancel.
+        """
+        doing = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            self._cancel_asked = True
+            return await doing
 
     async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int) -> None:
         """Tell the worker that holds the Attempt to stop it now; by heartbeat alone it would learn it seconds later.
@@ -125,11 +137,7 @@ class BrowserWork:
             summary=f"Attempt {lost.number} was lost",
         )
         try:
-            try:
-                await asyncio.shield(handle)
-            except asyncio.CancelledError:
-                self._cancel_asked = True
-                await handle
+            await self._to_its_end(handle)
         except ActivityError as error:
             workflow.logger.warning("Attempt %d stays without its final record: %s", lost.number, error.cause)
 

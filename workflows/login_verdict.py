@@ -32,8 +32,14 @@ class Tried:
     """Structural: no try can help."""
 
 
-def of_lost_tries(error: ActivityError, *, last: int) -> Tried:
-    """The tries whose activity did not return an outcome; `last` is the number of the last that was allowed."""
+def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> Tried:
+    """The tries whose activity did not return an outcome.
+
+    Args:
+        error: How it ended.
+        begun: The number of the last try that is known to have begun, or would have.
+        last: The number of the last one that was allowed.
+    """
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type == ATTEMPT_FAILED:
         failed = FailedTry.model_validate(cause.details[0])
@@ -46,10 +52,13 @@ def of_lost_tries(error: ActivityError, *, last: int) -> Tried:
             final=final,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
-        return Tried(AttemptStatus.FAILED, last, error=_auth_error(cause.message), seen=int(cause.details[0]))
+        seen, number = cause.details
+        return Tried(AttemptStatus.FAILED, int(number), error=_auth_error(cause.message), seen=int(seen))
     if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
-        return Tried(AttemptStatus.FAILED, last, error=_auth_error(cause.message), final=True)
+        return Tried(AttemptStatus.FAILED, int(cause.details[0]), error=_auth_error(cause.message), final=True)
     lost = verdict.of_lost_attempt(error)
+    if lost.status is AttemptStatus.CANCELED:
+        return Tried(lost.status, begun)
     return Tried(lost.status, last, error=lost.error, final=lost.status is AttemptStatus.FAILED)
 
 
@@ -60,6 +69,8 @@ def good(login: LoginState | None, attempts: int) -> RunOutcome:
 
 def failed(code: ErrorCode, tried: Tried) -> RunOutcome:
     """No try is left: the wrapper code, with the last error inside. A structural failure keeps its own."""
+    if tried.status is AttemptStatus.CANCELED:
+        return canceled(tried.number)
     last = tried.error or _auth_error("The Attempt ended without saying why.")
     if tried.final:
         return RunOutcome(status=RunStatus.FAILED, error=last, attempts=tried.number)

@@ -52,7 +52,8 @@ class LoginWork(BrowserWork):
                 summary=f"{activity.capitalize()}, {tries} at most",
             )
         except ActivityError as error:
-            tried = of_lost_tries(error, last=first + tries - 1)
+            known = self._where.number if self._where else first
+            tried = of_lost_tries(error, begun=max(first, known), last=first + tries - 1)
             if tried.status is AttemptStatus.INTERRUPTED:
                 await self._record_lost(_lost(order, tried))
         else:

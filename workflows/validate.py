@@ -51,10 +51,8 @@ class ValidateWorkflow(LoginWork):
 
     async def _made_anew(self, order: ValidateInput, seen: int) -> RunOutcome:
         self._become(RunStatus.STARTED, "The login is not good any more; a Create is waited for")
-        try:
-            answer = await self._ask(order, seen)
-        except asyncio.CancelledError:
-            self._cancel_asked = True  # nothing of ours is on a Machine, and the Create is for others, too
+        answer = await self._ask(order, seen)
+        if self._cancel_asked:  # nothing of ours is on a Machine, and the Create is for others, too
             return login_verdict.canceled(self._attempts)
         if answer is None:
             return login_verdict.failed_with(login_verdict.gone(order.ref.id), self._attempts)
@@ -85,14 +83,19 @@ class ValidateWorkflow(LoginWork):
                 parent_run_id=workflow.info().workflow_id,
             ),
         )
-        while self._answer is None:
+        while self._answer is None and not self._cancel_asked:
             try:
-                await _owner(order).signal(names.RECREATE, question)
-                await workflow.wait_condition(lambda: self._answer is not None, timeout=_ASK_AGAIN)
+                await self._to_its_end(_owner(order).signal(names.RECREATE, question))
+            except FailureError:
+                break
+            try:
+                await workflow.wait_condition(
+                    lambda: self._answer is not None or self._cancel_asked, timeout=_ASK_AGAIN
+                )
             except TimeoutError:
                 continue
-            except FailureError:
-                return self._answer
+            except asyncio.CancelledError:
+                self._cancel_asked = True
         return self._answer
 
     async def _tell(self, order: ValidateInput, seen: int | None) -> None:
@@ -100,7 +103,7 @@ class ValidateWorkflow(LoginWork):
         if seen is None or self._cancel_asked:
             return
         try:
-            await _owner(order).signal(names.CHECKED, Checked(login=seen, good=False))
+            await self._to_its_end(_owner(order).signal(names.CHECKED, Checked(login=seen, good=False)))
         except FailureError as error:
             workflow.logger.info("AuthSession %s was not told: %s", order.ref.id, error)
 

@@ -26,11 +26,11 @@ class AttemptStatus(StrEnum):
 
 
 NO_LOGIN = "NoLogin"
-"""Type of the application failure of a check that has nothing to check: there is no state of a login; the number of the
-login that is meant (0: there was none yet) is its one detail."""
+"""Type of the application failure of an Attempt for which there is no state of a login. Its details: the number of the
+login that is meant (0: there was none yet), and that of the Attempt."""
 
 AUTH_SESSION_GONE = "AuthSessionGone"
-"""Type of the application failure of an Attempt whose AuthSession is not there (any more)."""
+"""Type of the application failure of an Attempt whose AuthSession is not there (any more); its detail: its number."""
 
 ATTEMPT_FAILED = "AttemptFailed"
 """Type of the application failure with which a check or create ends that failed; its one detail is a `FailedTry`."""
