@@ -124,7 +124,7 @@ async def _state(call: Call, session: BrowserSession, value: Any) -> dict[str, A
         StateError: That of a create, which has come to nothing without it.
     """
     create = call.kind == "create"
-    wanted = create or (call.capture and session.opened and not (call.kind == "check" and not value))
+    wanted = create or (call.capture and session.restored and not (call.kind == "check" and not value))
     if not wanted:
         return {"session": None}
     call.capturing(CAPTURE_WITHIN)

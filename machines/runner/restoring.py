@@ -90,6 +90,7 @@ async def _make_blank(context: BrowserContext, page: Page) -> None:
     """Leave the page as it was: blank, with nothing to go back to."""
     await page.unroute("**/*", _answer)
     await page.goto(_BLANK)
+    # Only now: a session that is older than the page's process is told, at times, that there is no page.
     session = await context.new_cdp_session(page)
     await ask(session, "Page.resetNavigationHistory")
     await session.detach()

@@ -63,6 +63,12 @@ class BrowserSession:
         return self._opening is not None
 
     @property
+    def restored(self) -> bool:
+        """Whether it was opened to the end: what a context is like that had only half of its state tells nothing."""
+        opening = self._opening
+        return opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
+
+    @property
     def proxy_refused(self) -> bool:
         """Whether the Attempt's proxy wanted other credentials than it was given."""
         return self._tab.proxy_refused

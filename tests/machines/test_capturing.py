@@ -59,6 +59,16 @@ PROJECT = {
             await page.evaluate("setTimeout(() => { while (true) {} }, 0)")
             return "spins"
     """,
+    "api/does_not_mind.py": """
+        from intuned_runtime import deferred_browser
+
+        @deferred_browser
+        async def automation(params, ensure_browser):
+            try:
+                await ensure_browser()
+            except Exception as error:
+                return type(error).__name__
+    """,
     "api/never.py": """
         from intuned_runtime import deferred_browser
 
@@ -232,6 +242,11 @@ async def test_nothing_is_reported_unless_it_is_asked_for_and_the_end_is_good(
     assert (await quiet("", {**changes, "raises": True}, kind=AttemptKind.CREATE)).session is None
     report = await quiet("never", {}, session=given, capture=True)
     assert (value(report), report.session) == ("no browser", None)
+
+
+async def test_a_state_that_could_not_be_restored_is_not_replaced_by_what_there_is_without_it(quiet: Run) -> None:
+    report = await used(quiet, state(cookie("sid", "not;valid")), {}, api="does_not_mind")
+    assert (value(report), report.session) == ("StateError", None)
 
 
 async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
