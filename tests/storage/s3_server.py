@@ -38,10 +38,10 @@ class S3Server:
 
 
 @asynccontextmanager
-async def s3_server(folder: Path) -> AsyncGenerator[S3Server]:
-    """The server over `folder`, with one bucket, `BUCKET`."""
+async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
+    """The server over `folder`, with one bucket, `BUCKET`; on a free port unless one is named."""
     (folder / "buckets" / BUCKET).mkdir(parents=True)
-    port = ports.claim({"--addr": 0})["--addr"]
+    port = ports.claim({"--addr": port})["--addr"]
     server = S3Server(f"http://127.0.0.1:{port}", "callboard-of-tests", "a-secret-of-no-worth")
     child = Child(
         "rclone",
