@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from contract.errors import ConfigurationError, NotFound, Unavailable
@@ -13,10 +14,12 @@ from contract.errors import ConfigurationError, NotFound, Unavailable
 RPC_TIMEOUT = timedelta(seconds=10)
 
 _REFUSALS = {
+    RPCStatusCode.FAILED_PRECONDITION,
     RPCStatusCode.INVALID_ARGUMENT,
     RPCStatusCode.NOT_FOUND,
     RPCStatusCode.PERMISSION_DENIED,
     RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.UNIMPLEMENTED,
 }
 """Answers that will be the same the next time: something is not set up as it must be."""
 
@@ -43,3 +46,27 @@ def reaching_temporal(missing: str = "There is no such Run.") -> Generator[None]
         raise Unavailable(f"Temporal did not answer ({error.status.name.lower()}). Try again.") from error
     except RuntimeError as error:  # a lazy client that cannot connect
         raise Unavailable("Temporal cannot be reached. Try again.") from error
+
+
+@contextmanager
+def asking(client: Client, what: str) -> Generator[None]:
+    """The same for an operator, who hears what was asked of which Temporal: `what` is as in "refuses to list Runs".
+
+    Raises:
+        ConfigurationError: Temporal refuses.
+        Unavailable: Temporal cannot be reached.
+    """
+    address = client.service_client.config.target_host
+    try:
+        yield
+    except RPCError as error:
+        if error.status in _REFUSALS:
+            raise ConfigurationError(
+                f"Temporal at {address} refuses to {what}: {error.message.rstrip('.')}."
+            ) from error
+        status = error.status.name.lower()
+        raise Unavailable(f"Temporal at {address} did not {what} ({status}: {error.message.rstrip('.')}).") from error
+    except RuntimeError as error:  # a lazy client that cannot connect
+        raise Unavailable(
+            f"Temporal cannot be reached at {address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
+        ) from error

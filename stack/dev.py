@@ -16,6 +16,7 @@ import httpx
 from pydantic import SecretStr
 
 from contract.errors import StackError
+from engine.namespace import Retention
 from projects.environments import Environments
 from settings import Settings
 from stack import datafolder, ports
@@ -141,7 +142,11 @@ class DevStack:
             {"--port": self._settings.port, "--temporal-port": self._temporal_port, "--ui-port": self._ui_port}
         )
         self.temporal = TemporalServer(
-            data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=self._report
+            data,
+            port=free["--temporal-port"],
+            ui_port=free["--ui-port"],
+            report=self._report,
+            retention=Retention.of(self._settings),
         )
         self._settings = self._complete(data, free["--port"])
         self.url = f"http://127.0.0.1:{free['--port']}"

@@ -6,40 +6,25 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from google.protobuf.duration_pb2 import Duration
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.namespace.v1 import NamespaceConfig
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.contrib.pydantic import pydantic_data_converter
 
-from contract.errors import StackError
-from contract.flow import names
+from contract.errors import StackError, Unavailable
+from contract.flow.names import SEARCH_ATTRIBUTES as SEARCH_ATTRIBUTES
+from engine.namespace import Retention, set_up
+from settings import Settings
 from stack.child import Child
 
 NAMESPACE = "default"
 """The dev server always has it."""
-RETENTION = timedelta(days=7)
-"""How long ended Runs stay known. The dev server's own default is a day."""
-
-SEARCH_ATTRIBUTES = (
-    names.SEARCH_PROJECT,
-    names.SEARCH_API,
-    names.SEARCH_STATUS,
-    names.SEARCH_RUN_TYPE,
-    names.SEARCH_AUTH_SESSION,
-)
-"""All of them are of type Keyword."""
 
 _READY_LIMIT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=10)
 _POLL = 0.05
-_RPC_TIMEOUT = timedelta(seconds=5)
 
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 _DYNAMIC_CONFIG = (
@@ -58,7 +43,16 @@ _DYNAMIC_CONFIG = (
 class TemporalServer:
     """The dev server as a supervised child. It listens on loopback only, and survives its own death with its data."""
 
-    def __init__(self, data: Path, *, port: int, ui_port: int, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        port: int,
+        ui_port: int,
+        report: Callable[[str], None],
+        retention: Retention | None = None,
+        dynamic_config: Sequence[str] = (),
+    ) -> None:
         """Nothing is started yet.
 
         Args:
@@ -66,15 +60,18 @@ class TemporalServer:
             port: Of Temporal's gRPC service.
             ui_port: Of the Web UI.
             report: Takes one line for the user when the server is started again.
+            retention: How long Runs and their artifacts are kept. Default: as it is set.
+            dynamic_config: More of it, as `key=JSON value`.
 
         Raises:
             StackError: the program `temporal` is not installed.
         """
+        self._retention = retention or Retention.of(Settings())
         self.address = f"127.0.0.1:{port}"
         self.ui_url = f"http://127.0.0.1:{ui_port}"
         self.child = Child(
             "temporal",
-            _command(data / "temporal.db", port, ui_port),
+            _command(data / "temporal.db", port, ui_port, (*_DYNAMIC_CONFIG, *dynamic_config)),
             log=data / "logs" / "temporal.log",
             environment={name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")},
             grace=_GRACE,
@@ -82,7 +79,7 @@ class TemporalServer:
         )
 
     async def start(self) -> None:
-        """Start it and wait until it answers, knows our search attributes and keeps Runs for `RETENTION`.
+        """Start it and wait until it answers, and its namespace is set up.
 
         Raises:
             StackError: it ended at once, or was not ready within a minute; the message has the end of its log.
@@ -97,45 +94,32 @@ class TemporalServer:
     async def _ready(self) -> None:
         try:
             async with asyncio.timeout(_READY_LIMIT.total_seconds()):
-                client = await Client.connect(self.address, namespace=NAMESPACE, lazy=True)
-                # The namespace and its search attributes come a moment after the port is open.
-                while not await _knows_search_attributes(client):  # noqa: ASYNC110 - a server is asked
+                client = await Client.connect(
+                    self.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, lazy=True
+                )
+                while not await self._is_set_up(client):  # noqa: ASYNC110 - a server is asked
                     await asyncio.sleep(_POLL)
-                await _set_retention(client)
         except TimeoutError:
             raise StackError(
                 f"temporal was not ready within {_READY_LIMIT.total_seconds():g} seconds. Its log: {self.child.log}"
             ) from None
 
-
-async def _set_retention(client: Client) -> None:
-    ttl = Duration()
-    ttl.FromTimedelta(RETENTION)
-    config = NamespaceConfig(workflow_execution_retention_ttl=ttl)
-    request = UpdateNamespaceRequest(namespace=NAMESPACE, config=config)
-    await client.workflow_service.update_namespace(request, retry=True, timeout=_RPC_TIMEOUT)
-
-
-async def _knows_search_attributes(client: Client) -> bool:
-    request = ListSearchAttributesRequest(namespace=NAMESPACE)
-    try:
-        answer = await client.operator_service.list_search_attributes(request, timeout=_RPC_TIMEOUT)
-    except (RuntimeError, RPCError):  # not listening yet; listening, but the namespace is not there yet
-        return False
-    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-    return all(answer.custom_attributes.get(name) == keyword for name in SEARCH_ATTRIBUTES)
+    async def _is_set_up(self, client: Client) -> bool:
+        try:
+            await set_up(client, self._retention)
+        except Unavailable:  # it does not listen yet
+            return False
+        return True
 
 
-def _command(database: Path, port: int, ui_port: int) -> list[str]:
+def _command(database: Path, port: int, ui_port: int, dynamic_config: Sequence[str]) -> list[str]:
     command = [_program(), "server", "start-dev"]
     command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
     command += ["--db-filename", str(database), "--log-level", "warn", "--ui-disable-news-fetch"]
     for pragma in _PRAGMAS:
         command += ["--sqlite-pragma", pragma]
-    for value in _DYNAMIC_CONFIG:
+    for value in dynamic_config:
         command += ["--dynamic-config-value", value]
-    for name in SEARCH_ATTRIBUTES:
-        command += ["--search-attribute", f"{name}=Keyword"]
     return command
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 
 PROJECTS = "projects/"
+RUNS = "runs/"
 
 
 def current(project: str) -> str:
@@ -43,6 +44,11 @@ def bundle(project: str, version: str) -> str:
 def environment(project: str, declaration: str) -> str:
     """Key of the list of packages that a declaration was resolved to."""
     return f"projects/{project}/environments/{declaration}.txt"
+
+
+def run(project: str, run_id: str) -> str:
+    """Prefix of all that a Run leaves."""
+    return f"runs/{project}/{run_id}/"
 
 
 def parameters(project: str, run_id: str, digest: str) -> str:

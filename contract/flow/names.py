@@ -14,6 +14,9 @@ SEARCH_STATUS = "CallboardStatus"
 SEARCH_RUN_TYPE = "CallboardRunType"
 SEARCH_AUTH_SESSION = "CallboardAuthSession"
 
+SEARCH_ATTRIBUTES = (SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION)
+"""All that a namespace must have; each of them is of type Keyword."""
+
 RUN = "Run"
 """Workflow type; the workflow id is the Run's id."""
 
@@ -25,6 +28,12 @@ CREATE = "Create"
 DELIVER = "Deliver"
 """Workflow type of a Delivery."""
 
+SWEEP = "Sweep"
+"""Workflow type of a sweep of the artifact store."""
+
+SWEEP_SCHEDULE = "callboard-sweep"
+"""Id of the Schedule that starts it, and what the ids of its workflows begin with."""
+
 ATTEMPT = "attempt"
 CHECK = "check"
 CREATE_LOGIN = "create"
@@ -33,6 +42,7 @@ STOP_ATTEMPT = "stop_attempt"
 RECORD_LOST = "record_lost"
 PREPARE_DELIVERY = "prepare_delivery"
 SEND_DELIVERY = "send_delivery"
+SWEEP_ARTIFACTS = "sweep_artifacts"
 """Activity types."""
 
 ATTEMPT_STARTED = "attempt_started"
@@ -62,6 +72,12 @@ MEMO_WORKSPACE = "workspace"
 MEMO_PARENT = "parentRunId"
 """Memo of Runs: whose they are, and which Run waits for a Validate."""
 
+MEMO_SUMMARY = "summary"
+"""Memo of Runs: a `RunSummary`, which their workflows keep up to date. Runs of before it was thought of have none."""
+
+MEMO_RERUN_OF = "rerunOf"
+"""Memo of a Run that was started with the inputs of another: the id of that one."""
+
 MEMO_PROJECT = "project"
 MEMO_SINK = "sink"
 """Memo of workflow `Deliver`, beside the workspace: whose it is, and its sink as it may be shown."""
@@ -73,6 +89,9 @@ PRIORITY_BEGUN = 1
 """Temporal priority of a Run that has begun: its next step goes before Runs that have not."""
 
 PRIORITY_NOT_BEGUN = 3
+
+PRIORITY_SWEEP = 5
+"""Whatever a Run needs goes before."""
 
 
 def project_queue(project: str) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from contract.errors import StackError
+from engine.client import connect
+from engine.namespace import Namespace, Retention, examine
+from engine.sweeping import Sweep
+from settings import Settings
 from stack import ports
-from stack.temporal import NAMESPACE, RETENTION, SEARCH_ATTRIBUTES, TemporalServer
+from stack.temporal import NAMESPACE, TemporalServer
 
 
 @pytest.fixture
@@ -30,12 +32,13 @@ async def server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
         await server.stop()
 
 
-async def test_once_started_it_knows_our_search_attributes_and_keeps_runs_for_a_week(server: TemporalServer) -> None:
-    client = await Client.connect(server.address, namespace=NAMESPACE)
-    attributes = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=NAMESPACE))
-    assert set(SEARCH_ATTRIBUTES) <= set(attributes.custom_attributes)
-    namespace = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
-    assert namespace.config.workflow_execution_retention_ttl.ToTimedelta() == RETENTION
+async def namespace_of(server: TemporalServer) -> Namespace | None:
+    return await examine(await connect(Settings(temporal_address=server.address, temporal_namespace=NAMESPACE)))
+
+
+async def test_once_started_its_namespace_is_set_up(server: TemporalServer) -> None:
+    expected = Namespace(timedelta(days=7), sweep=Sweep(timedelta(days=8), paused=False))
+    assert await namespace_of(server) == expected
 
 
 async def test_it_listens_on_loopback_only(server: TemporalServer) -> None:
@@ -55,6 +58,20 @@ async def test_killed_it_comes_back_with_what_it_knew(server: TemporalServer) ->
             await asyncio.sleep(0.02)
     description = await client.get_workflow_handle("kept").describe(rpc_timeout=timedelta(seconds=30))
     assert description.id == "kept"
+
+
+async def test_it_keeps_runs_for_as_long_as_it_is_told_at_each_start(tmp_path: Path) -> None:
+    for days in (30, 3):
+        free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+        kept = Retention(timedelta(days=days), timedelta(days=days + 1))
+        server = TemporalServer(
+            tmp_path, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print, retention=kept
+        )
+        try:
+            await server.start()
+            assert await namespace_of(server) == Namespace(kept.runs, sweep=Sweep(kept.artifacts, paused=False))
+        finally:
+            await server.stop()
 
 
 async def test_one_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Workflow `Sweep`: artifacts of Runs that ended long ago are removed, part by part. A Schedule starts it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.base import MESSAGE_LIMIT, clip
+    from contract.flow.sweep import SweepInput, SweepPart, Swept, Tally
+
+PARTS = 20
+"""Parts that one history holds."""
+
+_PART_WITHIN = timedelta(minutes=15)
+_GIVE_UP_AFTER = timedelta(hours=1)
+"""A store, or a Temporal, that is away for longer ends the sweep; the Schedule starts another."""
+
+
+@workflow.defn(name=names.SWEEP)
+class SweepWorkflow:
+    """One sweep, from the first artifact to the last."""
+
+    @workflow.run
+    async def run(self, order: SweepInput) -> Tally:
+        """Sweep until nothing is left to look at; what was removed.
+
+        A Run that could not be removed holds up no other: the sweep goes on, and fails in the end.
+        """
+        before = order.before or workflow.now() - order.older_than
+        tally, after = order.tally, order.after
+        for _ in range(PARTS):
+            swept = await self._part(SweepPart(before=before, after=after))
+            tally = tally.plus(swept.tally)
+            workflow.set_current_details(f"{_said(tally)} so far, up to {swept.after or 'the end'}")
+            if swept.after is None:
+                return self._ended(tally)
+            after = swept.after
+        return workflow.continue_as_new(order.model_copy(update={"before": before, "after": after, "tally": tally}))
+
+    async def _part(self, part: SweepPart) -> Swept:
+        return await workflow.execute_activity(
+            names.SWEEP_ARTIFACTS,
+            part,
+            result_type=Swept,
+            start_to_close_timeout=_PART_WITHIN,
+            schedule_to_close_timeout=_GIVE_UP_AFTER,
+            heartbeat_timeout=timedelta(seconds=30),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+            summary=f"From {part.after or 'the beginning'} on",
+        )
+
+    def _ended(self, tally: Tally) -> Tally:
+        if not tally.failed:
+            return tally
+        message = f"{_said(tally)}; those of {tally.failed} Runs could not be removed. {tally.failure}"
+        raise ApplicationError(clip(message, MESSAGE_LIMIT), tally, type="NotRemoved")
+
+
+def _said(tally: Tally) -> str:
+    return f"{tally.artifacts} artifacts of {tally.runs} Runs removed"
