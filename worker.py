@@ -26,6 +26,7 @@ from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
 from activities.orders import ForgetActivity, LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
+from activities.sweep import SweepActivity
 from activities.ticket import Tickets
 from activities.workplace import Workplace
 from contract.errors import CallboardError, Unavailable
@@ -51,6 +52,7 @@ from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.run import RunWorkflow
+from workflows.sweep import SweepWorkflow
 from workflows.validate import ValidateWorkflow
 
 log = logging.getLogger("worker")
@@ -170,8 +172,12 @@ def _control(client: Client, identity: str, store: Store) -> Worker:
     return Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
-        workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow],
-        activities=[LostActivity(store).record_lost, ForgetActivity(store).forget_states],
+        workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow, SweepWorkflow],
+        activities=[
+            LostActivity(store).record_lost,
+            ForgetActivity(store).forget_states,
+            SweepActivity(client, store).sweep_artifacts,
+        ],
         identity=identity,
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,

@@ -31,8 +31,8 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 16
-"""Runs that are looked after side by side."""
+_AT_ONCE = 4
+"""Runs that are looked after side by side: a store has few connections, and Attempts need them more."""
 _MOST = 2_000
 """Runs that are looked after in one part."""
 _WITHIN = timedelta(minutes=5)
