@@ -11,6 +11,7 @@ from api.admission import auth_session
 from api.identity import new_identity
 from api.operations import note_accepted
 from api.parts import Parts
+from api.reach import check_proxy
 from api.reading import read_as
 from api.sealing import first_proxy, forget, is_undone, put_sealed, seal_proxy
 from contract.errors import BadRequest, CallboardError, Conflict, NotFound
@@ -41,6 +42,7 @@ async def create(parts: Parts, manifest: Manifest, body: dict[str, Any]) -> Logi
         StoreError, Unavailable: Nothing is known to have been started.
     """
     request = read_as(CreateAuthSession, body)
+    await check_proxy(parts, "proxy", request.proxy)
     _check_made_here(manifest)
     owner = request.id or _new_id()
     if request.id is not None:
@@ -72,6 +74,7 @@ async def update(parts: Parts, manifest: Manifest, given: str, body: dict[str, A
         NotFound: There is no such AuthSession. And as `create`.
     """
     request = read_as(UpdateAuthSession, body)
+    await check_proxy(parts, "proxy", request.proxy)
     view = await auth_session(parts, manifest.project, given)
     if view.type is AuthSessionType.RECORDER:
         raise _recorded(f"AuthSession {view.id} was recorded by a person")
@@ -95,6 +98,7 @@ async def validate(parts: Parts, manifest: Manifest, given: str, body: dict[str,
         ConfigurationError, Unavailable: As everywhere.
     """
     request = read_as(ValidateAuthSession, body)
+    await check_proxy(parts, "proxy", request.proxy)
     view = await auth_session(parts, manifest.project, given)
     run_id = new_identity().run_id
     order = ValidateInput(

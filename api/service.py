@@ -10,6 +10,7 @@ from typing import Any
 
 from api.identity import Identity, identities, new_identity
 from api.parts import Parts
+from api.reach import check_proxy
 from api.reading import read_as
 from api.sealing import first_proxy, forget, is_undone
 from api.sinks import sink_of_run
@@ -43,6 +44,8 @@ async def start_run(
         StoreError, Unavailable: Nothing is known to have been started; repeating helps.
     """
     said = _validate(manifest, body)
+    await check_proxy(parts, "proxy", said.proxy)
+    await check_proxy(parts, "authSession.proxy", said.auth_session and said.auth_session.proxy)
     workspace, project = parts.settings.workspace, manifest.project
     # By what was said: another version's defaults do not make the same request another one.
     who = await _identify(parts, project, said, idempotency_key)

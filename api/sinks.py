@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from api.parts import Parts
-from contract.errors import BadRequest, EgressRefused
+from api.reach import check_sink
 from contract.flow.sink import DeliverySchedule, SealedBucket, SealedWebhook, SinkOrder
-from contract.rest.problems import bad_field
 from contract.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
 from projects.manifest import Manifest
 from security import bindings
@@ -32,12 +31,11 @@ async def sink_of_run(
     sink = said or manifest.settings.sink_in(settings.environment)
     if sink is None:
         return None
-    url = sink.url if isinstance(sink, WebhookSink) else sink.endpoint
-    if url is not None:
-        try:
-            await parts.egress.check_url(url)
-        except EgressRefused as error:
-            raise _refused(sink, said is None, error) from error
+    whose = "sink" if said is not None else "The project's defaults.sink"
+    if isinstance(sink, WebhookSink):
+        await check_sink(parts, "sink.url", sink.url, f"{whose}.url")
+    elif sink.endpoint is not None:
+        await check_sink(parts, "sink.endpoint", sink.endpoint, f"{whose}.endpoint")
     bound_to = bindings.run(settings.workspace, manifest.project, run_id)
     return seal_sink(sink, schedule_of(settings), parts.ring, bound_to)
 
@@ -84,9 +82,3 @@ def schedule_of(settings: Settings) -> DeliverySchedule:
         give_up_after=settings.delivery_give_up_after,
         timeout=settings.delivery_timeout,
     )
-
-
-def _refused(sink: AnySink, of_project: bool, error: EgressRefused) -> BadRequest:  # noqa: FBT001
-    field = "url" if isinstance(sink, WebhookSink) else "endpoint"
-    whose = f"The project's defaults.sink: {field}" if of_project else f"sink.{field}"
-    return bad_field(f"sink.{field}", "a public address", f"{whose}: {error.message}")

@@ -57,10 +57,11 @@ class Egress:
                     ) from None
                 self._hosts.add(_canonical(entry))
 
-    async def check_url(self, url: str) -> None:
+    async def check_url(self, url: str, *, unknown: bool = False) -> None:
         """Refuse `url` if a request to it would be refused now.
 
-        A name that cannot be looked up at this moment is not refused: who connects will look again.
+        A name that cannot be looked up at this moment is not refused: who connects will look again. With `unknown`,
+        neither is one that nobody has.
 
         Raises:
             EgressRefused: It leads, or may lead, to an address that is not public; or nowhere at all.
@@ -76,7 +77,7 @@ class Egress:
         except TimeoutError:
             return
         except socket.gaierror as error:
-            if error.errno in _NO_SUCH_NAME:
+            if error.errno in _NO_SUCH_NAME and not unknown:
                 raise EgressRefused(f"There is no host {host}.") from error
 
     async def addresses(self, host: str, port: int) -> list[Address]:

@@ -172,4 +172,4 @@ async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(tm
     api = await make_api(store=store)
     answer = await api.start({"api": "list", "parameters": {}})
     assert answer.status_code == 400
-    assert answer.json()["message"].startswith("The project's defaults.sink: url: 10.0.0.1 leads to")
+    assert answer.json()["message"].startswith("The project's defaults.sink.url: 10.0.0.1 leads to")

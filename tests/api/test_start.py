@@ -218,8 +218,8 @@ async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Any):
 
 async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_what_is_missing(make_api: Any):
     api = await make_api(secret_key=[])
-    proxy = api.order(await api.run(proxy="socks5://127.0.0.1:1080")).proxy
-    assert (proxy.server, proxy.username, proxy.password) == ("socks5://127.0.0.1:1080", None, None)
+    proxy = api.order(await api.run(proxy="socks5://proxy.example:1080")).proxy
+    assert (proxy.server, proxy.username, proxy.password) == ("socks5://proxy.example:1080", None, None)
     for answer in (await api.start(start(proxy=f"http://u:{SECRET}@h")), await api.start(idempotency_key="k")):
         assert answer.status_code == 500
         assert answer.json()["code"] == "internal-server-error"
