@@ -1,0 +1,267 @@
+"""What Runs left goes when it is old enough, and nothing else does: with a real Temporal, a folder and a bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
+
+from activities.sweep import SweepActivity
+from contract.errors import ConfigurationError, StoreError, Unavailable
+from contract.flow.sweep import SweepPart, Swept, Tally
+from engine.client import connect
+from settings import Settings
+from stack import ports
+from storage import keys
+from storage.folder import FolderStore
+from storage.open import open_store
+from storage.store import Entry, Store
+from tests.storage.s3_server import BUCKET, S3Server, s3_server
+from tests.workflows.scripted import Held, Stage
+
+
+@pytest.fixture(scope="module")
+async def s3(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[S3Server]:
+    async with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "folder":
+        return open_store(str(tmp_path / "artifacts"))
+    server: S3Server = request.getfixturevalue("s3")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}", endpoint=server.endpoint)
+
+
+def soon() -> datetime:
+    """All that has been written so far is older."""
+    return datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def left(store: Store, prefix: str = "") -> list[str]:
+    return [key async for key in store.list(prefix)]
+
+
+async def leave(store: Store, *runs: str, project: str = "shop") -> list[str]:
+    """What each of these Runs leaves."""
+    left = [
+        keys.attempt(project, run, number, name)
+        for run in runs
+        for number in (1, 2)
+        for name in ("attempt.json", "result.json")
+    ]
+    left += [keys.parameters(project, run, "d" * 8) for run in runs]
+    for key in left:
+        await store.put(key, b"{}")
+    return left
+
+
+async def written_after(store: Store, key: str, moment: datetime) -> None:
+    """Write it, so that the store says that it was after this moment (it may know seconds only)."""
+    async with asyncio.timeout(30):
+        while True:
+            await store.put(key, b"{}")
+            if all([entry.modified >= moment async for entry in store.entries(key)]):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def sweep(
+    client: Client, store: Store, before: datetime, *, after: str = "", known: Swept | None = None, **options: Any
+) -> Swept:
+    """One part of a sweep; with `known`, as one that goes on where another was lost."""
+    environment = ActivityEnvironment()
+    details = [known.model_dump(mode="json")] if known else []
+    environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
+    part = SweepActivity(client, store, **options)
+    return await environment.run(part.sweep_artifacts, SweepPart(before=before, after=after))
+
+
+async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(client: Client, store: Store) -> None:
+    files = await leave(store, "one", "one-v1", "two")
+    assert await sweep(client, store, datetime.now(UTC) - timedelta(hours=1)) == Swept()
+    assert len(await left(store)) == len(files)
+    assert await sweep(client, store, soon()) == Swept(tally=Tally(runs=3, artifacts=len(files)))
+    assert await left(store) == []
+    assert await sweep(client, store, soon()) == Swept()
+
+
+async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its_end(
+    client: Client, store: Store, stage: Stage
+) -> None:
+    files = await leave(store, stage.run_id, project=stage.project)
+    held = Held(stage)
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    in_flight = soon()
+    assert await sweep(client, store, in_flight) == Swept()
+    while datetime.now(UTC) < in_flight:
+        await asyncio.sleep(0.05)
+    held.end()
+    await stage.ended()
+    assert await sweep(client, store, in_flight) == Swept(), "its artifacts are older than that, its end is not"
+    assert len(await left(store)) == len(files)
+    assert (await sweep(client, store, soon())).tally == Tally(runs=1, artifacts=len(files))
+    assert await left(store) == []
+
+
+async def test_the_newest_artifact_of_a_run_keeps_the_others(client: Client, store: Store) -> None:
+    files = await leave(store, "one")
+    moment = soon()
+    await written_after(store, keys.delivery_try("shop", "one", "sink", "20260101T000000.000000Z"), moment)
+    assert await sweep(client, store, moment) == Swept()
+    assert len(await left(store)) == len(files) + 1
+
+
+async def test_nothing_but_what_runs_left_is_ever_touched(client: Client, store: Store) -> None:
+    others = [
+        keys.current("shop"),
+        keys.manifest("shop", "v"),
+        keys.bundle("shop", "v"),
+        keys.environment("shop", "d"),
+        keys.auth_session_state("shop", "anna", "t"),
+        keys.auth_session_parameters("shop", "~one", "one"),
+        keys.persistent_value("shop", "k"),
+        "runs/README",
+        "runs/shop/README",
+        "runs/shop/no run/README",
+        "runs-of-others/shop/one/file",
+    ]
+    for key in others:
+        await store.put(key, b"{}")
+    await leave(store, "one")
+    await sweep(client, store, soon())
+    assert await left(store) == sorted(others)
+
+
+async def test_a_part_ends_after_so_many_runs_and_the_next_goes_on_behind_it(client: Client, store: Store) -> None:
+    runs = [f"run-{number}" for number in range(5)]
+    await leave(store, *runs)
+    before = soon()
+    after: str | None = ""
+    seen: list[Tally] = []
+    while after is not None:
+        swept = await sweep(client, store, before, after=after, most=2)
+        seen.append(swept.tally)
+        after = swept.after
+        assert {key.split("/")[2] for key in await left(store)} == set(runs[2 * len(seen) :])
+    assert [tally.runs for tally in seen] == [2, 2, 1]
+
+
+async def test_a_part_ends_after_a_time_and_the_next_goes_on_behind_it(client: Client, store: Store) -> None:
+    await leave(store, "one", "two")
+    before = soon()
+    first = await sweep(client, store, before, within=timedelta())
+    assert first.after == "runs/shop/one0"
+    assert {key.split("/")[2] for key in await left(store)} == {"two"}
+
+
+async def test_one_that_was_lost_is_gone_on_with_where_it_had_come_to(client: Client, store: Store) -> None:
+    await leave(store, "one", "two")
+    known = Swept(after="runs/shop/one0", tally=Tally(runs=7, artifacts=70))
+    swept = await sweep(client, store, soon(), known=known)
+    assert swept == Swept(tally=Tally(runs=8, artifacts=75))
+    assert {key.split("/")[2] for key in await left(store)} == {"one"}
+
+
+async def test_it_tells_how_far_it_has_come_while_it_works(client: Client, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    await leave(store, *(f"run-{number}" for number in range(9)))
+    environment = ActivityEnvironment()
+    beats: list[Swept] = []
+    environment.on_heartbeat = beats.append
+    await environment.run(SweepActivity(client, store).sweep_artifacts, SweepPart(before=soon()))
+    assert [beat.tally.runs for beat in beats] == sorted(beat.tally.runs for beat in beats)
+    assert beats[-1] == Swept(after="runs/shop/run-70", tally=Tally(runs=8, artifacts=40))
+
+
+async def test_sweeps_side_by_side_do_not_disturb_each_other(client: Client, store: Store) -> None:
+    files = await leave(store, *(f"run-{number}" for number in range(6)))
+    before = soon()
+    came = await asyncio.gather(*(sweep(client, store, before) for _ in range(3)))
+    assert await left(store) == []
+    assert all(swept.after is None and not swept.tally.failed for swept in came)
+    assert sum(swept.tally.artifacts for swept in came) >= len(files)
+
+
+class Stubborn(FolderStore):
+    """Refuses to remove what one Run left."""
+
+    async def delete(self, key: str) -> None:
+        if "/stubborn/" in key:
+            raise StoreError(f"The store could not remove {key}: Access Denied.")
+        await super().delete(key)
+
+
+async def test_a_run_that_cannot_be_removed_holds_up_no_other_and_is_told(client: Client, tmp_path: Path) -> None:
+    store = Stubborn(tmp_path)
+    files = await leave(store, "a", "stubborn", "z")
+    tally = (await sweep(client, store, soon())).tally
+    assert (tally.runs, tally.artifacts, tally.failed) == (2, len(files) - 5, 1)
+    assert tally.failure is not None
+    assert "Access Denied" in tally.failure
+    assert {key.split("/")[2] for key in await left(store)} == {"stubborn"}
+
+
+class BegunAnew(FolderStore):
+    """Somebody starts the Run once more, with its Idempotency-Key, when the sweep has found that it is not known."""
+
+    async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
+        if prefix == keys.run("shop", "one"):
+            await self.put(keys.parameters("shop", "one", "d" * 8), b"new")
+        async for entry in super().entries(prefix, after=after):
+            yield entry
+
+
+async def test_a_run_that_is_begun_anew_meanwhile_keeps_what_it_has(client: Client, tmp_path: Path) -> None:
+    store = BegunAnew(tmp_path)
+    files = await leave(store, "one")
+    before = datetime.now(UTC)
+    assert await sweep(client, store, before) == Swept()
+    assert len(await left(store)) == len(files)
+
+
+async def test_nothing_goes_while_temporal_cannot_say_who_is_in_flight(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    files = await leave(store, "one")
+    nowhere = Settings(temporal_address=f"127.0.0.1:{ports.claim({'': 0})['']}")
+    away = await connect(nowhere, lazy=True, patience=timedelta(seconds=1))
+    with pytest.raises(Unavailable):
+        await sweep(away, store, soon())
+    assert len(await left(store)) == len(files)
+
+
+async def test_nothing_goes_when_the_namespace_is_gone(client: Client, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    files = await leave(store, "one")
+    address = client.service_client.config.target_host
+    elsewhere = await connect(Settings(temporal_address=address, temporal_namespace="not-there"))
+    with pytest.raises(ConfigurationError):
+        await sweep(elsewhere, store, soon())
+    assert len(await left(store)) == len(files)
+
+
+async def test_what_a_killed_writer_left_half_written_goes_too(client: Client, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    half = tmp_path / "runs" / "shop" / "one" / "attempts" / "1" / ".tmp-half"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    await sweep(client, store, datetime.now(UTC) - timedelta(hours=1))
+    assert half.exists()
+    await sweep(client, store, soon())
+    assert list((tmp_path / "runs").iterdir()) == []
