@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import hypothesis
 import pytest
 
 from examples.site import proxy
@@ -24,6 +25,12 @@ from stack.dev import DevStack
 from tests.package_index import FETCHED, package_index
 
 REPOSITORY = Path(__file__).parents[1]
+
+# How quick an example is, and how quickly one is made, is the machine's business: it may be busy.
+hypothesis.settings.register_profile(
+    "callboard", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("callboard")
 
 
 @dataclass
