@@ -117,7 +117,7 @@ class AttemptActivity:
         outcome = await self._held(order)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             seen = outcome.login.login if outcome.login is not None else None
-            failed = FailedTry(number=order.number, error=outcome.error, login=seen)
+            failed = FailedTry(number=order.number, error=outcome.error, login=seen, started_at=outcome.started_at)
             raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
         return outcome.model_copy(update={"number": order.number})
 
@@ -137,7 +137,7 @@ class AttemptActivity:
                 outcome: AttemptOutcome = ticket.work.result()
                 record = progress.record(outcome.status, outcome.error)
                 await self._records.write(order.project, record, within=RECORD_PATIENCE)
-                return outcome
+                return outcome.model_copy(update={"started_at": progress.started_at})
             if ticket.cause is Cause.CANCELED:
                 record = progress.record(AttemptStatus.CANCELED)
             else:

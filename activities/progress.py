@@ -32,7 +32,14 @@ class Progress:
     def started(self) -> AttemptStarted:
         """Where it is."""
         machine = self._begun.machine if self._begun else "that is starting"
-        return AttemptStarted(number=self._order.number, machine=machine, worker=self._worker)
+        return AttemptStarted(
+            number=self._order.number, machine=machine, worker=self._worker, started_at=self.started_at
+        )
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began on its Machine; if it never came to one, when the worker took it."""
+        return self._begun.at if self._begun else self._taken_at
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Its record, as it is now."""
@@ -45,7 +52,7 @@ class Progress:
             api=self._order.api,
             version=self._order.version,
             queued_at=self._queued_at,
-            started_at=begun.at if begun else self._taken_at,
+            started_at=self.started_at,
             ended_at=None if status is AttemptStatus.STARTED else datetime.now(UTC),
             machine=begun.machine if begun else None,
             worker=self._worker,

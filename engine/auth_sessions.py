@@ -23,7 +23,7 @@ from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginO
 from contract.flow.run import RunType
 from engine import search
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
-from workflows.attributes import of_login_run
+from workflows.attributes import memo_of_login_run, of_login_run
 
 _NOT_THERE = "There is no such AuthSession."
 _WITHIN = timedelta(seconds=15)
@@ -143,7 +143,7 @@ class AuthSessions:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"{order.project}: validate {order.ref.id}",
                 priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
-                memo={names.MEMO_WORKSPACE: order.workspace},
+                memo=memo_of_login_run(order.workspace, order.version, None),
                 search_attributes=of_login_run(order.project, order.ref.id, RunType.AUTH_SESSION_VALIDATE),
                 rpc_timeout=RPC_TIMEOUT,
             )

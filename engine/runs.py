@@ -63,8 +63,14 @@ class Runs:
         """For the other parts of the engine in the same process: one connection serves all."""
         return self._client
 
-    async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         """Start workflow `Run` with id `run_id`.
+
+        Args:
+            run_id: Its id.
+            order: Its argument.
+            fingerprint: Of the body that it is started with.
+            rerun_of: The Run whose inputs these are.
 
         Returns:
             True if it was started, False if a Run with this id and this fingerprint of its body exists.
@@ -85,7 +91,7 @@ class Runs:
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"{order.project}/{order.api}",
                     priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
-                    memo={search.MEMO_WORKSPACE: order.workspace, search.MEMO_FINGERPRINT: fingerprint},
+                    memo=search.memo_of_new_run(order, fingerprint=fingerprint, rerun_of=rerun_of),
                     search_attributes=search.of_new_run(order),
                     rpc_timeout=RPC_TIMEOUT,
                 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from contract.flow import names
-from contract.flow.run import RunInput, RunStatus, RunType
+from contract.flow.run import RunInput, RunStatus, RunSummary, RunType
 
 PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
 API = SearchAttributeKey.for_keyword(names.SEARCH_API)
@@ -29,6 +31,16 @@ def of_new_run(order: RunInput) -> TypedSearchAttributes:
     if order.auth is not None:
         pairs.append(SearchAttributePair(AUTH_SESSION, order.auth.ref.id))
     return TypedSearchAttributes(pairs)
+
+
+def memo_of_new_run(order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> dict[str, Any]:
+    """The memo a Run starts with."""
+    memo: dict[str, Any] = {
+        MEMO_WORKSPACE: order.workspace,
+        MEMO_FINGERPRINT: fingerprint,
+        names.MEMO_SUMMARY: RunSummary(version=order.version).model_dump(mode="json"),
+    }
+    return memo if rerun_of is None else {**memo, names.MEMO_RERUN_OF: rerun_of}
 
 
 def of_auth_session(project: str, auth_session: str) -> TypedSearchAttributes:

@@ -1,11 +1,13 @@
-"""The search attributes of Runs that workflows start."""
+"""The search attributes and the memo of Runs that workflows start."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from contract.flow import names
-from contract.flow.run import RunStatus, RunType
+from contract.flow.run import RunStatus, RunSummary, RunType
 
 
 def of_login_run(project: str, auth_session: str, kind: RunType) -> TypedSearchAttributes:
@@ -19,3 +21,12 @@ def of_login_run(project: str, auth_session: str, kind: RunType) -> TypedSearchA
     return TypedSearchAttributes(
         [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in values.items()]
     )
+
+
+def memo_of_login_run(workspace: str, version: str, parent_run_id: str | None) -> dict[str, Any]:
+    """Their memo: whose they are, what lists show, and which Run waits."""
+    memo: dict[str, Any] = {
+        names.MEMO_WORKSPACE: workspace,
+        names.MEMO_SUMMARY: RunSummary(version=version).model_dump(mode="json"),
+    }
+    return memo if parent_run_id is None else {**memo, names.MEMO_PARENT: parent_run_id}

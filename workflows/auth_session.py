@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow.proxy import SealedProxy, owned_by_auth_session
     from contract.flow.run import RunOutcome, RunType
     from workflows import login_verdict, verdict
-    from workflows.attributes import of_login_run
+    from workflows.attributes import memo_of_login_run, of_login_run
 
 _MOST_STALE = 16
 """States that are not current any more are kept for a while, as an Attempt may be about to begin with one."""
@@ -151,10 +151,7 @@ class AuthSessionWorkflow:
             result_type=RunOutcome,
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            memo={
-                names.MEMO_WORKSPACE: self._order.workspace,
-                **({names.MEMO_PARENT: order.parent_run_id} if order.parent_run_id else {}),
-            },
+            memo=memo_of_login_run(self._order.workspace, order.version, order.parent_run_id),
             search_attributes=of_login_run(self._order.project, ref.id, order.type),
             static_summary=f"{self._order.project}: log in {ref.id}",
         )

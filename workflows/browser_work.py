@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -15,7 +15,8 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle, ChildW
 with workflow.unsafe.imports_passed_through():
     from contract.flow import names
     from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, LostInput, StopInput
-    from contract.flow.run import RunOutcome, RunStatus
+    from contract.flow.base import clip
+    from contract.flow.run import RunCause, RunOutcome, RunStatus, RunSummary
 
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 
@@ -27,6 +28,9 @@ HEARTBEAT = timedelta(seconds=30)
 
 ONCE = RetryPolicy(maximum_attempts=1)
 
+_IN_SHORT = 300
+"""Characters of a message that lists show."""
+
 
 class BrowserWork:
     """State and steps; a workflow inherits them."""
@@ -37,6 +41,7 @@ class BrowserWork:
         self._where: AttemptStarted | None = None
         self._maximum_attempts = 0
         """For the reader of the details; 0: not said."""
+        self._started_at: datetime | None = None
 
     async def _on_machine(
         self, activity: str, order: AttemptInput, *, activity_id: str, retry: RetryPolicy, begun: bool, summary: str
@@ -150,10 +155,36 @@ class BrowserWork:
         of = f" of {self._maximum_attempts}" if self._maximum_attempts else ""
         where = f"on Machine {started.machine} (worker {started.worker})"
         self._become(RunStatus.STARTED, f"Attempt {started.number}{of} {where}")
+        self._began(started.started_at)
+        self._summarize(attempts=started.number)
 
     def _where_is(self, number: int) -> AttemptStarted | None:
         """Where the Attempt is; or a later try of the same activity."""
         return self._where if self._where and self._where.number >= number else None
+
+    def _began(self, at: datetime | None) -> None:
+        """Something of it began on a Machine then; what began first is what counts."""
+        if at is not None and (self._started_at is None or at < self._started_at):
+            self._started_at = at
+
+    def _ended(self, outcome: RunOutcome) -> RunOutcome:
+        """Say how it ended. Returns the outcome, with what else is known."""
+        cause = None
+        if outcome.error is not None:
+            cause = RunCause(word=outcome.error.code.value, message=clip(outcome.error.message, _IN_SHORT))
+        elif outcome.reason is not None:
+            cause = RunCause(word=outcome.reason.type.value, message=clip(outcome.reason.message, _IN_SHORT))
+        self._become(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s)")
+        self._summarize(attempts=outcome.attempts, cause=cause)
+        return outcome.model_copy(update={"started_at": self._started_at})
+
+    def _summarize(self, **known: Any) -> None:
+        """Keep what lists show up to date, in a Run that was started with it."""
+        shown = workflow.memo_value(names.MEMO_SUMMARY, None, type_hint=RunSummary)
+        if shown is not None:
+            changed = shown.model_copy(update={"started_at": self._started_at, **known})
+            if changed != shown:
+                workflow.upsert_memo({names.MEMO_SUMMARY: changed.model_dump(mode="json")})
 
     def _become(self, status: RunStatus, details: str) -> None:
         """Say it to lists and filters, and to the reader of the Temporal Web UI."""

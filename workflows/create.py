@@ -25,8 +25,7 @@ class CreateWorkflow(LoginWork):
         outcome = await self._made(order)
         if self._cancel_asked and outcome.status is not RunStatus.COMPLETED:
             outcome = login_verdict.canceled(self._attempts)
-        self._become(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s)")
-        return outcome
+        return self._ended(outcome)
 
     async def _made(self, order: CreateInput) -> RunOutcome:
         made = await self._create(_attempt(order, AttemptKind.CREATE, None), order.order.create_attempts)

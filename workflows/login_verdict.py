@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
@@ -30,6 +31,8 @@ class Tried:
     """Which login a check has found bad; None: it says nothing about any."""
     final: bool = False
     """Structural: no try can help."""
+    started_at: datetime | None = None
+    """When the last one began, as far as that is known."""
 
 
 def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> Tried:
@@ -50,6 +53,7 @@ def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> Tried:
             error=failed.error,
             seen=None if final else failed.login,
             final=final,
+            started_at=failed.started_at,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
         seen, number = cause.details

@@ -57,7 +57,8 @@ class LoginWork(BrowserWork):
             if tried.status is AttemptStatus.INTERRUPTED:
                 await self._record_lost(_lost(order, tried))
         else:
-            tried = Tried(ended.status, ended.number or first, login=ended.login)
+            tried = Tried(ended.status, ended.number or first, login=ended.login, started_at=ended.started_at)
+        self._began(tried.started_at)
         self._attempts = tried.number
         return tried
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
     from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType
     from workflows import verdict
-    from workflows.attributes import of_login_run
+    from workflows.attributes import memo_of_login_run, of_login_run
     from workflows.browser_work import ONCE, BrowserWork
     from workflows.handing_over import hand_over
 
@@ -31,8 +31,7 @@ class RunWorkflow(BrowserWork):
         self._maximum_attempts = order.maximum_attempts
         outcome = await self._attempts(order)
         await hand_over(order, outcome)
-        self._become(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s)")
-        return outcome
+        return self._ended(outcome)
 
     async def _attempts(self, order: RunInput) -> RunOutcome:
         number = failures = interruptions = 0
@@ -45,6 +44,7 @@ class RunWorkflow(BrowserWork):
             number += 1
             if order.auth is not None:
                 validated = await self._validate(order, order.auth, number)
+                self._began(validated.started_at)
                 if self._cancel_asked or validated.login is None:
                     validate = names.validate_run_id(workflow.info().workflow_id, number)
                     return verdict.not_validated(validated, validate, number - 1, asked=self._cancel_asked)
@@ -52,6 +52,7 @@ class RunWorkflow(BrowserWork):
                 # The check may have been over in no time, and the Attempt may have to wait for its Machine.
                 self._become(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
             ended = await self._attempt(order, number, login)
+            self._began(ended.started_at)
             if ended.status is AttemptStatus.COMPLETED:
                 return verdict.completed(ended, number)
             if ended.status is AttemptStatus.CANCELED:
@@ -128,7 +129,7 @@ class RunWorkflow(BrowserWork):
             result_type=RunOutcome,
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            memo={names.MEMO_WORKSPACE: order.workspace, names.MEMO_PARENT: run_id},
+            memo=memo_of_login_run(order.workspace, order.version, run_id),
             search_attributes=of_login_run(order.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
             static_summary=f"{order.project}: validate {auth.ref.id}",
         )
@@ -165,6 +166,8 @@ class RunWorkflow(BrowserWork):
     def validate_started(self, check: int) -> None:
         """A check of this Run's AuthSession is on a Machine and has been for a moment."""
         self._become(RunStatus.STARTED, f"The AuthSession is being validated (check {check})")
+        self._began(workflow.now())
+        self._summarize()
 
 
 def _lost(order: RunInput, number: int, ended: AttemptOutcome) -> LostInput:

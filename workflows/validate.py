@@ -36,8 +36,7 @@ class ValidateWorkflow(LoginWork):
         outcome = await self._validated(order)
         if self._cancel_asked and outcome.status is not RunStatus.COMPLETED:
             outcome = login_verdict.canceled(self._attempts)
-        self._become(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s)")
-        return outcome
+        return self._ended(outcome)
 
     async def _validated(self, order: ValidateInput) -> RunOutcome:
         tried = await self._check(_check(order, None), order.check_attempts, begun=order.begun)

@@ -77,6 +77,8 @@ class AttemptOutcome(FlowModel):
     """Of a good check or create: the login as it is now."""
     number: int = 0
     """Of a check or create: which try ended so."""
+    started_at: datetime | None = None
+    """When it began on its Machine."""
 
 
 class FailedTry(FlowModel):
@@ -87,6 +89,7 @@ class FailedTry(FlowModel):
     error: RunError
     login: int | None = None
     """Which login a check found bad; None: it could not look at any."""
+    started_at: datetime | None = None
 
 
 class AttemptStarted(FlowModel):
@@ -95,6 +98,7 @@ class AttemptStarted(FlowModel):
     number: int
     machine: str
     worker: str
+    started_at: datetime | None = None
 
 
 class StopInput(FlowModel):

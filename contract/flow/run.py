@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -105,3 +105,23 @@ class RunOutcome(FlowModel):
     """Attempts that took a number, interrupted ones included."""
     login: LoginState | None = None
     """Of a Validate, Create or Update that completed: the login that was found good, or made."""
+    started_at: datetime | None = None
+    """When its first Attempt, or Validate, began on a Machine, as far as that is known."""
+
+
+class RunCause(FlowModel):
+    """Why a Run failed or was canceled, in short."""
+
+    word: str
+    """`error.code` or `reason.type`."""
+    message: str
+
+
+class RunSummary(FlowModel):
+    """What lists show of a Run, beside its search attributes: they read no history, and nothing of the store."""
+
+    version: str
+    started_at: datetime | None = None
+    attempts: int = 0
+    """Numbers that were taken."""
+    cause: RunCause | None = None
