@@ -1,4 +1,4 @@
-"""Records the history of every shape of `tests/workflows/shapes.py` into `tests/histories/`.
+"""Records the history of every shape of `tests/workflows/shapes.py` and `sweeping.py` into `tests/histories/`.
 
     python scripts/record_histories.py              # the shapes that have none yet; so does `make histories`
     python scripts/record_histories.py retry wall   # these anew
@@ -17,25 +17,39 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
+from temporalio.client import WorkflowHistory
+
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from tests.workflows.servers import dev_client, dev_server  # noqa: E402  # found by the line above
 from tests.workflows.shapes import SHAPES, played  # noqa: E402
+from tests.workflows.sweeping import SWEEPS, skipping_client, swept  # noqa: E402
 
 HISTORIES = REPOSITORY / "tests" / "histories"
 
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
+    if any(shape in SWEEPS for shape in shapes):
+        async with skipping_client() as client:
+            for shape in (shape for shape in shapes if shape in SWEEPS):
+                write(folder, shape, (await swept(shape, client)).first)
+    shapes = [shape for shape in shapes if shape in SHAPES]
+    if not shapes:
+        return
     with tempfile.TemporaryDirectory() as data:
         async with dev_server(Path(data)) as server:
             client = await dev_client(server)
             for shape in shapes:
                 async with played(shape, client, shape) as stage:
-                    history = json.loads((await stage.handle.fetch_history()).to_json())
-                    (folder / f"{shape}.json").write_text(json.dumps(without_stacks(history), indent=1) + "\n")
-                    print(f"{shape}: {len(history['events'])} events, {stage.outcome.status}")
+                    write(folder, shape, await stage.handle.fetch_history())
+
+
+def write(folder: Path, shape: str, history: WorkflowHistory) -> None:
+    """Write it down, without what is only of this machine."""
+    (folder / f"{shape}.json").write_text(json.dumps(without_stacks(json.loads(history.to_json())), indent=1) + "\n")
+    print(f"{shape}: {len(history.events)} events")
 
 
 def without_stacks(history: Any) -> Any:
@@ -50,10 +64,11 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """See the module's docstring."""
-    unknown = [shape for shape in wanted if shape not in SHAPES]
+    known = [*SHAPES, *SWEEPS]
+    unknown = [shape for shape in wanted if shape not in known]
     if unknown:
-        sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(SHAPES)}.")
-    shapes = wanted or [shape for shape in SHAPES if not (HISTORIES / f"{shape}.json").exists()]
+        sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")
+    shapes = wanted or [shape for shape in known if not (HISTORIES / f"{shape}.json").exists()]
     if not shapes:
         print("Every shape has its history. Name those that are to be recorded anew.")
         return

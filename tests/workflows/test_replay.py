@@ -19,7 +19,9 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from contract.flow import names
 from contract.flow.run import RunInput, RunOutcome, RunStatus
 from tests.workflows.shapes import SHAPES
+from tests.workflows.sweeping import SWEEPS
 from workflows.run import RunWorkflow
+from workflows.sweep import SweepWorkflow
 
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 _A_PATH_OF_A_MACHINE = re.compile(r"(?<![\w./-])/(bin|etc|home|mnt|opt|private|root|srv|tmp|usr|var|work|Users)\b")
@@ -31,12 +33,14 @@ def history(path: Path) -> WorkflowHistory:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_the_history_replays(path: Path) -> None:
-    replayer = Replayer(workflows=[RunWorkflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=[RunWorkflow, SweepWorkflow], data_converter=pydantic_data_converter)
     await replayer.replay_workflow(history(path))
 
 
 def test_every_shape_has_its_history() -> None:
-    assert [shape for shape in SHAPES if shape not in {path.stem for path in HISTORIES}] == [], "see `make histories`"
+    assert [shape for shape in (*SHAPES, *SWEEPS) if shape not in {path.stem for path in HISTORIES}] == [], (
+        "see `make histories`"
+    )
 
 
 @workflow.defn(name=names.RUN)

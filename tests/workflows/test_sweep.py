@@ -1,0 +1,67 @@
+"""A sweep goes part by part, whatever the store does meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+
+from contract.flow.sweep import SweepPart, Tally
+from tests.workflows.sweeping import A_WEEK, skipping_client, swept
+from workflows.sweep import PARTS
+
+
+@pytest.fixture(scope="module")
+async def skipping() -> AsyncGenerator[Client]:
+    async with skipping_client() as client:
+        yield client
+
+
+async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Client) -> None:
+    sweeping = await swept("sweep-in-one-part", skipping)
+    assert sweeping.tally == Tally(runs=3, artifacts=15)
+    assert [order.after for order in sweeping.orders] == [""]
+
+
+async def test_every_part_begins_where_the_one_before_has_come_to_and_removes_what_was_old_at_the_start(
+    skipping: Client,
+) -> None:
+    sweeping = await swept("sweep-in-parts", skipping)
+    assert sweeping.tally == Tally(runs=4, artifacts=20)
+    before = sweeping.orders[0].before
+    assert abs((sweeping.began - A_WEEK - before).total_seconds()) < 1
+    assert sweeping.orders == [SweepPart(before=before, after=after) for after in ("", "runs/shop/a0", "runs/shop/b0")]
+
+
+async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None:
+    sweeping = await swept("sweep-that-goes-on", skipping)
+    assert sweeping.tally == Tally(runs=PARTS + 1, artifacts=5 * (PARTS + 1))
+    assert len(sweeping.orders) == PARTS + 1
+    assert sweeping.orders[-1].after == f"runs/shop/{PARTS - 1:02}0"
+    assert {order.before for order in sweeping.orders} == {sweeping.orders[0].before}
+    end = sweeping.first.events[-1].event_type
+    assert end == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+
+
+async def test_a_store_that_is_away_for_a_while_costs_time(skipping: Client) -> None:
+    sweeping = await swept("sweep-store-away-for-a-while", skipping)
+    assert sweeping.tally == Tally(runs=2, artifacts=10)
+    assert [order.after for order in sweeping.orders] == ["", *["runs/shop/a0"] * 3]
+
+
+async def test_a_store_that_is_away_for_long_ends_it_so_that_another_can_begin(skipping: Client) -> None:
+    sweeping = await swept("sweep-store-away-for-long", skipping)
+    assert sweeping.tally is None
+    assert len(sweeping.orders) > 50
+    assert sweeping.first.events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
+
+
+async def test_what_may_not_be_removed_is_told_when_all_else_is_done(skipping: Client) -> None:
+    sweeping = await swept("sweep-that-may-not-remove", skipping)
+    assert sweeping.failure is not None
+    assert sweeping.failure.message == (
+        "10 artifacts of 2 Runs removed; those of 2 Runs could not be removed. The artifact store could not remove 'x'."
+    )
+    assert len(sweeping.orders) == 4
