@@ -172,6 +172,11 @@ class Machine:
         """Since it was started."""
         return timedelta(seconds=time.monotonic() - self._born)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last Attempt is cleaned up."""
+        return self._idle.is_set()
+
     async def settled(self) -> None:
         """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit."""
         try:

@@ -92,8 +92,10 @@ class Pool:
 
     def _pick(self, version: Version) -> Slot | None:
         """The best slot for this version that may be used now, taken from the free ones or new."""
-        # The one used last before others: those that are not needed get idle and stop.
-        slot = next((slot for slot in reversed(self._free) if slot.warm_for(version)), None)
+        # The one used last before others: those that are not needed get idle and stop. But not one that still cleans up
+        # while another is ready: the Attempt after a check would wait for what the check leaves.
+        slot = next((slot for slot in reversed(self._free) if slot.ready_for(version)), None)
+        slot = slot or next((slot for slot in reversed(self._free) if slot.warm_for(version)), None)
         # An empty one, or a new one, before one whose warm Machine another version could use.
         slot = slot or next((slot for slot in self._free if slot.machine is None), None)
         if slot is None and len(self.slots) + len(self._closing) < self._size:

@@ -45,6 +45,10 @@ class Slot:
         """Whether a Machine of this version is there."""
         return self._machine is not None and self._machine.version == version
 
+    def ready_for(self, version: Version) -> bool:
+        """Whether it is there, and done with cleaning up after its last Attempt."""
+        return self._machine is not None and self._machine.version == version and self._machine.is_settled
+
     async def run(self, version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
         """Execute one Attempt, on the warm Machine or a new one. Errors as for `Machine.run`, or `MachineError`."""
         try:

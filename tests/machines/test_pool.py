@@ -161,6 +161,7 @@ class Imagined:
     attempts: int = 0
     unfit: str | None = None
     age: timedelta = timedelta(0)
+    is_settled: bool = True
 
     @classmethod
     async def start(cls, name: str, version: Version, _launch: Launch) -> Imagined:
@@ -274,3 +275,19 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
             await asyncio.wait(list(tasks))
         await pool.close()
     assert begun == [*[f"old-{n}" for n in range(4)], *[f"new-old-{n}" for n in range(4)]]
+
+
+async def test_a_machine_that_still_cleans_up_is_not_taken_while_another_is_ready() -> None:
+    Imagined.chance = random.Random(1)
+    nowhere = Path("/nowhere")
+    version = Version("imagined", "1", nowhere, 0, 0, 0)
+    pool = Pool("imagined", 2, Launch(nowhere, nowhere), Limits(timedelta(1), 100, timedelta(1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("machines.slot.Machine", Imagined)
+        await asyncio.gather(*(pool.run(version, order(f"{n}"), lambda _: None) for n in range(2)))
+        ready, last = (cast("Imagined", slot.machine) for slot in pool.slots)
+        before = ready.attempts, last.attempts
+        last.is_settled = False
+        await pool.run(version, order("next"), lambda _: None)
+        assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
+        await pool.close()
