@@ -1,0 +1,146 @@
+"""What docs/sinks.md says is so: its receiver verifies, its bodies are bodies, its times are the defaults."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.sinks import seal_sink
+from contract.rest.delivery import DeliveriesResponse
+from contract.rest.start import StartRequest
+from security.signing import Signer
+from settings import Settings
+from stack import ports
+from stack.datafolder import new_webhook_secret
+from stack.dev import WEBHOOK_KEY_FILE
+from tests.deliveries import QUICK, RING
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = (REPOSITORY / "docs" / "sinks.md").read_text()
+JSON = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)]
+SECRET = new_webhook_secret()
+
+
+@dataclass
+class Receiver:
+    url: str
+    output: Path
+
+    def post(self, body: bytes, run_id: str, secret: str = SECRET) -> int:
+        headers = Signer([secret]).headers(run_id, datetime.now(UTC), body)
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            return client.post(self.url, content=body, headers=headers).status_code
+
+    def printed(self) -> list[str]:
+        return self.output.read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """The page's receiver, as it is printed there."""
+    folder = tmp_path_factory.mktemp("receiver")
+    (code,) = re.findall(r"`receiver\.py`\n\n```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    (folder / "receiver.py").write_text(code)
+    port = ports.claim({"--port": 0})["--port"]
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "receiver.py"],
+            cwd=folder,
+            env={"WEBHOOK_SECRET": SECRET, "PORT": str(port)},
+            stdout=out,
+            stderr=err,
+        )
+        try:
+            wait_for(port, process)
+            yield Receiver(f"http://127.0.0.1:{port}", folder / "out")
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    with httpx.Client(trust_env=False) as client:
+        while True:
+            assert process.poll() is None
+            try:
+                client.get(f"http://127.0.0.1:{port}")
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            else:
+                return
+
+
+def test_the_receiver_takes_what_is_signed_and_each_result_once(receiver: Receiver) -> None:
+    body = json.dumps(JSON[1]).encode()
+    assert [receiver.post(body, "run-1"), receiver.post(body, "run-1")] == [204, 204]
+    assert receiver.post(body, "run-2") == 204
+    expected = str({"status": "completed", "result": {"products": []}, "statusCode": 200})
+    assert receiver.printed() == [expected, expected]
+
+
+def test_the_receiver_refuses_what_another_has_signed(receiver: Receiver) -> None:
+    before = receiver.printed()
+    assert receiver.post(b"{}", "run-3", new_webhook_secret()) == 401
+    assert receiver.printed() == before
+
+
+def test_the_sinks_that_are_shown_are_sinks() -> None:
+    hook = StartRequest.model_validate(JSON[0]).sink
+    bucket = StartRequest.model_validate({**JSON[0], "sink": without_ellipses(JSON[2])}).sink
+    for sink in (hook, bucket):
+        assert sink is not None
+        seal_sink(sink, QUICK, RING, "anybody")
+
+
+def without_ellipses(sink: dict[str, Any]) -> dict[str, Any]:
+    return {name: "x" if value == "…" else value for name, value in sink.items()}
+
+
+def test_the_answer_that_is_shown_is_one() -> None:
+    shown = DeliveriesResponse.model_validate_json(json.dumps(JSON[3]))
+    assert [each.status for each in shown.deliveries] == ["delivered"]
+
+
+def test_the_settings_that_are_named_are_there_with_their_defaults() -> None:
+    settings = Settings()
+    rows = re.findall(r"^\| .* \| (.*) \| `CALLBOARD_(DELIVERY_\w+)` \|$", PAGE, flags=re.MULTILINE)
+    seconds = {"s": 1, "min": 60, "h": 3600}
+    told: dict[str, float] = {}
+    for value, name in rows:
+        number, _, unit = value.partition(" ")
+        told[name.lower()] = float(number) * seconds.get(unit, 1)
+    defaults = {name: getattr(settings, name) for name in Settings.model_fields if name.startswith("delivery_")}
+    assert told == {name: getattr(value, "total_seconds", lambda v=value: v)() for name, value in defaults.items()}
+
+
+def test_what_is_named_is_there() -> None:
+    for name in re.findall(r"CALLBOARD_(\w*[A-Z])", PAGE):
+        assert name.lower() in Settings.model_fields
+    assert f"`{WEBHOOK_KEY_FILE}`" in PAGE
+    assert f"/{WEBHOOK_KEY_FILE})" in PAGE
+
+
+def test_a_secret_that_is_made_as_the_page_says_signs() -> None:
+    (command,) = re.findall(r'^echo "whsec_.*$', PAGE, flags=re.MULTILINE)
+    secret = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+    Signer([secret]).headers("run-1", datetime.now(UTC), b"{}")
+
+
+def test_the_links_lead_somewhere() -> None:
+    for path, _, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]+))?\)", PAGE):
+        page = (REPOSITORY / "docs" / (path or "sinks.md")).read_text()
+        headings = re.findall(r"^#+ (.+)$", page, flags=re.MULTILINE)
+        assert not anchor or anchor in {re.sub(r"[^\w-]", "", each.lower().replace(" ", "-")) for each in headings}
