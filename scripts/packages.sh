@@ -22,9 +22,10 @@ for lock in tests/packages/*.lock; do
         wanted=
     fi
 done
+[ -n "$wanted" ] || exit 0 # next time, again
 # A project may want another Python of this host than ours.
 for minor in 3.12 3.13 3.14; do
     pip download --dest .venv/packages --requirement tests/packages/current.lock --python-version "$minor" \
         --only-binary :all: || say "there are none for Python $minor (reason above)"
 done
-[ -z "$wanted" ] || echo "$wanted" >.venv/packages/stamp
+echo "$wanted" >.venv/packages/stamp
