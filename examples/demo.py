@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -27,7 +28,7 @@ from settings import Settings
 from stack import ports
 from stack.banner import banner, curl_to_try
 from stack.child import Child
-from stack.dev import DevStack
+from stack.dev import WEBHOOK_KEY_FILE, DevStack
 from stack.environment import environment_of
 from stack.foreground import until_signalled
 
@@ -58,7 +59,15 @@ def main() -> int:
             return 0
         with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
             # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
-            settings = Settings(data_dir=Path(data), artifacts=f"{data}/artifacts", api_keys=[], secret_key=[], port=0)
+            settings = Settings(
+                data_dir=Path(data),
+                artifacts=f"{data}/artifacts",
+                api_keys=[],
+                secret_key=[],
+                webhook_secrets=[],
+                egress_allow=[],
+                port=0,
+            )
             # These alone: another project declares dependencies, and would reach for the network.
             projects = Path(data, "projects")
             projects.mkdir()
@@ -91,11 +100,30 @@ async def _show(stack: DevStack) -> None:
 
 
 async def _show_run(caller: Caller, site: str) -> None:
-    """One Run and its result."""
+    """One Run and its result, which is delivered to the site besides."""
     started = time.monotonic()
-    answer = await caller.run(_PROJECT, {"api": _API, "parameters": {"baseUrl": site, "pages": 2}})
-    print(f"\nRun {answer['runId']} completed in {time.monotonic() - started:.2f} s. Its result:\n")
+    sink = {"type": "webhook", "url": f"{site}/inbox"}
+    body = {"api": _API, "parameters": {"baseUrl": site, "pages": 2}, "sink": sink}
+    answer = await caller.run(_PROJECT, body)
+    ended = time.monotonic()
+    print(f"\nRun {answer['runId']} completed in {ended - started:.2f} s. Its result:\n")
     print(_shortened(json.dumps(answer["result"], indent=2, ensure_ascii=False)))
+    delivered = await _delivered(site, answer["runId"])
+    if delivered["apiInfo"]["result"]["result"] != answer["result"]:
+        raise StackError(f"What was delivered to {sink['url']} is not the result of Run {answer['runId']}.")
+    print(f"\nThe same result was delivered to {sink['url']}, where its signature was verified.")
+
+
+async def _delivered(site: str, run_id: str) -> dict[str, Any]:
+    """What the site's inbox has got of a Run; it takes only what is signed."""
+    try:
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as shop:
+            while (answer := await shop.get(f"{site}/inbox/{run_id}")).status_code == 404:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise StackError(f"The result of Run {run_id} did not arrive at {site}/inbox within 30 seconds.") from None
+    answer.raise_for_status()
+    return answer.json()["delivered"]
 
 
 async def _show_login(caller: Caller, site: str) -> None:
@@ -144,7 +172,8 @@ async def _site(settings: Settings, wanted: Mapping[str, int]) -> AsyncGenerator
     """
     claimed = ports.claim(wanted)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    arguments = ["--port", str(claimed["--site-port"])]
+    secret = settings.data_dir.expanduser().resolve() / WEBHOOK_KEY_FILE
+    arguments = ["--port", str(claimed["--site-port"]), "--webhook-secret", str(secret)]
     if "--proxy-port" in claimed:
         arguments += ["--proxy-port", str(claimed["--proxy-port"])]
     child = Child(

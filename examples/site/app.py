@@ -6,17 +6,18 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import HTMLResponse
 
-from examples.site import back_office, members, pages, proxy
+from examples.site import back_office, inbox, members, pages, proxy
 from examples.site.logins import Logins
 from examples.site.products import PAGES, PRODUCTS, catalogue
 
 
-def create_app(*, proxy_port: int | None = None) -> FastAPI:
+def create_app(*, proxy_port: int | None = None, webhook_secret: Path | None = None) -> FastAPI:
     """A shop of its own: it has its own memory, of failures and of logins. On request, a proxy beside it."""
 
     @asynccontextmanager
@@ -32,6 +33,7 @@ def create_app(*, proxy_port: int | None = None) -> FastAPI:
     logins = Logins()
     app.include_router(members.routes(logins))
     app.include_router(back_office.routes(logins))
+    app.include_router(inbox.routes(webhook_secret))
 
     @app.get("/", response_class=HTMLResponse)
     async def home() -> str:

@@ -27,6 +27,7 @@ def test_it_runs_one_run_prints_its_result_and_leaves_nothing(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert '"products": [' in done.stdout
     assert "completed in" in done.stdout
+    assert "where its signature was verified" in done.stdout
     assert "it was made anew, once, before the Attempt" in done.stdout
     assert "Where to look next" in done.stdout
     assert list((tmp_path / "tmp").iterdir()) == []
