@@ -14,6 +14,7 @@ from cli.config import config
 from cli.deploy import deploy
 from cli.dev import dev
 from cli.services import api, worker
+from cli.setup_namespace import setup_namespace
 from contract.errors import CallboardError
 from engine.leaving import leave
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (dev, api, worker, deploy, config):
+for command in (dev, api, worker, deploy, setup_namespace, config):
     app.command()(command)
 app.add_typer(authsessions.app, name="authsessions")
 

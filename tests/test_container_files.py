@@ -21,12 +21,11 @@ from typing import Any
 
 import pytest
 import yaml
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from engine.client import connect
+from engine.namespace import Namespace, Retention, examine
+from engine.sweeping import Sweep
 from settings import Settings
 from stack import ports
 from stack import temporal as embedded
@@ -114,11 +113,11 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
                 assert value.startswith(("${", '"${')), name
 
 
-def test_api_and_worker_are_the_commands_that_everybody_runs() -> None:
+def test_our_services_are_the_commands_that_everybody_runs() -> None:
     assert json.loads(re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, flags=re.MULTILINE)[-1])[-1] == "callboard"
-    for name in ("api", "worker"):
-        assert SERVICES[name]["command"] == [name]
-        done = subprocess.run([BESIDE / "callboard", name, "--help"], capture_output=True, text=True, timeout=60)
+    for name, command in (("api", "api"), ("worker", "worker"), ("namespace", "setup-namespace")):
+        assert SERVICES[name]["command"] == [command]
+        done = subprocess.run([BESIDE / "callboard", command, "--help"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         given = set(SERVICES[name]["environment"])
         known = {f"CALLBOARD_{field.upper()}" for field in Settings.model_fields}
@@ -190,39 +189,21 @@ def test_the_health_check_tells_an_api_from_none(api: int) -> None:
 
 async def test_the_namespace_is_made_with_all_that_runs_need_also_twice() -> None:
     service = SERVICES["namespace"]
-    assert service["image"].startswith("temporalio/admin-tools:")
+    command: list[str] = service["command"]
     starting = WorkflowEnvironment.start_local(dev_server_existing_path=str(BESIDE / "temporal"))
     async with await starting as server:
         address = server.client.service_client.config.target_host
-        environment = service["environment"] | {
-            "TEMPORAL_ADDRESS": address,
-            "TEMPORAL_NAMESPACE": "made-by-compose",
-            "PATH": f"{BESIDE}:{os.environ['PATH']}",
-            "HOME": "/nowhere",
+        given: dict[str, str] = service["environment"] | {
+            "CALLBOARD_TEMPORAL_ADDRESS": address,
+            "CALLBOARD_TEMPORAL_NAMESPACE": "made-by-compose",
         }
-        script = filled(service["command"][0], {})
-        async with asyncio.timeout(90):
-            for done_once in (False, True):
-                while True:  # Compose starts it again, too
-                    run = await asyncio.create_subprocess_exec(
-                        *service["entrypoint"], script, env=environment, stdout=-3, stderr=-3
-                    )
-                    if await run.wait() == 0:
-                        break
-                    assert not done_once
-                    await asyncio.sleep(0.2)
-            client = await Client.connect(address, namespace="made-by-compose")
-            request = ListSearchAttributesRequest(namespace="made-by-compose")
-            known = await client.operator_service.list_search_attributes(request)
-            described = await client.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace="made-by-compose")
-            )
-    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-    assert {name: known.custom_attributes[name] for name in embedded.SEARCH_ATTRIBUTES} == dict.fromkeys(
-        embedded.SEARCH_ATTRIBUTES, keyword
-    )
-    retention: timedelta = described.config.workflow_execution_retention_ttl.ToTimedelta()
-    assert retention == embedded.RETENTION
+        for _ in range(2):
+            done = await asyncio.create_subprocess_exec(BESIDE / "callboard", *command, env=given, stdout=-3)
+            assert await asyncio.wait_for(done.wait(), 60) == 0
+        client = await connect(Settings(temporal_address=address, temporal_namespace="made-by-compose"))
+        found = await examine(client)
+    kept = Retention.of(Settings())
+    assert found == Namespace(kept.runs, sweep=Sweep(kept.artifacts, paused=False))
 
 
 async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

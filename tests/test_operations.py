@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from contract.flow.names import SWEEP_SCHEDULE
+from engine.sweeping import SWEEP_EVERY
 from settings import Settings
-from stack.temporal import RETENTION, SEARCH_ATTRIBUTES
 from storage import keys
 
 REPOSITORY = Path(__file__).parents[1]
@@ -48,7 +52,12 @@ def test_the_times_that_are_told_are_the_defaults() -> None:
         f"`stop_grace_period` in `docker-compose.yml` is {COMPOSE['services']['worker']['stop_grace_period'][:-1]} s"
         in PAGE
     )
-    assert f"--retention {RETENTION.days}d" in block("operator namespace create")
+    kept = Settings()
+    days = kept.run_retention.days, kept.artifacts_kept.days
+    assert f"--retention {days[0]}d --artifact-retention {days[1]}d" in block("callboard setup-namespace")
+    assert f"| `CALLBOARD_RUN_RETENTION` | {days[0]}d |" in PAGE
+    assert f"| `CALLBOARD_ARTIFACT_RETENTION` | {'a day longer' if days[1] == days[0] + 1 else ''} |" in PAGE
+    assert timedelta(hours=1) == SWEEP_EVERY, "which is told as every hour"
 
 
 def test_the_secrets_of_the_env_file_are_those_that_compose_asks_for() -> None:
@@ -70,10 +79,12 @@ def test_compose_has_the_services_ports_and_volumes_that_are_named() -> None:
     assert set(re.findall(r"`(\w+)`", named[1])) == set(COMPOSE["volumes"])
 
 
-def test_the_namespace_is_made_with_all_search_attributes() -> None:
-    loop = re.search(r"for name in (.*); do", block("operator namespace create"))
-    assert loop is not None
-    assert sorted(loop[1].split()) == sorted(SEARCH_ATTRIBUTES)
+def test_the_namespace_is_set_up_by_a_command_that_takes_these_options() -> None:
+    program, command, *arguments = block("callboard setup-namespace").split()
+    help_of = [Path(sys.executable).with_name(program), command, "--help"]
+    done = subprocess.run(help_of, capture_output=True, text=True, timeout=60)
+    assert all(option in done.stdout for option in arguments if option.startswith("--"))
+    assert f"the Schedule `{SWEEP_SCHEDULE}`" in PAGE
 
 
 def test_credentials_are_told_for_every_prefix_that_is_used() -> None:
