@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType, WorkerStatus
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.worker.v1 import WorkerHeartbeat
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -25,8 +24,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from contract.errors import Conflict, NotFound
 from contract.flow import names
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus, RunType
-from engine import search
-from engine.client import WORKER_HEARTBEAT, connect
+from engine import search, slots
+from engine.client import connect
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
 from settings import Settings
 from workflows.run import RunWorkflow
@@ -113,8 +112,8 @@ class Runs:
             Unavailable: Temporal cannot be reached.
         """
         with reaching_temporal():
-            description = await self._describe(workspace, project, run_id)
-            return await self._settle(description, wait)
+            description = await self.describe(workspace, project, run_id)
+            return await self.settle(description, wait)
 
     async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
         """Ask for the Run's cancellation and wait for its end, at most `wait`. Idempotent.
@@ -122,14 +121,14 @@ class Runs:
         A Run that has ended is left as it is. Errors as for `state`.
         """
         with reaching_temporal():
-            description = await self._describe(workspace, project, run_id)
+            description = await self.describe(workspace, project, run_id)
             if description.status is WorkflowExecutionStatus.RUNNING:
                 try:
                     await self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT)
                 except RPCError as error:
                     if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
                         raise
-            return await self._settle(description, wait)
+            return await self.settle(description, wait)
 
     async def check(self) -> None:
         """Whether Temporal answers for our namespace. Raises Unavailable, or ConfigurationError."""
@@ -154,31 +153,15 @@ class Runs:
 
         None where the server does not keep heartbeats. A worker shows within ten seconds of its start.
         """
-        offered: dict[str, int] = {}
-        prefix = names.project_queue("")
-        request = ListWorkersRequest(namespace=self._client.namespace, page_size=100)
         with reaching_temporal():
-            while True:
-                try:
-                    answer = await self._client.workflow_service.list_workers(request, timeout=RPC_TIMEOUT)
-                except RPCError as error:
-                    if error.status is RPCStatusCode.UNIMPLEMENTED:
-                        return None
-                    raise
-                for worker in (info.worker_heartbeat for info in answer.workers_info):
-                    if worker.task_queue.startswith(prefix) and _is_alive(worker):
-                        slots = worker.activity_task_slots_info
-                        project = worker.task_queue.removeprefix(prefix)
-                        count = slots.current_available_slots + slots.current_used_slots
-                        offered[project] = offered.get(project, 0) + count
-                if not answer.next_page_token:
-                    return offered
-                request.next_page_token = answer.next_page_token
+            found = await slots.machines(self._client)
+        return None if found is None else {project: machines.offered for project, machines in found.items()}
 
     def _handle(self, run_id: str) -> WorkflowHandle[RunWorkflow, RunOutcome]:
         return self._client.get_workflow_handle_for(RunWorkflow.run, run_id)
 
-    async def _describe(self, workspace: str, project: str, run_id: str) -> WorkflowExecutionDescription:
+    async def describe(self, workspace: str, project: str, run_id: str) -> WorkflowExecutionDescription:
+        """For the rest of the engine. Raises NotFound, or RPCError."""
         if not _RUN_ID.fullmatch(run_id):
             raise NotFound("There is no such Run.")
         description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
@@ -190,7 +173,8 @@ class Runs:
             raise NotFound("There is no such Run.")
         return description
 
-    async def _settle(self, description: WorkflowExecutionDescription, wait: timedelta) -> RunState:
+    async def settle(self, description: WorkflowExecutionDescription, wait: timedelta = timedelta()) -> RunState:
+        """How a Run stands that was described a moment ago. Raises RPCError."""
         outcome = None
         if description.status is not WorkflowExecutionStatus.RUNNING:
             outcome = await self._outcome(description.id)
@@ -200,7 +184,7 @@ class Runs:
             except TimeoutError:
                 # Look again: it may have begun, or even ended, while we waited.
                 description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
-                return await self._settle(description, timedelta())
+                return await self.settle(description, timedelta())
         return RunState(
             description.id,
             outcome.status if outcome is not None else await self._unfinished_status(description),
@@ -226,12 +210,6 @@ class Runs:
             return await self._handle(run_id).result()
         except WorkflowFailureError as error:
             return _outcome_of_failure(error)
-
-
-def _is_alive(worker: WorkerHeartbeat) -> bool:
-    """Running, and heard of lately: the server remembers the dead for a while."""
-    heard = worker.heartbeat_time.ToDatetime(tzinfo=UTC)
-    return worker.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - heard < 3 * WORKER_HEARTBEAT
 
 
 def _has_begun(description: WorkflowExecutionDescription) -> bool:

@@ -15,9 +15,8 @@ from contract.flow import names
 from contract.flow.attempt import LostInput
 from engine.runs import Runs
 from stack.temporal import TemporalServer
-from tests.workflows.scripted import IDENTITY, Stage
+from tests.workflows.scripted import IDENTITY, WORKFLOWS, Stage
 from tests.workflows.servers import dev_client, dev_server
-from workflows.run import RunWorkflow
 
 
 @activity.defn(name=names.RECORD_LOST)
@@ -35,7 +34,7 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
 async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     client = await dev_client(temporal)
     queue = names.CALLBOARD_QUEUE
-    async with Worker(client, task_queue=queue, workflows=[RunWorkflow], activities=[record_lost], identity=IDENTITY):
+    async with Worker(client, task_queue=queue, workflows=WORKFLOWS, activities=[record_lost], identity=IDENTITY):
         yield client
 
 
