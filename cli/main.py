@@ -13,6 +13,7 @@ from cli import authsessions
 from cli.config import config
 from cli.deploy import deploy
 from cli.dev import dev
+from cli.new import new
 from cli.services import api, worker
 from cli.setup_namespace import setup_namespace
 from contract.errors import CallboardError
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (dev, api, worker, deploy, setup_namespace, config):
+for command in (new, dev, api, worker, deploy, setup_namespace, config):
     app.command()(command)
 app.add_typer(authsessions.app, name="authsessions")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.flow.names import SEARCH_ATTRIBUTES
 from stack import ports
 from stack.temporal import TemporalServer
 
@@ -36,8 +37,7 @@ async def test_it_waits_for_a_temporal_that_is_only_starting_and_says_what_it_di
         assert (command.returncode, err) == (0, b"")
         assert out.decode().splitlines() == [
             "Namespace 'mine' is made; it keeps Runs for 30 days.",
-            "Search attributes are added: CallboardProject, CallboardApi, CallboardStatus, CallboardRunType,"
-            " CallboardAuthSession.",
+            f"Search attributes are added: {', '.join(SEARCH_ATTRIBUTES)}.",
             "Artifacts are removed 31 days after the end of their Run (Schedule callboard-sweep).",
         ]
         again = await start(**here, CALLBOARD_RUN_RETENTION="30d", CALLBOARD_ARTIFACT_RETENTION="31d")

@@ -1,0 +1,29 @@
+"""`callboard new`: a project that runs, to begin with."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from projects.settings import NAME_RULE, is_project_name
+from projects.skeleton import API, write_skeleton
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the project, and of its folder.")],
+    parent: Annotated[
+        Path,
+        typer.Option("--in", metavar="DIR", help="The folder to make it in.", exists=True, file_okay=False),
+    ] = Path(),
+) -> None:
+    """Make a project that runs: a folder NAME with its settings and one API. Nothing is overwritten."""
+    if not is_project_name(name):
+        raise typer.BadParameter(f"{name!r} cannot be the name of a project: {NAME_RULE}.", param_hint="NAME")
+    for path in write_skeleton(parent, name):
+        typer.echo(f"  {path}")
+    typer.echo(f"Project {name}, with the API {API}, is ready.")
+    typer.echo(f"  callboard dev {shlex.quote(str(parent))}   runs it, and publishes whatever you change")
+    typer.echo(f"  callboard deploy {shlex.quote(str(parent / name))}   publishes it for production")

@@ -1,0 +1,90 @@
+"""A new project: a folder with everything that a project needs, and an API that runs."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from contract.errors import ProjectError
+
+API = "hello"
+"""Name of its API."""
+
+_SETTINGS = """\
+// All settings: docs/projects.md of Callboard. Comments and trailing commas are fine.
+{
+  "projectName": "PROJECT_NAME",
+
+  // Runs may be started over REST.
+  "apiAccess": { "enabled": true },
+
+  // How many Runs may execute at once: the number of Machines, each with a browser.
+  "replication": { "maxConcurrentRequests": 1 },
+}
+"""
+
+_CODE = '''\
+"""Greet somebody on a page, and read the greeting from it."""
+
+from html import escape
+from typing import Any, TypedDict
+
+from playwright.async_api import Page
+
+
+class Params(TypedDict, total=False):
+    name: str
+
+
+async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, str]:
+    name = (params or {}).get("name", "world")
+    # Where a real one begins: await page.goto("https://…")
+    await page.set_content(f"<h1>Hello, {escape(name)}!</h1>")
+    return {"greeting": await page.get_by_role("heading").inner_text()}
+'''
+
+_FILES = {
+    "Intuned.jsonc": _SETTINGS,
+    f"api/{API}.py": _CODE,
+    f".parameters/api/{API}/default.json": '{ "name": "Ada" }\n',
+    ".gitignore": ".env*\n.venv/\n__pycache__/\n",
+}
+
+
+def write_skeleton(parent: Path, name: str) -> list[Path]:
+    """Make the project `name` in a folder of that name below `parent`; its files.
+
+    The folder appears whole, or not at all: a `callboard dev` may be watching.
+
+    Args:
+        parent: a folder that is there.
+        name: as `projects.settings.is_project_name` has it.
+
+    Raises:
+        ProjectError: there is something of that name already, or the folder cannot be made.
+    """
+    folder = parent / name
+    beside = parent / f".{name}.new-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir()  # It is ours from here on: nobody else's is replaced.
+    except FileExistsError:
+        raise ProjectError(
+            f"{folder} is there already, and is left as it is. Choose another name, or remove it."
+        ) from None
+    except OSError as error:
+        raise ProjectError(f"{folder} cannot be made: {error.strerror}.") from error
+    try:
+        for path, text in _FILES.items():
+            (beside / path).parent.mkdir(parents=True, exist_ok=True)
+            (beside / path).write_text(text.replace("PROJECT_NAME", name), encoding="utf-8")
+        beside.rename(folder)  # over the empty one
+    except BaseException as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
+        if isinstance(error, OSError):
+            raise ProjectError(f"{folder} cannot be made: {error.strerror}.") from error
+        raise
+    return [folder / path for path in _FILES]
