@@ -9,11 +9,14 @@ from contextlib import AsyncExitStack
 import pytest
 from temporalio.client import Client
 
+from tests.workflows.login_shapes import played_login
+from tests.workflows.logins import LoginStage
 from tests.workflows.scripted import Stage
 from tests.workflows.servers import dev_client, dev_server
 from tests.workflows.shapes import played
 
 Play = Callable[[str], Awaitable[Stage]]
+PlayLogin = Callable[[str], Awaitable[LoginStage]]
 
 
 @pytest.fixture(scope="session")
@@ -42,5 +45,23 @@ async def play(name: str, temporal: Client) -> AsyncIterator[Play]:
 
         async def play(shape: str) -> Stage:
             return await stages.enter_async_context(played(shape, temporal, name))
+
+        yield play
+
+
+@pytest.fixture
+async def login_stage(name: str, temporal: Client) -> AsyncIterator[LoginStage]:
+    """With an AuthSession."""
+    async with LoginStage(temporal, name) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def play_login(name: str, temporal: Client) -> AsyncIterator[PlayLogin]:
+    """Plays a shape with an AuthSession to its end."""
+    async with AsyncExitStack() as stages:
+
+        async def play(shape: str) -> LoginStage:
+            return await stages.enter_async_context(played_login(shape, temporal, name))
 
         yield play

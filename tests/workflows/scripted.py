@@ -16,12 +16,14 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from contract.flow import names
 from contract.flow.attempt import (
     INTERRUPTED,
     AttemptInput,
+    AttemptKind,
     AttemptOutcome,
     AttemptStarted,
     AttemptStatus,
@@ -31,7 +33,13 @@ from contract.flow.attempt import (
 from contract.flow.base import JsonText
 from contract.flow.run import ErrorCode, RunError, RunInput, RunOutcome, RunStatus
 from engine import search
+from workflows.auth_session import AuthSessionWorkflow
+from workflows.create import CreateWorkflow
 from workflows.run import RunWorkflow
+from workflows.validate import ValidateWorkflow
+
+WORKFLOWS = (RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow)
+"""All that a worker has on the common queue."""
 
 WORKSPACE = "00000000-0000-0000-0000-000000000000"
 IDENTITY = "recorder"
@@ -123,7 +131,7 @@ class Held:
     async def __call__(self, order: AttemptInput) -> AttemptOutcome:
         self.token = activity.info().task_token
         if self._announced:
-            await self._stage.announce(order.number)
+            await self._stage.announce(order.number, order)
         self.began.set()
         while not self._end.done():
             if self._beats:
@@ -153,7 +161,7 @@ class Gone:
     async def __call__(self, order: AttemptInput) -> AttemptOutcome:
         self.token = activity.info().task_token
         if self._announced:
-            await self._stage.announce(order.number)
+            await self._stage.announce(order.number, order)
         self.began.set()
         activity.raise_complete_async()
 
@@ -181,8 +189,10 @@ class Stage:
         self.project = name
         self.run_id = f"run-{name}"
         self.worker = f"worker-{name}"
-        self._queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
+        self.queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
         self._skip = skip
+        self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0}
+        """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before."""
         self._script: list[Part] = []
         self.orders: list[AttemptInput] = []
         self.stops: list[StopInput] = []
@@ -215,14 +225,15 @@ class Stage:
         await self.serve_orders()
 
     async def serve_runs(self) -> None:
-        """Serve workflow and `record_lost`. Nothing is cached: each workflow task replays all that was before."""
+        """Serve workflows and `record_lost`."""
 
         @activity.defn(name=names.RECORD_LOST)
         async def record_lost(lost: LostInput) -> None:
             self.lost.append(lost)
             await self.on_lost(lost)
 
-        self._control = self._worker(self._queue, [record_lost], workflows=[RunWorkflow], max_cached_workflows=0)
+        activities = [record_lost, *self.light_activities()]
+        self._control = self._worker(self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
         await self._stack.enter_async_context(self._control)
 
     async def stop_serving_runs(self) -> None:
@@ -239,7 +250,8 @@ class Stage:
             self.orders.append(order)
             return await self._script[order.number - 1](order)
 
-        self._attempts = self._worker(names.project_queue(self.project), [attempt])
+        activities = [attempt, *self.browser_activities()]
+        self._attempts = self._worker(names.project_queue(self.project), activities)
         await self._stack.enter_async_context(self._attempts)
 
     async def stop_serving_attempts(self) -> None:
@@ -255,6 +267,14 @@ class Stage:
 
         await self._stack.enter_async_context(self._worker(names.worker_queue(self.worker), [stop_attempt]))
 
+    def light_activities(self) -> list[Callable[..., Any]]:
+        """More of them, on the queue of the workflows."""
+        return []
+
+    def browser_activities(self) -> list[Callable[..., Any]]:
+        """More of them, on the queue of the project."""
+        return []
+
     def _worker(self, queue: str, activities: list[Callable[..., Any]], **options: Any) -> Worker:
         throttle = timedelta(milliseconds=20)
         return Worker(
@@ -269,21 +289,25 @@ class Stage:
 
     # What happens to the Run.
 
-    async def start(self, **fields: Any) -> None:
+    async def start(self, run_id: str | None = None, **fields: Any) -> None:
         run = order(self.project, **fields)
         await self.client.start_workflow(
             RunWorkflow.run,
             run,
-            id=self.run_id,
-            task_queue=self._queue,
+            id=run_id or self.run_id,
+            task_queue=self.queue,
             search_attributes=search.of_new_run(run),
             memo={search.MEMO_WORKSPACE: run.workspace, search.MEMO_FINGERPRINT: ""},
         )
 
-    async def announce(self, number: int) -> None:
-        """The signal with which an Attempt says that it is on a Machine."""
+    async def announce(self, number: int, order: AttemptInput | None = None) -> None:
+        """The signals with which an Attempt says that it is on a Machine. Without an order: one of the stage's Run."""
         started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
-        await self.handle.signal(names.ATTEMPT_STARTED, started)
+        run_id = order.run_id if order else self.run_id
+        await self.client.get_workflow_handle(run_id).signal(names.ATTEMPT_STARTED, started)
+        if order and order.kind is AttemptKind.CHECK and order.parent_run_id:
+            waiting = self.client.get_workflow_handle(order.parent_run_id)
+            await waiting.signal(names.VALIDATE_STARTED, number)
 
     async def cancel(self) -> None:
         await self.handle.cancel()
@@ -300,14 +324,21 @@ class Stage:
 
     # What can be seen of it.
 
-    async def events(self) -> list[HistoryEvent]:
-        return [event async for event in self.handle.fetch_history_events()]
+    async def events(self, of: str | None = None) -> list[HistoryEvent]:
+        """Of the stage's Run, or of this workflow; none if it is not there yet."""
+        handle = self.client.get_workflow_handle(of or self.run_id)
+        try:
+            return [event async for event in handle.fetch_history_events()]
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return []
 
-    async def until(self, name: str, count: int = 1) -> None:
+    async def until(self, name: str, count: int = 1, *, of: str | None = None) -> None:
         """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""
         wanted = EventType.Value(f"EVENT_TYPE_{name}")
         async with asyncio.timeout(DEADLINE):
-            while sum(event.event_type == wanted for event in await self.events()) < count:
+            while sum(event.event_type == wanted for event in await self.events(of)) < count:
                 await asyncio.sleep(0.01)
 
     async def ended(self) -> RunOutcome:

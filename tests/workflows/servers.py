@@ -15,14 +15,18 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from contract.flow.names import SEARCH_ATTRIBUTES
 from stack import ports
-from stack.temporal import NAMESPACE, SEARCH_ATTRIBUTES, TemporalServer
+from stack.temporal import NAMESPACE, TemporalServer
 from tests.workflows.scripted import IDENTITY, Stage
+
+LONG_HISTORY = 60
+"""Events with which the server suggests a fresh history; usually it is some thousands."""
 
 
 @asynccontextmanager
-async def skipping_stage(name: str) -> AsyncGenerator[Stage]:
-    """A stage on a time-skipping server of its own: the server's clock is one for all that happens on it."""
+async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S]:
+    """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
     program = Path(sys.executable).parent / "temporal-test-server"
     async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program)) as environment:
         keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
@@ -45,7 +49,7 @@ async def skipping_stage(name: str) -> AsyncGenerator[Stage]:
             if held:
                 await clock.lock_time_skipping(LockTimeSkippingRequest())
 
-        async with Stage(client, name, skip=skip) as stage:
+        async with kind(client, name, skip=skip) as stage:
             yield stage
 
 
@@ -53,7 +57,13 @@ async def skipping_stage(name: str) -> AsyncGenerator[Stage]:
 async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
     """The server of `callboard dev`."""
     free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
-    server = TemporalServer(data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
+    server = TemporalServer(
+        data,
+        port=free["--temporal-port"],
+        ui_port=free["--ui-port"],
+        report=print,
+        dynamic_config=[f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}"],
+    )
     try:
         await server.start()
         yield server

@@ -44,7 +44,7 @@ def _long_shape(play: Play) -> Play:
 async def played(shape: str, client: Client, name: str) -> AsyncGenerator[Stage]:
     """The stage on which a Run of this shape has ended, on the client's server or one that skips time."""
     passes_time = SHAPES[shape].passes_time
-    async with skipping_stage(name) if passes_time else Stage(client, name) as stage:
+    async with skipping_stage(name, Stage) if passes_time else Stage(client, name) as stage:
         await SHAPES[shape].play(stage)
         stage.outcome = await stage.ended()
         yield stage

@@ -1,0 +1,246 @@
+"""Workflow `AuthSession`: its status at every moment, one Create for all who ask, and which states it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowExecutionStatus
+
+from contract.flow import names
+from contract.flow.attempt import AttemptInput, AttemptOutcome
+from contract.flow.auth import AuthSessionStatus, Checked, ForgetInput, Imported, LoginState, SavedBack
+from contract.flow.run import RunStatus
+from engine import search
+from tests.workflows.login_shapes import LOGIN_SHAPES
+from tests.workflows.logins import FIRST, ID, LoginStage, good, made_by, not_made
+from tests.workflows.scripted import WORKSPACE, Held, completed, ends
+from tests.workflows.servers import LONG_HISTORY
+
+EVERYTHING = ()
+"""The keys that are named when all is to be removed."""
+
+
+# Status.
+
+
+async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage) -> None:
+    held = Held(login_stage)
+    login_stage.creates.append(held)
+    await login_stage.bring_up(order := login_stage.login_order("create", check_attempts=0))
+    assert await login_stage.status() is AuthSessionStatus.PENDING, "before any worker has come"
+    await login_stage.serve()
+    await held.began.wait()
+    view = await login_stage.view()
+    assert (view.status, view.making, view.state) == (AuthSessionStatus.PENDING, order.run_id, None)
+    held.end(good(made_by(login_stage.created[0])))
+    view = await login_stage.until_view(lambda view: view.status is AuthSessionStatus.READY)
+    assert (view.making, view.state) == (None, LoginState(login=1, key="state-1", parameters_key="parameters-create"))
+
+
+async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(login_stage: LoginStage) -> None:
+    held = Held(login_stage)
+    login_stage.creates.append(held)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.validate()
+    await held.began.wait()
+    view = await login_stage.view()
+    assert (view.status, view.state) == (AuthSessionStatus.PENDING, FIRST)
+    await login_stage.session.signal(names.CHECKED, Checked(login=1, good=False))
+    await login_stage.session.signal(names.CHECKED, Checked(login=1, good=True))
+    await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 3, of=login_stage.session.id)
+    held.end(not_made(final=True))
+    await login_stage.validated()
+    assert await login_stage.status() is AuthSessionStatus.EXPIRED
+
+
+async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> None:
+    held = Held(login_stage)
+    login_stage.creates.append(held)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    order = await login_stage.update("update")
+    await held.began.wait()
+    view = await login_stage.view()
+    assert (view.status, view.making, view.state) == (AuthSessionStatus.PENDING, order.run_id, FIRST)
+    held.end(not_made(final=True))
+    await login_stage.until_status(AuthSessionStatus.READY)
+
+
+async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_stage: LoginStage) -> None:
+    await login_stage.serve()
+    await login_stage.bring_up(login=2, state_key="state-2")
+
+    state = "state-2"
+
+    async def told(note: Checked) -> AuthSessionStatus:
+        nonlocal state
+        await login_stage.session.signal(names.CHECKED, note)
+        # What comes after it, and can be seen.
+        before, state = state, f"{state}+"
+        await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=state))
+        return (await login_stage.until_view(lambda view: view.state_key == state)).status
+
+    assert await told(Checked(login=1, good=False)) is AuthSessionStatus.READY
+    assert await told(Checked(login=2, good=False)) is AuthSessionStatus.EXPIRED
+    assert await told(Checked(login=1, good=True)) is AuthSessionStatus.EXPIRED
+    assert await told(Checked(login=2, good=True)) is AuthSessionStatus.READY
+
+
+# One Create for all.
+
+
+async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(login_stage: LoginStage) -> None:
+    run_ids = [f"{login_stage.run_id}-{number}" for number in range(20)]
+    login_stage.workflow_options = {}  # twenty Runs, and what they wait for, need not replay at every step
+    await login_stage.bring_up()
+    for run_id in run_ids:
+        await login_stage.start(run_id, auth=login_stage.auth())
+    await login_stage.serve(*[ends(completed())])
+    outcomes = await asyncio.gather(*(login_stage.outcome_of(run_id) for run_id in run_ids))
+    assert [outcome.status for outcome in outcomes] == [RunStatus.COMPLETED] * 20
+    assert len(login_stage.created) == 1
+    assert {order.auth.state.login for order in login_stage.orders if order.auth and order.auth.state} == {2}
+    view = await login_stage.view()
+    assert (view.status, view.login) == (AuthSessionStatus.READY, 2)
+
+
+async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage) -> None:
+    held = Held(login_stage)
+    login_stage.creates.append(held)
+    await login_stage.serve(ends(completed()))
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    await held.began.wait()
+    await login_stage.start(other := f"{login_stage.run_id}-2", auth=login_stage.auth())
+    await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 2, of=login_stage.session.id)
+    await login_stage.cancel()
+    outcome = await login_stage.ended()
+    assert (outcome.status, outcome.attempts) == (RunStatus.CANCELED, 0)
+    held.end(await login_stage.make(login_stage.created[0]))
+    assert (await login_stage.outcome_of(other)).status is RunStatus.COMPLETED
+    assert len(login_stage.created) == 1
+
+
+async def test_a_create_that_failed_is_the_answer_for_all_and_the_next_who_asks_has_another(
+    login_stage: LoginStage,
+) -> None:
+    held = Held(login_stage)
+    login_stage.creates.append(held)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    ids = [f"{login_stage.validate_id}-{number}" for number in range(2)]
+    for run_id in ids:
+        await login_stage.validate(run_id)
+    await held.began.wait()
+    await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 2, of=login_stage.session.id)
+    held.end(not_made(final=True))
+    assert [(await login_stage.outcome_of(run_id)).status for run_id in ids] == [RunStatus.FAILED] * 2
+    assert len(login_stage.created) == 1
+    await login_stage.validate()
+    assert (await login_stage.validated()).status is RunStatus.COMPLETED
+    assert len(login_stage.created) == 2
+
+
+# States.
+
+
+async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(login_stage: LoginStage) -> None:
+    await login_stage.serve()
+    await login_stage.bring_up()
+    for before, after in (("state-1", "newer"), ("state-1", "too-late"), ("newer", "newest")):
+        await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=after))
+    view = await login_stage.until_view(lambda view: view.state_key == "newest")
+    assert (view.login, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
+
+
+async def test_states_that_are_not_current_any_more_are_removed_but_the_last_ones(play_login: Any) -> None:
+    stage = await play_login("states-saved-back")
+    (forgotten,) = stage.forgotten
+    assert forgotten.keys == ("state-1", *[f"state-1-{number}" for number in range(1, 13)])
+    assert (await stage.view()).state_key == "state-1-16"
+
+
+async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: LoginStage) -> None:
+    """The AuthSession hears of it before it hears of the Create's end."""
+    saved = LoginState(login=2, key="saved-back", parameters_key="parameters-1")
+
+    async def saves_back(order: AttemptInput) -> AttemptOutcome:
+        assert order.auth
+        assert order.auth.state
+        note = SavedBack(before=order.auth.state.key, after=saved.key)
+        await login_stage.session.signal(names.SAVED_BACK, note)
+        return good(saved)
+
+    login_stage.checks.append(saves_back)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.update("update")
+    await login_stage.until_view(lambda view: view.state_key == saved.key)
+    for number in range(20):
+        note = SavedBack(before="another", after=f"too-late-{number}")
+        await login_stage.session.signal(names.SAVED_BACK, note)
+    await login_stage.until_forgotten()
+    removed = {key for order in login_stage.forgotten for key in order.keys}
+    assert "too-late-1" in removed
+    assert removed.isdisjoint({saved.key, "parameters-update"})
+
+
+async def test_one_of_the_recorder_takes_what_was_recorded_anew(play_login: Any) -> None:
+    stage = await play_login("recorded-anew")
+    view = await stage.view()
+    assert (view.status, view.state_key, view.parameters_key) == (AuthSessionStatus.READY, "state-2", None)
+
+
+async def test_one_that_has_parameters_takes_no_recording(login_stage: LoginStage) -> None:
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.session.signal(names.IMPORTED, Imported(key="recorded"))
+    await login_stage.session.signal(names.SAVED_BACK, SavedBack(before="state-1", after="newer"))
+    assert (await login_stage.until_view(lambda view: view.state_key != "state-1")).state_key == "newer"
+
+
+# A fresh history.
+
+
+async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any) -> None:
+    stage = await play_login("session-continued")
+    description = await stage.session.describe()
+    begun = (await stage.events(stage.session.id))[0].workflow_execution_started_event_attributes
+    before = stage.client.get_workflow_handle(stage.session.id, run_id=begun.first_execution_run_id)
+    assert (await before.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+    assert description.typed_search_attributes[search.PROJECT] == stage.project
+    assert description.typed_search_attributes[search.AUTH_SESSION] == ID
+    assert await description.static_summary() == await (await before.describe()).static_summary()
+    memo = await description.memo()
+    assert memo[names.MEMO_WORKSPACE] == WORKSPACE
+    told = memo[names.MEMO_VIEW]
+    assert (told["status"], told["login"], told["state_key"]) == ("EXPIRED", 1, "state-1-1")
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID, keys=EVERYTHING)]
+
+
+async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStage) -> None:
+    """Told while it continues, again and again: every note is taken up, and every question answered."""
+    rounds = 3 * LONG_HISTORY
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.validate()
+    for number in range(rounds):
+        before = "state-2" if number == 0 else f"newer-{number}"
+        if number == 0:
+            assert (await login_stage.validated()).status is RunStatus.COMPLETED
+        await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=f"newer-{number + 1}"))
+    await login_stage.until_view(lambda view: view.state_key == f"newer-{rounds}")
+    await login_stage.until_continued()
+    await login_stage.delete()
+    await login_stage.closed()
+    removed = [key for order in login_stage.forgotten for key in order.keys]
+    assert len(removed) == len(set(removed))
+    assert removed == ["state-1", "state-2", *[f"newer-{number}" for number in range(1, len(removed) - 1)]]
+
+
+def test_every_login_shape_is_known_by_a_test() -> None:
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [shape for shape in LOGIN_SHAPES if f'"{shape}"' not in text] == []

@@ -1,0 +1,205 @@
+"""Workflow `Create`, and what becomes of the AuthSession that it is for, shape by shape (contract 10, rule 6)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contract.flow.attempt import AttemptKind, StopInput
+from contract.flow.auth import AuthSessionStatus, ForgetInput, LoginState
+from contract.flow.auth_session import LoginOrder
+from contract.flow.proxy import SealedProxy, owned_by_auth_session
+from contract.flow.run import ErrorCode, RunStatus, RunType
+from engine import search
+from tests.workflows.logins import FIRST, ID, LoginStage, bad, not_made
+from tests.workflows.scripted import WORKSPACE, Held, ends
+from tests.workflows.test_run import scheduled
+from tests.workflows.test_validate import FALSY, assert_canceled, assert_failed
+
+MADE = LoginState(login=1, key="state-1", parameters_key="parameters-create")
+OWN = SealedProxy(server="http://proxy.test:1", password="sealed", owner=owned_by_auth_session(ID))
+
+
+async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any) -> None:
+    stage = await play_login("session-made")
+    assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, MADE, 4)
+    assert [order.number for order in stage.created] == [1, 2]
+    assert [(order.number, order.auth.state) for order in stage.checked] == [(3, MADE), (4, MADE)]
+
+
+async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
+    await login_stage.serve()
+    await login_stage.bring_up(order := login_stage.login_order("create", save_trace=True, proxy=OWN))
+    await login_stage.outcome_of(order.run_id)
+    ((create,), (check,)) = login_stage.created, login_stage.checked
+    for attempt in (create, check):
+        assert (attempt.workspace, attempt.project, attempt.run_id) == (WORKSPACE, login_stage.project, order.run_id)
+        assert (attempt.version, attempt.request_timeout) == (order.version, timedelta(minutes=10))
+        assert (attempt.save_trace, attempt.proxy, attempt.parent_run_id) == (True, OWN, None)
+        assert attempt.auth
+        assert (attempt.auth.ref, attempt.auth.parameters_key) == (login_stage.ref, "parameters-create")
+    assert (create.kind, create.api) == (AttemptKind.CREATE, "auth-sessions/create")
+    assert (check.kind, check.api) == (AttemptKind.CHECK, "auth-sessions/check")
+    assert [
+        (activity.activity_id, activity.retry_policy.maximum_attempts)
+        for activity in scheduled(await login_stage.events(order.run_id))
+    ] == [("create-1", 2), ("check-2", 2)]
+    description = await login_stage.client.get_workflow_handle(order.run_id).describe()
+    memo = await description.memo()
+    assert (memo["workspace"], "parentRunId" in memo) == (WORKSPACE, False)
+    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+
+
+@pytest.mark.parametrize(
+    ("shape", "code", "message", "tries", "wrapped"),
+    [
+        ("session-not-made", ErrorCode.CREATE_ATTEMPTS_FAILED, "the password is wrong", (2, 0), True),
+        ("session-made-but-bad", ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true", (1, 2), True),
+        ("create-cannot-be-called", ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "no function `create`", (1, 0), False),
+        ("creates-lost", ErrorCode.CREATE_ATTEMPTS_FAILED, "was lost", (2, 0), True),
+    ],
+)
+async def test_an_auth_session_that_could_not_be_made_leaves_nothing(
+    play_login: Any, shape: str, code: ErrorCode, message: str, tries: tuple[int, int], wrapped: bool
+) -> None:
+    stage = await play_login(shape)
+    details = assert_failed(stage.outcome, code, message)
+    assert details.get("attempts_count") == (sum(tries) if wrapped else None)
+    assert (len(stage.created), len(stage.checked)) == tries
+    assert stage.outcome.attempts == sum(tries)
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+
+
+async def test_the_last_error_is_in_that_of_the_create(play_login: Any) -> None:
+    stage = await play_login("session-made-but-bad")
+    assert stage.outcome.error.details == {"attempts_count": 3, "last_error": FALSY}
+
+
+async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any) -> None:
+    stage = await play_login("create-worker-lost")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
+    assert [order.number for order in stage.created] == [1, 2]
+    assert await stage.status() is AuthSessionStatus.READY
+
+
+async def test_of_creates_that_are_lost_the_last_is_recorded_by_their_run(play_login: Any) -> None:
+    stage = await play_login("creates-lost")
+    assert [(lost.run_id, lost.number) for lost in stage.lost] == [(stage.created[0].run_id, 2)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "number", "checked"), [("create-canceled", 1, 0), ("create-canceled-in-its-check", 2, 1)]
+)
+async def test_a_create_that_is_canceled_is_stopped_at_once_and_leaves_nothing(
+    play_login: Any, shape: str, number: int, checked: int
+) -> None:
+    stage = await play_login(shape)
+    assert_canceled(stage.outcome)
+    assert stage.outcome.attempts == number
+    assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=number)]
+    assert (len(stage.created), len(stage.checked)) == (1, checked)
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+
+
+# Update.
+
+
+async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -> None:
+    stage = await play_login("session-updated")
+    view = await stage.view()
+    second = LoginState(login=2, key="state-2", parameters_key="parameters-update")
+    assert (view.status, view.state, view.making) == (AuthSessionStatus.READY, second, None)
+    assert stage.outcome.login == second
+    description = await stage.client.get_workflow_handle(stage.created[0].run_id).describe()
+    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
+
+
+async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(play_login: Any) -> None:
+    stage = await play_login("session-not-updated")
+    assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
+    view = await stage.view()
+    assert (view.status, view.state, view.making) == (AuthSessionStatus.READY, FIRST, None)
+    assert stage.forgotten == []
+
+
+async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginOrder:
+    """An Update that has been taken up, whatever it came to."""
+    order = await stage.update(name, **fields)
+    await stage.outcome_of(order.run_id)
+    await stage.until_view(lambda view: view.making is None)
+    return order
+
+
+async def test_an_update_that_fails_leaves_an_expired_login_expired(login_stage: LoginStage) -> None:
+    login_stage.creates.append(ends(not_made(final=True)))
+    await login_stage.serve()
+    await login_stage.bring_up(status=AuthSessionStatus.EXPIRED)
+    await updated(login_stage, "update")
+    assert await login_stage.status() is AuthSessionStatus.EXPIRED
+
+
+async def test_the_next_create_uses_the_parameters_of_the_last_update_that_succeeded(login_stage: LoginStage) -> None:
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await updated(login_stage, "good")
+    login_stage.creates.append(ends(not_made(final=True)))
+    await updated(login_stage, "bad")
+    login_stage.valid.clear()
+    await login_stage.validate()
+    assert (await login_stage.validated()).status is RunStatus.COMPLETED
+    used = [order.auth.parameters_key for order in login_stage.created if order.auth]
+    assert used == ["parameters-good", "parameters-bad", "parameters-good"]
+    assert (await login_stage.view()).parameters_key == "parameters-good"
+
+
+async def test_an_auth_session_keeps_the_proxy_that_was_given_for_it_and_no_other(login_stage: LoginStage) -> None:
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await updated(login_stage, "own", proxy=OWN)
+    assert (await login_stage.view()).proxy == OWN
+    await updated(login_stage, "of-the-settings", proxy=SealedProxy(server="http://proxy.test:2"))
+    assert (await login_stage.view()).proxy is None
+
+
+async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None:
+    held = Held(login_stage)
+    login_stage.creates.append(held)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    first, second = await login_stage.update("first"), await login_stage.update("second")
+    await held.began.wait()
+    assert (await login_stage.view()).making == first.run_id
+    assert await login_stage.creates_begun() == [first.run_id]
+    held.end(bad(None, final=True))
+    await login_stage.outcome_of(second.run_id)
+    view = await login_stage.until_view(lambda view: view.making is None)
+    assert (view.login, view.parameters_key) == (2, "parameters-second")
+
+
+# Delete.
+
+
+async def test_a_delete_leaves_nothing(play_login: Any) -> None:
+    stage = await play_login("session-made")
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+
+
+async def test_a_delete_stops_the_create_that_runs(play_login: Any) -> None:
+    stage = await play_login("session-deleted-while-a-create-is-waited-for")
+    assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=1)]
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+
+
+async def test_a_login_that_is_made_although_its_auth_session_is_deleted_is_not_kept(play_login: Any) -> None:
+    stage = await play_login("session-deleted-as-a-create-is-about-to-end")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+
+
+async def test_an_update_that_waits_is_not_begun_when_the_auth_session_is_deleted(play_login: Any) -> None:
+    stage = await play_login("session-deleted-before-an-update")
+    assert_canceled(stage.outcome)
+    assert await stage.creates_begun() == [stage.created[0].run_id]
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]

@@ -1,0 +1,265 @@
+"""Workflow `Run` of a project that logs in: a Validate before each Attempt (contract 10, rules 2 to 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from contract.flow import names
+from contract.flow.attempt import StopInput
+from contract.flow.auth import AuthSessionStatus, ForgetInput
+from contract.flow.run import ReasonType, RunStatus, RunType
+from engine import search
+from tests.workflows.logins import FIRST, LoginStage, good
+from tests.workflows.scripted import WORKSPACE, Held, completed, ends, failed
+from tests.workflows.test_run import scheduled_of, status
+from tests.workflows.test_validate import assert_canceled
+
+
+def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
+    """The details of its reason."""
+    assert stage.outcome.status is RunStatus.CANCELED
+    assert stage.outcome.error is None
+    assert stage.outcome.reason
+    assert stage.outcome.reason.type is ReasonType.VALIDATE_FAILED
+    assert message in stage.outcome.reason.message
+    return stage.outcome.reason.details or {}
+
+
+async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login: Any) -> None:
+    stage = await play_login("run-with-a-login")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
+    assert stage.outcome.login is None
+    validates = [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
+    assert [(order.run_id, order.parent_run_id) for order in stage.checked] == [
+        (id_, stage.run_id) for id_ in validates
+    ]
+    for order in stage.orders:
+        assert order.auth
+        assert (order.auth.ref, order.auth.state, order.auth.save_back) == (stage.ref, FIRST, True)
+
+
+async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any) -> None:
+    stage = await play_login("run-with-a-login")
+    description = await stage.client.get_workflow_handle(f"{stage.run_id}-v1").describe()
+    assert description.workflow_type == "Validate"
+    memo = await description.memo()
+    assert (memo["workspace"], memo["parentRunId"]) == (WORKSPACE, stage.run_id)
+    found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
+    assert found | {"BuildIds": None} == {
+        "CallboardProject": stage.project,
+        "CallboardAuthSession": stage.ref.id,
+        "CallboardStatus": "completed",
+        "CallboardRunType": "auth-session-validate",
+        "BuildIds": None,
+    }
+
+
+async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_login: Any) -> None:
+    stage = await play_login("run-with-a-login")
+    attempts = [attempt.priority.priority_key for attempt in await scheduled_of(stage, names.ATTEMPT)]
+    assert attempts == [names.PRIORITY_BEGUN] * 2
+    checks = [
+        event.activity_task_scheduled_event_attributes.priority.priority_key
+        for number in (1, 2)
+        for event in await stage.events(f"{stage.run_id}-v{number}")
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert checks == [names.PRIORITY_NOT_BEGUN, names.PRIORITY_BEGUN]
+
+
+async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage) -> None:
+    check = Held(login_stage, announced=True)
+    login_stage.checks.append(check)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    await check.began.wait()
+    await login_stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
+    assert await status(login_stage) == "started"
+    check.end(good())
+
+
+async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(login_stage: LoginStage) -> None:
+    login_stage.valid = {1}
+    attempt = Held(login_stage)
+    await login_stage.serve(attempt)
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    await login_stage.until("ACTIVITY_TASK_SCHEDULED")
+    assert await status(login_stage) == "started"
+    attempt.end(completed())
+
+
+async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login: Any) -> None:
+    stage = await play_login("run-without-a-good-login")
+    details = assert_not_validated(stage, "what it returned is not true")
+    assert details["validateRunId"] == f"{stage.run_id}-v2"
+    assert details["error"]["code"] == "check-attempts-failed"
+    validate = await stage.outcome_of(details["validateRunId"])
+    assert details["error"] == validate.error.model_dump(mode="json", exclude_none=True)
+    assert (stage.outcome.attempts, len(stage.orders)) == (1, 1)
+    assert await status(stage) == "canceled"
+    await stage.until_status(AuthSessionStatus.EXPIRED)
+
+
+async def test_a_run_whose_auth_session_was_deleted_since_its_validate_ends_as_if_that_had_failed(
+    play_login: Any,
+) -> None:
+    stage = await play_login("run-whose-session-is-deleted-before-its-attempt")
+    details = assert_not_validated(stage, "deleted")
+    assert details["error"]["code"] == "auth-check-failed"
+    assert (stage.outcome.attempts, len(stage.orders)) == (1, 1)
+
+
+async def test_a_run_whose_auth_session_is_deleted_while_it_waits_ends_as_its_validate_does(
+    login_stage: LoginStage,
+) -> None:
+    create = Held(login_stage, announced=True)
+
+    async def stop(_order: StopInput) -> bool:
+        create.end()
+        return True
+
+    login_stage.on_stop = stop
+    login_stage.creates.append(create)
+    await login_stage.serve(ends(completed()))
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    await create.began.wait()
+    await login_stage.delete()
+    login_stage.outcome = await login_stage.ended()
+    details = assert_not_validated(login_stage, "is not there any more: it was deleted")
+    assert details["validateRunId"] == f"{login_stage.run_id}-v1"
+    assert login_stage.orders == []
+    await login_stage.closed()
+
+
+async def test_a_run_whose_validate_was_terminated_in_temporal_makes_no_attempt(play_login: Any) -> None:
+    stage = await play_login("run-whose-validate-is-terminated")
+    assert assert_not_validated(stage, "terminated") == {"validateRunId": f"{stage.run_id}-v1"}
+    assert stage.orders == []
+
+
+async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any) -> None:
+    stage = await play_login("run-canceled-in-its-validate")
+    assert_canceled(stage.outcome)
+    assert (stage.outcome.attempts, stage.orders) == (0, [])
+    assert stage.stops == [StopInput(run_id=f"{stage.run_id}-v1", number=1)]
+    assert_canceled(await stage.outcome_of(f"{stage.run_id}-v1"))
+    assert await stage.status() is AuthSessionStatus.READY
+
+
+async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: LoginStage) -> None:
+    check = Held(login_stage, announced=True)
+    login_stage.checks.append(check)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    await check.began.wait()
+    await login_stage.cancel()
+    await login_stage.until("ACTIVITY_TASK_CANCEL_REQUESTED", of=f"{login_stage.run_id}-v1")
+    async with asyncio.timeout(20):
+        while not login_stage.stops:
+            await asyncio.sleep(0.01)
+    assert await status(login_stage) == "started"
+    check.end()
+    assert_canceled(await login_stage.ended())
+
+
+async def test_a_run_that_is_canceled_as_its_validate_is_started_makes_no_attempt(play_login: Any) -> None:
+    stage = await play_login("run-canceled-as-its-validate-is-started")
+    assert_canceled(stage.outcome)
+    assert (stage.outcome.attempts, stage.orders) == (0, [])
+
+
+# An AuthSession for this Run alone.
+
+
+async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and_gone_afterwards(
+    play_login: Any,
+) -> None:
+    stage = await play_login("run-with-a-runtime-session")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    (create,), (attempt,) = stage.created, stage.orders
+    assert create.auth
+    assert (create.auth.login, create.auth.parameters_key) == (1, FIRST.parameters_key)
+    assert create.parent_run_id == f"{stage.run_id}-v1"
+    assert attempt.auth
+    assert (attempt.auth.ref, attempt.auth.state) == (stage.ref, FIRST)
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=f"~{stage.run_id}")]
+    description = await stage.client.get_workflow_handle(create.run_id).describe()
+    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+
+
+async def _cancel(stage: LoginStage, attempt: Held) -> None:
+    await stage.cancel()
+    await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
+    attempt.end()
+
+
+async def _terminate(stage: LoginStage, attempt: Held) -> None:
+    await stage.handle.terminate()
+    attempt.end()
+
+
+async def _fail(_stage: LoginStage, attempt: Held) -> None:
+    attempt.end(failed(final=True))
+
+
+@pytest.mark.parametrize("end", [_fail, _cancel, _terminate], ids=["failed", "canceled", "terminated"])
+async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any) -> None:
+    attempt = Held(login_stage, announced=True)
+    await login_stage.serve(attempt)
+    await login_stage.start(auth=login_stage.runtime())
+    await attempt.began.wait()
+    assert (await login_stage.view()).status is AuthSessionStatus.READY
+    assert login_stage.forgotten == []
+    await end(login_stage, attempt)
+    await login_stage.closed()
+    assert login_stage.forgotten == [ForgetInput(project=login_stage.project, owner=f"~{login_stage.run_id}")]
+
+
+async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: Any) -> None:
+    stage = await play_login("run-with-a-runtime-session-canceled-with-the-start")
+    assert_canceled(stage.outcome)
+    assert (stage.checked, stage.created, stage.orders) == ([], [], [])
+    assert stage.forgotten == [ForgetInput(project=stage.project, owner=f"~{stage.run_id}")]
+
+
+async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage) -> None:
+    attempt, removed = Held(login_stage), asyncio.Event()
+
+    async def slowly(order: ForgetInput) -> None:
+        if order.keys:
+            await removed.wait()
+
+    login_stage.on_forget = slowly
+    await login_stage.serve(attempt)
+    await login_stage.start(auth=login_stage.runtime())
+    await attempt.began.wait()
+    for number in range(20):
+        await login_stage.session.signal(names.SAVED_BACK, {"before": "another", "after": f"too-late-{number}"})
+    await login_stage.until_forgotten()
+    attempt.end(completed())
+    await login_stage.ended()
+    await login_stage.until("WORKFLOW_EXECUTION_CANCEL_REQUESTED", of=login_stage.session.id)
+    removed.set()
+    await login_stage.closed()
+    assert login_stage.forgotten[-1] == ForgetInput(project=login_stage.project, owner=f"~{login_stage.run_id}")
+
+
+async def test_a_validate_whose_run_was_terminated_ends_too(login_stage: LoginStage) -> None:
+    check = Held(login_stage, beats=True)
+    login_stage.checks.append(check)
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    await check.began.wait()
+    await login_stage.handle.terminate()
+    with pytest.raises(WorkflowFailureError):
+        await login_stage.handle.result()
+    assert_canceled(await login_stage.outcome_of(f"{login_stage.run_id}-v1"))
