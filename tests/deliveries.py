@@ -19,7 +19,8 @@ from security import bindings
 from security.keyring import KeyRing
 from tests.workflows.scripted import WORKSPACE
 
-RING = KeyRing(["the secret key of these tests"])
+KEY = "the secret key of these tests"
+RING = KeyRing([KEY])
 QUICK = DeliverySchedule(
     first_delay=timedelta(milliseconds=20),
     factor=1,
