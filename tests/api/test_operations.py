@@ -105,6 +105,22 @@ async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Any,
         assert (await call("GET", path)).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "ended", [RunOutcome(status=RunStatus.COMPLETED), RunOutcome(status=RunStatus.FAILED, error=ERROR)]
+)
+async def test_one_that_has_ended_is_in_progress_until_its_auth_session_has_taken_it_up(
+    api: Any, call: Any, ended: RunOutcome
+):
+    """So what is read of the AuthSession after `done` or `failed` is true."""
+    await call("POST", "/create", {"id": "anna", "parameters": {}})
+    a_run(api, RunType.AUTH_SESSION_CREATE, ended.status, ended)
+    known = api.auth_sessions.known
+    known["members", "anna"] = known["members", "anna"].model_copy(update={"making": "op-1"})
+    assert (await call("GET", "/create/op-1/result")).json() == {"status": "in_progress", "runId": "op-1"}
+    known["members", "anna"] = known["members", "anna"].model_copy(update={"making": None})
+    assert (await call("GET", "/create/op-1/result")).json()["status"] in {"done", "failed"}
+
+
 async def test_one_whose_auth_session_went_before_it_began_is_canceled(api: Any, call: Any):
     operation = (await call("POST", "/create", {"id": "anna", "parameters": {}})).json()["operationId"]
     assert (await call("DELETE", "/anna")).status_code == 204
