@@ -17,7 +17,7 @@ from api.sinks import sink_of_run
 from api.start_auth import auth_order, keep_runtime_input
 from contract.errors import CallboardError, Conflict, NotFound
 from contract.flow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonText, clip
-from contract.flow.run import RunInput
+from contract.flow.run import RunInput, TraceMode, trace_mode
 from contract.rest.auth_session import RuntimeAuthSession
 from contract.rest.problems import bad_field
 from contract.rest.start import StartRequest, StartResponse
@@ -62,7 +62,8 @@ async def start_run(
         parameters=parameters,
         maximum_attempts=request.retry.maximum_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
-        save_trace=request.save_trace,
+        save_trace=request.save_trace is not False,
+        trace=_trace(request),
         proxy=proxy,
         auth=auth,
         sink=sink,
@@ -76,6 +77,11 @@ async def start_run(
             await forget(parts, parameters.key, auth and auth.parameters_key)
         raise
     return StartResponse(run_id=who.run_id)
+
+
+def _trace(request: StartRequest) -> TraceMode:
+    said = request.save_trace
+    return TraceMode.ON_FAILURE if said == "on-failure" else trace_mode(None, save_trace=said)
 
 
 async def _start(parts: Parts, order: RunInput, request: StartRequest, who: Identity) -> None:

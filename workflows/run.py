@@ -88,6 +88,7 @@ class RunWorkflow(BrowserWork):
             parameters=order.parameters,
             request_timeout=order.request_timeout,
             save_trace=order.save_trace,
+            trace=order.trace,
             proxy=order.proxy,
             auth=order.auth and AttemptAuth(ref=order.auth.ref, state=login, save_back=order.auth.save_back),
         )

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from pydantic import Field
+
 from contract.flow.auth import AttemptAuth, LoginState
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunError
+from contract.flow.run import RunError, TraceMode, trace_mode
 
 INTERRUPTED = "AttemptInterrupted"
 """Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
@@ -57,11 +59,18 @@ class AttemptInput(FlowModel):
     parameters: JsonText
     request_timeout: timedelta
     save_trace: bool = True
+    trace: TraceMode | None = None
+    """As in `RunInput`."""
     proxy: SealedProxy | None = None
     kind: AttemptKind = AttemptKind.API
     auth: AttemptAuth | None = None
     parent_run_id: str | None = None
     """The Run that waits for this check: it is told, too, when it begins."""
+
+    @property
+    def tracing(self) -> TraceMode:
+        """Whether it leaves a trace."""
+        return trace_mode(self.trace, save_trace=self.save_trace)
 
 
 class AttemptOutcome(FlowModel):
@@ -118,6 +127,21 @@ class LostInput(FlowModel):
     cause: str
 
 
+class AttemptUsage(FlowModel):
+    """What an Attempt took. What could not be measured is None."""
+
+    peak_memory: int | None = None
+    """Bytes of anonymous memory (RssAnon) of all processes of its Machine, browser included; what they share, such as
+    the browser's code, is not counted. Looked at twice a second, and at the end."""
+    cpu_seconds: float | None = None
+    """Of all processes of its Machine, while it ran."""
+    bytes_received: int | None = None
+    """What the browser's network process read from its connections, headers and TLS included."""
+    trace_size: int | None = None
+    log_size: int | None = None
+    """Bytes, as stored."""
+
+
 class AttemptRecord(FlowModel):
     """`attempt.json` in the artifact store: the durable record of one try."""
 
@@ -136,3 +160,12 @@ class AttemptRecord(FlowModel):
     error: RunError | None = None
     attributes: dict[str, Any] | None = None
     """What user code left by `set_attribute` (contract 3.2)."""
+    usage: AttemptUsage | None = None
+    log: bool = False
+    """Its log is in the store, as `log.jsonl`."""
+    trace: bool = False
+    """So is its trace, as `trace.zip`."""
+    screenshot: bool = False
+    """So is the last picture of its page, as `screenshot.png`; of one that failed."""
+    missing: dict[str, str] = Field(default_factory=dict[str, str])
+    """What should have been left and is not there (`log`, `trace`, `screenshot`): a sentence why."""

@@ -56,6 +56,20 @@ class ReasonType(StrEnum):
     VALIDATE_FAILED = "auth-session-validate-dependency-failed"
 
 
+class TraceMode(StrEnum):
+    """Of which Attempts a trace is kept."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    """Of all that did not complete."""
+    NEVER = "never"
+
+
+def trace_mode(mode: TraceMode | None, *, save_trace: bool) -> TraceMode:
+    """What `mode` says; where it says nothing, as in histories that are older than it, what `save_trace` says."""
+    return mode or (TraceMode.ALWAYS if save_trace else TraceMode.NEVER)
+
+
 class RunInput(FlowModel):
     """The one argument of workflow `Run`. Everything is resolved: defaults applied, version pinned."""
 
@@ -68,6 +82,9 @@ class RunInput(FlowModel):
     request_timeout: timedelta
     """Of one Attempt; its clock starts on the Machine."""
     save_trace: bool = True
+    """For workers that do not know `trace`."""
+    trace: TraceMode | None = None
+    """Which Attempts leave a trace; None: `save_trace` says so."""
     proxy: SealedProxy | None = None
     auth: AuthOrder | None = None
     """Of a project that logs in: each Attempt comes after a Validate of this AuthSession."""

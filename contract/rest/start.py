@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from contract.rest.auth_session import AuthSessionOfRun
-from contract.rest.base import ApiName, Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel, expects
+from contract.rest.base import ApiName, JsonObject, RequestModel, RequestTimeout, ResponseModel, expects
 from contract.rest.proxy import ProxyUrl
 from contract.rest.sink import Sink
 
+SaveTrace = Annotated[bool | Literal["on-failure"], expects('true, false or "on-failure"')]
+"""Whether Attempts leave a trace; on-failure: those that do not complete. The text is an addition to the contract."""
 _Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 to 100")]
 
 
@@ -56,7 +58,7 @@ class StartRequest(RequestModel):
     request_timeout: RequestTimeout = 600
     """Seconds; of one Attempt, its clock starts on the Machine."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
-    save_trace: Flag = True
+    save_trace: SaveTrace = True
     auth_session: AuthSessionOfRun | None = None
     sink: Sink | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contract.errors import StoreError, Unavailable
+from contract.flow.run import TraceMode
 from security.keyring import KeyRing
 
 OLD = "the older secret key of the ring"
@@ -54,7 +55,7 @@ async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_ve
     assert order.parameters.size == 7
     assert order.maximum_attempts == 3
     assert order.request_timeout == timedelta(seconds=600)
-    assert order.save_trace is True
+    assert (order.save_trace, order.trace) == (True, TraceMode.ALWAYS)
     assert order.proxy is None
 
 
@@ -63,8 +64,13 @@ async def test_what_a_request_says_is_what_is_ordered(api: Any):
         api="products/details", retry={"maximumAttempts": 1}, requestTimeout=43_200, saveTrace=False, proxy=None
     )
     order = api.order(run_id)
-    assert (order.api, order.maximum_attempts, order.save_trace) == ("products/details", 1, False)
+    assert (order.api, order.maximum_attempts, order.trace) == ("products/details", 1, TraceMode.NEVER)
     assert order.request_timeout == timedelta(hours=12)
+
+
+async def test_traces_of_failures_only_are_ordered_by_name(api: Any):
+    order = api.order(await api.run(saveTrace="on-failure"))
+    assert (order.save_trace, order.trace) == (True, TraceMode.ON_FAILURE)
 
 
 @pytest.mark.parametrize(

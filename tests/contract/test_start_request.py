@@ -47,6 +47,11 @@ def test_a_minimal_request_has_the_contract_s_defaults():
     assert request.sink is None
 
 
+@pytest.mark.parametrize("said", [True, False, "on-failure"])
+def test_a_trace_is_kept_always_never_or_of_failures(said: Any):
+    assert read(saveTrace=said).save_trace == said
+
+
 def test_null_counts_as_absent_for_every_optional_field():
     nulls = ("retry", "requestTimeout", "proxy", "saveTrace", "authSession", "sink")
     assert read(**dict.fromkeys(nulls)) == read()
@@ -122,6 +127,7 @@ def test_only_an_integer_is_an_integer(value: Any):
         (body(retry=[]), "retry"),
         (body(saveTrace="true"), "saveTrace"),
         (body(saveTrace=1), "saveTrace"),
+        (body(saveTrace="on-success"), "saveTrace"),
         (body(api=""), "api"),
         (body(api=7), "api"),
         (body(parameters=[]), "parameters"),
