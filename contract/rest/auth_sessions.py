@@ -32,7 +32,9 @@ class UpdateAuthSession(RequestModel):
     """Of the check that follows."""
     request_timeout: RequestTimeout = 600
     """Seconds; of each create and check. Not in the published schema, but sent by examples of it."""
-    save_trace: Flag = True
+    save_trace: Flag = False
+    """Of the create and its check. They fill in passwords, so a trace of them must be asked for (the contract's own
+    default is true)."""
 
 
 class CreateAuthSession(UpdateAuthSession):

@@ -116,7 +116,7 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
     assert (order.view.login, order.view.state_key, order.view.proxy) == (0, None, None)
     login = order.create
     assert (login.run_id, login.type, login.version) == (operation, RunType.AUTH_SESSION_CREATE, manifest.version)
-    assert (login.create_attempts, login.check_attempts, login.save_trace) == (3, 3, True)
+    assert (login.create_attempts, login.check_attempts, login.save_trace) == (3, 3, False)
     assert (login.request_timeout, login.proxy) == (timedelta(seconds=600), None)
     assert login.parameters_key == f"auth-sessions/members/anna@home/parameters-{operation}.sealed"
     assert await opened(api.store, login.parameters_key, "members", "anna@home") == PARAMETERS
@@ -126,10 +126,10 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
 
 
 async def test_what_a_create_says_is_what_is_ordered(api: Any, call: Call):
-    said = {"createAttempts": 1, "checkAttempts": 10, "saveTrace": False, "requestTimeout": 5}
+    said = {"createAttempts": 1, "checkAttempts": 10, "saveTrace": True, "requestTimeout": 5}
     assert (await call("POST", "/create", {"parameters": {}, **said})).status_code == 201
     login = api.auth_sessions.created[0].create
-    assert (login.create_attempts, login.check_attempts, login.save_trace) == (1, 10, False)
+    assert (login.create_attempts, login.check_attempts, login.save_trace) == (1, 10, True)
     assert login.request_timeout == timedelta(seconds=5)
 
 
@@ -242,7 +242,7 @@ async def test_update_is_201_with_status_started_and_orders_another_login(api: A
     assert answer.json()["status"] == "started"
     (order,) = api.auth_sessions.updates
     assert (order.run_id, order.type) == (answer.json()["operationId"], RunType.AUTH_SESSION_UPDATE)
-    assert (order.create_attempts, order.check_attempts, order.save_trace) == (3, 1, True)
+    assert (order.create_attempts, order.check_attempts, order.save_trace) == (3, 1, False)
     assert await opened(api.store, order.parameters_key, "members", "anna@home") == PARAMETERS
 
 

@@ -48,9 +48,9 @@ def path_of(model: type[BaseModel], value: Any) -> str:
     return details["path"]
 
 
-def test_create_and_update_have_the_contract_s_defaults():
+def test_create_and_update_have_the_contract_s_defaults_but_leave_no_trace_unless_asked():
     for request in (CreateAuthSession.model_validate({"parameters": {}}), UpdateAuthSession(parameters={})):
-        assert (request.create_attempts, request.check_attempts, request.save_trace) == (3, 3, True)
+        assert (request.create_attempts, request.check_attempts, request.save_trace) == (3, 3, False)
         assert (request.proxy, request.request_timeout) == (None, 600)
     assert CreateAuthSession(parameters={}).id is None
 
