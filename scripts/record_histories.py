@@ -1,4 +1,4 @@
-"""Records the history of every shape of `tests/workflows/shapes.py` and `sweeping.py` into `tests/histories/`.
+"""Records the histories of every shape of `tests/workflows/` (shapes, login_shapes, sweeping) into `tests/histories/`.
 
     python scripts/record_histories.py              # the shapes that have none yet; so does `make histories`
     python scripts/record_histories.py retry wall   # these anew
@@ -22,7 +22,9 @@ from temporalio.client import WorkflowHistory
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.workflows.servers import dev_client, dev_server  # noqa: E402  # found by the line above
+# Found by the line above.
+from tests.workflows.login_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
+from tests.workflows.servers import dev_client, dev_server  # noqa: E402
 from tests.workflows.shapes import SHAPES, played  # noqa: E402
 from tests.workflows.sweeping import SWEEPS, skipping_client, swept  # noqa: E402
 
@@ -35,13 +37,17 @@ async def record(shapes: list[str], folder: Path) -> None:
         async with skipping_client() as client:
             for shape in (shape for shape in shapes if shape in SWEEPS):
                 write(folder, shape, (await swept(shape, client)).first)
-    shapes = [shape for shape in shapes if shape in SHAPES]
+    shapes = [shape for shape in shapes if shape not in SWEEPS]
     if not shapes:
         return
     with tempfile.TemporaryDirectory() as data:
         async with dev_server(Path(data)) as server:
             client = await dev_client(server)
-            for shape in shapes:
+            for shape in (shape for shape in shapes if shape in LOGIN_SHAPES):
+                async with played_login(shape, client, shape) as login_stage:
+                    for name, history in (await histories(shape, login_stage)).items():
+                        write(folder, name, history)
+            for shape in (shape for shape in shapes if shape in SHAPES):
                 async with played(shape, client, shape) as stage:
                     write(folder, shape, await stage.handle.fetch_history())
 
@@ -64,11 +70,12 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """See the module's docstring."""
-    known = [*SHAPES, *SWEEPS]
+    known = {**{shape: [shape] for shape in (*SHAPES, *SWEEPS)}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:
         sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")
-    shapes = wanted or [shape for shape in known if not (HISTORIES / f"{shape}.json").exists()]
+    there = {path.stem for path in HISTORIES.glob("*.json")}
+    shapes = wanted or [shape for shape, names in known.items() if not there.issuperset(names)]
     if not shapes:
         print("Every shape has its history. Name those that are to be recorded anew.")
         return

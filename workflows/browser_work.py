@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -75,7 +76,7 @@ class BrowserWork:
             await workflow.wait_condition(lambda: True)
             if not handle.done():
                 handle.cancel()
-                await self._stop(handle, order.number)
+                await self._stop(handle, order.number, retried=retry is not ONCE)
             return await handle
 
     async def _child(self, starting: Awaitable[ChildWorkflowHandle[Any, RunOutcome]]) -> RunOutcome:
@@ -107,29 +108,40 @@ class BrowserWork:
             self._cancel_asked = True
             return await doing
 
-    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int) -> None:
+    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
         """Tell the worker that holds the Attempt to stop it now; by heartbeat alone it would learn it seconds later.
 
         The activity signals within half a second where it runs. Whatever fails here, the heartbeat is the backstop.
         """
         try:
-            await workflow.wait_condition(
-                lambda: handle.done() or self._where_is(number) is not None, timeout=timedelta(seconds=10)
-            )
-            where = self._where_is(number)
-            if handle.done() or where is None:
-                return
-            await workflow.execute_activity(
+            while not handle.done():
+                known = partial(self._where_is, number)
+                await workflow.wait_condition(
+                    lambda where=known: handle.done() or where() is not None, timeout=timedelta(seconds=10)
+                )
+                where = known()
+                if handle.done() or where is None or await self._stopped(where) or not retried:
+                    return
+                number = where.number + 1  # it is a later try, on another worker, that has not said so yet
+        except TimeoutError:
+            workflow.logger.info("Attempt %d learns of its cancellation by heartbeat", number)
+
+    async def _stopped(self, where: AttemptStarted) -> bool:
+        """Whether the worker that had this Attempt has one of this Run, and stops it."""
+        try:
+            return await workflow.execute_activity(
                 names.STOP_ATTEMPT,
                 StopInput(run_id=workflow.info().workflow_id, number=where.number),
+                result_type=bool,
                 task_queue=names.worker_queue(where.worker),
                 priority=Priority(priority_key=names.PRIORITY_BEGUN),
                 schedule_to_close_timeout=timedelta(seconds=2),
                 retry_policy=ONCE,
                 summary=f"Stop Attempt {where.number}",
             )
-        except (TimeoutError, ActivityError) as error:
-            workflow.logger.info("Attempt %d learns of its cancellation by heartbeat: %s", number, error)
+        except ActivityError as error:
+            workflow.logger.info("Attempt %d could not be stopped where it was: %s", where.number, error.cause)
+            return False
 
     async def _record_lost(self, lost: LostInput) -> None:
         """Write the record that the lost worker could not write. A failing store does not hold up the Run."""

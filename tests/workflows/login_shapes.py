@@ -65,26 +65,39 @@ async def played_login(shape: str, client: Client, name: str) -> AsyncGenerator[
         yield stage
 
 
-async def histories(stage: LoginStage) -> list[tuple[Kind, WorkflowHistory]]:
-    """Of all workflows on the stage, in the order in which they began."""
+def login_histories() -> dict[str, list[str]]:
+    """What is recorded at least, by shape."""
+    return {name: [f"{name}.{kind}" for kind in shape.recorded] for name, shape in LOGIN_SHAPES.items()}
+
+
+async def histories(shape: str, stage: LoginStage) -> dict[str, WorkflowHistory]:
+    """What is recorded of the shape, by its name."""
+    found: dict[str, WorkflowHistory] = {}
+    for kind, history in sorted(await _all(stage), key=lambda each: each[1].events[0].event_time.ToNanoseconds()):
+        if kind in LOGIN_SHAPES[shape].recorded:
+            name = f"{shape}.{kind}"
+            count = sum(each.startswith(name) for each in found)
+            found[name if count == 0 else f"{name}-{count + 1}"] = history
+    return found
+
+
+async def _all(stage: LoginStage) -> list[tuple[Kind, WorkflowHistory]]:
     found: list[tuple[Kind, WorkflowHistory]] = []
-    left = [stage.run_id, stage.validate_id, stage.session.id]
-    known = set(left)
-    while left:
-        events = await stage.events(left.pop(0))
+    ids = [stage.run_id, stage.validate_id, stage.session.id]
+    for workflow_id in ids:  # which grows meanwhile
+        events = await stage.events(workflow_id)
         while events:
             begun = events[0].workflow_execution_started_event_attributes
-            workflow_id = begun.workflow_id or stage.run_id
+            begun.workflow_id = workflow_id  # which a server that skips time leaves out
             found.append((Kind(begun.workflow_type.name.lower()), WorkflowHistory(workflow_id, events)))
             for event in events:
                 if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
                     child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
-                    left += [child] if child not in known else []
-                    known.add(child)
-            before = begun.continued_execution_run_id
-            handle = stage.client.get_workflow_handle(workflow_id, run_id=before)
-            events = [event async for event in handle.fetch_history_events()] if before else []
-    return sorted(found, key=lambda each: each[1].events[0].event_time.ToNanoseconds())
+                    ids += [child] if child not in ids else []
+            before = stage.client.get_workflow_handle(workflow_id, run_id=begun.continued_execution_run_id)
+            continued = bool(begun.continued_execution_run_id)
+            events = [event async for event in before.fetch_history_events()] if continued else []
+    return found
 
 
 async def made_but_bad(order: AttemptInput) -> AttemptOutcome:
@@ -223,6 +236,30 @@ async def cancel_of_a_check(stage: LoginStage) -> None:
     await stage.bring_up()
     await stage.validate()
     await held.began.wait()
+    await stage.client.get_workflow_handle(stage.validate_id).cancel()
+    stage.outcome = await stage.validated()
+
+
+@_shape(Kind.VALIDATE)
+async def cancel_of_a_check_that_is_elsewhere_by_now(stage: LoginStage) -> None:
+    """The second try is on a worker that has not spoken of it yet, and the first one's has nothing to stop."""
+    first, second = Held(stage, announced=True), Held(stage)
+
+    async def stop(order: StopInput) -> bool:
+        if order.number == 1:
+            await stage.announce(2, stage.checked[-1])
+            return False
+        second.end()
+        return True
+
+    stage.on_stop = stop
+    stage.checks.extend([first, second])
+    await stage.serve()
+    await stage.bring_up()
+    await stage.validate()
+    await first.began.wait()
+    first.end(bad())
+    await second.began.wait()
     await stage.client.get_workflow_handle(stage.validate_id).cancel()
     stage.outcome = await stage.validated()
 

@@ -18,9 +18,10 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from contract.flow import names
 from contract.flow.run import RunInput, RunOutcome, RunStatus
+from tests.workflows.login_shapes import login_histories
+from tests.workflows.scripted import WORKFLOWS
 from tests.workflows.shapes import SHAPES
 from tests.workflows.sweeping import SWEEPS
-from workflows.run import RunWorkflow
 from workflows.sweep import SweepWorkflow
 
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
@@ -28,19 +29,20 @@ _A_PATH_OF_A_MACHINE = re.compile(r"(?<![\w./-])/(bin|etc|home|mnt|opt|private|r
 
 
 def history(path: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json(f"run-{path.stem}", path.read_text())
+    said = WorkflowHistory.from_json("", path.read_text())
+    workflow_id = said.events[0].workflow_execution_started_event_attributes.workflow_id
+    return WorkflowHistory(workflow_id or f"run-{path.stem}", said.events)
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_the_history_replays(path: Path) -> None:
-    replayer = Replayer(workflows=[RunWorkflow, SweepWorkflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=[*WORKFLOWS, SweepWorkflow], data_converter=pydantic_data_converter)
     await replayer.replay_workflow(history(path))
 
 
 def test_every_shape_has_its_history() -> None:
-    assert [shape for shape in (*SHAPES, *SWEEPS) if shape not in {path.stem for path in HISTORIES}] == [], (
-        "see `make histories`"
-    )
+    wanted = [*SHAPES, *SWEEPS, *(name for names in login_histories().values() for name in names)]
+    assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"
 
 
 @workflow.defn(name=names.RUN)

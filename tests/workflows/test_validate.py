@@ -237,6 +237,12 @@ async def test_a_cancel_stops_the_check_at_once_also_if_it_is_not_the_first(play
     assert await stage.status() is AuthSessionStatus.READY
 
 
+async def test_a_cancel_finds_the_check_also_on_a_worker_that_has_not_spoken_of_it_yet(play_login: Any) -> None:
+    stage = await play_login("cancel-of-a-check-that-is-elsewhere-by-now")
+    assert_canceled(stage.outcome)
+    assert [stop.number for stop in stage.stops] == [1, 2]
+
+
 async def test_a_validate_that_is_canceled_while_it_is_queued_executes_nothing(play_login: Any) -> None:
     stage = await play_login("cancel-of-a-validate-that-is-queued")
     assert_canceled(stage.outcome)
