@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "***"
+_RAW_MASK = MASK.encode()
 SHORTEST = 6
 """Characters. A shorter value is not masked: it would be found in texts that do not tell it."""
 
+_ENCODED_UP_TO = 64
+"""Characters. What may be a password is also looked for in base64, as it stands in an `Authorization` header."""
+
 _UNESCAPED_BY_BROWSERS = "!'()*"
 """What `encodeURIComponent` leaves as it is and Python's `quote` does not."""
+
+
+_URLSAFE = str.maketrans("+/", "-_")
 
 
 def mask_url(url: str) -> str:
@@ -27,13 +36,18 @@ def mask_url(url: str) -> str:
 
 
 class Masker:
-    """Masks known secrets, also where they stand percent-encoded or escaped as in JSON and Python."""
+    """Masks known secrets, also where they stand percent-encoded, in base64, or escaped as in JSON, HTML and Python.
+
+    Of a secret of several lines, each line is one, too: what tells it may tell it line by line.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= SHORTEST}
-        forms = {form for secret in known for form in _forms(secret) if len(form) >= SHORTEST}
+        whole_and_lines = {part for secret in known for part in (secret, *_lines(secret))}
+        forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= SHORTEST}
         # A secret that holds another goes first, or the rest of it would stay.
         self._forms = sorted(forms, key=len, reverse=True)
+        self._raw_forms = [form.encode(errors="backslashreplace") for form in self._forms]
         self._known = known
 
     def __bool__(self) -> bool:
@@ -48,6 +62,23 @@ class Masker:
         for form in self._forms:
             text = text.replace(form, MASK)
         return text
+
+    def raw(self, data: bytes) -> bytes:
+        """The same for bytes: of a file, of which only is known that it may be text."""
+        for form in self._raw_forms:
+            data = data.replace(form, _RAW_MASK)
+        return data
+
+    def blotted(self, data: bytes) -> bytes:
+        """The same with as many asterisks as a secret has bytes: whatever else there is stays where it was."""
+        for form in self._raw_forms:
+            data = data.replace(form, b"*" * len(form))
+        return data
+
+    @property
+    def reach(self) -> int:
+        """Bytes of the longest of what `raw` looks for."""
+        return max(map(len, self._raw_forms), default=0)
 
     def clipped(self, text: str) -> str:
         """The same for a text that somebody has clipped: a piece of a secret at an end of a line is masked, too."""
@@ -88,12 +119,21 @@ def _overlap(head: str, tail: str) -> int:
     return 0
 
 
+def _lines(secret: str) -> list[str]:
+    return [line.strip("\r") for line in secret.split("\n")] if "\n" in secret else []
+
+
 def _forms(secret: str) -> Iterator[str]:
     """How a secret can be spelled where it is told."""
     yield secret
     yield repr(secret)[1:-1]
     for ensure_ascii in (True, False):
-        yield json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+        escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+        yield escaped
+        yield json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]  # JSON that is a text in JSON
+    yield html.escape(secret)
+    yield html.escape(secret, quote=False)
+    yield html.escape(secret).replace("&#x27;", "'")  # as browsers write attributes
     if "%" in secret:
         yield unquote(secret)
     try:
@@ -108,6 +148,20 @@ def _forms(secret: str) -> Iterator[str]:
     ):
         yield encoded
         yield _lower_hex(encoded)
+    if len(secret) <= _ENCODED_UP_TO:
+        yield from _base64(secret.encode())
+
+
+def _base64(secret: bytes) -> Iterator[str]:
+    """What base64 makes of it wherever it stands in what is encoded, without the characters that also tell others."""
+    for before in range(3):
+        encoded = b64encode(bytes(before) + secret).decode()
+        begins = -(-before * 8 // 6)
+        ends = (before + len(secret)) * 8 // 6
+        core = encoded[begins:ends]
+        if len(core) > SHORTEST:
+            yield core
+            yield core.translate(_URLSAFE)
 
 
 def _lower_hex(encoded: str) -> str:
