@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import docs, errors
 from api.boundary import Boundary
+from api.pages.install import install as install_pages
 from api.parts import AuthSessions, Deliveries, Parts, Runs
 from api.routes import auth_sessions as auth_session_routes
 from api.routes import deliveries as delivery_routes
@@ -51,7 +52,8 @@ def create_app(
         ConfigurationError: There is no API key, or a key of the ring is too short, or what sinks may lead to is wrong.
         NotSupported: Artifacts are to lie where this version cannot keep them.
     """
-    keys = ApiKeys([key.get_secret_value() for key in settings.api_keys])
+    api_keys = [key.get_secret_value() for key in settings.api_keys]
+    keys = ApiKeys(api_keys)
     if not keys:
         raise ConfigurationError(
             "CALLBOARD_API_KEYS is not set: nobody could call the API. Set it to one or more keys, comma-separated."
@@ -88,6 +90,7 @@ def create_app(
     app.include_router(auth_session_routes.router)
     app.include_router(delivery_routes.router)
     app.include_router(health.router)
+    install_pages(app, api_keys=api_keys, keys=keys, ring=ring)
     app.add_middleware(Boundary, keys=keys)
     errors.install(app)
     docs.install(app)

@@ -25,7 +25,7 @@ async def read_object(request: Request, limit: int = BODY_LIMIT) -> dict[str, An
         PayloadTooLarge: It has more than `limit` bytes, whatever its content-length says.
         BadRequest: It is no JSON, no object, or holds what JSON parsers disagree on.
     """
-    value = parse(await _read(request, limit))
+    value = parse(await read_body(request, limit))
     if not isinstance(value, dict):
         raise bad_field("", "a JSON object", "The body must be a JSON object.")
     return cast("dict[str, Any]", value)
@@ -43,7 +43,12 @@ def read_as[M: BaseModel](model: type[M], body: dict[str, Any]) -> M:
         raise bad_request(error, model) from error
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body as it came.
+
+    Raises:
+        PayloadTooLarge: It has more than `limit` bytes, whatever its content-length says.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > limit:
         raise _too_large(limit)

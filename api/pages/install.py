@@ -1,0 +1,21 @@
+"""The pages become part of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+
+from api.pages import assets
+from api.pages.routes import projects, sign_in
+from api.pages.session import Door
+from security.apikeys import ApiKeys
+from security.keyring import KeyRing
+from security.sessions import Sessions
+
+
+def install(app: FastAPI, *, api_keys: Sequence[str], keys: ApiKeys, ring: KeyRing) -> None:
+    """Serve the pages, to whoever signs in with one of the keys."""
+    app.state.door = Door(keys, Sessions(api_keys, ring))
+    for router in (assets.router, sign_in.router, projects.router):
+        app.include_router(router)

@@ -1,0 +1,148 @@
+"""From data to an answer: a page for people, or the same data as JSON for whoever asks for that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api.pages.assets import ASSETS
+from api.pages.projects import TABS
+from settings import installed_version
+
+POLICY = (
+    "default-src 'none'; "
+    "script-src 'self'; "
+    "style-src 'self'; "
+    "img-src 'self'; "
+    "connect-src 'self'; "
+    "form-action 'self'; "
+    "base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, and nothing inline: text that a site or a user controls can never become code."""
+
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+    "vary": "accept, cookie",
+}
+
+
+def secured(answer: Response) -> Response:
+    """The same answer, with the headers that every page has."""
+    for name, value in _HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer
+
+
+def wants_json(request: Request) -> bool:
+    """Whether the address ends in `.json`, or JSON is asked for and no page."""
+    accept = request.headers.get("accept", "")
+    return request.url.path.endswith(".json") or ("application/json" in accept and "text/html" not in accept)
+
+
+def page(
+    request: Request,
+    template: str,
+    data: Mapping[str, Any],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **beside: Any,
+) -> Response:
+    """The page made from `template`, or `data` as JSON.
+
+    Args:
+        request: What is answered.
+        template: File in `templates/`.
+        data: What the page tells; all of it is JSON-able.
+        status: Of the answer.
+        headers: Of the answer.
+        beside: What the page needs to be drawn, and is no news to anybody.
+    """
+    if wants_json(request):
+        return secured(JSONResponse(dict(data), status, headers))
+    session = getattr(request.state, "session", None)
+    own = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
+    body = _ENVIRONMENT.get_template(template).render({**own, **beside, **data}).encode()
+    # Pages that follow what happens ask again and again: mostly nothing has.
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    if status == 200 and request.headers.get("if-none-match") == tag:
+        return secured(Response(status_code=304, headers={"etag": tag}))
+    return secured(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
+
+
+def _when(value: datetime | str | None) -> dict[str, str] | None:
+    """A time as `<time>` takes it, and as it is read without script: in UTC."""
+    if value is None:
+        return None
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    at = at.astimezone(UTC)
+    return {
+        "machine": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "text": f"{at:%Y-%m-%d %H:%M:%S} UTC",
+    }
+
+
+def _duration(value: timedelta | float | None) -> str:
+    """`0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`."""
+    if value is None:
+        return "–"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _segment(value: str) -> str:
+    return quote(value, safe="")
+
+
+def _query(values: Mapping[str, Any], **changed: Any) -> str:
+    pairs: list[tuple[str, str]] = []
+    for name, value in {**values, **changed}.items():
+        items: list[Any] = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]  # pyright: ignore[reportUnknownArgumentType]
+        pairs += [(name, str(item)) for item in items if item not in (None, "")]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("api.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    filters: dict[str, Any] = environment.filters
+    filters |= {"when": _when, "duration": _duration, "segment": _segment, "pretty": _pretty}
+    known: dict[str, Any] = environment.globals
+    known |= {"assets": ASSETS, "project_tabs": TABS, "query": _query, "callboard_version": installed_version()}
+    return environment
+
+
+_ENVIRONMENT = _environment()

@@ -1,0 +1,74 @@
+"""Signing in with an API key, and signing out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from api.pages.forms import read_form
+from api.pages.rendering import page
+from api.pages.route import PageRoute
+from api.pages.session import DoorDep, Form, SignedIn, check_same_origin, remove_cookie, session_of, set_cookie
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_HOME = "/projects"
+
+
+@router.get("/")
+async def home() -> Response:
+    """There is nothing before the projects."""
+    return RedirectResponse(_HOME, 303)
+
+
+@router.get("/sign-in")
+async def form(request: Request, door: DoorDep, next: Annotated[str, Query(max_length=2000)] = _HOME) -> Response:  # noqa: A002 - as it stands in the address
+    """The form; whoever is signed in needs none."""
+    if session_of(request, door) is not None:
+        return RedirectResponse(_local(next), 303)
+    return page(request, "sign-in.html", _data(next))
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request, door: DoorDep) -> Response:
+    """Open a session for whoever knows a key; after ten wrong ones within five minutes, an address has to wait."""
+    check_same_origin(request)
+    address = request.client.host if request.client else ""
+    sent = await read_form(request)
+    after = sent.get("next", _HOME)
+    wait = door.failures.wait(address)
+    if wait:
+        minutes = -(-wait // 60)
+        message = f"Too many wrong keys came from your address. Try again in {minutes} min."
+        return page(request, "sign-in.html", _data(after, message), status=429, headers={"retry-after": str(wait)})
+    key = sent.get("key", "").strip()
+    if not door.keys.accepts(key.encode()):
+        door.failures.note(address)
+        message = "This key is not known here. The keys are those in CALLBOARD_API_KEYS of the api service."
+        return page(request, "sign-in.html", _data(after, message), status=401)
+    answer = RedirectResponse(_local(after), 303)
+    set_cookie(request, answer, door.sessions.open(key))
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, door: DoorDep, session: SignedIn, _: Form) -> Response:
+    """Close the session, here and in the browser."""
+    door.sessions.end(session)
+    answer = RedirectResponse("/sign-in", 303)
+    remove_cookie(request, answer)
+    return answer
+
+
+def _data(after: str, error: str | None = None) -> dict[str, Any]:
+    return {"next": _local(after), "error": error}
+
+
+def _local(address: str) -> str:
+    """The address, if it leads to a page of ours; else the first page."""
+    parts = urlsplit(address)
+    local = address.startswith("/") and not address.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
+    return address if local and address.isprintable() and address.isascii() else _HOME

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import KEY, SECRET, Api
+
+CHANGES = ("/sign-out",)
+
+
+def browser(api: Api, **headers: str) -> httpx.AsyncClient:
+    """A client without a key, which keeps cookies and asks for pages as a browser does."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(api.app), base_url="http://api.test", headers={"accept": "text/html", **headers}
+    )
+
+
+async def sign_in(client: httpx.AsyncClient, key: str = KEY, **fields: str) -> httpx.Response:
+    return await client.post("/sign-in", data={"key": key, **fields})
+
+
+async def signed_in(api: Api) -> httpx.AsyncClient:
+    client = browser(api)
+    assert (await sign_in(client)).status_code == 303
+    return client
+
+
+async def token(client: httpx.AsyncClient) -> str:
+    found = re.search(r'name="token" value="([0-9a-f]+)"', (await client.get("/projects")).text)
+    assert found
+    return found[1]
+
+
+async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api) -> None:
+    client = browser(api)
+    answer = await client.get("/projects/shop?a=b")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fprojects%2Fshop%3Fa%3Db")
+    form = await client.get(answer.headers["location"])
+    assert 'name="next" value="/projects/shop?a=b"' in form.text
+    back = await sign_in(client, next="/projects/shop?a=b")
+    assert (back.status_code, back.headers["location"]) == (303, "/projects/shop?a=b")
+    assert (await client.get("/projects/shop")).status_code == 200
+    assert (await client.get("/sign-in")).status_code == 303
+
+
+@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\nb"])
+async def test_signing_in_leads_to_no_other_site(api: Api, elsewhere: str) -> None:
+    answer = await sign_in(browser(api), next=elsewhere)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/projects")
+
+
+async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api) -> None:
+    answer = await sign_in(browser(api))
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Path=/" in cookie
+    assert "Secure" not in cookie
+    assert KEY not in cookie
+    secure = httpx.AsyncClient(transport=httpx.ASGITransport(api.app), base_url="https://api.test")
+    assert "Secure" in (await sign_in(secure)).headers["set-cookie"]
+
+
+async def test_a_wrong_key_opens_nothing_and_is_not_repeated(api: Api) -> None:
+    client = browser(api)
+    answer = await sign_in(client, "a-key-of-another-house")
+    assert answer.status_code == 401
+    assert "not known" in answer.text
+    assert "a-key-of-another-house" not in answer.text
+    assert not client.cookies
+
+
+async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Api) -> None:
+    client = browser(api)
+    answers = [(await sign_in(client, f"guess-{n}")).status_code for n in range(10)]
+    assert answers == [401] * 10
+    answer = await sign_in(client)
+    assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 300) == (429, True)
+
+
+async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: Any) -> None:
+    api = await make_api()
+    client = await signed_in(api)
+    cookie = client.cookies["callboard-session"]
+    for other in (cookie[:-2] + "AA", "x", "", "9999999999." + "a" * 22 + "." + "0" * 64):
+        stranger = browser(api, cookie=f"callboard-session={other}")
+        assert (await stranger.get("/projects")).status_code == 303
+    # Another process of the same installation knows it; one that has another key does not.
+    again = browser(await make_api(), cookie=f"callboard-session={cookie}")
+    assert (await again.get("/projects")).status_code == 200
+    rotated = browser(await make_api(api_keys=["another-key"]), cookie=f"callboard-session={cookie}")
+    assert (await rotated.get("/projects")).status_code == 303
+    resealed = await make_api(secret_key=["another secret key of a ring"])
+    assert (await browser(resealed, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 303
+    older = await make_api(secret_key=["another secret key of a ring", SECRET])
+    assert (await browser(older, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 200
+
+
+async def test_sessions_need_no_secret_key(make_api: Any) -> None:
+    client = await signed_in(await make_api(secret_key=[]))
+    assert (await client.get("/projects")).status_code == 200
+
+
+async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Api) -> None:
+    client = await signed_in(api)
+    copy = browser(api, cookie=f"callboard-session={client.cookies['callboard-session']}")
+    answer = await client.post("/sign-out", data={"token": await token(client)})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    assert not client.cookies
+    assert (await copy.get("/projects")).status_code == 303
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_no_change_without_the_token_of_the_session(api: Api, path: str) -> None:
+    client, other = await signed_in(api), await signed_in(api)
+    for data in ({"other": "field"}, {"token": ""}, {"token": await token(other)}):
+        assert (await client.post(path, data=data)).status_code == 403
+    assert (await client.get("/projects")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}]
+)
+async def test_no_change_from_a_page_of_another_site(api: Api, headers: dict[str, str]) -> None:
+    client = await signed_in(api)
+    answer = await client.post("/sign-out", data={"token": await token(client)}, headers=headers)
+    assert answer.status_code == 403
+    assert (await client.post("/sign-in", data={"key": KEY}, headers=headers)).status_code == 403
+
+
+async def test_every_page_has_the_headers_that_keep_strangers_out(api: Api) -> None:
+    client = await signed_in(api)
+    for path in ("/projects", "/projects.json", "/projects/shop", "/projects/none", "/sign-in"):
+        headers = (await client.get(path)).headers
+        assert "script-src 'self';" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cache-control"] == "no-store"
+
+
+async def test_no_page_has_script_or_style_of_its_own(api: Api) -> None:
+    client = await signed_in(api)
+    for path in ("/projects", "/projects/shop", "/projects/none"):
+        text = (await client.get(path)).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\son[a-z]+=|javascript:", text)
