@@ -112,6 +112,8 @@ def _failed(error: ActivityError) -> DeliveryOutcome:
     match error.cause:
         case ApplicationError(message=message):
             problem = TryProblem(type="GivenUp", message=message)
+        case TemporalTimeoutError(cause=ApplicationError(message=message)):  # of the last try
+            problem = TryProblem(type="GivenUp", message=message)
         case TemporalTimeoutError():
             problem = TryProblem(type="GivenUp", message="The time for it is over, and no try has come to its end.")
         case cause:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -12,6 +13,8 @@ from temporalio.service import RPCError
 
 from contract.flow.attempt import INTERRUPTED, AttemptOutcome, LostInput, StopInput
 from contract.flow.run import ErrorCode
+from contract.flow.sink import SinkOrder
+from tests.deliveries import sealed, webhook
 from tests.workflows.scripted import Gone, Held, Part, Stage, completed, ends, failed, interrupted, raises
 from tests.workflows.servers import skipping_stage
 
@@ -90,6 +93,44 @@ async def final(stage: Stage) -> None:
 async def unexpected_error(stage: Stage) -> None:
     await stage.serve(raises(ValueError("a defect")), ends(completed()))
     await stage.start()
+
+
+# Results that are delivered.
+
+
+def _sink(stage: Stage, **fields: Any) -> SinkOrder:
+    return sealed(webhook("https://hook.example", **fields), stage.project, stage.run_id)
+
+
+@_shape
+async def handed_over(stage: Stage) -> None:
+    await stage.serve(ends(completed()))
+    await stage.start(sink=_sink(stage))
+
+
+@_shape
+async def handed_over_failed(stage: Stage) -> None:
+    await stage.serve(ends(failed()))
+    await stage.start(sink=_sink(stage), maximum_attempts=1)
+
+
+@_shape
+async def not_handed_over_failed(stage: Stage) -> None:
+    await stage.serve(ends(failed()))
+    await stage.start(sink=_sink(stage, skipOnFail=True), maximum_attempts=1)
+
+
+@_shape
+async def not_handed_over_canceled(stage: Stage) -> None:
+    await stage.serve_runs()
+    await stage.start(sink=_sink(stage))
+    await stage.until("ACTIVITY_TASK_SCHEDULED")
+    await stage.cancel()
+
+
+@_shape
+async def handed_over_as_it_is_canceled(stage: Stage) -> None:
+    await _at_once(stage, completed(), sink=_sink(stage))
 
 
 # Attempts that are lost.
@@ -251,11 +292,13 @@ async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
     await stage.start()
 
 
-async def _at_once(stage: Stage, outcome: AttemptOutcome, *then: Part, cancel_first: bool = False) -> None:
+async def _at_once(
+    stage: Stage, outcome: AttemptOutcome, *then: Part, cancel_first: bool = False, **fields: Any
+) -> None:
     """The workflow hears of the Attempt's end and of the cancel in one and the same task."""
     held = Held(stage)
     await stage.serve(held, *then)
-    await stage.start()
+    await stage.start(**fields)
     await held.began.wait()
     await stage.stop_serving_runs()
     if cancel_first:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, ParentClosePolicy
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import WorkflowExecutionStatus
 
 from contract.flow import names
 from contract.flow.attempt import StopInput
 from contract.flow.base import JsonText
+from contract.flow.delivery import DeliverInput
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import ErrorCode, ReasonType, RunStatus
 from engine import search
@@ -160,6 +162,57 @@ async def test_a_record_that_cannot_be_written_holds_up_nothing(play: Any) -> No
     stage = await play("record-not-written")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert len(stage.lost) > 1, "it is tried more than once"
+
+
+# Results that are delivered.
+
+
+async def deliveries(stage: Stage) -> list[DeliverInput]:
+    """What the Run has handed over, by its history."""
+    initiated = [
+        event.start_child_workflow_execution_initiated_event_attributes
+        for event in await stage.events()
+        if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED
+    ]
+    for child in initiated:
+        assert child.workflow_type.name == names.DELIVER
+        assert child.workflow_id == f"{stage.run_id}:sink"
+        assert child.task_queue.name == "callboard-deliveries"
+        assert child.parent_close_policy == ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON
+    converter = stage.client.data_converter
+    return [(await converter.decode(child.input.payloads, [DeliverInput]))[0] for child in initiated]
+
+
+async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: Any) -> None:
+    stage = await play("handed-over")
+    (order,) = await deliveries(stage)
+    assert (order.run_id, order.project, order.api) == (stage.run_id, stage.project, "list")
+    assert order.sink.webhook is not None
+    assert order.sink.webhook.url == "https://hook.example"
+    child = await stage.client.get_workflow_handle(f"{stage.run_id}:sink").describe()
+    assert child.status is WorkflowExecutionStatus.RUNNING
+    assert await child.memo() == {
+        "workspace": WORKSPACE,
+        "project": stage.project,
+        "sink": order.sink.shown(),
+    }
+
+
+async def test_so_is_a_failure_unless_the_sink_does_not_want_it(play: Any) -> None:
+    stage = await play("handed-over-failed")
+    assert stage.outcome.status is RunStatus.FAILED
+    assert len(await deliveries(stage)) == 1
+
+
+@pytest.mark.parametrize("shape", ["not-handed-over-failed", "not-handed-over-canceled"])
+async def test_what_is_not_to_be_delivered_is_not_handed_over(play: Any, shape: str) -> None:
+    assert await deliveries(await play(shape)) == []
+
+
+async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play: Any) -> None:
+    stage = await play("handed-over-as-it-is-canceled")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert len(await deliveries(stage)) == 1
 
 
 # Cancel.
