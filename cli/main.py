@@ -13,6 +13,7 @@ from cli import authsessions
 from cli.config import config
 from cli.deploy import deploy
 from cli.dev import dev
+from cli.doctor.command import doctor
 from cli.new import new
 from cli.services import api, worker
 from cli.setup_namespace import setup_namespace
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (new, dev, api, worker, deploy, setup_namespace, config):
+for command in (new, dev, api, worker, deploy, setup_namespace, doctor, config):
     app.command()(command)
 app.add_typer(authsessions.app, name="authsessions")
 

@@ -87,6 +87,15 @@ def test_the_namespace_is_set_up_by_a_command_that_takes_these_options() -> None
     assert f"the Schedule `{SWEEP_SCHEDULE}`" in PAGE
 
 
+def test_the_doctor_is_asked_as_it_can_be() -> None:
+    program = Path(sys.executable).with_name("callboard")
+    done = subprocess.run([program, "doctor", "--help"], capture_output=True, text=True, timeout=60)
+    (part,) = re.findall(r"docker compose run --rm (\w+) doctor --part \1`", PAGE)
+    assert part in COMPOSE["services"]
+    assert f"{part}>" in done.stdout
+    assert "--json" in done.stdout
+
+
 def test_credentials_are_told_for_every_prefix_that_is_used() -> None:
     rows = [
         [cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| `[\w-]+/` \|.*", PAGE, flags=re.MULTILINE)

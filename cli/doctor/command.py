@@ -1,0 +1,115 @@
+"""The command: carries out all checks, shows what they found, and ends with 0 if all is well."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.doctor import host, keys
+from cli.doctor.findings import Finding, Status, skipped
+from cli.doctor.place import Place, find_place
+from cli.doctor.store import artifact_store
+from cli.doctor.temporal import temporal
+from cli.doctor.workers import projects, workers
+
+_MARKS = {
+    Status.OK: Text("✓", style="green"),
+    Status.WARNING: Text("!", style="bold yellow"),
+    Status.FAILED: Text("✗", style="bold red"),
+    Status.SKIPPED: Text("-", style="dim"),
+}
+
+
+class Part(StrEnum):
+    """A part of an installation."""
+
+    API = "api"
+    WORKER = "worker"
+
+
+def doctor(
+    part: Annotated[
+        Part | None, typer.Option(help="Look at what this part needs, and not the other. Default: both.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Look whether all is there that Callboard needs, and say how to mend what is not. Ends with 1 if something failed.
+
+    It looks with the environment's settings, as `callboard api` and `callboard worker` would here; or at the
+    `callboard dev` that runs on the data folder.
+    """
+    place = find_place(data)
+    findings = asyncio.run(_look(place, part))
+    well = all(finding.status is not Status.FAILED for finding in findings)
+    if as_json:
+        checks = [dataclasses.asdict(finding) for finding in findings]
+        typer.echo(json.dumps({"ok": well, "checks": checks}, indent=2))
+    else:
+        _show(findings, place)
+    if not well:
+        raise typer.Exit(1)
+
+
+async def _look(place: Place, part: Part | None) -> list[Finding]:
+    settings = place.settings
+    python, browser, uv, found, (store, opened) = await asyncio.gather(
+        host.python(),
+        _not_needed("Browser") if part is Part.API else host.browser(settings),
+        _not_needed("uv") if part is Part.API else host.uv(),
+        temporal(settings),
+        artifact_store(settings),
+    )
+    keyed = [
+        skipped("API keys", "A worker needs none.") if part is Part.WORKER else keys.api_keys(settings),
+        keys.secret_key(settings),
+        await _not_needed("Webhook secrets") if part is Part.API else keys.webhook_secrets(settings),
+    ]
+    if found.client is None:
+        serving = [skipped(check, "Temporal says which there are.") for check in ("Workers", "Projects")]
+    else:
+        serving = list(await asyncio.gather(workers(found.client), projects(found.client, opened)))
+    return [python, browser, uv, *found.findings, store, *keyed, *serving]
+
+
+async def _not_needed(check: str) -> Finding:
+    return skipped(check, "Only workers need that.")
+
+
+def _show(findings: list[Finding], place: Place) -> None:
+    console = Console()
+    what = f"the callboard dev on {place.settings.data_dir}" if place.dev else "what the environment's settings name"
+    if not console.is_terminal:
+        for finding in findings:
+            typer.echo(f"{finding.status:8} {finding.check}: {finding.found}")
+            if finding.mend is not None:
+                typer.echo(f"{'':8} -> {finding.mend}")
+        typer.echo(_verdict(findings, what))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        said = Text(finding.found)
+        if finding.mend is not None:
+            said.append(f"\n→ {finding.mend}", style="bold")
+        table.add_row(_MARKS[finding.status], Text(finding.check), said)
+    console.print(table)
+    console.print(Text(_verdict(findings, what), style="bold"))
+
+
+def _verdict(findings: list[Finding], what: str) -> str:
+    failed = sum(finding.status is Status.FAILED for finding in findings)
+    warnings = sum(finding.status is Status.WARNING for finding in findings)
+    if failed:
+        return f"Looked at {what}: {failed} of {len(findings)} checks failed."
+    return f"Looked at {what}: all is well{f', but for {warnings} warning(s)' if warnings else ''}."

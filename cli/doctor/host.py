@@ -1,0 +1,80 @@
+"""What this host has: Python, a browser, uv."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from cli.doctor.findings import Finding, failed, ok, skipped
+from contract.errors import MachineError
+from machines.browser import browser_args, find_browser
+from projects.uv import UvError, run_uv
+from settings import Settings, installed_version
+
+_LOWEST = (3, 12)
+_BROWSER_WITHIN = timedelta(seconds=45)
+"""Beyond the time that Playwright gives it to start, whose words say more."""
+_UV_WITHIN = timedelta(seconds=20)
+
+
+async def python() -> Finding:
+    """The one that runs this."""
+    found = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}), Callboard {installed_version()}"
+    if sys.version_info[:2] < _LOWEST:
+        wanted = ".".join(map(str, _LOWEST))
+        return failed("Python", found, f"Install Callboard with Python {wanted} or later.")
+    return ok("Python", found)
+
+
+async def browser(settings: Settings) -> Finding:
+    """Is one found, and does it show a page?"""
+    if settings.role == "control":
+        return skipped("Browser", "Not needed: CALLBOARD_ROLE is control.")
+    try:
+        path = await asyncio.to_thread(find_browser, settings.chromium)
+    except MachineError as error:
+        # Its second sentence says what to do.
+        found, *mend = re.split(r"(?<=\.) (?=Install|Name)", error.message, maxsplit=1)
+        return failed("Browser", found, *(mend or ["Name the executable of one in CALLBOARD_CHROMIUM."]))
+    try:
+        version = await _shows_a_page(path)
+    except MachineError as error:
+        mend = (
+            f"Install what it needs with `{sys.executable} -m playwright install-deps chromium`, or name another"
+            " executable in CALLBOARD_CHROMIUM."
+        )
+        return failed("Browser", f"{path} {error.message}", mend)
+    return ok("Browser", f"Chromium {version} ({path})")
+
+
+async def _shows_a_page(path: Path) -> str:
+    """Its version. Raises MachineError: it does not."""
+    # Not with the others above: all other commands would have to wait for it.
+    from playwright.async_api import Error, async_playwright
+
+    try:
+        async with asyncio.timeout(_BROWSER_WITHIN.total_seconds()), async_playwright() as playwright:
+            started = await playwright.chromium.launch(executable_path=path, args=browser_args())
+            page = await started.new_page()
+            await page.set_content("<title>well</title>")
+            await page.get_by_text("well").count()
+            version = started.version
+            await started.close()
+            return version
+    except TimeoutError:
+        raise MachineError(f"has shown no page within {_BROWSER_WITHIN.total_seconds():g} seconds.") from None
+    except Error as error:
+        raise MachineError(f"shows no page: {error.message.strip().splitlines()[0]}") from error
+
+
+async def uv() -> Finding:
+    """Does it start? It builds the environments of projects that declare dependencies."""
+    try:
+        said = await run_uv("--version", cwd=Path.cwd(), within=_UV_WITHIN)
+    except UvError as error:
+        mend = f"Install it again with `{sys.executable} -m pip install --force-reinstall uv`."
+        return failed("uv", f"It does not start: {error}.", mend)
+    return ok("uv", said.strip())

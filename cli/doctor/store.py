@@ -1,0 +1,29 @@
+"""The artifact store: does it keep what is written to it?"""
+
+from __future__ import annotations
+
+from cli.doctor.findings import Finding, failed, ok
+from contract.errors import ConfigurationError, NotSupported, StoreError
+from settings import Settings
+from storage.open import open_store
+from storage.store import Store
+
+
+async def artifact_store(settings: Settings) -> tuple[Finding, Store | None]:
+    """Write, read and remove something; and the store, if it can do that."""
+    location = settings.artifact_location
+    try:
+        store = open_store(location, endpoint=settings.artifacts_endpoint)
+        await store.check()
+    except (ConfigurationError, NotSupported) as error:
+        return failed("Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as docs/operations.md has it."), None
+    except StoreError as error:
+        if location.lower().startswith("s3://"):
+            mend = (
+                "Check CALLBOARD_ARTIFACTS, CALLBOARD_ARTIFACTS_ENDPOINT, the credentials (AWS_…), and their rights:"
+                " to list the bucket, and to read, write and delete below check/."
+            )
+        else:
+            mend = "Let this user write there, or set CALLBOARD_ARTIFACTS to another folder, or to s3://bucket/prefix."
+        return failed("Artifact store", error.message, mend), None
+    return ok("Artifact store", f"{location}: written, read and removed"), store

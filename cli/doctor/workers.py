@@ -1,0 +1,76 @@
+"""The workers: is there one for everything that waits for one?"""
+
+from __future__ import annotations
+
+from temporalio.client import Client
+
+from cli.doctor.findings import Finding, failed, ok, skipped, warning
+from contract.errors import ConfigurationError, StoreError, Unavailable
+from contract.flow import names
+from engine.pollers import pollers
+from engine.runs import Runs
+from projects.catalog import Catalog
+from projects.manifest import Manifest
+from storage.store import Store
+
+_QUEUES = {names.CALLBOARD_QUEUE: "no Run begins", names.DELIVERIES_QUEUE: "no result is delivered"}
+"""What happens if nobody serves them."""
+
+
+async def workers(client: Client) -> Finding:
+    """Those that sequence Runs and deliver results."""
+    try:
+        serving = {queue: await pollers(client, queue) for queue in _QUEUES}
+    except (Unavailable, ConfigurationError) as error:
+        return failed("Workers", error.message, "Look again; if it stays so, look into Temporal's log.")
+    idle = [f"nobody serves the queue {queue}: {_QUEUES[queue]}" for queue, found in serving.items() if not found]
+    if idle:
+        found = "; ".join(idle)
+        mend = "Start `callboard worker`, with CALLBOARD_ROLE all or control."
+        return failed("Workers", f"{found[0].upper()}{found[1:]}.", mend)
+    number = len(set[str]().union(*serving.values()))
+    return ok("Workers", f"{number} serve{'s' if number == 1 else ''} the queues {' and '.join(_QUEUES)}")
+
+
+async def projects(client: Client, store: Store | None) -> Finding:
+    """Machines for each project that is deployed."""
+    if store is None:
+        return skipped("Projects", "The artifact store says which are deployed, and cannot be used.")
+    try:
+        catalog = Catalog(store)
+        deployed = [manifest for name in await catalog.projects() if (manifest := await catalog.current(name))]
+        offered = await _offered(client, deployed)
+    except (StoreError, Unavailable, ConfigurationError) as error:
+        return failed("Projects", error.message, "Look again; if it stays so, mend what is named there.")
+    if not deployed:
+        mend = "Publish one: `callboard deploy DIR`. `callboard new NAME` makes one to begin with."
+        return warning("Projects", "None is deployed.", mend)
+    waiting = [manifest.project for manifest in deployed if not offered[manifest.project]]
+    if waiting:
+        mend = (
+            "Start `callboard worker`, with CALLBOARD_ROLE all or browser and CALLBOARD_PROJECTS without or with these."
+        )
+        return failed("Projects", f"No worker offers a Machine for {', '.join(waiting)}: their Runs wait.", mend)
+    crowded = [
+        f"{manifest.project} ({offered[manifest.project]} for {manifest.settings.machines})"
+        for manifest in deployed
+        if offered[manifest.project] > manifest.settings.machines
+    ]
+    if crowded:
+        mend = "Give each worker its share with `--machines`, or raise replication.maxConcurrentRequests."
+        return warning("Projects", f"There are more Machines than the settings say: {', '.join(crowded)}.", mend)
+    machines = sum(offered.values())
+    what = "1 is deployed" if len(deployed) == 1 else f"{len(deployed)} are deployed"
+    return ok("Projects", f"{what}, with {machines} Machine{'' if machines == 1 else 's'}")
+
+
+async def _offered(client: Client, deployed: list[Manifest]) -> dict[str, int]:
+    """Machines by project; where Temporal keeps no heartbeats of workers, all of them if there is one worker at all."""
+    runs = Runs(client)
+    known = await runs.machines_offered()
+    if known is not None:
+        return {manifest.project: known.get(manifest.project, 0) for manifest in deployed}
+    return {
+        manifest.project: manifest.settings.machines if await runs.served(manifest.project) else 0
+        for manifest in deployed
+    }

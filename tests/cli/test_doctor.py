@@ -1,0 +1,289 @@
+"""`callboard doctor` finds what is missing, says how to mend it, and shows no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from cli.doctor import host, keys
+from cli.doctor.findings import Finding, Status
+from cli.doctor.store import artifact_store
+from cli.doctor.temporal import temporal
+from cli.doctor.workers import projects, workers
+from contract.flow import names
+from engine.client import connect
+from engine.namespace import Retention, set_up
+from projects.deploy import deploy
+from projects.skeleton import write_skeleton
+from settings import Settings
+from stack import ports
+from stack.temporal import TemporalServer
+from storage.folder import FolderStore
+from workflows.sweep import SweepWorkflow
+
+GOOD_KEY = "a-key-of-this-test-of-no-worth"
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
+    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    folder = tmp_path_factory.mktemp("temporal")
+    server = TemporalServer(folder, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+
+
+async def namespace(server: TemporalServer, name: str, **fields: Any) -> tuple[Settings, Client]:
+    """One that is set up."""
+    settings = Settings(temporal_address=server.address, temporal_namespace=name, **fields)
+    client = await connect(settings)
+    await set_up(client, Retention.of(Settings()))
+    return settings, client
+
+
+def run(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    return subprocess.run(
+        [Path(sys.executable).with_name("callboard"), "doctor", *options],
+        cwd=cwd,
+        env=clean | {"CALLBOARD_DATA_DIR": str(cwd / "data")} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.check: finding for finding in findings}
+
+
+# The command.
+
+
+async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{ports.claim({'': 0})['']}"
+    done = run("--json", cwd=tmp_path, CALLBOARD_TEMPORAL_ADDRESS=nobody, CALLBOARD_ROLE="control")
+    assert (done.returncode, done.stderr) == (1, "")
+    told = json.loads(done.stdout)
+    assert told["ok"] is False
+    status = {check["check"]: check["status"] for check in told["checks"]}
+    assert status == {
+        "Python": "ok",
+        "Browser": "skipped",
+        "uv": "ok",
+        "Temporal": "failed",
+        "Namespace": "skipped",
+        "Search attributes": "skipped",
+        "Sweeps": "skipped",
+        "Artifact store": "ok",
+        "API keys": "failed",
+        "Secret key": "failed",
+        "Webhook secrets": "warning",
+        "Workers": "skipped",
+        "Projects": "skipped",
+    }
+    for check in told["checks"]:
+        assert (check["mend"] is not None) is (check["status"] in {"failed", "warning"}), check
+
+
+@pytest.mark.parametrize(
+    ("part", "needless"), [("api", ["Browser", "uv", "Webhook secrets"]), ("worker", ["API keys"])]
+)
+async def test_for_one_part_nothing_is_asked_that_only_the_other_needs(
+    server: TemporalServer, tmp_path: Path, part: str, needless: list[str]
+) -> None:
+    await namespace(server, "one-part")
+    done = run(
+        *("--part", part, "--json"),
+        cwd=tmp_path,
+        CALLBOARD_TEMPORAL_ADDRESS=server.address,
+        CALLBOARD_TEMPORAL_NAMESPACE="one-part",
+    )
+    told = json.loads(done.stdout)["checks"]
+    assert [check["check"] for check in told if check["status"] == "skipped"] == needless
+
+
+async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: TemporalServer) -> None:
+    done = run(
+        cwd=tmp_path,
+        CALLBOARD_TEMPORAL_ADDRESS=server.address,
+        CALLBOARD_TEMPORAL_NAMESPACE="not-made-yet",
+        CALLBOARD_ROLE="control",
+        CALLBOARD_API_KEYS=f"{GOOD_KEY}-1,{GOOD_KEY}-2",
+        CALLBOARD_SECRET_KEY=f"{GOOD_KEY}-3",
+    )
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert "ok       API keys: There are 2; the first is the newest." in lines
+    there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
+    assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
+    assert lines[-1] == "Looked at what the environment's settings name: 1 of 13 checks failed."
+    assert GOOD_KEY not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+# This host.
+
+
+@pytest.mark.parametrize("role", ["all", "browser"])
+async def test_a_browser_that_shows_pages_is_named_with_its_version(role: Any) -> None:
+    found = await host.browser(Settings(role=role))
+    assert found.status is Status.OK, found
+    assert found.found.startswith("Chromium ")
+
+
+async def test_a_browser_that_is_not_there_is_told(tmp_path: Path) -> None:
+    found = await host.browser(Settings(chromium=tmp_path / "none"))
+    assert found.status is Status.FAILED
+    assert f"CALLBOARD_CHROMIUM names {tmp_path / 'none'}, which is no browser that starts" in found.found
+    assert found.mend is not None
+    assert found.mend.startswith("Name the executable")
+
+
+async def test_a_browser_that_starts_and_shows_no_page_is_told(tmp_path: Path) -> None:
+    blind = tmp_path / "blind"
+    blind.write_text("#!/bin/sh\necho Chromium 1.0\n")
+    blind.chmod(0o755)
+    found = await host.browser(Settings(chromium=blind))
+    assert found.status is Status.FAILED
+    assert found.found.startswith(f"{blind} shows no page: ")
+
+
+async def test_a_uv_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("projects.uv.find_uv_bin", lambda: str(tmp_path / "none"))
+    found = await host.uv()
+    assert found.status is Status.FAILED
+    assert found.found.startswith("It does not start: ")
+
+
+# Keys.
+
+
+def test_keys_that_are_too_short_or_none_are_told_and_not_shown() -> None:
+    def secrets(*values: str) -> list[SecretStr]:
+        return [SecretStr(value) for value in values]
+
+    good, short = Settings(api_keys=secrets(GOOD_KEY), secret_key=secrets(GOOD_KEY)), secrets(GOOD_KEY, "too-short")
+    assert [keys.api_keys(good).status, keys.secret_key(good).status] == [Status.OK, Status.OK]
+    for found, status in (
+        (keys.api_keys(Settings(api_keys=short)), Status.WARNING),
+        (keys.secret_key(Settings(secret_key=short)), Status.FAILED),
+        (keys.webhook_secrets(Settings(webhook_secrets=secrets("whsec_too-short"))), Status.FAILED),
+    ):
+        assert found.status is status
+        assert found.mend is not None
+        assert "too-short" not in found.found + found.mend
+
+
+@pytest.mark.parametrize("check", [keys.secret_key, keys.webhook_secrets])
+def test_the_way_to_make_a_key_makes_one_that_is_good(check: Any) -> None:
+    mend = check(Settings()).mend
+    command = mend.partition("`")[2].partition("`")[0].replace("python3", sys.executable)
+    made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    secrets = [SecretStr(made)]
+    assert check(Settings(secret_key=secrets, webhook_secrets=secrets)).status is Status.OK
+
+
+# The artifact store.
+
+
+async def test_a_store_that_works_is_left_as_it_was(tmp_path: Path) -> None:
+    found, store = await artifact_store(Settings(artifacts=str(tmp_path)))
+    assert found.status is Status.OK
+    assert isinstance(store, FolderStore)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_store_that_does_not_work_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    nobody = f"http://127.0.0.1:{ports.claim({'': 0})['']}"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    places: list[tuple[dict[str, Any], str]] = [
+        ({"artifacts": str(tmp_path / "file")}, "Not a directory"),
+        ({"artifacts": "s3://bucket", "artifacts_endpoint": nobody}, f"{nobody} cannot be reached"),
+        ({"artifacts": "s3://"}, "is no name of a bucket"),
+        ({"artifacts": "gs://bucket"}, "cannot be kept at gs://"),
+    ]
+    for fields, reason in places:
+        found, store = await artifact_store(Settings(**fields))
+        assert found.status is Status.FAILED
+        assert reason in found.found
+        assert "CALLBOARD_ARTIFACTS" in (found.mend or "")
+        assert store is None
+
+
+# Temporal.
+
+
+async def test_a_namespace_that_is_set_up_is_well(server: TemporalServer) -> None:
+    settings, _ = await namespace(server, "well")
+    looked = await temporal(settings)
+    assert {finding.check: finding.status for finding in looked.findings} == dict.fromkeys(
+        ("Temporal", "Namespace", "Search attributes", "Sweeps"), Status.OK
+    )
+    found = by_name(looked.findings)
+    assert found["Namespace"].found == "well: Runs are known for 7 days after their end"
+    assert found["Sweeps"].found == "Artifacts are removed 8 days after the end of their Run"
+    assert looked.client is not None
+
+
+async def test_what_is_not_as_it_was_set_is_told(server: TemporalServer) -> None:
+    settings, client = await namespace(server, "otherwise", run_retention="30d")
+    handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)
+    await handle.pause()
+    found = by_name((await temporal(settings)).findings)
+    assert found["Namespace"].found.endswith("known for 7 days after their end, CALLBOARD_RUN_RETENTION says 30 days.")
+    assert found["Sweeps"].found == "They are paused: artifacts stay for ever."
+    await handle.delete()
+    sweeps = by_name((await temporal(settings)).findings)["Sweeps"]
+    assert (sweeps.status, sweeps.mend) == (Status.WARNING, "Run `callboard setup-namespace`.")
+
+
+# Workers.
+
+
+async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) -> None:
+    _, client = await namespace(server, "nobody")
+    store = FolderStore(tmp_path / "store")
+    found = await workers(client)
+    assert found.status is Status.FAILED
+    assert found.found == (
+        "Nobody serves the queue callboard: no Run begins; nobody serves the queue callboard-deliveries: no result is"
+        " delivered."
+    )
+    assert (await projects(client, store)).found == "None is deployed."
+    assert (await projects(client, None)).status is Status.SKIPPED
+    write_skeleton(tmp_path, "shop")
+    await deploy(tmp_path / "shop", store)
+    waiting = await projects(client, store)
+    assert waiting.status is Status.FAILED
+    assert waiting.found == "No worker offers a Machine for shop: their Runs wait."
+
+
+async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
+    _, client = await namespace(server, "somebody")
+    async with (
+        Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=[SweepWorkflow], identity="one"),
+        Worker(client, task_queue=names.DELIVERIES_QUEUE, workflows=[SweepWorkflow], identity="one"),
+    ):
+        async with asyncio.timeout(30):
+            while (found := await workers(client)).status is not Status.OK:
+                await asyncio.sleep(0.05)  # until they have asked for the first time
+    assert found.found == "1 serves the queues callboard and callboard-deliveries"
