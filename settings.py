@@ -121,7 +121,8 @@ class Settings(BaseSettings):
 
     # Workers and their Machines.
     role: Literal["all", "browser", "control"] = "all"
-    """What a worker does: `browser` executes Attempts, `control` sequences Runs and needs no browser, `all` both."""
+    """What a worker does: `browser` executes Attempts, `control` sequences Runs, delivers their results and needs no
+    browser, `all` both."""
     projects: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
     """The projects whose Attempts this worker takes, comma-separated. Empty: every deployed one."""
     machines: int | None = Field(default=None, ge=1)

@@ -43,7 +43,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def make_stack(projects: Path, data: Path, report: Callable[[str], None] = print, **settings: Any) -> DevStack:
-    given: dict[str, Any] = {"api_keys": [], "secret_key": [], "artifacts": f"{data}/artifacts", "port": 0} | settings
+    plain: dict[str, Any] = {"api_keys": [], "secret_key": [], "webhook_secrets": [], "port": 0}
+    given: dict[str, Any] = plain | {"artifacts": f"{data}/artifacts"} | settings
     return DevStack(projects, Settings(data_dir=data, **given), temporal_port=0, ui_port=0, report=report)
 
 
@@ -112,6 +113,22 @@ async def test_it_shows_a_key_that_it_made_once_and_logs_it_never(projects: Path
         assert str(data / "api-key") in banner(stack)
     for log in (data / "logs").iterdir():
         assert key not in log.read_text(errors="replace"), log
+
+
+async def test_it_keeps_the_secret_that_signs_webhooks_and_shows_where_it_is(projects: Path, data: Path) -> None:
+    file = data / "webhook-secret"
+    async with make_stack(projects, data) as stack:
+        (secret,) = stack.settings.webhook_secrets
+        assert file.read_text() == secret.get_secret_value() + "\n"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert secret.get_secret_value() not in banner(stack)
+        assert f"signed with the secret in {file}" in banner(stack)
+        assert {"127.0.0.0/8", "::1/128"} <= set(stack.settings.egress_allow), "a receiver may be on this machine"
+    async with make_stack(projects, data, webhook_secrets=[], egress_allow=["10.0.0.0/8"]) as stack:
+        assert stack.settings.webhook_secrets == [secret]
+        assert "10.0.0.0/8" in stack.settings.egress_allow
+    for log in (data / "logs").iterdir():
+        assert secret.get_secret_value() not in log.read_text(errors="replace"), log
 
 
 async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
