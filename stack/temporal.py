@@ -14,7 +14,6 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from contract.errors import StackError, Unavailable
-from contract.flow.names import SEARCH_ATTRIBUTES as SEARCH_ATTRIBUTES
 from engine.namespace import Retention, set_up
 from settings import Settings
 from stack.child import Child

@@ -1,0 +1,40 @@
+"""The Schedule of a running stack removes what Runs left, once it is old enough."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from engine.client import connect
+from settings import Settings
+from tests.conftest import Stack
+
+NINE_DAYS = 9 * 86_400
+
+
+def grow_old(file: Path) -> None:
+    then = time.time() - NINE_DAYS
+    os.utime(file, (then, then))
+
+
+async def test_what_is_old_goes_and_a_run_that_ended_just_now_keeps_all_that_it_left(stack: Stack) -> None:
+    run_id = await stack.start("echo", {"size": "x" * 40_000})
+    assert (await stack.result(run_id))["status"] == "completed"
+    runs = stack.data / "artifacts" / "runs" / "lab"
+    left = [file for file in (runs / run_id).rglob("*") if file.is_file()]
+    assert left
+    for file in left:
+        grow_old(file)  # its end tells its age, and not these
+    forgotten = runs / "forgotten" / "attempts" / "1" / "attempt.json"
+    forgotten.parent.mkdir(parents=True)
+    forgotten.touch()
+    grow_old(forgotten)
+    client = await connect(Settings(temporal_address=stack.dev.temporal.address))
+    await client.get_schedule_handle("callboard-sweep").trigger()
+    async with asyncio.timeout(60):
+        while not (await client.count_workflows("WorkflowType = 'Sweep' AND ExecutionStatus = 'Completed'")).count:
+            await asyncio.sleep(0.1)
+    assert not (runs / "forgotten").exists()
+    assert all(file.exists() for file in left)
