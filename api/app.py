@@ -11,14 +11,18 @@ from fastapi_offline import FastAPIOffline
 from api import docs, errors
 from api.boundary import Boundary
 from api.pages.install import install as install_pages
-from api.parts import AuthSessions, Deliveries, Parts, Runs
+from api.parts import AuthSessions, Deliveries, Parts, Records, Runs
+from api.routes import attempts as attempt_routes
 from api.routes import auth_sessions as auth_session_routes
 from api.routes import deliveries as delivery_routes
 from api.routes import health
+from api.routes import projects as project_routes
+from api.routes import records as record_routes
 from api.routes import runs as run_routes
 from contract.errors import ConfigurationError
 from engine import auth_sessions as engine_auth_sessions
 from engine import deliveries as engine_deliveries
+from engine import records as engine_records
 from engine import runs as engine_runs
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
@@ -35,6 +39,7 @@ def create_app(
     settings: Settings,
     *,
     runs: Runs | None = None,
+    records: Records | None = None,
     auth_sessions: AuthSessions | None = None,
     deliveries: Deliveries | None = None,
     store: Store | None = None,
@@ -44,6 +49,7 @@ def create_app(
     Args:
         settings: Of the process.
         runs: The engine; by default one that connects to the settings' Temporal.
+        records: The same for lists and records of Runs; by default over one connection with `runs`.
         auth_sessions: The same for AuthSessions; by default over one connection with `runs`.
         deliveries: The same for Deliveries.
         store: The artifact store; by default the settings' own.
@@ -68,6 +74,7 @@ def create_app(
         app.state.parts = Parts(
             settings=settings,
             runs=runs or connected,
+            records=records or engine_records.Records(connected.client),
             auth_sessions=auth_sessions or engine_auth_sessions.AuthSessions(connected.client),
             deliveries=deliveries or engine_deliveries.Deliveries(connected.client),
             store=opened,
@@ -87,8 +94,11 @@ def create_app(
         swagger_ui_parameters={"validatorUrl": None},  # which is an address outside
     )
     app.include_router(run_routes.router)
+    app.include_router(record_routes.router)
+    app.include_router(attempt_routes.router)
     app.include_router(auth_session_routes.router)
     app.include_router(delivery_routes.router)
+    app.include_router(project_routes.router)
     app.include_router(health.router)
     install_pages(app, api_keys=api_keys, keys=keys, ring=ring)
     app.add_middleware(Boundary, keys=keys)

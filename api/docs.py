@@ -21,6 +21,20 @@ _BODIES: tuple[type[BaseModel], ...] = (
 )
 
 
+IDEMPOTENCY_DOCS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same key with the same request gives the same Run; with another request, 409.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
+    ]
+}
+"""What a route adds to its description whose request may carry one."""
+
+
 def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """What a route adds to its description for a body that is read by hand."""
     content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}

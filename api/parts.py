@@ -12,7 +12,10 @@ from fastapi import Depends, Request
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.run import RunInput
 from engine.deliveries import DeliveryState
+from engine.listing import RunFilter, RunLine, RunPage
+from engine.records import RunRecord, ValidateLine
 from engine.runs import RunState
+from engine.slots import Machines
 from projects.catalog import Catalog
 from security.egress import Egress
 from security.keyring import KeyRing
@@ -23,7 +26,7 @@ from storage.store import Store
 class Runs(Protocol):
     """What the api asks of the engine; `engine.runs.Runs` says what each does and raises."""
 
-    async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         """Start a Run; False if the very same was started before."""
         ...
 
@@ -45,6 +48,32 @@ class Runs(Protocol):
 
     async def served(self, project: str) -> bool:
         """Whether a worker asks for the project's Attempts."""
+        ...
+
+
+class Records(Protocol):
+    """What the api asks about Runs beyond their result; `engine.records.Records` says what each does and raises."""
+
+    async def page(
+        self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
+    ) -> RunPage:
+        """A page of a project's Runs."""
+        ...
+
+    async def record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+        """All that is known of a Run. Raises NotFound."""
+        ...
+
+    async def validates(self, workspace: str, of: RunLine) -> list[ValidateLine]:
+        """Those that a Run has waited for."""
+        ...
+
+    async def ahead(self, of: RunLine) -> int:
+        """How many came before it and wait."""
+        ...
+
+    async def machines(self) -> dict[str, Machines] | None:
+        """Machines that live workers offer, by project; None where Temporal cannot tell."""
         ...
 
 
@@ -98,6 +127,7 @@ class Parts:
 
     settings: Settings
     runs: Runs
+    records: Records
     auth_sessions: AuthSessions
     deliveries: Deliveries
     store: Store

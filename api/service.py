@@ -43,12 +43,29 @@ async def start_run(
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: Nothing is known to have been started; repeating helps.
     """
-    said = _validate(manifest, body)
+    said = _read(manifest, body)
     await check_proxy(parts, "proxy", said.proxy)
     await check_proxy(parts, "authSession.proxy", said.auth_session and said.auth_session.proxy)
-    workspace, project = parts.settings.workspace, manifest.project
     # By what was said: another version's defaults do not make the same request another one.
-    who = await _identify(parts, project, said, idempotency_key)
+    who = await identify(parts, manifest.project, said.canonical(), idempotency_key)
+    await begin_run(parts, manifest, said, who)
+    return StartResponse(run_id=who.run_id)
+
+
+async def begin_run(
+    parts: Parts, manifest: Manifest, said: StartRequest, who: Identity, *, rerun_of: str | None = None
+) -> None:
+    """Start the Run `who`, unless it was started by the very same request. Raises what `start_run` raises.
+
+    Args:
+        parts: Of the request.
+        manifest: Of the version that it is to execute.
+        said: What it is ordered to do, without the project's defaults. Its proxies may be used.
+        who: Its identity.
+        rerun_of: The Run whose inputs these are.
+    """
+    _check_offered(manifest, said)
+    workspace, project = parts.settings.workspace, manifest.project
     request = _with_defaults(said, manifest.settings)
     auth = None if request.auth_session is None else await auth_order(parts, manifest, request.auth_session, who)
     proxy = first_proxy(parts, manifest, who.run_id, request.proxy, auth and auth.proxy)
@@ -69,14 +86,13 @@ async def start_run(
         sink=sink,
     )
     try:
-        await _start(parts, order, request, who)
+        await _start(parts, order, request, who, rerun_of)
     except CallboardError as error:
         # What lies in the store for an Idempotency-Key belongs to all requests that say the same, and one of them may
         # have been heard. After a conflict none was: the Run that exists has another body, and so other keys.
         if isinstance(error, Conflict) or (is_undone(error) and not who.fingerprint):
             await forget(parts, parameters.key, auth and auth.parameters_key)
         raise
-    return StartResponse(run_id=who.run_id)
 
 
 def _trace(request: StartRequest) -> TraceMode:
@@ -84,11 +100,11 @@ def _trace(request: StartRequest) -> TraceMode:
     return TraceMode.ON_FAILURE if said == "on-failure" else trace_mode(None, save_trace=said)
 
 
-async def _start(parts: Parts, order: RunInput, request: StartRequest, who: Identity) -> None:
+async def _start(parts: Parts, order: RunInput, request: StartRequest, who: Identity, rerun_of: str | None) -> None:
     kept = False
     if order.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
         kept = await keep_runtime_input(parts, order.project, order.auth, request.auth_session, who)
-    began = await parts.runs.start(who.run_id, order, fingerprint=who.fingerprint)
+    began = await parts.runs.start(who.run_id, order, fingerprint=who.fingerprint, rerun_of=rerun_of)
     if order.auth is not None and kept and not began:
         # The very same request was heard first. If its Run has ended already, nobody will remove what was just kept.
         state = await parts.runs.state(order.workspace, order.project, who.run_id)
@@ -96,18 +112,28 @@ async def _start(parts: Parts, order: RunInput, request: StartRequest, who: Iden
             await forget(parts, order.auth.parameters_key)
 
 
-def _validate(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
-    logs_in = manifest.settings.auth_sessions.enabled
-    if logs_in and body.get("authSession") is None:
+def _read(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
+    # Before anything else is looked at: it is what people forget.
+    _check_logs_in(manifest, body.get("authSession"))
+    request = read_as(StartRequest, body)
+    _check_offered(manifest, request)
+    return request
+
+
+def _check_logs_in(manifest: Manifest, auth_session: object) -> None:
+    if manifest.settings.auth_sessions.enabled and auth_session is None:
         message = _AUTH_REQUIRED.format(project=manifest.project)
         raise bad_field("authSession", "an object with the id of an AuthSession", message)
-    request = read_as(StartRequest, body)
+
+
+def _check_offered(manifest: Manifest, request: StartRequest) -> None:
+    """Raises NotFound if the project has no such API, and BadRequest if its logins and the request do not fit."""
+    _check_logs_in(manifest, request.auth_session)
     if request.api not in manifest.apis:
         raise _no_such_api(manifest, request.api)
-    if request.auth_session is not None and not logs_in:
+    if request.auth_session is not None and not manifest.settings.auth_sessions.enabled:
         message = f"authSession: project {manifest.project} does not use AuthSessions (authSessions.enabled is false)."
         raise bad_field("authSession", "no authSession for this project", message)
-    return request
 
 
 def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequest:
@@ -128,11 +154,17 @@ def _no_such_api(manifest: Manifest, api: str) -> NotFound:
     return NotFound(f"Project {manifest.project} has no API {clip(api, 100)!r}.{hint}", details={"path": "api"})
 
 
-async def _identify(parts: Parts, project: str, request: StartRequest, idempotency_key: str | None) -> Identity:
+async def identify(parts: Parts, project: str, said: bytes, idempotency_key: str | None) -> Identity:
+    """The Run that an Idempotency-Key stands for with what is said; without one, a new Run.
+
+    Raises:
+        ConfigurationError: There is no key to make an id with.
+        Unavailable: Temporal does not answer.
+    """
     if idempotency_key is None:
         return new_identity()
     workspace = parts.settings.workspace
-    newest, *older = identities(parts.ring, workspace, project, idempotency_key, request.canonical())
+    newest, *older = identities(parts.ring, workspace, project, idempotency_key, said)
     for identity in older:  # a Run that was started before the key ring was rotated
         try:
             await parts.runs.state(workspace, project, identity.run_id)

@@ -8,6 +8,7 @@
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+    runs/{project}/{runId}/reruns/{runId}.json              another Run was started with the inputs of this one
     runs/{project}/{runId}/deliveries/{id}/body.json        what its sink is sent: the same bytes each time
     runs/{project}/{runId}/deliveries/{id}/tries/{time}.json    what came of one try
     runs/{project}/{runId}/accepted.json                    a Create or Update was accepted, and of which AuthSession
@@ -56,9 +57,24 @@ def parameters(project: str, run_id: str, digest: str) -> str:
     return f"runs/{project}/{run_id}/parameters-{digest}.json"
 
 
+def attempts(project: str, run_id: str) -> str:
+    """Prefix of what the Attempts of a Run leave."""
+    return f"runs/{project}/{run_id}/attempts/"
+
+
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
     """Key of a file that an Attempt leaves."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
+
+
+def reruns(project: str, run_id: str) -> str:
+    """Prefix of the notes that other Runs were started with the inputs of this one."""
+    return f"runs/{project}/{run_id}/reruns/"
+
+
+def rerun(project: str, run_id: str, new: str) -> str:
+    """Key of the note that the Run `new` was."""
+    return f"{reruns(project, run_id)}{new}.json"
 
 
 def delivery_body(project: str, run_id: str, delivery: str) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.admission import in_workspace, key_header, opened
 from api.answers import result_body
-from api.docs import body_of
+from api.docs import IDEMPOTENCY_DOCS, body_of
 from api.errors import documented
 from api.identity import IDEMPOTENCY_HEADER, check_idempotency_key
 from api.parts import PartsDep
@@ -52,25 +52,12 @@ router = APIRouter(
     tags=["Runs"],
 )
 
-_START_DOCS = {
-    **body_of(StartRequest),
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "The same key with the same body gives the same Run; with another body, 409.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-        }
-    ],
-}
-
 
 @router.post(
     "/start",
     status_code=201,
     summary="Start a Run",
-    openapi_extra=_START_DOCS,
+    openapi_extra={**body_of(StartRequest), **IDEMPOTENCY_DOCS},
     responses=documented(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
 async def start(request: Request, parts: PartsDep, projectName: str) -> StartResponse:  # noqa: N803

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,8 +22,12 @@ from api.app import create_app
 from contract.errors import Conflict, NotFound
 from contract.flow.auth import AuthSessionStatus
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
-from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus
+from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
+from engine.deliveries import DeliveryState
+from engine.listing import RunFilter, RunLine, RunPage
+from engine.records import AnyOrder, RunRecord, ValidateLine
 from engine.runs import RunState
+from engine.slots import Machines
 from projects.deploy import deploy
 from settings import Settings
 from stack import ports
@@ -41,6 +45,7 @@ AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\
 class Entry:
     order: RunInput
     fingerprint: str
+    rerun_of: str | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     outcome: RunOutcome | None = None
 
@@ -57,11 +62,11 @@ class MemoryRuns:
         self.offered: dict[str, int] | None = None
         self.failure: BaseException | None = None
 
-    async def start(self, run_id: str, order: RunInput, *, fingerprint: str) -> bool:
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         self._fail()
         known = self.entries.get(run_id)
         if known is None:
-            self.entries[run_id] = Entry(order, fingerprint)
+            self.entries[run_id] = Entry(order, fingerprint, rerun_of)
             return True
         if known.fingerprint != fingerprint:
             raise Conflict("This Idempotency-Key was used before with another body.")
@@ -111,6 +116,85 @@ class MemoryRuns:
     def _fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+class MemoryRecords:
+    """What is known of the Runs in `MemoryRuns`, and whatever a test puts here."""
+
+    def __init__(self, runs: MemoryRuns) -> None:
+        self._runs = runs
+        self.asked: list[tuple[RunFilter, int, bytes | None]] = []
+        self.answer = RunPage((), None)
+        self.orders: dict[str, AnyOrder] = {}
+        """Of Runs that are no API's."""
+        self.validated: list[ValidateLine] = []
+        self.offered: dict[str, Machines] | None = {"shop": Machines(offered=3, busy=2)}
+
+    async def page(
+        self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
+    ) -> RunPage:
+        assert (workspace, project) == (WORKSPACE, "shop")
+        self.asked.append((wanted, limit, after))
+        return self.answer
+
+    async def record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+        state = await self._runs.state(workspace, project, run_id)
+        entry = self._runs.entries.get(run_id)
+        order = self.orders[run_id] if entry is None else entry.order
+        return RunRecord(
+            line=line(run_id, project, status=state.status, type=state.type, api=getattr(order, "api", None)),
+            state=state,
+            order=order,
+            rerun_of=entry and entry.rerun_of,
+            execution="01a210ec-1fdd",
+        )
+
+    async def validates(self, workspace: str, of: RunLine) -> list[ValidateLine]:  # noqa: ARG002
+        return self.validated
+
+    async def ahead(self, of: RunLine) -> int:  # noqa: ARG002
+        return 4
+
+    async def machines(self) -> dict[str, Machines] | None:
+        return self.offered
+
+
+class MemoryDeliveries:
+    """Deliveries of the Runs, as a test puts them here."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, list[DeliveryState]] = {}
+
+    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+        assert (workspace, project) == (WORKSPACE, "shop")
+        return self.known.get(run_id, [])
+
+    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
+        for state in await self.of_run(workspace, project, run_id):
+            if state.id == delivery_id:
+                return state
+        raise NotFound("There is no such Delivery.")
+
+
+BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+def line(run_id: str, project: str = "shop", **fields: Any) -> RunLine:
+    """A Run as a list knows it."""
+    known: dict[str, Any] = {
+        "type": RunType.API,
+        "status": RunStatus.PENDING,
+        "api": "list",
+        "version": "0123456789abcdef",
+        "auth_session_id": None,
+        "parent_run_id": None,
+        "created_at": BEGAN,
+        "started_at": None,
+        "ended_at": None,
+        "attempts": 0,
+        "cause": None,
+    }
+    return RunLine(run_id=run_id, project=project, **{**known, **fields})
 
 
 class MemoryAuthSessions:
@@ -170,7 +254,9 @@ class Api:
     app: FastAPI
     client: httpx.AsyncClient
     runs: MemoryRuns
+    records: MemoryRecords
     auth_sessions: MemoryAuthSessions
+    deliveries: MemoryDeliveries
     store: FolderStore
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
@@ -242,13 +328,21 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
 
     async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
         engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
-        app = create_app(settings(**fields), runs=engine, auth_sessions=auth_sessions, store=store or deployed)
+        records, deliveries = MemoryRecords(engine), MemoryDeliveries()
+        app = create_app(
+            settings(**fields),
+            runs=engine,
+            records=records,
+            auth_sessions=auth_sessions,
+            deliveries=deliveries,
+            store=store or deployed,
+        )
         lifespan = app.router.lifespan_context(app)
         await lifespan.__aenter__()
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://api.test", headers={"x-api-key": KEY})
         opened.append((client, lifespan))
-        return Api(app, client, engine, auth_sessions, store or deployed)
+        return Api(app, client, engine, records, auth_sessions, deliveries, store or deployed)
 
     yield make
     for client, lifespan in opened:

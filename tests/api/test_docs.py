@@ -4,9 +4,14 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from contract.rest.attempt import AttemptBody
+from contract.rest.projects import ProjectBody, ProjectList
+from contract.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
+
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 RUN = f"{PROJECT}/run"
 AUTH = f"{PROJECT}/auth-sessions"
+ATTEMPT = f"{PROJECT}/runs/{{runId}}/attempts/{{number}}"
 
 
 async def test_openapi_describes_every_route_with_its_errors(api: Any):
@@ -15,6 +20,13 @@ async def test_openapi_describes_every_route_with_its_errors(api: Any):
         f"{RUN}/start",
         f"{RUN}/{{runId}}/result",
         f"{RUN}/{{runId}}/cancel",
+        f"{PROJECT}/runs",
+        f"{PROJECT}/runs/{{runId}}",
+        f"{PROJECT}/runs/{{runId}}/rerun",
+        ATTEMPT,
+        f"{ATTEMPT}/log",
+        f"{ATTEMPT}/trace",
+        f"{ATTEMPT}/screenshot",
         f"{PROJECT}/runs/{{runId}}/deliveries",
         f"{PROJECT}/runs/{{runId}}/deliveries/{{deliveryId}}/redeliver",
         AUTH,
@@ -26,6 +38,8 @@ async def test_openapi_describes_every_route_with_its_errors(api: Any):
         f"{AUTH}/{{authSessionId}}/update/{{operationId}}/result",
         f"{AUTH}/{{authSessionId}}/validate/start",
         f"{AUTH}/{{authSessionId}}/validate/{{operationId}}/result",
+        PROJECT.rpartition("/")[0],
+        PROJECT,
         "/healthz",
         "/readyz",
     }
@@ -61,6 +75,7 @@ async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there
             "LoginStarted",
             "Delivery",
         ),
+        *("RunSummaryBody", "RunList", "RunBody", "RerunResponse", "AttemptBody", "ProjectBody", "ProjectList"),
         *("CreateAuthSession", "UpdateAuthSession", "ValidateAuthSession", "ImportAuthSession", "ValidateStarted"),
         *("OperationPending", "OperationInProgress", "OperationDone", "OperationFailed", "OperationCanceled"),
     ):
@@ -86,6 +101,18 @@ async def test_openapi_describes_the_calls_about_auth_sessions(api: Any):
 
 def content(part: dict[str, Any]) -> dict[str, Any]:
     return part["content"]["application/json"]["schema"]
+
+
+async def test_the_examples_of_records_are_what_is_answered(api: Any):
+    for model in (RunSummaryBody, RunList, RunBody, RerunResponse, AttemptBody, ProjectBody, ProjectList):
+        extra = model.model_config.get("json_schema_extra")
+        assert isinstance(extra, dict)
+        examples = extra["examples"]
+        assert isinstance(examples, list)
+        for example in examples:
+            shown = model.model_validate(example).model_dump(mode="json", by_alias=True, exclude_unset=True)
+            assert isinstance(example, dict)
+            assert shown.keys() == example.keys()
 
 
 async def test_openapi_says_the_bounds(api: Any):

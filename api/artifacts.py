@@ -1,0 +1,64 @@
+"""The files that an Attempt leaves, as answers."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import BinaryIO
+
+from starlette.responses import Response, StreamingResponse
+
+from api.attempts import SCREENSHOTS, TRACE, no_attempt, record_of
+from api.parts import Parts
+from contract.errors import NotFound
+from storage import keys
+
+_CHUNK = 256 * 1024
+
+
+async def trace_of(parts: Parts, project: str, run_id: str, number: int) -> Response:
+    """The trace, without having all of it in memory: it can be big.
+
+    Raises:
+        NotFound: There is no such Attempt, or it has left none.
+        StoreError: The store failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
+        copy = Path(folder) / TRACE
+        if not await parts.store.get_file(keys.attempt(project, run_id, number, TRACE), copy):
+            raise await _missing(parts, project, run_id, number, "trace")
+        size = copy.stat().st_size
+        file = copy.open("rb")  # which keeps the contents, when the folder is gone
+    headers = {
+        "content-length": str(size),
+        "content-disposition": f'attachment; filename="trace_{run_id}_{number}.zip"',
+    }
+    return StreamingResponse(_chunks(file), media_type="application/zip", headers=headers)
+
+
+async def screenshot_of(parts: Parts, project: str, run_id: str, number: int) -> Response:
+    """The last picture of its page.
+
+    Raises:
+        NotFound: There is no such Attempt, or it has left none.
+        StoreError: The store failed.
+    """
+    for name, media_type in SCREENSHOTS.items():
+        data = await parts.store.get(keys.attempt(project, run_id, number, name))
+        if data is not None:
+            return Response(data, media_type=media_type)
+    raise await _missing(parts, project, run_id, number, "screenshot")
+
+
+async def _chunks(file: BinaryIO) -> AsyncGenerator[bytes]:
+    with file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+async def _missing(parts: Parts, project: str, run_id: str, number: int, what: str) -> NotFound:
+    if await record_of(parts, project, run_id, number) is None:
+        return no_attempt(run_id, number)
+    return NotFound(f"Attempt {number} of Run {run_id} has left no {what}.")

@@ -1,0 +1,87 @@
+"""What a Run was started with, as it may be shown: in the words of its start, defaults filled in, secrets masked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from contract.flow.auth import AuthOrder, AuthSessionType
+from contract.flow.auth_session import CreateInput, ValidateInput
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import RunInput, TraceMode, trace_mode
+from security.masking import MASK
+
+
+def shown_input(order: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
+    """All of it but the parameters of an API, which hold no secret and may be an artifact."""
+    match order:
+        case RunInput():
+            return _start(order)
+        case ValidateInput():
+            return {
+                "autoRecreate": order.auto_recreate,
+                "checkAttempts": order.check_attempts,
+                "createAttempts": order.create_attempts,
+                "requestTimeout": seconds(order.request_timeout),
+                "saveTrace": order.save_trace,
+                **_proxy(order.proxy),
+            }
+        case CreateInput():
+            made = order.order
+            return {
+                "id": order.ref.id,
+                "parameters": MASK,
+                "createAttempts": made.create_attempts,
+                "checkAttempts": made.check_attempts,
+                "requestTimeout": seconds(made.request_timeout),
+                "saveTrace": made.save_trace,
+                **_proxy(made.proxy),
+            }
+
+
+def seconds(duration: timedelta) -> int | float:
+    """As a request has it: a whole number, if it is one."""
+    total = duration.total_seconds()
+    return int(total) if total.is_integer() else total
+
+
+def save_trace(order: RunInput) -> bool | Literal["on-failure"]:
+    """As a start has it."""
+    mode = trace_mode(order.trace, save_trace=order.save_trace)
+    return "on-failure" if mode is TraceMode.ON_FAILURE else mode is TraceMode.ALWAYS
+
+
+def _start(order: RunInput) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "api": order.api,
+        "retry": {"maximumAttempts": order.maximum_attempts},
+        "requestTimeout": seconds(order.request_timeout),
+        "saveTrace": save_trace(order),
+        **_proxy(order.proxy),
+    }
+    if order.auth is not None:
+        shown["authSession"] = _auth(order.auth)
+    if order.sink is not None:
+        shown["sink"] = order.sink.shown()
+    return shown
+
+
+def _auth(auth: AuthOrder) -> dict[str, Any]:
+    runtime = {"runtimeInput": MASK} if auth.ref.type is AuthSessionType.RUNTIME else {}
+    return {
+        "id": auth.ref.id,
+        **runtime,
+        "autoRecreate": auth.auto_recreate,
+        "checkAttempts": auth.check_attempts,
+        "createAttempts": auth.create_attempts,
+        "requestTimeout": seconds(auth.request_timeout),
+        "saveTrace": auth.save_trace,
+        **_proxy(auth.proxy),
+    }
+
+
+def _proxy(proxy: SealedProxy | None) -> dict[str, str]:
+    if proxy is None:
+        return {}
+    scheme, _, host = proxy.server.partition("://")
+    return {"proxy": proxy.server if proxy.username is None else f"{scheme}://{MASK}@{host}"}

@@ -1,0 +1,160 @@
+"""The log of an Attempt, from the artifact store alone: no worker is asked, so any host can answer.
+
+While an Attempt runs, its log lies there in pieces, each named by where it begins; at the end, in one. Readers see the
+same bytes either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+
+from api.attempts import LIVE_LOG, LOG, no_attempt, record_of
+from api.parts import Parts
+from contract.errors import NotFound
+from contract.flow.attempt import AttemptStatus
+from storage import keys
+
+_LOOK_EVERY = timedelta(milliseconds=250)
+_LOOK_EVERY_IN_A_BUCKET = timedelta(seconds=1)
+"""Each look at a bucket is a request that is paid for."""
+_ASK_TEMPORAL_EVERY = 2.0
+_KEEP_ALIVE_EVERY = 15.0
+"""Seconds after which proxies are shown that the connection is still of use."""
+
+
+class LogReader:
+    """Reads on from where it has come to."""
+
+    def __init__(self, parts: Parts, project: str, run_id: str, number: int) -> None:
+        self._store = parts.store
+        self._whole = keys.attempt(project, run_id, number, LOG)
+        self._pieces = keys.attempt(project, run_id, number, LIVE_LOG)
+        self._last = ""
+        """Key of the piece that was read last."""
+        self._read = 0
+        """Bytes."""
+
+    async def more(self, *, ended: bool) -> bytes | None:
+        """What has come since. Raises StoreError.
+
+        Args:
+            ended: The Attempt has, so that the log may be there as a whole. Only a lost worker leaves it in pieces.
+
+        Returns:
+            None if there is no log at all.
+        """
+        whole = await self._store.get(self._whole) if ended else None
+        if whole is not None:
+            return self._take(whole[self._read :])
+        new, found = b"", False
+        async for entry in self._store.entries(self._pieces, after=self._last):
+            found = True
+            piece = await self._store.get(entry.key)
+            if piece is None or _begin_of(entry.key) != self._read + len(new):
+                break  # the whole has taken the place of the pieces
+            new, self._last = new + piece, entry.key
+        return self._take(new) if found or self._read else None
+
+    def _take(self, new: bytes) -> bytes:
+        self._read += len(new)
+        return new
+
+
+def _begin_of(piece: str) -> int:
+    """The place in the log where a piece begins, by its key."""
+    return int(piece.rpartition("/")[2].partition(".")[0])
+
+
+async def stored_log(parts: Parts, project: str, run_id: str, number: int) -> bytes:
+    """The log as far as it is stored.
+
+    Raises:
+        NotFound: There is no such Attempt, or it has left no log.
+        StoreError: The store failed.
+    """
+    record = await record_of(parts, project, run_id, number)
+    if record is None:
+        raise no_attempt(run_id, number)
+    reader = LogReader(parts, project, run_id, number)
+    text = await reader.more(ended=True)
+    # The pieces may have been put together just while we looked.
+    rest = await reader.more(ended=True)
+    if text is None and rest is None and record.status is not AttemptStatus.STARTED:
+        raise NotFound(f"Attempt {number} of Run {run_id} has left no log.")
+    return (text or b"") + (rest or b"")
+
+
+async def followed_log(parts: Parts, project: str, run_id: str, number: int, after: int) -> AsyncGenerator[bytes]:
+    """Server-sent events: a line each, with its number as id, from the one after `after` on; `end` at the end.
+
+    An Attempt that has not begun is waited for. When the process is told to stop, the stream ends without `end`, so
+    that the client comes again and goes on elsewhere.
+    """
+    follower = _Follower(parts, project, run_id, number)
+    reader = LogReader(parts, project, run_id, number)
+    lines, rest = 0, b""
+    loop = asyncio.get_running_loop()
+    said = loop.time()
+    while True:
+        # Looked up first: what is stored by then is all that there will be.
+        ended = await follower.ended()
+        new = await reader.more(ended=ended is not None)
+        *whole, rest = (rest + (new or b"")).split(b"\n")
+        if ended is not None and rest:
+            whole.append(rest)  # of a worker that was killed while it wrote
+        for line in whole:
+            lines += 1
+            if lines > after:
+                yield format_sse_event(data_str=line.decode("utf-8", "replace"), id=str(lines))
+        if ended is not None:
+            yield format_sse_event(event="end", data_str=json.dumps({"status": ended.status}), id=str(lines))
+            return
+        if whole:
+            said = loop.time()
+        elif loop.time() - said > _KEEP_ALIVE_EVERY:
+            said = loop.time()
+            yield KEEPALIVE_COMMENT
+        with suppress(TimeoutError):
+            await asyncio.wait_for(parts.closing.wait(), follower.look_every)
+            return
+
+
+@dataclass(frozen=True)
+class _End:
+    status: str | None
+    """None: it has never begun."""
+
+
+class _Follower:
+    """Knows whether an Attempt has ended."""
+
+    def __init__(self, parts: Parts, project: str, run_id: str, number: int) -> None:
+        self._parts = parts
+        self._of = (project, run_id, number)
+        in_bucket = parts.settings.artifact_location.startswith("s3:")
+        self.look_every = (_LOOK_EVERY_IN_A_BUCKET if in_bucket else _LOOK_EVERY).total_seconds()
+        self._asked = asyncio.get_running_loop().time()
+
+    async def ended(self) -> _End | None:
+        """How; None while it runs, or has not begun."""
+        if (end := await self._end()) is not None:
+            return end
+        # It may never begin, and the record of its end may never be written.
+        now = asyncio.get_running_loop().time()
+        if now - self._asked < _ASK_TEMPORAL_EVERY:
+            return None
+        self._asked = now
+        project, run_id, _ = self._of
+        state = await self._parts.runs.state(self._parts.settings.workspace, project, run_id)
+        return None if state.outcome is None else await self._end() or _End(None)
+
+    async def _end(self) -> _End | None:
+        record = await record_of(self._parts, *self._of)
+        return None if record is None or record.status is AttemptStatus.STARTED else _End(record.status.value)

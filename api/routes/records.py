@@ -1,0 +1,63 @@
+"""Lists and records of Runs, and a Run again; these calls are Callboard's own (DESIGN section 6)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Security
+from starlette.responses import Response
+
+from api import records, reruns
+from api.admission import deployed, in_workspace, key_header, opened
+from api.docs import IDEMPOTENCY_DOCS
+from api.errors import documented
+from api.identity import IDEMPOTENCY_HEADER, check_idempotency_key
+from api.parts import PartsDep
+from contract.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    InternalServerError,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from contract.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
+
+router = APIRouter(
+    prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs",
+    dependencies=[Depends(in_workspace), Security(key_header)],
+    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    tags=["Records of Runs"],
+)
+
+
+@router.get("", summary="List Runs", responses=documented(BadRequest))
+async def list_runs(
+    parts: PartsDep,
+    projectName: str,  # noqa: N803 - the contract's name
+    query: Annotated[RunsQuery, Query()],
+) -> RunList:
+    """The unfinished first, then by their end, newest first. A start shows within two seconds."""
+    manifest = await deployed(parts, projectName)
+    return await records.run_list(parts, manifest.project, query)
+
+
+@router.get("/{runId}", summary="Get a Run", response_model=RunBody)
+async def get(parts: PartsDep, projectName: str, runId: str) -> Response:  # noqa: N803
+    """All that is known of it: inputs, result or error, Attempts, Validates, Deliveries, and what it waits for."""
+    return Response(await records.run_body(parts, projectName, runId), media_type="application/json")
+
+
+@router.post(
+    "/{runId}/rerun",
+    status_code=201,
+    summary="Start a Run again",
+    openapi_extra=IDEMPOTENCY_DOCS,
+    responses=documented(BadRequest, Forbidden, Conflict),
+)
+async def rerun(request: Request, parts: PartsDep, projectName: str, runId: str) -> RerunResponse:  # noqa: N803
+    """Start a new Run with the same inputs, secrets included, of the version that is deployed now."""
+    manifest = await opened(parts, projectName)
+    key = check_idempotency_key(request.headers.getlist(IDEMPOTENCY_HEADER))
+    return await reruns.rerun(parts, manifest, runId, key)

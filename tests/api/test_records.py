@@ -1,0 +1,349 @@
+"""Lists of Runs, and all that is known of one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
+from contract.flow.auth_session import CreateInput, LoginOrder, ValidateInput
+from contract.flow.base import JsonText
+from contract.flow.proxy import SealedProxy
+from contract.flow.run import (
+    ErrorCode,
+    ReasonType,
+    RunCause,
+    RunError,
+    RunOutcome,
+    RunReason,
+    RunStatus,
+    RunType,
+    TraceMode,
+)
+from engine.listing import RunFilter, RunPage
+from engine.records import ValidateLine
+from engine.runs import RunState
+from storage import keys
+from tests.api.conftest import BEGAN, WORKSPACE, Api, line
+
+RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
+PROXY = "http://anna:hunter2@proxy.example.com:3128"
+
+
+async def get(api: Api, place: str = "", query: dict[str, Any] | None = None) -> Any:
+    answer = await api.client.get(f"{RUNS}{place}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def refused(api: Api, status: int, place: str = "", query: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer = await api.client.get(f"{RUNS}{place}", params=query)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+# Lists.
+
+
+async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
+    failed = RunCause(word="api-attempts-failed", message="the price is missing")
+    canceled = RunCause(word="cancelled-user-action", message="The Run was canceled by request.")
+    api.records.answer = RunPage(
+        (
+            line("run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna"),
+            line("run-2", ended_at=BEGAN + timedelta(seconds=1.5), status=RunStatus.FAILED, cause=failed),
+            line("run-3-v1", type=RunType.AUTH_SESSION_VALIDATE, api=None, parent_run_id="run-3"),
+            line("run-4", version=None, status=RunStatus.CANCELED, cause=canceled),
+        ),
+        None,
+    )
+    answer = await get(api)
+    assert answer["nextCursor"] is None
+    assert answer["runs"][0] == {
+        "runId": "run-1",
+        "type": "api",
+        "status": "started",
+        "api": "list",
+        "project": "shop",
+        "version": "0123456789abcdef",
+        "authSessionId": "anna",
+        "parentRunId": None,
+        "createdAt": "2026-11-24T10:00:00Z",
+        "startedAt": "2026-11-24T10:00:00Z",
+        "endedAt": None,
+        "attemptCount": 2,
+        "error": None,
+        "reason": None,
+    }
+    second, third, fourth = answer["runs"][1:]
+    assert (second["error"], second["reason"]) == ({"code": failed.word, "message": failed.message}, None)
+    assert second["endedAt"] == "2026-11-24T10:00:01.500000Z"
+    assert (third["type"], third["api"], third["parentRunId"]) == ("auth-session-validate", None, "run-3")
+    assert (fourth["error"], fourth["reason"]) == (None, {"type": canceled.word, "message": canceled.message})
+
+
+async def test_without_filters_all_runs_are_meant_and_fifty_of_them(api: Api) -> None:
+    await get(api)
+    assert api.records.asked == [(RunFilter(), 50, None)]
+
+
+async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
+    query = {
+        "status": ["failed", "canceled", "failed"],
+        "type": "api",
+        "api": ["list", "it's"],
+        "authSession": ["anna@shop"],
+        "startedAfter": "2026-11-24T11:00:00+01:00",
+        "startedBefore": "2026-11-24T12:00:00.5Z",
+        "limit": 200,
+    }
+    await get(api, query=query)
+    wanted = RunFilter(
+        statuses=frozenset({RunStatus.FAILED, RunStatus.CANCELED}),
+        types=frozenset({RunType.API}),
+        apis=frozenset({"list", "it's"}),
+        auth_sessions=frozenset({"anna@shop"}),
+        started_after=BEGAN,
+        started_before=datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC),
+    )
+    assert api.records.asked == [(wanted, 200, None)]
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "words"),
+    [
+        ({"status": "FAILED"}, "status[0]", "one of pending, started, completed, failed, canceled"),
+        ({"status": ["failed", "x"]}, "status[1]", "one of pending"),
+        ({"type": "job"}, "type[0]", "one of api, auth-session-validate"),
+        ({"limit": "0"}, "limit", "1 to 200"),
+        ({"limit": "201"}, "limit", "1 to 200"),
+        ({"limit": "many"}, "limit", "1 to 200"),
+        ({"startedAfter": "2026-11-24T10:00:00"}, "startedAfter", "a time with its zone"),
+        ({"startedBefore": "yesterday"}, "startedBefore", "a time with its zone"),
+        ({"api": ""}, "api[0]", "a name"),
+        ({"offset": "5"}, "offset", "only known fields"),
+        ({"started_after": "2026-11-24T10:00:00Z"}, "started_after", "only known fields"),
+        ({"cursor": "x" * 3000}, "cursor", "the nextCursor"),
+        ({"cursor": "ä"}, "cursor", "the nextCursor"),
+        ({"cursor": ""}, "cursor", "the nextCursor"),
+        ({"cursor": "abcdefghijklmnop"}, "cursor", "the nextCursor"),
+    ],
+)
+async def test_a_list_that_cannot_be_is_refused_with_the_field(
+    api: Api, query: dict[str, Any], path: str, words: str
+) -> None:
+    answer = await refused(api, 400, query=query)
+    assert answer["details"]["path"] == path
+    assert words in answer["details"]["expected"]
+    assert api.records.asked == []
+
+
+async def test_a_cursor_leads_to_the_next_page_of_the_same_list_only(api: Api) -> None:
+    api.records.answer = RunPage((line("run-1"),), b'{"RunID":"1"}')
+    query: dict[str, Any] = {"status": ["failed", "canceled"], "startedAfter": "2026-11-24T11:00:00+01:00"}
+    cursor = (await get(api, query=query))["nextCursor"]
+    same: dict[str, Any] = {"status": ["canceled", "failed"], "startedAfter": "2026-11-24T10:00:00Z", "limit": "7"}
+    await get(api, query={**same, "cursor": cursor})
+    assert api.records.asked[-1][1:] == (7, b'{"RunID":"1"}')
+    others: tuple[dict[str, Any], ...] = ({}, {**query, "status": "failed"}, {**query, "api": "list"})
+    for other in others:
+        assert (await refused(api, 400, query={**other, "cursor": cursor}))["details"]["path"] == "cursor"
+    await refused(api, 400, query={**query, "cursor": cursor[:-2]})
+
+
+async def test_a_list_is_of_a_project_that_is_there(api: Api) -> None:
+    for place in (f"projects/{name}/runs" for name in ("nope", "Shop", "..")):
+        answer = await api.client.get(f"/api/v1/workspace/{WORKSPACE}/{place}")
+        assert answer.status_code == 404, place
+
+
+# One Run.
+
+
+async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(make_api: Any) -> None:
+    api: Api = await make_api(temporal_ui_url="http://127.0.0.1:8233/")
+    run_id = await api.run(parameters={"n": 1.0, "big": 2**70}, retry={"maximumAttempts": 2}, requestTimeout=60)
+    answer = await get(api, f"/{run_id}")
+    assert answer == {
+        "runId": run_id,
+        "type": "api",
+        "status": "pending",
+        "api": "list",
+        "project": "shop",
+        "version": "0123456789abcdef",
+        "authSessionId": None,
+        "parentRunId": None,
+        "createdAt": "2026-11-24T10:00:00Z",
+        "startedAt": None,
+        "endedAt": None,
+        "attemptCount": 0,
+        "error": None,
+        "reason": None,
+        "input": {
+            "api": "list",
+            "parameters": {"n": 1.0, "big": 2**70},
+            "retry": {"maximumAttempts": 2},
+            "requestTimeout": 60,
+            "saveTrace": True,
+        },
+        "rerunOf": None,
+        "reruns": [],
+        "attempts": [],
+        "validates": [],
+        "deliveries": [],
+        "waiting": {"ahead": 4, "machinesBusy": 2, "machines": 3},
+        "temporal": {
+            "workflowId": run_id,
+            "url": f"http://127.0.0.1:8233/namespaces/default/workflows/{run_id}/01a210ec-1fdd/history",
+        },
+    }
+
+
+async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
+    run_id = await api.run()
+    api.records.offered = {}
+    assert (await get(api, f"/{run_id}"))["waiting"] == {"ahead": 4, "machinesBusy": 0, "machines": 0}
+    api.records.offered = None
+    answer = await get(api, f"/{run_id}")
+    assert answer["waiting"] == {"ahead": 4, "machinesBusy": None, "machines": None}
+    assert answer["temporal"] == {"workflowId": run_id, "url": None}
+
+
+async def test_no_secret_of_the_input_is_told(api: Api) -> None:
+    sink = {"type": "webhook", "url": "https://93.184.215.14/in?key=hunter2", "headers": {"authorization": "hunter2"}}
+    run_id = await api.run(proxy=PROXY, sink=sink, saveTrace="on-failure")
+    text = (await api.client.get(f"{RUNS}/{run_id}")).text
+    assert "hunter2" not in text
+    assert "anna" not in text
+    given = json.loads(text)["input"]
+    assert given["proxy"] == "http://***@proxy.example.com:3128"
+    assert given["saveTrace"] == "on-failure"
+    assert given["sink"] == {
+        "type": "webhook",
+        "url": "https://93.184.215.14/in?***",
+        "headers": {"authorization": "***"},
+        "skipOnFail": False,
+        "apisToSend": None,
+    }
+
+
+async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not(api: Api) -> None:
+    run_id = await api.run()
+    entry = api.runs.entries[run_id]
+    auth = AuthOrder(
+        ref=AuthSessionRef(id="anna@shop", type=AuthSessionType.CREDENTIALS, owner="anna@shop"),
+        auto_recreate=True,
+        check_attempts=1,
+        create_attempts=2,
+        request_timeout=timedelta(minutes=5),
+        proxy=SealedProxy(server="http://proxy.example.com:3128"),
+    )
+    entry.order = entry.order.model_copy(update={"auth": auth, "trace": TraceMode.NEVER})
+    answer = await get(api, f"/{run_id}")
+    stored = {
+        "id": "anna@shop",
+        "autoRecreate": True,
+        "checkAttempts": 1,
+        "createAttempts": 2,
+        "requestTimeout": 300,
+        "saveTrace": False,
+        "proxy": "http://proxy.example.com:3128",
+    }
+    assert answer["input"]["authSession"] == stored
+    assert answer["input"]["saveTrace"] is False
+    runtime = auth.ref.model_copy(update={"type": AuthSessionType.RUNTIME})
+    entry.order = entry.order.model_copy(update={"auth": auth.model_copy(update={"ref": runtime})})
+    given = (await get(api, f"/{run_id}"))["input"]["authSession"]
+    assert given == {**stored, "runtimeInput": "***"}
+
+
+async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do(api: Api) -> None:
+    ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
+    proxy = SealedProxy(server="http://p.example.com:1", username="v1.sealed", password="v1.sealed")
+    shared: dict[str, Any] = {
+        "version": "0123456789abcdef",
+        "create_attempts": 1,
+        "check_attempts": 2,
+        "request_timeout": timedelta(seconds=30.5),
+        "proxy": proxy,
+    }
+    api.records.orders["validate"] = ValidateInput(
+        workspace=WORKSPACE, project="shop", ref=ref, auto_recreate=False, **shared
+    )
+    made = LoginOrder(run_id="create", type=RunType.AUTH_SESSION_CREATE, parameters_key="secret-place", **shared)
+    api.records.orders["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, order=made, login=1)
+    for run_id, kind in (("validate", RunType.AUTH_SESSION_VALIDATE), ("create", RunType.AUTH_SESSION_CREATE)):
+        api.runs.logins["shop", run_id] = RunState(run_id, RunStatus.STARTED, type=kind, auth_session_id="anna")
+    timing = {"createAttempts": 1, "checkAttempts": 2, "requestTimeout": 30.5, "saveTrace": False}
+    validate, create = await get(api, "/validate"), await get(api, "/create")
+    assert validate["input"] == {"autoRecreate": False, **timing, "proxy": "http://***@p.example.com:1"}
+    assert create["input"] == {"id": "anna", "parameters": "***", **timing, "proxy": "http://***@p.example.com:1"}
+    assert (validate["type"], validate["waiting"]) == ("auth-session-validate", None)
+
+
+async def test_a_run_that_completed_has_its_result_byte_for_byte(api: Api) -> None:
+    run_id = await api.run()
+    text = '{"n":1.0,"half":"\\ud800","big":123456789012345678901234567890}'
+    api.runs.end(
+        run_id,
+        RunOutcome(
+            status=RunStatus.COMPLETED,
+            result=JsonText(text=text, size=len(text)),
+            extended_payloads=JsonText(text="[]", size=2),
+            attempts=1,
+        ),
+    )
+    body = (await api.client.get(f"{RUNS}/{run_id}")).text
+    assert f'"result":{text}' in body
+    answer = json.loads(body)
+    assert (answer["status"], answer["extendedPayloads"], answer["waiting"]) == ("completed", [], None)
+
+
+async def test_a_run_that_failed_or_was_canceled_says_why_in_full(api: Api) -> None:
+    failed, canceled = await api.run(), await api.run()
+    details = {"attempts_count": 1, "last_error": {"code": "script-timeout"}}
+    error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message="m" * 900, details=details)
+    api.runs.end(failed, RunOutcome(status=RunStatus.FAILED, error=error, attempts=1))
+    reason = RunReason(type=ReasonType.VALIDATE_FAILED, message="not good", details={"validateRunId": "x"})
+    api.runs.end(canceled, RunOutcome(status=RunStatus.CANCELED, reason=reason))
+    answer = await get(api, f"/{failed}")
+    assert (answer["error"]["message"], answer["error"]["details"]) == ("m" * 900, details)
+    assert "result" not in answer
+    answer = await get(api, f"/{canceled}")
+    assert answer["reason"] == {"type": reason.type, "message": "not good", "details": {"validateRunId": "x"}}
+
+
+async def test_big_parameters_come_from_the_store(api: Api) -> None:
+    run_id = await api.run(parameters={"text": "é" * 100_000})
+    assert (await get(api, f"/{run_id}"))["input"]["parameters"] == {"text": "é" * 100_000}
+    (key,) = [key async for key in api.store.list(f"{keys.run('shop', run_id)}parameters-")]
+    await api.store.delete(key)
+    assert "not in the artifact store" in (await refused(api, 500, f"/{run_id}"))["message"]
+
+
+async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api) -> None:
+    run_id = await api.run()
+    entry = api.runs.entries[run_id]
+    ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
+    auth = AuthOrder(
+        ref=ref, auto_recreate=True, check_attempts=1, create_attempts=1, request_timeout=timedelta(minutes=1)
+    )
+    entry.order = entry.order.model_copy(update={"auth": auth})
+    first = line(f"{run_id}-v1", status=RunStatus.COMPLETED)
+    second = replace(first, run_id=f"{run_id}-v12", status=RunStatus.FAILED)
+    api.records.validated = [ValidateLine(first, "create-1"), ValidateLine(second, None)]
+    assert (await get(api, f"/{run_id}"))["validates"] == [
+        {"runId": f"{run_id}-v1", "attempt": 1, "status": "completed", "createRunId": "create-1"},
+        {"runId": f"{run_id}-v12", "attempt": 12, "status": "failed", "createRunId": None},
+    ]
+
+
+async def test_there_is_no_record_of_a_run_of_another_project(api: Api) -> None:
+    run_id = await api.run()
+    answer = await api.client.get(f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/{run_id}")
+    assert answer.status_code == 404
+    await refused(api, 404, "/nobody")
