@@ -120,12 +120,12 @@ class AuthSessions:
             Unavailable: Temporal cannot be reached, or no worker has carried it out yet (it will be).
         """
         with reaching_temporal(_NOT_THERE):
-            await self._view(workspace, project, id)
+            before = await self._view(workspace, project, id)
             await self._handle(project, id).signal(names.IMPORTED, Imported(key=key), rpc_timeout=RPC_TIMEOUT)
             try:
                 async with asyncio.timeout(_WITHIN.total_seconds()):
-                    # A memo can be looked at, not waited for.
-                    while (view := await self._view(workspace, project, id)).state_key != key:  # noqa: ASYNC110
+                    # A memo can be looked at, not waited for. By its number, as a Run may save another state back.
+                    while (view := await self._view(workspace, project, id)).login == before.login:  # noqa: ASYNC110
                         await asyncio.sleep(_LOOK_EVERY)
             except TimeoutError as error:
                 raise _no_worker("recorded anew") from error

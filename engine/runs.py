@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
@@ -25,6 +25,7 @@ from contract.errors import Conflict, NotFound
 from contract.flow import names
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from engine import search, slots
+from engine.begun import has_begun
 from engine.client import connect
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
 from settings import Settings
@@ -185,24 +186,17 @@ class Runs:
                 # Look again: it may have begun, or even ended, while we waited.
                 description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
                 return await self.settle(description, timedelta())
+        if outcome is not None:
+            status = outcome.status
+        else:
+            status = RunStatus.STARTED if await has_begun(self._client, description) else RunStatus.PENDING
         return RunState(
             description.id,
-            outcome.status if outcome is not None else await self._unfinished_status(description),
+            status,
             outcome,
             RunType(description.typed_search_attributes[search.RUN_TYPE]),
             description.typed_search_attributes.get(search.AUTH_SESSION),
         )
-
-    async def _unfinished_status(self, description: WorkflowExecutionDescription) -> RunStatus:
-        """`started` as soon as an Attempt, or a check of its Validate, is on a Machine."""
-        if _has_begun(description):
-            return RunStatus.STARTED
-        for child in description.raw_description.pending_children:
-            if child.workflow_type_name == names.VALIDATE:
-                handle = self._client.get_workflow_handle(child.workflow_id)
-                if _has_begun(await handle.describe(rpc_timeout=RPC_TIMEOUT)):
-                    return RunStatus.STARTED
-        return RunStatus.PENDING
 
     async def _outcome(self, run_id: str) -> RunOutcome:
         """Wait for the close event and read the outcome from it."""
@@ -210,16 +204,6 @@ class Runs:
             return await self._handle(run_id).result()
         except WorkflowFailureError as error:
             return _outcome_of_failure(error)
-
-
-def _has_begun(description: WorkflowExecutionDescription) -> bool:
-    """Whether one of its activities is with a worker, or was; or the workflow has said so before."""
-    if description.typed_search_attributes.get(search.STATUS) == RunStatus.STARTED.value:
-        return True
-    return any(
-        activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED or activity.attempt > 1
-        for activity in description.raw_description.pending_activities
-    )
 
 
 def _outcome_of_failure(error: WorkflowFailureError) -> RunOutcome:

@@ -13,14 +13,21 @@ from temporalio.worker import Worker
 
 from contract.flow import names
 from contract.flow.attempt import LostInput
+from contract.flow.auth import ForgetInput
 from engine.runs import Runs
 from stack.temporal import TemporalServer
+from tests.workflows.logins import LoginStage
 from tests.workflows.scripted import IDENTITY, WORKFLOWS, Stage
 from tests.workflows.servers import dev_client, dev_server
 
 
 @activity.defn(name=names.RECORD_LOST)
 async def record_lost(_lost: LostInput) -> None:
+    pass
+
+
+@activity.defn(name=names.FORGET_STATES)
+async def forget_states(_order: ForgetInput) -> None:
     pass
 
 
@@ -33,8 +40,10 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
 @pytest.fixture(scope="session")
 async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     client = await dev_client(temporal)
-    queue = names.CALLBOARD_QUEUE
-    async with Worker(client, task_queue=queue, workflows=WORKFLOWS, activities=[record_lost], identity=IDENTITY):
+    activities = [record_lost, forget_states]
+    async with Worker(
+        client, task_queue=names.CALLBOARD_QUEUE, workflows=WORKFLOWS, activities=activities, identity=IDENTITY
+    ):
         yield client
 
 
@@ -44,8 +53,28 @@ def runs(client: Client) -> Runs:
 
 
 @pytest.fixture
-async def stage(request: Any, client: Client) -> AsyncGenerator[Stage]:
-    """Attempts for the Runs of a project that is this test's alone."""
+def name(request: Any) -> str:
+    """Unique: of the test, short enough for a project."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    async with Stage(client, name[:50].strip("-"), queue=names.CALLBOARD_QUEUE) as stage:
+    return name[:50].strip("-")
+
+
+@pytest.fixture
+async def stage(name: str, client: Client) -> AsyncGenerator[Stage]:
+    """Attempts for the Runs of a project that is this test's alone."""
+    async with Stage(client, name, queue=names.CALLBOARD_QUEUE) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def login_stage(name: str, client: Client) -> AsyncGenerator[LoginStage]:
+    """The same, with an AuthSession."""
+    async with LoginStage(client, name, queue=names.CALLBOARD_QUEUE) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def idle_stage(name: str, client: Client) -> AsyncGenerator[LoginStage]:
+    """With an AuthSession, and no worker for workflows but its own."""
+    async with LoginStage(client, name) as stage:
         yield stage
