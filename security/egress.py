@@ -77,7 +77,8 @@ class Egress:
         except TimeoutError:
             return
         except socket.gaierror as error:
-            if error.errno in _NO_SUCH_NAME and not unknown:
+            # A host that the operator has opened may be one that only workers know.
+            if error.errno in _NO_SUCH_NAME and not unknown and _canonical(host) not in self._hosts:
                 raise EgressRefused(f"There is no host {host}.") from error
 
     async def addresses(self, host: str, port: int) -> list[Address]:

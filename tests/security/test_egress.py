@@ -159,6 +159,10 @@ def test_what_is_neither_network_nor_host_is_told_at_the_start(entry: str) -> No
         Egress([entry])
 
 
+async def test_a_host_that_is_opened_need_not_be_known_here() -> None:
+    await egress("receiver.internal").check_url("https://receiver.internal/hook")
+
+
 # Looking up.
 
 
