@@ -1,0 +1,164 @@
+"""Attempts and what they leave, as they are answered."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contract.flow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
+from contract.flow.run import ErrorCode, RunError
+from storage import keys
+from tests.api.conftest import BEGAN, WORKSPACE, Api
+
+RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
+
+
+def record(
+    run_id: str, number: int = 1, status: AttemptStatus = AttemptStatus.COMPLETED, **fields: Any
+) -> AttemptRecord:
+    return AttemptRecord(run_id=run_id, number=number, status=status, **fields)
+
+
+async def leave(api: Api, run_id: str, number: int, name: str, data: bytes) -> None:
+    await api.store.put(keys.attempt("shop", run_id, number, name), data)
+
+
+async def keep(api: Api, known: AttemptRecord) -> None:
+    await leave(api, known.run_id, known.number, "attempt.json", known.model_dump_json(exclude_none=True).encode())
+
+
+async def get(api: Api, place: str, status: int = 200) -> Any:
+    answer = await api.client.get(f"{RUNS}/{place}")
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_a_run_is_told_with_its_attempts_in_their_order(api: Api) -> None:
+    run_id = await api.run()
+    for number in range(1, 12):
+        await keep(api, record(run_id, number, AttemptStatus.FAILED))
+    await leave(api, run_id, 12, "result.json", b"1")  # whose record was lost
+    attempts = (await get(api, run_id))["attempts"]
+    assert [attempt["number"] for attempt in attempts] == list(range(1, 12))
+
+
+async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(api: Api) -> None:
+    run_id = await api.run()
+    error = RunError(
+        code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, category="user", message="no price", details={"stack": "line 3"}
+    )
+    await keep(
+        api,
+        record(
+            run_id,
+            status=AttemptStatus.FAILED,
+            queued_at=BEGAN,
+            started_at=BEGAN + timedelta(seconds=1),
+            ended_at=BEGAN + timedelta(seconds=2.5),
+            machine="shop-1",
+            worker="worker-1",
+            browser_version="156",
+            error=error,
+            attributes={"rows": 3},
+            usage=AttemptUsage(peak_memory=1, cpu_seconds=0.5, bytes_received=2, trace_size=3, log_size=4),
+            missing={"screenshot": "The page was closed."},
+        ),
+    )
+    await leave(api, run_id, 1, "log.jsonl", b"{}\n")
+    await leave(api, run_id, 1, "trace.zip", b"zip")
+    answer = await get(api, f"{run_id}/attempts/1")
+    place = f"{RUNS}/{run_id}/attempts/1"
+    assert answer == {
+        "number": 1,
+        "kind": "api",
+        "status": "failed",
+        "queuedAt": "2026-11-24T10:00:00Z",
+        "startedAt": "2026-11-24T10:00:01Z",
+        "endedAt": "2026-11-24T10:00:02.500000Z",
+        "machine": "shop-1",
+        "worker": "worker-1",
+        "browserVersion": "156",
+        "error": {
+            "code": "script-execution-exception",
+            "category": "user",
+            "message": "no price",
+            "retirable": False,
+            "details": {"stack": "line 3"},
+            "doc_url": None,
+            "correlation_id": None,
+        },
+        "attributes": {"rows": 3},
+        "usage": {"peakMemory": 1, "cpuSeconds": 0.5, "bytesReceived": 2, "traceSize": 3, "logSize": 4},
+        "missing": {"screenshot": "The page was closed."},
+        "log": f"{place}/log",
+        "trace": f"{place}/trace",
+        "screenshot": None,
+    }
+    assert (await get(api, run_id))["attempts"] == [answer]
+
+
+async def test_an_attempt_that_runs_has_a_log_to_be_followed(api: Api) -> None:
+    run_id = await api.run()
+    await keep(api, record(run_id, 1, AttemptStatus.STARTED))
+    await keep(api, record(run_id, 2, AttemptStatus.INTERRUPTED))
+    answer = await get(api, run_id)
+    assert [attempt["log"] for attempt in answer["attempts"]] == [f"{RUNS}/{run_id}/attempts/1/log", None]
+    await leave(api, run_id, 2, "log/000000000000.jsonl", b"{}\n")
+    assert (await get(api, f"{run_id}/attempts/2"))["log"] is not None
+
+
+async def test_what_is_not_there_is_told_as_that(api: Api) -> None:
+    run_id = await api.run()
+    for place in ("", "/log", "/trace", "/screenshot"):
+        assert "has no Attempt 2" in (await get(api, f"{run_id}/attempts/2{place}", 404))["message"]
+    await keep(api, record(run_id))
+    for what in ("log", "trace", "screenshot"):
+        assert f"has left no {what}" in (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"]
+        assert "no such Run" in (await get(api, f"nobody/attempts/1/{what}", 404))["message"]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "9" * 30])
+async def test_an_attempt_has_a_number(api: Api, number: str) -> None:
+    answer = await get(api, f"{await api.run()}/attempts/{number}", 400)
+    assert answer["details"] | {"errors": []} == {
+        "path": "number",
+        "expected": "the number of an Attempt, from 1",
+        "errors": [],
+    }
+
+
+async def test_attempts_of_another_project_are_not_told(api: Api) -> None:
+    run_id = await api.run()
+    await keep(api, record(run_id))
+    for place in ("", "/log", "/log?follow=true", "/trace", "/screenshot"):
+        path = f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/{run_id}/attempts/1{place}"
+        assert (await api.client.get(path)).status_code == 404
+
+
+async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
+    run_id = await api.run()
+    await keep(api, record(run_id))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("trace.trace", b"x" * 1_000_000)
+    await leave(api, run_id, 1, "trace.zip", packed.getvalue())
+    answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/trace")
+    assert answer.status_code == 200
+    assert answer.content == packed.getvalue()
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == f'attachment; filename="trace_{run_id}_1.zip"'
+    assert answer.headers["content-length"] == str(len(packed.getvalue()))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("screenshot.png", "image/png"), ("screenshot.jpeg", "image/jpeg")])
+async def test_a_screenshot_comes_as_what_it_is(api: Api, name: str, kind: str) -> None:
+    run_id = await api.run()
+    await keep(api, record(run_id))
+    await leave(api, run_id, 1, name, b"picture")
+    answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/screenshot")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", kind)
+    assert (await get(api, f"{run_id}/attempts/1"))["screenshot"] is not None

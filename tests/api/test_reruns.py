@@ -1,0 +1,210 @@
+"""A Run again: the same inputs, secrets sealed anew, and said in both."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.errors import Unavailable
+from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
+from contract.flow.auth_session import ValidateInput
+from contract.flow.run import RunInput, RunStatus, RunType, TraceMode
+from engine.runs import RunState
+from security import bindings
+from security.keyring import KeyRing
+from storage import keys
+from tests.api.conftest import SECRET, WORKSPACE, Api, deploy_project
+
+RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
+SINK: dict[str, Any] = {
+    "type": "webhook",
+    "url": "https://93.184.215.14/in?key=hunter2",
+    "headers": {"authorization": "Bearer hunter2"},
+    "skipOnFail": True,
+    "apisToSend": ["list"],
+}
+BUCKET: dict[str, Any] = {
+    "type": "s3",
+    "bucket": "results",
+    "region": "eu-central-1",
+    "prefix": "shop",
+    "endpoint": "https://93.184.215.14",
+    "forcePathStyle": True,
+    "accessKeyId": "AKIA",
+    "secretAccessKey": "hunter2",
+}
+
+
+async def again(api: Api, run_id: str, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await api.client.post(f"{RUNS}/{run_id}/rerun", headers=named)
+
+
+async def rerun(api: Api, run_id: str, **headers: str) -> str:
+    answer = await again(api, run_id, **headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.json() == {"runId": answer.json()["runId"], "status": "pending", "rerunOf": run_id}
+    return answer.json()["runId"]
+
+
+async def told(api: Api, run_id: str) -> dict[str, Any]:
+    answer = await api.client.get(f"{RUNS}/{run_id}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def plain(order: RunInput, run_id: str) -> dict[str, Any]:
+    """An order with what was sealed for its Run opened."""
+    bound_to, ring = bindings.run(WORKSPACE, "shop", run_id), KeyRing([SECRET])
+
+    def opened(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: run_id_free(opened(item)) for name, item in value.items()}
+        return ring.open(value, bound_to=bound_to) if isinstance(value, str) and value.startswith("cb1.") else value
+
+    def run_id_free(value: Any) -> Any:
+        return "<run>" if value == run_id else value
+
+    return opened(order.model_dump())
+
+
+async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None:
+    first = await api.run(
+        parameters={"n": 1.5, "big": 2**70},
+        retry={"maximumAttempts": 7},
+        requestTimeout=77,
+        proxy="http://an%40na:hunter%3A2@proxy.example.com:3128",
+        saveTrace="on-failure",
+        sink=SINK,
+    )
+    second = await rerun(api, first)
+    third = await rerun(api, second)
+    for run_id in (second, third):
+        assert plain(api.order(run_id), run_id) == plain(api.order(first), first)
+        assert api.order(run_id).proxy != api.order(first).proxy, "it is sealed for its own Run"
+    assert api.order(second).trace is TraceMode.ON_FAILURE
+    assert [(await told(api, run_id))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
+    assert [(await told(api, run_id))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
+
+
+async def test_a_bucket_is_ordered_the_same(api: Api) -> None:
+    first = await api.run(sink=BUCKET)
+    second = await rerun(api, first)
+    assert plain(api.order(second), second) == plain(api.order(first), first)
+
+
+async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api) -> None:
+    given = {"text": "é" * 100_000}
+    first = await api.run(parameters=given)
+    second = await rerun(api, first)
+    key, copy = api.order(first).parameters.key, api.order(second).parameters.key
+    assert key is not None
+    assert copy is not None
+    assert copy.startswith(keys.run("shop", second))
+    await api.store.delete(key)
+    assert (await told(api, second))["input"]["parameters"] == given
+    answer = await again(api, first)
+    assert answer.status_code == 500
+    assert "parameters" in answer.json()["message"]
+    assert (await api.client.get(f"{RUNS}/{first}")).status_code == 500
+    assert [key async for key in api.store.list(keys.reruns("shop", first))] == [keys.rerun("shop", first, second)]
+
+
+async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api) -> None:
+    first, other = await api.run(), await api.run()
+    second = await rerun(api, first, idempotency_key="k-1")
+    assert await rerun(api, first, idempotency_key="k-1") == second
+    assert (await told(api, first))["reruns"] == [second]
+    assert (await again(api, other, idempotency_key="k-1")).status_code == 409
+    assert await rerun(api, first, idempotency_key="k-2") != second
+    assert (await again(api, first, idempotency_key="a b")).status_code == 400
+
+
+def with_auth(kind: AuthSessionType, run_id: str) -> AuthOrder:
+    return AuthOrder(
+        ref=AuthSessionRef(id="anna", type=kind, owner="anna"),
+        auto_recreate=True,
+        check_attempts=1,
+        create_attempts=2,
+        request_timeout=timedelta(minutes=1),
+        parameters_key=f"auth-sessions/shop/~{run_id}/parameters",
+    )
+
+
+async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api) -> None:
+    run_id = await api.run()
+    entry = api.runs.entries[run_id]
+    entry.order = entry.order.model_copy(update={"auth": with_auth(AuthSessionType.RUNTIME, run_id)})
+    answer = await again(api, run_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "runtimeInput" in answer.json()["message"]
+    assert (await told(api, run_id))["reruns"] == []
+
+
+async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(api: Api) -> None:
+    run_id = await api.run()
+    entry = api.runs.entries[run_id]
+    order = entry.order
+    entry.order = order.model_copy(update={"api": "gone"})
+    assert (await again(api, run_id)).status_code == 404
+    entry.order = order.model_copy(update={"auth": with_auth(AuthSessionType.CREDENTIALS, run_id)})
+    answer = await again(api, run_id)
+    assert answer.json()["details"]["path"] == "authSession", "the project does not log in"
+    assert (await told(api, run_id))["reruns"] == []
+    assert len(api.runs.entries) == 1
+
+
+async def test_only_runs_of_apis_are_started_again(api: Api) -> None:
+    ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
+    api.records.orders["check"] = ValidateInput(
+        workspace=WORKSPACE,
+        project="shop",
+        version="0123456789abcdef",
+        ref=ref,
+        auto_recreate=True,
+        check_attempts=1,
+        create_attempts=1,
+        request_timeout=timedelta(minutes=1),
+    )
+    kind = RunType.AUTH_SESSION_VALIDATE
+    api.runs.logins["shop", "check"] = RunState("check", RunStatus.STARTED, type=kind, auth_session_id="anna")
+    answer = await again(api, "check")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
+    assert "AuthSession" in answer.json()["message"]
+
+
+async def test_a_run_that_is_not_there_or_of_a_project_that_is_closed_is_not_started_again(api: Api) -> None:
+    assert (await again(api, "nobody")).status_code == 404
+    closed = f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/nobody/rerun"
+    assert (await api.client.post(closed)).status_code == 403
+
+
+@pytest.mark.parametrize("failure", [Unavailable("Temporal did not answer."), RuntimeError("a defect")])
+async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, failure: Exception) -> None:
+    run_id = await api.run()
+    begin = api.runs.start
+
+    async def start(*arguments: Any, **options: Any) -> bool:
+        await begin(*arguments, **options)
+        raise failure
+
+    api.runs.start = start  # type: ignore[method-assign]
+    assert (await again(api, run_id)).status_code in {500, 503}
+    (new,) = set(api.runs.entries) - {run_id}
+    assert (await told(api, run_id))["reruns"] == [new]
+
+
+async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(make_api: Any, tmp_path: Any) -> None:
+    api: Api = await make_api()
+    await deploy_project(tmp_path / "behind", api.store, proxy={"deployed": "http://127.0.0.1:3128"})
+    base = f"/api/v1/workspace/{WORKSPACE}/projects/behind"
+    started = await api.client.post(f"{base}/run/start", json={"api": "list", "parameters": {}})
+    assert started.status_code == 201, started.text
+    answer = await api.client.post(f"{base}/runs/{started.json()['runId']}/rerun")
+    assert answer.status_code == 201, answer.text
+    proxy = api.order(answer.json()["runId"]).proxy
+    assert proxy is not None
+    assert proxy.server == "http://127.0.0.1:3128"
