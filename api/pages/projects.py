@@ -6,7 +6,7 @@ from typing import Any
 
 from projects.manifest import Manifest
 
-TABS = (("overview", "", "Overview"),)
+TABS = (("overview", "", "Overview"), ("runs", "/runs", "Runs"))
 """The pages of a project: a word for each, what its address ends in, its name."""
 
 

@@ -98,6 +98,10 @@ def _when(value: datetime | str | None) -> dict[str, str] | None:
     }
 
 
+def _moment(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
+
+
 def _duration(value: timedelta | float | None) -> str:
     """`0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`."""
     if value is None:
@@ -117,7 +121,8 @@ def _segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _query(values: Mapping[str, Any], **changed: Any) -> str:
+def local_query(values: Mapping[str, Any], **changed: Any) -> str:
+    """The part of an address behind its `?`, with it; empty values are left out."""
     pairs: list[tuple[str, str]] = []
     for name, value in {**values, **changed}.items():
         items: list[Any] = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]  # pyright: ignore[reportUnknownArgumentType]
@@ -139,9 +144,9 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     filters: dict[str, Any] = environment.filters
-    filters |= {"when": _when, "duration": _duration, "segment": _segment, "pretty": _pretty}
+    filters |= {"when": _when, "moment": _moment, "duration": _duration, "segment": _segment, "pretty": _pretty}
     known: dict[str, Any] = environment.globals
-    known |= {"assets": ASSETS, "project_tabs": TABS, "query": _query, "callboard_version": installed_version()}
+    known |= {"assets": ASSETS, "project_tabs": TABS, "query": local_query, "callboard_version": installed_version()}
     return environment
 
 

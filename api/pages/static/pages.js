@@ -32,10 +32,173 @@ function theme() {
 async function alreadySignedIn() {
   const door = document.querySelector("[data-next]");
   if (!door || document.querySelector(".problem")) return;
-  const answer = await fetch("/projects.json", { headers: { accept: "application/json" } }).catch(() => null);
-  if (answer && answer.ok && !document.getElementById("key").value) location.replace(door.dataset.next);
+  const answer = await fetch("/sign-in", { redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect" && !document.getElementById("key").value) location.replace(door.dataset.next);
 }
 
+// How long something takes that has not ended.
+function runningTimes(root) {
+  for (const since of root.querySelectorAll("[data-since]")) {
+    const seconds = Math.max(0, (Date.now() - Date.parse(since.dataset.since)) / 1000);
+    since.textContent = seconds < 60 ? `${Math.floor(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  }
+}
+
+// Following what happens: the page is asked for again, and the parts that are marked live take the place of the old.
+let tag = null;
+const texts = new Map();  // of the live parts, as they came
+function refresh(fresh) {
+  for (const part of fresh.querySelectorAll("[data-live]")) {
+    const old = document.getElementById(part.id);
+    if (!old) continue;
+    const text = part.innerHTML;
+    if (texts.get(part.id) === text) continue;
+    texts.set(part.id, text);
+    localTimes(part);
+    const chosen = new Set([...old.querySelectorAll("input:checked")].map((box) => box.value));
+    const closed = [...old.querySelectorAll("details")].map((each) => each.open);
+    const focused = old.contains(document.activeElement) ? [...old.querySelectorAll("a,button,input,summary")].indexOf(document.activeElement) : -1;
+    for (const box of part.querySelectorAll("input[name=run]")) box.checked = chosen.has(box.value);
+    const details = part.querySelectorAll("details");
+    if (details.length === closed.length) details.forEach((each, index) => { each.open = closed[index]; });
+    const place = document.adoptNode(part);
+    old.replaceWith(place);
+    if (focused >= 0) place.querySelectorAll("a,button,input,summary")[focused]?.focus();
+    enhance(place);
+  }
+  for (const list of fresh.querySelectorAll("[data-live-children]")) {
+    const old = document.getElementById(list.id);
+    for (const child of [...list.children]) {
+      if (document.getElementById(child.id)) continue;
+      localTimes(child);
+      old.append(document.adoptNode(child));
+      enhance(child);
+    }
+  }
+}
+async function follow() {
+  const every = [...document.querySelectorAll("[data-follow]")].map((part) => Number(part.dataset.follow));
+  if (!every.length) return;
+  setTimeout(async () => {
+    if (!document.hidden) {
+      try {
+        const headers = { accept: "text/html", ...(tag ? { "if-none-match": tag } : {}) };
+        const answer = await fetch(location.href, { headers, redirect: "error" });
+        if (answer.status === 200) {
+          tag = answer.headers.get("etag");
+          const before = document.querySelector("h1 + .status")?.textContent;
+          refresh(new DOMParser().parseFromString(await answer.text(), "text/html"));
+          const now = document.querySelector("h1 + .status")?.textContent;
+          if (now && now !== before) say(`The Run is ${now}`);
+        }
+      } catch { /* asked again in a moment */ }
+    }
+    follow();
+  }, Math.min(...every));
+}
+
+// The log of an Attempt: read when it is opened, followed while the Attempt runs.
+const LEVELS = { debug: 0, trace: 0, log: 1, info: 1, warn: 2, warning: 2, error: 3, critical: 3 };
+const SHOWN = 3000;
+class Log {
+  constructor(panel) {
+    this.panel = panel;
+    this.lines = [];
+    this.pending = false;
+    this.list = panel.querySelector("[data-lines]");
+    this.note = panel.querySelector("[data-note]");
+    this.search = panel.querySelector("[data-search]");
+    this.level = panel.querySelector("[data-level]");
+    this.tail = panel.querySelector("[data-tail]");
+    for (const each of [this.search, this.level, this.tail]) { each.disabled = false; each.addEventListener("input", () => this.draw(true)); }
+    this.list.hidden = false;
+    this.note.textContent = "…";
+    if (panel.hasAttribute("data-running")) this.stream(); else this.read();
+  }
+  async read() {
+    try {
+      const answer = await fetch(this.panel.dataset.log);
+      if (!answer.ok) throw new Error();
+      this.take((await answer.text()).split("\n").filter(Boolean));
+    } catch { this.note.textContent = "The log cannot be read at the moment."; }
+  }
+  stream() {
+    const source = new EventSource(`${this.panel.dataset.log}?follow=true`);
+    source.onmessage = (event) => this.take([event.data]);
+    source.addEventListener("end", () => { source.close(); this.panel.removeAttribute("data-running"); this.draw(false); });
+    this.draw(false);
+  }
+  take(texts) {
+    for (const text of texts) {
+      let line;
+      try { line = JSON.parse(text); } catch { line = { level: "info", message: text }; }
+      this.lines.push({ at: line.timestamp, level: String(line.level ?? "info").toLowerCase(), text: String(line.message ?? text) });
+    }
+    if (!this.pending) { this.pending = true; requestAnimationFrame(() => { this.pending = false; this.draw(false); }); }
+  }
+  draw(anew) {
+    if (anew) { this.list.replaceChildren(); this.drawn = 0; }
+    const words = this.search.value.toLowerCase();
+    const lowest = Number(this.level.value);
+    const fits = (line) => (LEVELS[line.level] ?? 1) >= lowest && (!words || line.text.toLowerCase().includes(words));
+    let fresh = this.lines.slice(this.drawn ?? 0).filter(fits);
+    this.drawn = this.lines.length;
+    fresh = fresh.slice(-SHOWN);
+    this.list.append(...fresh.map((line) => {
+      const row = document.createElement("div");
+      row.className = `line ${(LEVELS[line.level] ?? 1) === 3 ? "error" : (LEVELS[line.level] ?? 1) === 2 ? "warning" : ""}`;
+      for (const [name, text] of [["at", line.at ? near.format(new Date(line.at)) : ""], ["lv", line.level], ["tx", line.text]]) {
+        const cell = document.createElement("span");
+        cell.className = name;
+        cell.textContent = text;
+        row.append(cell);
+      }
+      return row;
+    }));
+    while (this.list.childElementCount > SHOWN) this.list.firstElementChild.remove();
+    const shown = this.list.childElementCount;
+    this.note.textContent = !this.lines.length
+      ? (this.panel.hasAttribute("data-running") ? "Nothing has been written yet." : "Nothing was written.")
+      : `${shown} of ${this.lines.length} lines${shown === SHOWN ? ", the latest; the file has all" : ""}`;
+    if (this.tail.checked) this.list.scrollTop = this.list.scrollHeight;
+  }
+}
+
+function enhance(root) {
+  runningTimes(root);
+  for (const button of root.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(await (await fetch(button.dataset.copy)).text());
+        button.textContent = "Copied";
+        say("Copied");
+      } catch { button.textContent = "Cannot copy here"; }
+    });
+  }
+  for (const all of root.querySelectorAll("[data-all]")) {
+    all.hidden = false;
+    all.addEventListener("change", () => { for (const box of document.querySelectorAll("input[name=run]")) box.checked = all.checked; });
+  }
+  for (const button of root.querySelectorAll("[data-confirm]")) {
+    button.addEventListener("click", (event) => { if (!confirm(button.dataset.confirm)) event.preventDefault(); });
+  }
+  for (const panel of root.querySelectorAll("[data-log]")) {
+    const around = panel.closest("details");
+    let log = null;
+    const open = () => { if (!log && (!around || around.open)) log = new Log(panel); };
+    around?.addEventListener("toggle", open);
+    open();
+  }
+  for (const form of root.querySelectorAll("[data-filter]")) {
+    form.addEventListener("change", () => form.requestSubmit());
+  }
+}
+
+for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
 localTimes(document);
 theme();
 alreadySignedIn();
+enhance(document);
+setInterval(() => runningTimes(document), 1000);
+follow();
