@@ -174,9 +174,14 @@ class BrowserWork:
         """Where the Attempt is; or a later try of the same activity."""
         return self._where if self._where and self._where.number >= number else None
 
-    def _began(self, at: datetime | None) -> None:
-        """Something of it began on a Machine then; what began first is what counts."""
-        if at is not None and (self._started_at is None or at < self._started_at):
+    def _began(self, at: datetime | None, *, first: bool = False) -> None:
+        """Something of it began on a Machine then.
+
+        Args:
+            at: As far as that is known. While a Machine is being started, its Attempt seems to have begun already.
+            first: It is the end of the first Attempt, or Validate, that says so, and not its beginning.
+        """
+        if at is not None and (first or self._started_at is None):
             self._started_at = at
 
     def _ended(self, outcome: RunOutcome) -> RunOutcome:

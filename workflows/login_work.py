@@ -58,7 +58,7 @@ class LoginWork(BrowserWork):
                 await self._record_lost(_lost(order, tried))
         else:
             tried = Tried(ended.status, ended.number or first, login=ended.login, started_at=ended.started_at)
-        self._began(tried.started_at)
+        self._began(tried.started_at, first=tried.number == 1)
         self._attempts = tried.number
         return tried
 

@@ -44,7 +44,7 @@ class RunWorkflow(BrowserWork):
             number += 1
             if order.auth is not None:
                 validated = await self._validate(order, order.auth, number)
-                self._began(validated.started_at)
+                self._began(validated.started_at, first=number == 1)
                 if self._cancel_asked or validated.login is None:
                     validate = names.validate_run_id(workflow.info().workflow_id, number)
                     return verdict.not_validated(validated, validate, number - 1, asked=self._cancel_asked)
@@ -52,7 +52,7 @@ class RunWorkflow(BrowserWork):
                 # The check may have been over in no time, and the Attempt may have to wait for its Machine.
                 self._become(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
             ended = await self._attempt(order, number, login)
-            self._began(ended.started_at)
+            self._began(ended.started_at, first=number == 1 and order.auth is None)
             if ended.status is AttemptStatus.COMPLETED:
                 return verdict.completed(ended, number)
             if ended.status is AttemptStatus.CANCELED:
