@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from api.pages import assets
-from api.pages.routes import projects, run, runs, sign_in
+from api.pages.routes import playground, projects, run, runs, sign_in
 from api.pages.session import Door
+from projects.samples import Samples
 from security.apikeys import ApiKeys
 from security.keyring import KeyRing
 from security.sessions import Sessions
@@ -17,5 +18,6 @@ from security.sessions import Sessions
 def install(app: FastAPI, *, api_keys: Sequence[str], keys: ApiKeys, ring: KeyRing) -> None:
     """Serve the pages, to whoever signs in with one of the keys."""
     app.state.door = Door(keys, Sessions(api_keys, ring))
-    for router in (assets.router, sign_in.router, projects.router, runs.router, *run.routers):
+    app.state.samples = Samples()
+    for router in (assets.router, sign_in.router, projects.router, runs.router, *run.routers, playground.router):
         app.include_router(router)

@@ -6,7 +6,7 @@ from typing import Any
 
 from projects.manifest import Manifest
 
-TABS = (("overview", "", "Overview"), ("runs", "/runs", "Runs"))
+TABS = (("overview", "", "Overview"), ("runs", "/runs", "Runs"), ("playground", "/playground", "Playground"))
 """The pages of a project: a word for each, what its address ends in, its name."""
 
 

@@ -164,6 +164,43 @@ class Log {
   }
 }
 
+// What is wrong with JSON, while it is written.
+function checkJson(area) {
+  const problem = area.parentElement.querySelector("[data-json-problem]");
+  const format = document.querySelector(`[data-format="${area.id}"]`);
+  const check = () => {
+    let wrong = "";
+    if (area.value.trim()) {
+      try { JSON.parse(area.value); } catch (error) { wrong = `Not JSON: ${error.message}`; }
+    }
+    area.setCustomValidity(wrong);
+    problem.textContent = wrong;
+    problem.hidden = !wrong;
+    if (wrong) area.setAttribute("aria-invalid", "true"); else area.removeAttribute("aria-invalid");
+    if (format) format.disabled = Boolean(wrong);
+  };
+  let timer;
+  area.addEventListener("input", () => { clearTimeout(timer); area.setCustomValidity(""); timer = setTimeout(check, 400); });
+  area.addEventListener("change", check);
+  if (format) {
+    format.hidden = false;
+    format.addEventListener("click", () => { area.value = JSON.stringify(JSON.parse(area.value || "{}"), null, 2); check(); });
+  }
+}
+
+// The parameters that an API was last started with here; a sample that was asked for goes before.
+function remember(form) {
+  const name = `callboard-parameters ${form.dataset.remember}`;
+  const area = form.elements.parameters;
+  try {
+    const last = localStorage.getItem(name);
+    if (last !== null && !("asked" in form.dataset)) area.value = last;
+  } catch { /* storage is off: the samples are there */ }
+  form.addEventListener("submit", () => {
+    try { localStorage.setItem(name, area.value.slice(0, 100000)); } catch { /* it is not remembered */ }
+  });
+}
+
 function enhance(root) {
   runningTimes(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
@@ -190,8 +227,31 @@ function enhance(root) {
     around?.addEventListener("toggle", open);
     open();
   }
+  for (const button of root.querySelectorAll("[data-copy-from]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(document.getElementById(button.dataset.copyFrom).textContent);
+        button.textContent = "Copied";
+        say("Copied");
+      } catch { button.textContent = "Cannot copy here"; }
+    });
+  }
+  for (const area of root.querySelectorAll("[data-json]")) checkJson(area);
+  for (const choice of root.querySelectorAll("[data-shows]")) {
+    const show = () => {
+      for (const part of document.querySelectorAll(`[data-when^="${choice.id}="]`)) part.hidden = part.dataset.when !== `${choice.id}=${choice.value}`;
+    };
+    choice.addEventListener("change", show);
+    show();
+  }
+  for (const form of root.querySelectorAll("[data-remember]")) remember(form);
   for (const form of root.querySelectorAll("[data-filter]")) {
-    form.addEventListener("change", () => form.requestSubmit());
+    form.addEventListener("change", (event) => {
+      // Another API has other samples.
+      if (event.target.name === "api" && form.elements.sample) form.elements.sample.disabled = true;
+      form.requestSubmit();
+    });
   }
 }
 

@@ -8,7 +8,14 @@ import pytest
 
 from tests.api.conftest import KEY, SECRET, Api
 
-CHANGES = ("/sign-out",)
+CHANGES = (
+    "/sign-out",
+    "/projects/shop/playground",
+    "/projects/shop/runs/cancel",
+    "/projects/shop/runs/x/cancel",
+    "/projects/shop/runs/x/rerun",
+    "/projects/shop/runs/x/deliveries/sink/redeliver",
+)
 
 
 def browser(api: Api, **headers: str) -> httpx.AsyncClient:

@@ -1,0 +1,153 @@
+"""From the Playground's form to the body of a start, and to the same call as code."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from api.parts import Parts
+from api.reading import parse
+from contract.errors import BadRequest
+from contract.rest.problems import bad_field
+from security.masking import MASK
+
+Given = Mapping[str, str]
+
+SECRETS = ("secretAccessKey",)
+"""Fields that a page never repeats."""
+
+
+def body_of(form: Given) -> dict[str, Any]:
+    """The body of the start that the form means. Fields that were left empty are left out: their defaults hold.
+
+    Raises:
+        BadRequest: Some text is not the JSON, or the number, that its field takes. All such fields are named.
+    """
+    reader = _Reader(form)
+    body: dict[str, Any] = {"api": form.get("api", "")}
+    body["parameters"] = reader.json("parameters", "parameters") if form.get("parameters", "").strip() else {}
+    if (attempts := reader.number("maximumAttempts", "retry.maximumAttempts")) is not None:
+        body["retry"] = {"maximumAttempts": attempts}
+    reader.put(body, "requestTimeout", reader.number("requestTimeout", "requestTimeout"))
+    reader.put(body, "proxy", reader.text("proxy"))
+    trace = reader.text("saveTrace")
+    reader.put(body, "saveTrace", {"true": True, "false": False}.get(trace or "", trace))
+    reader.put(body, "authSession", _auth(reader))
+    reader.put(body, "sink", _sink(reader))
+    reader.finish()
+    return body
+
+
+def _auth(reader: _Reader) -> dict[str, Any] | None:
+    how = reader.text("auth")
+    if how is None:
+        return None
+    auth: dict[str, Any] = {}
+    if how == "runtime":
+        auth["runtimeInput"] = reader.json("runtimeInput", "authSession.runtimeInput")
+    else:
+        reader.put(auth, "id", reader.text("authSessionId"))
+    if reader.text("autoRecreate") == "false":
+        auth["autoRecreate"] = False
+    for name in ("checkAttempts", "createAttempts"):
+        reader.put(auth, name, reader.number(name, f"authSession.{name}"))
+    return auth
+
+
+def _sink(reader: _Reader) -> dict[str, Any] | None:
+    kind = reader.text("sink")
+    if kind is None:
+        return None
+    sink: dict[str, Any] = {"type": kind}
+    if kind == "webhook":
+        sink["url"] = reader.text("url") or ""
+        if reader.text("headers") is not None:
+            sink["headers"] = reader.json("headers", "sink.headers")
+    else:
+        for name in ("bucket", "region", "accessKeyId", "secretAccessKey", "prefix", "endpoint"):
+            reader.put(sink, name, reader.text(name))
+        if reader.text("forcePathStyle"):
+            sink["forcePathStyle"] = True
+    if reader.text("skipOnFail"):
+        sink["skipOnFail"] = True
+    return sink
+
+
+class _Reader:
+    """Reads fields, and collects what is wrong with them."""
+
+    def __init__(self, form: Given) -> None:
+        self._form = form
+        self._wrong: list[BadRequest] = []
+
+    def text(self, name: str) -> str | None:
+        return self._form.get(name, "").strip() or None
+
+    def number(self, name: str, path: str) -> int | None:
+        text = self.text(name)
+        if text is None:
+            return None
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        self._wrong.append(bad_field(path, "a whole number"))
+        return None
+
+    def json(self, name: str, path: str) -> Any:
+        try:
+            return parse(self._form.get(name, "").encode())
+        except BadRequest as error:
+            why = error.message.removeprefix("The body is not JSON: ")
+            self._wrong.append(bad_field(path, f"a JSON object: {why}", f"{path}: this is not JSON: {why}"))
+            return {}
+
+    def put(self, into: dict[str, Any], name: str, value: Any) -> None:
+        if value is not None:
+            into[name] = value
+
+    def finish(self) -> None:
+        if self._wrong:
+            errors = [each.details["errors"][0] for each in self._wrong if each.details]
+            raise BadRequest(self._wrong[0].message, details={**errors[0], "errors": errors})
+
+
+def errors_by_path(error: BadRequest) -> dict[str, str]:
+    """What is wrong, by the path of the field in the body."""
+    details = error.details or {}
+    lines: list[dict[str, str]] = details.get("errors") or ([details] if "path" in details else [])
+    return {line["path"]: f"Expected {line['expected']}." if "expected" in line else error.message for line in lines}
+
+
+def calls_of(parts: Parts, origin: str, project: str, body: dict[str, Any]) -> dict[str, str]:
+    """The same call as code, by what it is written in. Keys are left to the environment, secrets to whoever calls."""
+    shown = _without_secrets(body)
+    workspace = parts.settings.workspace
+    text = json.dumps(shown, indent=2, ensure_ascii=False)
+    url = f"{origin}/api/v1/workspace/{workspace}/projects/{project}/run/start"
+    curl = (
+        f"curl -X POST {shlex.quote(url)} \\\n"
+        '  -H "x-api-key: $CALLBOARD_API_KEY" -H "content-type: application/json" \\\n'
+        f"  -d {shlex.quote(text)}"
+    )
+    python = (
+        "import json\nimport os\n\nfrom intuned_client import IntunedClient\n\n"
+        "client = IntunedClient(\n"
+        '    api_key=os.environ["CALLBOARD_API_KEY"],\n'
+        f"    workspace_id={json.dumps(workspace)},\n"
+        f"    base_url={json.dumps(f'{origin}/api/v1/workspace')},\n"
+        ")\n"
+        f"run = client.projects.runs.start(\n    project_name={json.dumps(project)},\n"
+        f"    body=json.loads({json.dumps(text)}),\n)\nprint(run.run_id)"
+    )
+    return {"curl": curl, "Python": python}
+
+
+def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:
+    shown = dict(body)
+    for field, names in (("sink", SECRETS), ("authSession", ("runtimeInput",))):
+        if field in shown:
+            shown[field] = {name: MASK if name in names else value for name, value in shown[field].items()}
+    if "headers" in shown.get("sink", {}) and isinstance(shown["sink"]["headers"], dict):
+        shown["sink"]["headers"] = dict.fromkeys(shown["sink"]["headers"], MASK)
+    return shown

@@ -1,0 +1,97 @@
+"""The Playground: a Run started by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from api.admission import deployed, opened
+from api.pages.playground import SECRETS, body_of, calls_of, errors_by_path
+from api.pages.rendering import page
+from api.pages.route import PageRoute
+from api.pages.session import Form, SignedIn
+from api.parts import Parts, PartsDep
+from api.service import start_run
+from contract.errors import BadRequest, CallboardError, NotFound
+from projects.manifest import Manifest
+from projects.samples import Sample, Samples
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/playground")
+
+
+@router.get("")
+async def form(request: Request, parts: PartsDep, _: SignedIn, project: str) -> Response:
+    """The form, filled from the API's own samples."""
+    manifest = await deployed(parts, project)
+    asked = request.query_params
+    samples = await _samples(request, parts, manifest)
+    api = asked.get("api") or next(iter(manifest.apis), "")
+    of_api = [sample for sample in samples if sample.api == api]
+    wanted = asked.get("sample")
+    sample = next((each for each in of_api if wanted in (None, each.name)), None)
+    given = {"api": api, "parameters": sample.text if sample else "{}"}
+    return await _page(request, parts, manifest, given, sample=sample, asked_for=wanted is not None)
+
+
+@router.post("")
+async def start(request: Request, parts: PartsDep, form: Form, project: str) -> Response:
+    """Start the Run and lead to it; or say beside each field what is wrong with it; or show the call as code."""
+    manifest = await opened(parts, project)
+    given = {name: value for name, value in form.items() if name != "token"}
+    try:
+        body = body_of(given)
+        if given.get("do") == "show":
+            origin = f"{request.url.scheme}://{request.url.netloc}"
+            calls = calls_of(parts, origin, manifest.project, body)
+            return await _page(request, parts, manifest, given, calls=calls, asked_for=True)
+        started = await start_run(parts, manifest, body, None)
+    except (BadRequest, NotFound) as error:
+        return await _page(request, parts, manifest, given, error=error, asked_for=True)
+    return RedirectResponse(f"/projects/{manifest.project}/runs/{started.run_id}", 303)
+
+
+async def _page(
+    request: Request,
+    parts: Parts,
+    manifest: Manifest,
+    given: Mapping[str, str],
+    *,
+    error: CallboardError | None = None,
+    calls: dict[str, str] | None = None,
+    sample: Sample | None = None,
+    asked_for: bool = False,
+) -> Response:
+    logs_in = manifest.settings.auth_sessions.enabled
+    views = await parts.auth_sessions.views(parts.settings.workspace, manifest.project) if logs_in else []
+    samples = await _samples(request, parts, manifest)
+    wrong = errors_by_path(cast("BadRequest", error)) if error is not None else {}
+    data: dict[str, Any] = {
+        "project": manifest.project,
+        "apis": list(manifest.apis),
+        "api": given.get("api", ""),
+        "samples": [each.name for each in samples if each.api == given.get("api")],
+        "errors": wrong,
+    }
+    return page(
+        request,
+        "playground.html",
+        data,
+        status=200 if error is None else error.status,
+        given={name: value for name, value in given.items() if name not in SECRETS},
+        chosen=sample.name if sample else None,
+        asked_for=asked_for,
+        logs_in=logs_in,
+        recorded=manifest.settings.auth_sessions.type == "MANUAL",
+        auth_sessions=[(view.id, view.status.value) for view in views],
+        is_open=manifest.settings.api_access.enabled,
+        message=error.message if error else None,
+        calls=calls,
+    )
+
+
+async def _samples(request: Request, parts: Parts, manifest: Manifest) -> tuple[Sample, ...]:
+    samples = cast("Samples", request.app.state.samples)
+    return await samples.of(parts.store, manifest.project, manifest.version)

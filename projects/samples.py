@@ -1,0 +1,84 @@
+"""Parameters that a project has for trying its APIs: `.parameters/api/{API}/{name}.json` in the bundle of a version."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import tempfile
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.errors import StoreError
+from projects.shared_calls import SharedCalls
+from projects.threads import in_thread
+from storage import keys
+from storage.store import Store
+
+_FOLDER = ".parameters/api/"
+_LONGEST = 64 * 1024
+"""Bytes of one file; a longer one is no example."""
+_MOST = 200
+"""Files of a version."""
+_REMEMBERED = 64
+"""Versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One file."""
+
+    api: str
+    name: str
+    text: str
+    """As it was written: it need not be good JSON."""
+
+
+class Samples:
+    """Those of versions, each read once. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], tuple[Sample, ...]] = OrderedDict()
+        self._reads: SharedCalls[tuple[str, str], tuple[Sample, ...]] = SharedCalls()
+
+    async def of(self, store: Store, project: str, version: str) -> tuple[Sample, ...]:
+        """Those of a version, by API and name, `default` first. Raises StoreError."""
+        which = (project, version)
+        if which not in self._known:
+            self._known[which] = await self._reads.run(which, lambda: _read(store, *which))
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return self._known[which]
+
+
+async def _read(store: Store, project: str, version: str) -> tuple[Sample, ...]:
+    with tempfile.TemporaryDirectory(prefix="callboard-samples-") as folder:
+        bundle = Path(folder) / "bundle.tar.gz"
+        if not await store.get_file(keys.bundle(project, version), bundle):
+            return ()
+        return await in_thread(samples_in, bundle)
+
+
+def samples_in(bundle: Path) -> tuple[Sample, ...]:
+    """Those in the archive `bundle`.
+
+    Raises:
+        StoreError: The archive is damaged.
+    """
+    found: list[Sample] = []
+    try:
+        with gzip.open(bundle) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
+            for entry in archive:
+                if entry.name > _FOLDER and not entry.name.startswith(_FOLDER):
+                    break  # They are in the order of their paths, so nothing of a big bundle need be read behind.
+                path = entry.name.removeprefix(_FOLDER).removesuffix(".json")
+                api, _, name = path.rpartition("/")
+                if not (entry.name.startswith(_FOLDER) and entry.name.endswith(".json") and api and name):
+                    continue
+                content = archive.extractfile(entry) if entry.size <= _LONGEST else None
+                if content is not None and len(found) < _MOST:
+                    found.append(Sample(api, name, content.read().decode("utf-8", "replace")))
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise StoreError(f"The bundle cannot be read: {error}.") from error
+    return tuple(sorted(found, key=lambda sample: (sample.api, sample.name != "default", sample.name)))

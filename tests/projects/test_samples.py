@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from contract.errors import StoreError
+from projects.deploy import deploy
+from projects.samples import Samples, samples_in
+from storage.folder import FolderStore
+
+FILES = {
+    "Intuned.json": '{"projectName": "sampled"}',
+    "api/list.py": "async def automation(page, params=None): ...\n",
+    ".parameters/api/list/second.json": "{}",
+    ".parameters/api/list/default.json": '{"n": 1}',
+    ".parameters/api/deep/er/one.json": "not json",
+    ".parameters/api/list/notes.txt": "no sample",
+    ".parameters/api/stray.json": "{}",
+    ".parameters/api/list/huge.json": " " * 70_000,
+    ".parameters/auth-sessions/create/anna.json": '{"password": "never bundled"}',
+}
+
+
+async def test_those_of_a_version_are_found_by_api_default_first(tmp_path: Path) -> None:
+    for path, text in FILES.items():
+        (tmp_path / "sampled" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sampled" / path).write_text(text)
+    store = FolderStore(tmp_path / "artifacts")
+    manifest = await deploy(tmp_path / "sampled", store)
+    samples = Samples()
+    found = await samples.of(store, "sampled", manifest.version)
+    assert [(each.api, each.name, each.text) for each in found] == [
+        ("deep/er", "one", "not json"),
+        ("list", "default", '{"n": 1}'),
+        ("list", "second", "{}"),
+    ]
+    assert await samples.of(store, "sampled", manifest.version) is found
+    assert await samples.of(store, "sampled", "0" * 16) == ()
+
+
+def test_a_damaged_bundle_is_an_error_of_the_store(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_bytes(b"no archive")
+    with pytest.raises(StoreError):
+        samples_in(tmp_path / "bundle")
