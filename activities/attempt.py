@@ -20,7 +20,7 @@ from activities.environments import ProjectEnvironments
 from activities.logins import Login, Logins
 from activities.patience import patiently
 from activities.progress import Progress
-from activities.records import Records, interruption
+from activities.records import Records, failure, interruption
 from activities.ticket import Cause, Ticket, Tickets
 from activities.values import LoginValues, ProjectValues
 from contract.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
@@ -134,7 +134,12 @@ class AttemptActivity:
             await asyncio.wait({ticket.work})
             if not ticket.work.cancelled():
                 # The work is done, so no stop can reach it any more: an outcome that is there stands.
-                outcome: AttemptOutcome = ticket.work.result()
+                try:
+                    outcome: AttemptOutcome = ticket.work.result()
+                except Exception as error:
+                    record = progress.record(AttemptStatus.FAILED, failure(error))
+                    await self._records.write(order.project, record, within=RECORD_PATIENCE)
+                    raise
                 record = progress.record(outcome.status, outcome.error)
                 await self._records.write(order.project, record, within=RECORD_PATIENCE)
                 return outcome.model_copy(update={"started_at": progress.started_at})
@@ -248,7 +253,9 @@ class AttemptActivity:
         if order.kind is AttemptKind.CHECK and report.result == "false":
             return AttemptOutcome(status=AttemptStatus.FAILED, error=_NOT_GOOD, login=state)
         if order.auth is not None and order.kind is AttemptKind.CREATE:
-            state = await self._logins.made(order, order.auth, report.session or "")
+            if report.session is None:
+                return AttemptOutcome(status=AttemptStatus.FAILED, error=_NO_STATE)
+            state = await self._logins.made(order, order.auth, report.session)
         elif order.auth is not None and login is not None:
             state = await self._logins.good(order, order.auth, login, report.session)
         if order.kind is not AttemptKind.API:
@@ -296,6 +303,13 @@ _NOT_GOOD = RunError(
     code=ErrorCode.AUTH_CHECK_FAILED,
     category="auth",
     message="auth-sessions/check.py does not find the login good: what it returned is not true.",
+    retirable=True,
+)
+
+_NO_STATE = RunError(
+    code=ErrorCode.INTERNAL_SERVER_ERROR,
+    category="infrastructure",
+    message="auth-sessions/create.py has ended, but the browser's state could not be captured.",
     retirable=True,
 )
 

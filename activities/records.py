@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
+from temporalio.exceptions import ApplicationError
+
 from activities.patience import patiently
 from contract.errors import StoreError
-from contract.flow.attempt import AttemptRecord, AttemptStatus
+from contract.flow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus
+from contract.flow.base import MESSAGE_LIMIT, clip
 from contract.flow.run import ErrorCode, RunError
 from machines.persist import to_the_end
 from storage import keys
@@ -66,6 +69,14 @@ def lost(known: AttemptRecord, cause: str) -> AttemptRecord:
     """The record of an Attempt whose worker could not write its end."""
     changes = {"status": AttemptStatus.INTERRUPTED, "ended_at": datetime.now(UTC), "error": interruption(cause)}
     return known.model_copy(update=changes)
+
+
+def failure(error: Exception) -> RunError:
+    """The error in the record of an Attempt whose activity raises."""
+    if isinstance(error, ApplicationError) and error.type in (AUTH_SESSION_GONE, NO_LOGIN):
+        return RunError(code=ErrorCode.AUTH_CHECK_FAILED, category="auth", message=error.message, retirable=True)
+    message = clip(f"The worker could not carry out the Attempt: {error}", MESSAGE_LIMIT)
+    return RunError(code=ErrorCode.INTERNAL_SERVER_ERROR, category="infrastructure", message=message, retirable=True)
 
 
 def interruption(message: str) -> RunError:

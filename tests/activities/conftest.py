@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 
 import pytest
 from temporalio.client import Client
 
-from tests.workflows.scripted import Stage
+from tests.workflows.scripted import Stage, name_of
 from tests.workflows.servers import dev_client, dev_server
 
 
@@ -20,8 +19,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cli
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """Unique: of the test, short enough for a project."""
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:50].strip("-")
+    return name_of(request.node.name)
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_quick_attempt_writes_one_record(scene: Scene) -> None:
     outcome = await scene.begin()
-    assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonText(text="1", size=1))
+    assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonText(text="1", size=1), started_at=AT)
     assert scene.written == ["completed"]
     record = await scene.bench.record(PROJECT, "run-1")
     assert record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -17,7 +16,7 @@ from contract.flow.auth import ForgetInput
 from engine.runs import Runs
 from stack.temporal import TemporalServer
 from tests.workflows.logins import LoginStage
-from tests.workflows.scripted import IDENTITY, WORKFLOWS, Stage
+from tests.workflows.scripted import IDENTITY, WORKFLOWS, Stage, name_of
 from tests.workflows.servers import dev_client, dev_server
 
 
@@ -54,9 +53,7 @@ def runs(client: Client) -> Runs:
 
 @pytest.fixture
 def name(request: Any) -> str:
-    """Unique: of the test, short enough for a project."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    return name[:50].strip("-")
+    return name_of(request.node.name)
 
 
 @pytest.fixture

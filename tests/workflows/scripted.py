@@ -6,6 +6,8 @@ The tests and `scripts/record_histories.py` play the same shapes (`tests/workflo
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -48,8 +50,18 @@ IDENTITY = "recorder"
 DEADLINE = 20.0
 """Seconds of real time within which anything that a test waits for must have happened."""
 
+_LONGEST = 50
+"""Characters of a name."""
+
 Part = Callable[[AttemptInput], Coroutine[Any, Any, AttemptOutcome]]
 """What one Attempt does."""
+
+
+def name_of(test: str) -> str:
+    """A name for a project that is this test's alone, short enough for the ids of its Runs."""
+    name = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower()).strip("-")
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7].strip('-')}-{digest}"
 
 
 class Skip(Protocol):
