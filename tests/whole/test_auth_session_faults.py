@@ -32,8 +32,7 @@ async def test_a_worker_that_dies_during_a_login_locks_nothing(own: Stack, tmp_p
     making = asyncio.create_task(logins.operation("create", "create", body))
     await until(lambda: len(list(tmp_path.glob("create-*"))) == 1)
     assert await logins.status("slow") == "PENDING"
-    worker = next(child for child in psutil.Process().children() if {"-m", "worker"} <= set(child.cmdline()))
-    worker.kill()
+    worker_of(own).kill()
     await until(lambda: len(list(tmp_path.glob("create-*"))) == 2)
     (tmp_path / "go").touch()
     made = await making
@@ -76,6 +75,15 @@ async def test_no_credential_and_no_cookie_is_anywhere(own: Stack) -> None:
     assert not found
     # The search looks where histories are: what is no secret is found there.
     assert [path for path in own.data.rglob("*") if path.is_file() and b"auth-session-create" in path.read_bytes()]
+
+
+def worker_of(stack: Stack) -> psutil.Process:
+    """Of this stack: another may be up beside it."""
+    return next(
+        child
+        for child in psutil.Process().children()
+        if child.cmdline()[-2:] == ["-m", "worker"] and child.environ().get("CALLBOARD_DATA_DIR") == str(stack.data)
+    )
 
 
 def attempts(stack: Stack, project: str, run_id: str) -> list[tuple[str, str]]:
