@@ -30,8 +30,7 @@ class DevFolders:
         Raises:
             ConfigurationError: it cannot be read.
         """
-        self._look()
-        folder = next((folder for folder, name in sorted(self._names.items()) if name == project), None)
+        folder = self.folder(project)
         if folder is None:
             return {}
         path = folder / _NAME
@@ -45,6 +44,11 @@ class DevFolders:
             raise ConfigurationError(f"{path} cannot be read: it holds a NUL character, which no variable can.")
         values = dotenv_values(stream=StringIO(text), interpolate=False)
         return {name: value for name, value in values.items() if value is not None}
+
+    def folder(self, project: str) -> Path | None:
+        """The folder of `project`, if it is here."""
+        self._look()
+        return next((folder for folder, name in sorted(self._names.items()) if name == project), None)
 
     def _look(self) -> None:
         """Read the names anew if a folder or a settings file has come, gone or changed."""

@@ -10,13 +10,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import StoreError
+from contract.errors import ProjectError, StoreError
 from projects.shared_calls import SharedCalls
 from projects.threads import in_thread
 from storage import keys
 from storage.store import Store
 
 _FOLDER = ".parameters/api/"
+_LOGINS = ".parameters/auth-sessions/create"
 _LONGEST = 64 * 1024
 """Bytes of one file; a longer one is no example."""
 _MOST = 200
@@ -50,6 +51,22 @@ class Samples:
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[which]
+
+
+def login_samples(folder: Path) -> tuple[Sample, ...]:
+    """Those for making logins, `default` first. They hold credentials, and so are in project folders only.
+
+    Raises:
+        ProjectError: One cannot be read.
+    """
+    found: list[Sample] = []
+    for path in sorted((folder / _LOGINS).glob("*.json"))[:_MOST]:
+        try:
+            if path.stat().st_size <= _LONGEST:
+                found.append(Sample("create", path.stem, path.read_text("utf-8", "replace")))
+        except OSError as error:
+            raise ProjectError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return tuple(sorted(found, key=lambda sample: (sample.name != "default", sample.name)))
 
 
 async def _read(store: Store, project: str, version: str) -> tuple[Sample, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from api.pages import assets
-from api.pages.routes import playground, projects, run, runs, sign_in
+from api.pages.routes import auth_sessions, playground, projects, run, runs, sign_in
 from api.pages.session import Door
 from projects.samples import Samples
 from security.apikeys import ApiKeys
@@ -19,5 +19,13 @@ def install(app: FastAPI, *, api_keys: Sequence[str], keys: ApiKeys, ring: KeyRi
     """Serve the pages, to whoever signs in with one of the keys."""
     app.state.door = Door(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
-    for router in (assets.router, sign_in.router, projects.router, runs.router, *run.routers, playground.router):
+    for router in (
+        assets.router,
+        sign_in.router,
+        projects.router,
+        runs.router,
+        *run.routers,
+        playground.router,
+        *auth_sessions.routers,
+    ):
         app.include_router(router)

@@ -7,10 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from api.pages.form_reader import FormReader
 from api.parts import Parts
-from api.reading import parse
-from contract.errors import BadRequest
-from contract.rest.problems import bad_field
 from security.masking import MASK
 
 Given = Mapping[str, str]
@@ -25,7 +23,7 @@ def body_of(form: Given) -> dict[str, Any]:
     Raises:
         BadRequest: Some text is not the JSON, or the number, that its field takes. All such fields are named.
     """
-    reader = _Reader(form)
+    reader = FormReader(form)
     body: dict[str, Any] = {"api": form.get("api", "")}
     body["parameters"] = reader.json("parameters", "parameters") if form.get("parameters", "").strip() else {}
     if (attempts := reader.number("maximumAttempts", "retry.maximumAttempts")) is not None:
@@ -40,7 +38,7 @@ def body_of(form: Given) -> dict[str, Any]:
     return body
 
 
-def _auth(reader: _Reader) -> dict[str, Any] | None:
+def _auth(reader: FormReader) -> dict[str, Any] | None:
     how = reader.text("auth")
     if how is None:
         return None
@@ -56,7 +54,7 @@ def _auth(reader: _Reader) -> dict[str, Any] | None:
     return auth
 
 
-def _sink(reader: _Reader) -> dict[str, Any] | None:
+def _sink(reader: FormReader) -> dict[str, Any] | None:
     kind = reader.text("sink")
     if kind is None:
         return None
@@ -73,50 +71,6 @@ def _sink(reader: _Reader) -> dict[str, Any] | None:
     if reader.text("skipOnFail"):
         sink["skipOnFail"] = True
     return sink
-
-
-class _Reader:
-    """Reads fields, and collects what is wrong with them."""
-
-    def __init__(self, form: Given) -> None:
-        self._form = form
-        self._wrong: list[BadRequest] = []
-
-    def text(self, name: str) -> str | None:
-        return self._form.get(name, "").strip() or None
-
-    def number(self, name: str, path: str) -> int | None:
-        text = self.text(name)
-        if text is None:
-            return None
-        if text.isascii() and text.isdigit() and len(text) < 10:
-            return int(text)
-        self._wrong.append(bad_field(path, "a whole number"))
-        return None
-
-    def json(self, name: str, path: str) -> Any:
-        try:
-            return parse(self._form.get(name, "").encode())
-        except BadRequest as error:
-            why = error.message.removeprefix("The body is not JSON: ")
-            self._wrong.append(bad_field(path, f"a JSON object: {why}", f"{path}: this is not JSON: {why}"))
-            return {}
-
-    def put(self, into: dict[str, Any], name: str, value: Any) -> None:
-        if value is not None:
-            into[name] = value
-
-    def finish(self) -> None:
-        if self._wrong:
-            errors = [each.details["errors"][0] for each in self._wrong if each.details]
-            raise BadRequest(self._wrong[0].message, details={**errors[0], "errors": errors})
-
-
-def errors_by_path(error: BadRequest) -> dict[str, str]:
-    """What is wrong, by the path of the field in the body."""
-    details = error.details or {}
-    lines: list[dict[str, str]] = details.get("errors") or ([details] if "path" in details else [])
-    return {line["path"]: f"Expected {line['expected']}." if "expected" in line else error.message for line in lines}
 
 
 def calls_of(parts: Parts, origin: str, project: str, body: dict[str, Any]) -> dict[str, str]:

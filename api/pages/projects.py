@@ -6,7 +6,12 @@ from typing import Any
 
 from projects.manifest import Manifest
 
-TABS = (("overview", "", "Overview"), ("runs", "/runs", "Runs"), ("playground", "/playground", "Playground"))
+TABS = (
+    ("overview", "", "Overview"),
+    ("runs", "/runs", "Runs"),
+    ("playground", "/playground", "Playground"),
+    ("auth-sessions", "/auth-sessions", "AuthSessions"),
+)
 """The pages of a project: a word for each, what its address ends in, its name."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from contract.errors import StoreError
 from projects.deploy import deploy
-from projects.samples import Samples, samples_in
+from projects.samples import Samples, login_samples, samples_in
 from storage.folder import FolderStore
 
 FILES = {
@@ -43,3 +43,12 @@ def test_a_damaged_bundle_is_an_error_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "bundle").write_bytes(b"no archive")
     with pytest.raises(StoreError):
         samples_in(tmp_path / "bundle")
+
+
+def test_those_for_logins_are_read_from_the_folder_only(tmp_path: Path) -> None:
+    assert login_samples(tmp_path) == ()
+    folder = tmp_path / ".parameters/auth-sessions/create"
+    folder.mkdir(parents=True)
+    for name in ("anna.json", "default.json", "notes.txt"):
+        (folder / name).write_text("{}")
+    assert [each.name for each in login_samples(tmp_path)] == ["default", "anna"]

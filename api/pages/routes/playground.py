@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.admission import deployed, opened
-from api.pages.playground import SECRETS, body_of, calls_of, errors_by_path
+from api.pages.form_reader import errors_by_path
+from api.pages.playground import SECRETS, body_of, calls_of
 from api.pages.rendering import page
 from api.pages.route import PageRoute
 from api.pages.session import Form, SignedIn
@@ -67,7 +68,7 @@ async def _page(
     logs_in = manifest.settings.auth_sessions.enabled
     views = await parts.auth_sessions.views(parts.settings.workspace, manifest.project) if logs_in else []
     samples = await _samples(request, parts, manifest)
-    wrong = errors_by_path(cast("BadRequest", error)) if error is not None else {}
+    wrong = errors_by_path(error) if error is not None else {}
     data: dict[str, Any] = {
         "project": manifest.project,
         "apis": list(manifest.apis),

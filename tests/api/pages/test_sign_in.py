@@ -15,6 +15,11 @@ CHANGES = (
     "/projects/shop/runs/x/cancel",
     "/projects/shop/runs/x/rerun",
     "/projects/shop/runs/x/deliveries/sink/redeliver",
+    "/projects/members/auth-sessions",
+    "/projects/recorded/auth-sessions-import",
+    "/projects/members/auth-sessions/x/update",
+    "/projects/members/auth-sessions/x/validate",
+    "/projects/members/auth-sessions/x/delete",
 )
 
 
