@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def run(workspace: str, project: str, run_id: str) -> str:
-    """Secrets of one Run: its proxy's credentials."""
+    """Secrets of one Run: its proxy's credentials, and what is secret in its sink."""
     return f"{workspace}/{project}/{run_id}"
 
 
