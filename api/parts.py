@@ -72,6 +72,10 @@ class Records(Protocol):
         """How many came before it and wait."""
         ...
 
+    async def waiting(self, project: str) -> int:
+        """How many of a project wait for a Machine."""
+        ...
+
     async def machines(self) -> dict[str, Machines] | None:
         """Machines that live workers offer, by project; None where Temporal cannot tell."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from temporalio.client import Client, WorkflowExecutionDescription
 
@@ -101,11 +102,18 @@ class Records:
 
     async def ahead(self, of: RunLine) -> int:
         """How many Runs of the project came before and wait, too. Raises Unavailable."""
+        return await self._waiting(of.project, of.created_at)
+
+    async def waiting(self, project: str) -> int:
+        """How many Runs of the project wait for a Machine. Raises Unavailable."""
+        return await self._waiting(project, None)
+
+    async def _waiting(self, project: str, before: datetime | None) -> int:
         # The Validates that Runs wait for stand for those Runs.
-        wanted = RunFilter(statuses=frozenset({RunStatus.PENDING}), started_before=of.created_at)
+        wanted = RunFilter(statuses=frozenset({RunStatus.PENDING}), started_before=before)
         by_themselves = f"({names.SEARCH_RUN_TYPE} = '{RunType.API.value}' OR ParentWorkflowId IS NULL)"
         with reaching_temporal():
-            query = f"{query_of(of.project, wanted)} AND {by_themselves}"
+            query = f"{query_of(project, wanted)} AND {by_themselves}"
             counted = await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)
             return counted.count
 

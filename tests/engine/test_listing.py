@@ -246,3 +246,4 @@ async def test_ahead_of_a_run_are_those_that_came_before_and_wait(records: Recor
     await cancel(runs, stage, ids[1])
     await until_listed(records, stage, [ids[1]], having(RunStatus.CANCELED))
     assert await records.ahead(lines[ids[3]]) == 2
+    assert await records.waiting(lines[ids[3]].project) == 3

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.admission import deployed
-from api.pages.projects import project_data
+from api.pages.projects import projects_data
 from api.pages.rendering import page
 from api.pages.route import PageRoute
 from api.pages.session import SignedIn
@@ -23,12 +23,13 @@ async def all_projects(request: Request, parts: PartsDep, _: SignedIn) -> Respon
     """What is deployed here."""
     names = await parts.catalog.projects()
     manifests = await asyncio.gather(*(parts.catalog.current(name) for name in names))
-    data = [project_data(manifest) for manifest in manifests if manifest is not None]
+    data = await projects_data(parts, [manifest for manifest in manifests if manifest is not None])
     return page(request, "projects.html", {"projects": data})
 
 
 @router.get("/projects/{project}")
 @router.get("/projects/{project}.json")  # the lower decorator is registered first, so that it is looked at first
 async def one_project(request: Request, parts: PartsDep, _: SignedIn, project: str) -> Response:
-    """Its APIs and what its settings say."""
-    return page(request, "project.html", project_data(await deployed(parts, project)))
+    """Its APIs, how it does, and what its settings say."""
+    (data,) = await projects_data(parts, [await deployed(parts, project)])
+    return page(request, "project.html", data)

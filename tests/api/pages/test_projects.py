@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from tests.api.conftest import Api
+from datetime import timedelta
+
+from contract.flow.run import RunStatus
+from engine.listing import RunPage
+from tests.api.conftest import BEGAN, Api, line
 from tests.api.pages.test_sign_in import browser, signed_in
 
 
@@ -56,3 +60,22 @@ async def test_style_and_script_are_served_for_good_at_addresses_of_their_conten
     assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
     assert "immutable" in style.headers["cache-control"]
     assert (await client.get("/assets/0000000000000000/pages.css")).status_code == 404
+
+
+async def test_a_project_tells_how_it_does(api: Api) -> None:
+    took = [(RunStatus.COMPLETED, 2), (RunStatus.FAILED, 4), (RunStatus.COMPLETED, 30), (RunStatus.CANCELED, 900)]
+    api.records.answer = RunPage(
+        tuple(
+            line(f"run-{n}", status=status, started_at=BEGAN, ended_at=BEGAN + timedelta(seconds=seconds))
+            for n, (status, seconds) in enumerate(took)
+        ),
+        None,
+    )
+    client = await signed_in(api)
+    told = (await client.get("/projects/shop.json")).json()
+    assert (told["machinesBusy"], told["machinesOffered"], told["waiting"]) == (2, 3, 7)
+    assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
+    assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
+    text = (await client.get("/projects")).text
+    assert "67 %" in text
+    assert 'href="/projects/shop/runs/run-0"' in text
