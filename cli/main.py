@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli import authsessions
+from cli import attempts, authsessions, deliveries, projects, runs
 from cli.config import config
 from cli.deploy import deploy
 from cli.dev import dev
 from cli.doctor.command import doctor
+from cli.exits import exit_code
 from cli.new import new
 from cli.services import api, worker
 from cli.setup_namespace import setup_namespace
@@ -29,7 +30,8 @@ app = typer.Typer(
 )
 for command in (new, dev, api, worker, deploy, setup_namespace, doctor, config):
     app.command()(command)
-app.add_typer(authsessions.app, name="authsessions")
+for group in (runs, attempts, authsessions, deliveries, projects):
+    app.add_typer(group.app, name=group.__name__.removeprefix("cli."))
 
 
 def _print_version(wanted: bool) -> None:
@@ -53,6 +55,6 @@ def main() -> None:
         app()
     except CallboardError as error:
         Console(stderr=True, soft_wrap=True).print(Text(error.message, style="red"))
-        leave(1)
+        leave(exit_code(error))
     except SystemExit as end:  # how Typer ends a command, also a good one
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))

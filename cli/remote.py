@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Any
 
 import httpx
-import typer
 
 from cli.given import settings_with
-from contract.errors import CallboardError, ConfigurationError, Unavailable
+from contract.errors import (
+    BadRequest,
+    CallboardError,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    NotSupported,
+    PayloadTooLarge,
+    Unauthorized,
+    Unavailable,
+)
 
-Url = Annotated[
-    str | None,
-    typer.Option(help="Address of the API. Default: CALLBOARD_URL, else the `callboard dev` on the data folder."),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Data folder of `callboard dev`. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard."),
-]
-Project = Annotated[str, typer.Option("--project", "-p", help="Name of the project.")]
+_TIMEOUT = httpx.Timeout(90, connect=10)
+"""Seconds. An answer may be waited for, for up to a minute."""
 
-_TIMEOUT = 60.0
+_REFUSALS: dict[int, type[CallboardError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: PayloadTooLarge,
+    501: NotSupported,
+    503: Unavailable,
+}
 
 
 @dataclass(frozen=True)
@@ -37,14 +50,23 @@ class Remote:
     on_this_host: bool = False
     """It is the embedded stack, on loopback: a proxy of the environment is not meant for it."""
 
-    def call(self, method: str, project: str, path: str, body: Any = None) -> Any:
-        """Call something of a project.
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Call something of the workspace.
 
         Args:
             method: Of HTTP.
-            project: Its name.
-            path: Below the project, such as `auth-sessions/import`; its parts percent-encoded.
+            path: Below the workspace, such as `projects/shop/runs`; its parts percent-encoded.
             body: JSON.
+            query: Parameters; a list for one that stands several times.
+            headers: More of them.
 
         Returns:
             The JSON of the answer; None if it has none.
@@ -53,48 +75,80 @@ class Remote:
             CallboardError: The API refuses; the message is its own.
             Unavailable: It cannot be reached.
         """
-        url = f"{self.url}/api/v1/workspace/{self.workspace}/projects/{quote(project, safe='')}/{path}"
+        content = None if body is None else json.dumps(body)
+        with self._client(headers) as client:
+            answer = client.request(method, self._place(path), content=content, params=query)
+        self._check(answer)
+        return answer.json() if answer.content else None
+
+    def save(self, path: str, file: Path) -> None:
+        """Save an answer that is a file. Errors as for `call`, and OSError."""
+        with self._client() as client, client.stream("GET", self._place(path)) as answer:
+            self._check_stream(answer)
+            with file.open("wb") as out:
+                for chunk in answer.iter_bytes():
+                    out.write(chunk)
+
+    @contextmanager
+    def lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
+        """An answer that comes line by line, for as long as the block lasts. Errors as for `call`."""
+        with self._client(headers) as client, client.stream("GET", self._place(path)) as answer:
+            self._check_stream(answer)
+            yield (line for line in answer.iter_lines())
+
+    def _place(self, path: str) -> str:
+        return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
+
+    @contextmanager
+    def _client(self, headers: Mapping[str, str] | None = None) -> Generator[httpx.Client]:
+        common = {"x-api-key": self.key, "content-type": "application/json"}
         try:
-            with httpx.Client(timeout=_TIMEOUT, trust_env=not self.on_this_host) as client:
-                content = None if body is None else json.dumps(body)
-                headers = {"x-api-key": self.key, "content-type": "application/json"}
-                answer = client.request(method, url, content=content, headers=headers)
+            with httpx.Client(
+                timeout=_TIMEOUT, trust_env=not self.on_this_host, headers={**common, **(headers or {})}
+            ) as client:
+                yield client
         except (httpx.TransportError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise Unavailable(f"The API at {self.url} cannot be reached: {why}. Does it run?") from error
+
+    def _check_stream(self, answer: httpx.Response) -> None:
         if not answer.is_success:
-            raise _refusal(answer, self.url)
-        return answer.json() if answer.content else None
+            answer.read()
+        self._check(answer)
+
+    def _check(self, answer: httpx.Response) -> None:
+        if answer.is_success:
+            return
+        try:
+            message: str = answer.json()["message"]
+        except (ValueError, LookupError, TypeError):
+            raise Unavailable(
+                f"{self.url} answered {answer.status_code}, and not as an API of Callboard does."
+            ) from None
+        raise _REFUSALS.get(answer.status_code, CallboardError)(message)
 
 
-def remote(*, url: str | None, data: Path | None) -> Remote:
+def remote(*, url: str | None, key: str | None, data: Path | None) -> Remote:
     """The API that the options, else the environment, else the running `callboard dev` name.
 
     Raises:
-        ConfigurationError: None of them does, or there is no key.
+        ConfigurationError: There is no key.
+        Unavailable: None of them names one.
     """
-    settings = settings_with(url=url, data_dir=data)
-    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    settings = settings_with(url=url, data_dir=data, api_key=key)
+    given = None if settings.api_key is None else settings.api_key.get_secret_value()
     if settings.url is not None:
-        if key is None:
+        if given is None:
             raise ConfigurationError(
                 f"There is no key to the API at {settings.url}: set CALLBOARD_API_KEY to one of its keys."
             )
-        return Remote(settings.url.rstrip("/"), settings.workspace, key)
+        return Remote(settings.url.rstrip("/"), settings.workspace, given)
     folder = settings.data_dir.expanduser()
     try:
         card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
     except OSError as error:
-        raise ConfigurationError(
+        raise Unavailable(
             f"No `callboard dev` runs on {folder}. Start it, name its data folder with --data, or set CALLBOARD_URL "
             "and CALLBOARD_API_KEY to call another API."
         ) from error
-    return Remote(card["url"], card["workspaceId"], key or card["apiKey"], on_this_host=True)
-
-
-def _refusal(answer: httpx.Response, url: str) -> CallboardError:
-    try:
-        message: str = answer.json()["message"]
-    except (ValueError, LookupError, TypeError):
-        message = f"{url} answered {answer.status_code}, and not as an API of Callboard does."
-    return CallboardError(message)
+    return Remote(card["url"], card["workspaceId"], given or card["apiKey"], on_this_host=True)

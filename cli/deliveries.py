@@ -1,0 +1,48 @@
+"""`callboard deliveries …`: what has become of the result of a Run, and sending it again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.output import print_json
+from cli.showing import print_deliveries
+from cli.target import AsJson, Target, on_project, part
+from contract.errors import NotFound
+
+app = typer.Typer(help="Deliveries of a Run's result to its sink.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
+
+
+@app.command("list")
+@on_project
+def list_deliveries(target: Target, run_id: RunId, as_json: AsJson = False) -> None:
+    """List the Deliveries of a Run. There are none before it has ended, and for one that has no sink."""
+    answer = target.call("GET", f"runs/{part(run_id)}/deliveries")
+    print_json(answer) if as_json else print_deliveries(answer["deliveries"])
+
+
+@app.command()
+@on_project
+def redeliver(
+    target: Target,
+    run_id: RunId,
+    delivery_id: Annotated[
+        str | None, typer.Argument(metavar="[DELIVERY_ID]", help="Default: the one there is.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the same result once more: after success, after it was given up, or now instead of at the next try."""
+    place = f"runs/{part(run_id)}/deliveries"
+    which = delivery_id or _only(target, run_id, place)
+    delivery = target.call("POST", f"{place}/{part(which)}/redeliver")
+    print_json(delivery) if as_json else print_deliveries([delivery])
+
+
+def _only(target: Target, run_id: str, place: str) -> str:
+    known = target.call("GET", place)["deliveries"]
+    if not known:
+        raise NotFound(f"Run {run_id} has no Delivery: it has not ended yet, or has no sink.")
+    return known[0]["id"]

@@ -1,0 +1,143 @@
+"""A Run and an Attempt, as people read them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from cli.output import heading, print_facts, print_json, print_table, took, when
+
+
+def cause_of(answer: dict[str, Any]) -> str:
+    """Why something failed or was canceled: its code, and its message. Empty if it did neither."""
+    cause: dict[str, Any] | None = answer.get("error") or answer.get("reason")
+    return "" if cause is None else f"{cause.get('code') or cause.get('type')}: {cause['message']}"
+
+
+def show_run(run: dict[str, Any]) -> None:
+    """All that is known of a Run."""
+    print_facts(
+        {
+            "Run": run["runId"],
+            "Status": run["status"],
+            "Why": cause_of(run),
+            "Waits for": _waiting(run["waiting"]),
+            "Type": run["type"],
+            "Project": f"{run['project']}, version {run['version']}",
+            "API": run["api"],
+            "AuthSession": run["authSessionId"],
+            "Created": when(run["createdAt"]),
+            "Started": when(run["startedAt"]),
+            "Ended": when(run["endedAt"]),
+            "Took": took(run["startedAt"], run["endedAt"]),
+            "Waited for by": run["parentRunId"],
+            "Rerun of": run["rerunOf"],
+            "Reruns": ", ".join(run["reruns"]),
+            "In Temporal": run["temporal"]["url"],
+        }
+    )
+    heading("Input")
+    print_json(run["input"])
+    if run["attempts"]:
+        heading("Attempts")
+        print_table(
+            ("NUMBER", "KIND", "STATUS", "STARTED", "TOOK", "MACHINE", "WHY"),
+            [_attempt(attempt) for attempt in run["attempts"]],
+        )
+    if run["validates"]:
+        heading("Validates")
+        rows = [(line["runId"], line["attempt"], line["status"], line["createRunId"]) for line in run["validates"]]
+        print_table(("RUN", "BEFORE ATTEMPT", "STATUS", "LOGIN MADE BY"), rows)
+    if run["deliveries"]:
+        heading("Deliveries")
+        print_deliveries(run["deliveries"])
+    if "result" in run:
+        heading("Result")
+        print_json(run["result"])
+
+
+def show_attempt(attempt: dict[str, Any]) -> None:
+    """An Attempt."""
+    usage: dict[str, Any] = attempt["usage"] or {}
+    print_facts(
+        {
+            "Attempt": attempt["number"],
+            "Kind": attempt["kind"],
+            "Status": attempt["status"],
+            "Why": cause_of(attempt),
+            "Queued": when(attempt["queuedAt"]),
+            "Started": when(attempt["startedAt"]),
+            "Ended": when(attempt["endedAt"]),
+            "Took": took(attempt["startedAt"], attempt["endedAt"]),
+            "Machine": attempt["machine"],
+            "Worker": attempt["worker"],
+            "Browser": attempt["browserVersion"],
+            "Memory": _bytes(usage.get("peakMemory")),
+            "CPU": None if usage.get("cpuSeconds") is None else f"{usage['cpuSeconds']:.2f} s",
+            "Received": _bytes(usage.get("bytesReceived")),
+            "Log": _bytes(usage.get("logSize")) or (attempt["log"] and "yes"),
+            "Trace": _bytes(usage.get("traceSize")) or (attempt["trace"] and "yes"),
+            "Screenshot": attempt["screenshot"] and "yes",
+            "Missing": "; ".join(f"{what}: {why}" for what, why in attempt["missing"].items()),
+        }
+    )
+    if attempt["attributes"]:
+        heading("Attributes")
+        print_json(attempt["attributes"])
+    error: dict[str, Any] = attempt["error"] or {}
+    details: dict[str, Any] = error.get("details") or {}
+    for name, value in details.items():
+        heading(name.capitalize())
+        typer.echo(value) if isinstance(value, str) else print_json(value)
+
+
+def print_deliveries(deliveries: list[dict[str, Any]]) -> None:
+    """Deliveries, with what has become of their last try."""
+    rows = [
+        (each["id"], each["status"], each["sink"]["type"], _where(each["sink"]), len(each["tries"]), _last(each))
+        for each in deliveries
+    ]
+    print_table(("DELIVERY", "STATUS", "SINK", "WHERE", "TRIES", "LAST"), rows)
+
+
+def _attempt(attempt: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        attempt["number"],
+        attempt["kind"],
+        attempt["status"],
+        when(attempt["startedAt"]),
+        took(attempt["startedAt"], attempt["endedAt"]),
+        attempt["machine"],
+        cause_of(attempt),
+    )
+
+
+def _waiting(waiting: dict[str, Any] | None) -> str | None:
+    if waiting is None:
+        return None
+    machines = "" if waiting["machines"] is None else f"; {waiting['machinesBusy']} of {waiting['machines']} are busy"
+    return f"a Machine, {waiting['ahead']} Runs ahead{machines}"
+
+
+def _where(sink: dict[str, Any]) -> str:
+    return sink.get("url") or f"{sink.get('bucket')}/{sink.get('prefix') or ''}"
+
+
+def _last(delivery: dict[str, Any]) -> str:
+    error = delivery.get("error")
+    if error is not None:
+        return f"{error['type']}: {error['message']}"
+    if not delivery["tries"]:
+        return ""
+    last = delivery["tries"][-1]
+    if last.get("error") is not None:
+        return f"{last['error']['type']}: {last['error']['message']}"
+    return json.dumps(last.get("statusCode"))
+
+
+def _bytes(size: int | None) -> str | None:
+    if size is None:
+        return None
+    return f"{size / 1_000_000:.1f} MB" if size >= 100_000 else f"{size / 1000:.1f} kB"

@@ -1,0 +1,57 @@
+"""`callboard authsessions`, as people type it, on the real stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Stack
+from tests.whole.command import Command
+from tests.whole.logins import Logins
+
+
+@pytest.fixture
+def logins(stack: Stack) -> Logins:
+    return Logins(stack)
+
+
+@pytest.fixture
+def callboard(stack: Stack) -> Command:
+    return Command(stack, "orders")
+
+
+async def test_a_login_goes_through_its_life(callboard: Command, logins: Logins, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", json.dumps(logins.parameters("alice", password="wrong-for-sure"))
+    good.write_text(json.dumps(logins.parameters("alice")))
+    made = await callboard("authsessions", "create", "typed", "--input", f"@{good}", "--wait")
+    assert made.out == "AuthSession typed is READY.\n"
+    listed = await callboard("authsessions", "list", "-f", "id=typed", "-f", "state=ready")
+    assert [line.split() for line in listed.out.splitlines()] == [
+        ["AUTHSESSION", "TYPE", "STATUS"],
+        ["typed", "CREDENTIALS", "READY"],
+    ]
+    await logins.expire("alice")
+    assert (await callboard("authsessions", "validate", "typed", "--check-attempts", "1")).out == (
+        "AuthSession typed is READY.\n"
+    )
+    failed = await callboard(
+        "authsessions", "update", "typed", "--input", bad, "--create-attempts", "1", "--wait", code=1
+    )
+    assert failed.err.startswith("The operation is failed. create-attempts-failed: ")
+    assert "wrong-for-sure" not in failed.err
+    started = await callboard("authsessions", "update", "typed", "--input", f"@{good}")
+    assert len(started.out.strip()) == 21
+    shown = await callboard("authsessions", "get", "typed", "--json")
+    assert shown.json["id"] == "typed"
+    assert (await callboard("authsessions", "delete", "typed")).out == "AuthSession typed is gone.\n"
+    assert "no AuthSession 'typed'" in (await callboard("authsessions", "get", "typed", code=4)).err
+
+
+async def test_a_login_that_a_person_made_is_imported(stack: Stack, tmp_path: Path) -> None:
+    callboard = Command(stack, "recorded")
+    (tmp_path / "state.json").write_text('{"cookies": [], "origins": []}')
+    done = await callboard("authsessions", "import", str(tmp_path / "state.json"), "--id", "by-hand")
+    assert done.out == "AuthSession by-hand (RECORDER) is READY.\n"
+    assert await Logins(stack, "recorded").delete("by-hand") == 204
