@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     # The api service. Loopback by default: the operator decides what is reachable.
     host: str = "127.0.0.1"
     port: int = Field(default=8400, ge=0, le=65535)
+    viewer_port: int | None = Field(default=None, ge=0, le=65535)
+    """Of the trace viewer, which has an origin of its own because it shows what strangers have made. Unset: the one
+    after `port`."""
+    viewer_url: str | None = None
+    """Address of that port for browsers, where it is another than the api's with this port, such as behind a proxy:
+    best a host name of its own. It must be https, as service workers are, or on loopback."""
 
     ready_needs_workers: bool = False
     """`/readyz` also asks that every project is served by a worker (the embedded stack sets it)."""
@@ -159,6 +165,13 @@ class Settings(BaseSettings):
         if kept is not None and kept < info.data.get("run_retention", kept):
             raise ValueError("must not be shorter than CALLBOARD_RUN_RETENTION: a Run's result may be an artifact")
         return kept
+
+    @property
+    def viewer_listens_on(self) -> int:
+        """Port of the trace viewer; 0 takes a free one."""
+        if self.viewer_port is not None:
+            return self.viewer_port
+        return self.port + 1 if 0 < self.port < 65535 else 0
 
     @property
     def artifacts_kept(self) -> timedelta:

@@ -1,19 +1,28 @@
-"""`python -m api`: the api service as a process of its own, configured by the environment."""
+"""`python -m api`: the api service as a process of its own, configured by the environment. It listens on two ports."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import socket
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, override
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from api.app import create_app
-from contract.errors import CallboardError
+from api.viewer.app import create_viewer
+from contract.errors import CallboardError, ConfigurationError
+from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
+from storage.open import open_store
 
 log = logging.getLogger("api")
 
@@ -21,27 +30,63 @@ _GRACE = 10
 """Seconds for the answers under way when told to stop; whoever waits for a Run is answered at once."""
 
 
-class _Server(uvicorn.Server):
-    """Tells the application that it is closing before it waits for its answers."""
+class _Viewer(uvicorn.Server):
+    """The trace viewer, on its own port. It lives as long as the api does, which hears the signals."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        super().__init__(_config(app, lifespan="off", timeout_graceful_shutdown=1))
+        self._listener = listener
+
+    @contextmanager
+    @override
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def until_told(self) -> None:
+        """Serve until `should_exit`."""
+        await self.serve([self._listener])
+
+
+class _Server(uvicorn.Server):
+    """The api. Tells the application that it is closing before it waits for its answers."""
+
+    def __init__(self, app: FastAPI, settings: Settings, viewer: _Viewer) -> None:
         super().__init__(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                lifespan="on",
-                log_config=None,
-                access_log=False,  # api.boundary writes its own
-                server_header=False,
-                timeout_graceful_shutdown=_GRACE,
-            )
+            _config(app, lifespan="on", timeout_graceful_shutdown=_GRACE, host=settings.host, port=settings.port)
         )
         self._app = app
+        self._viewer = viewer
 
+    @override
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        viewing = asyncio.create_task(self._viewer.until_told(), name="trace viewer")
+        try:
+            await super().serve(sockets)
+        finally:
+            self._viewer.should_exit = True
+            await viewing
+
+    @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.parts.closing.set()
         await super().shutdown(sockets)
+
+
+def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:
+    # api.boundary writes an access log of its own
+    return uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **options)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The viewer's port, taken before anybody is told its number. Raises ConfigurationError."""
+    port, family = settings.viewer_listens_on, socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, port), family=family, backlog=128)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(
+            f"The trace viewer cannot listen on port {port} ({why}). Choose another with CALLBOARD_VIEWER_PORT."
+        ) from error
 
 
 def main() -> None:
@@ -49,7 +94,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings()
+        listener = _listen(settings)
+        settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
         app = create_app(settings)
+        viewer = create_viewer(
+            workspace=settings.workspace,
+            ring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+            store=open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint),
+        )
     except ValidationError as error:
         for line in error.errors(include_url=False, include_input=False):
             log.error("CALLBOARD_%s: %s", "_".join(map(str, line["loc"])).upper(), line["msg"])  # noqa: TRY400
@@ -58,7 +110,7 @@ def main() -> None:
         log.error("%s", error.message)  # noqa: TRY400 - the sentence says it, a trace would not
         sys.exit(2)
     log.info("Temporal at %s, artifacts in %s", settings.temporal_address, mask_url(settings.artifact_location))
-    server = _Server(app, settings)
+    server = _Server(app, settings, _Viewer(viewer, listener))
     server.run()
     if not server.started:
         sys.exit(3)

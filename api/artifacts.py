@@ -14,6 +14,7 @@ from api.attempts import SCREENSHOTS, TRACE, no_attempt, record_of
 from api.parts import Parts
 from contract.errors import NotFound
 from storage import keys
+from storage.store import Store
 
 _CHUNK = 256 * 1024
 
@@ -25,10 +26,18 @@ async def trace_of(parts: Parts, project: str, run_id: str, number: int) -> Resp
         NotFound: There is no such Attempt, or it has left none.
         StoreError: The store failed.
     """
+    found = await stored_trace(parts.store, project, run_id, number)
+    if found is None:
+        raise await _missing(parts, project, run_id, number, "trace")
+    return found
+
+
+async def stored_trace(store: Store, project: str, run_id: str, number: int) -> Response | None:
+    """The same of an Attempt of which nothing else is known; None if there is no trace. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
         copy = Path(folder) / TRACE
-        if not await parts.store.get_file(keys.attempt(project, run_id, number, TRACE), copy):
-            raise await _missing(parts, project, run_id, number, "trace")
+        if not await store.get_file(keys.attempt(project, run_id, number, TRACE), copy):
+            return None
         size = copy.stat().st_size
         file = copy.open("rb")  # which keeps the contents, when the folder is gone
     headers = {

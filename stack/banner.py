@@ -13,6 +13,7 @@ def banner(stack: DevStack) -> str:
     """Several lines for a terminal. The API key is among them only if it was made at this start."""
     text = [
         "",
+        f"Pages        {stack.url}",
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
         f"API key      {_key(stack)}",
         f"Workspace    {stack.settings.workspace}",

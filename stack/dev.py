@@ -139,7 +139,12 @@ class DevStack:
         data = self._settings.data_dir.expanduser().resolve()
         resources.enter_context(datafolder.exclusive(data))
         free = ports.claim(
-            {"--port": self._settings.port, "--temporal-port": self._temporal_port, "--ui-port": self._ui_port}
+            {
+                "--port": self._settings.port,
+                "--temporal-port": self._temporal_port,
+                "--ui-port": self._ui_port,
+                "CALLBOARD_VIEWER_PORT": self._settings.viewer_listens_on,
+            }
         )
         self.temporal = TemporalServer(
             data,
@@ -148,7 +153,7 @@ class DevStack:
             report=self._report,
             retention=Retention.of(self._settings),
         )
-        self._settings = self._complete(data, free["--port"])
+        self._settings = self._complete(data, free["--port"], free["CALLBOARD_VIEWER_PORT"])
         self.url = f"http://127.0.0.1:{free['--port']}"
         store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
         environments = Environments(data / "environments")
@@ -173,7 +178,7 @@ class DevStack:
         resources.enter_context(datafolder.address_card(data, self._card()))
         self.projects.announce()
 
-    def _complete(self, data: Path, port: int) -> Settings:
+    def _complete(self, data: Path, port: int, viewer_port: int) -> Settings:
         """The settings for the children: all that is fixed in an embedded stack, and the keys."""
         keys, self.key_file, self.made_key = self._settings.api_keys, None, None
         if not keys:
@@ -199,6 +204,7 @@ class DevStack:
                 "dev_projects": self._projects_dir.resolve(),
                 "host": "127.0.0.1",
                 "port": port,
+                "viewer_port": viewer_port,
                 "temporal_address": self.temporal.address,
                 "temporal_namespace": NAMESPACE,
                 "temporal_ui_url": self.temporal.ui_url,

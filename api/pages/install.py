@@ -13,12 +13,14 @@ from projects.samples import Samples
 from security.apikeys import ApiKeys
 from security.keyring import KeyRing
 from security.sessions import Sessions
+from security.trace_addresses import TraceAddresses
 
 
 def install(app: FastAPI, *, api_keys: Sequence[str], keys: ApiKeys, ring: KeyRing) -> None:
     """Serve the pages, to whoever signs in with one of the keys."""
     app.state.door = Door(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
+    app.state.traces = TraceAddresses(ring)
     for router in (
         assets.router,
         sign_in.router,

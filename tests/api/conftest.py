@@ -448,6 +448,7 @@ def api_process(deployed: FolderStore, artifacts: Path, tmp_path: Path) -> Calla
             "CALLBOARD_SECRET_KEY": SECRET,
             "CALLBOARD_WORKSPACE_ID": WORKSPACE,
             "CALLBOARD_ARTIFACTS": str(artifacts),
+            "CALLBOARD_VIEWER_PORT": "0",
         }
         return ApiProcess({**defaults, **environment}, tmp_path / "api.log")
 

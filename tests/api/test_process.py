@@ -5,6 +5,7 @@ import signal
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from stack import ports
@@ -87,6 +88,24 @@ async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, 
         async with asyncio.timeout(15):
             await api.process.wait()
         assert "Traceback" not in api.log.read_text()
+
+
+async def test_the_trace_viewer_is_served_on_a_port_of_its_own_and_ends_with_the_api(api_process: Any):
+    port = ports.claim({"": 0})[""]
+    viewer = f"http://127.0.0.1:{port}"
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as api:
+        await api.alive()
+        assert "Playwright Trace Viewer" in (await api.client.get(f"{viewer}/index.html")).text
+        assert (await api.client.get(f"{viewer}/healthz")).status_code == 404
+        async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as second:
+            async with asyncio.timeout(30):
+                assert await second.process.wait() == 2
+            assert "CALLBOARD_VIEWER_PORT" in second.log.read_text()
+        api.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            await api.process.wait()
+        with pytest.raises(httpx.ConnectError):
+            await api.client.get(f"{viewer}/index.html")
 
 
 async def test_its_log_has_no_key_in_it(api_process: Any, temporal: Any):

@@ -86,6 +86,7 @@ class Apart:
             "CALLBOARD_ARTIFACTS": f"s3://{BUCKET}/callboard",
             "CALLBOARD_ARTIFACTS_ENDPOINT": s3.endpoint,
             "CALLBOARD_READY_NEEDS_WORKERS": "true",
+            "CALLBOARD_VIEWER_PORT": "0",
             **s3.environment,
         }
         if chromium := os.environ.get("CALLBOARD_CHROMIUM"):

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.admission import opened
 from api.artifacts import screenshot_of, trace_of
+from api.attempts import TRACE
 from api.jsontext import text_of
 from api.logs import followed_log, stored_log
 from api.pages.rendering import page, wants_json
@@ -19,10 +20,12 @@ from api.pages.runs import is_delivering, run_data, validate_spans
 from api.pages.session import Form, SignedIn
 from api.pages.timeline import bars_of, spans_of
 from api.pages.tree import tree_of
+from api.pages.viewer import has_viewer, viewer_address
 from api.parts import Parts, PartsDep
 from api.records import run_body
 from api.reruns import rerun
 from contract.errors import NotFound
+from storage import keys
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/runs/{run_id}")
 _FILES = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/runs")
@@ -54,6 +57,7 @@ async def run_page(request: Request, parts: PartsDep, _: SignedIn, project: str,
         input_tree=tree_of(run["input"]),
         result_tree=tree_of(run["result"]) if "result" in run else None,
         payloads_tree=tree_of(run["extendedPayloads"]) if run.get("extendedPayloads") else None,
+        has_viewer=has_viewer(parts.settings),
         unfinished=run["status"] in ("pending", "started"),
         delivering=is_delivering(run, datetime.now(UTC)),
     )
@@ -102,6 +106,17 @@ async def trace(parts: PartsDep, _: SignedIn, project: str, run_id: str, number:
     """A file for Playwright's trace viewer."""
     await _check(parts, project, run_id)
     return await trace_of(parts, project, run_id, number)
+
+
+@router.get("/attempts/{number}/trace/view")
+async def show_trace(
+    request: Request, parts: PartsDep, _: SignedIn, project: str, run_id: str, number: _Number
+) -> Response:
+    """The trace in Playwright's own viewer, which has an origin of its own."""
+    await _check(parts, project, run_id)
+    if not await parts.store.exists(keys.attempt(project, run_id, number, TRACE)):
+        raise NotFound(f"Attempt {number} of Run {run_id} has left no trace.")
+    return RedirectResponse(viewer_address(request, parts, project, run_id, number), 303)
 
 
 @router.post("/cancel")
