@@ -128,6 +128,7 @@ def _serving(
         keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
         tickets=tickets,
         journal=workplace.journal,
+        evidence=workplace.evidence,
     )
     return Serving(
         client=client,

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 from temporalio import activity
@@ -17,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.beside import beside, heartbeats, passing_cancels_to
 from activities.environments import ProjectEnvironments
+from activities.evidence import EvidenceRoom
 from activities.logins import Login, Logins
 from activities.patience import patiently
 from activities.progress import Progress
@@ -36,8 +38,10 @@ from contract.flow.attempt import (
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
 from contract.flow.run import ErrorCode, RunError
+from machines.evidence import Evidence
 from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
+from machines.secrecy import masker_of
 from projects.catalog import Catalog
 from projects.manifest import Manifest
 from projects.versions import VersionFolders
@@ -56,6 +60,8 @@ RECORD_PATIENCE = timedelta(seconds=30)
 """How long an outcome waits for its record: a lost record fails nothing, and holds up no Run for long."""
 LAST_WORDS_PATIENCE = timedelta(seconds=5)
 """The same for the record of an Attempt that was stopped: somebody waits for its end."""
+EVIDENCE_PATIENCE = timedelta(seconds=10)
+"""How long an outcome waits for what else the Attempt leaves."""
 
 
 class Pools(Protocol):
@@ -82,6 +88,7 @@ class AttemptActivity:
         keyring: KeyRing,
         tickets: Tickets,
         journal: Callable[[str, int, bytes], contextlib.AbstractContextManager[None]],
+        evidence: Callable[[str, int], contextlib.AbstractContextManager[Path]],
     ) -> None:
         self._worker = worker
         self._client = client
@@ -95,6 +102,8 @@ class AttemptActivity:
         self._keyring = keyring
         self._tickets = tickets
         self._journal = journal
+        self._evidence = evidence
+        self._room = EvidenceRoom(store)
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, order: AttemptInput) -> AttemptOutcome:
@@ -123,8 +132,11 @@ class AttemptActivity:
 
     async def _held(self, order: AttemptInput) -> AttemptOutcome:
         """Carry it out, known to the journal and to those who may stop it."""
-        progress = Progress(order, self._worker)
-        with self._journal(order.run_id, order.number, activity.info().task_token):
+        with (
+            self._journal(order.run_id, order.number, activity.info().task_token),
+            self._evidence(order.run_id, order.number) as folder,
+        ):
+            progress = Progress(order, self._worker, folder)
             work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
             with self._tickets.hold(order.run_id, order.number, work) as ticket:
                 return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
@@ -132,26 +144,41 @@ class AttemptActivity:
     async def _to_its_end(self, order: AttemptInput, progress: Progress, ticket: Ticket) -> AttemptOutcome:
         async with heartbeats():
             await asyncio.wait({ticket.work})
+            progress.end()
             if not ticket.work.cancelled():
                 # The work is done, so no stop can reach it any more: an outcome that is there stands.
                 try:
                     outcome: AttemptOutcome = ticket.work.result()
                 except Exception as error:
-                    record = progress.record(AttemptStatus.FAILED, failure(error))
-                    await self._records.write(order.project, record, within=RECORD_PATIENCE)
+                    await self._close(order, progress, AttemptStatus.FAILED, failure(error), within=RECORD_PATIENCE)
                     raise
-                record = progress.record(outcome.status, outcome.error)
-                await self._records.write(order.project, record, within=RECORD_PATIENCE)
+                await self._close(order, progress, outcome.status, outcome.error, within=RECORD_PATIENCE)
                 return outcome.model_copy(update={"started_at": progress.started_at})
             if ticket.cause is Cause.CANCELED:
-                record = progress.record(AttemptStatus.CANCELED)
+                await self._close(order, progress, AttemptStatus.CANCELED, within=LAST_WORDS_PATIENCE)
             else:
-                record = progress.record(AttemptStatus.INTERRUPTED, interruption(ticket.message))
-            await self._records.write(order.project, record, within=LAST_WORDS_PATIENCE)
+                error = interruption(ticket.message)
+                await self._close(order, progress, AttemptStatus.INTERRUPTED, error, within=LAST_WORDS_PATIENCE)
         if ticket.cause is Cause.CANCELED:
             return AttemptOutcome(status=AttemptStatus.CANCELED)
         # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
         raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
+
+    async def _close(
+        self,
+        order: AttemptInput,
+        progress: Progress,
+        status: AttemptStatus,
+        error: RunError | None = None,
+        *,
+        within: timedelta,
+    ) -> None:
+        """Store what it leaves, and at last its record, which tells what there is."""
+        if progress.begun:
+            progress.kept = await self._room.keep(
+                order, progress.evidence, status, progress.masker, within=min(within, EVIDENCE_PATIENCE)
+            )
+        await self._records.write(order.project, progress.record(status, error), within=within)
 
     async def _work(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
         # The record of the start is the announcement's, and is written before the work counts as done: it must not
@@ -167,7 +194,8 @@ class AttemptActivity:
             if order.auth is not None:
                 hidden = manifest.settings.auth_sessions.secret_parameters
                 login = await self._logins.begin(order, order.auth, hidden)
-            machine_order = await self._machine_order(order, login)
+            machine_order = await self._machine_order(order, login, progress.evidence)
+            progress.masker = masker_of(machine_order)
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
             return await self._outcome(order, report, login)
@@ -198,7 +226,7 @@ class AttemptActivity:
             variables=around.variables,
         )
 
-    async def _machine_order(self, order: AttemptInput, login: Login | None) -> Order:
+    async def _machine_order(self, order: AttemptInput, login: Login | None, evidence: Evidence) -> Order:
         proxy = self._open_proxy(order)
         run_info: dict[str, Any] = {"run_id": order.run_id, "proxy": proxy.server if proxy else None}
         services = ProjectValues(self._store, order.project)
@@ -220,6 +248,7 @@ class AttemptActivity:
             session=login.text if login else None,
             capture=order.auth is not None and order.auth.save_back,
             secrets=(login.secrets if login else ()) + ((proxy.password,) if proxy and proxy.password else ()),
+            evidence=evidence,
         )
 
     async def _parameters(self, order: AttemptInput, login: Login | None) -> str:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
+from activities.evidence import Kept
 from contract.flow.attempt import AttemptInput, AttemptRecord, AttemptStarted, AttemptStatus
 from contract.flow.run import RunError
+from machines.evidence import Evidence
 from machines.machine import Begun
+from security.masking import Masker
 
 
 class Progress:
     """Made as the activity begins."""
 
-    def __init__(self, order: AttemptInput, worker: str) -> None:
+    def __init__(self, order: AttemptInput, worker: str, folder: Path) -> None:
         info = activity.info()
         self._order = order
         self._worker = worker
+        self.evidence = Evidence(folder)
+        """What it leaves; empty if it never came to a Machine."""
+        self.masker = Masker(())
+        """Masks what it was given to keep to itself."""
+        self.kept = Kept()
+        """What has been stored of that."""
+        self._ended_at: datetime | None = None
         # Of a further try of a check or create: since the one before it ended.
         self._queued_at = info.current_attempt_scheduled_time
         self._taken_at = info.started_time
@@ -28,6 +39,15 @@ class Progress:
     def begin(self, begun: Begun) -> None:
         """It is on a Machine, and user code is about to be called."""
         self._begun = begun
+
+    def end(self) -> None:
+        """It is over; what follows is storing what it leaves."""
+        self._ended_at = datetime.now(UTC)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it ever was on a Machine."""
+        return self._begun is not None
 
     def started(self) -> AttemptStarted:
         """Where it is."""
@@ -53,10 +73,13 @@ class Progress:
             version=self._order.version,
             queued_at=self._queued_at,
             started_at=self.started_at,
-            ended_at=None if status is AttemptStatus.STARTED else datetime.now(UTC),
+            ended_at=self._ended_at,
             machine=begun.machine if begun else None,
             worker=self._worker,
             browser_version=begun.browser_version if begun else None,
             error=error,
+            page_url=self.kept.page_url,
             attributes=self.attributes,
+            screenshot=self.kept.screenshot,
+            missing=dict(self.kept.missing),
         )

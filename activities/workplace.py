@@ -3,6 +3,7 @@
     {data}/workers/{worker}/lock            held as long as the worker lives; the kernel lets go of it
     {data}/workers/{worker}/attempts/…      one small file for each Attempt that runs
     {data}/workers/{worker}/scratch/…       one folder for each Machine
+    {data}/workers/{worker}/evidence/…      one folder for each Attempt that runs: what it leaves, until that is stored
 
 So a worker that starts can tell which others of this host are dead, and which Attempts died with them.
 """
@@ -14,6 +15,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -41,8 +43,9 @@ class Workplace:
         self._folder = folder
         self.scratch = folder / "scratch"
         self._attempts = folder / "attempts"
+        self._evidence = folder / "evidence"
         with _alone(folder.parent):
-            for part in (self.scratch, self._attempts):
+            for part in (self.scratch, self._attempts, self._evidence):
                 part.mkdir(parents=True)
             lock = _lock(folder)
         if lock is None:
@@ -59,6 +62,15 @@ class Workplace:
             yield
         finally:
             note.unlink(missing_ok=True)
+
+    @contextmanager
+    def evidence(self, run_id: str, number: int) -> Generator[Path]:
+        """A folder for what the Attempt leaves, which outlives its Machine; gone at the end of the block."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{run_id}-{number}-", dir=self._evidence))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def leave(self) -> None:
         """Remove the folder and let go of the lock."""

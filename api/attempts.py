@@ -88,6 +88,7 @@ async def _body(parts: Parts, project: str, run_id: str, number: int, names: set
         worker=record.worker,
         browser_version=record.browser_version,
         error=None if record.error is None else RunErrorBody.model_validate(error_body(record.error)),
+        page_url=record.page_url,
         attributes=record.attributes,
         usage=_usage(record.usage),
         missing=record.missing,

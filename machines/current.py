@@ -39,11 +39,14 @@ class Current:
         self._started_at = datetime.now(UTC)
         self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
         self.answering = answering
+        self._ended_at: datetime | None = None
         self.begun: Begun | None = None
         self.clock: asyncio.Timeout | None = None
         """The running clock; None once it no longer matters."""
         self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         self.stopped = asyncio.Event()
+        self.left = asyncio.Event()
+        """The child has said what it leaves of it, or is gone."""
 
     def message(self) -> dict[str, Any]:
         """What the child is told."""
@@ -63,6 +66,7 @@ class Current:
                 **({"password": proxy.password} if proxy.password is not None else {}),
             },
             "runInfo": order.run_info,
+            "evidence": order.evidence and {"folder": str(order.evidence.folder), "trace": order.evidence.trace},
         }
 
     def begin(self, begun: Begun) -> None:
@@ -80,6 +84,12 @@ class Current:
         if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
             self.clock.reschedule(end + by)
 
+    def leave(self, message: dict[str, Any] | None) -> None:
+        """It has left this, or (None) its Machine has come to its end."""
+        if message is not None and self._order.evidence is not None:
+            self._order.evidence.hear(message)
+        self.left.set()
+
     @property
     def heard(self) -> bool:
         """Whether its end was heard. A cancel of who waits for it cancels `done`, and is no end."""
@@ -88,6 +98,7 @@ class Current:
     def resolve(self, message: dict[str, Any] | None) -> None:
         """It is done, or (None) lost; what is heard first counts."""
         if not self.done.done():
+            self._ended_at = datetime.now(UTC)
             self.done.set_result(message)
 
     def report(self, machine: str, **fields: Any) -> Report:
@@ -97,7 +108,7 @@ class Current:
             machine=machine,
             browser_version=self.begun.browser_version if self.begun else None,
             started_at=self.begun.at if self.begun else self._started_at,
-            ended_at=datetime.now(UTC),
+            ended_at=self._ended_at or datetime.now(UTC),
             **fields,
         )
 

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 _START_WITHIN = 60.0
 _STOP_WITHIN = 1.5
 """Seconds that a canceled or timed-out Attempt gets to save what it can, before everything is killed."""
+_LEAVE_WITHIN = 10.0
+"""Seconds that an Attempt which has come to its end by itself gets to save its trace."""
 _LAST_REPORT_WITHIN = 1.0
 _SETTLE_WITHIN = 12.0
 """Seconds for closing an Attempt's context and opening the next; each of the two is bounded by five in the child."""
@@ -223,6 +225,8 @@ class Machine:
                 raise
             except ConnectionError:
                 done = None
+            if done is not None and order.evidence is not None:
+                await self._until_left(current)
             if done is None:
                 await to_the_end(self.close())
                 if current.begun is None:
@@ -238,6 +242,18 @@ class Machine:
             self._current = None
             if answering is not None:
                 await answering.end()
+
+    async def _until_left(self, current: Current) -> None:
+        """Wait for what the Attempt leaves. Its outcome is known, but a cancel stops it as it does before."""
+        current.clock = None
+        try:
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                await current.left.wait()
+        except TimeoutError:
+            log.warning("Machine %s has not saved its Attempt's trace within %g seconds", self.name, _LEAVE_WITHIN)
+        except asyncio.CancelledError:
+            await to_the_end(self._stop(current))
+            raise
 
     async def _stop(self, current: Current) -> None:
         """Ask, wait a little, kill."""
@@ -274,6 +290,7 @@ class Machine:
         self._idle.set()
         if self._current is not None:
             self._current.resolve(None)
+            self._current.leave(None)
             self._current.stopped.set()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -294,6 +311,8 @@ class Machine:
                 current.prolong(message["within"])
             case "done" if current is not None:
                 current.resolve(message)
+            case "left" if current is not None:
+                current.leave(message)
             case "stopped" if current is not None:
                 current.stopped.set()
             case _:

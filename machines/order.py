@@ -10,6 +10,7 @@ from typing import Any
 
 from contract.flow.attempt import AttemptKind
 from contract.flow.run import RunError
+from machines.evidence import Evidence
 from machines.services import Services
 
 
@@ -77,6 +78,8 @@ class Order:
     """Report the state after a good end, if it is another than `session`. That of a create is always reported."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What errors must not tell, beside the secrets of `session` and of the proxy."""
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    """What it is to leave, and where. None: nothing."""
 
     @property
     def key(self) -> tuple[str, int]:

@@ -95,13 +95,14 @@ def _of_value(value: Any, *, secret: bool) -> Iterator[str]:
             yield from _of_value(holds, secret=secret)
         case str() if (bearer := _BEARER.fullmatch(value)) is not None:
             yield bearer[1]
-        case _ if secret or (isinstance(value, str) and _is_token(value)):
+        case _ if secret or (isinstance(value, str) and looks_like_a_token(value)):
             yield _text(value)
         case _:
             pass
 
 
-def _is_token(value: str) -> bool:
+def looks_like_a_token(value: str) -> bool:
+    """Whether it is long, and nothing that people write: without a blank, of letters and digits."""
     if not _TOKEN.fullmatch(value) or _ADDRESS.match(value):
         return False
     return any(character.isdigit() for character in value) and any(character.isalpha() for character in value)

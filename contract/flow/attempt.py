@@ -158,6 +158,8 @@ class AttemptRecord(FlowModel):
     worker: str | None = None
     browser_version: str | None = None
     error: RunError | None = None
+    page_url: str | None = None
+    """Of its page, at the end of one that did not complete; without what could be a secret."""
     attributes: dict[str, Any] | None = None
     """What user code left by `set_attribute` (contract 3.2)."""
     usage: AttemptUsage | None = None
@@ -166,6 +168,6 @@ class AttemptRecord(FlowModel):
     trace: bool = False
     """So is its trace, as `trace.zip`."""
     screenshot: bool = False
-    """So is the last picture of its page, as `screenshot.png`; of one that failed."""
+    """So is the last picture of its page, as `screenshot.png`; of one that did not complete."""
     missing: dict[str, str] = Field(default_factory=dict[str, str])
     """What should have been left and is not there (`log`, `trace`, `screenshot`): a sentence why."""

@@ -27,7 +27,12 @@ _EXAMPLE: dict[str, JsonValue] = {
         "category": "user",
         "message": "Locator.click: Timeout 30000ms exceeded.",
         "retirable": True,
+        "details": {
+            "name": "TimeoutError",
+            "stack": '  File "api/products/details.py", line 12, in automation\n    await price.click()\n',
+        },
     },
+    "pageUrl": "https://shop.example.com/products/7",
     "attributes": None,
     "usage": {
         "peakMemory": 412_000_000,
@@ -70,6 +75,9 @@ class AttemptBody(ResponseModel):
     worker: str | None
     browser_version: str | None
     error: RunErrorBody | None
+    """Its `details` have the exception's `name` and the `stack` of user code, files by their paths in the project."""
+    page_url: str | None
+    """Of its page, at the end of one that did not complete; without what could be a secret."""
     attributes: dict[str, Any] | None
     """What user code left by `set_attribute`."""
     usage: UsageBody | None

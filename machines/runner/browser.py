@@ -67,6 +67,8 @@ class BrowserSetup:
     viewport: tuple[int, int]
     environment: dict[str, str]
     """What the browser needs beyond the child's own (a display)."""
+    traces: Path
+    """Folder in which traces grow; whoever has saved one may empty it."""
 
 
 class WarmBrowser:
@@ -88,6 +90,10 @@ class WarmBrowser:
         self._session = session
         self.closed_by_user = False
         """User code has closed the browser itself, as some automations do at their end: that is no crash."""
+        self.on_close: Callable[[], Awaitable[None]] = _nothing
+        """Awaited before user code closes the browser."""
+        self.on_context: Callable[[BrowserContext], Awaitable[None]] = _ignored
+        """Told of every context that user code opens itself."""
         self._proxy: ProxySettings | None = None
         """Of the Attempt: the way of every context that it opens, also by itself."""
         self._new_context = browser.new_context
@@ -95,13 +101,14 @@ class WarmBrowser:
 
         async def noted(**reason: Any) -> None:
             self.closed_by_user = True
+            await self.on_close()
             await close(**reason)
 
         # `page.context.browser` is this very object. Playwright has no event that tells a close from a crash, and a
-        # proxy belongs to a context: one that user code opens would go past that of the Run.
+        # proxy belongs to a context, as a trace does: one that user code opens would go past that of the Run.
         setattr(browser, "close", noted)  # noqa: B010
-        setattr(browser, "new_context", self._by_proxy(browser.new_context))  # noqa: B010
-        setattr(browser, "new_page", self._by_proxy(browser.new_page))  # noqa: B010
+        setattr(browser, "new_context", self._noted(browser.new_context))  # noqa: B010
+        setattr(browser, "new_page", self._noted(browser.new_page))  # noqa: B010
 
     @classmethod
     async def launch(cls, playwright: Playwright, setup: BrowserSetup) -> WarmBrowser:
@@ -112,6 +119,7 @@ class WarmBrowser:
             executable_path=setup.executable,
             args=[*setup.arguments, *debugging],
             headless=setup.headless,
+            traces_dir=setup.traces,
             env={**os.environ, **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
@@ -176,11 +184,13 @@ class WarmBrowser:
             with contextlib.suppress(PlaywrightError):  # it goes by itself as its client does
                 await ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
 
-    def _by_proxy[T](self, opens: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    def _noted[T: BrowserContext | Page](self, opens: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
         async def opened(**options: Any) -> T:
             if options.get("proxy") is None:
                 options["proxy"] = self._proxy
-            return await opens(**options)
+            made = await opens(**options)
+            await self.on_context(made.context if isinstance(made, Page) else made)
+            return made
 
         return opened
 
@@ -189,6 +199,14 @@ class WarmBrowser:
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._browser.close()
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _ignored(_context: BrowserContext) -> None:
+    pass
 
 
 async def ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The child of a Machine: one warm browser, one Attempt at a time.
 
     from the worker   configure (once), attempt, answer, stop
-    to the worker     ready, begun, extend, request, capturing, done, stopped, idle (with `unfit`: a reason to recycle
-                      the Machine)
+    to the worker     ready, begun, extend, request, capturing, done, left (what it leaves in the folder that it was
+                      given), stopped, idle (with `unfit`: a reason to recycle the Machine)
 
-`done` is sent before anything is cleaned up: the result is on its way while the context closes and the next one opens.
+`done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and its
+record while the context closes and the next one opens.
 The end of the worker's socket ends the child; the keeper sees to the rest.
 """
 
@@ -31,6 +32,7 @@ from playwright.async_api import ProxySettings, async_playwright
 from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import Call, call
 from .channel import Channel
+from .evidence import Evidence
 from .failures import MESSAGE_LIMIT, UserCodeError, as_message
 from .hook import has_hook
 from .leftovers import Leftovers
@@ -38,10 +40,13 @@ from .output import Output
 from .requests import Requests
 from .session import BrowserSession
 from .state import StateError, parsed
-from .workspace import Workspace
+from .workspace import Workspace, empty
 
 _LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
+
+TRACES = "traces"
+"""Folder in the Machine's scratch."""
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Without it, all that is said of an https page is that it did not load in time."""
@@ -63,11 +68,13 @@ class Child:
         self._browser = browser
         self._project = project
         self._scratch = scratch
+        self._traces = scratch / TRACES
         self._numbers = itertools.count(1)
         self._files = ThreadPoolExecutor(1)  # our own; the default one is the Attempt's and goes with it
         self._prepared: Prepared | None = None
         self._user: asyncio.Task[dict[str, Any]] | None = None
         self._session: BrowserSession | None = None
+        self._evidence: Evidence | None = None
         self._requests = Requests(channel)
         self._output = Output()
 
@@ -106,20 +113,25 @@ class Child:
         self._output.renew()
         prepared.workspace.enter()
         self._channel.post("begun")
+        evidence = self._evidence = Evidence(order["evidence"], order["function"])
+        self._browser.on_close, self._browser.on_context = evidence.save_traces, evidence.also
         with contextlib.ExitStack() as runtime:
             try:
-                self._channel.post("done", **await self._ask(order, prepared, runtime))
+                done = await self._ask(order, prepared, evidence, runtime)
+                self._channel.post("done", **done)
             finally:
                 prepared.workspace.leave()
             await self._channel.flush()
+            await self._leave(evidence, completed=_is_good(order, done))
             closed = self._session is None or await self._session.close()
             unfit = await leftovers.end()
             # Only now: tasks of the Attempt could open more of them.
             closed = closed and await self._browser.close_contexts()
         if self._session is not None and self._session.lasting:
             unfit = unfit or "what it did in the browser's own context"
-        self._user = self._session = None
+        self._user = self._session = self._evidence = None
         await self._in_thread(prepared.workspace.remove)
+        await self._in_thread(empty, self._traces)
         if not closed:
             unfit = "a context that does not close"
         if unfit is None:
@@ -136,7 +148,13 @@ class Child:
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
 
-    async def _ask(self, order: dict[str, Any], prepared: Prepared, leaving: contextlib.ExitStack) -> dict[str, Any]:
+    async def _leave(self, evidence: Evidence, *, completed: bool) -> None:
+        self._channel.post("left", **await evidence.leave(completed=completed))
+        await self._channel.flush()
+
+    async def _ask(
+        self, order: dict[str, Any], prepared: Prepared, evidence: Evidence, leaving: contextlib.ExitStack
+    ) -> dict[str, Any]:
         """The fields of `done`: what the automation returned, or how it failed. Its runtime ends with `leaving`."""
         try:
             state = parsed(order["session"]) if order["session"] is not None else None
@@ -161,7 +179,9 @@ class Child:
             capturing=lambda within: self._channel.post("capturing", within=within),
         )
         root = prepared.workspace.root
-        self._session = BrowserSession(prepared.tab, root, self._browser.cdp_url, called.path, called.parameters, state)
+        self._session = BrowserSession(
+            prepared.tab, root, self._browser.cdp_url, called.path, called.parameters, state, evidence
+        )
         self._user = asyncio.create_task(call(called, self._session, root), context=context)
         fields = await self._ended(self._user)
         if reason := fields.get("uncaptured"):
@@ -197,13 +217,23 @@ class Child:
         return False
 
     async def _stop(self) -> None:
-        """Cancel the automation and close its context; the worker kills the Machine afterwards in any case."""
+        """Cancel the automation, save what it leaves, and close its context, in a second and a half.
+
+        The worker kills the Machine then, or afterwards.
+        """
         if self._user is not None:
             self._user.cancel()
             await asyncio.wait({self._user}, timeout=_LAST_WORDS)
+        if self._evidence is not None:
+            await self._leave(self._evidence, completed=False)
         if self._session is not None:
             await self._session.close()
         self._channel.post("stopped")
+
+
+def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
+    """Whether it has completed: a check that finds the login bad has not."""
+    return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
 async def _serve(fd: int) -> None:
@@ -212,7 +242,7 @@ async def _serve(fd: int) -> None:
     if setup is None:
         return
     async with async_playwright() as playwright:
-        project = Path(setup["project"])
+        project, scratch = Path(setup["project"]), Path(setup["scratch"])
         try:
             browser = await WarmBrowser.launch(
                 playwright,
@@ -223,6 +253,7 @@ async def _serve(fd: int) -> None:
                     debugging=has_hook(project),
                     viewport=(setup["width"], setup["height"]),
                     environment=setup["browserEnvironment"],
+                    traces=scratch / TRACES,
                 ),
             )
         except (PlaywrightError, OSError) as error:
@@ -230,7 +261,7 @@ async def _serve(fd: int) -> None:
             await channel.flush()
             return
         try:
-            await Child(channel, browser, project, Path(setup["scratch"])).serve()
+            await Child(channel, browser, project, scratch).serve()
         finally:
             await browser.close()
 

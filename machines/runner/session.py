@@ -11,6 +11,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from .browser import Tab, ask, close_context
 from .capturing import capture
+from .evidence import Evidence
 from .hook import Cleanup, has_hook, setup_context
 from .restoring import restore
 from .state import State, StateError
@@ -30,12 +31,14 @@ class BrowserSession:
         function_path: str,
         parameters: Any,
         state: State | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         self.state = state
         """What is restored when it is opened."""
         self.lasting = False
         """The hook brought a context that the browser keeps for as long as it runs."""
         self._tab = tab
+        self._evidence = evidence or Evidence(None, "")
         self._root = root
         self._cdp_url = cdp_url
         self._function_path = function_path
@@ -88,9 +91,10 @@ class BrowserSession:
             raise StateError(str(error) or type(error).__name__) from error
 
     async def finish(self) -> None:
-        """Call the hook's cleanup. What it raises is user code's."""
+        """Call the hook's cleanup, which may end the context. What it raises is user code's."""
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is not None:
+            await self._evidence.save_traces()
             await cleanup()
 
     async def close(self) -> bool:
@@ -100,6 +104,12 @@ class BrowserSession:
         return await self._tab.close() and closed
 
     async def _open(self) -> tuple[BrowserContext, Page]:
+        context, page = await self._restored()
+        # Only now: to restore a state is no action of the automation's.
+        await self._evidence.begin(context, page)
+        return context, page
+
+    async def _restored(self) -> tuple[BrowserContext, Page]:
         if self._cdp_url is None or not has_hook(self._root):
             if self.state is not None:
                 await restore(self._home, self.state, unused=self._tab.page)

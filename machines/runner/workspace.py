@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -53,6 +54,14 @@ class Workspace:
     def remove(self) -> None:
         """Delete the folder. What cannot be deleted goes with the Machine's scratch folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def empty(folder: Path) -> None:
+    """Delete what is in the folder, if there is one."""
+    for name in os.listdir(folder) if folder.is_dir() else ():  # noqa: PTH208  # names are all that is needed
+        shutil.rmtree(folder / name, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
 
 
 def _umask() -> int:

@@ -173,6 +173,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         keyring=KeyRing([SECRET]),
         tickets=tickets,
         journal=workplace.journal,
+        evidence=workplace.evidence,
     )
     try:
         yield Bench(

@@ -1,0 +1,113 @@
+"""What an Attempt leaves beside its record: looked at, masked and stored. What is lost is told, and fails nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from activities.patience import patiently
+from contract.errors import StoreError
+from contract.flow.attempt import AttemptInput, AttemptStatus
+from machines.evidence import SCREENSHOT, Evidence
+from security.masking import Masker
+from security.page_urls import shown_url
+from storage import keys
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+_LARGEST_PICTURE = 32 * 1024 * 1024
+"""Bytes. Of a page as a screen shows it, it has a hundredth of that."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ENDED_BEFORE = "The Machine was ended before it had saved it."
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the record of an Attempt tells of it."""
+
+    page_url: str | None = None
+    screenshot: bool = False
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class _LostError(Exception):
+    """A file is not to be kept, or could not be; the message is a sentence."""
+
+
+class EvidenceRoom:
+    """Takes in what Attempts leave."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(
+        self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
+    ) -> Kept:
+        """Store what an Attempt has left that has begun on a Machine and ended so, in that time at most."""
+        missing = {name: masker.text(reason) for name, reason in evidence.missing.items()}
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within.total_seconds()
+
+        async def kept(what: str, work: Callable[[timedelta], Awaitable[bool]]) -> bool:
+            try:
+                async with asyncio.timeout_at(end):
+                    there = await work(timedelta(seconds=max(0, end - loop.time())))
+            except (_LostError, StoreError, TimeoutError) as error:
+                log.warning("Run %s, Attempt %d: no %s", order.run_id, order.number, what, exc_info=error)
+                missing[what] = _said(error)
+                return False
+            if not there and not evidence.told:
+                missing.setdefault(what, _ENDED_BEFORE)
+            if there:
+                missing.pop(what, None)
+            return there
+
+        url, screenshot = None, False
+        if status is not AttemptStatus.COMPLETED:
+            url = evidence.page_url
+            screenshot = await kept("screenshot", lambda left: self._keep_picture(order, evidence.folder, left))
+        return Kept(None if url is None else shown_url(url, masker), screenshot, missing)
+
+    async def _keep_picture(self, order: AttemptInput, folder: Path, within: timedelta) -> bool:
+        picture = await asyncio.to_thread(_read, folder / SCREENSHOT, _LARGEST_PICTURE)
+        if picture is None:
+            return False
+        if not picture.startswith(_PNG):
+            raise _LostError("What the Machine left is no picture.")
+        key = keys.attempt(order.project, order.run_id, order.number, SCREENSHOT)
+        await patiently(within, lambda: self._store.put(key, picture))
+        return True
+
+
+def _read(path: Path, largest: int) -> bytes | None:
+    """The contents of a file, or None if there is none. User code could have put anything there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _LostError(f"What the Machine left cannot be read: {error.strerror}.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _LostError("What the Machine left is no file.")
+        if found.st_size > largest:
+            raise _LostError(f"It has {found.st_size} bytes; at most {largest} are kept.")
+        return file.read(largest)
+
+
+def _said(error: Exception) -> str:
+    match error:
+        case StoreError():
+            return f"The artifact store did not take it: {error.message}"
+        case TimeoutError():
+            return "It could not be stored in time."
+        case _:
+            return str(error)

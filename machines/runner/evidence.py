@@ -1,0 +1,163 @@
+"""What an Attempt leaves beside its outcome: its trace, and of one that fails the last picture of its page.
+
+Playwright traces contexts: the one that the automation is given, and each that it opens itself in the Machine's
+browser, has a file of its own, `trace-1.zip` and so on. A trace can only be had while its context is open, so it is
+saved before that is closed, whoever closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import BrowserContext, Page
+from playwright.async_api import Error as PlaywrightError
+
+SCREENSHOT = "screenshot.png"
+PART = ".part"
+"""How names of files end that are not whole yet."""
+_START_WITHIN = 5.0
+_PICTURE_WITHIN = 1.0
+"""Seconds. A page that is busy for ever gives no picture, and what is stopped has no more time than that."""
+_BLANK = "about:blank"
+_IN_SHORT = 300
+"""Characters of a reason."""
+
+
+@dataclass(eq=False)
+class _Traced:
+    """A context with its trace."""
+
+    context: BrowserContext
+    file: Path
+    saving: asyncio.Task[None] | None = None
+
+
+class Evidence:
+    """Of one Attempt."""
+
+    def __init__(self, wanted: dict[str, Any] | None, title: str) -> None:
+        self._folder = None if wanted is None else Path(wanted["folder"])
+        self._mode = "never" if wanted is None else str(wanted["trace"])
+        self._title = title
+        self._traced: list[_Traced] = []
+        self._page: Page | None = None
+        self._others: list[BrowserContext] = []
+        self._missing: dict[str, str] = {}
+        self._leaving: asyncio.Task[dict[str, Any]] | None = None
+
+    async def begin(self, context: BrowserContext, page: Page) -> None:
+        """The automation is about to be given this."""
+        self._page = page
+        await self._trace(context)
+
+    async def also(self, context: BrowserContext) -> None:
+        """The automation has opened this one itself."""
+        self._others.append(context)
+        await self._trace(context)
+
+    async def _trace(self, context: BrowserContext) -> None:
+        # That it cannot be done is no failure of the automation.
+        if self._folder is None or self._mode == "never" or self._leaving is not None:
+            return
+        traced = _Traced(context, self._folder / f"trace-{len(self._traced) + 1}.zip")
+        try:
+            async with asyncio.timeout(_START_WITHIN):
+                await context.tracing.start(title=self._title, screenshots=True, snapshots=True, sources=True)
+        except (PlaywrightError, TimeoutError) as error:
+            self._miss("trace", f"It could not be begun: {_reason(error)}")
+            return
+        self._traced.append(traced)
+        setattr(context, "close", self._saving_first(traced, context.close))  # noqa: B010  # on this very object
+
+    async def save_traces(self) -> None:
+        """Save what there is of them: their contexts are about to be closed."""
+        await asyncio.gather(*(self._save(traced) for traced in self._traced))
+
+    async def leave(self, *, completed: bool) -> dict[str, Any]:
+        """Save all that is to be left, once; the fields of a `left` message. Whoever comes second waits for the first.
+
+        Bounded but for the traces, which are as big as they are.
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._leave(completed=completed))
+        return await asyncio.shield(self._leaving)
+
+    async def _leave(self, *, completed: bool) -> dict[str, Any]:
+        page = self._last_page()
+        if completed and self._mode == "on-failure":
+            await self._discard_traces()
+        elif completed:
+            await self.save_traces()
+        else:
+            # The traces first: the picture is no action of the automation's.
+            await asyncio.gather(self.save_traces(), self._take_picture(page))
+        return {"pageUrl": None if page is None else page.url, "missing": self._missing}
+
+    async def _save(self, traced: _Traced) -> None:
+        if traced.saving is None:
+            traced.saving = asyncio.ensure_future(self._stop(traced))
+        await asyncio.shield(traced.saving)
+
+    async def _stop(self, traced: _Traced) -> None:
+        part = traced.file.with_name(traced.file.name + PART)
+        try:
+            await traced.context.tracing.stop(path=part)
+            part.replace(traced.file)
+        except (PlaywrightError, OSError) as error:
+            self._miss("trace", f"It could not be saved: {_reason(error)}")
+
+    async def _discard_traces(self) -> None:
+        self._missing.pop("trace", None)
+        for traced in self._traced:
+            if traced.saving is None:  # else it is saved already, and not wanted
+                with contextlib.suppress(PlaywrightError):
+                    await traced.context.tracing.stop()
+            traced.file.unlink(missing_ok=True)
+
+    async def _take_picture(self, page: Page | None) -> None:
+        if self._folder is None or self._page is None:
+            return
+        if page is None:
+            self._miss("screenshot", "Its page was closed.")
+            return
+        try:
+            async with asyncio.timeout(_PICTURE_WITHIN):
+                picture = await page.screenshot(timeout=0)
+            part = self._folder / f"{SCREENSHOT}{PART}"
+            part.write_bytes(picture)
+            part.replace(self._folder / SCREENSHOT)
+        except TimeoutError:
+            self._miss("screenshot", f"Its page gave none within {_PICTURE_WITHIN:g} s.")
+        except (PlaywrightError, OSError) as error:
+            self._miss("screenshot", f"It could not be taken: {_reason(error)}")
+
+    def _last_page(self) -> Page | None:
+        """The page that the automation was last at, as far as that shows."""
+        own = [] if self._page is None else [self._page, *reversed(self._page.context.pages)]
+        others = [page for context in reversed(self._others) for page in reversed(context.pages)]
+        opened = [page for page in (*others, *own) if not page.is_closed()]
+        return next((page for page in opened if page.url != _BLANK), opened[0] if opened else None)
+
+    def _saving_first(self, traced: _Traced, close: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(close)
+        async def closed(**reason: Any) -> None:
+            await self._save(traced)
+            await close(**reason)
+
+        return closed
+
+    def _miss(self, what: str, reason: str) -> None:
+        self._missing.setdefault(what, reason)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "the browser did not answer in time."
+    said = error.message if isinstance(error, PlaywrightError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:_IN_SHORT]
