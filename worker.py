@@ -26,8 +26,10 @@ from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
 from activities.orders import ForgetActivity, LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
+from activities.sink_test import SinkTestActivity
 from activities.sweep import SweepActivity
 from activities.ticket import Tickets
+from activities.trying import Trier
 from activities.workplace import Workplace
 from contract.errors import CallboardError, Unavailable
 from contract.flow import names
@@ -52,6 +54,7 @@ from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.run import RunWorkflow
+from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.validate import ValidateWorkflow
 
@@ -189,19 +192,23 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
     """Bring up what delivers results: a queue and slots of its own, so that dead receivers hold up nothing else."""
     signer = Signer([secret.get_secret_value() for secret in settings.webhook_secrets])
     transport = await resources.enter_async_context(GuardedTransport(Egress(settings.egress_allow)))
-    activities = DeliverActivities(
-        client=client,
+    trier = Trier(
         store=store,
         transport=transport,
         keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
         signer=signer,
         agent=f"callboard/{installed_version()}",
     )
+    activities = DeliverActivities(client=client, store=store, trier=trier)
     worker = Worker(
         client,
         task_queue=names.DELIVERIES_QUEUE,
-        workflows=[DeliverWorkflow],
-        activities=[activities.prepare_delivery, activities.send_delivery],
+        workflows=[DeliverWorkflow, SinkTestWorkflow],
+        activities=[
+            activities.prepare_delivery,
+            activities.send_delivery,
+            SinkTestActivity(store, trier).send_test,
+        ],
         identity=identity,
         max_concurrent_activities=_DELIVERIES_AT_ONCE,
         sticky_queue_schedule_to_start_timeout=_STICKY,

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -23,8 +22,6 @@ from contract.flow.base import MESSAGE_LIMIT, clip
 from contract.flow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, Prepared, TryInput
 from contract.flow.run import RunOutcome, RunStatus
 from contract.flow.sink import DeliverySchedule
-from security.keyring import KeyRing
-from security.signing import Signer
 from storage import keys
 from storage.store import Store
 
@@ -32,30 +29,18 @@ from storage.store import Store
 class DeliverActivities:
     """The activities with what they work on."""
 
-    def __init__(
-        self,
-        *,
-        client: Client,
-        store: Store,
-        transport: httpx.AsyncBaseTransport,
-        keyring: KeyRing,
-        signer: Signer,
-        agent: str,
-    ) -> None:
+    def __init__(self, *, client: Client, store: Store, trier: Trier) -> None:
         """Nothing is sent yet.
 
         Args:
             client: To wait for the end of Runs.
             store: Where results are, what is sent, and what came of it.
-            transport: A guarded way out. Whoever made it closes it.
-            keyring: Opens what is secret in sinks.
-            signer: Signs webhooks.
-            agent: `user-agent` of the requests.
+            trier: Makes tries.
         """
         self._client = client
         self._store = store
         self._tries = Tries(store)
-        self._trier = Trier(store=store, transport=transport, keyring=keyring, signer=signer, agent=agent)
+        self._trier = trier
 
     @activity.defn(name=names.PREPARE_DELIVERY)
     async def prepare_delivery(self, order: DeliverInput) -> Prepared:

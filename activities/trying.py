@@ -36,11 +36,20 @@ class Came:
 
 
 class Trier:
-    """Makes tries. Of the arguments, see `activities.deliver`."""
+    """Makes tries."""
 
     def __init__(
         self, *, store: Store, transport: httpx.AsyncBaseTransport, keyring: KeyRing, signer: Signer, agent: str
     ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            store: Where what is sent lies.
+            transport: A guarded way out. Whoever made it closes it.
+            keyring: Opens what is secret in sinks.
+            signer: Signs webhooks.
+            agent: `user-agent` of the requests.
+        """
         self._store = store
         self._transport = transport
         self._keyring = keyring
@@ -48,17 +57,23 @@ class Trier:
         self._agent = agent
 
     async def once(self, order: TryInput, at: datetime) -> Came:
-        """Send it, once. A cancel ends the try, and is what came of it."""
+        """Send what is in the store, once. A cancel ends the try, and is what came of it."""
         try:
-            out = self._outgoing(order.order, await self._body(order.body_key), at)
+            body = await self._body(order.body_key)
         except CallboardError as error:
-            problem = TryProblem(type=type(error).__name__, message=error.message)
-            record = TryRecord(at=at, error=problem)
-            return Came(record, error.message, final=isinstance(error, SealError))
+            return _impossible(at, error)
+        return await self.send(order.order, body, at)
+
+    async def send(self, order: DeliverInput, body: bytes, at: datetime) -> Came:
+        """Send this body, once, as `once` does."""
+        try:
+            out = self._outgoing(order, body, at)
+        except CallboardError as error:
+            return _impossible(at, error)
         masker = Masker(out.secrets)
         began = time.monotonic()
         try:
-            answer = await send(self._transport, out.request, order.order.sink.schedule.timeout)
+            answer = await send(self._transport, out.request, order.sink.schedule.timeout)
         except SendError as error:
             return _no_answer(at, began, _masked(error.problem, masker))
         except asyncio.CancelledError:
@@ -90,6 +105,11 @@ class Trier:
         if sink.bucket is None:
             raise ValueError("A sink is a webhook or a bucket")
         return bucket.outgoing(order, sink.bucket, body, ring=self._keyring, agent=self._agent)
+
+
+def _impossible(at: datetime, error: CallboardError) -> Came:
+    record = TryRecord(at=at, error=TryProblem(type=type(error).__name__, message=error.message))
+    return Came(record, error.message, final=isinstance(error, SealError))
 
 
 def _no_answer(at: datetime, began: float, problem: TryProblem) -> Came:

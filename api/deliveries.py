@@ -32,7 +32,7 @@ async def delivery_body(parts: Parts, project: str, run_id: str, state: Delivery
     async def read(key: str) -> Try | None:
         async with limit:
             record = await parts.store.get(key)
-        return None if record is None else _try(TryRecord.model_validate_json(record))
+        return None if record is None else try_body(TryRecord.model_validate_json(record))
 
     tries = await asyncio.gather(*(read(key) for key in records))  # keys are in the order of time
     return Delivery(
@@ -44,7 +44,8 @@ async def delivery_body(parts: Parts, project: str, run_id: str, state: Delivery
     )
 
 
-def _try(record: TryRecord) -> Try:
+def try_body(record: TryRecord) -> Try:
+    """One try, from its record."""
     return Try(
         at=record.at,
         status_code=record.status_code,

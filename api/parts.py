@@ -10,6 +10,7 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
+from contract.flow.delivery import SinkTestInput, SinkTestOutcome
 from contract.flow.run import RunInput
 from engine.deliveries import DeliveryState
 from engine.listing import RunFilter, RunLine, RunPage
@@ -122,6 +123,10 @@ class Deliveries(Protocol):
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         """Have one sent now. Raises NotFound."""
+        ...
+
+    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+        """Have a test sent to a sink, and wait for what comes of it."""
         ...
 
 

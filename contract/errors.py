@@ -9,6 +9,7 @@
     ├── NotFound              404 not-found              repeating does not help
     ├── MethodNotAllowed      405 method-not-allowed     repeating does not help
     ├── Conflict              409 conflict               repeating does not help
+    ├── TooMany               429 bad-request            the caller must wait a while; only pages say it
     ├── NotSupported          501 not-implemented        this version cannot do it
     ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
     │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
@@ -89,6 +90,12 @@ class Conflict(CallboardError):
     """The request contradicts what already exists (an Idempotency-Key used with another body)."""
 
     status, code, category = 409, "conflict", "user"
+
+
+class TooMany(CallboardError):
+    """Somebody does something too often; the message says how long to wait. Only pages do: REST has no such bound."""
+
+    status, code, category, retirable = 429, "bad-request", "user", True
 
 
 class NotSupported(CallboardError):

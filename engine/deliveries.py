@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 from temporalio.client import (
@@ -15,10 +16,20 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from contract.errors import NotFound
+from contract.errors import NotFound, Unavailable
 from contract.flow import names
-from contract.flow.delivery import DeliverInput, DeliveryOutcome, DeliveryStatus, TryProblem
+from contract.flow.delivery import (
+    DeliverInput,
+    DeliveryOutcome,
+    DeliveryStatus,
+    SinkTestInput,
+    SinkTestOutcome,
+    TryProblem,
+)
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
+
+_TEST_WITHIN = timedelta(seconds=15)
+"""How long a test of a sink may take beyond the time of one try."""
 
 _NOT_THERE = "There is no such Delivery."
 
@@ -79,6 +90,29 @@ class Deliveries:
                 rpc_timeout=RPC_TIMEOUT,
             )
             return await self._state(workspace, project, run_id, delivery_id)
+
+    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+        """Have a test sent to a sink, once, by the workers that deliver; returns when it is known what came of it.
+
+        Raises:
+            Unavailable: Temporal cannot be reached, or no worker has taken it up in time.
+        """
+        with reaching_temporal():
+            handle = await self._client.start_workflow(
+                names.SINK_TEST,
+                order,
+                id=names.sink_test_workflow(order.test_id),
+                task_queue=names.DELIVERIES_QUEUE,
+                result_type=SinkTestOutcome,
+                # Nobody waits any longer, and it must not be sent tomorrow.
+                execution_timeout=order.sink.schedule.timeout + _TEST_WITHIN,
+                static_summary=f"{order.project}: a test of a sink",
+                rpc_timeout=RPC_TIMEOUT,
+            )
+            try:
+                return await handle.result()
+            except WorkflowFailureError as error:
+                raise Unavailable("No worker that delivers has sent the test in time. Is one running?") from error
 
     async def _state(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         description = await self._describe(workspace, project, run_id, delivery_id)

@@ -1,4 +1,4 @@
-"""Records the history of every shape of `tests/workflows/` (shapes, login_shapes, delivering, sweeping).
+"""Records the history of every shape of `tests/workflows/` (shapes, login_shapes, delivering, sink_testing, sweeping).
 
     python scripts/record_histories.py              # the shapes that have none yet; so does `make histories`
     python scripts/record_histories.py retry wall   # these anew
@@ -27,6 +27,7 @@ from tests.workflows.delivering import DELIVERIES  # noqa: E402
 from tests.workflows.login_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
 from tests.workflows.servers import dev_client, dev_server  # noqa: E402
 from tests.workflows.shapes import SHAPES, played  # noqa: E402
+from tests.workflows.sink_testing import SINK_TESTS, sink_tested  # noqa: E402
 from tests.workflows.sweeping import SWEEPS, skipping_client, swept  # noqa: E402
 
 HISTORIES = REPOSITORY / "tests" / "histories"
@@ -50,6 +51,8 @@ async def record(shapes: list[str], folder: Path) -> None:
                         write(folder, name, history)
             for shape in (shape for shape in shapes if shape in DELIVERIES):
                 write(folder, shape, await (await DELIVERIES[shape](client, shape)).handle.fetch_history())
+            for shape in (shape for shape in shapes if shape in SINK_TESTS):
+                write(folder, shape, await sink_tested(client, shape))
             for shape in (shape for shape in shapes if shape in SHAPES):
                 async with played(shape, client, shape) as stage:
                     write(folder, shape, await stage.handle.fetch_history())
@@ -73,7 +76,7 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """See the module's docstring."""
-    known = {**{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *SWEEPS)}, **login_histories()}
+    known = {**{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *SINK_TESTS, *SWEEPS)}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:
         sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from api.pages import assets
+from api.pages.limits import Limit
 from api.pages.routes import auth_sessions, playground, projects, run, runs, sign_in
 from api.pages.session import Door
 from projects.samples import Samples
@@ -20,6 +21,7 @@ def install(app: FastAPI, *, api_keys: Sequence[str], keys: ApiKeys, ring: KeyRi
     """Serve the pages, to whoever signs in with one of the keys."""
     app.state.door = Door(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
+    app.state.sink_tests = Limit(playground.SINK_TESTS, playground.SINK_TESTS_WITHIN)
     app.state.traces = TraceAddresses(ring)
     for router in (
         assets.router,

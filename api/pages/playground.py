@@ -94,7 +94,11 @@ def calls_of(parts: Parts, origin: str, project: str, body: dict[str, Any]) -> d
         f"run = client.projects.runs.start(\n    project_name={json.dumps(project)},\n"
         f"    body=json.loads({json.dumps(text)}),\n)\nprint(run.run_id)"
     )
-    return {"curl": curl, "Python": python}
+    cli = (
+        f"callboard runs start --project {shlex.quote(project)} --url {shlex.quote(origin)} --wait \\\n"
+        f"  {shlex.quote(text)}"
+    )
+    return {"curl": curl, "Python": python, "Command line": cli}
 
 
 def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
@@ -12,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.boundary import KEY_HEADER
-from api.pages.failures import Failures
 from api.pages.forms import read_form
+from api.pages.limits import Limit
 from contract.errors import Forbidden, Unauthorized
 from security.apikeys import ApiKeys
 from security.sessions import LASTS, Session, Sessions
@@ -26,13 +27,19 @@ _GUESTS = Session(nonce="", ends=0, form_token="")
 """Of those who send an API key with each request instead of a cookie: their requests come from no page."""
 
 
+WRONG_KEYS = 10
+WRONG_KEYS_WITHIN = timedelta(minutes=5)
+"""Whoever guesses keys is soon told to wait: so many of one address within that while."""
+
+
 @dataclass(frozen=True)
 class Door:
     """What decides who may see pages: made once by the application."""
 
     keys: ApiKeys
     sessions: Sessions
-    failures: Failures = field(default_factory=Failures)
+    failures: Limit = field(default_factory=lambda: Limit(WRONG_KEYS, WRONG_KEYS_WITHIN))
+    """By address."""
 
 
 class SignInFirst(Unauthorized):

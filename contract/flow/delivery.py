@@ -75,3 +75,22 @@ class DeliveryOutcome(FlowModel):
 
     status: DeliveryStatus
     error: TryProblem | None = None
+
+
+class SinkTestInput(FlowModel):
+    """The one argument of workflow `SinkTest` and of its activity: somebody wants to see what a sink answers."""
+
+    workspace: str
+    project: str
+    test_id: str
+    """Stands where a Run's id does: in what is sent, and in what the sink is sealed for."""
+    api: str
+    sink: SinkOrder
+
+
+class SinkTestOutcome(FlowModel):
+    """What came of a test."""
+
+    record: TryRecord
+    failure: str | None = None
+    """Why it did not arrive. None: it did."""

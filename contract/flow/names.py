@@ -28,6 +28,9 @@ CREATE = "Create"
 DELIVER = "Deliver"
 """Workflow type of a Delivery."""
 
+SINK_TEST = "SinkTest"
+"""Workflow type of a test of a sink, sent by hand."""
+
 SWEEP = "Sweep"
 """Workflow type of a sweep of the artifact store."""
 
@@ -42,6 +45,7 @@ STOP_ATTEMPT = "stop_attempt"
 RECORD_LOST = "record_lost"
 PREPARE_DELIVERY = "prepare_delivery"
 SEND_DELIVERY = "send_delivery"
+SEND_TEST = "send_test"
 SWEEP_ARTIFACTS = "sweep_artifacts"
 """Activity types."""
 
@@ -122,3 +126,8 @@ def validate_run_id(run_id: str, number: int) -> str:
 def delivery_workflow(run_id: str, delivery_id: str) -> str:
     """Workflow id of a Delivery; no Run can have such an id."""
     return f"{run_id}:{delivery_id}"
+
+
+def sink_test_workflow(test_id: str) -> str:
+    """Workflow id of a test of a sink; no Run can have such an id."""
+    return f"sink-test:{test_id}"

@@ -13,6 +13,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.deliver import DeliverActivities
+from activities.sink_test import SinkTestActivity
+from activities.trying import Trier
 from contract.flow import names
 from contract.flow.delivery import DeliverInput, DeliveryStatus, TryRecord
 from engine.deliveries import Deliveries, DeliveryState
@@ -25,6 +27,7 @@ from tests.activities.bench import TestStore
 from tests.deliveries import RING
 from tests.workflows.scripted import IDENTITY, WORKSPACE
 from workflows.deliver import DeliverWorkflow
+from workflows.sink_test import SinkTestWorkflow
 
 SECRET = new_webhook_secret()
 DEADLINE = 30.0
@@ -85,19 +88,17 @@ async def delivering(
 ) -> AsyncGenerator[Delivering]:
     store = TestStore(folder / "artifacts")
     async with GuardedTransport(egress or Egress(LOOPBACK)) as transport:
-        activities = DeliverActivities(
-            client=client,
-            store=store,
-            transport=transport,
-            keyring=RING,
-            signer=Signer(secrets),
-            agent="callboard/test",
-        )
+        trier = Trier(store=store, transport=transport, keyring=RING, signer=Signer(secrets), agent="callboard/test")
+        activities = DeliverActivities(client=client, store=store, trier=trier)
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,
-            workflows=[DeliverWorkflow],
-            activities=[activities.prepare_delivery, activities.send_delivery],
+            workflows=[DeliverWorkflow, SinkTestWorkflow],
+            activities=[
+                activities.prepare_delivery,
+                activities.send_delivery,
+                SinkTestActivity(store, trier).send_test,
+            ],
             identity=IDENTITY,
             max_concurrent_activities=500,
             max_heartbeat_throttle_interval=timedelta(milliseconds=50),

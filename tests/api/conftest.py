@@ -19,9 +19,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from contract.errors import Conflict, NotFound
+from contract.errors import Conflict, NotFound, Unavailable
 from contract.flow.auth import AuthSessionStatus
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
+from contract.flow.delivery import SinkTestInput, SinkTestOutcome
 from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from engine.deliveries import DeliveryState
 from engine.listing import RunFilter, RunLine, RunPage
@@ -169,6 +170,9 @@ class MemoryDeliveries:
 
     def __init__(self) -> None:
         self.known: dict[str, list[DeliveryState]] = {}
+        self.tests: list[SinkTestInput] = []
+        self.came: SinkTestOutcome | None = None
+        """Of each test of a sink; None: no worker sends it."""
 
     async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
         assert (workspace, project) == (WORKSPACE, "shop")
@@ -179,6 +183,12 @@ class MemoryDeliveries:
             if state.id == delivery_id:
                 return state
         raise NotFound("There is no such Delivery.")
+
+    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+        if self.came is None:
+            raise Unavailable("No worker that delivers has sent the test in time.")
+        self.tests.append(order)
+        return self.came
 
 
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)

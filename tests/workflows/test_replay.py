@@ -22,8 +22,10 @@ from tests.workflows.delivering import DELIVERIES
 from tests.workflows.login_shapes import login_histories
 from tests.workflows.scripted import WORKFLOWS
 from tests.workflows.shapes import SHAPES
+from tests.workflows.sink_testing import SINK_TESTS
 from tests.workflows.sweeping import SWEEPS
 from workflows.deliver import DeliverWorkflow
+from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
@@ -38,12 +40,19 @@ def history(path: Path) -> WorkflowHistory:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_the_history_replays(path: Path) -> None:
-    replayer = Replayer(workflows=[*WORKFLOWS, DeliverWorkflow, SweepWorkflow], data_converter=pydantic_data_converter)
+    workflows = [*WORKFLOWS, DeliverWorkflow, SinkTestWorkflow, SweepWorkflow]
+    replayer = Replayer(workflows=workflows, data_converter=pydantic_data_converter)
     await replayer.replay_workflow(history(path))
 
 
 def test_every_shape_has_its_history() -> None:
-    wanted = [*SHAPES, *DELIVERIES, *SWEEPS, *(name for names in login_histories().values() for name in names)]
+    wanted = [
+        *SHAPES,
+        *DELIVERIES,
+        *SINK_TESTS,
+        *SWEEPS,
+        *(name for names in login_histories().values() for name in names),
+    ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"
 
 

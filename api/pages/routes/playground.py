@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
@@ -10,15 +11,22 @@ from starlette.responses import RedirectResponse, Response
 
 from api.admission import deployed, opened
 from api.pages.form_reader import errors_by_path
+from api.pages.limits import Limit
 from api.pages.playground import SECRETS, body_of, calls_of
 from api.pages.rendering import page
 from api.pages.route import PageRoute
 from api.pages.session import Form, SignedIn
 from api.parts import Parts, PartsDep
 from api.service import start_run
-from contract.errors import BadRequest, CallboardError, NotFound
+from api.sink_tests import SinkTest, test_sink
+from contract.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
 from projects.manifest import Manifest
 from projects.samples import Sample, Samples
+from security.sessions import Session
+
+SINK_TESTS = 10
+SINK_TESTS_WITHIN = timedelta(minutes=1)
+"""Tests of sinks that one session may send."""
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/playground")
 
@@ -38,20 +46,42 @@ async def form(request: Request, parts: PartsDep, _: SignedIn, project: str) -> 
 
 
 @router.post("")
-async def start(request: Request, parts: PartsDep, form: Form, project: str) -> Response:
-    """Start the Run and lead to it; or say beside each field what is wrong with it; or show the call as code."""
+async def start(request: Request, parts: PartsDep, session: SignedIn, form: Form, project: str) -> Response:
+    """Start the Run and lead to it; or say beside each field what is wrong with it.
+
+    Or show the call as code, or send a test to its sink.
+    """
     manifest = await opened(parts, project)
     given = {name: value for name, value in form.items() if name != "token"}
     try:
         body = body_of(given)
+        if given.get("do") == "test":
+            return await _tested(request, parts, manifest, session, given, body)
         if given.get("do") == "show":
             origin = f"{request.url.scheme}://{request.url.netloc}"
             calls = calls_of(parts, origin, manifest.project, body)
             return await _page(request, parts, manifest, given, calls=calls, asked_for=True)
         started = await start_run(parts, manifest, body, None)
-    except (BadRequest, NotFound) as error:
+    except (BadRequest, NotFound, TooMany, Unavailable) as error:
         return await _page(request, parts, manifest, given, error=error, asked_for=True)
     return RedirectResponse(f"/projects/{manifest.project}/runs/{started.run_id}", 303)
+
+
+async def _tested(
+    request: Request,
+    parts: Parts,
+    manifest: Manifest,
+    session: Session,
+    given: Mapping[str, str],
+    body: dict[str, Any],
+) -> Response:
+    """Send a test to the sink, and tell what came of it."""
+    limit = cast("Limit", request.app.state.sink_tests)
+    if wait := limit.wait(session.nonce):
+        raise TooMany(f"That were {SINK_TESTS} tests within a minute. Send the next one in {wait} s.")
+    limit.note(session.nonce)
+    test = await test_sink(parts, manifest, body)
+    return await _page(request, parts, manifest, given, test=test, asked_for=True)
 
 
 async def _page(
@@ -63,6 +93,7 @@ async def _page(
     error: CallboardError | None = None,
     calls: dict[str, str] | None = None,
     sample: Sample | None = None,
+    test: SinkTest | None = None,
     asked_for: bool = False,
 ) -> Response:
     logs_in = manifest.settings.auth_sessions.enabled
@@ -75,6 +106,8 @@ async def _page(
         "api": given.get("api", ""),
         "samples": [each.name for each in samples if each.api == given.get("api")],
         "errors": wrong,
+        "message": error.message if error else None,
+        "sinkTest": None if test is None else _told(test),
     }
     return page(
         request,
@@ -88,9 +121,14 @@ async def _page(
         recorded=manifest.settings.auth_sessions.type == "MANUAL",
         auth_sessions=[(view.id, view.status.value) for view in views],
         is_open=manifest.settings.api_access.enabled,
-        message=error.message if error else None,
         calls=calls,
     )
+
+
+def _told(test: SinkTest) -> dict[str, Any]:
+    """What came of a test, as a page and its JSON tell it."""
+    came = test.came.model_dump(mode="json", by_alias=True)
+    return {"id": test.id, "arrived": test.failure is None, "failure": test.failure, **came}
 
 
 async def _samples(request: Request, parts: Parts, manifest: Manifest) -> tuple[Sample, ...]:

@@ -134,6 +134,27 @@ function remember(form) {
   });
 }
 
+// A test to the sink, without leaving the form: what is secret in it would have to be written again.
+function sendTest(button) {
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
+    const place = document.getElementById("sink-test");
+    const said = (text) => { const line = document.createElement("p"); line.className = "hint"; line.textContent = text; place.replaceChildren(line); };
+    button.disabled = true;
+    said("Sending …");
+    try {
+      const body = new URLSearchParams(new FormData(button.form));
+      body.set("do", "test");
+      const answer = await fetch(button.form.action, { method: "POST", body, headers: { accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const came = page.getElementById("sink-test");
+      if (came) place.replaceChildren(...came.childNodes); else said(page.querySelector("main .lead")?.textContent ?? "It could not be sent.");
+    } catch { said("Callboard did not answer. Try again."); }
+    button.disabled = false;
+    button.focus();
+  });
+}
+
 function enhance(root) {
   runningTimes(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
@@ -179,6 +200,7 @@ function enhance(root) {
     show();
   }
   for (const form of root.querySelectorAll("[data-remember]")) remember(form);
+  for (const button of root.querySelectorAll("[data-send-test]")) sendTest(button);
   for (const form of root.querySelectorAll("[data-filter]")) {
     form.addEventListener("change", (event) => {
       // Another API has other samples.

@@ -1,0 +1,48 @@
+"""Activity `send_test`: one message to a sink, as a Delivery would send it, so that somebody sees what it answers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.body import body_of
+from activities.trying import Trier
+from contract.flow import names
+from contract.flow.base import JsonText
+from contract.flow.delivery import DeliverInput, SinkTestInput, SinkTestOutcome
+from contract.flow.run import RunOutcome, RunStatus
+from storage.store import Store
+
+_RESULT = {"test": "This is a test of the sink, sent by hand from the Playground. No Run has this id."}
+
+
+class SinkTestActivity:
+    """The activity with what it works on."""
+
+    def __init__(self, store: Store, trier: Trier) -> None:
+        self._store = store
+        self._trier = trier
+
+    @activity.defn(name=names.SEND_TEST)
+    async def send_test(self, order: SinkTestInput) -> SinkTestOutcome:
+        """Send it, once. Whatever comes of it is an outcome."""
+        delivery = DeliverInput(
+            workspace=order.workspace,
+            project=order.project,
+            run_id=order.test_id,
+            delivery_id=names.SINK_DELIVERY,
+            api=order.api,
+            parameters=_json({}),
+            sink=order.sink,
+        )
+        completed = RunOutcome(status=RunStatus.COMPLETED, result=_json(_RESULT))
+        body = await body_of(delivery, completed, self._store)
+        came = await self._trier.send(delivery, body, datetime.now(UTC))
+        return SinkTestOutcome(record=came.record, failure=came.failure)
+
+
+def _json(value: object) -> JsonText:
+    text = json.dumps(value)
+    return JsonText(text=text, size=len(text))

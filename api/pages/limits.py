@@ -1,0 +1,50 @@
+"""How often somebody may do something: counted by who they are, within a while that begins with the first time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+_REMEMBERED = 4096
+"""Of these many. Memory must not grow with them; the one who came longest ago is forgotten."""
+
+
+@dataclass
+class _Count:
+    since: float
+    times: int = 0
+
+
+class Limit:
+    """Of one process, in memory."""
+
+    def __init__(self, times: int, within: timedelta) -> None:
+        """Nobody has come yet. So many times within that while are allowed."""
+        self._times = times
+        self._within = within.total_seconds()
+        self._counts: OrderedDict[str, _Count] = OrderedDict()
+
+    def wait(self, who: str) -> int:
+        """Seconds until they may again; 0: now."""
+        count = self._current(who)
+        if count is None or count.times < self._times:
+            return 0
+        return max(1, round(count.since + self._within - monotonic()))
+
+    def note(self, who: str) -> None:
+        """They have."""
+        count = self._current(who) or _Count(monotonic())
+        count.times += 1
+        self._counts[who] = count
+        self._counts.move_to_end(who)
+        if len(self._counts) > _REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def _current(self, who: str) -> _Count | None:
+        count = self._counts.get(who)
+        if count is not None and monotonic() - count.since >= self._within:
+            del self._counts[who]
+            return None
+        return count

@@ -1,0 +1,32 @@
+"""Workflow `SinkTest`: one message to a sink, sent by the workers that deliver, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.delivery import SinkTestInput, SinkTestOutcome
+
+BEYOND_A_TRY = timedelta(seconds=10)
+"""What it may need beyond the time of the try itself: to read the beginning of an answer that comes slowly."""
+
+
+@workflow.defn(name=names.SINK_TEST)
+class SinkTestWorkflow:
+    """Somebody waits for it: it is sent once, or not at all."""
+
+    @workflow.run
+    async def run(self, order: SinkTestInput) -> SinkTestOutcome:
+        """Send it."""
+        return await workflow.execute_activity(
+            names.SEND_TEST,
+            order,
+            result_type=SinkTestOutcome,
+            start_to_close_timeout=order.sink.schedule.timeout + BEYOND_A_TRY,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+            summary="Send a test to the sink",
+        )
