@@ -116,8 +116,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8400, ge=0, le=65535)
     viewer_port: int | None = Field(default=None, ge=0, le=65535)
-    """Of the trace viewer, which has an origin of its own because it shows what strangers have made. Unset: the one
-    after `port`."""
+    """Of the trace viewer, which has an origin of its own because it shows what strangers have made. Unset: ten
+    after `port` (8410)."""
     viewer_url: str | None = None
     """Address of that port for browsers, where it is another than the api's with this port, such as behind a proxy:
     best a host name of its own. It must be https, as service workers are, or on loopback."""
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         """Port of the trace viewer; 0 takes a free one."""
         if self.viewer_port is not None:
             return self.viewer_port
-        return self.port + 1 if 0 < self.port < 65535 else 0
+        return self.port + 10 if 0 < self.port <= 65525 else 0
 
     @property
     def artifacts_kept(self) -> timedelta:

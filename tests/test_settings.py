@@ -89,3 +89,11 @@ def test_a_schedule_that_cannot_be_kept_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(f"CALLBOARD_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "listens_on"),
+    [({}, 8410), ({"port": 9000}, 9010), ({"port": 0}, 0), ({"port": 65530}, 0), ({"port": 9000, "viewer_port": 0}, 0)],
+)
+def test_the_trace_viewer_has_a_port_of_its_own(given: dict[str, int], listens_on: int) -> None:
+    assert Settings.model_validate(given).viewer_listens_on == listens_on
