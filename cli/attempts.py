@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.output import print_json, say
-from cli.reading_logs import followed, print_line
+from cli.logs import followed, print_lines, stored
+from cli.output import print_json, writing
 from cli.showing import show_attempt
 from cli.target import AsJson, Target, on_project, part
 from cli.viewer import show_trace
 from contract.errors import NotFound
 
-app = typer.Typer(help="Attempts of a Run: their records, logs and traces.", no_args_is_help=True)
+app = typer.Typer(help="Attempts of a Run: their records, logs and traces.", no_args_is_help=True, add_completion=False)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
-Number = Annotated[int | None, typer.Argument(metavar="[NUMBER]", min=1, help="Default: the latest.")]
+Number = Annotated[int | None, typer.Argument(metavar="NUMBER", min=1, help="Default: the latest.")]
 
 
 @app.command()
@@ -39,29 +41,25 @@ def log(
         bool, typer.Option("--follow", help="Go on until the Attempt has ended; wait for it first.")
     ] = False,
     output_file: Annotated[
-        Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Save it there, as JSON lines.")
+        Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Save it there, as with --json.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print an Attempt's log; with --json, as it is stored: a JSON object a line."""
     place = f"{_place(run_id, number or _latest(target, run_id, default=1 if follow else None))}/log"
-    if output_file is not None and not follow:
-        target.remote.save(target.place(place), output_file)
-        say(f"Saved to {output_file}.")
-        return
+    lines = followed(target, place) if follow else stored(target, place)
     if output_file is not None:
-        with output_file.open("w", encoding="utf-8") as out:
-            for line in followed(target, place):
-                out.write(f"{line}\n")
+        first = list(itertools.islice(lines, 1))  # whatever is wrong, the file was not touched
+        with writing(output_file) as out:
+            for line in itertools.chain(first, lines):
+                out.write(f"{line}\n".encode())
                 out.flush()
-        return
-    if follow:
-        for line in followed(target, place):
-            print_line(line, as_json=as_json)
-        return
-    with target.remote.lines(target.place(place)) as lines:
+        typer.echo(str(output_file))
+    elif as_json:
         for line in lines:
-            print_line(line, as_json=as_json)
+            typer.echo(line)
+    else:
+        print_lines(lines)
 
 
 @app.command()
@@ -78,18 +76,18 @@ def trace(
         bool, typer.Option("--open", help="Open it in Playwright's trace viewer; it is saved only with -o.")
     ] = False,
 ) -> None:
-    """Save an Attempt's trace, a Playwright trace; or open it in the browser, until Ctrl-C."""
+    """Save an Attempt's trace, a Playwright trace; or open it in a browser, until Ctrl-C."""
     number = number or _latest(target, run_id)
-    place = target.place(f"{_place(run_id, number)}/trace")
-    if not open_it:
-        file = output_file or Path(f"trace_{run_id}_{number}.zip")
-        target.remote.save(place, file)
-        typer.echo(str(file))
-        return
-    with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
-        file = output_file or Path(folder) / f"trace_{run_id}_{number}.zip"
-        target.remote.save(place, file)
-        show_trace(file)
+    with tempfile.TemporaryFile() as copy:
+        target.remote.fetch(target.place(f"{_place(run_id, number)}/trace"), copy)
+        if output_file is not None or not open_it:
+            copy.seek(0)
+            file = output_file or Path(f"trace_{run_id}_{number}.zip")
+            with writing(file) as out:
+                shutil.copyfileobj(copy, out)
+            typer.echo(str(file))
+        if open_it:
+            show_trace(copy)
 
 
 def _latest(target: Target, run_id: str, *, default: int | None = None) -> int:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from cli.exits import exit_of
 from cli.filters import Filters, matching
+from cli.given import duration
 from cli.output import print_facts, print_json, print_table, say
 from cli.reading import JSON_HELP, read_object
 from cli.showing import cause_of
 from cli.target import AsJson, Target, on_project, part
-from cli.waiting import until_done
+from cli.waiting import UNFINISHED_OPERATION, until_done
 from contract.errors import BadRequest
+from engine.durations import said
 
-app = typer.Typer(help="The AuthSessions of a project: its stored logins.", no_args_is_help=True)
+app = typer.Typer(help="The AuthSessions of a project: its stored logins.", no_args_is_help=True, add_completion=False)
 
 Id = Annotated[str, typer.Argument(metavar="ID")]
 _Input = Annotated[str, typer.Option("--input", help=f"The parameters to log in with: {JSON_HELP}.")]
-_Proxy = Annotated[str | None, typer.Option(help="http://user:password@host:port, of all that use this AuthSession.")]
+_Proxy = Annotated[str | None, typer.Option(help="Of all that use this AuthSession: http://user:password@host:port.")]
 _Tries = Annotated[int | None, typer.Option(min=1, max=10, help="Tries. Default: 3.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Wait until the login is made.")]
-_Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait no longer; it goes on.")]
+_Timeout = Annotated[
+    timedelta,
+    typer.Option(parser=duration, metavar="TIME", show_default=False, help="Wait no longer: 90s, 10m. It goes on."),
+]
 
 _FIELDS = {"status": "status", "state": "status", "type": "type", "id": "id"}
 
@@ -60,12 +66,12 @@ def get(target: Target, auth_session_id: Id, as_json: AsJson = False) -> None:
 def create(
     target: Target,
     login: _Input,
-    auth_session_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Default: a new one.")] = None,
+    auth_session_id: Annotated[str | None, typer.Argument(metavar="ID", help="Default: a new one.")] = None,
     proxy: _Proxy = None,
     create_attempts: _Tries = None,
     check_attempts: _Tries = None,
     wait: _Wait = False,
-    timeout: _Timeout = 600,
+    timeout: _Timeout = timedelta(minutes=10),
     as_json: AsJson = False,
 ) -> None:
     """Log in with parameters, and keep the login. Prints the operation's id; with --wait, the AuthSession's."""
@@ -84,7 +90,7 @@ def update(
     create_attempts: _Tries = None,
     check_attempts: _Tries = None,
     wait: _Wait = False,
-    timeout: _Timeout = 600,
+    timeout: _Timeout = timedelta(minutes=10),
     as_json: AsJson = False,
 ) -> None:
     """Log in with other parameters. If that fails, the old login stays."""
@@ -101,7 +107,7 @@ def validate(
     auto_recreate: Annotated[bool, typer.Option(help="Make the login anew if it is not good any more.")] = True,
     check_attempts: _Tries = None,
     create_attempts: _Tries = None,
-    timeout: _Timeout = 300,
+    timeout: _Timeout = timedelta(minutes=5),
     as_json: AsJson = False,
 ) -> None:
     """Check whether a login is good, and wait for the answer."""
@@ -149,20 +155,24 @@ def _login(login: str, **fields: Any) -> dict[str, Any]:
     return {"parameters": read_object(login, "--input"), **given}
 
 
-def _operation(target: Target, answer: dict[str, Any], place: str, wait: bool, timeout: float, as_json: bool) -> None:
+def _operation(
+    target: Target, answer: dict[str, Any], place: str, wait: bool, timeout: timedelta, as_json: bool
+) -> None:
     operation: str = answer["operationId"]
     if not wait:
         print_json(answer) if as_json else typer.echo(operation)
         return
     look = f"{place}/{part(operation)}/result"
-    done = until_done(f"Operation {operation}", lambda: target.call("GET", look), ("pending", "in_progress"), timeout)
+    now = until_done(f"Operation {operation}", lambda: target.call("GET", look), timeout)
     if as_json:
-        print_json({"operationId": operation, **done})
-    elif done["status"] == "done":
-        typer.echo(f"AuthSession {done['authSessionId']} is READY.")
+        print_json({"operationId": operation, **now})
+    elif now["status"] == "done":
+        typer.echo(f"AuthSession {now['authSessionId']} is READY.")
+    elif now["status"] in UNFINISHED_OPERATION:
+        say(f"Operation {operation} is {now['status']} after {said(timeout)}, and goes on.", "yellow")
     else:
-        say(f"The operation is {done['status']}. {cause_of(done)}", "red")
-    raise typer.Exit(exit_of(done["status"]))
+        say(f"The operation is {now['status']}. {cause_of(now)}", "red")
+    raise typer.Exit(exit_of(now["status"]))
 
 
 def _json_of(file: typer.FileBinaryRead) -> Any:

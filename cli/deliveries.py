@@ -11,7 +11,7 @@ from cli.showing import print_deliveries
 from cli.target import AsJson, Target, on_project, part
 from contract.errors import NotFound
 
-app = typer.Typer(help="Deliveries of a Run's result to its sink.", no_args_is_help=True)
+app = typer.Typer(help="Deliveries of a Run's result to its sink.", no_args_is_help=True, add_completion=False)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 
@@ -29,9 +29,7 @@ def list_deliveries(target: Target, run_id: RunId, as_json: AsJson = False) -> N
 def redeliver(
     target: Target,
     run_id: RunId,
-    delivery_id: Annotated[
-        str | None, typer.Argument(metavar="[DELIVERY_ID]", help="Default: the one there is.")
-    ] = None,
+    delivery_id: Annotated[str | None, typer.Argument(metavar="DELIVERY_ID", help="Default: the one there is.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send the same result once more: after success, after it was given up, or now instead of at the next try."""

@@ -12,11 +12,11 @@ class Exit(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """Of the command; or of the Run, the operation, the Delivery that it has waited for."""
+    """The command; or the Run, or the operation, that it has waited for, or that has not ended yet."""
     USAGE = 2
     """As Typer has it: what was typed cannot be."""
     CANCELED = 3
-    """What it has waited for was canceled."""
+    """The Run, or the operation, was."""
     NOT_FOUND = 4
     UNREACHABLE = 5
     """The API, or what stands behind it."""
@@ -24,12 +24,12 @@ class Exit(IntEnum):
     """By Ctrl-C, as shells have it."""
 
 
-_BY_STATUS = {"failed": Exit.FAILED, "canceled": Exit.CANCELED}
+_BY_STATUS = {"completed": Exit.DONE, "done": Exit.DONE, "canceled": Exit.CANCELED}
 
 
 def exit_of(status: str) -> Exit:
-    """That of a command that has waited for something which has ended so."""
-    return _BY_STATUS.get(status, Exit.DONE)
+    """That of a command that has waited for something which stands so now."""
+    return _BY_STATUS.get(status, Exit.FAILED)
 
 
 def exit_code(error: CallboardError) -> Exit:

@@ -1,13 +1,17 @@
-"""Settings as a command sees them: the environment, beaten by the options that were given."""
+"""What a command is given: settings, which are the environment, beaten by options; and options that are durations."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
+import typer
+from pydantic import TypeAdapter, ValidationError
 
 from contract.errors import ConfigurationError
-from settings import Settings
+from settings import Seconds, Settings
+
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)
 
 
 def settings_with(**options: Any) -> Settings:
@@ -24,3 +28,11 @@ def settings_with(**options: Any) -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(f"The settings are wrong: {problems}.") from None
+
+
+def duration(text: str) -> timedelta:
+    """The parser of an option: a number of seconds, or `90s`, `5m`, `12h`, `7d`."""
+    try:
+        return _DURATION.validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is no time such as 90s, 5m or 12h.") from None

@@ -1,4 +1,4 @@
-"""The `callboard` command: its subcommands, and how it says what went wrong."""
+"""The `callboard` command, and how it says what went wrong."""
 
 from __future__ import annotations
 
@@ -9,29 +9,19 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli import attempts, authsessions, deliveries, projects, runs
-from cli.config import config
-from cli.deploy import deploy
-from cli.dev import dev
-from cli.doctor.command import doctor
+from cli.commands import Commands
 from cli.exits import exit_code
-from cli.new import new
-from cli.services import api, worker
-from cli.setup_namespace import setup_namespace
 from contract.errors import CallboardError
 from engine.leaving import leave
 
 app = typer.Typer(
     name="callboard",
+    cls=Commands,
     help="Browser automations as durable API calls, on your own machines.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (new, dev, api, worker, deploy, setup_namespace, doctor, config):
-    app.command()(command)
-for group in (runs, attempts, authsessions, deliveries, projects):
-    app.add_typer(group.app, name=group.__name__.removeprefix("cli."))
 
 
 def _print_version(wanted: bool) -> None:

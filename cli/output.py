@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from contract.flow.base import clip
+from contract.errors import BadRequest
 
 _COLORS = {
     "completed": "green",
@@ -26,42 +30,65 @@ _COLORS = {
     "PENDING": "cyan",
     "pending": "dim",
 }
-_CELL = 80
-"""Characters of a cell on a terminal."""
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal would obey: colours, moves of the cursor, whatever a page or user code has put into its words."""
 
 
 def print_json(value: Any) -> None:
     """A value as JSON, for people and programs alike."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # not every terminal has every letter, and half a surrogate pair has no bytes at all
+        text = json.dumps(value, indent=2)
+    typer.echo(text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Rows below the names of their columns. Elsewhere than on a terminal nothing is cut, boxed or coloured."""
+    """Rows below the names of their columns, a line each: of a cell its first one. A narrow terminal cuts the end."""
     console = Console()
-    if console.is_terminal:
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row))
-        console.print(table)
-        return
-    lines = [tuple(columns), *(tuple(_plain(value) for value in row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    for line in lines:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    lines = [tuple(columns), *(tuple(_line(value) for value in row) for row in rows)]
+    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
+    for number, line in enumerate(lines):
+        padded = [text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)]
+        if console.is_terminal:
+            cells = [Text(cell, style="" if number else "bold") for cell in padded]
+            for cell, text in zip(cells, line, strict=True):
+                cell.stylize(_COLORS.get(text, ""))
+            row = Text("  ").join(cells)
+            row.rstrip()
+            console.print(row, no_wrap=True, overflow="ellipsis")
+        else:
+            typer.echo("  ".join(padded).rstrip())
 
 
-def print_facts(facts: dict[str, Any]) -> None:
+def print_facts(facts: Mapping[str, Any]) -> None:
     """Names and values, a line each; those without a value are left out."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
     width = max(map(len, known), default=0)
     console = Console(soft_wrap=True)
     for name, value in known.items():
-        console.print(Text.assemble((f"{name:{width}}  ", "bold"), _shown(value)))
+        console.print(Text.assemble((f"{name:{width}}  ", "bold"), _shown(plain(value))))
+
+
+def print_text(text: str) -> None:
+    """Lines of somebody else's."""
+    typer.echo(plain(text))
+
+
+@contextmanager
+def writing(file: Path) -> Generator[BinaryIO]:
+    """A file that the user has named. Raises BadRequest: it cannot be written."""
+    try:
+        with file.open("wb") as out:
+            yield out
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def say(text: str, style: str = "") -> None:
     """A line for people, beside what is printed: on stderr."""
-    Console(stderr=True, soft_wrap=True).print(Text(text, style=style))
+    Console(stderr=True, soft_wrap=True).print(Text(plain(text), style=style))
 
 
 def heading(text: str) -> None:
@@ -71,11 +98,24 @@ def heading(text: str) -> None:
     console.print(Text(text, style="bold"))
 
 
+def plain(value: Any) -> str:
+    """A value as text that does nothing to a terminal but to stand there. Line ends and tabs stay."""
+    return "" if value is None else _CONTROL.sub("", str(value))
+
+
 def when(text: str | None) -> str:
     """A time of an answer: to the second, where people look; as it came elsewhere."""
     if text is None or not Console().is_terminal:
         return text or ""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment(text: str | None) -> str:
+    """The same in a table: today's without the day."""
+    if text is None or not Console().is_terminal:
+        return text or ""
+    at = datetime.fromisoformat(text).astimezone()
+    return at.strftime("%H:%M:%S" if at.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M")
 
 
 def took(began: str | None, ended: str | None) -> str:
@@ -86,15 +126,9 @@ def took(began: str | None, ended: str | None) -> str:
     return f"{seconds:.1f} s"
 
 
-def _cell(value: Any) -> Text:
-    shown = _shown(value)
-    return Text(clip(shown.plain.replace("\n", " "), _CELL), style=shown.style)
-
-
-def _shown(value: Any) -> Text:
-    text = _plain(value)
+def _shown(text: str) -> Text:
     return Text(text, style=_COLORS.get(text, ""))
 
 
-def _plain(value: Any) -> str:
-    return "" if value is None else str(value)
+def _line(value: Any) -> str:
+    return plain(value).strip().partition("\n")[0]

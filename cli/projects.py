@@ -10,7 +10,7 @@ from cli.output import print_facts, print_json, print_table, when
 from cli.remote import Remote
 from cli.target import AsJson, Project, named_project, on_api, part
 
-app = typer.Typer(help="Projects that are deployed.", no_args_is_help=True)
+app = typer.Typer(help="Projects that are deployed.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")
@@ -25,14 +25,14 @@ def list_projects(api: Remote, as_json: AsJson = False) -> None:
         (each["name"], each["version"], _machines(each), len(each["apis"]), each["authSessions"])
         for each in answer["projects"]
     ]
-    print_table(("PROJECT", "VERSION", "MACHINES BUSY", "APIS", "LOGINS"), rows)
+    print_table(("PROJECT", "VERSION", "MACHINES BUSY", "APIS", "AUTHSESSIONS"), rows)
 
 
 @app.command()
 @on_api
 def get(
     api: Remote,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: as for -p.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: as for -p.")] = None,
     named: Project = None,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +47,7 @@ def get(
             "Version": f"{project['version']}, deployed first {when(project['createdAt'])}",
             "APIs": ", ".join(project["apis"]),
             "API access": "on" if project["apiAccess"] else "off",
-            "Logins": project["authSessions"],
+            "AuthSessions": project["authSessions"],
             "Machines": f"{_machines(project)}, {project['machines']['wanted']} wanted",
             "Warnings": "\n".join(project["warnings"]),
         }

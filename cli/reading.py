@@ -22,7 +22,7 @@ def read_json(argument: str, what: str) -> Any:
         return _parsed(sys.stdin.read(), f"{what}: what came on stdin")
     if argument.startswith("@"):
         return _parsed(_read(Path(argument[1:]), what), f"{what}: {argument[1:]}")
-    if not argument.lstrip().startswith(("{", "[")) and Path(argument).is_file():
+    if _is_file(argument):
         return _parsed(_read(Path(argument), what), f"{what}: {argument}")
     return _parsed(argument, what)
 
@@ -33,6 +33,15 @@ def read_object(argument: str, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest(f"{what}: expected a JSON object.")
     return cast("dict[str, Any]", value)
+
+
+def _is_file(argument: str) -> bool:
+    if argument.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        return Path(argument).is_file()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
 
 
 def _read(path: Path, what: str) -> str:

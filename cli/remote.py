@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -79,22 +79,24 @@ class Remote:
         with self._client(headers) as client:
             answer = client.request(method, self._place(path), content=content, params=query)
         self._check(answer)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise self._no_api(answer) from None
 
-    def save(self, path: str, file: Path) -> None:
-        """Save an answer that is a file. Errors as for `call`, and OSError."""
+    def fetch(self, path: str, out: BinaryIO) -> None:
+        """Write an answer that is a file into another. Errors as for `call`."""
         with self._client() as client, client.stream("GET", self._place(path)) as answer:
             self._check_stream(answer)
-            with file.open("wb") as out:
-                for chunk in answer.iter_bytes():
-                    out.write(chunk)
+            out.writelines(answer.iter_bytes())
+        out.flush()
 
     @contextmanager
     def lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
         """An answer that comes line by line, for as long as the block lasts. Errors as for `call`."""
         with self._client(headers) as client, client.stream("GET", self._place(path)) as answer:
             self._check_stream(answer)
-            yield (line for line in answer.iter_lines())
+            yield _lines(answer.iter_bytes())
 
     def _place(self, path: str) -> str:
         return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
@@ -107,7 +109,7 @@ class Remote:
                 timeout=_TIMEOUT, trust_env=not self.on_this_host, headers={**common, **(headers or {})}
             ) as client:
                 yield client
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise Unavailable(f"The API at {self.url} cannot be reached: {why}. Does it run?") from error
 
@@ -122,28 +124,47 @@ class Remote:
         try:
             message: str = answer.json()["message"]
         except (ValueError, LookupError, TypeError):
-            raise Unavailable(
-                f"{self.url} answered {answer.status_code}, and not as an API of Callboard does."
-            ) from None
+            raise self._no_api(answer) from None
         raise _REFUSALS.get(answer.status_code, CallboardError)(message)
+
+    def _no_api(self, answer: httpx.Response) -> Unavailable:
+        return Unavailable(f"{self.url} answered {answer.status_code}, and not as an API of Callboard does.")
+
+
+def _lines(chunks: Iterable[bytes]) -> Generator[str]:
+    """Split at line feeds alone. httpx would split wherever Python sees the end of a line, also within JSON."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def remote(*, url: str | None, key: str | None, data: Path | None) -> Remote:
     """The API that the options, else the environment, else the running `callboard dev` name.
 
     Raises:
-        ConfigurationError: There is no key.
+        ConfigurationError: There is no key, or it cannot be one.
         Unavailable: None of them names one.
     """
     settings = settings_with(url=url, data_dir=data, api_key=key)
-    given = None if settings.api_key is None else settings.api_key.get_secret_value()
-    if settings.url is not None:
-        if given is None:
-            raise ConfigurationError(
-                f"There is no key to the API at {settings.url}: set CALLBOARD_API_KEY to one of its keys."
-            )
-        return Remote(settings.url.rstrip("/"), settings.workspace, given)
-    folder = settings.data_dir.expanduser()
+    given = None if settings.api_key is None else _checked(settings.api_key.get_secret_value())
+    if data is not None and url is None:
+        # That stack is meant, and not what the environment's address and key lead to.
+        return _of_dev(settings.data_dir, None if key is None else given)
+    if settings.url is None:
+        return _of_dev(settings.data_dir, given)
+    if given is None:
+        raise ConfigurationError(
+            f"There is no key to the API at {settings.url}: set CALLBOARD_API_KEY to one of its keys."
+        )
+    return Remote(settings.url.rstrip("/"), settings.workspace, given)
+
+
+def _of_dev(data: Path, key: str | None) -> Remote:
+    folder = data.expanduser()
     try:
         card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
     except OSError as error:
@@ -151,4 +172,14 @@ def remote(*, url: str | None, key: str | None, data: Path | None) -> Remote:
             f"No `callboard dev` runs on {folder}. Start it, name its data folder with --data, or set CALLBOARD_URL "
             "and CALLBOARD_API_KEY to call another API."
         ) from error
-    return Remote(card["url"], card["workspaceId"], given or card["apiKey"], on_this_host=True)
+    return Remote(card["url"], card["workspaceId"], key or card["apiKey"], on_this_host=True)
+
+
+def _checked(key: str) -> str:
+    # Said here: the libraries below would quote it.
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise ConfigurationError(
+            "The key to the API has a space, a line end or another character that no key has. Set CALLBOARD_API_KEY to "
+            "the key alone."
+        )
+    return key

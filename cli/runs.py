@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
 
 from cli.exits import Exit, exit_of
 from cli.filters import Filters, run_filters
-from cli.output import print_json, print_table, say, took, when
+from cli.output import moment, print_json, print_table, say, took
 from cli.reading import JSON_HELP, read_object
 from cli.showing import cause_of, show_run
 from cli.target import AsJson, Target, on_project, part
 from cli.waiting import UNFINISHED, until_ended
+from contract.errors import BadRequest
 
-app = typer.Typer(help="Runs of a project: start them, find them, wait for them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Runs of a project: start them, find them, wait for them.", no_args_is_help=True, add_completion=False
+)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the Run's end, and print its result.")]
@@ -24,6 +28,8 @@ _Key = Annotated[
 ]
 
 _PAGE = 200
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+"""What may stand in the header; the API itself never hears of anything else."""
 
 
 @app.command()
@@ -83,6 +89,8 @@ def list_runs(
         return
     columns = ("RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY")
     print_table(columns, [_row(run) for run in runs])
+    if cursor is not None:
+        say(f"There are more. Ask for more with -l, or go on with --cursor {cursor}")
 
 
 @app.command()
@@ -97,7 +105,9 @@ def get(target: Target, run_id: RunId, as_json: AsJson = False) -> None:
 @on_project
 def result(target: Target, run_id: RunId, wait: Wait = False, as_json: AsJson = False) -> None:
     """Print a Run's result. Ends with 0 if it has completed, 1 if it has failed or not ended yet, 3 if canceled."""
-    answer = until_ended(target, run_id) if wait else target.call("GET", f"run/{part(run_id)}/result")
+    answer = target.call("GET", f"run/{part(run_id)}/result")
+    if wait and answer["status"] in UNFINISHED:
+        answer = until_ended(target, run_id)
     if answer["status"] in UNFINISHED:
         if as_json:
             print_json(answer)
@@ -130,7 +140,11 @@ def cancel(
 
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
-    return {} if idempotency_key is None else {"idempotency-key": idempotency_key}
+    if idempotency_key is None:
+        return {}
+    if not _VISIBLE.fullmatch(idempotency_key):
+        raise BadRequest("--idempotency-key: expected 1 to 255 visible ASCII characters.")
+    return {"idempotency-key": idempotency_key}
 
 
 def _started(target: Target, answer: dict[str, Any], wait: bool, as_json: bool) -> None:
@@ -161,7 +175,7 @@ def _row(run: dict[str, Any]) -> tuple[Any, ...]:
         run["status"],
         run["api"] or run["type"],
         run["attemptCount"],
-        when(run["createdAt"]),
+        moment(run["createdAt"]),
         took(run["startedAt"], run["endedAt"]),
         "" if cause is None else cause["message"],
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import typer
-
-from cli.output import heading, print_facts, print_json, print_table, took, when
+from cli.output import heading, moment, print_facts, print_json, print_table, print_text, took, when
 
 
 def cause_of(answer: dict[str, Any]) -> str:
@@ -56,6 +54,9 @@ def show_run(run: dict[str, Any]) -> None:
     if "result" in run:
         heading("Result")
         print_json(run["result"])
+    if "extendedPayloads" in run:
+        heading("Extended payloads")
+        print_json(run["extendedPayloads"])
 
 
 def show_attempt(attempt: dict[str, Any]) -> None:
@@ -90,7 +91,7 @@ def show_attempt(attempt: dict[str, Any]) -> None:
     details: dict[str, Any] = error.get("details") or {}
     for name, value in details.items():
         heading(name.capitalize())
-        typer.echo(value) if isinstance(value, str) else print_json(value)
+        print_text(value) if isinstance(value, str) else print_json(value)
 
 
 def print_deliveries(deliveries: list[dict[str, Any]]) -> None:
@@ -107,7 +108,7 @@ def _attempt(attempt: dict[str, Any]) -> tuple[Any, ...]:
         attempt["number"],
         attempt["kind"],
         attempt["status"],
-        when(attempt["startedAt"]),
+        moment(attempt["startedAt"]),
         took(attempt["startedAt"], attempt["endedAt"]),
         attempt["machine"],
         cause_of(attempt),

@@ -1,53 +1,116 @@
-"""Playwright's trace viewer, as the installed package has it."""
+"""Playwright's trace viewer, as the installed package has it, served on loopback by this process.
+
+Snapshots in a trace are pages of strangers: what is served may load from this server alone, and only whoever was given
+the address finds it.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import secrets
 import signal
-import subprocess
 import sys
+import threading
+import webbrowser
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
+from typing import Any, BinaryIO
 
-from contract.errors import CallboardError
+import typer
 
-_GRACE = 5.0
+from contract.errors import ConfigurationError
+
+_TRACE = "trace.zip"
+_CHUNK = 256 * 1024
+_POLICY = "default-src 'self' 'unsafe-inline' data: blob:; form-action 'none'; base-uri 'none'"
 
 
-def show_trace(file: Path) -> None:
-    """Serve the viewer on loopback and open it in a browser, until Ctrl-C; it prints its address.
+def show_trace(trace: BinaryIO) -> None:
+    """Serve the viewer with a trace in it, and open it in a browser if there is a desktop, until Ctrl-C.
+
+    Args:
+        trace: An open file.
 
     Raises:
-        CallboardError: It ended by itself.
+        ConfigurationError: The installed Playwright has no viewer.
     """
-    # With an address it serves its page; without one it would start a browser of its own, which need not be there.
-    command = [sys.executable, "-m", "playwright", "show-trace", "--host", "127.0.0.1", "--port", "0", str(file)]
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        # In a process group of its own: below Python there is Node.
-        viewer = subprocess.Popen(command, start_new_session=True)
+    place = f"/{secrets.token_urlsafe(16)}/"
+    handler = partial(_Handler, place=place, trace=trace, directory=str(_folder()))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
+        thread.start()
+        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            code = viewer.wait()
+            address = f"http://127.0.0.1:{server.server_port}{place}index.html?trace={_TRACE}"
+            typer.echo(f"{address}\nCtrl-C ends it.")
+            if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+                webbrowser.open(address)  # without a desktop it would be one in this terminal
+            threading.Event().wait()
         except KeyboardInterrupt:
-            return
+            pass
         finally:
-            _end(viewer)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    raise CallboardError(f"Playwright's trace viewer ended by itself, with {code}.")
+            signal.signal(signal.SIGTERM, before)
+            server.shutdown()
+            thread.join()
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
+def _folder() -> Path:
+    found = importlib.util.find_spec("playwright")
+    for place in (found and found.submodule_search_locations) or ():
+        folder = Path(place) / "driver" / "package" / "lib" / "vite" / "traceViewer"
+        if (folder / "index.html").is_file():
+            return folder
+    raise ConfigurationError("The installed Playwright has no trace viewer. Install Callboard's own dependencies.")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end(viewer: subprocess.Popen[bytes]) -> None:
-    for way in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(viewer.pid, way)
-        except ProcessLookupError:
-            break
-        try:
-            viewer.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            continue
+class _Handler(SimpleHTTPRequestHandler):
+    """Everything lies below `place`: the viewer's files, and the trace."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *arguments: Any, place: str, trace: BinaryIO, **named: Any) -> None:
+        self._place = place
+        self._trace = trace
+        super().__init__(*arguments, **named)
+
+    def do_HEAD(self) -> None:
+        """Nobody asks so."""
+        self.send_error(405)
+
+    def do_GET(self) -> None:
+        """The trace, or a file of the viewer."""
+        path = self.path.partition("?")[0]
+        if not path.startswith(self._place):
+            self.send_error(404)
+        elif path == self._place + _TRACE:
+            self._send_trace()
+        else:
+            self.path = path.removeprefix(self._place.removesuffix("/"))
+            super().do_GET()
+
+    def _send_trace(self) -> None:
+        file, at = self._trace.fileno(), 0
+        self.send_response(200)
+        self.send_header("content-type", "application/zip")
+        self.send_header("content-length", str(os.fstat(file).st_size))
+        self.end_headers()
+        while chunk := os.pread(file, _CHUNK, at):  # other requests read it, too
+            self.wfile.write(chunk)
+            at += len(chunk)
+
+    def end_headers(self) -> None:
+        """With those that every answer has."""
+        self.send_header("content-security-policy", _POLICY)
+        self.send_header("x-content-type-options", "nosniff")
+        self.send_header("cache-control", "no-store")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Nobody wants to know."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -18,61 +19,69 @@ from cli.target import Target, part
 from contract.errors import Unavailable
 
 _LOOK_EVERY = 1.0
+"""Seconds, where somebody watches."""
 _WITHOUT_LOOKING = 30
-"""Seconds of one request, where nobody watches."""
+"""Seconds of one request, where nobody does."""
 _PATIENCE = 60.0
 """Seconds for an API that does not answer any more: it may be on its way back."""
 
 UNFINISHED = ("pending", "started")
+UNFINISHED_OPERATION = ("pending", "in_progress")
 
 
 def until_ended(target: Target, run_id: str) -> dict[str, Any]:
-    """The Run's result, once it has ended. Ctrl-C ends the waiting, not the Run."""
+    """The result of a Run that is known, once it has ended. Ctrl-C ends the waiting, not the Run.
+
+    Raises:
+        CallboardError: The API refuses, or has not answered for a minute.
+    """
     place = f"run/{part(run_id)}/result"
     since = time.monotonic()
-    with _line(f"Run {run_id}", lambda: f"callboard runs result {run_id} --wait -p {target.project}") as line:
-        while True:
-            wait = _LOOK_EVERY if line else _WITHOUT_LOOKING
-            answer = patiently(lambda: target.call("GET", place, query={"wait": wait}))  # noqa: B023 - called at once
-            if answer["status"] not in UNFINISHED:
-                return answer
+    with _line(f"Run {run_id}", f"callboard runs result {run_id} --wait -p {target.project}") as line:
+        query = {"wait": _LOOK_EVERY if line else _WITHOUT_LOOKING}
+        while (answer := patiently(lambda: target.call("GET", place, query=query)))["status"] in UNFINISHED:
             if line:
                 run = patiently(lambda: target.call("GET", f"runs/{part(run_id)}"))
                 line.update(Text(f"Run {run_id} {_progress(run)}, {time.monotonic() - since:.0f} s"))
+        return answer
 
 
-def until_done(what: str, look: Callable[[], dict[str, Any]], unfinished: tuple[str, ...], timeout: float) -> Any:
-    """The answer of `look`, once it says that something has ended.
+def until_done(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta) -> dict[str, Any]:
+    """What `look` answers of an operation on an AuthSession, once it has ended or the time is over.
 
     Raises:
-        Unavailable: It has not within `timeout` seconds.
+        CallboardError: The API refuses, or has not answered for a minute.
     """
     since = time.monotonic()
-    with _line(what, lambda: "") as line:
-        while (answer := patiently(look))["status"] in unfinished:
+    with _line(what) as line:
+        while (answer := patiently(look))["status"] in UNFINISHED_OPERATION:
             seconds = time.monotonic() - since
-            if seconds > timeout:
-                raise Unavailable(f"{what} has not ended within {timeout:g} s; it goes on. Look again later.")
+            if seconds > timeout.total_seconds():
+                break
             if line:
-                line.update(Text(f"{what}: {answer['status']}, {seconds:.0f} s"))
+                line.update(Text(f"{what} is {answer['status']}, {seconds:.0f} s"))
             time.sleep(_LOOK_EVERY / 2)
         return answer
 
 
 def patiently[T](ask: Callable[[], T]) -> T:
-    """Ask again for a while, if the API does not answer."""
+    """Ask an API that has answered before; if it does not now, again for a minute."""
+    try:
+        return ask()
+    except Unavailable as error:
+        say(f"{error.message} Trying again for {_PATIENCE:g} s …")
     deadline = time.monotonic() + _PATIENCE
     while True:
+        time.sleep(_LOOK_EVERY)
         try:
             return ask()
         except Unavailable:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_LOOK_EVERY)
 
 
 @contextmanager
-def _line(what: str, afterwards: Callable[[], str]) -> Generator[Status | None]:
+def _line(what: str, afterwards: str = "") -> Generator[Status | None]:
     """A line on a terminal; nothing elsewhere."""
     console = Console(stderr=True)
     try:
@@ -82,7 +91,7 @@ def _line(what: str, afterwards: Callable[[], str]) -> Generator[Status | None]:
         else:
             yield None
     except KeyboardInterrupt:
-        say(f"{what} goes on. {afterwards()}".rstrip())
+        say(f"{what} goes on. {afterwards}".rstrip())
         raise Leave(Exit.INTERRUPTED) from None
 
 

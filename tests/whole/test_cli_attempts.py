@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import signal
 import zipfile
 from pathlib import Path
@@ -13,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from storage import keys
 from tests.conftest import Stack
 from tests.receiver import answers, receiver
-from tests.whole.command import PROGRAM, Command
+from tests.whole.command import Command
 
 
 @pytest.fixture
@@ -23,75 +22,54 @@ def callboard(stack: Stack) -> Command:
     return Command(stack)
 
 
-async def test_an_attempt_is_shown_the_latest_if_none_is_named(callboard: Command) -> None:
-    run_id = await callboard.stack.start("fail", retry={"maximumAttempts": 2})
-    await callboard.stack.result(run_id)
-    shown = await callboard("attempts", "get", run_id)
-    assert re.search(r"^Attempt +2$", shown.out, flags=re.MULTILINE)
-    assert "script-execution-exception: the price is missing" in shown.out
-    assert (await callboard("attempts", "get", run_id, "1", "--json")).json["number"] == 1
-    assert "has no Attempt 3" in (await callboard("attempts", "get", run_id, "3", code=4)).err
+def artifact(stack: Stack, run_id: str, name: str) -> Path:
+    return stack.data / "artifacts" / keys.attempt("lab", run_id, 1, name)
 
 
 async def test_a_log_is_printed_and_saved(callboard: Command, tmp_path: Path) -> None:
-    run_id = await callboard.stack.start("prints", {"lines": ["one", "zwei é"]})
+    run_id = await callboard.stack.start("echo")
     await callboard.stack.result(run_id)
-    printed = await callboard("attempts", "log", run_id)
-    lines = printed.out.splitlines()
-    assert [line.rpartition(" print ")[2] for line in lines if " print " in line] == ["one", "zwei é"]
-    await callboard("attempts", "log", run_id, "1", "-o", str(tmp_path / "log.jsonl"))
-    stored = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["message"] for line in stored if line["source"] == "print"] == ["one", "zwei é"]
-
-
-async def test_a_log_is_followed_from_before_the_attempt_until_its_end(callboard: Command, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    run_id = await callboard.stack.start("prints", {"lines": ["first"], "go": str(go), "then": ["last"]})
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *("attempts", "log", run_id, "--follow", "--json"),
-        cwd=callboard.folder,
-        env=callboard.environment(),
-        stdout=asyncio.subprocess.PIPE,
+    said = [
+        {"timestamp": "2026-11-24T10:00:00.5Z", "level": "info", "source": "print", "message": text}
+        for text in ("one", "zwei\u2028é")
+    ]
+    log = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in said)
+    artifact(callboard.stack, run_id, "log.jsonl").write_text(log)
+    printed, followed, as_json, _ = await asyncio.gather(
+        callboard("attempts", "log", run_id),
+        callboard("attempts", "log", run_id, "1", "--follow"),
+        callboard("attempts", "log", run_id, "--json"),
+        callboard("attempts", "log", run_id, "1", "-o", str(tmp_path / "log.jsonl")),
     )
-    assert process.stdout is not None
-    said: list[str] = []
-    async with asyncio.timeout(60):
-        while "first" not in said:
-            said.append(json.loads(await process.stdout.readline())["message"])
-        go.touch()
-        rest = (await process.stdout.read()).decode().splitlines()
-        assert await process.wait() == 0
-    assert "last" in [json.loads(line)["message"] for line in rest]
+    assert printed.out == followed.out
+    assert printed.out.split("\n")[:2] == [f"2026-11-24T10:00:00.5Z info print {line['message']}" for line in said]
+    assert as_json.out == (tmp_path / "log.jsonl").read_text() == log
 
 
 async def test_a_trace_is_saved_and_served_in_playwrights_viewer(callboard: Command, tmp_path: Path) -> None:
-    run_id = await callboard.stack.start("opens", {"url": "data:text/html,<title>here</title>"})
+    run_id = await callboard.stack.start("echo")
     await callboard.stack.result(run_id)
+    with zipfile.ZipFile(artifact(callboard.stack, run_id, "trace.zip"), "w") as archive:
+        archive.writestr("trace.trace", '{"version":8,"type":"context-options"}\n')
     done = await callboard("attempts", "trace", run_id, "-p", "lab", cwd=tmp_path)
     assert done.out == f"trace_{run_id}_1.zip\n"
-    with zipfile.ZipFile(tmp_path / f"trace_{run_id}_1.zip") as archive:
-        assert any(name.endswith(".trace") for name in archive.namelist())
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *("attempts", "trace", run_id, "--open"),
-        cwd=callboard.folder,
-        env=callboard.environment(),
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    said = ""
-    async with asyncio.timeout(60):
-        while (found := re.search(r"http://127\.0\.0\.1:\d+", said)) is None:
-            said += (await process.stdout.readline()).decode()
-        async with httpx.AsyncClient(trust_env=False) as client:
-            assert "Playwright Trace Viewer" in (await client.get(f"{found[0]}/trace/index.html")).text
-        os.kill(process.pid, signal.SIGINT)
-        assert await process.wait() == 0
-    async with httpx.AsyncClient(trust_env=False) as client:
+    saved = (tmp_path / f"trace_{run_id}_1.zip").read_bytes()
+    assert saved == artifact(callboard.stack, run_id, "trace.zip").read_bytes()
+    async with (
+        callboard.running("attempts", "trace", run_id, "--open", TMPDIR=str(tmp_path)) as process,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert process.stdout is not None
+        address = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+        page = await client.get(address)
+        assert "Playwright Trace Viewer" in page.text
+        assert (await client.get(page.url.join(page.url.params["trace"]))).content == saved
+        assert (await client.get(page.url.join("/index.html"))).status_code == 404
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
         with pytest.raises(httpx.ConnectError):
-            await client.get(found[0])
+            await client.get(address)
+    assert [path.name for path in tmp_path.iterdir()] == [f"trace_{run_id}_1.zip"]
 
 
 async def test_deliveries_are_listed_and_sent_again(callboard: Command) -> None:
@@ -99,15 +77,12 @@ async def test_deliveries_are_listed_and_sent_again(callboard: Command) -> None:
         sink = {"type": "webhook", "url": f"{inbox.url}/in?key=hunter2"}
         run_id = await callboard.stack.start("echo", sink=sink)
         await inbox.until(1)
-        async with asyncio.timeout(30):
-            while "delivered" not in (listed := await callboard("deliveries", "list", run_id)).out:
-                pass
+        listed = await callboard("deliveries", "list", run_id)
+        assert listed.out.splitlines()[1].split()[:3:2] == ["sink", "webhook"]
         assert "hunter2" not in listed.out
-        sent = await callboard("deliveries", "redeliver", run_id)
-        assert sent.out.splitlines()[1].split()[:3] == ["sink", "pending", "webhook"]
+        sent = await callboard("deliveries", "redeliver", run_id, "--json")
+        assert sent.json["id"] == "sink"
         first, second = await inbox.until(2)
         assert first.body == second.body
-    assert (
-        "has no Delivery"
-        in (await callboard("deliveries", "redeliver", await callboard.stack.start("echo"), code=4)).err
-    )
+    without = await callboard("deliveries", "redeliver", await callboard.stack.start("echo"), code=4)
+    assert "has no Delivery" in without.err

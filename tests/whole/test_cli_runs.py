@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import pty
+import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from stack import ports
 from tests.conftest import Stack
-from tests.whole.command import PROGRAM, Command
+from tests.whole.command import Command
 
 
 @pytest.fixture
@@ -22,13 +22,15 @@ def callboard(stack: Stack) -> Command:
 
 async def test_a_run_is_started_and_its_result_printed(callboard: Command, tmp_path: Path) -> None:
     body = {"api": "echo", "parameters": {"text": "é 漢 🎭", "number": 2**70}}
-    # In a folder of the project, whose settings file says which one it is.
-    done = await callboard("runs", "start", json.dumps(body), "--wait", cwd=callboard.folder / "api")
-    assert done.json == body["parameters"]
-    assert done.err.startswith("Run ")
     (tmp_path / "body.json").write_text(json.dumps(body))
-    done = await callboard("runs", "start", f"@{tmp_path / 'body.json'}", "--wait", "--json", "-p", "lab", cwd=tmp_path)
-    assert (done.json["status"], done.json["result"]) == ("completed", body["parameters"])
+    plain, as_json = await asyncio.gather(
+        # In a folder of the project, whose settings file says which one it is.
+        callboard("runs", "start", json.dumps(body), "--wait", cwd=callboard.folder / "api"),
+        callboard("runs", "start", f"@{tmp_path / 'body.json'}", "--wait", "--json", "-p", "lab", cwd=tmp_path),
+    )
+    assert plain.json == body["parameters"]
+    assert plain.err.startswith("Run ")
+    assert (as_json.json["status"], as_json.json["result"]) == ("completed", body["parameters"])
 
 
 async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard: Command) -> None:
@@ -36,16 +38,21 @@ async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard
     run_id = (await callboard("runs", "start", "-", text=body)).out.strip()
     done = await callboard("runs", "result", run_id, "--wait", code=1)
     assert (done.out, done.err) == ("", "The Run is failed. api-attempts-failed: the price is missing\n")
-    listed = await callboard("runs", "list", "-f", "status=FAILED", "-f", "api=fail", "-l", "5")
+    listed, shown, attempt = await asyncio.gather(
+        callboard("runs", "list", "-f", "status=FAILED", "-f", "api=fail", "-l", "5"),
+        callboard("runs", "get", run_id),
+        callboard("attempts", "get", run_id),
+    )
     header, *rows = listed.out.splitlines()
     assert header.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY"]
     (row,) = [row for row in rows if row.startswith(run_id)]
     assert row.split()[1:4] == ["failed", "fail", "2"]
     assert row.endswith("the price is missing")
-    shown = await callboard("runs", "get", run_id)
     for words in ("Status", "api-attempts-failed: the price is missing", '"maximumAttempts": 2', "Attempts"):
         assert words in shown.out
-    assert (await callboard("runs", "get", run_id, "--json")).json["attemptCount"] == 2
+    assert re.search(r"^Attempt +2$", attempt.out, flags=re.MULTILINE)
+    assert "script-execution-exception: the price is missing" in attempt.out
+    assert 'File "api/fail.py"' in attempt.out
 
 
 async def test_a_run_is_canceled_and_its_result_ends_the_command_with_three(callboard: Command, tmp_path: Path) -> None:
@@ -64,62 +71,52 @@ async def test_a_run_is_started_again(callboard: Command) -> None:
     done = await callboard("runs", "rerun", first, "--wait")
     assert done.json == {"n": 1}
     second = done.err.split()[1]
-    assert f"Rerun of     {first}" in (await callboard("runs", "get", second)).out
+    assert (await callboard("runs", "get", second, "--json")).json["rerunOf"] == first
 
 
 async def test_what_cannot_be_is_told_by_the_exit_code(callboard: Command, tmp_path: Path) -> None:
-    assert "is not JSON" in (await callboard("runs", "start", "{", code=2)).err
-    assert (
-        "There is no field parametres"
-        in (await callboard("runs", "start", '{"api": "echo", "parametres": {}}', code=2)).err
+    nobody = f"http://127.0.0.1:{ports.claim({'--port': 0})['--port']}"
+    usage, project, run, attempt, key, address = await asyncio.gather(
+        callboard("runs", "start", '{"api": "echo", "parameters": {}, "parametres": {}}', code=2),
+        callboard("runs", "list", code=2, cwd=tmp_path),
+        callboard("runs", "get", "nobody", code=4),
+        callboard("attempts", "log", "nobody", code=4),
+        callboard("runs", "list", "--key", "not-the-key", code=1),
+        callboard("runs", "list", "--url", nobody, "--key", "key", code=5),
     )
-    assert "which project" in (await callboard("runs", "list", code=2, cwd=tmp_path)).err.lower()
-    assert (await callboard("runs", "get", "nobody", code=4)).err == "There is no such Run.\n"
-    url = f"http://127.0.0.1:{ports.claim({'--port': 0})['--port']}"
-    assert "cannot be reached" in (await callboard("runs", "list", "--url", url, "--key", "key", code=5)).err
+    assert "parametres" in usage.err
+    assert "which project" in project.err.lower()
+    assert run.err == attempt.err == "There is no such Run.\n"
+    assert "is not known" in key.err
+    assert f"The API at {nobody} cannot be reached" in address.err
 
 
 async def test_projects_are_listed_and_shown(callboard: Command, tmp_path: Path) -> None:
-    listed = await callboard("projects", "list", cwd=tmp_path)
+    listed, shown, orders = await asyncio.gather(
+        callboard("projects", "list", cwd=tmp_path),
+        callboard("projects", "get"),
+        callboard("projects", "get", "orders", "--json", cwd=tmp_path),
+    )
     names = [line.split()[0] for line in listed.out.splitlines()]
     assert names[0] == "PROJECT"
     assert {"lab", "orders", "shop"} <= set(names[1:])
-    shown = await callboard("projects", "get")
     assert "nested/01-deep-name" in shown.out
-    assert (await callboard("projects", "get", "orders", "--json", cwd=tmp_path)).json["authSessions"] == "API"
+    assert orders.json["authSessions"] == "API"
 
 
 async def test_on_a_terminal_a_line_tells_how_the_run_stands_and_ctrl_c_leaves_it_alone(
     callboard: Command, tmp_path: Path
 ) -> None:
     parameters = {"began": str(tmp_path / "began"), "go": str(tmp_path / "go"), "value": "done"}
-    terminal, end = pty.openpty()
-    try:
-        process = await asyncio.create_subprocess_exec(
-            PROGRAM,
-            *("runs", "start", json.dumps({"api": "until-told", "parameters": parameters}), "--wait"),
-            cwd=callboard.folder,
-            env=callboard.environment(TERM="xterm", COLUMNS="120"),
-            stdin=end,
-            stdout=end,
-            stderr=end,
-            start_new_session=True,
-        )
-        os.close(end)
-        seen = await _read_until(terminal, b"is started: Attempt 1 on Machine")
-        run_id = seen.split(b"Run ", 1)[1].split()[0].decode()
-        process.send_signal(2)
-        assert "goes on" in (await _read_until(terminal, b"--wait")).decode()
-        assert await asyncio.wait_for(process.wait(), 30) == 130
-    finally:
-        os.close(terminal)
+    body = json.dumps({"api": "until-told", "parameters": parameters})
+    async with callboard.on_terminal("runs", "start", body, "--wait") as terminal:
+        seen = await terminal.until("is started: Attempt 1 on Machine")
+        run_id = seen.split("Run ", 1)[1].split()[0]
+        terminal.process.send_signal(signal.SIGINT)
+        assert await terminal.end() == 130
+        assert f"Run {run_id} goes on. callboard runs result {run_id} --wait -p lab" in terminal.seen
+    async with callboard.on_terminal("runs", "list", "-f", "status=started") as terminal:
+        assert await terminal.end() == 0
+        assert re.search(rf"{run_id}  \x1b\[36mstarted", terminal.seen), terminal.seen
     (tmp_path / "go").touch()
     assert (await callboard.stack.result(run_id))["result"] == "done"
-
-
-async def _read_until(terminal: int, words: bytes) -> bytes:
-    seen = b""
-    async with asyncio.timeout(60):
-        while words not in seen:
-            seen += await asyncio.to_thread(os.read, terminal, 4096)
-    return seen
