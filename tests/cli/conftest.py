@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from stack import ports
+from tests.cli.fake_api import FakeApi
 
 
 @pytest.fixture
 def free_port() -> int:
     return ports.claim({"--port": 0})["--port"]
+
+
+@pytest.fixture
+def api() -> Generator[FakeApi]:
+    with FakeApi.served() as served:
+        yield served

@@ -1,0 +1,156 @@
+"""`callboard runs`: what it asks, and what it prints of the answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from cli import waiting
+from tests.cli.fake_api import FakeApi
+
+STARTED = (201, {"runId": "r1", "status": "pending"})
+DONE = (200, {"runId": "r1", "status": "completed", "result": None})
+
+
+def summary(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "runId": f"run-{number}",
+        "type": "api",
+        "status": "completed",
+        "api": "list",
+        "project": "shop",
+        "attemptCount": 1,
+        "createdAt": "2026-11-24T10:00:00.000000Z",
+        "startedAt": "2026-11-24T10:00:00.100000Z",
+        "endedAt": "2026-11-24T10:00:01.500000Z",
+        "error": None,
+        "reason": None,
+        **fields,
+    }
+
+
+def query_of(path: str) -> dict[str, list[str]]:
+    return parse_qs(path.partition("?")[2])
+
+
+@pytest.mark.parametrize("form", ["json", "@file", "file", "stdin"])
+def test_a_body_is_json_a_file_or_what_comes_on_stdin(api: FakeApi, tmp_path: Path, form: str) -> None:
+    body = {"api": "list", "parameters": {"text": "é"}}
+    text = json.dumps(body, ensure_ascii=False)
+    (tmp_path / "body.json").write_text(text, encoding="utf-8")
+    given = {"json": text, "@file": f"@{tmp_path}/body.json", "file": f"{tmp_path}/body.json", "stdin": "-"}[form]
+    api.answers = [STARTED]
+    done = api.callboard("runs", "start", given, "--idempotency-key", "once", "-p", "shop", text=text)
+    assert (done.exit_code, done.stdout) == (0, "r1\n")
+    assert (api.asked[0].path, api.asked[0].body) == ("projects/shop/run/start", body)
+    assert api.asked[0].headers["idempotency-key"] == "once"
+
+
+@pytest.mark.parametrize("given", ["", "{", "[1]", "nothing", "@nothing", "x" * 5000, "{} hunter2"])
+def test_what_is_no_body_is_told_and_not_shown(api: FakeApi, given: str) -> None:
+    code, sentence = api.error("runs", "start", given, "-p", "shop")
+    assert code == 2
+    assert sentence.startswith("BODY")
+    assert "hunter2" not in sentence
+    assert api.asked == []
+
+
+def test_an_idempotency_key_that_no_header_can_hold_is_told(api: FakeApi) -> None:
+    code, sentence = api.error("runs", "start", "{}", "--idempotency-key", "é", "-p", "shop")
+    assert (code, sentence.partition(":")[0]) == (2, "--idempotency-key")
+
+
+@pytest.mark.parametrize("result", [None, 2**70, "\ud83d", "é 漢", {"a": [1.5, "\x1b[31m"]}])
+def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any) -> None:
+    api.answers = [(200, {"runId": "r1", "status": "completed", "result": result})]
+    done = api.callboard("runs", "result", "r1", "-p", "shop")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == result
+    assert "\x1b" not in done.stdout
+
+
+def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi) -> None:
+    api.answers = [(200, {"runs": [], "nextCursor": None})]
+    filters = ["status=FAILED", "status = canceled", "api_name=a/b", "run_type=API", "authSession=Anna"]
+    times = ["started_at>=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
+    done = api.callboard("runs", "list", *(word for each in (*filters, *times) for word in ("-f", each)), "-p", "shop")
+    assert done.exit_code == 0, done.output
+    assert query_of(api.asked[0].path) == {
+        "status": ["failed", "canceled"],
+        "api": ["a/b"],
+        "type": ["api"],
+        "authSession": ["Anna"],
+        "startedAfter": ["2026-11-24T10:00:00+01:00"],
+        "startedBefore": ["2026-11-25T10:00:00Z"],
+        "limit": ["50"],
+    }
+
+
+@pytest.mark.parametrize("given", ["status", "run_duration>5000", "status!=failed", "=x"])
+def test_a_filter_that_is_none_is_told(api: FakeApi, given: str) -> None:
+    code, sentence = api.error("runs", "list", "-f", given, "-p", "shop")
+    assert code == 2
+    assert sentence.startswith(f"-f {given}: ")
+    assert api.asked == []
+
+
+def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi) -> None:
+    api.answers = [
+        (200, {"runs": [summary(number) for number in range(150)], "nextCursor": "c1"}),
+        (200, {"runs": [], "nextCursor": "c2"}),
+        (200, {"runs": [summary(number) for number in range(150, 300)], "nextCursor": "c3"}),
+    ]
+    done = api.callboard("runs", "list", "-l", "300", "-p", "shop")
+    assert done.exit_code == 0, done.output
+    assert [query_of(asked.path)["limit"] for asked in api.asked] == [["200"], ["150"], ["150"]]
+    assert [query_of(asked.path).get("cursor") for asked in api.asked] == [None, ["c1"], ["c2"]]
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [f"run-{number}" for number in range(300)]
+    assert "--cursor c3" in done.stderr
+
+
+def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi) -> None:
+    message = "\x1b]0;owned\x07\x1b[2mTimeout\x1b[22m 30 s\r\nCall log: …"
+    error = {"code": "api-attempts-failed", "message": message}
+    api.answers = [(200, {"runs": [summary(1, status="failed", error=error)], "nextCursor": None})]
+    listed = api.callboard("runs", "list", "-p", "shop").stdout
+    assert listed.splitlines()[1].endswith("1.4 s  ]0;ownedTimeout 30 s")
+    api.answers = [(200, {"runId": "r1", "status": "failed", "error": error})]
+    failed = api.callboard("runs", "result", "r1", "-p", "shop")
+    assert failed.exit_code == 1
+    assert not {"\x1b", "\x07", "\r"} & set(failed.stderr)
+
+
+def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_LOOK_EVERY", 0.01)
+    away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
+    pending = (200, {"runId": "r1", "status": "pending"})
+    api.answers = [STARTED, away, away, pending, away, DONE]
+    done = api.callboard("runs", "start", "{}", "--wait", "-p", "shop")
+    assert (done.exit_code, done.stdout) == (0, "null\n")
+    assert done.stderr.count("Temporal cannot be reached. Trying again") == 2
+    assert len(api.asked) == 6
+
+
+def test_nobody_waits_for_an_api_that_was_never_there(api: FakeApi) -> None:
+    api.answers = [(503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})]
+    assert api.error("runs", "result", "r1", "--wait", "-p", "shop") == (5, "Temporal cannot be reached.")
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        ("canceled", 0, "Run r1 is canceled.\n"),
+        ("completed", 0, "Run r1 had ended before: completed.\n"),
+        ("started", 1, "Run r1 is being canceled, and has not ended yet.\n"),
+    ],
+)
+def test_cancel_says_what_has_become_of_the_run(api: FakeApi, status: str, code: int, said: str) -> None:
+    api.answers = [(200, {"runId": "r1", "status": status})]
+    done = api.callboard("runs", "cancel", "r1", "--wait", "5", "-p", "shop")
+    assert (done.exit_code, done.output) == (code, said)
+    assert api.asked[0].path == "projects/shop/run/r1/cancel?wait=5.0"
