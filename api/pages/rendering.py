@@ -134,6 +134,10 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _without(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != name}
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("api.pages"),
@@ -145,6 +149,7 @@ def _environment() -> Environment:
     )
     filters: dict[str, Any] = environment.filters
     filters |= {"when": _when, "moment": _moment, "duration": _duration, "segment": _segment, "pretty": _pretty}
+    filters["without"] = _without
     known: dict[str, Any] = environment.globals
     known |= {"assets": ASSETS, "project_tabs": TABS, "query": local_query, "callboard_version": installed_version()}
     return environment
