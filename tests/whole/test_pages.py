@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from machines.browser import browser_args, find_browser
+from storage import keys
 from tests.conftest import Stack
+from tests.receiver import answers, receiver
 from tests.whole.logins import Logins
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">'"
@@ -198,28 +202,219 @@ async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Sta
     await expect(row).to_have_count(0)
 
 
+@pytest.fixture(scope="module")
+async def with_evidence(browser: Browser, stack: Stack) -> str:
+    """A failed Run whose last Attempt has left a trace, and a log of 10 MiB."""
+    run_id = await stack.start("fail", retry={"maximumAttempts": 1})
+    await stack.result(run_id)
+    folder = stack.data / "artifacts" / keys.attempt("lab", run_id, 1, "")
+    context = await browser.new_context()
+    await context.tracing.start(screenshots=True, snapshots=True)
+    page = await context.new_page()
+    await page.set_content("<h1>Of strangers</h1><button onclick='this.remove()'>Buy</button>")
+    await page.get_by_role("button").click()
+    await context.tracing.stop(path=folder / "trace.zip")
+    await context.close()
+    line = {"timestamp": "2026-11-25T10:00:00.123Z", "level": "info", "source": "stdout"}
+    loud = {**line, "level": "error", "message": "the needle\n  in the hay"}
+    hay = "".join(
+        f"{json.dumps({**line, 'message': f'product {n}, and what there is to say of it'})}\n" for n in range(85_000)
+    )
+    assert len(hay) > 10 * 1024 * 1024
+    (folder / "log.jsonl").write_text(f"{hay}{json.dumps(loud)}\n{json.dumps({**line, 'message': 'the end'})}\n")
+    return run_id
+
+
+async def test_a_failed_run_leads_to_its_trace_in_playwright_s_viewer(
+    page: Page, stack: Stack, with_evidence: str
+) -> None:
+    await page.goto(of(with_evidence))
+    async with page.context.expect_page() as opening:
+        await page.get_by_role("link", name="Open the trace").click()
+    viewer = await opening.value
+    await viewer.get_by_text("Click", exact=True).click()
+    snapshot = viewer.frame_locator("iframe.snapshot-visible")
+    await expect(snapshot.get_by_role("heading", name="Of strangers")).to_be_visible()
+    assert await viewer.evaluate("origin") != stack.url
+    assert await viewer.context.cookies(viewer.url) == []
+    address = parse_qs(urlsplit(viewer.url).query)["trace"][0]
+    assert with_evidence not in viewer.url, "an address does not say whose trace it is"
+    assert (await viewer.request.get(urljoin(viewer.url, address))).ok
+    assert (await viewer.request.get(urljoin(viewer.url, address.replace(".zip", "x.zip")))).status == 404
+    await viewer.close()
+
+
+async def test_a_long_log_is_searched_and_read_to_its_end(page: Page, with_evidence: str) -> None:
+    await page.goto(of(with_evidence))
+    log = page.locator(".log")
+    await expect(log).to_contain_text("85,002 lines")
+    await expect(log.get_by_text("product 0,")).to_be_visible()
+    assert await log.locator(".line").count() < 200, "what is out of sight is not drawn"
+    await log.get_by_label("Search the log").fill("product 7777,")
+    await expect(log).to_contain_text("1 of 85,002 lines")
+    await expect(log.locator("mark")).to_have_text("product 7777,")
+    await log.get_by_label("Search the log").fill("")
+    await log.get_by_label("Lowest level shown").select_option("errors")
+    await expect(log.get_by_text("the needle")).to_be_visible()
+    await expect(log.get_by_text("in the hay")).to_be_visible()
+    await log.get_by_label("Lowest level shown").select_option("all levels")
+    await log.locator("[data-lines]").press("End")
+    await expect(log.get_by_text("the end")).to_be_in_viewport()
+
+
+async def test_a_log_is_followed_as_it_is_written(page: Page, stack: Stack, tmp_path: Path) -> None:
+    go, began = tmp_path / "go", tmp_path / "began"
+    run_id = await stack.start("until-told", {"began": str(began), "go": str(go)})
+    await stack.until_status(run_id, "started")
+    pieces = stack.data / "artifacts" / keys.attempt("lab", run_id, 1, "log/")
+    await page.goto(of(run_id))
+    log = page.locator(".log")
+    await expect(log).to_contain_text("Nothing has been written yet", timeout=30_000)
+    pieces.mkdir(parents=True)
+    first = "".join(f'{{"level": "info", "message": "line {n}"}}\n' for n in range(500))
+    (pieces / f"{0:012}.jsonl").write_text(first)
+    await expect(log).to_contain_text("500 lines")
+    await log.locator("[data-lines]").scroll_into_view_if_needed()
+    await expect(log.get_by_text("line 499", exact=True)).to_be_in_viewport()
+    await log.locator("[data-lines]").press("Home")
+    await expect(log.get_by_label("Follow")).not_to_be_checked()
+    (pieces / f"{len(first):012}.jsonl").write_text('{"level": "warning", "message": "and one more"}\n')
+    await expect(log).to_contain_text("501 lines")
+    await expect(log.get_by_text("line 0", exact=True)).to_be_in_viewport()
+    await log.get_by_label("Follow").check()
+    await expect(log.get_by_text("and one more")).to_be_in_viewport()
+    go.touch()
+    await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
+
+
+async def test_a_test_of_a_sink_shows_what_it_answers(page: Page) -> None:
+    async with receiver(answers("200 OK", EVIL.encode()), answers("500 No")) as inbox:
+        await page.goto("/projects/lab/playground?api=echo")
+        await page.get_by_text("Sink", exact=True).click()
+        await page.get_by_label("Deliver the result to").select_option("webhook")
+        await page.get_by_label("URL").fill(inbox.url)
+        test = page.get_by_role("button", name="Send a test")
+        await test.click()
+        await expect(page.locator("#sink-test")).to_contain_text("It arrived", timeout=30_000)
+        await expect(page.locator("#sink-test pre")).to_have_text(EVIL)
+        assert len(inbox.received) == 1
+        await test.click()
+        await expect(page.locator("#sink-test")).to_contain_text("answered 500", timeout=30_000)
+    assert "owned" not in await page.title()
+
+
+SPIKED = """
+async def automation(page, params, **_kwargs):
+    print(params["evil"])
+    await page.goto("data:text/html," + params["evil"])
+    if params.get("fail"):
+        raise ValueError(params["evil"])
+    return {params["evil"]: [params["evil"]]}
+"""
+
+
+@pytest.fixture(scope="module")
+async def spiked(stack: Stack) -> AsyncIterator[str]:
+    """Name of an API that is code to whoever takes it for markup."""
+    api = '"><img src=x onerror=alert(1)>'
+    folder = stack.projects / "spiked"
+    (folder / "api").mkdir(parents=True)
+    (folder / "Intuned.json").write_text('{"projectName": "spiked"}')
+    (folder / "api" / f"{api}.py").write_text(SPIKED)
+    async with asyncio.timeout(60):
+        while "spiked" not in [manifest.project for manifest in stack.dev.projects.deployed]:
+            await asyncio.sleep(0.05)
+    yield api
+    shutil.rmtree(folder)
+
+
+async def test_nothing_that_a_user_or_a_site_says_becomes_a_part_of_the_page(
+    page: Page, stack: Stack, spiked: str
+) -> None:
+    async with receiver(answers("500 No", EVIL.encode())) as inbox:
+        sink = {"type": "webhook", "url": f"{inbox.url}/?evil=%22%3E%3Cimg%20src=x%3E"}
+        good = await stack.start(spiked, {"evil": EVIL}, project="spiked", sink=sink)
+        bad = await stack.start(spiked, {"evil": EVIL, "fail": True}, project="spiked", retry={"maximumAttempts": 1})
+        await asyncio.gather(*(stack.result(run_id, project="spiked") for run_id in (good, bad)))
+        await inbox.until(1)
+    folder = stack.data / "artifacts" / keys.attempt("spiked", bad, 1, "")
+    if not (folder / "log.jsonl").exists():
+        (folder / "log.jsonl").write_text(json.dumps({"level": EVIL, "message": EVIL, "timestamp": EVIL}) + "\n")
+    query = urlencode({"api": spiked, "authSession": EVIL, "canceled": EVIL, "done": EVIL, "id": EVIL})
+    places = ["/projects", "/projects/spiked", f"/projects/spiked/runs?{query}", "/projects/spiked/runs"]
+    places += [f"/projects/spiked/playground?{query}", of(good, "spiked"), of(bad, "spiked")]
+    places += [f"/projects/orders/auth-sessions?{query}", f"/sign-in?{urlencode({'next': EVIL})}"]
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    for place in places:
+        await page.goto(place)
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert await page.locator("img[src=x]").count() == 0, place
+        assert await page.title() != "owned", place
+    await page.goto(of(bad, "spiked"))
+    await expect(page.locator("#why pre").first).to_contain_text("onerror")
+    await expect(page.locator(".line .tx").first).to_contain_text("onerror")
+    await page.goto(of(good, "spiked"))
+    await expect(page.locator("#result")).to_contain_text("onerror")
+    await expect(page.locator("#deliveries")).to_contain_text("onerror", timeout=30_000)
+    assert await page.locator("img[src=x]").count() == 0
+    await page.goto("/projects/orders/auth-sessions")
+    answer = await page.request.post(
+        f"{stack.url}/projects/orders/auth-sessions",
+        form={"token": await page.locator("[name=token]").first.input_value(), "id": EVIL, "parameters": "{}"},
+    )
+    assert answer.status == 400
+    assert EVIL not in await answer.text()
+    assert dialogs == []
+
+
+MAIN = [
+    "/projects",
+    "/projects/lab",
+    "/projects/lab/runs",
+    "/projects/lab/playground",
+    "/projects/orders/auth-sessions",
+]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_pages_are_for_everybody_in_both_themes_on_phone_and_desktop(
-    browser: Browser, stack: Stack, cookies: Any, theme: Any
+    browser: Browser, stack: Stack, cookies: Any, with_evidence: str, theme: Any
 ) -> None:
-    failed = await stack.start("fail", retry={"maximumAttempts": 1})
-    await stack.result(failed)
-    paths = ["/projects", "/projects/lab", "/projects/lab/runs", "/projects/lab/playground", of(failed)]
-    paths += ["/projects/orders/auth-sessions", "/projects/x"]
     context = await browser.new_context(base_url=stack.url, color_scheme=theme)
     page = await context.new_page()
     await page.goto("/sign-in")
     problems = await faults(page)
     await context.add_cookies(cookies)
-    for path in paths:
+    for path in [*MAIN, of(with_evidence), "/projects/x"]:
         await page.goto(path)
         for width in (1280, 390):
             await page.set_viewport_size({"width": width, "height": 844})
-            problems += await faults(page)
+            if width == (390 if theme == "dark" else 1280):  # each takes seconds
+                problems += await faults(page)
             wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, f"{path} is {wide} px wider than a screen of {width}"
     await context.close()
     assert problems == []
+
+
+async def test_a_page_of_runs_is_light(browser: Browser, stack: Stack, cookies: Any) -> None:
+    context = await browser.new_context(base_url=stack.url)
+    await context.add_cookies(cookies)
+    page = await context.new_page()
+    session = await context.new_cdp_session(page)
+    await session.send("Network.enable")
+    came: list[float] = []
+
+    def finished(event: dict[str, Any]) -> None:
+        came.append(event["encodedDataLength"])
+
+    session.on("Network.loadingFinished", finished)
+    await page.goto("/projects/lab/runs?limit=50", wait_until="networkidle")
+    rows = await page.locator("tbody tr").count()
+    each = await page.evaluate("document.querySelector('tbody tr').outerHTML.length")
+    await context.close()
+    assert sum(came) + (50 - rows) * each < 150_000
 
 
 async def faults(page: Page) -> list[str]:
