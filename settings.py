@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 NO_WORKSPACE = UUID(int=0)
@@ -141,6 +141,8 @@ class Settings(BaseSettings):
     """Recycled after so many Attempts: browsers grow with use."""
     machine_max_age: Seconds = timedelta(hours=2)
     """Recycled at this age, for the same reason."""
+    trace_limit: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), gt=0)
+    """Bytes, or `64MiB`: a trace that is bigger is not kept. One of an Attempt of some minutes has a few."""
     drain: Seconds = timedelta(seconds=60)
     """How long a worker that is told to stop lets running Attempts finish."""
     poll_versions: Seconds = timedelta(seconds=2)

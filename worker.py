@@ -130,6 +130,7 @@ def _serving(
         pools=pools,
         keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
         tickets=tickets,
+        trace_limit=settings.trace_limit,
         journal=workplace.journal,
         evidence=workplace.evidence,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -47,6 +48,7 @@ from projects.manifest import Manifest
 from projects.versions import VersionFolders
 from security import bindings
 from security.keyring import KeyRing
+from security.secrets_of import secrets_of_state
 from storage import keys
 from storage.store import Store
 
@@ -87,6 +89,7 @@ class AttemptActivity:
         pools: Pools,
         keyring: KeyRing,
         tickets: Tickets,
+        trace_limit: int,
         journal: Callable[[str, int, bytes], contextlib.AbstractContextManager[None]],
         evidence: Callable[[str, int], contextlib.AbstractContextManager[Path]],
     ) -> None:
@@ -103,7 +106,7 @@ class AttemptActivity:
         self._tickets = tickets
         self._journal = journal
         self._evidence = evidence
-        self._room = EvidenceRoom(store)
+        self._room = EvidenceRoom(store, trace_limit)
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, order: AttemptInput) -> AttemptOutcome:
@@ -198,6 +201,8 @@ class AttemptActivity:
             progress.masker = masker_of(machine_order)
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
+            if report.session is not None:  # what the site has set meanwhile
+                progress.masker = progress.masker.also(secrets_of_state(json.loads(report.session)))
             return await self._outcome(order, report, login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return _failed(f"The Attempt could not begin: {error.message}")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import stat
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +15,8 @@ from pathlib import Path
 from activities.patience import patiently
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptInput, AttemptStatus
-from machines.evidence import SCREENSHOT, Evidence
+from machines.evidence import SCREENSHOT, TRACE, Evidence
+from machines.traces import Showing, TraceError, parts_in, show
 from security.masking import Masker
 from security.page_urls import shown_url
 from storage import keys
@@ -34,6 +36,8 @@ class Kept:
 
     page_url: str | None = None
     screenshot: bool = False
+    trace_size: int | None = None
+    """Bytes, as stored. None: there is none."""
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -44,8 +48,9 @@ class _LostError(Exception):
 class EvidenceRoom:
     """Takes in what Attempts leave."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trace_limit: int) -> None:
         self._store = store
+        self._trace_limit = trace_limit
 
     async def keep(
         self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
@@ -55,35 +60,49 @@ class EvidenceRoom:
         loop = asyncio.get_running_loop()
         end = loop.time() + within.total_seconds()
 
-        async def kept(what: str, work: Callable[[timedelta], Awaitable[bool]]) -> bool:
+        async def kept(what: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
             try:
+                # What refuses is asked again for half of the time, so that it is known what it said.
                 async with asyncio.timeout_at(end):
-                    there = await work(timedelta(seconds=max(0, end - loop.time())))
-            except (_LostError, StoreError, TimeoutError) as error:
-                log.warning("Run %s, Attempt %d: no %s", order.run_id, order.number, what, exc_info=error)
+                    size = await work(timedelta(seconds=max(0, end - loop.time())))
+            except (TraceError, _LostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
+                log.warning("Run %s, Attempt %d: its %s is lost", order.run_id, order.number, what, exc_info=error)
                 missing[what] = _said(error)
-                return False
-            if not there and not evidence.told:
+                return None
+            if size is None and not evidence.told:
                 missing.setdefault(what, _ENDED_BEFORE)
-            if there:
-                missing.pop(what, None)
-            return there
+            return size
 
-        url, screenshot = None, False
+        url = screenshot = trace = None
         if status is not AttemptStatus.COMPLETED:
             url = evidence.page_url
             screenshot = await kept("screenshot", lambda left: self._keep_picture(order, evidence.folder, left))
-        return Kept(None if url is None else shown_url(url, masker), screenshot, missing)
+        if evidence.trace.wants(completed=status is AttemptStatus.COMPLETED):
+            trace = await kept("trace", lambda left: self._keep_trace(order, evidence, masker, left))
+        return Kept(None if url is None else shown_url(url, masker), screenshot is not None, trace, missing)
 
-    async def _keep_picture(self, order: AttemptInput, folder: Path, within: timedelta) -> bool:
+    async def _keep_picture(self, order: AttemptInput, folder: Path, within: timedelta) -> int | None:
         picture = await asyncio.to_thread(_read, folder / SCREENSHOT, _LARGEST_PICTURE)
         if picture is None:
-            return False
+            return None
         if not picture.startswith(_PNG):
             raise _LostError("What the Machine left is no picture.")
         key = keys.attempt(order.project, order.run_id, order.number, SCREENSHOT)
-        await patiently(within, lambda: self._store.put(key, picture))
-        return True
+        await patiently(within / 2, lambda: self._store.put(key, picture))
+        return len(picture)
+
+    async def _keep_trace(
+        self, order: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
+    ) -> int | None:
+        parts = await asyncio.to_thread(parts_in, evidence.folder)
+        if not parts:
+            return None
+        shown = evidence.folder / TRACE
+        how = Showing(masker, self._trace_limit, evidence.root, cookies=order.auth is not None)
+        await asyncio.to_thread(show, parts, shown, how, end=time.monotonic() + within.total_seconds())
+        key = keys.attempt(order.project, order.run_id, order.number, TRACE)
+        await patiently(within / 2, lambda: self._store.put_file(key, shown))
+        return shown.stat().st_size
 
 
 def _read(path: Path, largest: int) -> bytes | None:
@@ -108,6 +127,8 @@ def _said(error: Exception) -> str:
         case StoreError():
             return f"The artifact store did not take it: {error.message}"
         case TimeoutError():
-            return "It could not be stored in time."
+            return "It could not be masked and stored in time."
+        case OSError():
+            return f"The worker's disk failed: {error.strerror or type(error).__name__}."
         case _:
             return str(error)

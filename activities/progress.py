@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.evidence import Kept
-from contract.flow.attempt import AttemptInput, AttemptRecord, AttemptStarted, AttemptStatus
+from contract.flow.attempt import AttemptInput, AttemptRecord, AttemptStarted, AttemptStatus, AttemptUsage
 from contract.flow.run import RunError
 from machines.evidence import Evidence
 from machines.machine import Begun
@@ -23,7 +23,7 @@ class Progress:
         info = activity.info()
         self._order = order
         self._worker = worker
-        self.evidence = Evidence(folder)
+        self.evidence = Evidence(folder, order.tracing)
         """What it leaves; empty if it never came to a Machine."""
         self.masker = Masker(())
         """Masks what it was given to keep to itself."""
@@ -63,7 +63,7 @@ class Progress:
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Its record, as it is now."""
-        begun = self._begun
+        begun, trace_size = self._begun, self.kept.trace_size
         return AttemptRecord(
             run_id=self._order.run_id,
             number=self._order.number,
@@ -80,6 +80,8 @@ class Progress:
             error=error,
             page_url=self.kept.page_url,
             attributes=self.attributes,
+            usage=AttemptUsage(trace_size=trace_size) if trace_size is not None else None,
+            trace=trace_size is not None,
             screenshot=self.kept.screenshot,
             missing=dict(self.kept.missing),
         )

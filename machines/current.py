@@ -44,6 +44,8 @@ class Current:
         self.clock: asyncio.Timeout | None = None
         """The running clock; None once it no longer matters."""
         self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
+        self.waiting_at = ""
+        """The automation's stack when it was told to stop, if it was waiting and not busy."""
         self.stopped = asyncio.Event()
         self.left = asyncio.Event()
         """The child has said what it leaves of it, or is gone."""
@@ -69,9 +71,11 @@ class Current:
             "evidence": order.evidence and {"folder": str(order.evidence.folder), "trace": order.evidence.trace},
         }
 
-    def begin(self, begun: Begun) -> None:
-        """Its user code is about to be called."""
+    def begin(self, begun: Begun, *, root: str) -> None:
+        """Its user code is about to be called, in the copy of the project at `root`."""
         self.begun = begun
+        if self._order.evidence is not None:
+            self._order.evidence.root = root
         self._on_begun(begun)
 
     def extend(self) -> None:

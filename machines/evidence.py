@@ -9,7 +9,8 @@ from typing import Any
 from contract.flow.run import TraceMode
 
 SCREENSHOT = "screenshot.png"
-"""Its name in the folder, and in the artifact store."""
+TRACE = "trace.zip"
+"""Their names in the folder, and in the artifact store."""
 
 
 @dataclass(eq=False)
@@ -19,6 +20,8 @@ class Evidence:
     folder: Path
     """On this host, and not in the Machine's scratch, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
+    root: str | None = None
+    """The copy of the project that the Attempt runs in; None before it has begun."""
     told: bool = False
     """Whether the Machine has said what it left. If not, it was ended before it could."""
     page_url: str | None = field(default=None, repr=False)

@@ -10,6 +10,7 @@ from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
 from contract.flow.run import ErrorCode, RunError
 from machines.keeping import ChildEnd
 from machines.order import Order
+from machines.secrecy import masker_of
 from security.masking import Masker
 
 _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
@@ -53,13 +54,15 @@ def _text(told: str, limit: int) -> str:
     return clip(told.encode(errors="backslashreplace").decode(), limit)
 
 
-def timed_out(order: Order) -> RunError:
-    """The Attempt's clock ran out."""
+def timed_out(order: Order, waiting_at: str) -> RunError:
+    """The Attempt's clock ran out, while it was there in its code, as far as that is known."""
+    stack = _text(masker_of(order).text(waiting_at), STACK_LIMIT)
     return RunError(
         code=ErrorCode.SCRIPT_TIMEOUT,
         category="execution",
         message=f"The Attempt did not end within {order.timeout.total_seconds():g} seconds.",
         retirable=True,
+        details={"stack": stack} if stack else None,
     )
 
 

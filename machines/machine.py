@@ -217,7 +217,7 @@ class Machine:
                 current.clock = None
                 if not current.heard:
                     await to_the_end(self._stop(current))
-                    return current.report(self.name, error=failures.timed_out(order))
+                    return current.report(self.name, error=failures.timed_out(order, current.waiting_at))
                 done = current.done.result()  # it came with the end of the time: it stands
             except asyncio.CancelledError:
                 current.clock = None
@@ -302,7 +302,7 @@ class Machine:
                 if current is not None and self.unfit:  # it could not even begin
                     current.resolve(None)
             case "begun" if current is not None:
-                current.begin(Begun(self.name, self._browser_version, datetime.now(UTC)))
+                current.begin(Begun(self.name, self._browser_version, datetime.now(UTC)), root=message["root"])
             case "extend" if current is not None:
                 current.extend()
             case "request" if current is not None and current.answering is not None:
@@ -313,6 +313,8 @@ class Machine:
                 current.resolve(message)
             case "left" if current is not None:
                 current.leave(message)
+            case "stopping" if current is not None:
+                current.waiting_at = message["stack"]
             case "stopped" if current is not None:
                 current.stopped.set()
             case _:

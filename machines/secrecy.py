@@ -15,8 +15,8 @@ def masker_of(order: Order) -> Masker:
     secrets = set(order.secrets)
     if order.session is not None:
         secrets.update(_of_state(order.session))
-    if order.proxy is not None and order.proxy.password is not None:
-        secrets.add(order.proxy.password)
+    if order.proxy is not None:
+        secrets.update(each for each in (order.proxy.username, order.proxy.password) if each is not None)
     return Masker(secrets)
 
 

@@ -57,6 +57,10 @@ class Masker:
     def __repr__(self) -> str:
         return f"Masker({len(self._known)} secrets)"
 
+    def also(self, secrets: Iterable[str]) -> Masker:
+        """One that masks these as well."""
+        return Masker({*self._known, *secrets})
+
     def text(self, text: str) -> str:
         """`text` with every secret in it as `***`."""
         for form in self._forms:

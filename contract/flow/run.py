@@ -64,6 +64,10 @@ class TraceMode(StrEnum):
     """Of all that did not complete."""
     NEVER = "never"
 
+    def wants(self, *, completed: bool) -> bool:
+        """Whether a trace is kept of an Attempt that has completed, or has not."""
+        return self is TraceMode.ALWAYS or (self is TraceMode.ON_FAILURE and not completed)
+
 
 def trace_mode(mode: TraceMode | None, *, save_trace: bool) -> TraceMode:
     """What `mode` says; where it says nothing, as in histories that are older than it, what `save_trace` says."""

@@ -90,7 +90,7 @@ class WarmBrowser:
         self._session = session
         self.closed_by_user = False
         """User code has closed the browser itself, as some automations do at their end: that is no crash."""
-        self.on_close: Callable[[], Awaitable[None]] = _nothing
+        self.on_close: Callable[[], Awaitable[None]] = nothing
         """Awaited before user code closes the browser."""
         self.on_context: Callable[[BrowserContext], Awaitable[None]] = _ignored
         """Told of every context that user code opens itself."""
@@ -201,8 +201,8 @@ class WarmBrowser:
                 await self._browser.close()
 
 
-async def _nothing() -> None:
-    pass
+async def nothing() -> None:
+    """Done at once."""
 
 
 async def _ignored(_context: BrowserContext) -> None:

@@ -2,7 +2,8 @@
 
     from the worker   configure (once), attempt, answer, stop
     to the worker     ready, begun, extend, request, capturing, done, left (what it leaves in the folder that it was
-                      given), stopped, idle (with `unfit`: a reason to recycle the Machine)
+                      given), stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
+                      the Machine)
 
 `done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and its
 record while the context closes and the next one opens.
@@ -33,7 +34,7 @@ from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import Call, call
 from .channel import Channel
 from .evidence import Evidence
-from .failures import MESSAGE_LIMIT, UserCodeError, as_message
+from .failures import MESSAGE_LIMIT, UserCodeError, as_message, waiting_at
 from .hook import has_hook
 from .leftovers import Leftovers
 from .output import Output
@@ -74,6 +75,7 @@ class Child:
         self._prepared: Prepared | None = None
         self._user: asyncio.Task[dict[str, Any]] | None = None
         self._session: BrowserSession | None = None
+        self._root: Path | None = None
         self._evidence: Evidence | None = None
         self._requests = Requests(channel)
         self._output = Output()
@@ -112,8 +114,8 @@ class Child:
         leftovers = Leftovers()
         self._output.renew()
         prepared.workspace.enter()
-        self._channel.post("begun")
-        evidence = self._evidence = Evidence(order["evidence"], order["function"])
+        self._channel.post("begun", root=str(prepared.workspace.root))
+        evidence = self._evidence = Evidence(order["evidence"], order["function"], self._browser.call)
         self._browser.on_close, self._browser.on_context = evidence.save_traces, evidence.also
         with contextlib.ExitStack() as runtime:
             try:
@@ -178,7 +180,7 @@ class Child:
             capture=order["capture"],
             capturing=lambda within: self._channel.post("capturing", within=within),
         )
-        root = prepared.workspace.root
+        root = self._root = prepared.workspace.root
         self._session = BrowserSession(
             prepared.tab, root, self._browser.cdp_url, called.path, called.parameters, state, evidence
         )
@@ -221,7 +223,8 @@ class Child:
 
         The worker kills the Machine then, or afterwards.
         """
-        if self._user is not None:
+        if self._user is not None and self._root is not None:
+            self._channel.post("stopping", stack=waiting_at(self._user, self._root))
             self._user.cancel()
             await asyncio.wait({self._user}, timeout=_LAST_WORDS)
         if self._evidence is not None:

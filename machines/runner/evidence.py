@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
+
+from .browser import nothing
 
 SCREENSHOT = "screenshot.png"
 PART = ".part"
@@ -25,6 +27,7 @@ _START_WITHIN = 5.0
 _PICTURE_WITHIN = 1.0
 """Seconds. A page that is busy for ever gives no picture, and what is stopped has no more time than that."""
 _BLANK = "about:blank"
+_NOT_STARTED = "Must start tracing before stopping"
 _IN_SHORT = 300
 """Characters of a reason."""
 
@@ -41,7 +44,13 @@ class _Traced:
 class Evidence:
     """Of one Attempt."""
 
-    def __init__(self, wanted: dict[str, Any] | None, title: str) -> None:
+    def __init__(
+        self,
+        wanted: dict[str, Any] | None = None,
+        title: str = "",
+        sign_of_life: Callable[[], Awaitable[None]] = nothing,
+    ) -> None:
+        self._sign_of_life = sign_of_life
         self._folder = None if wanted is None else Path(wanted["folder"])
         self._mode = "never" if wanted is None else str(wanted["trace"])
         self._title = title
@@ -95,7 +104,6 @@ class Evidence:
         elif completed:
             await self.save_traces()
         else:
-            # The traces first: the picture is no action of the automation's.
             await asyncio.gather(self.save_traces(), self._take_picture(page))
         return {"pageUrl": None if page is None else page.url, "missing": self._missing}
 
@@ -110,7 +118,9 @@ class Evidence:
             await traced.context.tracing.stop(path=part)
             part.replace(traced.file)
         except (PlaywrightError, OSError) as error:
-            self._miss("trace", f"It could not be saved: {_reason(error)}")
+            stopped = _NOT_STARTED in str(error)
+            told = "The automation has stopped it itself." if stopped else f"It could not be saved: {_reason(error)}"
+            self._miss("trace", told)
 
     async def _discard_traces(self) -> None:
         self._missing.pop("trace", None)
@@ -128,6 +138,8 @@ class Evidence:
             return
         try:
             async with asyncio.timeout(_PICTURE_WITHIN):
+                # Once that has come back, the traces have been told to stop: the picture is not in them.
+                await self._sign_of_life()
                 picture = await page.screenshot(timeout=0)
             part = self._folder / f"{SCREENSHOT}{PART}"
             part.write_bytes(picture)

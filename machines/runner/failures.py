@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 MESSAGE_LIMIT = 4_000
 STACK_LIMIT = 16_000
+_PACKAGES = "/site-packages/"
 
 
 class UserCodeError(Exception):
@@ -56,13 +60,40 @@ def _said(error: BaseException) -> str:
 
 
 def stack_of(error: BaseException, root: Path) -> str:
-    """The traceback from the first frame of the project on; its files by relative path."""
-    frames = traceback.extract_tb(error.__traceback__)
-    first = next((n for n, frame in enumerate(frames) if frame.filename.startswith(f"{root}/")), len(frames))
+    """The traceback from the first frame of the project on; files by paths that say nothing of this host."""
     # A message of megabytes must not push the frames out, nor a thousand frames the message.
     last = "".join(traceback.format_exception_only(error))[:MESSAGE_LIMIT]
-    lines = "".join(traceback.format_list(frames[first:]))[-(STACK_LIMIT - MESSAGE_LIMIT) :]
-    return (lines + last).replace(f"{root}/", "")
+    return _shown(traceback.extract_tb(error.__traceback__), root) + last.replace(f"{root}/", "")
+
+
+def waiting_at(task: asyncio.Task[Any], root: Path) -> str:
+    """The same for where a task is that waits; nothing if it is not in the project's code."""
+    frames: list[tuple[FrameType, int]] = []
+    inner: Any = task.get_coro()
+    while (frame := getattr(inner, "cr_frame", None)) is not None:
+        frames.append((frame, frame.f_lineno))
+        inner = inner.cr_await
+    return _shown(traceback.StackSummary.extract(iter(frames)), root)
+
+
+def _shown(frames: traceback.StackSummary, root: Path) -> str:
+    lines, shown = "", False
+    for frame in frames:
+        path = _relative(frame.filename, root)
+        # How Playwright does what it was asked for is its own affair, also where it waits for others.
+        shown = frame.filename.startswith(f"{root}/") or (shown and not path.startswith("playwright/"))
+        if shown:
+            (told,) = traceback.format_list([frame])
+            lines += told.replace(f'"{frame.filename}"', f'"{path}"', 1)
+    return lines[-(STACK_LIMIT - MESSAGE_LIMIT) :]
+
+
+def _relative(filename: str, root: Path) -> str:
+    """Relative to the project, or to where modules are imported from."""
+    for place in (str(root), *(place for place in sys.path if place)):
+        if filename.startswith(f"{place}/") and _PACKAGES not in filename.removeprefix(place):
+            return filename.removeprefix(f"{place}/")
+    return filename.rpartition(_PACKAGES)[2] if _PACKAGES in filename else Path(filename).name
 
 
 def as_message(error: UserCodeError, *, also: str = "") -> dict[str, Any]:

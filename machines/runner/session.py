@@ -38,7 +38,7 @@ class BrowserSession:
         self.lasting = False
         """The hook brought a context that the browser keeps for as long as it runs."""
         self._tab = tab
-        self._evidence = evidence or Evidence(None, "")
+        self._evidence = evidence or Evidence()
         self._root = root
         self._cdp_url = cdp_url
         self._function_path = function_path

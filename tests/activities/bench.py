@@ -29,6 +29,7 @@ from projects.deploy import deploy
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from security.keyring import KeyRing
+from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
 
@@ -172,6 +173,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         pools=pools or machines,
         keyring=KeyRing([SECRET]),
         tickets=tickets,
+        trace_limit=Settings().trace_limit,
         journal=workplace.journal,
         evidence=workplace.evidence,
     )

@@ -62,6 +62,6 @@ def test_the_sentence_says_what_is_known(end: ChildEnd, message: str) -> None:
 
 @pytest.mark.parametrize(("seconds", "told"), [(600, "600"), (0.5, "0.5"), (43_200, "43200")])
 def test_a_time_out_names_the_attempts_clock(seconds: float, told: str) -> None:
-    error = failures.timed_out(order("any", timeout=timedelta(seconds=seconds).total_seconds()))
+    error = failures.timed_out(order("any", timeout=timedelta(seconds=seconds).total_seconds()), "")
     assert error.code == ErrorCode.SCRIPT_TIMEOUT
     assert error.message == f"The Attempt did not end within {told} seconds."

@@ -1,0 +1,89 @@
+"""The events of a Playwright trace: what is secret in them, and how they are masked and still understood."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from security.masking import Masker
+
+_DRIVER = b"/driver/package/"
+"""Part of the paths in the driver's own stacks."""
+_VIEWERS = frozenset({"type", "class", "method", "callId", "parentId", "pageId", "frameId", "phase", "file", "version"})
+"""What the viewer goes by. No secret stands there, but a word of the viewer's own can be somebody's password."""
+_CREDENTIALS = re.compile(r"\S+\s+(\S.*)", re.DOTALL)
+
+
+class EventMasker:
+    """Masks lines of JSON."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+
+    def masked(self, lines: list[bytes], root: str | None) -> bytes:
+        """These lines, with every secret masked, and without paths of this host."""
+        text = b"".join(lines)
+        if self._masker.raw(text) != text or _DRIVER in text:
+            text = b"".join(self._line(line) for line in lines)
+        return text if root is None else _without(text, root)
+
+    def _line(self, line: bytes) -> bytes:
+        if self._masker.raw(line) == line and _DRIVER not in line:
+            return line
+        try:
+            event: Any = json.loads(line)
+        except ValueError:  # it was cut off, or never was one
+            return self._masker.raw(line)
+        if isinstance(event, dict):
+            event = self._event(cast("dict[str, Any]", event))
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
+
+    def _event(self, event: dict[str, Any]) -> dict[str, Any]:
+        error: Any = event.get("error")
+        if isinstance(error, dict) and _DRIVER.decode() in str(cast("dict[str, Any]", error).get("stack")):
+            event["error"] = {name: value for name, value in cast("dict[str, Any]", error).items() if name != "stack"}
+        return {name: self._value(name, value) for name, value in event.items()}
+
+    def _value(self, name: str, value: Any) -> Any:
+        if name in _VIEWERS:
+            return value
+        if name == "snapshot" and isinstance(value, dict):
+            return {inner: self._value(inner, item) for inner, item in cast("dict[str, Any]", value).items()}
+        return self._masker.json(value)
+
+
+def _without(text: bytes, root: str) -> bytes:
+    """`text` without the folder of the Attempt, of which `root` is the project's part."""
+    for folder in (root, root.rpartition("/")[0]):
+        text = text.replace(json.dumps(f"{folder}/", ensure_ascii=False)[1:-1].encode(), b"")
+    return text
+
+
+def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str]:
+    """What a network record shows to be secret: the credentials that were sent; and `cookies` that are httpOnly."""
+    for line in lines:
+        try:
+            snapshot: dict[str, Any] = json.loads(line)["snapshot"]
+            for name, value in _headers(snapshot, "request"):
+                if name in ("authorization", "proxy-authorization") and (found := _CREDENTIALS.fullmatch(value)):
+                    yield found[1]
+            if cookies:
+                for name, value in _headers(snapshot, "response"):
+                    if name == "set-cookie":
+                        yield from _http_only(value)
+        except (ValueError, KeyError, TypeError, AttributeError):  # not of that shape: there is nothing to be found
+            continue
+
+
+def _headers(snapshot: dict[str, Any], side: str) -> Iterator[tuple[str, str]]:
+    for header in snapshot[side]["headers"]:
+        yield str(header["name"]).lower(), str(header["value"])
+
+
+def _http_only(header: str) -> Iterator[str]:
+    for cookie in header.split("\n"):
+        pair, *attributes = cookie.split(";")
+        if any(attribute.strip().lower() == "httponly" for attribute in attributes):
+            yield pair.partition("=")[2].strip().strip('"')

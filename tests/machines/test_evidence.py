@@ -1,0 +1,258 @@
+"""What a Machine leaves of an Attempt: its trace, and of one that does not complete where it was, and a picture."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zipfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.flow.attempt import AttemptKind
+from contract.flow.run import ErrorCode, TraceMode
+from machines.evidence import Evidence
+from machines.order import Report
+from machines.traces import parts_in
+from tests.machines.lab import PATIENCE, Lab, failure, open_lab, order, settled, unnoticed, value
+from tests.machines.one import ENDLESS
+
+TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
+PROJECT = {
+    **ENDLESS,
+    "api/reads.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            return await page.title()
+    """,
+    "shop/price.py": """
+        async def price(page):
+            await page.get_by_text("Price").click(timeout=50)
+    """,
+    "api/fails.py": f"""
+        from shop.price import price
+
+        async def automation(page):
+            await page.goto("{TITLE}")
+            await price(page)
+    """,
+    "api/waits.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/opens_others.py": f"""
+        async def automation(page):
+            browser = page.context.browser
+            context = await browser.new_context()
+            other = await context.new_page()
+            await other.goto("{TITLE}")
+            await context.close()
+            await (await browser.new_page()).goto("{TITLE}")
+            raise ValueError("at last")
+    """,
+    "api/closes.py": f"""
+        async def automation(page, params):
+            await page.goto("{TITLE}")
+            context = page.context
+            await {{"page": page, "context": context, "browser": context.browser}}[params["what"]].close()
+            if params["fails"]:
+                raise ValueError("closed")
+    """,
+    "api/traces_itself.py": """
+        async def automation(page):
+            await page.context.tracing.stop()
+    """,
+    "api/busy_page.py": """
+        import asyncio
+
+        async def automation(page):
+            asyncio.ensure_future(page.evaluate("while (true);"))
+            await asyncio.sleep(0.2)
+            raise ValueError("busy")
+    """,
+    "api/deferred.py": """
+        from intuned_runtime import deferred_browser
+
+        @deferred_browser
+        async def automation(params, ensure_browser):
+            raise ValueError("without a page")
+    """,
+    "auth-sessions/check.py": f"""
+        async def check(page):
+            await page.goto("{TITLE}")
+            return False
+    """,
+}
+
+
+@dataclass
+class Left:
+    """What there is of an Attempt."""
+
+    evidence: Evidence
+    report: Report | None
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.evidence.folder.iterdir())
+
+    def calls(self, part: int = 0) -> list[str]:
+        """The methods that the trace has seen being called, in their order."""
+        with zipfile.ZipFile(parts_in(self.evidence.folder)[part]) as trace:
+            assert trace.testzip() is None
+            events = [json.loads(line) for line in trace.read("trace.trace").splitlines()]
+        return [event["method"] for event in events if event["type"] == "before"]
+
+
+class Leaving:
+    """Attempts on one Machine at a time."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self._folder = folder
+        self.lab = lab
+        self.version = lab.version(PROJECT)
+        self.pool = lab.pool()
+
+    def evidence(self, trace: TraceMode = TraceMode.ALWAYS) -> Evidence:
+        folder = self._folder / str(len(list(self._folder.iterdir())))
+        folder.mkdir()
+        return Evidence(folder, trace)
+
+    async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
+        evidence = self.evidence(trace)
+        asked = order(api, parameters, evidence=evidence, **fields)
+        return Left(evidence, await self.pool.run(self.version, asked, unnoticed))
+
+
+@pytest.fixture(scope="module")
+async def leaving(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Leaving]:
+    folder = tmp_path_factory.mktemp("leaving")
+    (folder / "evidence").mkdir()
+    async with open_lab(folder) as lab:
+        yield Leaving(lab, folder / "evidence")
+
+
+async def test_an_attempt_that_completes_leaves_its_trace_and_nothing_else(leaving: Leaving) -> None:
+    left = await leaving.run("reads")
+    assert left.report is not None
+    assert value(left.report) == "Chairs"
+    assert left.names == ["trace-1.zip"]
+    assert left.calls() == ["goto", "title"]
+    assert (left.evidence.told, left.evidence.missing) == (True, {})
+
+
+async def test_one_that_fails_leaves_a_picture_too_and_tells_where_it_was(leaving: Leaving) -> None:
+    left = await leaving.run("fails")
+    assert left.report is not None
+    failed = failure(left.report)
+    assert failed.name == "TimeoutError"
+    assert failed.stack.startswith('  File "api/fails.py", line 6, in automation\n    await price(page)\n')
+    assert '  File "shop/price.py", line 3, in price\n' in failed.stack
+    assert "site-packages" not in failed.stack
+    assert left.names == ["screenshot.png", "trace-1.zip"]
+    assert left.calls() == ["goto", "click"]
+    assert left.evidence.page_url == TITLE
+    assert (left.evidence.folder / "screenshot.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_one_that_times_out_leaves_them_and_tells_what_it_waited_for(leaving: Leaving) -> None:
+    left = await leaving.run("waits", timeout=3)
+    assert left.report is not None
+    failed = failure(left.report)
+    assert failed.code == ErrorCode.SCRIPT_TIMEOUT
+    assert failed.stack == (
+        '  File "api/waits.py", line 4, in automation\n    await page.wait_for_event("close", timeout=0)\n'
+    )
+    assert left.names == ["screenshot.png", "trace-1.zip"]
+    assert left.calls()[0] == "goto"
+    assert left.evidence.page_url == TITLE
+
+
+async def test_one_that_is_canceled_leaves_them(leaving: Leaving) -> None:
+    begun = asyncio.Event()
+    evidence = leaving.evidence()
+    asked = order("waits", evidence=evidence)
+    attempt = asyncio.create_task(leaving.pool.run(leaving.version, asked, lambda _: begun.set()))
+    await asyncio.wait_for(begun.wait(), PATIENCE)
+    await asyncio.sleep(0.3)  # for the page to be there, or not: there is something to be left in any case
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert Left(evidence, None).names == ["screenshot.png", "trace-1.zip"]
+    assert evidence.told
+
+
+async def test_one_that_hears_nothing_leaves_nothing_and_that_shows(leaving: Leaving) -> None:
+    left = await leaving.run("blocks", timeout=1)
+    assert left.report is not None
+    assert failure(left.report).stack == ""
+    assert left.names == []
+    assert not left.evidence.told
+    await leaving.run("reads")
+
+
+@pytest.mark.parametrize(
+    ("mode", "api", "names"),
+    [
+        (TraceMode.ON_FAILURE, "reads", []),
+        (TraceMode.ON_FAILURE, "fails", ["screenshot.png", "trace-1.zip"]),
+        (TraceMode.NEVER, "reads", []),
+        (TraceMode.NEVER, "fails", ["screenshot.png"]),
+    ],
+)
+async def test_traces_are_left_of_those_of_which_they_are_wanted(
+    leaving: Leaving, mode: TraceMode, api: str, names: list[str]
+) -> None:
+    left = await leaving.run(api, trace=mode)
+    assert (left.names, left.evidence.missing) == (names, {})
+
+
+async def test_a_check_that_does_not_find_the_login_good_has_not_completed(leaving: Leaving) -> None:
+    left = await leaving.run("", trace=TraceMode.ON_FAILURE, kind=AttemptKind.CHECK)
+    assert left.names == ["screenshot.png", "trace-1.zip"]
+
+
+async def test_contexts_that_the_automation_opens_are_traced_too(leaving: Leaving) -> None:
+    left = await leaving.run("opens_others")
+    assert left.names == ["screenshot.png", "trace-1.zip", "trace-2.zip", "trace-3.zip"]
+    assert [left.calls(part) for part in (1, 2)] == [["newPage", "goto"], ["goto"]]
+    assert left.evidence.page_url == TITLE, "the page that it was last at is none of its own context"
+
+
+@pytest.mark.parametrize("what", ["page", "context", "browser"])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_the_automation_closes_is_traced_to_its_end(leaving: Leaving, what: str, fails: bool) -> None:
+    left = await leaving.run("closes", {"what": what, "fails": fails})
+    assert left.names == ["trace-1.zip"]
+    assert left.calls()[:1] == ["goto"]
+    assert left.evidence.missing == ({"screenshot": "Its page was closed."} if fails else {})
+
+
+async def test_a_trace_that_was_kept_as_its_context_closed_is_not_left_of_one_that_completes(leaving: Leaving) -> None:
+    left = await leaving.run("closes", {"what": "context", "fails": False}, trace=TraceMode.ON_FAILURE)
+    assert (left.names, left.evidence.missing) == ([], {})
+
+
+async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:
+    left = await leaving.run("traces_itself")
+    assert left.evidence.missing == {"trace": "The automation has stopped it itself."}
+    left = await leaving.run("busy_page")
+    assert left.evidence.missing == {"screenshot": "Its page gave none within 1 s."}
+    assert left.names == ["trace-1.zip"]
+
+
+async def test_where_no_page_was_wanted_nothing_is_missing(leaving: Leaving) -> None:
+    left = await leaving.run("deferred", {})
+    assert (left.names, left.evidence.missing, left.evidence.page_url) == ([], {}, None)
+
+
+async def test_traces_do_not_pile_up_in_the_machine(leaving: Leaving) -> None:
+    for _ in range(2):
+        await leaving.run("reads")
+        await settled(leaving.pool)
+    (traces,) = leaving.lab.scratch.glob("*/traces")
+    assert list(traces.iterdir()) == []
