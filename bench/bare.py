@@ -9,12 +9,14 @@ import asyncio
 import sys
 from datetime import timedelta
 
-from playwright.async_api import Browser, async_playwright
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+# The sandbox loads this module anew for each workflow: what is imported here comes along each time, but for this.
 with workflow.unsafe.imports_passed_through():
+    from playwright.async_api import Browser, async_playwright
+
     from bench.reading import SLOTS, launch, read
 
 WARM, COLD = "bench-warm", "bench-cold"
