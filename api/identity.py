@@ -36,7 +36,7 @@ def is_run_id(text: str) -> bool:
 
 def new_identity() -> Identity:
     """An id that nobody has had."""
-    return Identity(urlsafe_b64encode(secrets.token_bytes(16)).decode("ascii")[:LENGTH])
+    return Identity(_run_id(urlsafe_b64encode(secrets.token_bytes(16)).decode("ascii")))
 
 
 def identities(ring: KeyRing, workspace: str, project: str, key: str, body: bytes) -> list[Identity]:
@@ -55,7 +55,12 @@ def identities(ring: KeyRing, workspace: str, project: str, key: str, body: byte
     owner = f"{workspace}/{project}"
     ids = ring.fingerprints(key.encode("ascii"), bound_to=f"run id {owner}")
     bodies = ring.fingerprints(body, bound_to=f"start body {owner}")
-    return [Identity(run_id[:LENGTH], fingerprint) for run_id, fingerprint in zip(ids, bodies, strict=True)]
+    return [Identity(_run_id(run_id), fingerprint) for run_id, fingerprint in zip(ids, bodies, strict=True)]
+
+
+def _run_id(random: str) -> str:
+    """As much of it as an id is long. None begins with a hyphen: commands would take that for an option."""
+    return ("_" + random[1:] if random.startswith("-") else random)[:LENGTH]
 
 
 def check_idempotency_key(values: list[str]) -> str | None:

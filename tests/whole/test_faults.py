@@ -59,7 +59,7 @@ class Runs:
 
     @property
     def children(self) -> list[int]:
-        return [int(path.read_text()) for path in self.folder.iterdir() if path.name != "go"]
+        return [int(path.name.split("-")[1]) for path in self.folder.iterdir() if path.name != "go"]
 
     def go(self) -> None:
         (self.folder / "go").touch()

@@ -56,7 +56,7 @@ async def test_three_hundred_attempts_of_all_kinds_leave_nothing(tmp_path: Path,
             return (now.worker_files, now.api_files) == (before.worker_files, before.api_files)
 
         await until(same, lambda: f"{before} has become {soak.holding()}")
-        assert soak.zombies() == []
+        await until(lambda: soak.zombies() == [], lambda: f"not reaped: {soak.zombies()}")
         assert soak.journal() == []
         # What a Machine has made ready for its next Attempt is all that there is of Attempts.
         assert [list((folder / "tmp").iterdir()) for folder in soak.prepared()] == [[]] * MACHINES

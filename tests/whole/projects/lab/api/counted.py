@@ -8,7 +8,7 @@ from pathlib import Path
 
 async def automation(page, params, **_kwargs):
     folder = Path(params["folder"])
-    (folder / f"{params['n']}-{uuid.uuid4().hex}").write_text(str(os.getpid()))
+    (folder / f"{params['n']}-{os.getpid()}-{uuid.uuid4().hex}").touch()
     await page.goto("data:text/html,<title>here</title>")
     if "seconds" in params:
         await asyncio.sleep(params["seconds"])
