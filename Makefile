@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test check bench soak histories lock
+.PHONY: setup demo dev test check bench soak histories screenshots lock
 
 PYTHON := .venv/bin/python
 
@@ -36,6 +36,10 @@ soak: setup
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup
 	@$(PYTHON) scripts/record_histories.py
+
+# Makes the README's pictures of the pages.
+screenshots: setup
+	@$(PYTHON) scripts/screenshots.py
 
 lock:
 	@bash scripts/lock.sh

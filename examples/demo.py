@@ -67,6 +67,7 @@ def main() -> int:
                 webhook_secrets=[],
                 egress_allow=[],
                 port=0,
+                viewer_port=0,
             )
             # These alone: another project declares dependencies, and would reach for the network.
             projects = Path(data, "projects")
@@ -85,7 +86,7 @@ def main() -> int:
 async def _show(stack: DevStack) -> None:
     began = time.monotonic()
     print("Starting the example site, Temporal, the api and a worker …")
-    async with _site(stack.settings, {"--site-port": 0}) as (site, *_), stack, Caller.of(stack) as caller:
+    async with site_beside(stack.settings, {"--site-port": 0}) as (site, *_), stack, Caller.of(stack) as caller:
         print(f"All up after {time.monotonic() - began:.1f} s. Starting a Run of {_PROJECT}/{_API} …")
         await _show_run(caller, site)
         await _show_login(caller, site)
@@ -150,7 +151,7 @@ async def _show_login(caller: Caller, site: str) -> None:
 
 async def _stay(stack: DevStack, site_port: int, proxy_port: int) -> None:
     wanted = {"--site-port": site_port, "--proxy-port": proxy_port}
-    async with _site(stack.settings, wanted) as (site, proxy), stack:
+    async with site_beside(stack.settings, wanted) as (site, proxy), stack:
         print(banner(stack))
         shop = next((manifest for manifest in stack.projects.deployed if manifest.project == _PROJECT), None)
         if shop is not None:
@@ -163,7 +164,7 @@ async def _stay(stack: DevStack, site_port: int, proxy_port: int) -> None:
 
 
 @asynccontextmanager
-async def _site(settings: Settings, wanted: Mapping[str, int]) -> AsyncGenerator[list[str]]:
+async def site_beside(settings: Settings, wanted: Mapping[str, int]) -> AsyncGenerator[list[str]]:
     """The example site, as a process of its own, and perhaps its proxy; their addresses.
 
     Args:

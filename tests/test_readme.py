@@ -41,7 +41,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     options = [f"{name}={port}" for name, port in free.items()]
     with (folder / "dev.log").open("w") as log:
         dev = subprocess.Popen(
-            [CALLBOARD, *command[1:], *options, f"--data={folder / 'data'}"], cwd=folder, stdout=log, stderr=log
+            [CALLBOARD, *command[1:], *options, f"--data={folder / 'data'}"],
+            cwd=folder,
+            env=os.environ | {"CALLBOARD_VIEWER_PORT": "0"},
+            stdout=log,
+            stderr=log,
         )
     card = folder / "data" / "dev.json"
     deadline = time.monotonic() + 60

@@ -32,6 +32,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/proj
 
 
 @router.get("")
+@router.get(".json")
 async def form(request: Request, parts: PartsDep, _: SignedIn, project: str) -> Response:
     """The form, filled from the API's own samples."""
     manifest = await deployed(parts, project)

@@ -120,6 +120,13 @@ async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: A
     assert not api.runs.entries
 
 
+async def test_the_same_is_told_as_json(api: Api) -> None:
+    client = await signed_in(api)
+    told = (await client.get("/projects/shop/playground.json")).json()
+    assert (told["project"], told["api"], told["sinkTest"]) == ("shop", "list", None)
+    assert "list" in told["apis"]
+
+
 WEBHOOK = {"sink": "webhook", "url": "https://93.184.215.14/hook?token=t0p-s3cret", "do": "test"}
 
 
