@@ -203,18 +203,12 @@ async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Sta
 
 
 @pytest.fixture(scope="module")
-async def with_evidence(browser: Browser, stack: Stack) -> str:
-    """A failed Run whose last Attempt has left a trace, and a log of 10 MiB."""
-    run_id = await stack.start("fail", retry={"maximumAttempts": 1})
-    await stack.result(run_id)
-    folder = stack.data / "artifacts" / keys.attempt("lab", run_id, 1, "")
-    context = await browser.new_context()
-    await context.tracing.start(screenshots=True, snapshots=True)
-    page = await context.new_page()
-    await page.set_content("<h1>Of strangers</h1><button onclick='this.remove()'>Buy</button>")
-    await page.get_by_role("button").click()
-    await context.tracing.stop(path=folder / "trace.zip")
-    await context.close()
+async def with_evidence(stack: Stack) -> str:
+    """A failed Run of the shop, whose log is longer than that of any real one."""
+    parameters = {"baseUrl": stack.site, "id": 4000}
+    run_id = await stack.start("products/details", parameters, project="shop", retry={"maximumAttempts": 1})
+    await stack.result(run_id, project="shop")
+    folder = stack.data / "artifacts" / keys.attempt("shop", run_id, 1, "")
     line = {"timestamp": "2026-11-25T10:00:00.123Z", "level": "info", "source": "stdout"}
     loud = {**line, "level": "error", "message": "the needle\n  in the hay"}
     hay = "".join(
@@ -228,13 +222,14 @@ async def with_evidence(browser: Browser, stack: Stack) -> str:
 async def test_a_failed_run_leads_to_its_trace_in_playwright_s_viewer(
     page: Page, stack: Stack, with_evidence: str
 ) -> None:
-    await page.goto(of(with_evidence))
+    await page.goto(of(with_evidence, "shop"))
     async with page.context.expect_page() as opening:
         await page.get_by_role("link", name="Open the trace").click()
     viewer = await opening.value
-    await viewer.get_by_text("Click", exact=True).click()
+    await viewer.get_by_title("Navigate", exact=True).click()
+    await viewer.get_by_role("tab", name="After").click()
     snapshot = viewer.frame_locator("iframe.snapshot-visible")
-    await expect(snapshot.get_by_role("heading", name="Of strangers")).to_be_visible()
+    await expect(snapshot.get_by_role("heading", name="Not found")).to_be_visible()
     assert await viewer.evaluate("origin") != stack.url
     assert await viewer.context.cookies(viewer.url) == []
     address = parse_qs(urlsplit(viewer.url).query)["trace"][0]
@@ -245,7 +240,7 @@ async def test_a_failed_run_leads_to_its_trace_in_playwright_s_viewer(
 
 
 async def test_a_long_log_is_searched_and_read_to_its_end(page: Page, with_evidence: str) -> None:
-    await page.goto(of(with_evidence))
+    await page.goto(of(with_evidence, "shop"))
     log = page.locator(".log")
     await expect(log).to_contain_text("85,002 lines")
     await expect(log.get_by_text("product 0,")).to_be_visible()
@@ -386,7 +381,7 @@ async def test_pages_are_for_everybody_in_both_themes_on_phone_and_desktop(
     await page.goto("/sign-in")
     problems = await faults(page)
     await context.add_cookies(cookies)
-    for path in [*MAIN, of(with_evidence), "/projects/x"]:
+    for path in [*MAIN, of(with_evidence, "shop"), "/projects/x"]:
         await page.goto(path)
         for width in (1280, 390):
             await page.set_viewport_size({"width": width, "height": 844})
