@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     """Bytes, or `64MiB`: a trace that is bigger is not kept. One of an Attempt of some minutes has a few."""
     drain: Seconds = timedelta(seconds=60)
     """How long a worker that is told to stop lets running Attempts finish."""
+    log_limit: ByteSize = Field(default=ByteSize(10 * 1024 * 1024), ge=1024)
+    """Bytes of an Attempt's log, such as `10MiB`: a program that prints without end is cut there."""
     poll_versions: Seconds = timedelta(seconds=2)
     """How often workers and the api look for a newly deployed version."""
 

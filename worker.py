@@ -24,6 +24,7 @@ from activities import predecessors, reach
 from activities.attempt import AttemptActivity
 from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
+from activities.logs import LogRules
 from activities.orders import ForgetActivity, LostActivity, StopActivity
 from activities.serving import Serving, WorkerPools
 from activities.sink_test import SinkTestActivity
@@ -67,6 +68,8 @@ _CONTROL_GRACE = timedelta(seconds=5)
 _DELIVERIES_AT_ONCE = 500
 """A try that waits for a dead receiver takes one of these for half a minute, and the memory of what it sends."""
 _TEMPORAL_PATIENCE = timedelta(seconds=30)
+_LOG_PIECES_IN_A_BUCKET = timedelta(seconds=3)
+"""From piece to piece of a log that is being written: each is a request that is paid for."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -133,6 +136,7 @@ def _serving(
         trace_limit=settings.trace_limit,
         journal=workplace.journal,
         evidence=workplace.evidence,
+        log_rules=_log_rules(settings),
     )
     return Serving(
         client=client,
@@ -237,6 +241,12 @@ def _launch(settings: Settings, workplace: Workplace, browser: Path) -> Launch:
 
 def _limits(settings: Settings) -> Limits:
     return Limits(idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age)
+
+
+def _log_rules(settings: Settings) -> LogRules:
+    if not settings.artifact_location.startswith("s3:"):
+        return LogRules(settings.log_limit)
+    return LogRules(settings.log_limit, _LOG_PIECES_IN_A_BUCKET, _LOG_PIECES_IN_A_BUCKET)
 
 
 def _environments(settings: Settings, store: Store) -> ProjectEnvironments:

@@ -19,8 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.beside import beside, heartbeats, passing_cancels_to
 from activities.environments import ProjectEnvironments
-from activities.evidence import EvidenceRoom
+from activities.evidence import EvidenceRoom, Kept
 from activities.logins import Login, Logins
+from activities.logs import DEFAULT_RULES, LogRules, last_line, open_log
 from activities.patience import patiently
 from activities.progress import Progress
 from activities.records import Records, failure, interruption
@@ -39,7 +40,6 @@ from contract.flow.attempt import (
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
 from contract.flow.run import ErrorCode, RunError
-from machines.evidence import Evidence
 from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
 from machines.secrecy import masker_of
@@ -92,6 +92,7 @@ class AttemptActivity:
         trace_limit: int,
         journal: Callable[[str, int, bytes], contextlib.AbstractContextManager[None]],
         evidence: Callable[[str, int], contextlib.AbstractContextManager[Path]],
+        log_rules: LogRules = DEFAULT_RULES,
     ) -> None:
         self._worker = worker
         self._client = client
@@ -106,6 +107,7 @@ class AttemptActivity:
         self._tickets = tickets
         self._journal = journal
         self._evidence = evidence
+        self._log_rules = log_rules
         self._room = EvidenceRoom(store, trace_limit)
 
     @activity.defn(name=names.ATTEMPT)
@@ -139,10 +141,11 @@ class AttemptActivity:
             self._journal(order.run_id, order.number, activity.info().task_token),
             self._evidence(order.run_id, order.number) as folder,
         ):
-            progress = Progress(order, self._worker, folder)
-            work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
-            with self._tickets.hold(order.run_id, order.number, work) as ticket:
-                return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
+            async with open_log(self._store, order, folder, self._log_rules) as opened:
+                progress = Progress(order, self._worker, folder, opened)
+                work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
+                with self._tickets.hold(order.run_id, order.number, work) as ticket:
+                    return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
 
     async def _to_its_end(self, order: AttemptInput, progress: Progress, ticket: Ticket) -> AttemptOutcome:
         async with heartbeats():
@@ -177,11 +180,19 @@ class AttemptActivity:
         within: timedelta,
     ) -> None:
         """Store what it leaves, and at last its record, which tells what there is."""
-        if progress.begun:
-            progress.kept = await self._room.keep(
-                order, progress.evidence, status, progress.masker, within=min(within, EVIDENCE_PATIENCE)
-            )
+        patience = min(within, EVIDENCE_PATIENCE)
+        line = last_line(status, error, progress.lasted)
+        progress.stored_log, progress.kept = await asyncio.gather(
+            progress.log.store(*line, within=patience), self._keep_evidence(order, progress, status, within=patience)
+        )
         await self._records.write(order.project, progress.record(status, error), within=within)
+
+    async def _keep_evidence(
+        self, order: AttemptInput, progress: Progress, status: AttemptStatus, *, within: timedelta
+    ) -> Kept:
+        if not progress.begun:
+            return Kept()
+        return await self._room.keep(order, progress.evidence, status, progress.masker, within=within)
 
     async def _work(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
         # The record of the start is the announcement's, and is written before the work counts as done: it must not
@@ -197,12 +208,13 @@ class AttemptActivity:
             if order.auth is not None:
                 hidden = manifest.settings.auth_sessions.secret_parameters
                 login = await self._logins.begin(order, order.auth, hidden)
-            machine_order = await self._machine_order(order, login, progress.evidence)
-            progress.masker = masker_of(machine_order)
+            machine_order = await self._machine_order(order, login, progress)
+            progress.masker = progress.log.book.masker = masker_of(machine_order)
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
             if report.session is not None:  # what the site has set meanwhile
                 progress.masker = progress.masker.also(secrets_of_state(json.loads(report.session)))
+                progress.log.book.masker = progress.masker
             return await self._outcome(order, report, login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return _failed(f"The Attempt could not begin: {error.message}")
@@ -231,7 +243,7 @@ class AttemptActivity:
             variables=around.variables,
         )
 
-    async def _machine_order(self, order: AttemptInput, login: Login | None, evidence: Evidence) -> Order:
+    async def _machine_order(self, order: AttemptInput, login: Login | None, progress: Progress) -> Order:
         proxy = self._open_proxy(order)
         run_info: dict[str, Any] = {"run_id": order.run_id, "proxy": proxy.server if proxy else None}
         services = ProjectValues(self._store, order.project)
@@ -253,7 +265,8 @@ class AttemptActivity:
             session=login.text if login else None,
             capture=order.auth is not None and order.auth.save_back,
             secrets=(login.secrets if login else ()) + ((proxy.password,) if proxy and proxy.password else ()),
-            evidence=evidence,
+            evidence=progress.evidence,
+            log=progress.log.book,
         )
 
     async def _parameters(self, order: AttemptInput, login: Login | None) -> str:

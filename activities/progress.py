@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 
 from activities.evidence import Kept
+from activities.logs import AttemptLog, StoredLog
 from contract.flow.attempt import AttemptInput, AttemptRecord, AttemptStarted, AttemptStatus, AttemptUsage
 from contract.flow.run import RunError
 from machines.evidence import Evidence
@@ -19,7 +20,7 @@ from security.masking import Masker
 class Progress:
     """Made as the activity begins."""
 
-    def __init__(self, order: AttemptInput, worker: str, folder: Path) -> None:
+    def __init__(self, order: AttemptInput, worker: str, folder: Path, log: AttemptLog) -> None:
         info = activity.info()
         self._order = order
         self._worker = worker
@@ -29,6 +30,9 @@ class Progress:
         """Masks what it was given to keep to itself."""
         self.kept = Kept()
         """What has been stored of that."""
+        self.log = log
+        self.stored_log = StoredLog()
+        """What has become of it."""
         self._ended_at: datetime | None = None
         # Of a further try of a check or create: since the one before it ended.
         self._queued_at = info.current_attempt_scheduled_time
@@ -43,6 +47,11 @@ class Progress:
     def end(self) -> None:
         """It is over; what follows is storing what it leaves."""
         self._ended_at = datetime.now(UTC)
+
+    @property
+    def lasted(self) -> timedelta:
+        """From its beginning to its end, or until now."""
+        return (self._ended_at or datetime.now(UTC)) - self.started_at
 
     @property
     def begun(self) -> bool:
@@ -63,7 +72,7 @@ class Progress:
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Its record, as it is now."""
-        begun, trace_size = self._begun, self.kept.trace_size
+        begun = self._begun
         return AttemptRecord(
             run_id=self._order.run_id,
             number=self._order.number,
@@ -80,8 +89,13 @@ class Progress:
             error=error,
             page_url=self.kept.page_url,
             attributes=self.attributes,
-            usage=AttemptUsage(trace_size=trace_size) if trace_size is not None else None,
-            trace=trace_size is not None,
+            usage=None if status is AttemptStatus.STARTED else self._usage(),
+            log=self.stored_log.size is not None,
+            trace=self.kept.trace_size is not None,
             screenshot=self.kept.screenshot,
-            missing=dict(self.kept.missing),
+            missing={**self.kept.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
         )
+
+    def _usage(self) -> AttemptUsage:
+        taken = self.stored_log.usage or AttemptUsage()
+        return taken.model_copy(update={"log_size": self.stored_log.size, "trace_size": self.kept.trace_size})

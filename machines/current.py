@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 HARD_LIMIT = timedelta(hours=12)
 """`extend_timeout` reaches no further than this from the Attempt's start."""
 
+_NOTE_EXTENSIONS_EVERY = 1.0
+"""Seconds: user code may extend with every step that it takes."""
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -38,6 +41,7 @@ class Current:
         self._loop = asyncio.get_running_loop()
         self._started_at = datetime.now(UTC)
         self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
+        self._noted_extension = -_NOTE_EXTENSIONS_EVERY
         self.answering = answering
         self._ended_at: datetime | None = None
         self.begun: Begun | None = None
@@ -69,6 +73,8 @@ class Current:
             },
             "runInfo": order.run_info,
             "evidence": order.evidence and {"folder": str(order.evidence.folder), "trace": order.evidence.trace},
+            "log": order.log and str(order.log.file),
+            "logLimit": order.log.limit if order.log else 0,
         }
 
     def begin(self, begun: Begun, *, root: str) -> None:
@@ -81,7 +87,12 @@ class Current:
     def extend(self) -> None:
         """Restart the clock at its full length."""
         if self.clock is not None and not self.clock.expired():
-            self.clock.reschedule(min(self._loop.time() + self._order.timeout.total_seconds(), self._hard_end))
+            now = self._loop.time()
+            self.clock.reschedule(min(now + self._order.timeout.total_seconds(), self._hard_end))
+            if now - self._noted_extension > _NOTE_EXTENSIONS_EVERY:
+                self._noted_extension = now
+                seconds = f"{self._order.timeout.total_seconds():g}"
+                self._order.note(f"extend_timeout: the clock of {seconds} seconds begins anew")
 
     def prolong(self, by: float) -> None:
         """Put the end off by so many seconds, for what the Machine does and not the automation."""

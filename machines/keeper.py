@@ -3,12 +3,15 @@
 It runs on the standard library alone, as a script of its own. It is a child subreaper (Linux), so whatever the
 child's descendants do (detach, start a session, lose their parent), they stay below the keeper. When told, when
 the worker's pipe closes (the worker has died), or when the child has ended, it kills all descendants until none is
-left, removes the Machine's scratch folder and exits. It also watches the memory of the whole tree.
+left, removes the Machine's scratch folder and exits. It also watches the memory of the whole tree, and takes in what
+that prints: into a file for each Attempt, so that a worker that is slow holds up nothing, and that the last words of a
+child which was killed are there, too.
 
     argv    SCRATCH MEMORY_LIMIT CHILD_FD COMMAND…
     stdin   anything, or its end: stop everything
-    stdout  one JSON object a line: {"pid"} at the start, then at most one {"exited", "tail"} (negative: a signal) or
-            {"memory"} (bytes at which the limit was passed), last {"gone": true} or {"left": [pid]}
+    stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (what it took, see `meter`) when an Attempt has
+            ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"memory"} (bytes at
+            which the limit was passed), last {"gone": true} or {"left": [pid]}
 """
 
 from __future__ import annotations
@@ -24,74 +27,29 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # A script finds what lies beside it here, behind the standard library, and nothing else of ours.
+    sys.path.append(str(Path(__file__).parents[1]))
+
+from machines.intake import Intake
+from machines.meter import Meter
+from machines.transcript import Transcript
+from machines.tree import descendants, kill_all
+
+__all__ = ["descendants", "kill_all", "remove"]
 
 _PR_SET_CHILD_SUBREAPER = 36
-_MEMORY_INTERVAL = 0.5
-"""Seconds between two looks at the tree's memory."""
-_KILL_WITHIN = 10.0
-"""Seconds after which processes that do not die (stuck in the kernel) are given up and named."""
+_LOOK_INTERVAL = 0.5
+"""Seconds between two looks at what the tree takes."""
 _TAIL = 4096
 """Bytes of the child's last output that are kept, to explain a child that would not start."""
+_CHUNK = 65536
+_LAST_CHUNKS = 256
+"""When everything is gone, a pipe holds no more than this; but somebody outside may have its other end."""
 _OOM_SCORE = "300"
 """Where memory runs out, the kernel should take a Machine before a worker."""
-
-
-def descendants(root: int) -> list[int]:
-    """All processes below `root`, by one pass over /proc: a look, not a promise, as processes come and go meanwhile."""
-    below: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208  # as for _read
-        if name.isdigit() and (stat := _read(f"/proc/{name}/stat")):
-            # The command, in parentheses, may hold spaces and parentheses of its own: cut behind the last.
-            parent = int(stat.rpartition(b")")[2].split(maxsplit=2)[1])
-            below.setdefault(parent, []).append(int(name))
-    found: list[int] = []
-    queue = [root]
-    while queue:
-        children = below.get(queue.pop(), [])
-        found += children
-        queue += children
-    return found
-
-
-def _read(path: str) -> bytes:
-    """A small file of /proc; nothing if its process is gone. Without pathlib: it runs for every process of the host."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 16384)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
-def kill_all(within: float = _KILL_WITHIN) -> list[int]:
-    """Kill and reap everything below this process until nothing is left; the processes that would not die.
-
-    Whatever loses its parent becomes our child. So when the kernel says that we have no children, nothing is left.
-    """
-    deadline = time.monotonic() + within
-    while True:
-        for pid in descendants(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if _reap():
-            return []
-        if time.monotonic() > deadline:
-            return descendants(os.getpid())
-        time.sleep(0.005)  # SIGKILL is carried out by the kernel; there is no event for "the whole tree is gone"
-
-
-def _reap() -> bool:
-    """Reap what has ended; whether there are no children any more."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return True
-    return False
 
 
 def remove(folder: str) -> None:
@@ -107,17 +65,6 @@ def remove(folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def memory(root: int) -> int:
-    """Bytes of anonymous memory (what the processes made themselves; shared code is not counted) below `root`."""
-    total = 0
-    for pid in descendants(root):
-        for line in _read(f"/proc/{pid}/status").splitlines():
-            if line.startswith(b"RssAnon:"):
-                total += int(line.split()[1]) * 1024
-                break
-    return total
-
-
 class Keeper:
     """One child, its tree, its scratch folder."""
 
@@ -125,6 +72,12 @@ class Keeper:
         self._scratch = scratch
         self._memory_limit = memory_limit
         self._tail = b""
+        self._intake = Intake(self._printed, self._told)
+        self._meter = Meter(os.getpid())
+        self._busy = False
+        """An Attempt has begun, and not ended."""
+        self._transcript: Transcript | None = None
+        """Of that Attempt."""
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -134,6 +87,10 @@ class Keeper:
             cwd=scratch,
         )
         os.close(child_fd)  # the child's alone: its end must show at the worker
+        if self._child.stdout is None:
+            raise RuntimeError("the child was started without a pipe for its output")
+        self._output = self._child.stdout.fileno()
+        os.set_blocking(self._output, False)
 
     def run(self) -> None:
         """Watch until there is a reason to stop; then stop everything."""
@@ -143,56 +100,90 @@ class Keeper:
         try:
             self._watch()
         finally:
+            usage = self._meter.usage() if self._busy else None
             left = kill_all()
+            self._drain_rest()
+            self._intake.end()
+            if self._busy:
+                self._end(usage or self._meter.usage())
             remove(self._scratch)
             _say({"left": left} if left else {"gone": True})
 
     def _watch(self) -> None:
-        output = self._child.stdout
-        if output is None:
-            raise RuntimeError("the child was started without a pipe for its output")
         wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _noop)
-        os.set_blocking(output.fileno(), False)
         with selectors.DefaultSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             selector.register(wake_r, selectors.EVENT_READ)
-            selector.register(output, selectors.EVENT_READ)
+            selector.register(self._output, selectors.EVENT_READ)
             looked = time.monotonic()
             while True:
-                for key, _ in selector.select(_MEMORY_INTERVAL):
+                for key, _ in selector.select(_LOOK_INTERVAL):
                     if key.fd == 0:
                         os.read(0, 64)  # an order, or the end of the worker: the same to us
                         return
                     if key.fd == wake_r:
                         os.read(wake_r, 512)
-                    elif not self._drain(output.fileno()):
-                        selector.unregister(output)
+                    elif self._drain() == b"":
+                        selector.unregister(self._output)
                 if self._ended():
                     return
-                if time.monotonic() - looked >= _MEMORY_INTERVAL:
+                if time.monotonic() - looked >= _LOOK_INTERVAL:
                     looked = time.monotonic()
-                    used = memory(os.getpid())
+                    used = self._meter.look()
                     if used > self._memory_limit:
                         _say({"memory": used})
                         return
 
-    def _drain(self, fd: int) -> bool:
-        """Take what the child's tree printed, so that it never blocks on it; False at the end."""
+    def _drain(self) -> bytes | None:
+        """Take what the child's tree printed, so that it never blocks on it; nothing at its end, None until more."""
         try:
-            chunk = os.read(fd, 65536)
+            chunk = os.read(self._output, _CHUNK)
         except BlockingIOError:
-            return True
-        self._tail = (self._tail + chunk)[-_TAIL:]
-        return bool(chunk)
+            return None
+        self._intake.feed(chunk)
+        return chunk
+
+    def _drain_rest(self) -> None:
+        """Take what is there."""
+        for _ in range(_LAST_CHUNKS):
+            if not self._drain():
+                return
+
+    def _printed(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL:]
+        if self._transcript is not None:  # else it is of an Attempt that has ended, whose result is on its way
+            self._transcript.text(data)
+
+    def _told(self, kind: str, said: dict[str, Any]) -> None:
+        """The child has said something; see `intake`."""
+        match kind:
+            case "B":
+                self._busy = True
+                self._meter.begin()
+                with contextlib.suppress(OSError):  # without a place for it there is no log, and the worker says so
+                    self._transcript = Transcript(said["file"], said["limit"]) if said["file"] else None
+            case "E" if self._busy:
+                self._end(self._meter.usage())
+            case "L" if self._transcript is not None:
+                self._transcript.say(said["level"], said["source"], said["message"], said.get("cut"))
+            case _:
+                pass
+
+    def _end(self, usage: dict[str, Any]) -> None:
+        """The Attempt has ended: its log is whole."""
+        self._busy = False
+        if self._transcript is not None:
+            self._transcript.close()
+            self._transcript = None
+        _say({"ended": usage})
 
     def _ended(self) -> bool:
         """Whether the child has ended; strays that were handed to us are reaped on the way."""
         while (peek := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if peek.si_pid == self._child.pid:
-                if self._child.stdout:
-                    self._drain(self._child.stdout.fileno())
+                self._drain_rest()
                 _say({"exited": self._child.wait(), "tail": self._tail.decode(errors="replace")})
                 return True
             os.waitpid(peek.si_pid, 0)

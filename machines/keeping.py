@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contract.flow.attempt import AttemptUsage
 from machines import keeper, sweep
 
 _GONE_WITHIN = 12.0
@@ -39,6 +40,7 @@ class Keeping:
     def __init__(self, process: subprocess.Popen[bytes], words: asyncio.StreamReader, scratch: Path) -> None:
         self._process = process
         self._scratch = scratch
+        self._attempt: asyncio.Future[AttemptUsage | None] | None = None
         self._listening = asyncio.create_task(self._listen(words), name=f"keeper {process.pid}")
         self.child_end = ChildEnd()
 
@@ -85,6 +87,16 @@ class Keeping:
         """Process id of the keeper."""
         return self._process.pid
 
+    def attempt_end(self) -> asyncio.Future[AttemptUsage | None]:
+        """Comes when the Attempt that begins now has ended, and its log is whole: what it took.
+
+        None: the keeper has gone without a word of it.
+        """
+        self._attempt = asyncio.get_running_loop().create_future()
+        if self._listening.done():
+            self._attempt.set_result(None)
+        return self._attempt
+
     async def kill(self) -> None:
         """Have everything killed and wait until it is gone. Bounded; a second call waits for the same end."""
         self._hang_up()
@@ -115,11 +127,18 @@ class Keeping:
                 self.child_end = ChildEnd(exit_code=message["exited"], output=message["tail"])
             elif "memory" in message:
                 self.child_end = ChildEnd(out_of_memory=True)
+            elif "ended" in message:
+                self._attempt_ended(AttemptUsage.model_validate(message["ended"]))
             gone = gone or "gone" in message
+        self._attempt_ended(None)
         self._hang_up()
         await asyncio.to_thread(self._process.wait)  # what it has said last, it has said when it ended
         if not gone:  # killed from outside, or it met processes that would not die
             await asyncio.to_thread(sweep.scratch, self._scratch)
+
+    def _attempt_ended(self, usage: AttemptUsage | None) -> None:
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.set_result(usage)
 
 
 def _make_scratch(folder: Path) -> None:

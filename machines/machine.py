@@ -33,6 +33,7 @@ from machines.persist import to_the_end
 from machines.runner import main as runner_main
 from machines.secrecy import masker_of
 from machines.services import Answering
+from security.masking import mask_url
 
 log = logging.getLogger(__name__)
 
@@ -207,6 +208,9 @@ class Machine:
         self._idle.clear()
         answering = Answering(order.services, self._frames) if order.services is not None else None
         current = self._current = Current(order, on_begun, answering)
+        if order.log is not None:
+            order.log.expect(self._keeping.attempt_end())
+        order.note(self._beginning(order))
         try:
             try:
                 async with asyncio.timeout(order.timeout.total_seconds()) as clock:
@@ -216,11 +220,13 @@ class Machine:
             except TimeoutError:
                 current.clock = None
                 if not current.heard:
+                    order.note(f"The time of {order.timeout.total_seconds():g} seconds is over", "warning")
                     await to_the_end(self._stop(current))
                     return current.report(self.name, error=failures.timed_out(order, current.waiting_at))
                 done = current.done.result()  # it came with the end of the time: it stands
             except asyncio.CancelledError:
                 current.clock = None
+                order.note("The Attempt is being stopped", "warning")
                 await to_the_end(self._stop(current))
                 raise
             except ConnectionError:
@@ -230,7 +236,9 @@ class Machine:
             if done is None:
                 await to_the_end(self.close())
                 if current.begun is None:
-                    raise NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
+                    error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
+                    order.note(error.message, "warning")
+                    raise error
                 return current.report(self.name, error=failures.crashed(self._keeping.child_end))
             if "error" not in done:
                 return current.completed(self.name, done)
@@ -254,6 +262,11 @@ class Machine:
         except asyncio.CancelledError:
             await to_the_end(self._stop(current))
             raise
+
+    def _beginning(self, order: Order) -> str:
+        by_proxy = f", by proxy {mask_url(order.proxy.server)}" if order.proxy is not None else ""
+        what = f"Attempt {order.number} of Run {order.run_id}: {order.function}, version {self.version.version}"
+        return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"
 
     async def _stop(self, current: Current) -> None:
         """Ask, wait a little, kill."""

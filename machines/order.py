@@ -11,6 +11,7 @@ from typing import Any
 from contract.flow.attempt import AttemptKind
 from contract.flow.run import RunError
 from machines.evidence import Evidence
+from machines.logbook import Logbook
 from machines.services import Services
 
 
@@ -80,6 +81,8 @@ class Order:
     """What errors must not tell, beside the secrets of `session` and of the proxy."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
     """What it is to leave, and where. None: nothing."""
+    log: Logbook | None = field(default=None, repr=False, compare=False)
+    """Where its log is written; None: there is none."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -90,6 +93,11 @@ class Order:
     def function(self) -> str:
         """The path of what is called, as hooks are told it (contract section 3)."""
         return f"api/{self.api}" if self.kind is AttemptKind.API else f"auth-sessions/{self.kind}"
+
+    def note(self, message: str, level: str = "info") -> None:
+        """Write a line of Callboard's own into its log."""
+        if self.log is not None:
+            self.log.say(message, level)
 
 
 class End(StrEnum):

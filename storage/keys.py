@@ -8,6 +8,8 @@
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+    runs/{project}/{runId}/attempts/{number}/log.jsonl      its log
+    runs/{project}/{runId}/attempts/{number}/log/{begin}.jsonl    a piece of it while it runs, by its first byte
     runs/{project}/{runId}/reruns/{runId}.json              another Run was started with the inputs of this one
     runs/{project}/{runId}/deliveries/{id}/body.json        what its sink is sent: the same bytes each time
     runs/{project}/{runId}/deliveries/{id}/tries/{time}.json    what came of one try
@@ -65,6 +67,16 @@ def attempts(project: str, run_id: str) -> str:
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
     """Key of a file that an Attempt leaves."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
+
+
+def log(project: str, run_id: str, number: int) -> str:
+    """Key of the log of an Attempt that has ended."""
+    return attempt(project, run_id, number, "log.jsonl")
+
+
+def log_piece(project: str, run_id: str, number: int, begin: int) -> str:
+    """Key of a piece of the log of an Attempt that runs; they are in its order."""
+    return attempt(project, run_id, number, f"log/{begin:012}.jsonl")
 
 
 def reruns(project: str, run_id: str) -> str:

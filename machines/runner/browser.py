@@ -81,6 +81,7 @@ class WarmBrowser:
         user_agent: str,
         viewport: tuple[int, int],
         cdp_url: str | None,
+        watch: Callable[[BrowserContext], None],
     ) -> None:
         self.cdp_url = cdp_url
         """WebSocket address of the browser for other clients, if it was opened."""
@@ -88,6 +89,7 @@ class WarmBrowser:
         self._user_agent = user_agent
         self._viewport = viewport
         self._session = session
+        self._watch = watch
         self.closed_by_user = False
         """User code has closed the browser itself, as some automations do at their end: that is no crash."""
         self.on_close: Callable[[], Awaitable[None]] = nothing
@@ -111,8 +113,10 @@ class WarmBrowser:
         setattr(browser, "new_page", self._noted(browser.new_page))  # noqa: B010
 
     @classmethod
-    async def launch(cls, playwright: Playwright, setup: BrowserSetup) -> WarmBrowser:
-        """Launch it. Raises playwright's Error."""
+    async def launch(
+        cls, playwright: Playwright, setup: BrowserSetup, watch: Callable[[BrowserContext], None]
+    ) -> WarmBrowser:
+        """Launch it; `watch` is told every context that is opened. Raises playwright's Error."""
         # Whoever reaches the debugging port owns the browser: it is opened only for those who need it.
         debugging = ["--remote-debugging-port=0"] if setup.debugging else []
         browser = await playwright.chromium.launch(
@@ -130,7 +134,7 @@ class WarmBrowser:
         # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
-        return cls(browser, session, user_agent, setup.viewport, cdp_url)
+        return cls(browser, session, user_agent, setup.viewport, cdp_url, watch)
 
     @property
     def version(self) -> str:
@@ -156,6 +160,7 @@ class WarmBrowser:
         context = await self._new_context(
             viewport={"width": width, "height": height}, user_agent=self._user_agent, proxy=proxy
         )
+        self._watch(context)
         try:
             tab = Tab(context, await context.new_page())
         except BaseException:
@@ -189,7 +194,9 @@ class WarmBrowser:
             if options.get("proxy") is None:
                 options["proxy"] = self._proxy
             made = await opens(**options)
-            await self.on_context(made.context if isinstance(made, Page) else made)
+            context = made.context if isinstance(made, Page) else made
+            self._watch(context)
+            await self.on_context(context)
             return made
 
         return opened

@@ -30,6 +30,7 @@ from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
+from . import logs
 from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import Call, call
 from .channel import Channel
@@ -37,10 +38,12 @@ from .evidence import Evidence
 from .failures import MESSAGE_LIMIT, UserCodeError, as_message, waiting_at
 from .hook import has_hook
 from .leftovers import Leftovers
+from .lines import Lines
 from .output import Output
 from .requests import Requests
 from .session import BrowserSession
 from .state import StateError, parsed
+from .watching import Watch
 from .workspace import Workspace, empty
 
 _LAST_WORDS = 0.1
@@ -64,7 +67,9 @@ class Prepared:
 class Child:
     """See the module's docstring."""
 
-    def __init__(self, channel: Channel, browser: WarmBrowser, project: Path, scratch: Path) -> None:
+    def __init__(
+        self, channel: Channel, browser: WarmBrowser, project: Path, scratch: Path, lines: Lines, watch: Watch
+    ) -> None:
         self._channel = channel
         self._browser = browser
         self._project = project
@@ -79,6 +84,9 @@ class Child:
         self._evidence: Evidence | None = None
         self._requests = Requests(channel)
         self._output = Output()
+        self._lines = lines
+        self._watch = watch
+        logs.capture(lines)
 
     async def serve(self) -> None:
         """Take orders until the worker hangs up."""
@@ -113,6 +121,8 @@ class Child:
             return
         leftovers = Leftovers()
         self._output.renew()
+        self._watch.renew()
+        self._lines.begin(order["log"], order["logLimit"])
         prepared.workspace.enter()
         self._channel.post("begun", root=str(prepared.workspace.root))
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._browser.call)
@@ -120,6 +130,8 @@ class Child:
         with contextlib.ExitStack() as runtime:
             try:
                 done = await self._ask(order, prepared, evidence, runtime)
+                self._output.flush()
+                self._lines.end()
                 self._channel.post("done", **done)
             finally:
                 prepared.workspace.leave()
@@ -129,6 +141,7 @@ class Child:
             unfit = await leftovers.end()
             # Only now: tasks of the Attempt could open more of them.
             closed = closed and await self._browser.close_contexts()
+            logs.reset()
         if self._session is not None and self._session.lasting:
             unfit = unfit or "what it did in the browser's own context"
         self._user = self._session = self._evidence = None
@@ -182,12 +195,19 @@ class Child:
         )
         root = self._root = prepared.workspace.root
         self._session = BrowserSession(
-            prepared.tab, root, self._browser.cdp_url, called.path, called.parameters, state, evidence
+            prepared.tab,
+            root,
+            self._browser.cdp_url,
+            called.path,
+            called.parameters,
+            state,
+            evidence,
+            self._watch.context,
         )
         self._user = asyncio.create_task(call(called, self._session, root), context=context)
         fields = await self._ended(self._user)
         if reason := fields.get("uncaptured"):
-            self._output.say(f"What the site has changed in its login is not kept: {reason}")
+            self._lines.say("warning", "callboard", f"What the site has changed in its login is not kept: {reason}")
         return {**fields, "attributes": runtime.attributes}
 
     async def _ended(self, user: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
@@ -239,11 +259,13 @@ def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
     return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
-async def _serve(fd: int) -> None:
+async def _serve(fd: int, mark: bytes) -> None:
     channel = await Channel.over(fd)
     setup = await channel.receive()
     if setup is None:
         return
+    lines = Lines(mark)
+    watch = Watch(lines)
     async with async_playwright() as playwright:
         project, scratch = Path(setup["project"]), Path(setup["scratch"])
         try:
@@ -258,22 +280,23 @@ async def _serve(fd: int) -> None:
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
                 ),
+                watch.context,
             )
         except (PlaywrightError, OSError) as error:
             channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
             await channel.flush()
             return
         try:
-            await Child(channel, browser, project, scratch).serve()
+            await Child(channel, browser, project, scratch, lines, watch).serve()
         finally:
             await browser.close()
 
 
-def main(fd: int) -> None:
-    """Serve the worker at the other end of the socket `fd`."""
+def main(fd: int, mark: bytes) -> None:
+    """Serve the worker at the other end of the socket `fd`; `mark` is for the keeper (see `lines`)."""
     with asyncio.Runner() as runner:
         try:
-            runner.run(_serve(fd))
+            runner.run(_serve(fd, mark))
         except SystemExit as error:
             # User code's, in a task of its own. At once: to clean up would be to cancel its Attempt, as if that failed.
             os._exit(error.code if isinstance(error.code, int) else 1)

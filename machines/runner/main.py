@@ -21,6 +21,8 @@ from types import ModuleType
 OURS = "_callboard_runner"
 FROM_WORKER = frozenset({"playwright", "greenlet", "pyee", "typing_extensions"})
 """Playwright and its dependencies."""
+_MAGIC = b"\0callboard\0"
+_MARK = 16
 
 
 class WorkerPackages:
@@ -44,6 +46,8 @@ def _add_own_environment(site_packages: str) -> None:
 
 def main() -> None:
     """See the module's docstring."""
+    mark = os.urandom(_MARK)
+    os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`
     fd, kind, site_packages = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     os.set_inheritable(fd, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold our end
     here = Path(__file__).parent
@@ -58,7 +62,7 @@ def main() -> None:
         raise ImportError(f"cannot load {here}")
     sys.modules[OURS] = importlib.util.module_from_spec(spec)
     child = importlib.import_module(f"{OURS}.child")
-    child.main(fd)
+    child.main(fd, mark)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ class Output:
 
     def renew(self) -> None:
         """Give descriptors 1 and 2 and `sys.stdout` and `sys.stderr` back to the pipe."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # user code may have put anything there
-                stream.flush()
+        self.flush()
         end = os.open(f"/proc/self/fd/{self._pipe}", os.O_WRONLY | os.O_CLOEXEC)
         for number in (1, 2):
             if number == end:  # user code had closed it, and now it was free
@@ -34,10 +32,11 @@ class Output:
         sys.stdout = sys.__stdout__ = _stream(1)
         sys.stderr = sys.__stderr__ = _stream(2)
 
-    def say(self, sentence: str) -> None:
-        """Put a sentence of our own into the Attempt's output."""
-        with contextlib.suppress(OSError):  # user code may have closed it
-            os.write(2, f"Callboard: {sentence}\n".encode(errors="backslashreplace"))
+    def flush(self) -> None:
+        """What was printed leaves the process."""
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(Exception):  # user code may have put anything there
+                stream.flush()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _stream(number: int) -> TextIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,14 @@ class BrowserSession:
         parameters: Any,
         state: State | None = None,
         evidence: Evidence | None = None,
+        watch: Callable[[BrowserContext], None] | None = None,
     ) -> None:
         self.state = state
         """What is restored when it is opened."""
         self.lasting = False
         """The hook brought a context that the browser keeps for as long as it runs."""
+        self._watch = watch
+        """Told a context that the hook brings."""
         self._tab = tab
         self._evidence = evidence or Evidence()
         self._root = root
@@ -132,6 +136,8 @@ class BrowserSession:
         page = brought.page or next(iter(brought.context.pages), None) or await brought.context.new_page()
         if self._foreign is not None and not await self._lives_in_tab(self._foreign, page):
             self._home = self._foreign
+            if self._watch is not None:
+                self._watch(self._foreign)
             browser = self._foreign.browser
             # Of the contexts that a client finds in a running browser, the first is the browser's own.
             self.lasting = browser is not None and self._foreign in browser.contexts[:1]

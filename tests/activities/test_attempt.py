@@ -134,7 +134,7 @@ async def test_an_attempt_leaves_its_outcome_and_its_record(lab: Lab) -> None:
     assert record.browser_version
     assert record.error is None
     assert record.queued_at <= record.started_at <= record.ended_at
-    assert lab.left() == ["attempts/1/attempt.json"]
+    assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
 
 
 async def test_a_failed_attempt_is_an_outcome_with_its_error_in_the_record(lab: Lab) -> None:
@@ -157,12 +157,12 @@ async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: Lab, 
     text = json.dumps("x" * (size - quotes))
     if not beyond:
         assert outcome.result == JsonText(text=text, size=size)
-        assert lab.left() == ["attempts/1/attempt.json"]
+        assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
         return
     key = keys.attempt(PROJECT, lab.stage.run_id, 1, "result.json")
     assert outcome.result == JsonText(key=key, size=size)
     assert await lab.bench.store.get(key) == text.encode()
-    assert lab.left() == ["attempts/1/attempt.json", "attempts/1/result.json"]
+    assert lab.left() == [f"attempts/1/{name}" for name in ("attempt.json", "log.jsonl", "result.json", "trace.zip")]
 
 
 async def test_big_parameters_come_from_the_store(lab: Lab) -> None:
@@ -203,7 +203,7 @@ async def test_a_record_that_cannot_be_stored_fails_nothing(lab: Lab, monkeypatc
     monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=0.3))
     lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
     assert (await lab.run("echo")).status is RunStatus.COMPLETED
-    assert lab.left() == []
+    assert lab.left() == ["attempts/1/log.jsonl", "attempts/1/trace.zip"]
 
 
 @pytest.mark.parametrize("missing", ["version", "parameters"])

@@ -84,7 +84,7 @@ class Scene:
 
     def hold_record(self, status: str) -> None:
         """A record of this status takes until `held`, once the store has it."""
-        self.bench.store.hold = lambda _key, data: self.held if _status(data) == status else None
+        self.bench.store.hold = lambda key, data: self.held if _is_record(key) and _status(data) == status else None
 
     async def until_written(self, status: str) -> None:
         await until(lambda: status in self.given)
@@ -92,12 +92,16 @@ class Scene:
     @property
     def given(self) -> list[str]:
         """The records that the store was given."""
-        return [_status(data) for _, data in self.bench.store.given]
+        return [_status(data) for key, data in self.bench.store.given if _is_record(key)]
 
     @property
     def written(self) -> list[str]:
         """The records as they were written, one over the other."""
-        return [_status(data) for _, data in self.bench.store.writes]
+        return [_status(data) for key, data in self.bench.store.writes if _is_record(key)]
+
+
+def _is_record(key: str) -> bool:
+    return key.endswith("attempt.json")
 
 
 def _status(data: bytes) -> str:
@@ -124,7 +128,7 @@ def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_quick_attempt_writes_one_record(scene: Scene) -> None:
     outcome = await scene.begin()
     assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonText(text="1", size=1), started_at=AT)
-    assert scene.written == ["completed"]
+    assert [key.rpartition("/")[2] for key, _ in scene.bench.store.writes] == ["log.jsonl", "attempt.json"]
     record = await scene.bench.record(PROJECT, "run-1")
     assert record
     assert (record.started_at, record.attributes) == (AT, {"seen": 3})

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from machines import keeper, sweep
+from machines.meter import Meter
 from tests.machines.lab import PATIENCE, of_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -174,7 +175,7 @@ def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
     kept = keep(code)
     kept.hear()
     until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
-    assert keeper.memory(kept.process.pid) < 100_000_000
+    assert Meter(kept.process.pid).look() < 100_000_000
     kept.hang_up()
     kept.ends()
 

@@ -1,0 +1,102 @@
+"""What a Machine's processes take: memory, processor, and what its browser reads from the network.
+
+Linux, and the standard library alone, as the keeper needs it. A look at every process of the host costs milliseconds;
+so between the regular ones, which are whole, only those are looked at that may have come since.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Any
+
+from machines.tree import below, fields_of, parent_of, pids, read
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_UTIME, _CSTIME = 11, 14
+"""Places in `stat`: own time as a user and in the kernel, and the same of children that were waited for."""
+_NETWORK_SERVICE = b"--utility-sub-type=network.mojom.NetworkService"
+"""In the command line of the process of Chromium that has all its connections."""
+
+
+class Meter:
+    """Measures what is below `root`. Processor time is right only if that is this process."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._others: set[int] = set()
+        """Processes that are not ours, as of the last whole look."""
+        self._ours: dict[int, bytes] = {}
+        """`stat` of those that are."""
+        self._networks: set[int] = set()
+        self._read_before: dict[int, int] = {}
+        self._read: dict[int, int] = {}
+        """Bytes, of each network service: as the Attempt began, and as of the last look."""
+        self._cpu_before = 0.0
+        self._peak = 0
+
+    def look(self) -> int:
+        """A whole look; bytes of memory that the tree has made itself. Shared code is not counted."""
+        self._others.clear()
+        self._find()
+        self._networks = {pid for pid in self._ours if _NETWORK_SERVICE in read(f"/proc/{pid}/cmdline")}
+        self._see_network()
+        return self._see_memory()
+
+    def begin(self) -> None:
+        """What is taken from here on is the Attempt's."""
+        self._find()
+        self._peak = 0
+        self._see_memory()
+        self._read = {}
+        self._see_network()
+        self._read_before = dict(self._read)
+        self._cpu_before = self._cpu()
+
+    def usage(self) -> dict[str, Any]:
+        """What was taken since: `peak_memory`, `cpu_seconds`, `bytes_received` (None if that cannot be known)."""
+        self._find()
+        self._see_memory()
+        self._see_network()
+        received = {pid: now - self._read_before.get(pid, 0) for pid, now in self._read.items()}
+        return {
+            "peak_memory": self._peak,
+            "cpu_seconds": round(max(self._cpu() - self._cpu_before, 0), 2),
+            "bytes_received": sum(received.values()) if received else None,
+        }
+
+    def _find(self) -> None:
+        seen = pids()
+        candidates = {pid: stat for pid in seen if pid not in self._others and (stat := read(f"/proc/{pid}/stat"))}
+        ours = below(self._root, {pid: parent_of(stat) for pid, stat in candidates.items()})
+        self._ours = {pid: candidates[pid] for pid in ours}
+        self._others = set(seen) - self._ours.keys()
+
+    def _cpu(self) -> float:
+        """Seconds of processor that the tree has had; what of it has ended is with whoever waited for that."""
+        ticks = sum(sum(map(int, fields_of(stat)[_UTIME : _CSTIME + 1])) for stat in self._ours.values())
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ticks / _TICKS + ended.ru_utime + ended.ru_stime
+
+    def _see_memory(self) -> int:
+        used = sum(_anonymous(pid) for pid in self._ours)
+        self._peak = max(self._peak, used)
+        return used
+
+    def _see_network(self) -> None:
+        for pid in self._networks:
+            if (count := _read_by(pid)) is not None:
+                self._read[pid] = count
+
+
+def _anonymous(pid: int) -> int:
+    """Bytes of memory that a process has made itself: what is resident without what is of files or shared."""
+    counts = read(f"/proc/{pid}/statm").split()
+    return (int(counts[1]) - int(counts[2])) * _PAGE if counts else 0
+
+
+def _read_by(pid: int) -> int | None:
+    """Bytes that a process has read, from sockets above all; None if we may not know, or it is gone."""
+    name, _, count = read(f"/proc/{pid}/io").partition(b"\n")[0].partition(b": ")
+    return int(count) if name == b"rchar" else None

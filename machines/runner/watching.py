@@ -1,0 +1,85 @@
+"""What happens in the browser while an Attempt runs, as lines of its log: where pages go, what they say, what fails."""
+
+from __future__ import annotations
+
+from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
+
+from .lines import Lines
+from .urls import shown
+
+MOST = 5_000
+"""Console messages, and failed requests, of an Attempt. A page that says more is no longer listened to: each of them
+costs the automation time."""
+
+_LEVELS = {"debug": "debug", "trace": "debug", "warning": "warning", "error": "error", "assert": "error"}
+_ABORTED = "net::ERR_ABORTED"
+"""Mostly, a page that was left before all of it had come."""
+
+
+class Watch:
+    """Of every context that an Attempt has."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._left = {"console": MOST, "requestfailed": MOST}
+
+    def renew(self) -> None:
+        """Another Attempt begins."""
+        self._left = dict.fromkeys(self._left, MOST)
+
+    def context(self, context: BrowserContext) -> None:
+        """Watch it for as long as it is there."""
+
+        def console(message: ConsoleMessage) -> None:
+            if self._counts("console", "console messages"):
+                self._console(message)
+            else:
+                context.remove_listener("console", console)
+
+        def failed(request: Request) -> None:
+            if self._counts("requestfailed", "failed requests"):
+                self._failed(request)
+            else:
+                context.remove_listener("requestfailed", failed)
+
+        context.on("console", console)
+        context.on("requestfailed", failed)
+        context.on("weberror", self._error)
+        context.on("page", self.page)
+        for page in context.pages:
+            self.page(page)
+
+    def page(self, page: Page) -> None:
+        """Watch a page. Those of a watched context are, as they come."""
+        page.on("framenavigated", self._navigated)
+        page.on("crash", self._crashed)
+
+    def _counts(self, event: str, what: str) -> bool:
+        """Whether it may be logged."""
+        self._left[event] -= 1
+        if self._left[event] == -1:
+            self._lines.say("warning", "callboard", f"More than {MOST} {what}: no more of them are logged.")
+        return self._left[event] >= 0
+
+    def _console(self, message: ConsoleMessage) -> None:
+        level = _LEVELS.get(message.type, "info")
+        text = message.text
+        if level in ("warning", "error") and (url := message.location.get("url")):
+            text = f"{text} ({shown(url)}:{message.location.get('lineNumber', 0) + 1})"
+        self._lines.say(level, "console", text)
+
+    def _error(self, web_error: WebError) -> None:
+        error = web_error.error
+        self._lines.say("error", "page", getattr(error, "stack", None) or str(error))
+
+    def _failed(self, request: Request) -> None:
+        reason = request.failure or "no reason was told"
+        level = "debug" if reason == _ABORTED else "warning"
+        self._lines.say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}")
+
+    def _navigated(self, frame: Frame) -> None:
+        if frame.parent_frame is None and frame.url != "about:blank":
+            self._lines.say("info", "callboard", f"The page is at {shown(frame.url)}")
+
+    def _crashed(self, page: Page) -> None:
+        self._lines.say("error", "page", f"The page at {shown(page.url)} has crashed.")

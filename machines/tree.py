@@ -1,0 +1,88 @@
+"""The processes below one: found and ended. Linux, and the standard library alone, as the keeper needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+_KILL_WITHIN = 10.0
+"""Seconds after which processes that do not die (stuck in the kernel) are given up and named."""
+
+
+def descendants(root: int) -> list[int]:
+    """All processes below `root`, by one pass over /proc: a look, not a promise, as processes come and go meanwhile."""
+    parents = {pid: parent_of(stat) for pid in pids() if (stat := read(f"/proc/{pid}/stat"))}
+    return below(root, parents)
+
+
+def below(root: int, parents: dict[int, int]) -> list[int]:
+    """Those of a map from process to parent that are below `root`; a parent before its children."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        more = children.get(queue.pop(), [])
+        found += more
+        queue += more
+    return found
+
+
+def pids() -> list[int]:
+    """Every process of the host."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # as for `read`
+
+
+def parent_of(stat: bytes) -> int:
+    """The parent, by a process's `stat`."""
+    return int(fields_of(stat)[1])
+
+
+def fields_of(stat: bytes) -> list[bytes]:
+    """The fields of a process's `stat` from the third on, its state."""
+    # The command, in parentheses, may hold spaces and parentheses of its own: cut behind the last.
+    return stat.rpartition(b")")[2].split()
+
+
+def read(path: str) -> bytes:
+    """A small file of /proc; nothing if its process is gone. Without pathlib: it runs for every process of the host."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 16384)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def kill_all(within: float = _KILL_WITHIN) -> list[int]:
+    """Kill and reap everything below this process until nothing is left; the processes that would not die.
+
+    Whatever loses its parent becomes our child. So when the kernel says that we have no children, nothing is left.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if _reap():
+            return []
+        if time.monotonic() > deadline:
+            return descendants(os.getpid())
+        time.sleep(0.005)  # SIGKILL is carried out by the kernel; there is no event for "the whole tree is gone"
+
+
+def _reap() -> bool:
+    """Reap what has ended; whether there are no children any more."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False

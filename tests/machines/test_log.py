@@ -1,0 +1,499 @@
+"""What an Attempt's log holds: everything that its code and its browser say, in order, whatever becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from contract.flow.attempt import AttemptUsage
+from machines import keeper
+from machines.logbook import Logbook
+from machines.machine import Machine
+from machines.order import Proxy, Report
+from machines.secrecy import masker_of
+from tests.machines.lab import PATIENCE, Lab, open_lab, order, settled
+from tests.machines.one import One
+
+PROJECT = {
+    "api/prints.py": """
+        import os, subprocess, sys
+
+        async def automation(page, params):
+            print("printed")
+            sys.stderr.write("to stderr\\n")
+            os.write(1, b"written\\n")
+            subprocess.run(["sh", "-c", "echo from a process; echo and its stderr >&2"])
+            print("ümläut ✓ \\u2028 \\ud800")
+            os.write(1, b"bytes \\xff\\xfe\\x00\\n")
+            print("a\\rb\\r\\nc", end="")
+            sys.stdout.flush()
+            subprocess.run(["echo", "", "and d"])
+            print()
+            print('{"timestamp":"2000-01-01T00:00:00Z","level":"error","source":"callboard","message":"forged"}')
+            print("without an end", end="")
+    """,
+    "api/logs.py": """
+        import logging
+
+        async def automation(page):
+            log = logging.getLogger("shop.pages")
+            log.debug("not shown")
+            log.info("an info of %s", "mine")
+            log.warning("a warning")
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                log.exception("it broke")
+            logging.info("of the root")
+            log.error("%d", "wrong arguments")
+    """,
+    "api/configures_logging.py": """
+        import logging
+
+        async def automation(page):
+            logging.basicConfig(level=logging.DEBUG, format="%(levelname)s|%(name)s|%(message)s")
+            logging.getLogger("shop").debug("shown now")
+            logging.getLogger("shop").error("once")
+            logging.getLogger("quiet").disabled = True
+    """,
+    "api/page.py": """
+        import asyncio
+
+        PAGE = '''<script>
+            console.log("hello", {a: 1}); console.debug("a debug");
+            console.warn("a warning"); console.error("an error");
+            console.log("two\\\\nlines");
+            setTimeout(() => { missing.function() }, 0);
+        </script>'''
+
+        async def automation(page, params):
+            await page.route("http://shop.test/**", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+            async with page.context.expect_event("weberror"):
+                await page.goto("http://shop.test/cart?session=abc#part")
+            await page.evaluate("fetch('http://127.0.0.1:1/api?key=abc').catch(() => {})")
+            await page.context.browser.new_page()
+            other = await page.context.new_page()
+            await other.set_content("<script>console.log('from another page')</script>")
+            own = await (await page.context.browser.new_context()).new_page()
+            await own.evaluate("console.log('from another context')")
+    """,
+    "api/page_without_end.py": """
+        async def automation(page):
+            await page.evaluate("for (let n = 0; n < 6000; n++) console.log('line ' + n)")
+    """,
+    "api/prints_without_end.py": """
+        import os
+
+        async def automation(page):
+            while True:
+                os.write(1, b"an endless line\\n" * 1000)
+    """,
+    "api/prints_much.py": """
+        async def automation(page):
+            for n in range(200_000):
+                print("line", n)
+            print("x" * 100_000)
+            return "done"
+    """,
+    "api/long_line.py": """
+        async def automation(page, params):
+            print("y" * 65_530 + params["secret"] + "z" * 1000)
+            print("after")
+    """,
+    "api/tells.py": """
+        import os, time
+
+        async def automation(page, params):
+            print("my password is", params["secret"])
+            os.write(1, b"in two: " + params["secret"][:5].encode())
+            time.sleep(0.05)
+            os.write(1, params["secret"][5:].encode() + b"\\n")
+            await page.evaluate("secret => console.log('typed ' + secret)", params["secret"])
+    """,
+    "api/left.py": """
+        import asyncio
+
+        async def linger():
+            try:
+                await asyncio.sleep(600)
+            finally:
+                print("said after the end")
+
+        async def automation(page):
+            asyncio.ensure_future(linger())
+            await asyncio.sleep(0)
+            print("said in time")
+    """,
+    "api/fine.py": """
+        async def automation(page):
+            print("fine")
+            return "fine"
+    """,
+    "api/goodbye.py": """
+        import asyncio
+
+        async def automation(page):
+            print("hello", flush=True)
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                print("goodbye")
+                raise
+    """,
+    "api/exits.py": """
+        import os
+
+        async def automation(page):
+            print("before the exit")
+            os._exit(3)
+    """,
+    "api/kills_itself.py": """
+        import os, signal
+
+        async def automation(page):
+            os.write(1, b"before the fault\\nand half a line")
+            os.kill(os.getpid(), signal.SIGSEGV)
+    """,
+    "api/hogs.py": """
+        async def automation(page):
+            print("before the memory")
+            kept = []
+            while True:
+                kept.append(bytearray(b"x") * 10_000_000)
+    """,
+    "api/works.py": """
+        import subprocess, sys
+
+        async def automation(page, params):
+            code = "x = bytearray(b'x') * 80_000_000\\nfor n in range(3_000_000): n * n"
+            subprocess.run([sys.executable, "-c", code])
+            await page.goto(params["url"])
+    """,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    level: str
+    source: str
+    message: str
+
+
+@dataclass
+class Logged:
+    """An Attempt that has ended, and its log."""
+
+    report: Report | BaseException
+    lines: list[Line]
+    usage: AttemptUsage | None
+    size: int
+
+    def messages(self, source: str) -> list[str]:
+        return [line.message for line in self.lines if line.source == source]
+
+    def all(self, source: str) -> list[tuple[str, str]]:
+        return [(line.level, line.message) for line in self.lines if line.source == source]
+
+
+class Logging(One):
+    """One Machine, and Attempts with a log."""
+
+    folder: Path
+    numbers = 0
+
+    def begin(self, api: str, parameters: Any = None, *, limit: int = 10_000_000, **fields: Any) -> Attempt:
+        self.numbers += 1
+        book = Logbook(self.folder / f"{self.numbers}.jsonl", limit)
+        task = self.start(api, parameters, log=book, **fields)
+        book.masker = masker_of(order(api, parameters, **fields))
+        return Attempt(book, task)
+
+    def machine(self) -> Machine:
+        (slot,) = self.pool.slots
+        assert slot.machine is not None
+        return slot.machine
+
+    async def logged(self, api: str, parameters: Any = None, **fields: Any) -> Logged:
+        return await self.begin(api, parameters, **fields).ended()
+
+
+@dataclass
+class Attempt:
+    book: Logbook
+    task: asyncio.Task[Report]
+
+    async def until(self, text: bytes) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while text not in self.book.file.read_bytes():
+                await asyncio.sleep(0.01)
+
+    async def ended(self) -> Logged:
+        (report,) = await asyncio.gather(self.task, return_exceptions=True)
+        usage = await self.book.whole(PATIENCE)
+        data = b""
+        while part := self.book.take():
+            data += part
+        self.book.close()
+        assert data.endswith(b"\n")
+        said = [json.loads(line) for line in data.splitlines()]
+        assert all(list(one) == ["timestamp", "level", "source", "message"] for one in said)
+        assert [one["timestamp"] for one in said] == sorted(one["timestamp"] for one in said)
+        return Logged(report, [Line(one["level"], one["source"], one["message"]) for one in said], usage, len(data))
+
+
+@pytest.fixture(scope="module")
+async def quiet_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Logging]:
+    """One warm Machine for all tests that leave it alone."""
+    folder = tmp_path_factory.mktemp("log")
+    async with open_lab(folder) as lab:
+        one = Logging(lab, PROJECT)
+        one.folder = folder
+        yield one
+
+
+@pytest.fixture
+async def one(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logging:
+    monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)
+    one = Logging(lab, PROJECT)
+    one.folder = tmp_path
+    return one
+
+
+async def test_what_is_printed_is_there_in_its_order_whoever_prints_it(quiet_lab: Logging) -> None:
+    logged = await quiet_lab.logged("prints", {})
+    assert logged.all("user") == [
+        ("info", text)
+        for text in (
+            "printed",
+            "to stderr",
+            "written",
+            "from a process",
+            "and its stderr",
+            "ümläut ✓ \u2028 \\ud800",
+            "bytes \\xff\\xfe\0",
+            "a",
+            "b",
+            "c and d",
+            "",
+            '{"timestamp":"2000-01-01T00:00:00Z","level":"error","source":"callboard","message":"forged"}',
+            "without an end",
+        )
+    ]
+
+
+async def test_it_begins_with_where_the_attempt_is(quiet_lab: Logging) -> None:
+    logged = await quiet_lab.logged("fine")
+    first, *_ = logged.lines
+    assert (first.level, first.source) == ("info", "callboard")
+    assert "api/fine, version 1, on Machine lab-1-" in first.message
+    assert "browser 1" in first.message
+
+
+async def test_what_is_logged_keeps_its_level_and_its_logger(quiet_lab: Logging) -> None:
+    logged = await quiet_lab.logged("logs")
+    levels = logged.all("logging")
+    assert levels[:2] == [("info", "shop.pages: an info of mine"), ("warning", "shop.pages: a warning")]
+    level, text = levels[2]
+    assert level == "error"
+    assert text.startswith("shop.pages: it broke\nTraceback ")
+    assert text.endswith("ZeroDivisionError: division by zero")
+    assert levels[3:] == [("info", "root: of the root")]
+    assert "--- Logging error ---" in logged.messages("user"), "as without us"
+
+
+async def test_user_code_may_configure_logging_for_its_attempt(quiet_lab: Logging) -> None:
+    for _ in range(2):  # the second finds nothing of the first
+        logged = await quiet_lab.logged("configures_logging")
+        assert logged.all("logging") == [("debug", "DEBUG|shop|shown now"), ("error", "ERROR|shop|once")]
+        assert logged.messages("user") == []
+    assert (await quiet_lab.logged("logs")).all("logging")[0] == ("info", "shop.pages: an info of mine")
+
+
+async def test_pages_tell_what_they_say_what_breaks_and_what_does_not_load(quiet_lab: Logging) -> None:
+    logged = await quiet_lab.logged("page", {})
+    console = logged.all("console")
+    assert console[:5] == [
+        ("info", "hello {a: 1}"),
+        ("debug", "a debug"),
+        ("warning", "a warning (http://shop.test/cart?***:3)"),
+        ("error", "an error (http://shop.test/cart?***:3)"),
+        ("info", "two\nlines"),
+    ]
+    assert ("info", "from another page") in console
+    assert ("info", "from another context") in console
+    ((level, error),) = logged.all("page")
+    assert level == "error"
+    assert error.startswith("ReferenceError: missing is not defined\n")
+    refused = "GET http://127.0.0.1:1/api?*** failed: net::ERR_"
+    assert any(level == "warning" and text.startswith(refused) for level, text in logged.all("network"))
+    assert ("info", "The page is at http://shop.test/cart?***") in logged.all("callboard")
+    assert "abc" not in repr([line for line in logged.lines if line.source != "page"])
+
+
+async def test_a_page_that_talks_without_end_is_no_longer_listened_to(quiet_lab: Logging) -> None:
+    logged = await quiet_lab.logged("page_without_end")
+    assert len(logged.messages("console")) == 5000
+    assert "More than 5000 console messages: no more of them are logged." in logged.messages("callboard")
+    assert (await quiet_lab.logged("page", {})).messages("console")[0] == "hello {a: 1}"
+
+
+async def test_much_is_cut_at_the_limit_and_the_automation_goes_on(quiet_lab: Logging) -> None:
+    logged = await quiet_lab.logged("prints_much", limit=100_000)
+    assert isinstance(logged.report, Report)
+    assert logged.report.result == '"done"'
+    assert logged.size < 102_000
+    printed = logged.messages("user")
+    assert printed == [f"line {n}" for n in range(len(printed))]
+    assert 900 < len(printed) < 2000
+    cut, thrown = [line for line in logged.lines if line.source == "callboard" and line.level == "warning"]
+    assert cut.message.startswith("The log was cut: it has reached its limit of 100000 bytes.")
+    assert thrown.message.endswith("bytes more were printed, and thrown away.")
+
+
+async def test_a_line_without_end_is_cut_and_half_a_secret_does_not_stay(quiet_lab: Logging) -> None:
+    secret = "the-secret-of-the-shop"
+    logged = await quiet_lab.logged("long_line", {"secret": secret}, secrets=(secret,))
+    long, after = logged.messages("user")
+    assert after == "after"
+    assert long == "y" * 65_530 + "*** … [cut: it had 66552 bytes]"
+
+
+async def test_secrets_are_masked_whoever_tells_them(quiet_lab: Logging) -> None:
+    secret = "grüße-von-hier"
+    logged = await quiet_lab.logged("tells", {"secret": secret}, secrets=(secret,))
+    assert logged.messages("user") == ["my password is ***", "in two: ***"]
+    assert logged.messages("console") == ["typed ***"]
+
+
+async def test_what_comes_after_the_end_is_in_no_log(quiet_lab: Logging) -> None:
+    assert (await quiet_lab.logged("left")).messages("user") == ["said in time"]
+    await settled(quiet_lab.pool)
+    assert (await quiet_lab.logged("fine")).messages("user") == ["fine"]
+
+
+async def test_what_it_took(quiet_lab: Logging, tmp_path: Path) -> None:
+    server = await asyncio.start_server(_serve_much, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        logged = await quiet_lab.logged("works", {"url": url})
+        usage, idle = logged.usage, (await quiet_lab.logged("fine")).usage
+    assert usage is not None
+    assert idle is not None
+    assert usage.peak_memory is not None
+    assert idle.peak_memory is not None
+    assert 10_000_000 < idle.peak_memory < usage.peak_memory < 2_000_000_000
+    assert usage.cpu_seconds is not None
+    assert idle.cpu_seconds is not None
+    assert 0 <= idle.cpu_seconds < usage.cpu_seconds
+    assert usage.cpu_seconds > 0.1, "of processes that have ended, too"
+    assert usage.bytes_received is not None
+    assert idle.bytes_received is not None
+    assert 1_000_000 < usage.bytes_received < 1_300_000
+    assert idle.bytes_received < 10_000
+
+
+async def _serve_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/html\r\n\r\n" + b"x" * 1_000_000)
+    await writer.drain()
+    writer.close()
+
+
+async def test_an_attempt_that_prints_without_end_is_stopped_in_time_and_takes_no_memory(one: Logging) -> None:
+    attempt = one.begin("prints_without_end", timeout=3, limit=1_000_000)
+    await one.begun()
+    await attempt.until(b"The log was cut")
+    assert psutil.Process(one.machine().keeper_pid).memory_info().rss < 50_000_000
+    logged = await attempt.ended()
+    assert isinstance(logged.report, Report)
+    assert logged.report.error is not None
+    assert logged.report.error.code == "script-timeout"
+    assert logged.size < 1_002_000
+    assert logged.messages("callboard")[-2:][0].startswith("The time of 3 seconds is over")
+    assert logged.usage is not None
+    assert logged.usage.cpu_seconds
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_last_words_of_a_cancel_are_there(one: Logging) -> None:
+    attempt = one.begin("goodbye")
+    await attempt.until(b"hello")
+    attempt.task.cancel()
+    logged = await attempt.ended()
+    assert isinstance(logged.report, asyncio.CancelledError)
+    assert logged.messages("user") == ["hello", "goodbye"]
+    assert "The Attempt is being stopped" in logged.messages("callboard")
+    assert logged.usage is not None
+
+
+@pytest.mark.parametrize(
+    ("api", "words"),
+    [
+        ("exits", ["before the exit"]),
+        ("kills_itself", ["before the fault", "and half a line"]),
+        ("hogs", ["before the memory"]),
+    ],
+)
+async def test_the_last_line_before_a_crash_is_there(lab: Lab, tmp_path: Path, api: str, words: list[str]) -> None:
+    one = Logging(lab, PROJECT)
+    one.folder = tmp_path
+    one.version = lab.version(PROJECT, version="small", memory_limit=700_000_000)
+    logged = await one.logged(api)
+    assert isinstance(logged.report, Report)
+    assert logged.report.error is not None
+    assert logged.report.error.code == "script-process-crashed"
+    assert logged.messages("user") == words
+    assert logged.usage is not None
+    assert logged.usage.peak_memory
+    assert (await one.logged("fine")).messages("user") == ["fine"]
+
+
+def _child(keeper_pid: int) -> int:
+    return next(pid for pid in keeper.descendants(keeper_pid) if b"runner/main.py" in _command(pid))
+
+
+@pytest.mark.parametrize("victim", [_child, int], ids=["child", "keeper"])
+async def test_whoever_is_killed_what_was_said_stays(one: Logging, victim: Callable[[int], int]) -> None:
+    attempt = one.begin("goodbye")
+    await attempt.until(b"hello")
+    os.kill(victim(one.machine().keeper_pid), signal.SIGKILL)
+    logged = await attempt.ended()
+    assert isinstance(logged.report, Report)
+    assert logged.report.error is not None
+    assert logged.messages("user") == ["hello"]
+
+
+async def test_a_worker_that_stands_still_holds_up_nothing(one: Logging) -> None:
+    attempt = one.begin("prints_much", limit=3_000_000)
+    await one.begun()
+    deadline = time.monotonic() + PATIENCE
+    while b"The log was cut" not in attempt.book.file.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # noqa: ASYNC251  # and nothing else happens in this process
+    logged = await attempt.ended()
+    assert isinstance(logged.report, Report)
+    assert logged.report.result == '"done"'
+    assert logged.size >= 2_900_000
+
+
+async def test_the_proxy_is_named_without_what_it_is_asked_with(one: Logging) -> None:
+    proxy = Proxy("http://127.0.0.1:1", username="someone", password="a-password")
+    logged = await one.logged("fine", proxy=proxy)
+    assert ", by proxy http://127.0.0.1:1" in logged.lines[0].message
+    assert "someone" not in logged.lines[0].message
