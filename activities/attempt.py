@@ -40,6 +40,7 @@ from contract.flow.attempt import (
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
 from contract.flow.run import ErrorCode, RunError
+from machines.evidence import Evidence
 from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
 from machines.secrecy import masker_of
@@ -108,7 +109,8 @@ class AttemptActivity:
         self._journal = journal
         self._evidence = evidence
         self._log_rules = log_rules
-        self._room = EvidenceRoom(store, trace_limit)
+        self._trace_limit = trace_limit
+        self._room = EvidenceRoom(store)
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, order: AttemptInput) -> AttemptOutcome:
@@ -142,7 +144,7 @@ class AttemptActivity:
             self._evidence(order.run_id, order.number) as folder,
         ):
             async with open_log(self._store, order, folder, self._log_rules) as opened:
-                progress = Progress(order, self._worker, folder, opened)
+                progress = Progress(order, self._worker, Evidence(folder, order.tracing, self._trace_limit), opened)
                 work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
                 with self._tickets.hold(order.run_id, order.number, work) as ticket:
                     return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))

@@ -48,9 +48,8 @@ class _LostError(Exception):
 class EvidenceRoom:
     """Takes in what Attempts leave."""
 
-    def __init__(self, store: Store, trace_limit: int) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._trace_limit = trace_limit
 
     async def keep(
         self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
@@ -98,7 +97,7 @@ class EvidenceRoom:
         if not parts:
             return None
         shown = evidence.folder / TRACE
-        how = Showing(masker, self._trace_limit, evidence.root, cookies=order.auth is not None)
+        how = Showing(masker, evidence.limit, evidence.root, cookies=order.auth is not None)
         await asyncio.to_thread(show, parts, shown, how, end=time.monotonic() + within.total_seconds())
         key = keys.attempt(order.project, order.run_id, order.number, TRACE)
         await patiently(within / 2, lambda: self._store.put_file(key, shown))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio import activity
@@ -20,11 +19,11 @@ from security.masking import Masker
 class Progress:
     """Made as the activity begins."""
 
-    def __init__(self, order: AttemptInput, worker: str, folder: Path, log: AttemptLog) -> None:
+    def __init__(self, order: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
         info = activity.info()
         self._order = order
         self._worker = worker
-        self.evidence = Evidence(folder, order.tracing)
+        self.evidence = evidence
         """What it leaves; empty if it never came to a Machine."""
         self.masker = Masker(())
         """Masks what it was given to keep to itself."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
-from bench.bare import COLD, WARM, ReadWorkflow
+from bench.bare import COLD, TRACED, WARM, ReadWorkflow
 from bench.callboard import Callboard
 from bench.reading import launch, read
 from bench.rows import Row
@@ -50,6 +50,10 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
             Row("(d) bare Temporal, a browser for each", _bare(await Client.connect(tuned), COLD, url), share=0.25),
             Row("(e) Callboard through REST, trace off", callboard.once),
             Row("(f) the same, with a login that is validated first", callboard.once_logged_in, share=0.5),
+            Row(
+                "(g) bare Temporal as (c), trace on: the limit of (h)", _bare(await Client.connect(tuned), TRACED, url)
+            ),
+            Row("(h) Callboard through REST, trace on", callboard.once_traced),
         ]
         for number in range(rounds):
             for row in rows:
@@ -78,9 +82,12 @@ async def _until_served(url: str) -> None:
 
 
 def _print_table(rows: list[Row]) -> None:
-    limit = next(row for row in rows if row.name.startswith("(c)"))
-    table = Table("row", "per second, 4 at a time", "of (c)", "p50 of one, ms", "of (c)")
+    def named(name: str) -> Row:
+        return next(row for row in rows if row.name.startswith(name))
+
+    table = Table("row", "per second, 4 at a time", "of its limit", "p50 of one, ms", "of its limit")
     for row in rows:
+        limit = named("(g)" if row.name.startswith(("(g)", "(h)")) else "(c)")
         table.add_row(
             row.name,
             f"{row.per_second:.2f}",

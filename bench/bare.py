@@ -1,6 +1,6 @@
 """Bare Temporal, as one would write it by hand: one workflow, one activity, no Callboard.
 
-`python -m bench.bare ADDRESS` is its worker; the warm queue shares one browser, the cold one launches one for each.
+`python -m bench.bare ADDRESS` is its worker. The cold queue launches a browser for each, the others share one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from temporalio.worker import Worker
 with workflow.unsafe.imports_passed_through():
     from playwright.async_api import Browser, async_playwright
 
-    from bench.reading import SLOTS, launch, read
+    from bench.reading import SLOTS, launch, read, read_traced
 
-WARM, COLD = "bench-warm", "bench-cold"
+WARM, COLD, TRACED = "bench-warm", "bench-cold", "bench-traced"
 
 
 @workflow.defn
@@ -35,7 +35,7 @@ class ReadWorkflow:
 
 
 class Reading:
-    """The activity in two kinds."""
+    """The activity in three kinds."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -44,6 +44,11 @@ class Reading:
     async def warm(self, url: str) -> list[str]:
         """In the browser that is there."""
         return await read(self._browser, url)
+
+    @activity.defn(name="read")
+    async def traced(self, url: str) -> list[str]:
+        """The same, with a trace."""
+        return await read_traced(self._browser, url)
 
     @activity.defn(name="read")
     async def cold(self, url: str) -> list[str]:
@@ -57,7 +62,7 @@ class Reading:
 
 
 async def main(address: str) -> None:
-    """Serve both queues until the end of the process."""
+    """Serve the queues until the end of the process."""
     client = await Client.connect(address)
     async with async_playwright() as playwright:
         reading = Reading(await launch(playwright))
@@ -69,7 +74,7 @@ async def main(address: str) -> None:
                 activities=[kind],
                 max_concurrent_activities=SLOTS,
             )
-            for queue, kind in ((WARM, reading.warm), (COLD, reading.cold))
+            for queue, kind in ((WARM, reading.warm), (TRACED, reading.traced), (COLD, reading.cold))
         ]
         await asyncio.gather(*(worker.run() for worker in workers))
 

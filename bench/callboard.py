@@ -55,6 +55,10 @@ class Callboard:
         """One Run, from POST to its result."""
         return await self._result(await self._start(api, parameters or {"url": self._url}))
 
+    async def once_traced(self) -> dict[str, Any]:
+        """The same, leaving a trace."""
+        return await self._result(await self._start("read", {"url": self._url}, trace=True))
+
     async def log_in(self) -> None:
         """Make the AuthSession that `once_logged_in` uses."""
         sessions = f"{self._projects}/bench-login/auth-sessions"
@@ -129,9 +133,9 @@ class Callboard:
         """Proportional set size of the worker process alone, megabytes."""
         return _pss_of(self._worker())
 
-    async def _start(self, api: str, parameters: dict[str, Any]) -> str:
+    async def _start(self, api: str, parameters: dict[str, Any], *, trace: bool = False) -> str:
         answer = await self._http.post(
-            f"{self._runs}/start", json={"api": api, "parameters": parameters, "saveTrace": False}
+            f"{self._runs}/start", json={"api": api, "parameters": parameters, "saveTrace": trace}
         )
         answer.raise_for_status()
         return answer.json()["runId"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from playwright.async_api import Browser, Playwright
 
 from machines.browser import browser_args, find_browser
+from settings import Settings
 
 SLOTS = 4
 """How many at a time, in every row."""
@@ -12,15 +16,26 @@ SLOTS = 4
 
 async def launch(playwright: Playwright) -> Browser:
     """The browser that all rows use."""
-    return await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
+    return await playwright.chromium.launch(executable_path=find_browser(Settings().chromium), args=browser_args())
 
 
-async def read(browser: Browser, url: str) -> list[str]:
-    """Read the page in a fresh context."""
+async def read(browser: Browser, url: str, trace: Path | None = None) -> list[str]:
+    """Read the page in a fresh context; with a trace of it, if it is said where that is to be saved."""
     context = await browser.new_context()
     try:
         page = await context.new_page()
+        if trace is not None:
+            await context.tracing.start(screenshots=True, snapshots=True, sources=True)
         await page.goto(url)
-        return await page.evaluate("[...document.querySelectorAll('li')].map(item => item.textContent)")
+        items: list[str] = await page.evaluate("[...document.querySelectorAll('li')].map(item => item.textContent)")
+        if trace is not None:
+            await context.tracing.stop(path=trace)
+        return items
     finally:
         await context.close()
+
+
+async def read_traced(browser: Browser, url: str) -> list[str]:
+    """The same with a trace, which is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="callboard-bench-") as folder:
+        return await read(browser, url, Path(folder) / "trace.zip")

@@ -72,7 +72,7 @@ class Current:
                 **({"password": proxy.password} if proxy.password is not None else {}),
             },
             "runInfo": order.run_info,
-            "evidence": order.evidence and {"folder": str(order.evidence.folder), "trace": order.evidence.trace},
+            "evidence": order.evidence and order.evidence.wanted(),
             "log": order.log and str(order.log.file),
             "logLimit": order.log.limit if order.log else 0,
         }

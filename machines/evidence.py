@@ -20,6 +20,8 @@ class Evidence:
     folder: Path
     """On this host, and not in the Machine's scratch, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
+    limit: int = 64 * 1024 * 1024
+    """Bytes of the trace that are kept."""
     root: str | None = None
     """The copy of the project that the Attempt runs in; None before it has begun."""
     told: bool = False
@@ -28,6 +30,10 @@ class Evidence:
     """Of the automation's page at its end, as the browser has it."""
     missing: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     """What the Machine was to leave and could not, by name: a sentence why. Not masked."""
+
+    def wanted(self) -> dict[str, Any]:
+        """What the Machine is told."""
+        return {"folder": str(self.folder), "trace": self.trace, "limit": self.limit}
 
     def hear(self, message: dict[str, Any]) -> None:
         """The Machine tells what it has left."""

@@ -125,7 +125,7 @@ class Child:
         self._lines.begin(order["log"], order["logLimit"])
         prepared.workspace.enter()
         self._channel.post("begun", root=str(prepared.workspace.root))
-        evidence = self._evidence = Evidence(order["evidence"], order["function"], self._browser.call)
+        evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         self._browser.on_close, self._browser.on_context = evidence.save_traces, evidence.also
         with contextlib.ExitStack() as runtime:
             try:

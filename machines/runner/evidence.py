@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ PART = ".part"
 _START_WITHIN = 5.0
 _PICTURE_WITHIN = 1.0
 """Seconds. A page that is busy for ever gives no picture, and what is stopped has no more time than that."""
+_LOOK_EVERY = 5.0
+_RAW = 4
+"""How many times as big as what is kept the traces may grow before they are packed."""
 _BLANK = "about:blank"
 _NOT_STARTED = "Must start tracing before stopping"
 _IN_SHORT = 300
@@ -48,6 +52,7 @@ class Evidence:
         self,
         wanted: dict[str, Any] | None = None,
         title: str = "",
+        traces: Path | None = None,
         sign_of_life: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self._sign_of_life = sign_of_life
@@ -58,6 +63,10 @@ class Evidence:
         self._page: Page | None = None
         self._others: list[BrowserContext] = []
         self._missing: dict[str, str] = {}
+        self._raw = traces
+        self._most = 0 if wanted is None else int(wanted["limit"]) * _RAW
+        self._watch: asyncio.Task[None] | None = None
+        self._given_up = False
         self._leaving: asyncio.Task[dict[str, Any]] | None = None
 
     async def begin(self, context: BrowserContext, page: Page) -> None:
@@ -72,7 +81,7 @@ class Evidence:
 
     async def _trace(self, context: BrowserContext) -> None:
         # That it cannot be done is no failure of the automation.
-        if self._folder is None or self._mode == "never" or self._leaving is not None:
+        if self._folder is None or self._mode == "never" or self._given_up or self._leaving is not None:
             return
         traced = _Traced(context, self._folder / f"trace-{len(self._traced) + 1}.zip")
         try:
@@ -82,6 +91,8 @@ class Evidence:
             self._miss("trace", f"It could not be begun: {_reason(error)}")
             return
         self._traced.append(traced)
+        if self._watch is None and self._raw is not None:
+            self._watch = asyncio.ensure_future(self._watch_size(self._raw))
         setattr(context, "close", self._saving_first(traced, context.close))  # noqa: B010  # on this very object
 
     async def save_traces(self) -> None:
@@ -99,6 +110,8 @@ class Evidence:
 
     async def _leave(self, *, completed: bool) -> dict[str, Any]:
         page = self._last_page()
+        if self._watch is not None:
+            self._watch.cancel()
         if completed and self._mode == "on-failure":
             await self._discard_traces()
         elif completed:
@@ -122,12 +135,22 @@ class Evidence:
             told = "The automation has stopped it itself." if stopped else f"It could not be saved: {_reason(error)}"
             self._miss("trace", told)
 
+    async def _watch_size(self, raw: Path) -> None:
+        """Give the traces up before they fill the disk: an Attempt may take hours."""
+        size = 0
+        while size <= self._most:
+            await asyncio.sleep(_LOOK_EVERY)
+            size = await asyncio.to_thread(_size, raw)
+        self._given_up = True
+        await self._discard_traces()
+        self._miss("trace", f"It grew to {self._most} bytes before it was packed, and was given up.")
+
     async def _discard_traces(self) -> None:
         self._missing.pop("trace", None)
         for traced in self._traced:
             if traced.saving is None:  # else it is saved already, and not wanted
-                with contextlib.suppress(PlaywrightError):
-                    await traced.context.tracing.stop()
+                traced.saving = asyncio.ensure_future(_discard(traced.context))
+            await asyncio.shield(traced.saving)
             traced.file.unlink(missing_ok=True)
 
     async def _take_picture(self, page: Page | None) -> None:
@@ -166,6 +189,21 @@ class Evidence:
 
     def _miss(self, what: str, reason: str) -> None:
         self._missing.setdefault(what, reason)
+
+
+async def _discard(context: BrowserContext) -> None:
+    with contextlib.suppress(PlaywrightError):
+        await context.tracing.stop()
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below it."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(f"{path}/{name}").st_size  # noqa: PTH116  # they are many
+    return total
 
 
 def _reason(error: Exception) -> str:

@@ -51,7 +51,7 @@ class Room:
             parameters=JsonText(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
-        room = EvidenceRoom(self.store, LIMIT)
+        room = EvidenceRoom(self.store)
         return await room.keep(order, self.evidence, status, Masker(self.secrets), within=self.within)
 
     async def stored(self, name: str) -> bytes | None:
@@ -64,7 +64,7 @@ class Room:
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
     (tmp_path / "evidence").mkdir()
-    return Room(TestStore(tmp_path / "artifacts"), Evidence(tmp_path / "evidence", TraceMode.ALWAYS, told=True))
+    return Room(TestStore(tmp_path / "artifacts"), Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, told=True))
 
 
 async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:

@@ -1,0 +1,234 @@
+"""Traces as they are shown: no secret in them anywhere, nothing of this host, and all that the viewer needs."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import io
+import json
+import time
+import zipfile
+from base64 import b64encode
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.flow.run import TraceMode
+from machines.evidence import Evidence
+from machines.order import Proxy
+from machines.secrecy import masker_of
+from machines.traces import Showing, TraceError, parts_in, show
+from security.masking import Masker
+from tests.machines.lab import Run, order, value
+from tests.machines.site import cookie, state
+
+PASSWORD = 'p"ss/wörd 9<&>'
+IN_CODE = "word-in-the-code"
+KEPT = "cookie-of-the-login"
+ROTATED = "cookie-set-meanwhile"
+SENT = "credentials-that-were-sent"
+PROXY_WORD = "word-of-the-proxy"
+
+PROJECT = {
+    "api/tells.py": f"""
+        IN_CODE = "{IN_CODE}"
+
+        async def automation(page, params):
+            password, origin = params["password"], params["origin"]
+            page.on("dialog", lambda dialog: dialog.dismiss())
+            await page.goto(f"{{origin}}/?word={{params['quoted']}}")
+            await page.fill("#word", password)
+            await page.evaluate("word => {{ console.log(word); alert(word); window.word = {{word}}; }}", password)
+            await page.evaluate("told => setTimeout(() => {{ throw new Error(told.word) }})", {{"word": password}})
+            await page.evaluate(\"\"\"async ([word, sent]) => {{
+                const headers = {{authorization: 'Bearer ' + sent, 'x-word': encodeURIComponent(word)}};
+                await fetch('/json', {{method: 'POST', headers, body: JSON.stringify({{word}})}});
+                await fetch('/form', {{method: 'POST', body: new URLSearchParams({{word}})}});
+                localStorage.setItem('word', word);
+                document.title = word;
+            }}\"\"\", [password, "{SENT}"])
+            quoted = {{"x-word": params["quoted"]}}
+            await page.request.post(f"{{origin}}/form", form={{"word": password}}, headers=quoted)
+            await page.context.add_cookies([{{"name": "word", "value": params["quoted"], "url": origin}}])
+            await page.set_content(f"<p title='{{IN_CODE}}'>{{IN_CODE}}</p>")
+            try:
+                await page.get_by_text(password).click(timeout=50)
+            except Exception:
+                pass
+            return await page.evaluate("document.cookie")
+    """,
+}
+
+
+@asynccontextmanager
+async def telling_site() -> AsyncGenerator[str]:
+    """A site that says the password wherever a site can."""
+    page = (
+        f"<!doctype html><title>{html.escape(PASSWORD)}</title><script src=/app.js></script>"
+        f'<input id=word type=password placeholder="{html.escape(PASSWORD)}"><p>{html.escape(PASSWORD, quote=False)}'
+    )
+    bodies = {
+        "/app.js": ("text/javascript", f"window.fromScript = {json.dumps(PASSWORD)};"),
+        "/json": ("application/json", json.dumps({"word": PASSWORD, "ascii": json.dumps(PASSWORD)})),
+        "/form": ("text/plain; charset=utf-8", PASSWORD),
+        "/": ("text/html; charset=utf-8", page),
+    }
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                lengths = [int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:")]
+                await reader.readexactly(sum(lengths))
+                kind, text = bodies.get(head.split(" ", 2)[1].partition("?")[0], bodies["/form"])
+                body = text.encode()
+                writer.write(
+                    f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+                    f"Set-Cookie: sid={ROTATED}; Path=/; HttpOnly\r\nX-Word: {quote(PASSWORD)}\r\n\r\n".encode()
+                    + body
+                )
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def spellings(secret: str) -> set[bytes]:
+    """How somebody who looks for it would look."""
+    texts = {
+        *(secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
+        *(html.escape(secret), html.escape(secret, quote=False), quote(secret, safe=""), quote_plus(secret)),
+        *(json.dumps(json.dumps(secret)[1:-1])[1:-1], b64encode(secret.encode()).decode().rstrip("=")),
+    }
+    return {text.encode() for text in texts}
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """What is in a zip, by name; and the zip itself."""
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+        return {**{name: file.read(name) for name in file.namelist()}, "": path.read_bytes()}
+
+
+async def test_no_secret_that_is_known_can_be_found_in_a_trace(quiet: Run, tmp_path: Path) -> None:
+    evidence = Evidence(tmp_path, TraceMode.ALWAYS)
+    async with telling_site() as origin:
+        parameters = {"password": PASSWORD, "quoted": quote(PASSWORD, safe=""), "origin": origin}
+        given_state = state(cookie("login", KEPT))
+        fields: dict[str, Any] = {
+            "session": json.dumps(given_state),
+            "secrets": (PASSWORD, IN_CODE),
+            "evidence": evidence,
+        }
+        value(await quiet("tells", parameters, **fields))
+    (part,) = parts_in(tmp_path)
+    before = contents(part)
+    known = {PASSWORD, IN_CODE, KEPT, ROTATED, SENT}
+    for secret in known:  # else it would be no wonder that it is not found
+        assert any(form in data for form in spellings(secret) for data in before.values()), secret
+
+    shown = tmp_path / "shown.zip"
+    masker = masker_of(order("tells", session=fields["session"], secrets=fields["secrets"]))
+    show([part], shown, Showing(masker, 10_000_000, evidence.root, cookies=True), end=time.monotonic() + 60)
+    after = contents(shown)
+    assert {
+        (secret, name) for secret in known for form in spellings(secret) for name, data in after.items() if form in data
+    } == set()
+    told = [name for name, data in after.items() if str(tmp_path.parent).encode() in data or b"/scratch/" in data]
+    assert told == [], "nothing of this host"
+
+    events = [json.loads(line) for line in after["trace.trace"].splitlines()]
+    calls = [event for event in events if event["type"] == "before"]
+    assert [call["method"] for call in calls][:3] == ["goto", "fill", "evaluateExpression"]
+    assert calls[1]["params"]["value"] == "***"
+    assert [json.loads(line)["type"] for line in after["trace.network"].splitlines()] == ["resource-snapshot"] * 4
+    stacks = json.loads(after["trace.stacks"])
+    assert stacks["files"] == ["api/tells.py"]
+    (source,) = [data for name, data in after.items() if name.startswith("src/")]
+    assert b'IN_CODE = "***"' in source
+
+
+def trace_of(*lines: dict[str, Any], **resources: bytes) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("trace.trace", "".join(f"{json.dumps(line)}\n" for line in lines))
+        for name, content in resources.items():
+            file.writestr(f"resources/{name}", content)
+    return data.getvalue()
+
+
+def shown(folder: Path, *parts: bytes, secrets: tuple[str, ...] = ()) -> dict[str, bytes]:
+    for number, part in enumerate(parts, 1):
+        (folder / f"trace-{number}.zip").write_bytes(part)
+    target = folder / "shown.zip"
+    try:
+        show(parts_in(folder), target, Showing(Masker(secrets), 100_000_000), end=time.monotonic() + 60)
+        return contents(target)
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def test_a_password_that_is_a_word_of_the_viewers_own_or_a_number_breaks_no_trace(tmp_path: Path) -> None:
+    event = {"type": "before", "callId": "call@1", "startTime": 123456.5, "method": "goto", "params": {"url": "x"}}
+    told = {**event, "params": {"before": "before", "pin": 123456, "url": "http://shop.test/call@1"}}
+    after = shown(tmp_path, trace_of(event, told), secrets=("before", "123456", "call@1"))
+    first, second = (json.loads(line) for line in after["trace.trace"].splitlines())
+    assert first == event
+    assert second == {**event, "params": {"***": "***", "pin": "***", "url": "http://shop.test/***"}}
+
+
+def test_contexts_become_one_trace_and_share_what_they_have_in_common(tmp_path: Path) -> None:
+    parts = [trace_of({"type": "event", "n": n}, common=b"1", **{f"own{n}": b"2"}) for n in range(11)]
+    after = shown(tmp_path, *parts)
+    names = [name for name in after if name.endswith(".trace")]
+    assert names == ["trace.trace", *(f"{n}-trace.trace" for n in range(1, 11))]
+    assert json.loads(after["10-trace.trace"]) == {"type": "event", "n": 10}
+    assert sum(name.startswith("resources/") for name in after) == 12
+
+
+@given(before=st.integers(0, 64), secrets=st.lists(st.sampled_from([b"abcdef", b"abcdefghij", b"fghijk"]), max_size=6))
+def test_a_secret_is_found_wherever_it_lies_in_a_resource_that_is_too_big_to_be_held(
+    tmp_path_factory: pytest.TempPathFactory, before: int, secrets: list[bytes]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("machines.traces._WHOLE", 8)
+        patch.setattr("machines.traces._BLOCK", 16)
+        data = b"\0" * before + b".".join(secrets) + b"\0" * 20
+        words = ("abcdef", "abcdefghij", "fghijk")
+        after = shown(tmp_path_factory.mktemp("big"), trace_of(big=data), secrets=words)["resources/big"]
+        assert after == Masker(words).blotted(data)
+
+
+def test_what_is_no_text_keeps_its_length(tmp_path: Path) -> None:
+    after = shown(tmp_path, trace_of(font=b"\0\1secret-word\xff", page=b"a secret-word"), secrets=("secret-word",))
+    assert after["resources/font"] == b"\0\1***********\xff"
+    assert after["resources/page"] == b"a ***"
+
+
+def test_credentials_of_a_proxy_are_known() -> None:
+    masker = masker_of(order("any", proxy=Proxy("http://proxy.test", "customer-7", PROXY_WORD)))
+    assert masker.text(f"customer-7:{PROXY_WORD}") == "***:***"
+
+
+def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "trace-1.zip").write_bytes(trace_of({"type": "event"}))
+    with pytest.raises(TimeoutError):
+        show(parts_in(tmp_path), tmp_path / "shown.zip", Showing(Masker(()), 10_000), end=time.monotonic() - 1)
+
+
+@pytest.mark.parametrize("stacks", ["[]", "{}", '{"files": 1, "stacks": []}', '{"files": [], "stacks": [1]}', "\0"])
+def test_stacks_that_are_none_make_no_trace(tmp_path: Path, stacks: str) -> None:
+    with zipfile.ZipFile(tmp_path / "trace-1.zip", "w") as file:
+        file.writestr("trace.stacks", stacks)
+    with pytest.raises(TraceError, match="no trace"):
+        show(parts_in(tmp_path), tmp_path / "shown.zip", Showing(Masker(()), 10_000), end=time.monotonic() + 60)
