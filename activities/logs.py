@@ -202,7 +202,7 @@ async def open_log(store: Store, order: AttemptInput, folder: Path, rules: LogRu
 
 def last_line(status: AttemptStatus, error: RunError | None, lasted: timedelta) -> tuple[str, str]:
     """How an Attempt has ended, as the last line of its log says it; and the level of that."""
-    text = f"The Attempt is {status} after {lasted.total_seconds():.3f} seconds"
+    text = f"{status.capitalize()} after {lasted.total_seconds():.3f} seconds"
     if error is None:
         return text, "info" if status is AttemptStatus.COMPLETED else "warning"
     stack = (error.details or {}).get("stack")

@@ -53,11 +53,11 @@ class Slot:
         """Execute one Attempt, on the warm Machine or a new one. Errors as for `Machine.run`, or `MachineError`."""
         try:
             try:
-                return await (await self._ready(version)).run(order, on_begun)
+                return await (await self._ready(version, order)).run(order, on_begun)
             except NotBegunError as error:
                 # A browser that died while idle shows only now. User code has not been called: take a fresh one.
                 log.warning("%s; starting another", error)
-                return await (await self._ready(version)).run(order, on_begun)
+                return await (await self._ready(version, order)).run(order, on_begun)
         finally:
             if self._machine is not None:
                 self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
@@ -67,7 +67,7 @@ class Slot:
         await self._leave_after()
         await self._drop()
 
-    async def _ready(self, version: Version) -> Machine:
+    async def _ready(self, version: Version, order: Order) -> Machine:
         await self._leave_after()
         if self._machine is not None:
             await self._machine.settled()
@@ -75,7 +75,9 @@ class Slot:
                 await to_the_end(self._drop())
         if self._machine is None:
             self._started += 1
-            self._machine = await Machine.start(f"{self._name}-{self._started}", version, self._launch)
+            name = f"{self._name}-{self._started}"
+            order.note(f"Machine {name} is being started")
+            self._machine = await Machine.start(name, version, self._launch)
         return self._machine
 
     async def _keep(self, machine: Machine) -> None:

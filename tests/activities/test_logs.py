@@ -214,7 +214,7 @@ async def test_what_an_attempt_took_comes_from_its_machine(tmp_path: Path) -> No
 
 def test_the_last_line_says_how_it_ended() -> None:
     second = timedelta(seconds=1.5)
-    assert last_line(AttemptStatus.COMPLETED, None, second) == ("The Attempt is completed after 1.500 seconds", "info")
+    assert last_line(AttemptStatus.COMPLETED, None, second) == ("Completed after 1.500 seconds", "info")
     assert last_line(AttemptStatus.CANCELED, None, second)[1] == "warning"
     error = RunError(
         code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
@@ -225,5 +225,5 @@ def test_the_last_line_says_how_it_ended() -> None:
     )
     text, level = last_line(AttemptStatus.FAILED, error, second)
     assert level == "error"
-    assert text.startswith("The Attempt is failed after 1.500 seconds (script-execution-exception): the price is")
+    assert text.startswith("Failed after 1.500 seconds (script-execution-exception): the price is")
     assert text.endswith("missing\nFile api/list.py")

@@ -270,6 +270,23 @@ async def test_what_is_too_big_for_temporal_travels_through_the_bucket(apart: Ap
     assert len(kept) == 1
 
 
+async def test_a_log_is_followed_through_the_bucket_while_it_is_written(
+    apart: Apart, gate: Gate, tmp_path: Path
+) -> None:
+    await gate.start(1)
+    (run_id,) = gate.ids
+    place = f"{RUNS.removesuffix('/run')}/runs/{run_id}/attempts/1/log"
+    async with asyncio.timeout(PATIENCE), apart.apis[1].stream("GET", place, params={"follow": True}) as followed:
+        said: list[str] = []
+        async for line in followed.aiter_lines():
+            said.append(line)
+            if "api/gate, version" in line:  # it is on its Machine, and its log in pieces
+                (tmp_path / "go").touch()
+    assert any(line.startswith('data: {"status": "completed"') for line in said)
+    names = [key.rpartition("/")[2] async for key in apart.store.list(f"runs/apart/{run_id}/attempts/1/log")]
+    assert names == ["log.jsonl"]
+
+
 async def test_an_idempotency_key_holds_across_the_apis(apart: Apart) -> None:
     key = {"Idempotency-Key": "one-and-the-same"}
     answers = await asyncio.gather(*(apart.start("echo", {"n": 1}, by=n % 2, **key) for n in range(8)))
