@@ -2,6 +2,7 @@
 
 pool.py      which Machine takes the next Attempt; how many there may be
 machine.py   the life of one: start, Attempts, stop, close
-keeper.py    the process above the child that lets nothing outlive it
+keeper.py    the process above the child that lets nothing outlive it, and takes in what it prints
+logbook.py   the log of one Attempt, as the worker has it
 runner/      the code inside the child
 """

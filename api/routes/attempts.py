@@ -59,7 +59,7 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
         "description": "A JSON object a line; with `follow`, an event for each, its number as id, and `end` at last.",
         "content": {
             "application/jsonl": {
-                "example": '{"timestamp":"2026-11-24T10:00:00.5Z","level":"info","source":"print","message":"Hello"}\n'
+                "example": '{"timestamp":"2026-11-24T10:00:00.512Z","level":"info","source":"user","message":"Hello"}\n'
             },
             "text/event-stream": {"schema": {"type": "string"}},
         },
