@@ -6,6 +6,8 @@
     projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
     runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
+    runs/{project}/{runId}/attempts/{number}/trace.zip      its trace, of Playwright
+    runs/{project}/{runId}/attempts/{number}/screenshot.png the last picture of its page, if it did not complete
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
     runs/{project}/{runId}/attempts/{number}/log.jsonl      its log
