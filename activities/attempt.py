@@ -63,7 +63,7 @@ RECORD_PATIENCE = timedelta(seconds=30)
 """How long an outcome waits for its record: a lost record fails nothing, and holds up no Run for long."""
 LAST_WORDS_PATIENCE = timedelta(seconds=5)
 """The same for the record of an Attempt that was stopped: somebody waits for its end."""
-EVIDENCE_PATIENCE = timedelta(seconds=10)
+EVIDENCE_PATIENCE = timedelta(seconds=20)
 """How long an outcome waits for what else the Attempt leaves."""
 
 
