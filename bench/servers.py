@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
@@ -15,19 +15,30 @@ from stack.temporal import TemporalServer
 
 
 @asynccontextmanager
-async def process(*arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """A Python process, ended with the block."""
-    started = await asyncio.create_subprocess_exec(sys.executable, *arguments)
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.terminate()
+async def process(
+    *arguments: str, environment: Mapping[str, str] | None = None, log: Path | None = None
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """A Python process, ended with the block.
+
+    Args:
+        arguments: Of Python.
+        environment: Default: this process's own.
+        log: File for what it says. Default: it says it here.
+    """
+    with log.open("w") if log else nullcontext() as said:
+        started = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=environment, stdout=said, stderr=said
+        )
         try:
-            await asyncio.wait_for(started.wait(), 15)
-        except TimeoutError:
-            started.kill()
-            await started.wait()
+            yield started
+        finally:
+            if started.returncode is None:
+                started.terminate()
+            try:
+                await asyncio.wait_for(started.wait(), 15)
+            except TimeoutError:
+                started.kill()
+                await started.wait()
 
 
 @asynccontextmanager

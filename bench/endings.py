@@ -1,0 +1,52 @@
+"""Runs that end as they are told, without a Machine: what lists show of them is what workflow `Run` leaves of any.
+
+A million Attempts would not change a list, but would take days.
+"""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.base import JsonText
+    from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
+    from workflows.run import RunWorkflow
+
+_MESSAGE = (
+    "Locator.click: Timeout 30000ms exceeded.\nCall log:\n  - waiting for locator('#buy')\n" + "  - retrying\n" * 20
+)
+
+_OUTCOMES = {
+    RunStatus.COMPLETED: RunOutcome(
+        status=RunStatus.COMPLETED, result=JsonText(text='{"items": 50}', size=13), attempts=1
+    ),
+    RunStatus.FAILED: RunOutcome(
+        status=RunStatus.FAILED,
+        error=RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message=_MESSAGE),
+        attempts=3,
+    ),
+    RunStatus.CANCELED: RunOutcome(
+        status=RunStatus.CANCELED,
+        reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled."),
+        attempts=1,
+    ),
+}
+
+
+@workflow.defn(name=names.RUN)
+class EndingRun(RunWorkflow):
+    """The real one, but for its Attempts. Its parameters are the status to end with; another one it keeps."""
+
+    @workflow.run
+    async def run(self, order: RunInput) -> RunOutcome:
+        """As told."""
+        return await super().run(order)
+
+    async def _attempts(self, order: RunInput) -> RunOutcome:
+        status = RunStatus(order.parameters.text or "")
+        self._began(workflow.now(), first=True)
+        if status is RunStatus.STARTED:
+            self._become(status, "It is kept")
+        await workflow.wait_condition(lambda: status in _OUTCOMES)
+        return _OUTCOMES[status]
