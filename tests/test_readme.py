@@ -31,7 +31,7 @@ def block(language: str, beginning: str) -> str:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """`callboard dev projects` over the README's project; the card that the running stack leaves for clients."""
+    """`callboard dev projects` over the README's project: the card that it leaves for clients, and the folder."""
     folder = tmp_path_factory.mktemp("readme")
     for name, text in re.findall(r"`(projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", README, flags=re.DOTALL):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         assert dev.poll() is None, (folder / "dev.log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    yield json.loads(card.read_text())
+    yield {**json.loads(card.read_text()), "folder": folder}
     dev.send_signal(signal.SIGINT)
     assert dev.wait(60) == 0, (folder / "dev.log").read_text()
 
@@ -86,6 +86,22 @@ def test_the_client_code_works(served: dict[str, Any]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{'title': 'Hello'}"
+
+
+def test_the_commands_of_clients_work(served: dict[str, Any]) -> None:
+    path = f"{CALLBOARD.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", block("sh", "cd projects/hello")],
+        cwd=served["folder"],
+        env=os.environ | {"CALLBOARD_DATA_DIR": str(served["folder"] / "data"), "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    result, _, listed = done.stdout.partition("}\n")
+    assert json.loads(f"{result}}}") == {"title": "Hello"}
+    assert listed.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY"]
 
 
 def test_the_production_commands_are_commands() -> None:
