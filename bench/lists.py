@@ -109,6 +109,9 @@ async def _worker(client: Client) -> AsyncGenerator[None]:
         task_queue=names.CALLBOARD_QUEUE,
         workflows=[EndingRun],
         workflow_runner=UnsandboxedWorkflowRunner(),
+        # A task that is not done within ten seconds is given out again; what is not asked for waits in the queue.
+        max_concurrent_workflow_tasks=8,
+        max_concurrent_workflow_task_polls=4,
         max_cached_workflows=0,  # they have one task each
     ):
         yield
@@ -143,7 +146,8 @@ async def _fill(client: Client, settings: Settings, version: str, many: int) -> 
         counted = await client.count_workflows(f"{names.SEARCH_RUN_TYPE} IS NOT NULL")
         if (unfinished.count, counted.count) == (2 * _UNFINISHED, many):
             return
-        await asyncio.sleep(0.5)
+        console.print(f"{unfinished.count} have not ended, or are not listed yet", style="dim")
+        await asyncio.sleep(5)
 
 
 async def _ask(settings: Settings, repetitions: int) -> None:

@@ -26,24 +26,39 @@ def artifact(stack: Stack, run_id: str, name: str) -> Path:
     return stack.data / "artifacts" / keys.attempt("lab", run_id, 1, name)
 
 
-async def test_a_log_is_printed_and_saved(callboard: Command, tmp_path: Path) -> None:
-    run_id = await callboard.stack.start("echo")
-    await callboard.stack.result(run_id)
-    said = [
-        {"timestamp": "2026-11-24T10:00:00.5Z", "level": "info", "source": "print", "message": text}
-        for text in ("one", "zwei\u2028é")
-    ]
-    log = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in said)
-    artifact(callboard.stack, run_id, "log.jsonl").write_text(log)
-    printed, followed, as_json, _ = await asyncio.gather(
-        callboard("attempts", "log", run_id),
-        callboard("attempts", "log", run_id, "1", "--follow"),
-        callboard("attempts", "log", run_id, "--json"),
-        callboard("attempts", "log", run_id, "1", "-o", str(tmp_path / "log.jsonl")),
+async def test_a_log_is_followed_while_it_is_written_and_printed_and_saved(callboard: Command, tmp_path: Path) -> None:
+    first, last, go = ["one", "zwei\u2028é"], ["three"], tmp_path / "go"
+    run_id = await callboard.stack.start("prints", {"lines": first, "go": str(go), "then": last})
+    follow = ("attempts", "log", run_id, "--follow")
+    async with callboard.running(*follow, "--json") as stays, callboard.running(*follow) as leaves:
+        assert stays.stdout is not None
+        assert leaves.stdout is not None
+        lines = [await until(stays.stdout, "zwei")]
+        await until(leaves.stdout, "zwei")
+        leaves.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(leaves.wait(), 30) == 130
+        go.touch()
+        lines.append((await asyncio.wait_for(stays.stdout.read(), 60)).decode())
+        assert await asyncio.wait_for(stays.wait(), 30) == 0
+    log, said = "".join(lines), [*first, *last]
+    stored = [json.loads(line) for line in log.removesuffix("\n").split("\n")]
+    assert [line["message"] for line in stored if line["source"] == "user"] == said
+    file = tmp_path / "log.jsonl"
+    printed, _ = await asyncio.gather(
+        callboard("attempts", "log", run_id), callboard("attempts", "log", run_id, "1", "-o", str(file))
     )
-    assert printed.out == followed.out
-    assert printed.out.split("\n")[:2] == [f"2026-11-24T10:00:00.5Z info print {line['message']}" for line in said]
-    assert as_json.out == (tmp_path / "log.jsonl").read_text() == log
+    assert file.read_text() == log
+    assert [line.partition(" info user ")[2] for line in printed.out.split("\n") if " user " in line] == said
+
+
+async def until(stream: asyncio.StreamReader, words: str) -> str:
+    seen = ""
+    async with asyncio.timeout(60):
+        while words not in seen:
+            more = await stream.readline()
+            assert more, seen
+            seen += more.decode()
+    return seen
 
 
 async def test_a_trace_is_saved_and_served_in_playwrights_viewer(callboard: Command, tmp_path: Path) -> None:
