@@ -88,7 +88,7 @@ def print_lines(lines: Iterable[str]) -> None:
             continue
         if console.is_terminal:
             at = datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
-            begin = Text(f"{at} {level:7} {plain(source)} ", style="dim")
-            console.print(begin + Text(plain(message), style=_COLORS.get(level, "")))
+            begin = f"{at} {level:7} {plain(source)} "
+            console.print(Text.assemble((begin, "dim"), (plain(message).rstrip("\n"), _COLORS.get(level, ""))))
         else:  # a log can have a hundred thousand lines
-            typer.echo(f"{at} {level} {plain(source)} {plain(message)}")
+            typer.echo(f"{at} {level} {plain(source)} {plain(message).rstrip('\n')}")

@@ -73,7 +73,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 
 def print_text(text: str) -> None:
     """Lines of somebody else's."""
-    typer.echo(plain(text))
+    typer.echo(plain(text).rstrip("\n"))
 
 
 @contextmanager
