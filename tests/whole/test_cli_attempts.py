@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import zipfile
@@ -11,7 +12,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from storage import keys
 from tests.conftest import Stack
 from tests.receiver import answers, receiver
 from tests.whole.command import Command
@@ -20,10 +20,6 @@ from tests.whole.command import Command
 @pytest.fixture
 def callboard(stack: Stack) -> Command:
     return Command(stack)
-
-
-def artifact(stack: Stack, run_id: str, name: str) -> Path:
-    return stack.data / "artifacts" / keys.attempt("lab", run_id, 1, name)
 
 
 async def test_a_log_is_followed_while_it_is_written_and_printed_and_saved(callboard: Command, tmp_path: Path) -> None:
@@ -62,14 +58,13 @@ async def until(stream: asyncio.StreamReader, words: str) -> str:
 
 
 async def test_a_trace_is_saved_and_served_in_playwrights_viewer(callboard: Command, tmp_path: Path) -> None:
-    run_id = await callboard.stack.start("echo")
+    run_id = await callboard.stack.start("opens")
     await callboard.stack.result(run_id)
-    with zipfile.ZipFile(artifact(callboard.stack, run_id, "trace.zip"), "w") as archive:
-        archive.writestr("trace.trace", '{"version":8,"type":"context-options"}\n')
     done = await callboard("attempts", "trace", run_id, "-p", "lab", cwd=tmp_path)
     assert done.out == f"trace_{run_id}_1.zip\n"
     saved = (tmp_path / f"trace_{run_id}_1.zip").read_bytes()
-    assert saved == artifact(callboard.stack, run_id, "trace.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
+        assert any(name.endswith(".trace") for name in archive.namelist())
     async with (
         callboard.running("attempts", "trace", run_id, "--open", TMPDIR=str(tmp_path)) as process,
         httpx.AsyncClient(trust_env=False) as client,
