@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test check bench soak histories screenshots lock
+.PHONY: setup demo dev test check bench bench-lists soak histories screenshots lock
 
 PYTHON := .venv/bin/python
 
@@ -28,6 +28,10 @@ check: setup
 # Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
 bench: setup
 	@$(PYTHON) -m bench
+
+# How quick lists of Runs are among 10,000 of them. Takes some minutes; leave the machine alone.
+bench-lists: setup
+	@$(PYTHON) -m bench.lists
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup

@@ -1,4 +1,4 @@
-"""`python -m bench.lists`: how quick lists of Runs are when there are many of them on the embedded server.
+"""`make bench-lists`: how quick lists of Runs are when there are many of them on the embedded server.
 
 The Runs are started as the api starts them and end as Runs end, but without an Attempt. The api is a process of its own
 and is asked over HTTP, one request after the other.

@@ -6,11 +6,10 @@ from importlib.metadata import version as version_of
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from cli.commands import Commands
 from cli.exits import exit_code
+from cli.output import say
 from contract.errors import CallboardError
 from engine.leaving import leave
 
@@ -44,7 +43,7 @@ def main() -> None:
     try:
         app()
     except CallboardError as error:
-        Console(stderr=True, soft_wrap=True).print(Text(error.message, style="red"))
+        say(error.message, "red")
         leave(exit_code(error))
     except SystemExit as end:  # how Typer ends a command, also a good one
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))
