@@ -39,6 +39,7 @@ from .failures import MESSAGE_LIMIT, UserCodeError, as_message, waiting_at
 from .hook import has_hook
 from .leftovers import Leftovers
 from .lines import Lines
+from .live import Live
 from .output import Output
 from .requests import Requests
 from .session import BrowserSession
@@ -82,6 +83,7 @@ class Child:
         self._session: BrowserSession | None = None
         self._root: Path | None = None
         self._evidence: Evidence | None = None
+        self._live: Live | None = None
         self._requests = Requests(channel)
         self._output = Output()
         self._lines = lines
@@ -127,6 +129,8 @@ class Child:
         self._channel.post("begun", root=str(prepared.workspace.root))
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         self._browser.on_close, self._browser.on_context = evidence.save_traces, evidence.also
+        live = self._live = Live(evidence.folder, evidence.last_page)
+        await live.begin()
         with contextlib.ExitStack() as runtime:
             try:
                 done = await self._ask(order, prepared, evidence, runtime)
@@ -136,6 +140,7 @@ class Child:
             finally:
                 prepared.workspace.leave()
             await self._channel.flush()
+            await live.end()
             await self._leave(evidence, completed=_is_good(order, done))
             closed = self._session is None or await self._session.close()
             unfit = await leftovers.end()
@@ -144,7 +149,7 @@ class Child:
             logs.reset()
         if self._session is not None and self._session.lasting:
             unfit = unfit or "what it did in the browser's own context"
-        self._user = self._session = self._evidence = None
+        self._user = self._session = self._evidence = self._live = None
         await self._in_thread(prepared.workspace.remove)
         await self._in_thread(empty, self._traces)
         if not closed:
@@ -247,6 +252,8 @@ class Child:
             self._channel.post("stopping", stack=waiting_at(self._user, self._root))
             self._user.cancel()
             await asyncio.wait({self._user}, timeout=_LAST_WORDS)
+        if self._live is not None:
+            await self._live.end()
         if self._evidence is not None:
             await self._leave(self._evidence, completed=False)
         if self._session is not None:

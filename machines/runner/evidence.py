@@ -56,7 +56,8 @@ class Evidence:
         sign_of_life: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self._sign_of_life = sign_of_life
-        self._folder = None if wanted is None else Path(wanted["folder"])
+        self.folder = None if wanted is None else Path(wanted["folder"])
+        """Where all of it is left, if it is wanted."""
         self._mode = "never" if wanted is None else str(wanted["trace"])
         self._title = title
         self._traced: list[_Traced] = []
@@ -81,9 +82,9 @@ class Evidence:
 
     async def _trace(self, context: BrowserContext) -> None:
         # That it cannot be done is no failure of the automation.
-        if self._folder is None or self._mode == "never" or self._given_up or self._leaving is not None:
+        if self.folder is None or self._mode == "never" or self._given_up or self._leaving is not None:
             return
-        traced = _Traced(context, self._folder / f"trace-{len(self._traced) + 1}.zip")
+        traced = _Traced(context, self.folder / f"trace-{len(self._traced) + 1}.zip")
         try:
             async with asyncio.timeout(_START_WITHIN):
                 await context.tracing.start(title=self._title, screenshots=True, snapshots=True, sources=True)
@@ -109,7 +110,7 @@ class Evidence:
         return await asyncio.shield(self._leaving)
 
     async def _leave(self, *, completed: bool) -> dict[str, Any]:
-        page = self._last_page()
+        page = self.last_page()
         if self._watch is not None:
             self._watch.cancel()
         if completed and self._mode == "on-failure":
@@ -154,7 +155,7 @@ class Evidence:
             traced.file.unlink(missing_ok=True)
 
     async def _take_picture(self, page: Page | None) -> None:
-        if self._folder is None or self._page is None:
+        if self.folder is None or self._page is None:
             return
         if page is None:
             self._miss("screenshot", "Its page was closed.")
@@ -164,16 +165,16 @@ class Evidence:
                 # Once that has come back, the traces have been told to stop: the picture is not in them.
                 await self._sign_of_life()
                 picture = await page.screenshot(timeout=0)
-            part = self._folder / f"{SCREENSHOT}{PART}"
+            part = self.folder / f"{SCREENSHOT}{PART}"
             part.write_bytes(picture)
-            part.replace(self._folder / SCREENSHOT)
+            part.replace(self.folder / SCREENSHOT)
         except TimeoutError:
             self._miss("screenshot", f"Its page gave none within {_PICTURE_WITHIN:g} s.")
         except (PlaywrightError, OSError) as error:
             self._miss("screenshot", f"It could not be taken: {_reason(error)}")
 
-    def _last_page(self) -> Page | None:
-        """The page that the automation was last at, as far as that shows."""
+    def last_page(self) -> Page | None:
+        """The page that the automation is at, or was last, as far as that shows."""
         own = [] if self._page is None else [self._page, *reversed(self._page.context.pages)]
         others = [page for context in reversed(self._others) for page in reversed(context.pages)]
         opened = [page for page in (*others, *own) if not page.is_closed()]

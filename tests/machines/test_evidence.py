@@ -98,7 +98,8 @@ class Left:
 
     @property
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.evidence.folder.iterdir())
+        # A Machine that is killed leaves its socket, too: nobody listens there, and the folder goes with the Attempt.
+        return sorted(path.name for path in self.evidence.folder.iterdir() if not path.is_socket())
 
     def calls(self, part: int = 0) -> list[str]:
         """The methods that the trace has seen being called, in their order."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
+import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
@@ -258,28 +259,46 @@ async def test_a_long_log_is_searched_and_read_to_its_end(page: Page, with_evide
 
 
 async def test_a_log_is_followed_as_it_is_written(page: Page, stack: Stack, tmp_path: Path) -> None:
-    go, began = tmp_path / "go", tmp_path / "began"
-    run_id = await stack.start("until-told", {"began": str(began), "go": str(go)})
+    go = tmp_path / "go"
+    printed = [f"line {number}" for number in range(500)]
+    run_id = await stack.start("prints", {"lines": printed, "go": str(go), "then": ["and one more"]})
     await stack.until_status(run_id, "started")
-    pieces = stack.data / "artifacts" / keys.attempt("lab", run_id, 1, "log/")
     await page.goto(of(run_id))
-    log = page.locator(".log")
-    await expect(log).to_contain_text("Nothing has been written yet", timeout=30_000)
-    pieces.mkdir(parents=True)
-    first = "".join(f'{{"level": "info", "message": "line {n}"}}\n' for n in range(500))
-    (pieces / f"{0:012}.jsonl").write_text(first)
-    await expect(log).to_contain_text("500 lines")
-    await log.locator("[data-lines]").scroll_into_view_if_needed()
-    await expect(log.get_by_text("line 499", exact=True)).to_be_in_viewport()
-    await log.locator("[data-lines]").press("Home")
-    await expect(log.get_by_label("Follow")).not_to_be_checked()
-    (pieces / f"{len(first):012}.jsonl").write_text('{"level": "warning", "message": "and one more"}\n')
-    await expect(log).to_contain_text("501 lines")
-    await expect(log.get_by_text("line 0", exact=True)).to_be_in_viewport()
-    await log.get_by_label("Follow").check()
-    await expect(log.get_by_text("and one more")).to_be_in_viewport()
+    lines = page.locator("[data-lines]")
+    await expect(lines.get_by_text("line 499", exact=True)).to_be_visible(timeout=30_000)
+    await lines.scroll_into_view_if_needed()
+    await expect(lines.get_by_text("line 499", exact=True)).to_be_in_viewport()
+    await lines.press("Home")
+    await expect(page.get_by_label("Follow")).not_to_be_checked()
+    await expect(lines.get_by_text("line 0", exact=True)).to_be_in_viewport()
+    told = await page.locator("[data-note]").inner_text()
     go.touch()
+    await expect(page.locator("[data-note]")).not_to_have_text(told, timeout=30_000)
+    await expect(lines.get_by_text("line 0", exact=True)).to_be_in_viewport()
+    await page.get_by_label("Follow").check()
+    await expect(lines.get_by_text("and one more")).to_be_in_viewport()
     await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
+
+
+async def test_a_browser_is_watched_while_its_attempt_runs(page: Page, stack: Stack) -> None:
+    run_id = await stack.start("slow", {"baseUrl": stack.site, "seconds": 600}, project="shop")
+    try:
+        await stack.until_status(run_id, "started", project="shop")
+        await page.goto(of(run_id, "shop"))
+        picture = page.get_by_role("img", name="as it is now")
+        await picture.scroll_into_view_if_needed(timeout=30_000)
+        await expect(picture).to_have_js_property("complete", value=True, timeout=30_000)
+        assert await picture.evaluate("picture => picture.naturalWidth") > 0
+        place = f"{stack.url}{of(run_id, 'shop')}/attempts/1/live"
+        async with httpx.AsyncClient(trust_env=False) as stranger:
+            assert (await stranger.get(place)).status_code == 303, "it is for those who have signed in"
+        await page.get_by_role("button", name="Cancel").click()
+        await expect(page.locator("h1 + .status")).to_have_text("canceled", timeout=30_000)
+        await expect(picture).to_have_count(0)
+        assert (await page.request.get(place)).status == 204
+    finally:
+        await stack.cancel(run_id, project="shop")
+    assert (await page.request.get(f"{stack.url}{of('no-such-run', 'shop')}/attempts/1/live")).status == 404
 
 
 async def test_a_test_of_a_sink_shows_what_it_answers(page: Page) -> None:
@@ -332,9 +351,6 @@ async def test_nothing_that_a_user_or_a_site_says_becomes_a_part_of_the_page(
         bad = await stack.start(spiked, {"evil": EVIL, "fail": True}, project="spiked", retry={"maximumAttempts": 1})
         await asyncio.gather(*(stack.result(run_id, project="spiked") for run_id in (good, bad)))
         await inbox.until(1)
-    folder = stack.data / "artifacts" / keys.attempt("spiked", bad, 1, "")
-    if not (folder / "log.jsonl").exists():
-        (folder / "log.jsonl").write_text(json.dumps({"level": EVIL, "message": EVIL, "timestamp": EVIL}) + "\n")
     query = urlencode({"api": spiked, "authSession": EVIL, "canceled": EVIL, "done": EVIL, "id": EVIL})
     places = ["/projects", "/projects/spiked", f"/projects/spiked/runs?{query}", "/projects/spiked/runs"]
     places += [f"/projects/spiked/playground?{query}", of(good, "spiked"), of(bad, "spiked")]
@@ -348,7 +364,7 @@ async def test_nothing_that_a_user_or_a_site_says_becomes_a_part_of_the_page(
         assert await page.title() != "owned", place
     await page.goto(of(bad, "spiked"))
     await expect(page.locator("#why pre").first).to_contain_text("onerror")
-    await expect(page.locator(".line .tx").first).to_contain_text("onerror")
+    await expect(page.locator(".lines")).to_contain_text(EVIL)
     await page.goto(of(good, "spiked"))
     await expect(page.locator("#result")).to_contain_text("onerror")
     await expect(page.locator("#deliveries")).to_contain_text("onerror", timeout=30_000)

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.sse import EventSourceResponse
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from api.admission import opened
 from api.artifacts import screenshot_of, trace_of
 from api.attempts import TRACE
 from api.jsontext import text_of
+from api.live import MEDIA_TYPE, can_watch, watch
 from api.logs import followed_log, stored_log
 from api.pages.rendering import page, wants_json
 from api.pages.route import PageRoute
@@ -57,6 +58,11 @@ async def run_page(request: Request, parts: PartsDep, _: SignedIn, project: str,
         input_tree=tree_of(run["input"]),
         result_tree=tree_of(run["result"]) if "result" in run else None,
         payloads_tree=tree_of(run["extendedPayloads"]) if run.get("extendedPayloads") else None,
+        watchable={
+            each["number"]
+            for each in run["attempts"]
+            if each["status"] == "started" and can_watch(parts, each["worker"], run["runId"], each["number"])
+        },
         has_viewer=has_viewer(parts.settings),
         unfinished=run["status"] in ("pending", "started"),
         delivering=is_delivering(run, datetime.now(UTC)),
@@ -99,6 +105,14 @@ async def screenshot(parts: PartsDep, _: SignedIn, project: str, run_id: str, nu
     """The last picture of its page."""
     await _check(parts, project, run_id)
     return await screenshot_of(parts, project, run_id, number)
+
+
+@router.get("/attempts/{number}/live")
+async def live(parts: PartsDep, _: SignedIn, project: str, run_id: str, number: _Number) -> Response:
+    """Its browser as it is now, picture by picture, while the Attempt runs on this host; then nothing any more."""
+    await _check(parts, project, run_id)
+    pictures = await watch(parts, project, run_id, number)
+    return Response(status_code=204) if pictures is None else StreamingResponse(pictures, media_type=MEDIA_TYPE)
 
 
 @router.get("/attempts/{number}/trace")

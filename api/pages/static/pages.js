@@ -210,6 +210,14 @@ function enhance(root) {
   }
 }
 
+// Nobody watches a page that is not in sight: its browsers need not show what they do.
+document.addEventListener("visibilitychange", () => {
+  for (const picture of document.querySelectorAll("[data-live-picture]")) {
+    picture.dataset.from ??= picture.getAttribute("src");
+    if (document.hidden) picture.removeAttribute("src"); else picture.src = picture.dataset.from;
+  }
+});
+
 for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
 localTimes(document);
 theme();
