@@ -12,8 +12,12 @@ from contract.rest.base import ApiName, JsonObject, RequestModel, RequestTimeout
 from contract.rest.proxy import ProxyUrl
 from contract.rest.sink import Sink
 
-SaveTrace = Annotated[bool | Literal["on-failure"], expects('true, false or "on-failure"')]
-"""Whether Attempts leave a trace; on-failure: those that do not complete. The text is an addition to the contract."""
+SaveTrace = Annotated[
+    bool | Literal["on-failure"],
+    Field(description="Whether Attempts leave a trace of Playwright. on-failure: those that do not complete."),
+    expects('true, false or "on-failure"'),
+]
+"""The text is an addition to the contract."""
 _Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 to 100")]
 
 

@@ -77,7 +77,7 @@ async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any
             fields = {"result": _result(call, value), **await _state(call, session, value)}
         except BaseException:
             with contextlib.suppress(Exception):  # the hook's cleanup; what the automation raised matters more
-                await session.finish()
+                await session.finish(failed=True)
             raise
         await session.finish()
         payloads = IntunedContext.current().extended_payloads if call.kind == "api" else None

@@ -68,6 +68,8 @@ class Evidence:
         self._most = 0 if wanted is None else int(wanted["limit"]) * _RAW
         self._watch: asyncio.Task[None] | None = None
         self._given_up = False
+        self._failing: asyncio.Future[Any] | None = None
+        self._failed_at: Page | None = None
         self._leaving: asyncio.Task[dict[str, Any]] | None = None
 
     async def begin(self, context: BrowserContext, page: Page) -> None:
@@ -100,6 +102,13 @@ class Evidence:
         """Save what there is of them: their contexts are about to be closed."""
         await asyncio.gather(*(self._save(traced) for traced in self._traced))
 
+    async def fail(self) -> None:
+        """The automation has not completed: save what can only be had while its page is open. Done once."""
+        if self._failing is None:
+            self._failed_at = self.last_page()
+            self._failing = asyncio.gather(self.save_traces(), self._take_picture(self._failed_at))
+        await asyncio.shield(self._failing)
+
     async def leave(self, *, completed: bool) -> dict[str, Any]:
         """Save all that is to be left, once; the fields of a `left` message. Whoever comes second waits for the first.
 
@@ -110,7 +119,6 @@ class Evidence:
         return await asyncio.shield(self._leaving)
 
     async def _leave(self, *, completed: bool) -> dict[str, Any]:
-        page = self.last_page()
         if self._watch is not None:
             self._watch.cancel()
         if completed and self._mode == "on-failure":
@@ -118,8 +126,8 @@ class Evidence:
         elif completed:
             await self.save_traces()
         else:
-            await asyncio.gather(self.save_traces(), self._take_picture(page))
-        return {"pageUrl": None if page is None else page.url, "missing": self._missing}
+            await self.fail()
+        return {"pageUrl": None if self._failed_at is None else self._failed_at.url, "missing": self._missing}
 
     async def _save(self, traced: _Traced) -> None:
         if traced.saving is None:

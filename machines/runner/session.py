@@ -94,11 +94,11 @@ class BrowserSession:
         except Exception as error:  # a client that the hook brought may have been ended in any way
             raise StateError(str(error) or type(error).__name__) from error
 
-    async def finish(self) -> None:
+    async def finish(self, *, failed: bool = False) -> None:
         """Call the hook's cleanup, which may end the context. What it raises is user code's."""
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is not None:
-            await self._evidence.save_traces()
+            await (self._evidence.fail() if failed else self._evidence.save_traces())
             await cleanup()
 
     async def close(self) -> bool:

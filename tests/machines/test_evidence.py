@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import async_playwright
 
 from contract.flow.attempt import AttemptKind
 from contract.flow.run import ErrorCode, TraceMode
+from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
 from machines.order import Report
+from machines.runner import evidence as runner_evidence
 from machines.traces import parts_in
+from settings import Settings
 from tests.machines.lab import PATIENCE, Lab, failure, open_lab, order, settled, unnoticed, value
 from tests.machines.one import ENDLESS
 
@@ -238,6 +242,37 @@ async def test_a_trace_that_was_kept_as_its_context_closed_is_not_left_of_one_th
     assert (left.names, left.evidence.missing) == ([], {})
 
 
+HOOK = """
+    from playwright.async_api import async_playwright
+
+    async def setup_context(*, api_name, api_parameters, cdp_url):
+        playwright = await async_playwright().start()
+        browser = await playwright.chromium.connect_over_cdp(cdp_url)
+        context = await browser.new_context()
+
+        async def cleanup():
+            await context.close()
+            await browser.close()
+            await playwright.stop()
+
+        return context, await context.new_page(), cleanup
+"""
+
+
+@pytest.mark.parametrize(("api", "names"), [("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])])
+async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up(
+    lab: Lab, tmp_path: Path, api: str, names: list[str]
+) -> None:
+    version = lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
+    (tmp_path / "evidence").mkdir()
+    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS)
+    await lab.pool().run(version, order(api, evidence=evidence), unnoticed)
+    left = Left(evidence, None)
+    assert left.names == names
+    assert left.calls()[:1] == ["goto"]
+    assert evidence.page_url == (TITLE if api == "fails" else None)
+
+
 async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:
     left = await leaving.run("traces_itself")
     assert left.evidence.missing == {"trace": "The automation has stopped it itself."}
@@ -249,6 +284,29 @@ async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:
 async def test_where_no_page_was_wanted_nothing_is_missing(leaving: Leaving) -> None:
     left = await leaving.run("deferred", {})
     assert (left.names, left.evidence.missing, left.evidence.page_url) == ([], {}, None)
+
+
+async def test_a_trace_that_grows_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("machines.runner.evidence._LOOK_EVERY", 0.01)
+    raw = tmp_path / "traces"
+    (raw / "screencast").mkdir(parents=True)
+    asked = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, limit=100)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_browser(Settings().chromium), args=browser_args(), traces_dir=raw
+        )
+        context = await browser.new_context()
+        page = await context.new_page()
+        evidence = runner_evidence.Evidence(asked.wanted(), "api/long", raw)
+        await evidence.begin(context, page)
+        (raw / "screencast" / "1.jpeg").write_bytes(bytes(500))
+        async with asyncio.timeout(PATIENCE):
+            while not evidence._missing:
+                await asyncio.sleep(0.01)
+        left = await evidence.leave(completed=True)
+        await browser.close()
+    assert left["missing"] == {"trace": "It grew to 400 bytes before it was packed, and was given up."}
+    assert not asked.folder.exists()
 
 
 async def test_traces_do_not_pile_up_in_the_machine(leaving: Leaving) -> None:
