@@ -117,6 +117,16 @@ def _duration(value: timedelta | float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def _bytes(value: int) -> str:
+    """`812 B`, `4.1 kB`, `412 MB`: by thousands, as networks and disks count."""
+    size = float(value)
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.5 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
 def _segment(value: str) -> str:
     return quote(value, safe="")
 
@@ -149,7 +159,7 @@ def _environment() -> Environment:
     )
     filters: dict[str, Any] = environment.filters
     filters |= {"when": _when, "moment": _moment, "duration": _duration, "segment": _segment, "pretty": _pretty}
-    filters["without"] = _without
+    filters |= {"bytes": _bytes, "without": _without}
     known: dict[str, Any] = environment.globals
     known |= {"assets": ASSETS, "project_tabs": TABS, "query": local_query, "callboard_version": installed_version()}
     return environment

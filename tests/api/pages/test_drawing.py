@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.pages.rendering import _bytes
 from api.pages.timeline import WIDTH, Span, bars_of
 from api.pages.tree import Node, tree_of
 
@@ -50,3 +52,18 @@ def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
     assert tree.left_out == 2
     small = tree_of({"a": [1, True, None, "é\n"]})
     assert [child.text for child in small.children[0].children] == ["1", "true", "null", '"é\\n"']
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (812, "812 B"),
+        (4_140, "4.1 kB"),
+        (99_960, "100 kB"),
+        (412_000_000, "412 MB"),
+        (2_500_000_000, "2.5 GB"),
+    ],
+)
+def test_sizes_are_read_at_a_glance(size: int, text: str) -> None:
+    assert _bytes(size) == text
