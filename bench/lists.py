@@ -160,6 +160,7 @@ async def _ask(settings: Settings, repetitions: int) -> None:
         rows = [
             Measured("status=failed&api=details", f"{base}?limit=50&status=failed&api=details"),
             Measured("two statuses, of the last hour", f"{base}?limit=50&status=failed&status=canceled&{_since(1)}"),
+            Measured("status=failed, and none is", f"{base}?limit=50&status=failed&startedBefore=2026-01-01T00:00:00Z"),
             Measured("no filter", f"{base}?limit=50"),
             Measured("no filter, halfway down, by cursor", f"{base}?limit=50&cursor={deep}"),
             Measured("no filter, 200 Runs", f"{base}?limit=200"),

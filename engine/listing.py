@@ -8,7 +8,8 @@ that ends meanwhile may come again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,23 +70,28 @@ async def page_of(
     client: Client, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
 ) -> RunPage:
     """One page. It may be shorter than `limit`, and even empty, with another one behind it. Raises RPCError."""
-    found = client.list_workflows(
-        query_of(project, wanted), page_size=limit, next_page_token=after, rpc_timeout=RPC_TIMEOUT
-    )
+    query = query_of(project, wanted, await _ended_otherwise(client, project, wanted))
+    found = client.list_workflows(query, page_size=limit, next_page_token=after, rpc_timeout=RPC_TIMEOUT)
     await found.fetch_next_page()
     lines = [await line_of(execution) for execution in found.current_page or () if await _is_of(execution, workspace)]
     return RunPage(tuple(lines), found.next_page_token or None)
 
 
-def query_of(project: str, wanted: RunFilter) -> str:
-    """What Temporal is asked for."""
+def query_of(project: str, wanted: RunFilter, otherwise: Collection[WorkflowExecutionStatus] = ()) -> str:
+    """What Temporal is asked for.
+
+    Args:
+        project: Whose Runs.
+        wanted: Which of them.
+        otherwise: How workflows of them may have ended that did not return.
+    """
     parts = [
         _one_of(names.SEARCH_PROJECT, [project]),
         _one_of(names.SEARCH_RUN_TYPE, wanted.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
         _one_of(names.SEARCH_API, wanted.apis),
         _one_of(names.SEARCH_AUTH_SESSION, wanted.auth_sessions),
         "" if wanted.parent is None else _one_of("ParentWorkflowId", [wanted.parent]),
-        " OR ".join(_having(status) for status in sorted(wanted.statuses)),
+        " OR ".join(_having(status, otherwise) for status in sorted(wanted.statuses)),
         "" if wanted.started_after is None else f"StartTime >= '{_time(wanted.started_after)}'",
         "" if wanted.started_before is None else f"StartTime < '{_time(wanted.started_before)}'",
     ]
@@ -139,10 +145,27 @@ _NAMES = {
 }
 
 
-def _having(status: RunStatus) -> str:
+def _having(status: RunStatus, otherwise: Collection[WorkflowExecutionStatus]) -> str:
     said = f"{names.SEARCH_STATUS} = '{status.value}' AND ExecutionStatus IN ('Running', 'Completed')"
-    others = [_NAMES[ended] for ended, meaning in _ENDED_OTHERWISE.items() if meaning is status]
+    others = [_NAMES[ended] for ended in otherwise if _ENDED_OTHERWISE[ended] is status]
     return f"({said}) OR {_one_of('ExecutionStatus', others)}" if others else f"({said})"
+
+
+async def _ended_otherwise(client: Client, project: str, wanted: RunFilter) -> list[WorkflowExecutionStatus]:
+    """How Runs of the project have ended whose workflow did not return, if that is among what is wanted. Mostly none.
+
+    Asked for beforehand and one by one, which an index answers. No index answers a list of a status or what means the
+    same: where few Runs are of that status, all Runs of the project would be read for it.
+    """
+    ways = [ended for ended, meaning in _ENDED_OTHERWISE.items() if meaning in wanted.statuses]
+    runs = f"{_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
+    counts = await asyncio.gather(
+        *(
+            client.count_workflows(f"{runs} AND ExecutionStatus = '{_NAMES[way]}'", rpc_timeout=RPC_TIMEOUT)
+            for way in ways
+        )
+    )
+    return [way for way, counted in zip(ways, counts, strict=True) if counted.count > 0]
 
 
 async def _is_of(execution: WorkflowExecution, workspace: str) -> bool:
