@@ -6,11 +6,16 @@ import asyncio
 import html
 import io
 import json
+import shutil
+import sys
 import time
 import zipfile
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -18,13 +23,17 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playwright.async_api import async_playwright, expect
 
+from api.viewer.app import viewer_folder
 from contract.flow.run import TraceMode
+from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
 from machines.order import Proxy
 from machines.secrecy import masker_of
 from machines.traces import Showing, TraceError, parts_in, show
 from security.masking import Masker
+from settings import Settings
 from tests.machines.lab import Run, order, value
 from tests.machines.site import cookie, state
 
@@ -120,42 +129,87 @@ def contents(path: Path) -> dict[str, bytes]:
         return {**{name: file.read(name) for name in file.namelist()}, "": path.read_bytes()}
 
 
-async def test_no_secret_that_is_known_can_be_found_in_a_trace(quiet: Run, tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path, TraceMode.ALWAYS)
+@dataclass
+class Told:
+    """A trace of an Attempt that told its secrets in every way, as its Machine left it and as it is shown."""
+
+    left: Path
+    shown: Path
+
+
+@pytest.fixture(scope="module")
+async def told(quiet: Run, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    folder = tmp_path_factory.mktemp("told")
+    evidence = Evidence(folder, TraceMode.ALWAYS)
+    known: dict[str, Any] = {"session": json.dumps(state(cookie("login", KEPT))), "secrets": (PASSWORD, IN_CODE)}
     async with telling_site() as origin:
         parameters = {"password": PASSWORD, "quoted": quote(PASSWORD, safe=""), "origin": origin}
-        given_state = state(cookie("login", KEPT))
-        fields: dict[str, Any] = {
-            "session": json.dumps(given_state),
-            "secrets": (PASSWORD, IN_CODE),
-            "evidence": evidence,
-        }
-        value(await quiet("tells", parameters, **fields))
-    (part,) = parts_in(tmp_path)
-    before = contents(part)
+        value(await quiet("tells", parameters, evidence=evidence, **known))
+    (part,) = parts_in(folder)
+    shown = folder / "shown.zip"
+    how = Showing(masker_of(order("tells", **known)), 10_000_000, evidence.root, cookies=True)
+    show([part], shown, how, end=time.monotonic() + 60)
+    return Told(part, shown)
+
+
+async def test_no_secret_that_is_known_can_be_found_in_a_trace(told: Told) -> None:
+    before, after = contents(told.left), contents(told.shown)
     known = {PASSWORD, IN_CODE, KEPT, ROTATED, SENT}
     for secret in known:  # else it would be no wonder that it is not found
         assert any(form in data for form in spellings(secret) for data in before.values()), secret
-
-    shown = tmp_path / "shown.zip"
-    masker = masker_of(order("tells", session=fields["session"], secrets=fields["secrets"]))
-    show([part], shown, Showing(masker, 10_000_000, evidence.root, cookies=True), end=time.monotonic() + 60)
-    after = contents(shown)
     assert {
         (secret, name) for secret in known for form in spellings(secret) for name, data in after.items() if form in data
     } == set()
-    told = [name for name, data in after.items() if str(tmp_path.parent).encode() in data or b"/scratch/" in data]
-    assert told == [], "nothing of this host"
 
-    events = [json.loads(line) for line in after["trace.trace"].splitlines()]
-    calls = [event for event in events if event["type"] == "before"]
-    assert [call["method"] for call in calls][:3] == ["goto", "fill", "evaluateExpression"]
-    assert calls[1]["params"]["value"] == "***"
-    assert [json.loads(line)["type"] for line in after["trace.network"].splitlines()] == ["resource-snapshot"] * 4
-    stacks = json.loads(after["trace.stacks"])
-    assert stacks["files"] == ["api/tells.py"]
+
+async def test_nothing_of_this_host_is_in_a_trace_but_the_sources_of_the_project(told: Told) -> None:
+    after = contents(told.shown)
+    places = (str(told.left.parent).encode(), b"/scratch/", sys.prefix.encode())
+    assert [name for name, data in after.items() if any(place in data for place in places)] == []
+    assert json.loads(after["trace.stacks"])["files"] == ["api/tells.py"]
     (source,) = [data for name, data in after.items() if name.startswith("src/")]
     assert b'IN_CODE = "***"' in source
+
+
+async def test_a_masked_trace_opens_in_the_viewer_of_playwright(told: Told, tmp_path: Path) -> None:
+    shutil.copytree(viewer_folder(), tmp_path / "viewer")
+    shutil.copy(told.shown, tmp_path / "viewer" / "told.zip")
+    async with files_of(tmp_path / "viewer") as origin, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_browser(Settings().chromium), args=browser_args()
+        )
+        page = await browser.new_page()
+        await page.goto(f"{origin}/index.html?trace={origin}/told.zip")
+        await expect(page.get_by_role("treeitem").nth(1)).to_contain_text('Fill "***"')
+        await page.get_by_role("treeitem").nth(1).click()
+        await page.get_by_role("tab", name="Source").click()
+        source = page.get_by_role("tabpanel", name="Source")
+        await expect(source).to_contain_text("tells.py")
+        await expect(source).to_contain_text('IN_CODE = "***"')
+        await page.get_by_role("tab", name="After", exact=True).click()
+        snapshot = page.frame_locator("iframe.snapshot-visible")
+        await expect(snapshot.get_by_placeholder("***")).to_be_visible()
+        await page.get_by_role("tab", name="Network").click()
+        await expect(page.get_by_role("tabpanel", name="Network")).to_contain_text("app.js")
+        await browser.close()
+
+
+@asynccontextmanager
+async def files_of(folder: Path) -> AsyncGenerator[str]:
+    """The folder over HTTP."""
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = asyncio.create_task(asyncio.to_thread(server.serve_forever, 0.05))
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            await serving
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # it is called so
+        pass
 
 
 def trace_of(*lines: dict[str, Any], **resources: bytes) -> bytes:
