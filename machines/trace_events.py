@@ -34,10 +34,10 @@ class EventMasker:
             return line
         try:
             event: Any = json.loads(line)
-        except ValueError:  # it was cut off, or never was one
+            if isinstance(event, dict):
+                event = self._event(cast("dict[str, Any]", event))
+        except (ValueError, RecursionError):  # it was cut off, or never was one; or a page of a thousand levels
             return self._masker.raw(line)
-        if isinstance(event, dict):
-            event = self._event(cast("dict[str, Any]", event))
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
 
     def _event(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,13 @@ def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str
                 for name, value in _headers(snapshot, "response"):
                     if name == "set-cookie":
                         yield from _http_only(value)
-        except (ValueError, KeyError, TypeError, AttributeError):  # not of that shape: there is nothing to be found
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ):  # not of that shape: there is nothing to be found
             continue
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Evidence:
         """Where all of it is left, if it is wanted."""
         self._mode = "never" if wanted is None else str(wanted["trace"])
         self._title = title
+        self._numbers = itertools.count(1)
         self._traced: list[_Traced] = []
         self._page: Page | None = None
         self._others: list[BrowserContext] = []
@@ -86,7 +88,7 @@ class Evidence:
         # That it cannot be done is no failure of the automation.
         if self.folder is None or self._mode == "never" or self._given_up or self._leaving is not None:
             return
-        traced = _Traced(context, self.folder / f"trace-{len(self._traced) + 1}.zip")
+        traced = _Traced(context, self.folder / f"trace-{next(self._numbers)}.zip")
         try:
             async with asyncio.timeout(_START_WITHIN):
                 await context.tracing.start(title=self._title, screenshots=True, snapshots=True, sources=True)

@@ -241,6 +241,16 @@ def test_a_password_that_is_a_word_of_the_viewers_own_or_a_number_breaks_no_trac
     assert second == {**event, "params": {"***": "***", "pin": "***", "url": "http://shop.test/***"}}
 
 
+def test_a_page_of_many_levels_is_masked_all_the_same(tmp_path: Path) -> None:
+    html = '["DIV",{},' * 5000 + '"a secret-word"' + "]" * 5000
+    line = f'{{"type":"frame-snapshot","snapshot":{{"html":{html}}}}}\n'.encode()
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as file:
+        file.writestr("trace.trace", line)
+    after = shown(tmp_path, data.getvalue(), secrets=("secret-word",))
+    assert after["trace.trace"] == line.replace(b"secret-word", b"***")
+
+
 def test_contexts_become_one_trace_and_share_what_they_have_in_common(tmp_path: Path) -> None:
     parts = [trace_of({"type": "event", "n": n}, common=b"1", **{f"own{n}": b"2"}) for n in range(11)]
     after = shown(tmp_path, *parts)
