@@ -17,7 +17,7 @@ dev:
 test:
 	@bash scripts/setup.sh curl openssl
 	@bash scripts/packages.sh
-	@$(PYTHON) -m pytest -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -n 4 --dist loadfile
 
 check: setup
 	@.venv/bin/ruff check
