@@ -139,14 +139,15 @@ class AttemptActivity:
 
     async def _held(self, order: AttemptInput) -> AttemptOutcome:
         """Carry it out, known to the journal and to those who may stop it."""
-        with (
-            self._journal(order.run_id, order.number, activity.info().task_token),
-            self._evidence(order.run_id, order.number) as folder,
-        ):
+        with self._evidence(order.run_id, order.number) as folder:
             async with open_log(self._store, order, folder, self._log_rules) as opened:
                 progress = Progress(order, self._worker, Evidence(folder, order.tracing, self._trace_limit), opened)
                 work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
-                with self._tickets.hold(order.run_id, order.number, work) as ticket:
+                # Both or neither, at any moment: nothing is awaited between the two.
+                with (
+                    self._journal(order.run_id, order.number, activity.info().task_token),
+                    self._tickets.hold(order.run_id, order.number, work) as ticket,
+                ):
                     return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
 
     async def _to_its_end(self, order: AttemptInput, progress: Progress, ticket: Ticket) -> AttemptOutcome:
