@@ -62,34 +62,39 @@ def _without(text: bytes, root: str) -> bytes:
 
 
 def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str]:
-    """What a network record shows to be secret: the credentials that were sent; and `cookies` that are httpOnly."""
+    """What a network record shows to be secret: the credentials that were sent; and with `cookies`, those.
+
+    A cookie is no secret if it shows that the page's own scripts may read it. It may not show who has set one: what a
+    redirect sets is not always recorded, what is sent thereafter is.
+    """
+    sent: list[tuple[str, str]] = []
+    readable: set[str] = set()
     for line in lines:
         try:
             snapshot: dict[str, Any] = json.loads(line)["snapshot"]
             for name, value in _headers(snapshot, "request"):
                 if name in ("authorization", "proxy-authorization") and (found := _CREDENTIALS.fullmatch(value)):
                     yield found[1]
-            if cookies:
-                for name, value in _headers(snapshot, "response"):
-                    if name == "set-cookie":
-                        yield from _http_only(value)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ):  # not of that shape: there is nothing to be found
+                elif name == "cookie" and cookies:
+                    sent += map(_named, value.split(";"))
+            for name, value in _headers(snapshot, "response"):
+                if name == "set-cookie" and cookies:
+                    for cookie in value.split("\n"):
+                        pair, *attributes = cookie.split(";")
+                        if any(attribute.strip().lower() == "httponly" for attribute in attributes):
+                            yield _named(pair)[1]
+                        else:
+                            readable.add(_named(pair)[0])
+        except (ValueError, KeyError, TypeError, AttributeError):  # not of that shape: there is nothing to be found
             continue
+    yield from (value for name, value in sent if name not in readable)
+
+
+def _named(cookie: str) -> tuple[str, str]:
+    name, _, value = cookie.partition("=")
+    return name.strip(), value.strip().strip('"')
 
 
 def _headers(snapshot: dict[str, Any], side: str) -> Iterator[tuple[str, str]]:
     for header in snapshot[side]["headers"]:
         yield str(header["name"]).lower(), str(header["value"])
-
-
-def _http_only(header: str) -> Iterator[str]:
-    for cookie in header.split("\n"):
-        pair, *attributes = cookie.split(";")
-        if any(attribute.strip().lower() == "httponly" for attribute in attributes):
-            yield pair.partition("=")[2].strip().strip('"')

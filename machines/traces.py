@@ -49,7 +49,7 @@ class Showing:
     root: str | None = None
     """The folder of the project's copy that the Attempt ran in. None: it is not known, and no sources are shown."""
     cookies: bool = False
-    """Cookies that a site set during the Attempt, and its own scripts may not read, are secrets."""
+    """Cookies of the Attempt are secrets, unless it shows that the page's own scripts may read them."""
 
 
 def show(parts: Sequence[Path], target: Path, how: Showing, *, end: float) -> None:
