@@ -72,9 +72,16 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+_KEEP_ALIVE = 75
+"""Seconds that an unused connection stays open. Clients and proxies let go of theirs sooner (httpx after 5 s): if both
+did so at once, a request would meet a connection that is just being closed, and get no answer."""
+
+
 def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:
     # api.boundary writes an access log of its own
-    return uvicorn.Config(app, log_config=None, access_log=False, server_header=False, **options)
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE, **options
+    )
 
 
 def _listen(settings: Settings) -> socket.socket:
