@@ -48,6 +48,14 @@ PROJECT = {
             await page.goto("{TITLE}")
             await page.wait_for_event("close", timeout=0)
     """,
+    "api/tells_and_waits.py": f"""
+        from pathlib import Path
+
+        async def automation(page, params):
+            await page.goto("{TITLE}")
+            Path(params["there"]).touch()
+            await page.wait_for_event("close", timeout=0)
+    """,
     "api/opens_others.py": f"""
         import asyncio
 
@@ -180,13 +188,14 @@ async def test_one_that_times_out_leaves_them_and_tells_what_it_waited_for(leavi
     assert left.evidence.page_url == TITLE
 
 
-async def test_one_that_is_canceled_leaves_them(leaving: Leaving) -> None:
-    begun = asyncio.Event()
+async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path) -> None:
+    there = tmp_path / "there"
     evidence = leaving.evidence()
-    asked = order("waits", evidence=evidence)
-    attempt = asyncio.create_task(leaving.pool.run(leaving.version, asked, lambda _: begun.set()))
-    await asyncio.wait_for(begun.wait(), PATIENCE)
-    await asyncio.sleep(0.3)  # for the page to be there, or not: there is something to be left in any case
+    asked = order("tells_and_waits", {"there": str(there)}, evidence=evidence)
+    attempt = asyncio.create_task(leaving.pool.run(leaving.version, asked, lambda _: None))
+    async with asyncio.timeout(PATIENCE):
+        while not there.exists():
+            await asyncio.sleep(0.01)
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
