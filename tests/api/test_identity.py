@@ -10,7 +10,10 @@ from security.keyring import KeyRing
 
 
 def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "token_bytes", lambda count: b"\xfb" * count)  # in base64: -_v7-_v7…
+    def hyphens(count: int) -> bytes:
+        return b"\xfb" * count  # in base64: -_v7-_v7…
+
+    monkeypatch.setattr(secrets, "token_bytes", hyphens)
     made = new_identity().run_id
     assert (made[:4], len(made), is_run_id(made)) == ("__v7", LENGTH, True)
 
