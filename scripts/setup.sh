@@ -112,6 +112,12 @@ install_packages() {
     fi
 }
 
+# Also where Python is told not to write what it has compiled: each process would compile all of this anew.
+compile_rooms() {
+    .venv/bin/python -m compileall -q settings.py worker.py activities api bench cli contract engine examples machines \
+        projects security stack storage workflows >/dev/null || say "some files do not compile; they say so when they are run"
+}
+
 browser() { .venv/bin/python -m machines.browser; }
 
 install_browser() {
@@ -136,6 +142,7 @@ install_browser() {
 }
 
 install_packages
+compile_rooms
 install_browser
 for program; do
     command -v "$program" >/dev/null && continue
