@@ -26,6 +26,7 @@ from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
 from activities.logs import LogRules
 from activities.orders import ForgetActivity, LostActivity, StopActivity
+from activities.salvage import Salvage
 from activities.serving import Serving, WorkerPools
 from activities.sink_test import SinkTestActivity
 from activities.sweep import SweepActivity
@@ -101,7 +102,8 @@ async def _execute_attempts(
 ) -> list[Coroutine[Any, Any, None]]:
     """Bring up Machines and what serves them; what is to be run for as long as the worker lives."""
     workers = _folder(settings, "workers")
-    await predecessors.bury(client, workers)
+    salvage = Salvage(store, _keyring(settings), limit=settings.log_limit)
+    await predecessors.bury(client, workers, salvage)
     workplace = Workplace(workers / identity)
     resources.callback(workplace.leave)
     pools = WorkerPools(_launch(settings, workplace, browser), _limits(settings))
@@ -131,7 +133,7 @@ def _serving(
         versions=VersionFolders(store, _folder(settings, "versions")),
         environments=_environments(settings, store),
         pools=pools,
-        keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+        keyring=_keyring(settings),
         tickets=tickets,
         trace_limit=settings.trace_limit,
         journal=workplace.journal,
@@ -200,7 +202,7 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
     trier = Trier(
         store=store,
         transport=transport,
-        keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+        keyring=_keyring(settings),
         signer=signer,
         agent=f"callboard/{installed_version()}",
     )
@@ -252,6 +254,10 @@ def _log_rules(settings: Settings) -> LogRules:
 def _environments(settings: Settings, store: Store) -> ProjectEnvironments:
     dev = DevFolders(settings.dev_projects) if settings.dev_projects is not None else None
     return ProjectEnvironments(store, Environments(_folder(settings, "environments")), dev)
+
+
+def _keyring(settings: Settings) -> KeyRing:
+    return KeyRing([key.get_secret_value() for key in settings.secret_key])
 
 
 def _folder(settings: Settings, name: str) -> Path:

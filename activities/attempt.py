@@ -25,6 +25,7 @@ from activities.logs import DEFAULT_RULES, LogRules, last_line, open_log
 from activities.patience import patiently
 from activities.progress import Progress
 from activities.records import Records, failure, interruption
+from activities.salvage import note_secrets
 from activities.ticket import Cause, Ticket, Tickets
 from activities.values import LoginValues, ProjectValues
 from contract.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
@@ -37,6 +38,7 @@ from contract.flow.attempt import (
     AttemptOutcome,
     AttemptStatus,
     FailedTry,
+    LostInput,
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
 from contract.flow.run import ErrorCode, RunError
@@ -49,6 +51,7 @@ from projects.manifest import Manifest
 from projects.versions import VersionFolders
 from security import bindings
 from security.keyring import KeyRing
+from security.masking import Masker
 from security.secrets_of import secrets_of_state
 from storage import keys
 from storage.store import Store
@@ -127,8 +130,7 @@ class AttemptActivity:
     async def _one_try(self, order: AttemptInput) -> AttemptOutcome:
         tries = activity.info().attempt
         if tries > 1:
-            before = order.number + tries - 2
-            await self._records.close_lost(order.project, order.run_id, before, within=LAST_WORDS_PATIENCE)
+            await self._close_lost(order, order.number + tries - 2)
         order = order.model_copy(update={"number": order.number + tries - 1})
         outcome = await self._held(order)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
@@ -136,6 +138,21 @@ class AttemptActivity:
             failed = FailedTry(number=order.number, error=outcome.error, login=seen, started_at=outcome.started_at)
             raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
         return outcome.model_copy(update={"number": order.number})
+
+    async def _close_lost(self, order: AttemptInput, number: int) -> None:
+        """The try before this one: if its worker was lost, nobody else writes its end."""
+        before = LostInput(
+            workspace=order.workspace,
+            run_id=order.run_id,
+            number=number,
+            project=order.project,
+            cause="The worker that ran the Attempt was lost.",
+            trace=order.tracing,
+        )
+        try:
+            await self._records.close_lost(before, within=LAST_WORDS_PATIENCE)
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", order.run_id, number)
 
     async def _held(self, order: AttemptInput) -> AttemptOutcome:
         """Carry it out, known to the journal and to those who may stop it."""
@@ -212,17 +229,21 @@ class AttemptActivity:
                 hidden = manifest.settings.auth_sessions.secret_parameters
                 login = await self._logins.begin(order, order.auth, hidden)
             machine_order = await self._machine_order(order, login, progress)
-            progress.masker = progress.log.book.masker = masker_of(machine_order)
+            self._know(order, progress, masker_of(machine_order))
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
             if report.session is not None:  # what the site has set meanwhile
-                progress.masker = progress.masker.also(secrets_of_state(json.loads(report.session)))
-                progress.log.book.masker = progress.masker
+                self._know(order, progress, progress.masker.also(secrets_of_state(json.loads(report.session))))
             return await self._outcome(order, report, login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return _failed(f"The Attempt could not begin: {error.message}")
         except StoreError as error:
             return _failed(f"The artifact store failed: {error.message}", final=True)
+
+    def _know(self, order: AttemptInput, progress: Progress, masker: Masker) -> None:
+        """From here on, this is what masks. A worker that comes after this one has to know it, too."""
+        progress.masker = progress.log.book.masker = masker
+        note_secrets(progress.evidence.folder, order, masker, self._keyring)
 
     async def _manifest(self, order: AttemptInput) -> Manifest:
         manifest = await patiently(STORE_PATIENCE, lambda: self._catalog.manifest(order.project, order.version))

@@ -41,7 +41,7 @@ class Kept:
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class _LostError(Exception):
+class LostError(Exception):
     """A file is not to be kept, or could not be; the message is a sentence."""
 
 
@@ -64,7 +64,7 @@ class EvidenceRoom:
                 # What refuses is asked again for half of the time, so that it is known what it said.
                 async with asyncio.timeout_at(end):
                     size = await work(timedelta(seconds=max(0, end - loop.time())))
-            except (TraceError, _LostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
+            except (TraceError, LostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
                 log.warning("Run %s, Attempt %d: its %s is lost", order.run_id, order.number, what, exc_info=error)
                 missing[what] = _said(error)
                 return None
@@ -81,11 +81,11 @@ class EvidenceRoom:
         return Kept(None if url is None else shown_url(url, masker), screenshot is not None, trace, missing)
 
     async def _keep_picture(self, order: AttemptInput, folder: Path, within: timedelta) -> int | None:
-        picture = await asyncio.to_thread(_read, folder / SCREENSHOT, _LARGEST_PICTURE)
+        picture = await asyncio.to_thread(read_left, folder / SCREENSHOT, _LARGEST_PICTURE)
         if picture is None:
             return None
         if not picture.startswith(_PNG):
-            raise _LostError("What the Machine left is no picture.")
+            raise LostError("What the Machine left is no picture.")
         key = keys.attempt(order.project, order.run_id, order.number, SCREENSHOT)
         await patiently(within / 2, lambda: self._store.put(key, picture))
         return len(picture)
@@ -104,20 +104,24 @@ class EvidenceRoom:
         return shown.stat().st_size
 
 
-def _read(path: Path, largest: int) -> bytes | None:
-    """The contents of a file, or None if there is none. User code could have put anything there."""
+def read_left(path: Path, largest: int) -> bytes | None:
+    """The contents of a file, or None if there is none. User code could have put anything there.
+
+    Raises:
+        LostError: It cannot be read, is no file, or has more than `largest` bytes.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _LostError(f"What the Machine left cannot be read: {error.strerror}.") from error
+        raise LostError(f"What the Machine left cannot be read: {error.strerror}.") from error
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise _LostError("What the Machine left is no file.")
+            raise LostError("What the Machine left is no file.")
         if found.st_size > largest:
-            raise _LostError(f"It has {found.st_size} bytes; at most {largest} are kept.")
+            raise LostError(f"It has {found.st_size} bytes; at most {largest} are kept.")
         return file.read(largest)
 
 

@@ -3,8 +3,8 @@
 A piece is named by the place in the log where it begins, so whoever reads them gets the same bytes as in the whole, for
 which they make room. Their keys are known to `api.logs`. An Attempt that is soon over costs one write.
 
-A store that fails costs the log, and a little time; what is in it already stays. What was written when a worker was
-killed is what its pieces hold.
+A store that fails costs the log, and a little time; what is in it already stays. When a worker is killed, the pieces
+stay, and the next worker of its host stores the whole: see `activities.salvage`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from storage import keys
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+LOG_FILE = "log.jsonl"
+"""In the Attempt's folder: as it was written, not masked."""
 
 _INLINE = 64 * 1024
 """Bytes that are masked at once; more, in a thread."""
@@ -193,7 +196,7 @@ class AttemptLog:
 @asynccontextmanager
 async def open_log(store: Store, order: AttemptInput, folder: Path, rules: LogRules) -> AsyncGenerator[AttemptLog]:
     """The log of an Attempt, in a folder of its own on this host. Raises OSError."""
-    opened = AttemptLog(store, order, Logbook(folder / "log.jsonl", rules.limit), rules)
+    opened = AttemptLog(store, order, Logbook(folder / LOG_FILE, rules.limit), rules)
     try:
         yield opened
     finally:

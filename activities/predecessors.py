@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from activities.salvage import Salvage
 from activities.workplace import HeldAttempt, dead_workers
 from contract.flow import names
 from contract.flow.attempt import INTERRUPTED
@@ -17,13 +19,20 @@ from contract.flow.attempt import INTERRUPTED
 log = logging.getLogger(__name__)
 
 
-async def bury(client: Client, workers: Path) -> None:
+_SALVAGE_WITHIN = timedelta(seconds=5)
+"""Runs wait for it."""
+
+
+async def bury(client: Client, workers: Path, salvage: Salvage) -> None:
     """Clean up after the dead workers below `workers`, then report their Attempts as lost.
 
-    First the processes: a Run must not try again while the lost Attempt's browser still acts.
+    First the processes: a Run must not try again while the lost Attempt's browser still acts. Then the logs, which are
+    whole now: what is stored by the time an Attempt is reported is not missing in its record.
     """
     for dead in await asyncio.to_thread(dead_workers, workers):
         log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
+        await asyncio.to_thread(dead.end_machines)
+        await salvage.store_logs(dead.evidence, within=_SALVAGE_WITHIN)
         await asyncio.to_thread(dead.bury)
         for held in dead.attempts:
             await _report(client, held)

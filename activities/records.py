@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.patience import patiently
 from contract.errors import StoreError
-from contract.flow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus
+from contract.flow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus, LostInput
 from contract.flow.base import MESSAGE_LIMIT, clip
 from contract.flow.run import ErrorCode, RunError
 from machines.persist import to_the_end
@@ -17,6 +17,9 @@ from storage import keys
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+_NOT_SAVED = "The worker was lost before it had saved it."
+_NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 
 
 class Records:
@@ -47,28 +50,42 @@ class Records:
         if not there:
             await self.write(project, record, within=within)
 
-    async def close_lost(self, project: str, run_id: str, number: int, *, within: timedelta) -> None:
-        """Write `interrupted` into the record of a try whose worker has not written its end."""
-        try:
-            known = await patiently(within, lambda: self.read(project, run_id, number))
-        except StoreError:
-            log.exception("Run %s, Attempt %d: no record", run_id, number)
-            return
+    async def close_lost(self, order: LostInput, *, within: timedelta) -> None:
+        """Write `interrupted` into the record of a try whose worker has not written its end, and what is missing of it.
+
+        Raises:
+            StoreError: It cannot be read what there is. (A record that cannot be written is lost, as by `write`.)
+        """
+        of = (order.project, order.run_id, order.number)
+        known = await patiently(within, lambda: self.read(*of))
         if known is not None and known.status is not AttemptStatus.STARTED:
             return
-        base = known or AttemptRecord(run_id=run_id, number=number, status=AttemptStatus.INTERRUPTED)
-        await self.write(project, lost(base, "The worker that ran the Attempt was lost."), within=within)
+        base = known or AttemptRecord(run_id=order.run_id, number=order.number, status=AttemptStatus.INTERRUPTED)
+        missing = await patiently(within, lambda: self._missing(order))
+        changes = {
+            "status": AttemptStatus.INTERRUPTED,
+            "ended_at": datetime.now(UTC),
+            "error": interruption(order.cause),
+            "log": "log" not in missing,
+            "missing": missing,
+        }
+        await self.write(order.project, base.model_copy(update=changes), within=within)
+
+    async def _missing(self, order: LostInput) -> dict[str, str]:
+        """What a lost Attempt was to leave and has not. Trace and picture are made at its end. Raises StoreError."""
+        missing = {"screenshot": _NOT_SAVED}
+        if order.trace.wants(completed=False):
+            missing["trace"] = _NOT_SAVED
+        of = (order.project, order.run_id, order.number)
+        if not await self._store.exists(keys.log(*of)):
+            pieces = aiter(self._store.list(keys.log_pieces(*of)))
+            missing["log"] = _NOT_SAVED if await anext(pieces, None) is None else _NOT_ALL_SAVED
+        return missing
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """The record, or None if there is none. Raises StoreError."""
         body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
         return None if body is None else AttemptRecord.model_validate_json(body)
-
-
-def lost(known: AttemptRecord, cause: str) -> AttemptRecord:
-    """The record of an Attempt whose worker could not write its end."""
-    changes = {"status": AttemptStatus.INTERRUPTED, "ended_at": datetime.now(UTC), "error": interruption(cause)}
-    return known.model_copy(update=changes)
 
 
 def failure(error: Exception) -> RunError:

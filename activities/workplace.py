@@ -87,10 +87,19 @@ class DeadWorker:
     attempts: list[HeldAttempt]
     _lock: int
 
-    def bury(self) -> None:
-        """End what still runs of its Machines and remove its folder. Blocking."""
+    @property
+    def evidence(self) -> list[Path]:
+        """The folders of its Attempts."""
+        return list((self.folder / "evidence").glob("*"))
+
+    def end_machines(self) -> None:
+        """End what still runs of its Machines. Blocking."""
         for scratch in (self.folder / "scratch").glob("*"):
             sweep.scratch(scratch)
+
+    def bury(self) -> None:
+        """The same, and remove its folder. Blocking."""
+        self.end_machines()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 

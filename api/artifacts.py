@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from starlette.responses import Response, StreamingResponse
 
-from api.attempts import SCREENSHOTS, TRACE, no_attempt, record_of
+from api.attempts import SCREENSHOTS, TRACE, left_none, no_attempt, record_of
 from api.parts import Parts
 from contract.errors import NotFound
 from storage import keys
@@ -68,6 +68,5 @@ async def _chunks(file: BinaryIO) -> AsyncGenerator[bytes]:
 
 
 async def _missing(parts: Parts, project: str, run_id: str, number: int, what: str) -> NotFound:
-    if await record_of(parts, project, run_id, number) is None:
-        return no_attempt(run_id, number)
-    return NotFound(f"Attempt {number} of Run {run_id} has left no {what}.")
+    record = await record_of(parts, project, run_id, number)
+    return no_attempt(run_id, number) if record is None else left_none(record, what)

@@ -55,9 +55,21 @@ async def record_of(parts: Parts, project: str, run_id: str, number: int) -> Att
     return None if data is None else AttemptRecord.model_validate_json(data)
 
 
+def missing_of(record: AttemptRecord, *, whole_log: bool) -> dict[str, str]:
+    """What is missing of it. A log can come later than its record: from the disk of a worker that was lost."""
+    return {what: why for what, why in record.missing.items() if what != "log" or not whole_log}
+
+
 def no_attempt(run_id: str, number: int) -> NotFound:
     """There is no such Attempt."""
     return NotFound(f"Run {run_id} has no Attempt {number}, or it has not begun yet.")
+
+
+def left_none(record: AttemptRecord, what: str) -> NotFound:
+    """It has left no such file; and why, if that is known."""
+    why = record.missing.get(what)
+    told = f"Attempt {record.number} of Run {record.run_id} has left no {what}"
+    return NotFound(f"{told}: {why}" if why else f"{told}.")
 
 
 async def _found(parts: Parts, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
@@ -91,7 +103,7 @@ async def _body(parts: Parts, project: str, run_id: str, number: int, names: set
         page_url=record.page_url,
         attributes=record.attributes,
         usage=_usage(record.usage),
-        missing=record.missing,
+        missing=missing_of(record, whole_log=LOG in names),
         log=f"{place}/log" if logs else None,
         trace=f"{place}/trace" if TRACE in names else None,
         screenshot=f"{place}/screenshot" if names & SCREENSHOTS.keys() else None,

@@ -15,9 +15,8 @@ from datetime import timedelta
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from api.attempts import LIVE_LOG, LOG, no_attempt, record_of
+from api.attempts import LIVE_LOG, LOG, left_none, no_attempt, record_of
 from api.parts import Parts
-from contract.errors import NotFound
 from contract.flow.attempt import AttemptStatus
 from storage import keys
 
@@ -87,7 +86,7 @@ async def stored_log(parts: Parts, project: str, run_id: str, number: int) -> by
     # The pieces may have been put together just while we looked.
     rest = await reader.more(ended=True)
     if text is None and rest is None and record.status is not AttemptStatus.STARTED:
-        raise NotFound(f"Attempt {number} of Run {run_id} has left no log.")
+        raise left_none(record, "log")
     return (text or b"") + (rest or b"")
 
 

@@ -71,21 +71,27 @@ class Logbook:
         data = os.pread(self._file, _AT_ONCE, self._read)
         data = data[: data.rfind(b"\n") + 1]
         self._read += len(data)
-        if not self.masker and b'"cut":' not in data:  # in a message, quotes are escaped
-            return data
-        return b"".join(map(self._masked, data.splitlines()))
+        return readable(data, self.masker)
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
 
-    def _masked(self, line: bytes) -> bytes:
-        try:
-            said: dict[str, Any] = json.loads(line)
-            message, cut = said["message"], said.pop("cut", None)
-        except (ValueError, LookupError):
-            return b""  # the disk was full
-        if cut is None:
-            return encoded({**said, "message": self.masker.text(message)})
-        # A secret may have been cut in two.
-        return encoded({**said, "message": f"{self.masker.clipped(message)} … [cut: it had {cut} bytes]"})
+
+def readable(lines: bytes, masker: Masker) -> bytes:
+    """Whole lines of the file, as they may be read."""
+    if not masker and b'"cut":' not in lines:  # in a message, quotes are escaped
+        return lines
+    return b"".join(_masked(line, masker) for line in lines.splitlines())
+
+
+def _masked(line: bytes, masker: Masker) -> bytes:
+    try:
+        said: dict[str, Any] = json.loads(line)
+        message, cut = said["message"], said.pop("cut", None)
+    except (ValueError, LookupError):
+        return b""  # the disk was full
+    if cut is None:
+        return encoded({**said, "message": masker.text(message)})
+    # A secret may have been cut in two.
+    return encoded({**said, "message": f"{masker.clipped(message)} … [cut: it had {cut} bytes]"})

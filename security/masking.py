@@ -57,6 +57,11 @@ class Masker:
     def __repr__(self) -> str:
         return f"Masker({len(self._known)} secrets)"
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What it knows."""
+        return frozenset(self._known)
+
     def also(self, secrets: Iterable[str]) -> Masker:
         """One that masks these as well."""
         return Masker({*self._known, *secrets})

@@ -78,7 +78,12 @@ def log(project: str, run_id: str, number: int) -> str:
 
 def log_piece(project: str, run_id: str, number: int, begin: int) -> str:
     """Key of a piece of the log of an Attempt that runs; they are in its order."""
-    return attempt(project, run_id, number, f"log/{begin:012}.jsonl")
+    return f"{log_pieces(project, run_id, number)}{begin:012}.jsonl"
+
+
+def log_pieces(project: str, run_id: str, number: int) -> str:
+    """Prefix of these pieces."""
+    return attempt(project, run_id, number, "log/")
 
 
 def reruns(project: str, run_id: str) -> str:

@@ -75,4 +75,5 @@ def _lost(order: AttemptInput, tried: Tried) -> LostInput:
         number=tried.number,
         project=order.project,
         cause=tried.error.message if tried.error else "",
+        trace=order.tracing,
     )

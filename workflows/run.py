@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStatus, LostInput
     from contract.flow.auth import AttemptAuth, AuthOrder, AuthSessionStatus, AuthSessionType, LoginState
     from contract.flow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
-    from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType
+    from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType, trace_mode
     from workflows import verdict
     from workflows.attributes import memo_of_login_run, of_login_run
     from workflows.browser_work import ONCE, BrowserWork
@@ -178,4 +178,5 @@ def _lost(order: RunInput, number: int, ended: AttemptOutcome) -> LostInput:
         number=number,
         project=order.project,
         cause=ended.error.message if ended.error else "",
+        trace=trace_mode(order.trace, save_trace=order.save_trace),
     )

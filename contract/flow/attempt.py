@@ -125,6 +125,8 @@ class LostInput(FlowModel):
     number: int
     project: str
     cause: str
+    trace: TraceMode = TraceMode.NEVER
+    """Whether it was to leave a trace. What was asked for before there was this field says never."""
 
 
 class AttemptUsage(FlowModel):

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+from activities.logs import LOG_FILE
+from activities.orders import LostActivity
 from activities.predecessors import bury
+from activities.records import Records
+from activities.salvage import Salvage, note_secrets
+from contract.flow.attempt import AttemptInput, AttemptStatus
+from contract.flow.base import JsonText
 from contract.flow.run import RunStatus
+from machines.transcript import line_of
+from security.keyring import KeyRing
+from security.masking import Masker
+from storage import keys
+from storage.folder import FolderStore
 from tests.activities.dying import DyingWorker
 from tests.workflows.scripted import Gone, Stage, completed, ends
+
+KEYS = KeyRing(["the key of this test, long enough"])
+
+
+def salvage(folder: Path) -> Salvage:
+    return Salvage(FolderStore(folder / "artifacts"), KEYS, limit=10_000)
 
 
 async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
@@ -22,19 +40,61 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
     await stage.serve(gone, ends(completed()))
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "one", json.dumps([(stage.run_id, 1)]))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
     try:
         worker.die()
-        await bury(client, tmp_path)
+        await bury(client, tmp_path / "workers", salvage(tmp_path))
         outcome = await stage.ended()  # within seconds: the heartbeat would have told it after 30
         assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
         assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
         async with asyncio.timeout(10):  # it was killed; the kernel carries that out
             while worker.machine_lives:
                 await asyncio.sleep(0.01)
-        assert list(tmp_path.iterdir()) == []
+        assert list((tmp_path / "workers").iterdir()) == []
     finally:
         worker.end()
+
+
+async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missing(
+    client: Client, stage: Stage, tmp_path: Path
+) -> None:
+    gone = Gone(stage, announced=True)
+    await stage.serve(gone, ends(completed()))
+    store = FolderStore(tmp_path / "artifacts")
+    stage.on_lost = LostActivity(store).record_lost
+    await stage.start()
+    await gone.began.wait()
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
+    try:
+        worker.die()
+        evidence = tmp_path / "workers" / "one" / "evidence" / f"{stage.run_id}-1-x"
+        evidence.mkdir()
+        order = AttemptInput(
+            workspace="w",
+            run_id=stage.run_id,
+            number=1,
+            project=stage.project,
+            version="1",
+            api="list",
+            parameters=JsonText(text="{}", size=2),
+            request_timeout=timedelta(minutes=1),
+        )
+        note_secrets(evidence, order, Masker(()), KEYS)
+        (evidence / LOG_FILE).write_bytes(line_of("info", "user", "the last words"))
+        await bury(client, tmp_path / "workers", salvage(tmp_path))
+        await stage.ended()
+    finally:
+        worker.end()
+    text = await store.get(keys.log(stage.project, stage.run_id, 1))
+    assert text is not None
+    assert json.loads(text.splitlines()[0])["message"] == "the last words"
+    record = await Records(store).read(stage.project, stage.run_id, 1)
+    assert record is not None
+    assert (record.status, record.log, sorted(record.missing)) == (
+        AttemptStatus.INTERRUPTED,
+        True,
+        ["screenshot", "trace"],
+    )
 
 
 async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, tmp_path: Path) -> None:
@@ -42,12 +102,12 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, t
     await stage.serve(gone)
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "one", json.dumps([(stage.run_id, 1)]))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
     try:
         worker.die()
         await stage.cancel()
         await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
-        await bury(client, tmp_path)
+        await bury(client, tmp_path / "workers", salvage(tmp_path))
         assert (await stage.ended()).status is RunStatus.CANCELED
     finally:
         worker.end()
@@ -66,10 +126,10 @@ async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_noth
         await second.start()
         await gone.began.wait()
         attempts = [(stage.run_id, 1), ("nobody", 1), (second.run_id, 7), (second.run_id, 1)]
-        worker = await DyingWorker.start(tmp_path / "one", json.dumps(attempts))
+        worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps(attempts))
         try:
             worker.die()
-            await bury(client, tmp_path)
+            await bury(client, tmp_path / "workers", salvage(tmp_path))
             assert (await second.ended()).attempts == 2
         finally:
             worker.end()
@@ -80,4 +140,4 @@ async def test_without_dead_workers_there_is_nothing_to_do(client: Client, tmp_p
     folder = tmp_path / "workers"
     if there:
         folder.mkdir()
-    await bury(client, folder)
+    await bury(client, folder, salvage(tmp_path))

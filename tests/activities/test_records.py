@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from activities.records import Records
-from contract.flow.attempt import AttemptRecord, AttemptStatus
+from contract.flow.attempt import AttemptRecord, AttemptStatus, LostInput
+from contract.flow.run import TraceMode
+from storage import keys
 from storage.folder import FolderStore
 
 PATIENCE = timedelta(seconds=5)
@@ -29,3 +33,42 @@ async def test_the_record_of_the_start_is_the_first_one_or_none(tmp_path: Path) 
     # By a worker that hung as its Attempt began, and has woken.
     await records.write_first("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert await status(records) is AttemptStatus.INTERRUPTED
+
+
+def lost(trace: TraceMode = TraceMode.ALWAYS) -> LostInput:
+    return LostInput(workspace="w", run_id="run-1", number=1, project="shop", cause="It was lost.", trace=trace)
+
+
+@pytest.mark.parametrize(
+    ("trace", "stored", "missing"),
+    [
+        (TraceMode.ALWAYS, None, {"log": "it", "screenshot": "it", "trace": "it"}),
+        (TraceMode.ON_FAILURE, "log/000000000000.jsonl", {"log": "the last lines", "screenshot": "it", "trace": "it"}),
+        (TraceMode.NEVER, "log.jsonl", {"screenshot": "it"}),
+    ],
+)
+@pytest.mark.parametrize("announced", [True, False])
+async def test_the_record_of_a_lost_attempt_says_what_is_missing(
+    tmp_path: Path, trace: TraceMode, stored: str | None, missing: dict[str, str], announced: bool
+) -> None:
+    store = FolderStore(tmp_path)
+    records = Records(store)
+    if announced:
+        await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
+    if stored is not None:
+        await store.put(keys.attempt("shop", "run-1", 1, stored), b"{}\n")
+    await records.close_lost(lost(trace), within=PATIENCE)
+    known = await records.read("shop", "run-1", 1)
+    assert known is not None
+    assert known.status is AttemptStatus.INTERRUPTED
+    assert known.error is not None
+    assert known.error.message == "It was lost."
+    assert known.missing == {what: f"The worker was lost before it had saved {of}." for what, of in missing.items()}
+    assert known.log == ("log" not in missing)
+
+
+async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -> None:
+    records = Records(FolderStore(tmp_path))
+    await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
+    await records.close_lost(lost(), within=PATIENCE)
+    assert await status(records) is AttemptStatus.COMPLETED

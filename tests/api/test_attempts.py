@@ -123,6 +123,26 @@ async def test_what_is_not_there_is_told_as_that(api: Api) -> None:
         assert "no such Run" in (await get(api, f"nobody/attempts/1/{what}", 404))["message"]
 
 
+async def test_why_it_is_not_there_is_told_where_it_is_known(api: Api) -> None:
+    run_id = await api.run()
+    missing = {what: f"The {what} was lost." for what in ("log", "trace", "screenshot")}
+    await keep(api, record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
+    assert (await get(api, f"{run_id}/attempts/1"))["missing"] == missing
+    for what, why in missing.items():
+        assert (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"].endswith(f"has left no {what}: {why}")
+
+
+async def test_a_log_that_is_there_after_all_is_not_missing(api: Api) -> None:
+    """A worker that was lost has said so, or another for it; the one after it has found the log on its disk."""
+    run_id = await api.run()
+    missing = {"log": "The worker was lost before it had saved it.", "screenshot": "It, too."}
+    await keep(api, record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
+    await leave(api, run_id, 1, "log/000000000000.jsonl", b"{}\n")
+    assert (await get(api, f"{run_id}/attempts/1"))["missing"] == missing
+    await leave(api, run_id, 1, "log.jsonl", b"{}\n")
+    assert (await get(api, f"{run_id}/attempts/1"))["missing"] == {"screenshot": "It, too."}
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "9" * 30])
 async def test_an_attempt_has_a_number(api: Api, number: str) -> None:
     answer = await get(api, f"{await api.run()}/attempts/{number}", 400)

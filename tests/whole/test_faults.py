@@ -175,6 +175,26 @@ async def test_the_worker_is_killed(faulty: Stack, runs: Runs) -> None:
     await until(lambda: len(list((faulty.data / "workers").iterdir())) == 1)
 
 
+async def test_what_an_attempt_had_printed_when_its_worker_was_killed_is_there_and_what_is_missing_is_told(
+    faulty: Stack, tmp_path: Path
+) -> None:
+    go, printed = tmp_path / "go", tmp_path / "printed"
+    parameters = {"lines": ["one", "two"], "printed": str(printed), "go": str(go), "then": ["three"]}
+    run_id = await faulty.start("prints", parameters)
+    await until(printed.exists)
+    service(faulty, "worker").kill()
+    go.touch()
+    assert (await faulty.result(run_id))["status"] == "completed"
+    place = f"/api/v1/workspace/{faulty.workspace}/projects/lab/runs/{run_id}/attempts/1"
+    attempt = (await faulty.http.get(place)).json()
+    assert attempt["status"] == "interrupted"
+    assert sorted(attempt["missing"]) == ["screenshot", "trace"]
+    lines = [json.loads(line) for line in (await faulty.http.get(f"{place}/log")).text.splitlines()]
+    assert [line["message"] for line in lines if line["source"] == "user"][:2] == ["one", "two"]
+    assert lines[-1]["message"] == "The worker that ran the Attempt was lost."
+    assert "was lost" in (await faulty.http.get(f"{place}/trace")).json()["message"]
+
+
 async def test_a_run_that_may_be_started_once_is_not_started_again(faulty: Stack, runs: Runs) -> None:
     await runs.start(1, retry={"maximumAttempts": 1})
     await runs.began(1)
