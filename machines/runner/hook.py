@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from playwright.async_api import BrowserContext, Page
 
-from .failures import StructuralError
+from .failures import StructuralError, raised
 from .loading import load_module
 
 FILE = "hooks/setup_context"
@@ -39,7 +39,7 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
 
     Raises:
         StructuralError: The hook has no such coroutine function, or returned something else.
-        UserCodeError: Its module raised while it was imported.
+        UserCodeError: Its module raised while it was imported, or it tried to end the process.
     """
     function = getattr(load_module(FILE, root), FUNCTION, None)
     if not inspect.iscoroutinefunction(function):
@@ -47,7 +47,12 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
             f"{FILE}.py has no coroutine function; write `async def {FUNCTION}(*, api_name, api_parameters, cdp_url)`.",
             name="InvalidAPIError",
         )
-    match await function(api_name=api_name, api_parameters=api_parameters, cdp_url=cdp_url):
+    try:
+        returned = await function(api_name=api_name, api_parameters=api_parameters, cdp_url=cdp_url)
+    except (SystemExit, KeyboardInterrupt) as error:  # out of a task they would end the Machine
+        said = f"{FUNCTION} called sys.exit({error.code!r})." if isinstance(error, SystemExit) else None
+        raise raised(error, root, said) from error
+    match returned:
         case None:
             return Brought()
         case BrowserContext() as context:
@@ -62,3 +67,17 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
                 "None), or (context, page or None, async cleanup).",
                 name="InvalidAPIError",
             )
+
+
+async def clean_up(cleanup: Cleanup) -> None:
+    """Call what the hook returned to be called at the end. What it raises is user code's.
+
+    Raises:
+        StructuralError: It is not async.
+    """
+    ending = cleanup()
+    if not inspect.isawaitable(ending):
+        raise StructuralError(
+            f"The cleanup that {FUNCTION} returned is not async; write `async def`.", name="InvalidAPIError"
+        )
+    await ending

@@ -13,7 +13,7 @@ from playwright.async_api import Error as PlaywrightError
 from .browser import Tab, ask, close_context
 from .capturing import capture
 from .evidence import Evidence
-from .hook import Cleanup, has_hook, setup_context
+from .hook import Cleanup, clean_up, has_hook, setup_context
 from .restoring import restore
 from .state import State, StateError
 
@@ -99,7 +99,7 @@ class BrowserSession:
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is not None:
             await (self._evidence.fail() if failed else self._evidence.save_traces())
-            await cleanup()
+            await clean_up(cleanup)
 
     async def close(self) -> bool:
         """Close the tab, and a context that the hook brought; False if one would not close in time."""

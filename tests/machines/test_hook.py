@@ -27,6 +27,8 @@ HOOK = """
             return None
         if form == "raises":
             raise PermissionError("no seat left")
+        if form == "exits":
+            raise SystemExit(3)
         if form == "something else":
             return 42
         playwright = await async_playwright().start()
@@ -40,6 +42,8 @@ HOOK = """
             if form == "cleanup raises":
                 raise PermissionError("the seat is taken")
 
+        if form == "cleanup that is not async":
+            return context, None, lambda: None
         if form == "context":
             return context
         if form == "context and page":
@@ -126,6 +130,19 @@ async def test_any_other_form_is_refused_for_good(run: Run) -> None:
     failed = failure(await run("look", {"hook": "something else"}))
     assert (failed.name, failed.final) == ("InvalidAPIError", True)
     assert "setup_context returned int" in failed.message
+
+
+async def test_a_cleanup_that_is_not_async_is_refused_for_good(run: Run) -> None:
+    failed = failure(await run("look", {"hook": "cleanup that is not async"}))
+    assert (failed.name, failed.final) == ("InvalidAPIError", True)
+    assert failed.message == "The cleanup that setup_context returned is not async; write `async def`."
+
+
+async def test_a_hook_that_calls_sys_exit_fails_its_attempt_and_ends_no_machine(run: Run) -> None:
+    failed = failure(await run("look", {"hook": "exits"}))
+    assert (failed.code, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, False)
+    assert failed.message == "setup_context called sys.exit(3)."
+    assert "hooks/setup_context.py" in failed.stack
 
 
 async def test_a_hook_file_without_its_function_is_refused_for_good(lab: Lab) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from machines.order import End
 from tests.machines.lab import Run, failure, value
@@ -81,6 +84,56 @@ PROJECT = {
             await page.goto("http://shop.test/")
             return [found, all(attempt_store.get(where) for where in found)]
     """,
+    "api/attributes.py": """
+        import datetime, json
+        from intuned_runtime import delete_attribute, set_attribute
+
+        def refused(key, value):
+            try:
+                set_attribute(key, value)
+            except ValueError as error:
+                return str(error)
+
+        async def automation(page, params):
+            utc = datetime.UTC
+            set_attribute("at", datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=utc))
+            set_attribute("gone", 1)
+            delete_attribute("gone")
+            delete_attribute("never set")
+            for key, value in params["good"]:
+                set_attribute(key, value)
+            bad = [*params["bad"], ("k", float("nan")), ("k", ("a",)), ("k", datetime.datetime(2026, 1, 2))]
+            told = [refused(key, value) for key, value in bad]
+            if params["then"] == "fail":
+                raise ValueError(json.dumps(told))
+            return told
+    """,
+    "api/attributes_until_refused.py": """
+        from intuned_runtime import set_attribute
+
+        async def automation(page, params):
+            for number in range(100):
+                try:
+                    set_attribute(f"k{number}", params["value"])
+                except ValueError as error:
+                    return [number, str(error)]
+    """,
+    "api/keeps.py": """
+        from intuned_runtime import persistent_store
+
+        VALUES = [float("nan"), object(), {1, 2}]
+
+        async def refused(key, value):
+            try:
+                await persistent_store.set(key, value)
+            except ValueError as error:
+                return str(error)
+
+        async def automation(page, params):
+            told = [await refused(key, 1) for key in [*params["bad"], b"bytes"]]
+            told += [await refused("k", value) for value in VALUES]
+            return told
+    """,
     "api/takes_its_time.py": """
         import asyncio
         from intuned_runtime import extend_timeout
@@ -146,6 +199,62 @@ async def test_the_runtime_is_reached_from_tasks_threads_and_the_pages_events(qu
     found, all_stored = value(await quiet("is_everywhere", run_info={"run_id": "r2"}))
     assert found == dict.fromkeys(["here", "task", "to_thread", "thread", "event", "exposed", "route"], "r2")
     assert all_stored
+
+
+GOOD: dict[str, Any] = {
+    "text": "ä" * 255,
+    "Number_1": 2**70,
+    "float": 1.5,
+    "flag": True,
+    "list": ["x" * 255] * 20,
+    "a" * 64: "",
+}
+BAD: list[list[Any]] = [
+    ["", 1],
+    ["1st", 1],
+    ["_x", 1],
+    ["\u00e4", 1],
+    ["a" * 65, 1],
+    ["a\n", 1],
+    [None, 1],
+    [5, 1],
+    ["k", None],
+    ["k", {}],
+    ["k", "x" * 256],
+    ["k", "\ud800"],
+    ["k", ["x"] * 21],
+    ["k", ["x" * 256]],
+    ["k", ["\ud800"]],
+    ["k", [1]],
+]
+
+
+@pytest.mark.parametrize("then", ["return", "fail"])
+async def test_attributes_are_reported_whatever_the_outcome_and_others_are_refused(quiet: Run, then: str) -> None:
+    report = await quiet("attributes", {"good": list(GOOD.items()), "bad": BAD, "then": then})
+    told = value(report) if then == "return" else json.loads(failure(report).message)
+    assert all(message.startswith("attribute ") for message in told)
+    assert report.attributes == {"at": "2026-01-02T03:04:05+00:00", **GOOD}
+    assert (await quiet("tells")).attributes == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "fit", "message"),
+    [
+        (1, 64, "attribute 'k64': a Run has at most 64 attributes"),
+        ("\u00e4" * 255, 31, "attribute 'k31': all attributes together would be 16599 bytes; at most 16384"),
+    ],
+)
+async def test_attributes_are_bounded_in_all(quiet: Run, one: Any, fit: int, message: str) -> None:
+    assert value(await quiet("attributes_until_refused", {"value": one})) == [fit, message]
+
+
+async def test_what_cannot_be_a_key_or_a_value_of_the_persistent_store_is_refused_before_it_is_sent(quiet: Run) -> None:
+    # Nobody answers here: what was sent would be an error of another kind.
+    told = value(await quiet("keeps", {"bad": ["", "a:b", "#", None, 5]}))
+    keys, values = told[:6], told[6:]
+    assert all(message.startswith("persistent_store: a key is text of at least one character") for message in keys)
+    assert all(message.startswith("persistent_store: the value for 'k' is not JSON: ") for message in values)
 
 
 async def test_extend_timeout_keeps_an_attempt_alive_beyond_its_timeout(quiet: Run) -> None:

@@ -14,6 +14,7 @@ from .context import IntunedContext
 AttributeValue = str | int | float | bool | datetime | list[str]
 
 _KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,63}")
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 _MOST_KEYS = 64
 _LONGEST_TEXT = 255
 _MOST_ITEMS = 20
@@ -26,7 +27,7 @@ def set_attribute(key: str, value: AttributeValue) -> None:
     Raises:
         ValueError: The key, the value or all attributes together are not within the limits.
     """
-    if not _KEY.fullmatch(key):
+    if not _is_key(key):
         raise ValueError(f"attribute {key!r}: a key is a letter and up to 63 letters, digits or underscores")
     attributes = {**IntunedContext.current().attributes, key: _checked(key, value)}
     if len(attributes) > _MOST_KEYS:
@@ -41,28 +42,37 @@ def delete_attribute(key: str) -> None:
     IntunedContext.current().attributes.pop(key, None)
 
 
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
+
+
+def _fits(text: str) -> bool:
+    """Half a surrogate pair does not: JSON in UTF-8, as which the record travels, cannot hold it."""
+    return len(text) <= _LONGEST_TEXT and _HALF_A_CHARACTER.search(text) is None
+
+
 def _checked(key: str, value: object) -> str | int | float | bool | list[str]:
     match value:
         case bool() | int():
             return value
         case float() if math.isfinite(value):
             return value
-        case str() if len(value) <= _LONGEST_TEXT:
+        case str() if _fits(value):
             return value
         case datetime() if value.tzinfo is not None:
             return value.isoformat()
         case list():
             items = cast("list[object]", value)
-            texts = [item for item in items if isinstance(item, str) and len(item) <= _LONGEST_TEXT]
+            texts = [item for item in items if isinstance(item, str) and _fits(item)]
             if len(texts) == len(items) <= _MOST_ITEMS:
                 return texts
         case _:
             pass
     raise ValueError(
-        f"attribute {key!r}: a value is text of at most {_LONGEST_TEXT} characters, a whole or finite number, "
+        f"attribute {key!r}: a value is text of at most {_LONGEST_TEXT} whole characters, a whole or finite number, "
         f"a bool, a datetime with a time zone, or a list of at most {_MOST_ITEMS} such texts; not {value!r:.100}"
     )
 
 
 def _size(attributes: Mapping[str, object]) -> int:
-    return len(json.dumps(attributes, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return len(json.dumps(attributes, separators=(",", ":"), ensure_ascii=False).encode())

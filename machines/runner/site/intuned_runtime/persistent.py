@@ -18,13 +18,19 @@ class PersistentStore:
 
     async def set(self, key: str, value: Any) -> None:
         """Keep `value` under `key`. Raises ValueError for a key that cannot be one or a value that is not JSON."""
-        text = json.dumps(value, allow_nan=False)
-        await IntunedContext.current().ask("persistent_set", key=_checked(key), value=text)
+        key = _checked(key)
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"persistent_store: the value for {key!r:.100} is not JSON: {error}") from error
+        await IntunedContext.current().ask("persistent_set", key=key, value=text)
 
 
-def _checked(key: str) -> str:
-    if not key or ":" in key or "#" in key:
-        raise ValueError(f"persistent_store: a key is at least one character, without ':' and '#'; not {key!r}")
+def _checked(key: object) -> str:
+    if not isinstance(key, str) or not key or ":" in key or "#" in key:
+        raise ValueError(
+            f"persistent_store: a key is text of at least one character, without ':' and '#'; not {key!r:.100}"
+        )
     return key
 
 
