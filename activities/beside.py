@@ -13,6 +13,8 @@ from activities.ticket import Cause, Ticket
 from machines.persist import to_the_end
 
 HEARTBEAT_EVERY = 5.0
+_FIRST_HEARTBEAT = 1.0
+"""Seconds. What is over sooner sends none: each is a request, and a write of Temporal's."""
 
 
 @asynccontextmanager
@@ -20,6 +22,7 @@ async def heartbeats() -> AsyncGenerator[None]:
     """Say that we live. User code runs in another process and cannot hold this up."""
 
     async def beat() -> None:
+        await asyncio.sleep(_FIRST_HEARTBEAT)
         while True:
             activity.heartbeat()
             await asyncio.sleep(HEARTBEAT_EVERY)

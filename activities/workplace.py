@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ class Workplace:
         if lock is None:
             raise RuntimeError(f"{folder} is in use by another worker")
         self._lock = lock
+        self._removing = ThreadPoolExecutor(1, "removing")
+        """Nobody waits for what disks take to remove a folder: some, much longer than to fill it."""
 
     @contextmanager
     def journal(self, run_id: str, number: int, task_token: bytes | None = None) -> Generator[None]:
@@ -65,15 +68,16 @@ class Workplace:
 
     @contextmanager
     def evidence(self, run_id: str, number: int) -> Generator[Path]:
-        """A folder for what the Attempt leaves, which outlives its Machine; gone at the end of the block."""
+        """A folder for what the Attempt leaves, which outlives its Machine; removed after the end of the block."""
         folder = Path(tempfile.mkdtemp(prefix=f"{run_id}-{number}-", dir=self._evidence))
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._removing.submit(shutil.rmtree, folder, ignore_errors=True)
 
     def leave(self) -> None:
         """Remove the folder and let go of the lock."""
+        self._removing.shutdown(cancel_futures=True)
         with _alone(self._folder.parent):
             shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)

@@ -1,13 +1,14 @@
 """What a Machine's processes take: memory, processor, and what its browser reads from the network.
 
-Linux, and the standard library alone, as the keeper needs it. A look at every process of the host costs milliseconds;
-so between the regular ones, which are whole, only those are looked at that may have come since.
+Linux, and the standard library alone, as the keeper needs it. A look at every process of a host that is busy costs many
+milliseconds; so mostly only those are looked at that are ours, or have come since.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import time
 from typing import Any
 
 from machines.tree import below, fields_of, parent_of, pids, read
@@ -18,6 +19,8 @@ _UTIME, _CSTIME = 11, 14
 """Places in `stat`: own time as a user and in the kernel, and the same of children that were waited for."""
 _NETWORK_SERVICE = b"--utility-sub-type=network.mojom.NetworkService"
 """In the command line of the process of Chromium that has all its connections."""
+_WHOLE_EVERY = 10.0
+"""Seconds after which every process is looked at anew: the number of one that has ended may have been given to ours."""
 
 
 class Meter:
@@ -26,9 +29,12 @@ class Meter:
     def __init__(self, root: int) -> None:
         self._root = root
         self._others: set[int] = set()
-        """Processes that are not ours, as of the last whole look."""
+        """Processes that are not ours, as of the last whole look or since."""
+        self._whole_at = 0.0
         self._ours: dict[int, bytes] = {}
         """`stat` of those that are."""
+        self._settled: set[int] = set()
+        """Those of ours that will stay what they are: no network services."""
         self._networks: set[int] = set()
         self._read_before: dict[int, int] = {}
         self._read: dict[int, int] = {}
@@ -37,10 +43,8 @@ class Meter:
         self._peak = 0
 
     def look(self) -> int:
-        """A whole look; bytes of memory that the tree has made itself. Shared code is not counted."""
-        self._others.clear()
+        """Bytes of memory that the tree has made itself. Shared code is not counted."""
         self._find()
-        self._networks = {pid for pid in self._ours if _NETWORK_SERVICE in read(f"/proc/{pid}/cmdline")}
         self._see_network()
         return self._see_memory()
 
@@ -67,11 +71,23 @@ class Meter:
         }
 
     def _find(self) -> None:
-        seen = pids()
-        candidates = {pid: stat for pid in seen if pid not in self._others and (stat := read(f"/proc/{pid}/stat"))}
-        ours = below(self._root, {pid: parent_of(stat) for pid, stat in candidates.items()})
-        self._ours = {pid: candidates[pid] for pid in ours}
-        self._others = set(seen) - self._ours.keys()
+        if (now := time.monotonic()) - self._whole_at >= _WHOLE_EVERY:
+            self._whole_at = now
+            self._others.clear()
+        seen = set(pids())
+        self._others &= seen
+        stats = {pid: stat for pid in seen - self._others if (stat := read(f"/proc/{pid}/stat"))}
+        parents = {pid: parent_of(stat) for pid, stat in stats.items()}
+        known = self._ours.keys()
+        self._ours = {pid: stats[pid] for pid in below(self._root, parents)}
+        # Whose parent has just ended is asked again: it will have another, which may be ours.
+        there = self._others | stats.keys() | {0}
+        self._others |= {pid for pid in parents.keys() - self._ours.keys() if parents[pid] in there}
+        self._networks &= self._ours.keys()
+        # When it begins, a process has its parent's command line for a moment: the young are looked at twice.
+        young = self._ours.keys() - self._networks - self._settled
+        self._settled = self._settled & self._ours.keys() | young & known
+        self._networks |= {pid for pid in young if _NETWORK_SERVICE in read(f"/proc/{pid}/cmdline")}
 
     def _cpu(self) -> float:
         """Seconds of processor that the tree has had; what of it has ended is with whoever waited for that."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 _TASKS_WITHIN = 1.0
 _THREAD_WITHIN = 0.1
@@ -20,7 +21,7 @@ class Leftovers:
         # Not by a context variable: handlers of Playwright's events do not run in the context of who set them.
         self._tasks = asyncio.all_tasks()
         self._threads = set(threading.enumerate())
-        self._processes = processes_beside()
+        self._before = pids()
         self._executor = _fresh_default_executor()
 
     async def end(self) -> str | None:
@@ -40,7 +41,8 @@ class Leftovers:
                 thread.join(_THREAD_WITHIN)
             if thread.is_alive():
                 return "threads"
-        if processes_beside() - self._processes:
+        # Only those that have come since: to ask each process of a busy host for its parent takes many milliseconds.
+        if any(map(_is_beside, pids() - self._before)):
             return "processes"
         return None
 
@@ -52,18 +54,16 @@ def _fresh_default_executor() -> ThreadPoolExecutor:
     return executor
 
 
-def processes_beside() -> set[int]:
-    """Our children, and those that our keeper has: itself us, and whatever lost its parent. Without zombies."""
-    parents = {str(os.getpid()).encode(), str(os.getppid()).encode()}
-    found: set[int] = set()
-    for name in os.listdir("/proc"):  # noqa: PTH208  # this and the next lines run for every process of the host
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                descriptor = os.open(f"/proc/{name}/stat", os.O_RDONLY)
-                try:
-                    state, parent = os.read(descriptor, 4096).rpartition(b")")[2].split(maxsplit=2)[:2]
-                finally:
-                    os.close(descriptor)
-                if parent in parents and state not in {b"Z", b"X"}:
-                    found.add(int(name))
-    return found
+def pids() -> set[str]:
+    """Every process of the host."""
+    return {name for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208  # names are all that is needed
+
+
+def _is_beside(pid: str) -> bool:
+    """Whether it is a child of ours, or of our keeper, which has us and whatever lost its parent. No zombie is."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    state, parent = stat.rpartition(b")")[2].split(maxsplit=2)[:2]
+    return int(parent) in (os.getpid(), os.getppid()) and state not in {b"Z", b"X"}
