@@ -20,7 +20,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from activities import predecessors, reach
+from activities import predecessors, reach, warmth
 from activities.attempt import AttemptActivity
 from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
@@ -112,7 +112,11 @@ async def _execute_attempts(
     await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
     serving = _serving(settings, client, identity, store, workplace, pools, tickets)
     resources.push_async_callback(serving.stop)
-    return [serving.follow(settings.poll_versions), reach.watch(client, tickets)]
+    return [
+        serving.follow(settings.poll_versions),
+        reach.watch(client, tickets),
+        warmth.report(client, identity, pools.up),
+    ]
 
 
 def _serving(

@@ -15,6 +15,7 @@ from activities.share import Share
 from activities.ticket import Tickets
 from contract.errors import CallboardError
 from contract.flow.attempt import AttemptInput, AttemptOutcome
+from engine.slots import Up
 from machines.machine import Launch
 from machines.pool import Pool
 from machines.slot import Limits
@@ -36,6 +37,10 @@ class WorkerPools:
     def of(self, project: str) -> Pool:
         """The pool of `project`."""
         return self._pools[project]
+
+    def up(self) -> dict[str, Up]:
+        """The Machines that are up, by project."""
+        return {project: Up(pool.busy, pool.warm) for project, pool in self._pools.items()}
 
     async def size(self, project: str, machines: int) -> None:
         """Make the pool, or change how many Machines it may have."""

@@ -39,6 +39,7 @@ def _body(manifest: Manifest, machines: dict[str, Machines] | None) -> ProjectBo
             wanted=settings.machines,
             offered=None if its is None else its.offered,
             busy=None if its is None else its.busy,
+            warm=None if its is None else its.warm,
         ),
         warnings=[str(warning) for warning in manifest.warnings],
     )

@@ -25,7 +25,7 @@ def list_projects(api: Remote, as_json: AsJson = False) -> None:
         (each["name"], each["version"], _machines(each), len(each["apis"]), each["authSessions"])
         for each in answer["projects"]
     ]
-    print_table(("PROJECT", "VERSION", "MACHINES BUSY", "APIS", "AUTHSESSIONS"), rows)
+    print_table(("PROJECT", "VERSION", "MACHINES", "APIS", "AUTHSESSIONS"), rows)
 
 
 @app.command()
@@ -56,4 +56,6 @@ def get(
 
 def _machines(project: dict[str, Any]) -> str:
     machines = project["machines"]
-    return "unknown" if machines["offered"] is None else f"{machines['busy']} of {machines['offered']}"
+    if machines["offered"] is None:
+        return "unknown"
+    return f"{machines['busy']} busy, {machines['warm']} warm, of {machines['offered']}"

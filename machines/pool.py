@@ -37,6 +37,11 @@ class Pool:
         return len(self._busy)
 
     @property
+    def warm(self) -> int:
+        """Machines that are up and have no Attempt."""
+        return sum(slot.machine is not None for slot in self._free)
+
+    @property
     def slots(self) -> list[Slot]:
         """All slots there are; some may have no Machine."""
         return [*self._free, *self._busy]

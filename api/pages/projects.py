@@ -51,6 +51,7 @@ async def _doing(parts: Parts, project: str, machines: dict[str, Machines] | Non
     return {
         "machinesOffered": its and its.offered,
         "machinesBusy": its and its.busy,
+        "machinesWarm": its and its.warm,
         "waiting": await parts.records.waiting(project),
         "successRate": _success_rate(ended),
         "medianDuration": _median_duration(ended),

@@ -16,7 +16,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "apis": ["list-products", "products/details"],
     "apiAccess": True,
     "authSessions": None,
-    "machines": {"wanted": 2, "offered": 2, "busy": 1},
+    "machines": {"wanted": 2, "offered": 2, "busy": 1, "warm": 1},
     "warnings": [],
 }
 
@@ -29,6 +29,9 @@ class MachinesOfProject(ResponseModel):
     offered: int | None
     """By the workers that live, as of some seconds ago. None: Temporal's server cannot tell."""
     busy: int | None
+    """How many have an Attempt, as of some seconds ago."""
+    warm: int | None
+    """How many others have their browser up, so that an Attempt begins at once. The rest are started on demand."""
 
 
 class ProjectBody(ResponseModel):

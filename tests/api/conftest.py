@@ -129,7 +129,7 @@ class MemoryRecords:
         self.orders: dict[str, AnyOrder] = {}
         """Of Runs that are no API's."""
         self.validated: list[ValidateLine] = []
-        self.offered: dict[str, Machines] | None = {"shop": Machines(offered=3, busy=2)}
+        self.offered: dict[str, Machines] | None = {"shop": Machines(offered=3, busy=2, warm=1)}
 
     async def page(
         self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None

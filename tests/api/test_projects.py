@@ -25,7 +25,7 @@ async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api) -
         "apis": ["list", "products/details"],
         "apiAccess": True,
         "authSessions": None,
-        "machines": {"wanted": 1, "offered": 3, "busy": 2},
+        "machines": {"wanted": 1, "offered": 3, "busy": 2, "warm": 1},
         "warnings": [],
     }
     assert len(answer["version"]) == 16
@@ -39,17 +39,17 @@ async def test_all_projects_are_listed_by_name(api: Api) -> None:
     assert shown["shop"] == await get(api, "/shop")
     assert [shown[name]["authSessions"] for name in ("members", "recorded")] == ["API", "MANUAL"]
     assert shown["closed"]["apiAccess"] is False
-    assert shown["members"]["machines"] == {"wanted": 1, "offered": 0, "busy": 0}
+    assert shown["members"]["machines"] == {"wanted": 1, "offered": 0, "busy": 0, "warm": 0}
 
 
 async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
     api.records.offered = None
-    assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": None, "busy": None}
+    assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": None, "busy": None, "warm": None}
 
 
 async def test_the_machines_are_those_of_the_project(api: Api) -> None:
     api.records.offered = {"shop": Machines(offered=1), "members": Machines(offered=2, busy=2)}
-    assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": 1, "busy": 0}
+    assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": 1, "busy": 0, "warm": 0}
 
 
 async def test_a_project_that_is_not_there_is_told_as_that(api: Api) -> None:

@@ -111,6 +111,7 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
         started = await runs.until(lambda run: run["attemptCount"] == 1, f"/{held[0]}")
         assert (started["waiting"], started["attempts"][0]["status"]) == (None, "started")
         assert started["attempts"][0]["log"] is not None
+        await until_machines(stack, {"wanted": 2, "offered": 2, "busy": 2, "warm": 0})
         lines = await runs.all(status=["pending", "started"])
         assert {*held, *waiting} <= {line["runId"] for line in lines}
         assert {line["endedAt"] for line in lines} == {None}
@@ -118,6 +119,15 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
         go.touch()
     for run_id in [*held, *waiting]:
         assert (await stack.result(run_id))["status"] == "completed"
+    # Their browsers stay, for a while.
+    await until_machines(stack, {"wanted": 2, "offered": 2, "busy": 0, "warm": 2})
+
+
+async def until_machines(stack: Stack, expected: dict[str, int]) -> None:
+    path = f"/api/v1/workspace/{stack.workspace}/projects/lab"
+    async with asyncio.timeout(60):
+        while (await stack.http.get(path)).json()["machines"] != expected:
+            await asyncio.sleep(0.1)
 
 
 async def test_pages_leave_no_run_out_while_others_start_and_end(stack: Stack, runs: Runs) -> None:

@@ -73,9 +73,10 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
     )
     client = await signed_in(api)
     told = (await client.get("/projects/shop.json")).json()
-    assert (told["machinesBusy"], told["machinesOffered"], told["waiting"]) == (2, 3, 7)
+    assert (told["machinesBusy"], told["machinesWarm"], told["machinesOffered"], told["waiting"]) == (2, 1, 3, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
     text = (await client.get("/projects")).text
     assert "67 %" in text
+    assert "2 busy, 1 warm, of 1" in text
     assert 'href="/projects/shop/runs/run-0"' in text
