@@ -18,7 +18,7 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities import predecessors, reach, warmth
 from activities.attempt import AttemptActivity
@@ -65,6 +65,9 @@ log = logging.getLogger("worker")
 _STICKY = timedelta(seconds=1)
 """How long a step of a Run waits for the worker that has it in its cache. By default it is ten seconds, for which every
 Run of a worker that was killed would stand still; a step that is taken elsewhere only reads a short history again."""
+_PLAIN = UnsandboxedWorkflowRunner()
+"""Workflows are all our own, and tests run and replay them in the SDK's sandbox. Here it would take a third of what a
+worker computes for a Run."""
 _CONTROL_GRACE = timedelta(seconds=5)
 _DELIVERIES_AT_ONCE = 500
 """A try that waits for a dead receiver takes one of these for half a minute, and the memory of what it sends."""
@@ -194,6 +197,7 @@ def _control(client: Client, identity: str, store: Store) -> Worker:
             SweepActivity(client, store).sweep_artifacts,
         ],
         identity=identity,
+        workflow_runner=_PLAIN,
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
@@ -222,6 +226,7 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
         ],
         identity=identity,
         max_concurrent_activities=_DELIVERIES_AT_ONCE,
+        workflow_runner=_PLAIN,
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )

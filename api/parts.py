@@ -147,7 +147,7 @@ class Parts:
     """Set when the process is told to stop: whoever waits for a Run is answered at once."""
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     return cast("Parts", request.app.state.parts)
 
 

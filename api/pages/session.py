@@ -46,7 +46,7 @@ class SignInFirst(Unauthorized):
     """Nobody is signed in: a browser is led to the form."""
 
 
-def _door(request: Request) -> Door:
+async def _door(request: Request) -> Door:
     return cast("Door", request.app.state.door)
 
 
