@@ -155,6 +155,73 @@ function sendTest(button) {
   });
 }
 
+// Parts of a form as tabs (the pattern of WAI-ARIA); without script they stand below each other.
+function tabs(around) {
+  const panels = [...around.querySelectorAll(":scope > section")];
+  const kept = around.querySelector("[data-tab]");
+  const list = document.createElement("div");
+  list.className = "tabs";
+  list.setAttribute("role", "tablist");
+  list.setAttribute("aria-label", around.dataset.tabs);
+  const made = panels.map((panel) => {
+    const heading = panel.querySelector("h2");
+    const tab = document.createElement("button");
+    tab.type = "button";
+    tab.id = `${panel.id}-tab`;
+    tab.textContent = heading.textContent;
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", panel.id);
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-labelledby", tab.id);
+    heading.hidden = true;
+    list.append(tab);
+    return tab;
+  });
+  const choose = (index) => {
+    made.forEach((tab, each) => {
+      tab.setAttribute("aria-selected", String(each === index));
+      tab.tabIndex = each === index ? 0 : -1;
+      panels[each].hidden = each !== index;
+    });
+    kept.value = panels[index].id;
+  };
+  const mark = (index) => {
+    const wrong = Boolean(panels[index].querySelector("[aria-invalid=true]:not(:disabled)"));
+    if (wrong === made[index].classList.contains("wrong")) return;
+    made[index].classList.toggle("wrong", wrong);
+    made[index].querySelector("span")?.remove();
+    if (!wrong) return;
+    const told = document.createElement("span");
+    told.className = "unseen";
+    told.textContent = " (has an error)";
+    made[index].append(told);
+  };
+  list.addEventListener("click", (event) => { const index = made.indexOf(event.target.closest("button")); if (index >= 0) choose(index); });
+  list.addEventListener("keydown", (event) => {
+    const at = made.indexOf(document.activeElement);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    const index = (to + made.length) % made.length;
+    choose(index);
+    made[index].focus();
+  });
+  // The browser leads to the first field that it refuses, if that is in sight.
+  let led = false;
+  panels.forEach((panel, index) => {
+    panel.addEventListener("invalid", () => {
+      if (!led) choose(index);
+      led = true;
+      setTimeout(() => { led = false; });
+    }, true);
+    new MutationObserver(() => mark(index)).observe(panel, { subtree: true, attributes: true, attributeFilter: ["aria-invalid", "disabled"] });
+    mark(index);
+  });
+  around.prepend(list);
+  const wrong = panels.findIndex((_, index) => made[index].classList.contains("wrong"));
+  choose(wrong >= 0 ? wrong : Math.max(0, panels.findIndex((panel) => panel.id === kept.value)));
+}
+
 function enhance(root) {
   runningTimes(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
@@ -194,11 +261,16 @@ function enhance(root) {
   for (const area of root.querySelectorAll("[data-json]")) checkJson(area);
   for (const choice of root.querySelectorAll("[data-shows]")) {
     const show = () => {
-      for (const part of document.querySelectorAll(`[data-when^="${choice.id}="]`)) part.hidden = part.dataset.when !== `${choice.id}=${choice.value}`;
+      for (const part of document.querySelectorAll(`[data-when^="${choice.id}="]`)) {
+        part.hidden = part.dataset.when !== `${choice.id}=${choice.value}`;
+        // What is not asked for must not stand in the way either.
+        for (const field of part.querySelectorAll("input,select,textarea")) field.disabled = part.hidden;
+      }
     };
     choice.addEventListener("change", show);
     show();
   }
+  for (const parts of root.querySelectorAll("[data-tabs]")) tabs(parts);
   for (const form of root.querySelectorAll("[data-remember]")) remember(form);
   for (const button of root.querySelectorAll("[data-send-test]")) sendTest(button);
   for (const form of root.querySelectorAll("[data-filter]")) {
