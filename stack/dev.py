@@ -157,7 +157,7 @@ class DevStack:
         self.url = f"http://127.0.0.1:{free['--port']}"
         store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
         environments = Environments(data / "environments")
-        self.projects = Publisher(self._projects_dir, store, environments, self._report)
+        self.projects = Publisher(self._projects_dir, store, environments, self._report, self.settings.poll_versions)
         await resources.enter_async_context(self.projects)
 
         self._children.append(self.temporal.child)

@@ -66,7 +66,14 @@ class Publisher:
     What has become of them can be read at any time; after `announce`, every change of that is told.
     """
 
-    def __init__(self, parent: Path, store: Store, environments: Environments, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        parent: Path,
+        store: Store,
+        environments: Environments,
+        report: Callable[[str], None],
+        seen_within: timedelta,
+    ) -> None:
         """Nothing is deployed yet.
 
         Args:
@@ -74,11 +81,14 @@ class Publisher:
             store: Where versions are published.
             environments: Of this host, for projects that declare dependencies.
             report: Takes one line for the user.
+            seen_within: How long the api may go on with a version that it has seen. A new one is told only then, so
+                that who reads of it and starts a Run has it.
         """
         self._parent = parent
         self._store = store
         self._environments = environments
         self._report = report
+        self._seen_within = seen_within.total_seconds()
         self._places: dict[str, _Place] = {}
         self._owners: dict[str, _Place] = {}
         """Names of projects, and the folders that hold them."""
@@ -185,7 +195,10 @@ class Publisher:
     async def _bring_up_to_date(self, place: _Place) -> None:
         try:
             if is_project(place.folder):
-                self._is_published(place, await self._deployed(place))
+                now = await self._deployed(place)
+                if self._announced and _is_another(place.published, now):
+                    await place.changes_within(self._seen_within)
+                self._is_published(place, now)
             elif not await place.changes_within(_SECOND_LOOK):
                 self._is_gone(place)
         except StoreError:
@@ -229,7 +242,7 @@ class Publisher:
         self._release_names(place, but=now.project)
         if before is not None and before.project != now.project:
             self._tell(lines.renamed(place.folder, before, now))
-        if before is None or (before.project, before.version) != (now.project, now.version):
+        if _is_another(before, now):
             self._tell(lines.published(now))
         elif not was_well:
             self._tell(lines.good_again(now))
@@ -261,6 +274,10 @@ class Publisher:
     def _tell(self, line: str) -> None:
         if self._announced:
             self._report(line)
+
+
+def _is_another(before: Manifest | None, now: Manifest) -> bool:
+    return before is None or (before.project, before.version) != (now.project, now.version)
 
 
 def _name_of(folder: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from contract.errors import StoreError
+from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.environments import Environments
 from projects.stored import read_current
@@ -22,6 +23,7 @@ from storage.store import Store
 
 API = "async def automation(page, params=None, **_):\n    return 1\n"
 PATIENCE = timedelta(seconds=60)
+SEEN_WITHIN = timedelta(seconds=0.3)
 
 
 class World:
@@ -62,7 +64,7 @@ class World:
         return said
 
     def publisher(self) -> Publisher:
-        return Publisher(self.parent, self.store, self.environments, self.lines.append)
+        return Publisher(self.parent, self.store, self.environments, self.lines.append, SEEN_WITHIN)
 
     @asynccontextmanager
     async def published(self) -> AsyncGenerator[Publisher]:
@@ -105,6 +107,26 @@ async def test_the_second_project_of_a_name_does_not_replace_the_first_until_tha
         await world.line("Published shop")
         assert await world.version("shop") not in {None, first.version}
         assert publisher.broken == []
+
+
+async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: World) -> None:
+    world.project("shop")
+    catalog = Catalog(world.store, max_age=SEEN_WITHIN)  # as the api has it
+
+    async def has_told() -> bool:
+        await catalog.current("shop")  # what it knows is as old as it may be
+        return bool(world.lines)
+
+    async with world.published():
+        for number in range(3):
+            world.write("shop", "api/hello.py", f"{API}# {number}")
+            async with asyncio.timeout(30):
+                while not await has_told():
+                    await asyncio.sleep(0.01)
+            said = await world.line("Published shop")
+            current = await catalog.current("shop")
+            assert current is not None
+            assert current.version in said
 
 
 async def test_a_change_is_published_and_told_in_one_line_with_its_apis_and_warnings(world: World) -> None:
