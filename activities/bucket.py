@@ -6,12 +6,11 @@ the address that was checked. Nothing is taken from this host, neither credentia
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from functools import cache
 from html import unescape
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from botocore.auth import S3SigV4Auth
@@ -22,12 +21,9 @@ from botocore.regions import EndpointResolver
 
 from activities.sending import Answer, Judgement, Outgoing
 from contract.flow.delivery import DeliverInput, TryProblem
-from contract.flow.sink import SealedBucket
+from contract.flow.sink import SealedBucket, bucket_address
 from security import bindings
 from security.keyring import KeyRing
-
-_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-"""A bucket whose name can be part of a host's, also in a certificate."""
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]*)</Message>")
@@ -37,6 +33,7 @@ _FINAL = frozenset(
         *("AccessDenied", "AccountProblem", "AllAccessDisabled", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken"),
         *("SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "NotSignedUp", "InvalidPayer"),
         *("NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "IllegalLocationConstraintException"),
+        *("InvalidArgument", "InvalidRequest", "InvalidURI"),
         *("KeyTooLongError", "EntityTooLarge", "MethodNotAllowed", "KMS.DisabledException", "KMS.NotFoundException"),
     }
 )
@@ -72,11 +69,8 @@ def object_url(sink: SealedBucket, run_id: str) -> str:
     """Where a Run's object lies: `{prefix}/{runId}.json`, with one slash between."""
     prefix = sink.prefix.strip("/")
     key = quote(f"{prefix}/{run_id}.json" if prefix else f"{run_id}.json", safe="/~")
-    base = (sink.endpoint or f"https://{_aws_host(sink.region)}").rstrip("/")
-    parts = urlsplit(base)
-    if sink.force_path_style or not _LABEL.fullmatch(sink.bucket) or _is_address(parts.hostname or ""):
-        return f"{base}/{sink.bucket}/{key}"
-    return f"{parts.scheme}://{sink.bucket}.{parts.netloc}{parts.path}/{key}"
+    endpoint = sink.endpoint or f"https://{_aws_host(sink.region)}"
+    return f"{bucket_address(endpoint, sink.bucket, path_style=sink.force_path_style)}/{key}"
 
 
 def judge(answer: Answer) -> Judgement:
@@ -111,14 +105,6 @@ def _endpoints() -> EndpointResolver:
 def _aws_host(region: str) -> str:
     known: dict[str, Any] | None = _endpoints().construct_endpoint("s3", region)
     return known["hostname"] if known else f"s3.{region}.amazonaws.com"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _text(value: str | bytes) -> str:

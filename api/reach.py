@@ -9,7 +9,7 @@ from contract.rest.problems import bad_field
 _PUBLIC = "an address that is public"
 
 
-async def check_sink(parts: Parts, path: str, url: str, whose: str) -> None:
+async def check_sink(parts: Parts, path: str, url: str, whose: str, *, hint: str = "") -> None:
     """Refuse a sink that nothing may be sent to.
 
     Args:
@@ -17,6 +17,7 @@ async def check_sink(parts: Parts, path: str, url: str, whose: str) -> None:
         path: The field.
         url: What stands in it.
         whose: Begins the message.
+        hint: Ends it.
 
     Raises:
         BadRequest: It leads to an address that is not public, or nowhere.
@@ -24,7 +25,7 @@ async def check_sink(parts: Parts, path: str, url: str, whose: str) -> None:
     try:
         await parts.egress.check_url(url)
     except EgressRefused as error:
-        raise bad_field(path, _PUBLIC, f"{whose}: {error.message}") from error
+        raise bad_field(path, _PUBLIC, f"{whose}: {error.message}{hint}") from error
 
 
 async def check_proxy(parts: Parts, path: str, url: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.parts import Parts
 from api.reach import check_sink
-from contract.flow.sink import DeliverySchedule, SealedBucket, SealedWebhook, SinkOrder
+from contract.flow.sink import DeliverySchedule, SealedBucket, SealedWebhook, SinkOrder, bucket_address
 from contract.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
 from projects.manifest import Manifest
 from security import bindings
@@ -14,6 +14,7 @@ from settings import Settings
 
 AnySink = WebhookSink | S3Sink | ProjectS3Sink
 
+_IN_HOST = " With forcePathStyle the bucket is part of the path, and not of the host's name."
 _DEFAULT_REGION = "us-east-1"
 """Of a project's sink that names none: what every server that is not AWS takes."""
 
@@ -35,7 +36,9 @@ async def sink_of_run(
     if isinstance(sink, WebhookSink):
         await check_sink(parts, "sink.url", sink.url, f"{whose}.url")
     elif sink.endpoint is not None:
-        await check_sink(parts, "sink.endpoint", sink.endpoint, f"{whose}.endpoint")
+        address = bucket_address(sink.endpoint, sink.bucket, path_style=sink.force_path_style)
+        in_host = not address.startswith(sink.endpoint.rstrip("/"))
+        await check_sink(parts, "sink.endpoint", address, f"{whose}.endpoint", hint=_IN_HOST if in_host else "")
     bound_to = bindings.run(settings.workspace, manifest.project, run_id)
     return seal_sink(sink, schedule_of(settings), parts.ring, bound_to)
 

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from contract.flow.base import FlowModel
 
 _MASK = "***"
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+"""A bucket whose name can be part of a host's, also in a certificate."""
+
+
+def bucket_address(endpoint: str, bucket: str, *, path_style: bool) -> str:
+    """Where the objects of a bucket lie, without a slash at the end.
+
+    The bucket is part of the host, or of the path: where that is wanted, and where it has to be.
+    """
+    base = endpoint.rstrip("/")
+    parts = urlsplit(base)
+    if path_style or not _LABEL.fullmatch(bucket) or _is_address(parts.hostname or ""):
+        return f"{base}/{bucket}"
+    return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class SealedWebhook(FlowModel):

@@ -17,7 +17,10 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 _HTTP_URL = "an http or https URL with a host, at most 2048 characters"
 _ENDPOINT = "an http or https URL with a host and no query, at most 2048 characters"
-_HEADERS = "an object of header names to texts, without line breaks, at most 16 kB in all"
+_HEADERS = (
+    "an object of header names, each once in whatever case, to texts of printable ASCII without blanks around them, "
+    "at most 16 kB in all"
+)
 _PREFIX = "a text of at most 800 bytes, without control characters and without . or .. between its slashes"
 
 _OWN_HEADERS = frozenset(
@@ -30,18 +33,24 @@ _OWN_PREFIX = "webhook-"
 """Headers that a delivery is made of: what says who sent it, and how it is to be read."""
 
 
+def _webhook_url(url: str) -> None:
+    _http_url(url)
+    if "@" in urlsplit(url).netloc:
+        raise problem(f"{_HTTP_URL}, and without user and password: send them as a header")
+
+
 def _http_url(url: str) -> None:
     parts = urlsplit(url)
     if _CONTROL.search(url) or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("not an http or https URL with a host")
-    if "@" in parts.netloc:
-        raise problem(f"{_HTTP_URL}, and without user and password: send them as a header")
 
 
 def _endpoint(url: str) -> None:
     _http_url(url)
     if "?" in url or "#" in url:
         raise ValueError("more than an address")
+    if "@" in urlsplit(url).netloc:
+        raise problem(f"{_ENDPOINT}, and without user and password: those are accessKeyId and secretAccessKey")
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
@@ -53,7 +62,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     if sum(len(name) + len(value) for name, value in headers.items()) > _HEADERS_LIMIT:
         raise ValueError("more than a request may have")
     for name in sorted(names):
-        if name in _OWN_HEADERS or name.startswith(_OWN_PREFIX):
+        as_read = name.replace("_", "-")  # by receivers that hear of headers in the way of CGI
+        if as_read in _OWN_HEADERS or as_read.startswith(_OWN_PREFIX):
             raise problem(f"headers without {name}, which Callboard sets itself")
     return headers
 
@@ -69,7 +79,7 @@ _HEADERS_LIMIT = 16_000
 _PREFIX_BYTES = 800
 """A key may have 1024, with the id of a Run in them."""
 
-HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_http_url)), expects(_HTTP_URL)]
+HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_webhook_url)), expects(_HTTP_URL)]
 _Endpoint = Annotated[str, Field(max_length=2048), AfterValidator(checked(_endpoint)), expects(_ENDPOINT)]
 _Apis = Annotated[list[ApiName], Field(max_length=500), expects("an array of at most 500 names of APIs")]
 _Headers = Annotated[dict[str, str], AfterValidator(_headers), expects(_HEADERS)]

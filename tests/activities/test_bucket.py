@@ -182,6 +182,7 @@ def answer(status: int, body: bytes) -> Answer:
         (301, "PermanentRedirect", True),
         (307, "TemporaryRedirect", False),
         (400, "AuthorizationHeaderMalformed", True),
+        (400, "InvalidArgument", True),
         (400, "RequestTimeout", False),
         (403, "AccessDenied", True),
         (403, "RequestTimeTooSkewed", False),

@@ -1,5 +1,6 @@
 """A start with a sink: where it may lead, what is sealed of it, and whose it is."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,7 @@ async def test_a_bucket_of_aws_needs_no_look_up(api: Any):
         ({"type": "webhook", "url": "http://[::ffff:10.0.0.1]/"}, "sink.url", "leads to an address of a private"),
         ({"type": "webhook", "url": "http://169.254.169.254/"}, "sink.url", "where clouds keep their metadata"),
         ({**S3, "endpoint": "http://127.0.0.1:9000"}, "sink.endpoint", "leads to a loopback address"),
+        ({**S3, "endpoint": "http://localhost", "forcePathStyle": True}, "sink.endpoint", "to a loopback address"),
         ({**S3, "endpoint": "http://[fd00:ec2::254]"}, "sink.endpoint", "leads to an address of a private network"),
     ],
 )
@@ -85,6 +87,24 @@ async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: An
     assert "CALLBOARD_EGRESS_ALLOW" in body["message"]
     assert SECRET not in answer.text
     assert api.runs.entries == {}
+
+
+async def test_a_bucket_is_looked_up_by_the_name_that_will_be_connected_to(
+    make_api: Any, monkeypatch: pytest.MonkeyPatch
+):
+    def nobody(host: str, *_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    api = await make_api(egress_allow=["s3.invalid"])  # opens that name, and none below it
+    sink = {**S3, "endpoint": "https://s3.invalid"}
+    answer = await api.start({"api": "list", "parameters": {}, "sink": sink})
+    assert answer.status_code == 400
+    assert answer.json()["message"] == (
+        "sink.endpoint: There is no host b-1.s3.invalid. "
+        "With forcePathStyle the bucket is part of the path, and not of the host's name."
+    )
+    assert await api.run(sink={**sink, "forcePathStyle": True})
 
 
 async def test_the_schedule_is_that_of_the_settings(make_api: Any):

@@ -223,7 +223,7 @@ def test_both_forms_of_an_auth_session_are_told_apart():
 @pytest.mark.parametrize(
     "name",
     [
-        *("webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE", "webhook-anything"),
+        *("webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE", "webhook-anything", "Webhook_Signature"),
         *("Content-Type", "content-length", "Host", "transfer-encoding", "Connection", "expect"),
     ],
 )
