@@ -164,13 +164,15 @@ async def test_a_login_without_parameters_says_what_is_needed(page: Page) -> Non
 
 async def test_the_login_in_the_docs_is_good_at_the_example_site(site: str, page: Page, browser: Browser) -> None:
     code: dict[str, Any] = {}
-    for name in ("create", "check"):
-        (text,) = re.findall(rf"^`projects/members/auth-sessions/{name}\.py`\n\n```python\n(.*?)```", DOCS, RE_BLOCK)
+    for name in ("auth-sessions/create", "auth-sessions/check", "api/orders"):
+        (text,) = re.findall(rf"^`projects/members/{name}\.py`\n\n```python\n(.*?)```", DOCS, RE_BLOCK)
         exec(text, code)
     code["get_auth_session_parameters"] = AsyncMock(return_value=login(site, "bob"))
     assert not await code["check"](page)
     await code["create"](page, login(site, "bob"))
-    assert await code["check"](await restored(page, browser))
+    again = await restored(page, browser)
+    assert await code["check"](again)
+    assert len(await code["automation"](again, {"baseUrl": site})) > 1
 
 
 async def test_the_check_looks_at_the_shop_of_the_variable_if_there_is_one(

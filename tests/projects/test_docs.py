@@ -87,10 +87,8 @@ async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
     folder = tmp_path / "projects" / "members"
-    (folder / "api").mkdir()
-    (folder / "api" / "orders.py").write_text("async def automation(page, **_kwargs): ...\n")
     manifest = await deploy(folder, FolderStore(tmp_path / "store"))
-    assert (manifest.settings.auth_sessions.type, manifest.warnings) == ("API", ())
+    assert (manifest.settings.auth_sessions.type, manifest.apis, manifest.warnings) == ("API", ("orders",), ())
 
 
 def test_the_other_spellings_say_the_same(prices: Path, tmp_path: Path) -> None:
