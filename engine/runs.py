@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,6 +33,8 @@ from settings import Settings
 from workflows.run import RunWorkflow
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KNOWN = 10_000
+"""Runs of which a process remembers that it has started them."""
 _API_PATIENCE = timedelta(seconds=3)
 """A client of the API is told within seconds that Temporal is away, and may come again."""
 
@@ -47,11 +50,22 @@ class RunState:
     auth_session_id: str | None = None
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """Whose Run it is."""
+
+    workspace: str
+    project: str
+    auth_session_id: str | None
+
+
 class Runs:
     """The Runs of one Temporal namespace."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._owners: dict[str, _Owner] = {}
+        """Of Runs that were started here, the last ones: who waits for the end of one need not ask whose it is."""
 
     @classmethod
     async def connect(cls, settings: Settings) -> Runs:
@@ -103,7 +117,13 @@ class Runs:
                         "This Idempotency-Key was used before with another body. Send the same body, or a new key."
                     ) from error
                 return False
+            self._remember(run_id, order)
             return True
+
+    def _remember(self, run_id: str, order: RunInput) -> None:
+        self._owners[run_id] = _Owner(order.workspace, order.project, order.auth and order.auth.ref.id)
+        if len(self._owners) > _KNOWN:
+            del self._owners[next(iter(self._owners))]
 
     async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
         """The Run's state; with `wait`, as soon as it has ended but no later than that.
@@ -113,6 +133,12 @@ class Runs:
             Unavailable: Temporal cannot be reached.
         """
         with reaching_temporal():
+            owner = self._owners.get(run_id)
+            if wait > timedelta() and owner is not None and (owner.workspace, owner.project) == (workspace, project):
+                with suppress(TimeoutError):
+                    outcome = await asyncio.wait_for(self._outcome(run_id), wait.total_seconds())
+                    return RunState(run_id, outcome.status, outcome, RunType.API, owner.auth_session_id)
+                wait = timedelta()
             description = await self.describe(workspace, project, run_id)
             return await self.settle(description, wait)
 

@@ -105,6 +105,32 @@ async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, st
     assert await state(runs, stage) == ended
 
 
+async def test_whoever_started_a_run_waits_for_its_end_without_asking_whose_it_is(
+    runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(runs, stage)
+    assert (await state(runs, stage, timedelta(seconds=0.1))).status is RunStatus.PENDING
+    await stage.serve_attempts(ends(completed()))
+    ended = await state(Runs(client), stage, LONG)
+    monkeypatch.setattr(runs, "describe", None)
+    assert await state(runs, stage, LONG) == ended
+    monkeypatch.undo()
+    for elsewhere in ((WORKSPACE, "other"), ("other", stage.project)):
+        with pytest.raises(NotFound, match="no such Run"):
+            await runs.state(*elsewhere, stage.run_id, wait=LONG)
+
+
+async def test_it_remembers_so_many_runs_that_it_has_started(
+    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.runs._KNOWN", 2)
+    for number in range(3):
+        await runs.start(f"{stage.run_id}-{number}", order(stage.project), fingerprint="")
+    assert list(runs._owners) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
+    for number in range(3):
+        await runs.cancel(WORKSPACE, stage.project, f"{stage.run_id}-{number}", wait=LONG)
+
+
 async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: Stage) -> None:
     held = Held(stage, announced=True)
     await stage.serve_attempts(held)
