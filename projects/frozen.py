@@ -24,7 +24,8 @@ async def frozen_venv(folder: Path) -> FrozenVenv | None:
     if await in_thread(_is_irrelevant, folder):
         return None
     try:
-        listed = await run_uv("pip", "freeze", "--python", folder / VENV, cwd=folder, within=_WITHIN)
+        # By its name in there: the folder may be one that is relative to where we are.
+        listed = await run_uv("pip", "freeze", "--python", VENV, cwd=folder, within=_WITHIN)
     except UvError as error:
         raise ProjectError(
             f"{VENV}: what is installed in it cannot be read: {error}. Make it anew, remove it, or list the "

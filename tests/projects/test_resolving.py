@@ -103,7 +103,9 @@ async def test_a_package_that_cannot_be_built_fails_the_deploy_with_its_reason(
     assert host.built() == []
 
 
-async def test_what_a_venv_of_the_project_s_own_holds_is_installed_and_makes_the_version(host: Host):
+async def test_what_a_venv_of_the_project_s_own_holds_is_installed_and_makes_the_version(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+):
     folder = host.make({"api/here.py": WHAT_IS_HERE})
     await run_uv("venv", "--quiet", "--python", sys.executable, ".venv", cwd=folder, within=timedelta(seconds=60))
     nothing = await deploy(folder, host.store, host.environments)
@@ -124,6 +126,8 @@ async def test_what_a_venv_of_the_project_s_own_holds_is_installed_and_makes_the
     assert (await host.here(second, "text_unidecode"))["found"]["text_unidecode"]
     bundled = await host.versions.ensure(second.project, second.version)
     assert not (bundled / ".venv").exists()
+    monkeypatch.chdir(folder.parent)
+    assert await deploy(Path(folder.name), host.store, host.environments) == second
 
 
 async def test_a_venv_that_is_broken_fails_the_deploy(host: Host):
