@@ -98,17 +98,24 @@ class WarmBrowser:
         """Told of every context that user code opens itself."""
         self._proxy: ProxySettings | None = None
         """Of the Attempt: the way of every context that it opens, also by itself."""
+        self._shared = cdp_url is not None
+        """Others than our Playwright may have opened contexts: whoever speaks the browser's own protocol can."""
         self._new_context = browser.new_context
-        close = browser.close
+        close, new_session = browser.close, browser.new_browser_cdp_session
 
         async def noted(**reason: Any) -> None:
             self.closed_by_user = True
             await self.on_close()
             await close(**reason)
 
+        async def shared() -> CDPSession:
+            self._shared = True
+            return await new_session()
+
         # `page.context.browser` is this very object. Playwright has no event that tells a close from a crash, and a
         # proxy belongs to a context, as a trace does: one that user code opens would go past that of the Run.
         setattr(browser, "close", noted)  # noqa: B010
+        setattr(browser, "new_browser_cdp_session", shared)  # noqa: B010
         setattr(browser, "new_context", self._noted(browser.new_context))  # noqa: B010
         setattr(browser, "new_page", self._noted(browser.new_page))  # noqa: B010
 
@@ -174,13 +181,14 @@ class WarmBrowser:
     async def close_contexts(self) -> bool:
         """Close what contexts there still are, such as those that user code opened; False if one would not close."""
         closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
-        try:
-            async with asyncio.timeout(CLOSE_WITHIN):
-                await self._dispose_foreign_contexts()
-        except TimeoutError:
-            return False
-        except PlaywrightError:
-            return True  # the browser is gone, and its contexts with it
+        if self._shared:
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self._dispose_foreign_contexts()
+            except TimeoutError:
+                return False
+            except PlaywrightError:
+                return True  # the browser is gone, and its contexts with it
         return all(closed)
 
     async def _dispose_foreign_contexts(self) -> None:
