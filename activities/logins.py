@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -78,9 +79,8 @@ class Logins:
                 state, expired = view.state, view.status is AuthSessionStatus.EXPIRED
             if state is None:
                 raise _no_login(order, auth.ref.id, seen)
-            token = await self._get(state.key)
+            token, parameters = await asyncio.gather(self._get(state.key), self._get(state.parameters_key))
             if token is not None:
-                parameters = await self._get(state.parameters_key)
                 return self._opened(order, auth, state, token, parameters, secret_parameters, expired=expired)
             seen, state = state.login, None  # replaced meanwhile: the current one does as well, or better
         raise _no_login(order, auth.ref.id, seen)

@@ -29,9 +29,14 @@ async def capture(context: BrowserContext, before: State | None) -> State:
     Raises:
         PlaywrightError: It is closed, or its browser is gone.
     """
-    stored: Any = await context.storage_state()
-    pages = await asyncio.gather(*(_session_storage(page) for page in context.pages))
+    told: list[Any] = await asyncio.gather(_stored(context), *map(_session_storage, context.pages))
+    stored, *pages = told
     return of_browser(stored["cookies"], stored["origins"], [one for one in pages if one is not None], before)
+
+
+async def _stored(context: BrowserContext) -> Any:
+    """Cookies and local storage."""
+    return await context.storage_state()
 
 
 async def _session_storage(page: Page) -> Any:

@@ -105,8 +105,13 @@ class Child:
 
     async def _prepare(self) -> Prepared:
         folder = self._scratch / f"attempt-{next(self._numbers)}"
-        workspace = await self._in_thread(Workspace.prepare, self._project, folder)
-        return Prepared(await self._browser.open_tab(), workspace)
+        workspace = self._in_thread(Workspace.prepare, self._project, folder)
+        tab, workspace = await asyncio.gather(self._browser.open_tab(), workspace)
+        return Prepared(tab, workspace)
+
+    def _remove(self, workspace: Workspace) -> None:
+        workspace.remove()
+        empty(self._traces)
 
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
@@ -150,15 +155,15 @@ class Child:
         if self._session is not None and self._session.lasting:
             unfit = unfit or "what it did in the browser's own context"
         self._user = self._session = self._evidence = self._live = None
-        await self._in_thread(prepared.workspace.remove)
-        await self._in_thread(empty, self._traces)
         if not closed:
             unfit = "a context that does not close"
-        if unfit is None:
-            try:
-                self._prepared = await self._prepare()
-            except PlaywrightError as error:
-                unfit = f"no fresh context: {error.message}"
+        async with asyncio.TaskGroup() as beside:
+            beside.create_task(self._in_thread(self._remove, prepared.workspace))
+            if unfit is None:
+                try:
+                    self._prepared = await self._prepare()
+                except PlaywrightError as error:
+                    unfit = f"no fresh context: {error.message}"
         self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
