@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, BinaryIO
 
 import httpx
@@ -76,8 +79,12 @@ class Remote:
             Unavailable: It cannot be reached.
         """
         content = None if body is None else json.dumps(body)
-        with self._client(headers) as client:
-            answer = client.request(method, self._place(path), content=content, params=query)
+
+        def ask() -> httpx.Response:
+            with self._client(headers) as client:
+                return client.request(method, self._place(path), content=content, params=query)
+
+        answer = _aside(ask)
         self._check(answer)
         try:
             return answer.json() if answer.content else None
@@ -86,17 +93,23 @@ class Remote:
 
     def fetch(self, path: str, out: BinaryIO) -> None:
         """Write an answer that is a file into another. Errors as for `call`."""
-        with self._client() as client, client.stream("GET", self._place(path)) as answer:
-            self._check_stream(answer)
-            out.writelines(answer.iter_bytes())
+
+        def copy() -> None:
+            with self._client() as client, client.stream("GET", self._place(path)) as answer:
+                self._check_stream(answer)
+                out.writelines(answer.iter_bytes())
+
+        _aside(copy)
         out.flush()
 
     @contextmanager
     def lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
         """An answer that comes line by line, for as long as the block lasts. Errors as for `call`."""
-        with self._client(headers) as client, client.stream("GET", self._place(path)) as answer:
-            self._check_stream(answer)
-            yield _lines(answer.iter_bytes())
+        with self._client(headers) as client:
+            request = client.build_request("GET", self._place(path))
+            with closing(_aside(lambda: client.send(request, stream=True))) as answer:
+                self._check_stream(answer)
+                yield _lines(answer.iter_bytes())
 
     def _place(self, path: str) -> str:
         return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
@@ -129,6 +142,26 @@ class Remote:
 
     def _no_api(self, answer: httpx.Response) -> Unavailable:
         return Unavailable(f"{self.url} answered {answer.status_code}, and not as an API of Callboard does.")
+
+
+def _aside[T](work: Callable[[], T]) -> T:
+    """Do what makes a request in a thread, and wait for it.
+
+    Ctrl-C raises wherever the main thread is. Within httpx that can be behind a lock and before its release; and then
+    to close the client is to wait for that lock for ever.
+    """
+    ended: SimpleQueue[Future[T]] = SimpleQueue()
+
+    def run() -> None:
+        came: Future[T] = Future()
+        try:
+            came.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+            came.set_exception(error)
+        ended.put(came)
+
+    Thread(target=run, name="request", daemon=True).start()
+    return ended.get().result()
 
 
 def _lines(chunks: Iterable[bytes]) -> Generator[str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from httpcore._synchronization import ThreadLock  # there is no other place where an interrupt can be put in
 
+from cli.remote import Remote
 from tests.cli.fake_api import KEY, WORKSPACE, FakeApi, callboard, error_of
 
 PROJECTS = {"projects": []}
@@ -120,3 +125,27 @@ def test_the_project_is_the_one_whose_folder_one_stands_in(
     assert api.callboard("runs", "list", "-p", "an other").exit_code == 0
     places = [asked.path.split("/")[1] for asked in api.asked]
     assert places == ["named", "folder", "an%20other"]
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a lock of the library below and its release: to close its client would wait for that lock for ever."""
+    acquire, fired = ThreadLock.__enter__, threading.Event()
+
+    def acquired_as_it_comes(lock: ThreadLock) -> ThreadLock:
+        entered = acquire(lock)
+        if not fired.is_set():
+            fired.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        return entered
+
+    monkeypatch.setattr(ThreadLock, "__enter__", acquired_as_it_comes)
+    there = Remote(api.url, WORKSPACE, KEY, on_this_host=True)
+    with pytest.raises(KeyboardInterrupt):
+        there.call("GET", "projects")
+    fired.clear()
+    with pytest.raises(KeyboardInterrupt), there.lines("projects") as lines:
+        list(lines)
+    fired.clear()
+    with pytest.raises(KeyboardInterrupt):
+        there.fetch("projects", io.BytesIO())
