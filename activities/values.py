@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from activities.patience import patiently
-from contract.errors import BadRequest
+from contract.errors import BadRequest, StoreError
 from contract.flow.auth import AuthSessionRef, AuthSessionType
 from storage import keys
 from storage.store import Store
@@ -24,13 +24,18 @@ class ProjectValues:
         self._project = project
 
     async def persistent_get(self, key: str) -> str | None:
-        """JSON text of the value, or None. Raises StoreError."""
+        """JSON text of the value, or None. Raises StoreError, also where what is stored is none of ours."""
         place = keys.persistent_value(self._project, key)
         stored = await patiently(_PATIENCE, lambda: self._store.get(place))
         if stored is None:
             return None
-        entry: dict[str, Any] = json.loads(stored)
-        return json.dumps(entry["value"])
+        try:
+            entry: dict[str, Any] = json.loads(stored)
+            return json.dumps(entry["value"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"persistent_store: the value of {key!r:.100} is damaged in the artifact store ({place}). Set it anew."
+            ) from error
 
     async def persistent_set(self, key: str, value: str) -> None:
         """Keep JSON text as the value. Raises StoreError."""
