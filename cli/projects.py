@@ -48,7 +48,7 @@ def get(
             "APIs": ", ".join(project["apis"]),
             "API access": "on" if project["apiAccess"] else "off",
             "AuthSessions": project["authSessions"],
-            "Machines": f"{_machines(project)}, {project['machines']['wanted']} wanted",
+            "Machines": f"{_machines(project)}; {project['machines']['wanted']} wanted",
             "Warnings": "\n".join(project["warnings"]),
         }
     )

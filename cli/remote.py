@@ -135,13 +135,23 @@ class Remote:
         if answer.is_success:
             return
         try:
-            message: str = answer.json()["message"]
+            said: dict[str, Any] = answer.json()
+            message: str = said["message"]
         except (ValueError, LookupError, TypeError):
             raise self._no_api(answer) from None
-        raise _REFUSALS.get(answer.status_code, CallboardError)(message)
+        raise _REFUSALS.get(answer.status_code, CallboardError)(_all_of(message, said.get("details")))
 
     def _no_api(self, answer: httpx.Response) -> Unavailable:
         return Unavailable(f"{self.url} answered {answer.status_code}, and not as an API of Callboard does.")
+
+
+def _all_of(message: str, details: Any) -> str:
+    """All that is wrong with a request, where the message tells the first of it and how much more there is."""
+    try:
+        errors = [f"{each['path']}: expected {each['expected']}." for each in details["errors"]]
+    except (LookupError, TypeError):
+        return message
+    return " ".join(errors) if len(errors) > 1 else message
 
 
 def _aside[T](work: Callable[[], T]) -> T:

@@ -149,3 +149,11 @@ def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pyte
     fired.clear()
     with pytest.raises(KeyboardInterrupt):
         there.fetch("projects", io.BytesIO())
+
+
+def test_all_that_is_wrong_with_a_request_is_told(api: FakeApi) -> None:
+    errors = [{"path": "parameters", "expected": "a value"}, {"path": "x", "expected": "no such field"}]
+    message = "parameters: expected a value. And 1 more, see details.errors."
+    api.answers = [(400, {"message": message, "details": {**errors[0], "errors": errors}})]
+    done = api.callboard("projects", "list")
+    assert error_of(done) == (2, "parameters: expected a value. x: expected no such field.")
