@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from machines.order import Report
+from machines.order import Report, Version
 from tests.machines.lab import Lab, Run, open_lab, order, unnoticed
 
 
@@ -20,21 +20,39 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-async def quiet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+async def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    """For tests of a module that share a Machine, though some of them end it: see `One`."""
+    async with open_lab(tmp_path_factory.mktemp("shared")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+async def quiet_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    """Where `quiet` has its Machine."""
+    async with open_lab(tmp_path_factory.mktemp("quiet")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def quiet_version(request: pytest.FixtureRequest, quiet_lab: Lab) -> Version:
+    """The module's `PROJECT` as `quiet` runs it."""
+    return quiet_lab.version(request.module.PROJECT)
+
+
+@pytest.fixture(scope="module")
+async def quiet(quiet_lab: Lab, quiet_version: Version) -> AsyncIterator[Run]:
     """Runs an API of the module's `PROJECT` on the one warm Machine of the module.
 
     The Machine is there before and after each Attempt: what recycles it does not belong into such a test.
     """
-    async with open_lab(tmp_path_factory.mktemp("quiet")) as lab:
-        version = lab.version(request.module.PROJECT)
-        pool = lab.pool()
+    pool = quiet_lab.pool()
 
-        async def run(api: str, parameters: Any = None, **fields: Any) -> Report:
-            return await pool.run(version, order(api, parameters, **fields), unnoticed)
+    async def run(api: str, parameters: Any = None, **fields: Any) -> Report:
+        return await pool.run(quiet_version, order(api, parameters, **fields), unnoticed)
 
-        yield run
-        machine = pool.slots[0].machine
-        assert machine is not None
-        await machine.settled()
-        assert machine.unfit is None
-        assert machine.name == "lab-1-1", "the Machine was recycled under a test that should have left it alone"
+    yield run
+    machine = pool.slots[0].machine
+    assert machine is not None
+    await machine.settled()
+    assert machine.unfit is None
+    assert machine.name == "lab-1-1", "the Machine was recycled under a test that should have left it alone"

@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from contract.flow.run import ErrorCode, RunError
 from machines import keeper
 from machines.browser import browser_args, find_browser
@@ -158,12 +160,20 @@ class Lab:
             await pool.close()
         self.assert_clean()
 
-    def assert_clean(self) -> None:
-        """No process, no folder."""
-        assert of_folder(self.scratch) == []
-        assert list(self.scratch.iterdir()) == []
+    def assert_clean(self, but: Machine | None = None) -> None:
+        """No process, no folder, but those of this Machine, if it is to stay."""
         below_us = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in keeper.descendants(os.getpid())}
-        assert [pid for pid, command in below_us.items() if str(self.scratch).encode() in command] == []
+        found = {
+            *of_folder(self.scratch),
+            *(pid for pid, command in below_us.items() if str(self.scratch).encode() in command),
+        }
+        if but is None:
+            assert found == set()
+            assert list(self.scratch.iterdir()) == []
+        else:
+            its = {but.keeper_pid, *keeper.descendants(but.keeper_pid)}
+            assert [pid for pid in found - its if psutil.pid_exists(pid)] == []  # a browser's processes come and go
+            assert list(self.scratch.iterdir()) == [self.scratch / but.name]
 
 
 @contextlib.asynccontextmanager

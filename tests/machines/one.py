@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Self
 
-from machines.machine import Begun
+from machines.machine import Begun, Machine
 from machines.order import Report
-from tests.machines.lab import PATIENCE, Lab, order, value
+from tests.machines.lab import PATIENCE, Lab, order, settled, value
 
 ENDLESS = {
     "api/awaits.py": """
@@ -30,13 +31,65 @@ ENDLESS = {
 
 
 class One:
-    """One Machine at a time, of a project whose API `fine` returns its own name."""
+    """One Machine at a time, of a project whose API `fine` returns its own name.
 
-    def __init__(self, lab: Lab, files: Mapping[str, str]) -> None:
+    The tests of a module share it, each in a `turn` of its own: to start a Machine costs more than most tests do
+    with it, and that one which shows that all is well after a test is the one that the next test ends.
+    """
+
+    def __init__(self, lab: Lab, files: Mapping[str, str], **fields: Any) -> None:
         self.lab = lab
-        self.version = lab.version(files)
+        self.version = lab.version(files, **fields)
         self.pool = lab.pool()
         self._begun = asyncio.Event()
+        self._attempts: list[asyncio.Task[Report]] = []
+        self._before = 0
+        """Machines that were gone when the turn began."""
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncGenerator[Self]:
+        """One test. It begins with the Machine that the last one left, or none, and leaves no more than that."""
+        self._before = self._started - (self.warm is not None)
+        self._attempts.clear()
+        try:
+            yield self
+        finally:
+            on_their_way = [attempt for attempt in self._attempts if not attempt.done()]
+            for attempt in on_their_way:  # of a test that has failed: the next one is to have a chance
+                attempt.cancel()
+            await asyncio.gather(*on_their_way, return_exceptions=True)
+        assert on_their_way == []
+        assert self.pool.busy == 0
+        if self.pool.slots:
+            await settled(self.pool)
+        self.lab.assert_clean(self.warm)
+        assert self.warm is None or self.warm.unfit is None
+
+    @property
+    def _started(self) -> int:
+        return sum(slot._started for slot in self.pool.slots)
+
+    @property
+    def warm(self) -> Machine | None:
+        """The Machine that is there, if any."""
+        return self.pool.slots[0].machine if self.pool.slots else None
+
+    @property
+    def machine(self) -> Machine:
+        """The Machine that is there."""
+        assert self.warm is not None
+        return self.warm
+
+    def name(self, nth: int) -> str:
+        """What the nth Machine of this turn is called."""
+        return f"lab-1-{self._before + nth}"
+
+    async def cool(self) -> None:
+        """Stop the Machine, for a test that is about its start."""
+        for slot in self.pool.slots:
+            await slot.close()
+        self.lab.assert_clean()
+        self._before = self._started
 
     def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[Report]:
         """Set an Attempt on its way. The fields are those of `order`."""
@@ -45,7 +98,9 @@ class One:
         def begin(_begun: Begun) -> None:
             self._begun.set()
 
-        return asyncio.create_task(self.pool.run(self.version, order(api, parameters, **fields), begin))
+        attempt = asyncio.create_task(self.pool.run(self.version, order(api, parameters, **fields), begin))
+        self._attempts.append(attempt)
+        return attempt
 
     async def begun(self) -> None:
         """Wait until the Attempt that was started last is on the Machine."""
@@ -55,8 +110,8 @@ class One:
         """One Attempt, to its end."""
         return await self.start(api, parameters, **fields)
 
-    async def works_again(self, machine: str | None = None) -> None:
-        """The next Attempt succeeds, on the Machine of that name if that matters."""
+    async def works_again(self, nth: int | None = None) -> None:
+        """The next Attempt succeeds, on the nth Machine of this turn if that matters."""
         report = await self.run("fine")
         assert value(report) == "fine"
-        assert machine in {None, report.machine}
+        assert nth is None or report.machine == self.name(nth)

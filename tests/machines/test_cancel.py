@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -81,10 +81,16 @@ class Running(One):
         assert self.pool.busy == 0
 
 
+@pytest.fixture(scope="module")
+async def shared(shared_lab: Lab) -> Running:
+    return Running(shared_lab, PROJECT)
+
+
 @pytest.fixture
-async def running(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Running:
+async def running(shared: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
-    return Running(lab, PROJECT)
+    async with shared.turn():
+        yield shared
 
 
 @pytest.mark.parametrize("api", ["awaits", "spins", "blocks", "detaches"])
@@ -136,6 +142,7 @@ STAGES: dict[str, Callable[[Lab], object]] = {
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running, times: int) -> None:
+    await running.cool()
     for condition in STAGES.values():
         attempt = running.start("awaits")  # one that would end could be over before the cancel
         await running.until(lambda condition=condition: condition(running.lab))
@@ -144,6 +151,7 @@ async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running
 
 
 async def test_an_attempt_may_be_canceled_at_any_turn_of_the_loop_of_its_machines_start(running: Running) -> None:
+    await running.cool()
     for turns in range(0, 40, 4):
         attempt = running.start("awaits")  # one that would end could be over before the cancel
         for _ in range(turns):
@@ -179,8 +187,10 @@ async def test_an_attempt_that_waits_for_the_clean_up_before_it_leaves_the_machi
     await running.works_again()
 
 
-async def test_a_cancel_that_comes_with_the_time_out_is_heard(lab: Lab) -> None:
-    running = Running(lab, PROJECT)
+async def test_a_cancel_that_comes_with_the_time_out_is_heard(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("machines.machine._STOP_WITHIN", 1.5)
     attempt = running.start("spins", timeout=0.5)
     await running.begun()
     await asyncio.wait({attempt}, timeout=1)  # it has timed out, and is being stopped: that takes longer than this

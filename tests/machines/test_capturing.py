@@ -275,14 +275,12 @@ async def test_capturing_is_not_on_the_automations_clock_and_is_bounded(quiet: R
     assert (value(report), report.session) == ("spins", None)
 
 
-@pytest.fixture
-async def check(lab: Lab, tmp_path: Any) -> Any:
+@pytest.fixture(scope="module")
+async def check(shared_lab: Lab) -> Any:
     """Runs the project's check, which does what it is told by a file: it gets no parameters."""
-    told = tmp_path / "told.json"
-    version, pool = (
-        lab.version({**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))}),
-        lab.pool(),
-    )
+    told = shared_lab.projects / "told.json"
+    files = {**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))}
+    version, pool = shared_lab.version(files), shared_lab.pool()
 
     async def check(does: dict[str, Any], **fields: Any) -> Report:
         told.write_text(json.dumps(does))
@@ -362,16 +360,16 @@ async def test_a_deferred_create_has_its_browser_and_so_a_state(lab: Lab) -> Non
     assert left(await lab.pool().run(version, order("", {}, kind=AttemptKind.CREATE), unnoticed)) == state()
 
 
-@pytest.mark.parametrize("own", [True, False])
-async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(
-    lab: Lab, sites: tuple[Site, Site], own: bool
-) -> None:
-    version = lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
-    parameters = {
-        "urls": [f"{sites[0].origin}/?cookie=sid=s1;HttpOnly"],
-        "script": "localStorage.token = sessionStorage.tab = 'x'",
-        "own": own,
-    }
-    report = await lab.pool().run(version, order("", parameters, kind=AttemptKind.CREATE), unnoticed)
+async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(lab: Lab, sites: tuple[Site, Site]) -> None:
+    pool, version = lab.pool(), lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
     origin = sites[0].origin
-    assert left(report) == state(cookie("sid", "s1"), local={origin: {"token": "x"}}, session={origin: {"tab": "x"}})
+    for own in (True, False):
+        parameters = {
+            "urls": [f"{origin}/?cookie=sid=s1;HttpOnly"],
+            "script": "localStorage.token = sessionStorage.tab = 'x'",
+            "own": own,
+        }
+        report = await pool.run(version, order("", parameters, kind=AttemptKind.CREATE), unnoticed)
+        assert left(report) == state(
+            cookie("sid", "s1"), local={origin: {"token": "x"}}, session={origin: {"tab": "x"}}
+        )

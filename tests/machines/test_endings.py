@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -229,15 +229,19 @@ class Ending(One):
 
     def process(self, command: str) -> int:
         """The process of the Machine whose command line holds this."""
-        (slot,) = self.pool.slots
-        assert slot.machine is not None
-        return find_process(slot.machine, command)
+        return find_process(self.machine, command)
+
+
+@pytest.fixture(scope="module")
+async def shared(shared_lab: Lab) -> Ending:
+    return Ending(shared_lab, PROJECT, memory_limit=700 * 1024**2)
 
 
 @pytest.fixture
-async def one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Ending:
+async def one(shared: Ending, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ending]:
     monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
-    return Ending(lab, PROJECT)
+    async with shared.turn():
+        yield shared
 
 
 @pytest.mark.parametrize(
@@ -265,14 +269,14 @@ async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> 
 
 
 async def test_after_a_time_out_the_next_attempt_has_a_new_machine(one: Ending) -> None:
-    await one.works_again("lab-1-1")
+    await one.works_again(1)
     await one.fails("spins", timeout=0.5)
-    await one.works_again("lab-1-2")
+    await one.works_again(2)
 
 
 async def test_what_is_printed_fills_no_pipe(one: Ending) -> None:
     assert value(await one.run("prints")) == "printed"
-    await one.works_again("lab-1-1")
+    await one.works_again(1)
 
 
 @pytest.mark.parametrize(
@@ -302,8 +306,7 @@ async def test_a_child_that_cannot_be_understood_is_a_crash(one: Ending, api: st
 
 @pytest.mark.parametrize("api", ["hogs", "hogs_in_a_child", "hogs_in_the_page"])
 async def test_a_machine_that_takes_too_much_memory_is_ended(one: Ending, api: str) -> None:
-    one.version = replace(one.version, memory_limit=700 * 1024**2)
-    await one.works_again("lab-1-1")
+    await one.works_again(1)
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.message == "Execution ran out of memory."
@@ -314,41 +317,39 @@ async def test_a_browser_killed_under_an_attempt_is_a_crash(one: Ending, victim:
     failed = await one.loses("waits_and_browses", victim)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.message.startswith("The browser ended unexpectedly. The automation saw: ")
-    await one.works_again("lab-1-2")
+    await one.works_again(2)
 
 
 async def test_a_child_killed_under_an_attempt_is_a_crash(one: Ending) -> None:
     failed = await one.loses("awaits", CHILD)
     assert failed.message == "Process was ended by signal SIGKILL."
-    await one.works_again("lab-1-2")
+    await one.works_again(2)
 
 
 async def test_a_keeper_killed_under_an_attempt_is_a_crash_and_everything_is_ended_without_it(one: Ending) -> None:
     failed = await one.loses("spins", KEEPER)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.message == "The Machine's process was lost."
-    await one.works_again("lab-1-2")
+    await one.works_again(2)
 
 
 async def test_user_code_may_close_the_browser_and_the_next_attempt_gets_a_new_one(one: Ending) -> None:
     failed = failure(await one.run("closes_the_browser"))
     assert failed.code == ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "its own doing is no crash"
     assert value(await one.run("does_not_care_for_its_page")) == "done"
-    await one.works_again("lab-1-3")
+    await one.works_again(3)
 
 
 @pytest.mark.parametrize("victim", [BROWSER, NODE, CHILD, KEEPER])
 async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
-    await one.works_again("lab-1-1")
-    (slot,) = one.pool.slots
-    assert slot.machine is not None
-    await slot.machine.settled()
+    await one.works_again(1)
+    await one.machine.settled()
     os.kill(one.process(victim), signal.SIGKILL)
     if victim in {CHILD, KEEPER}:
         async with asyncio.timeout(PATIENCE):
-            while one.pool.slots[0].machine is not None:  # the pool hears of it by itself
+            while one.warm is not None:  # the pool hears of it by itself
                 await asyncio.sleep(0.01)
-    await one.works_again("lab-1-2")
+    await one.works_again(2)
 
 
 async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_called(lab: Lab) -> None:

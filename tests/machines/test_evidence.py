@@ -271,18 +271,16 @@ HOOK = """
 """
 
 
-@pytest.mark.parametrize(("api", "names"), [("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])])
-async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up(
-    lab: Lab, tmp_path: Path, api: str, names: list[str]
-) -> None:
-    version = lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
-    (tmp_path / "evidence").mkdir()
-    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS)
-    await lab.pool().run(version, order(api, evidence=evidence), unnoticed)
-    left = Left(evidence, None)
-    assert left.names == names
-    assert left.calls()[:1] == ["goto"]
-    assert evidence.page_url == (TITLE if api == "fails" else None)
+async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up(lab: Lab, tmp_path: Path) -> None:
+    pool, version = lab.pool(), lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
+    for api, names in (("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])):
+        evidence = Evidence(tmp_path / api, TraceMode.ALWAYS)
+        evidence.folder.mkdir()
+        await pool.run(version, order(api, evidence=evidence), unnoticed)
+        left = Left(evidence, None)
+        assert left.names == names
+        assert left.calls()[:1] == ["goto"]
+        assert evidence.page_url == (TITLE if api == "fails" else None)
 
 
 async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:

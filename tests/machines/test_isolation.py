@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from machines.order import Version
 from tests.machines.lab import Lab, Run, order, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
@@ -234,14 +235,14 @@ async def test_modules_of_the_same_name_in_two_projects_do_not_meet(lab: Lab) ->
         assert value(await pools[version].run(version, order("who"), unnoticed)) == version.project
 
 
-async def test_a_project_folder_is_never_written_to(lab: Lab) -> None:
-    version = lab.version(PROJECT)
-    pool = lab.pool()
-    before = sorted(version.folder.rglob("*"))
+async def test_a_project_folder_is_never_written_to(quiet: Run, quiet_version: Version) -> None:
     for api in ("writes", "names", "removes_its_folder"):
-        assert (await pool.run(version, order(api), unnoticed)).error is None
-    assert sorted(version.folder.rglob("*")) == before
-    assert (version.folder / "data" / "words.txt").read_text() == "words of the project"
+        assert (await quiet(api)).error is None
+    folder = quiet_version.folder
+    files = [folder / path for path in PROJECT]
+    folders = {parent for file in files for parent in file.parents if folder in parent.parents}
+    assert sorted(folder.rglob("*")) == sorted({*files, *folders})
+    assert (quiet_version.folder / "data" / "words.txt").read_text() == "words of the project"
 
 
 async def test_contexts_that_an_attempt_opened_itself_are_gone_after_it(quiet: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -169,23 +169,29 @@ class Leaving(One):
     """One Attempt that leaves something, and one after it."""
 
     @asynccontextmanager
-    async def then_fine_on(self, name: str) -> AsyncGenerator[None]:
-        """After the block, the next Attempt succeeds, on the Machine of that name."""
+    async def then_fine_on(self, nth: int) -> AsyncGenerator[None]:
+        """After the block, the next Attempt succeeds, on the nth Machine of this turn."""
         yield
         report = await self.run("fine")
         assert value(report)[:2] == ["fine", None]
-        assert report.machine == name
+        assert report.machine == self.name(nth)
+
+
+@pytest.fixture(scope="module")
+async def shared(shared_lab: Lab) -> Leaving:
+    return Leaving(shared_lab, PROJECT)
 
 
 @pytest.fixture
-async def leaving(lab: Lab) -> Leaving:
-    return Leaving(lab, PROJECT)
+async def leaving(shared: Leaving) -> AsyncIterator[Leaving]:
+    async with shared.turn():
+        yield shared
 
 
 async def test_tasks_and_idle_threads_are_ended_and_the_machine_stays(leaving: Leaving) -> None:
     threads = value(await leaving.run("fine"))[2]
     for api in ("leaves_tasks", "leaves_idle_threads", "leaves_a_generator"):
-        async with leaving.then_fine_on("lab-1-1"):
+        async with leaving.then_fine_on(1):
             assert value(await leaving.run(api)) == "left"
     assert value(await leaving.run("fine"))[2] == threads
 
@@ -201,34 +207,34 @@ async def test_tasks_and_idle_threads_are_ended_and_the_machine_stays(leaving: L
     ],
 )
 async def test_what_does_not_end_ends_with_its_machine(leaving: Leaving, api: str) -> None:
-    async with leaving.then_fine_on("lab-1-2"):
+    async with leaving.then_fine_on(2):
         assert value(await leaving.run(api)) == "left"
         await settled(leaving.pool)
 
 
 @pytest.mark.parametrize("then", ["return", "raise", "await", "browse"])
 async def test_a_fork_that_comes_back_from_user_code_is_ended(leaving: Leaving, then: str) -> None:
-    async with leaving.then_fine_on("lab-1-1"):
+    async with leaving.then_fine_on(1):
         assert value(await leaving.run("forks", {"then": then})) == 1
 
 
 async def test_a_task_that_spins_ends_with_its_machine(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("machines.machine._SETTLE_WITHIN", 2)
-    async with leaving.then_fine_on("lab-1-2"):
+    async with leaving.then_fine_on(2):
         assert value(await leaving.run("leaves_a_task_that_spins")) == "left"
 
 
 async def test_a_browser_of_user_code_ends_with_its_machine(leaving: Leaving) -> None:
     launch = leaving.lab.launch
     given = {"browser": str(launch.browser), "arguments": list(launch.arguments)}
-    async with leaving.then_fine_on("lab-1-2"):
+    async with leaving.then_fine_on(2):
         assert value(await leaving.run("leaves_a_browser", given)) == "left"
         await settled(leaving.pool)
 
 
 @pytest.mark.parametrize("then", ["return", "hang", "exit"])
 async def test_detached_grandchildren_end_with_their_machine(leaving: Leaving, then: str) -> None:
-    async with leaving.then_fine_on("lab-1-2"):
+    async with leaving.then_fine_on(2):
         report = await leaving.run("leaves_detached_grandchildren", {"then": then}, timeout=3)
         assert (report.error is None) is (then == "return")
         await settled(leaving.pool)
@@ -240,6 +246,7 @@ async def test_the_scratch_folder_holds_one_attempt_at_a_time(leaving: Leaving) 
         assert (await leaving.run("fine")).error is None
     await settled(leaving.pool)
     (machine,) = leaving.lab.scratch.iterdir()
-    assert sorted(entry.name for entry in machine.iterdir()) == ["attempt-4", "home", "tmp"]
+    next_one = leaving.machine.attempts + 1
+    assert sorted(entry.name for entry in machine.iterdir()) == [f"attempt-{next_one}", "home", "tmp"]
     assert list((machine / "home").iterdir()) == []
     assert processes_of(machine)

@@ -17,7 +17,7 @@ from playwright.async_api import CDPSession
 from contract.flow.run import TraceMode
 from machines.evidence import Evidence
 from machines.runner.live import SOCKET, Live
-from tests.machines.lab import PATIENCE, Lab, open_lab, order, unnoticed, value
+from tests.machines.lab import PATIENCE, Run, value
 
 PROJECT = {
     "api/moves.py": """
@@ -40,26 +40,18 @@ PROJECT = {
 }
 
 
-@pytest.fixture(scope="module")
-async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Lab]:
-    async with open_lab(tmp_path_factory.mktemp("live")) as lab:
-        yield lab
-
-
 @asynccontextmanager
-async def attempt(lab: Lab, folder: Path, **parameters: Any) -> AsyncGenerator[asyncio.Task[Any]]:
+async def attempt(quiet: Run, folder: Path, **parameters: Any) -> AsyncGenerator[asyncio.Task[Any]]:
     """An Attempt that runs as long as the block, and completes."""
     evidence, go = folder / "evidence", folder / "go"
     evidence.mkdir()
-    pool = lab.pool()
-    asked = order("moves", {"go": str(go), **parameters}, evidence=Evidence(evidence, TraceMode.ALWAYS))
-    running = asyncio.create_task(pool.run(lab.version(PROJECT), asked, unnoticed))
+    kept = Evidence(evidence, TraceMode.ALWAYS)
+    running = asyncio.ensure_future(quiet("moves", {"go": str(go), **parameters}, evidence=kept))
     try:
         yield running
     finally:
         go.touch()
         report = await running
-        await pool.close()
     assert value(report) == ("Another" if parameters.get("opens") else "Moves")
 
 
@@ -83,8 +75,8 @@ async def picture(reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(size)
 
 
-async def test_pictures_come_one_after_another_until_the_attempt_ends(lab: Lab, tmp_path: Path) -> None:
-    async with attempt(lab, tmp_path):
+async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run, tmp_path: Path) -> None:
+    async with attempt(quiet, tmp_path):
         reader, writer = await connected(tmp_path)
         pictures = [await picture(reader) for _ in range(4)]
         assert all(each.startswith(b"\xff\xd8\xff") for each in pictures)
@@ -105,8 +97,8 @@ async def test_a_page_that_moves_all_the_time_costs_no_more_than_ten_pictures_a_
     assert sent == [b"picture"]
 
 
-async def test_several_watch_and_whoever_comes_back_sees_it_again(lab: Lab, tmp_path: Path) -> None:
-    async with attempt(lab, tmp_path):
+async def test_several_watch_and_whoever_comes_back_sees_it_again(quiet: Run, tmp_path: Path) -> None:
+    async with attempt(quiet, tmp_path):
         watchers = [await connected(tmp_path) for _ in range(3)]
         for reader, _ in watchers:
             await picture(reader)
@@ -118,8 +110,8 @@ async def test_several_watch_and_whoever_comes_back_sees_it_again(lab: Lab, tmp_
         writer.close()
 
 
-async def test_a_page_that_stands_still_is_shown_to_everybody(lab: Lab, tmp_path: Path) -> None:
-    async with attempt(lab, tmp_path, moves=False):
+async def test_a_page_that_stands_still_is_shown_to_everybody(quiet: Run, tmp_path: Path) -> None:
+    async with attempt(quiet, tmp_path, moves=False):
         first = await connected(tmp_path)
         await picture(first[0])
         later = await connected(tmp_path)
@@ -128,8 +120,8 @@ async def test_a_page_that_stands_still_is_shown_to_everybody(lab: Lab, tmp_path
             writer.close()
 
 
-async def test_the_page_that_the_automation_goes_on_with_is_shown(lab: Lab, tmp_path: Path) -> None:
-    async with attempt(lab, tmp_path, opens=True):
+async def test_the_page_that_the_automation_goes_on_with_is_shown(quiet: Run, tmp_path: Path) -> None:
+    async with attempt(quiet, tmp_path, opens=True):
         reader, writer = await connected(tmp_path)
         await picture(reader)
         writer.close()

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pytest
 from contract.flow.attempt import AttemptUsage
 from machines import keeper
 from machines.logbook import Logbook
-from machines.machine import Machine
 from machines.order import Proxy, Report
 from machines.secrecy import masker_of
 from tests.machines.lab import PATIENCE, Lab, open_lab, order, settled
@@ -218,11 +217,6 @@ class Logging(One):
         book.masker = masker_of(order(api, parameters, **fields))
         return Attempt(book, task)
 
-    def machine(self) -> Machine:
-        (slot,) = self.pool.slots
-        assert slot.machine is not None
-        return slot.machine
-
     async def logged(self, api: str, parameters: Any = None, **fields: Any) -> Logged:
         return await self.begin(api, parameters, **fields).ended()
 
@@ -252,7 +246,7 @@ class Attempt:
 
 
 @pytest.fixture(scope="module")
-async def quiet_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Logging]:
+async def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Logging]:
     """One warm Machine for all tests that leave it alone."""
     folder = tmp_path_factory.mktemp("log")
     async with open_lab(folder) as lab:
@@ -261,16 +255,22 @@ async def quiet_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[
         yield one
 
 
+@pytest.fixture(scope="module")
+async def shared(shared_lab: Lab) -> Logging:
+    return Logging(shared_lab, PROJECT, memory_limit=700_000_000)
+
+
 @pytest.fixture
-async def one(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logging:
+async def one(shared: Logging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Logging]:
+    """One Machine at a time for all tests that end theirs."""
     monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)
-    one = Logging(lab, PROJECT)
-    one.folder = tmp_path
-    return one
+    shared.folder = tmp_path
+    async with shared.turn():
+        yield shared
 
 
-async def test_what_is_printed_is_there_in_its_order_whoever_prints_it(quiet_lab: Logging) -> None:
-    logged = await quiet_lab.logged("prints", {})
+async def test_what_is_printed_is_there_in_its_order_whoever_prints_it(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("prints", {})
     assert logged.all("user") == [
         ("info", text)
         for text in (
@@ -291,17 +291,17 @@ async def test_what_is_printed_is_there_in_its_order_whoever_prints_it(quiet_lab
     ]
 
 
-async def test_it_begins_with_where_the_attempt_is(quiet_lab: Logging) -> None:
-    await quiet_lab.logged("fine")
-    logged = await quiet_lab.logged("fine")
+async def test_it_begins_with_where_the_attempt_is(undisturbed: Logging) -> None:
+    await undisturbed.logged("fine")
+    logged = await undisturbed.logged("fine")
     first, *_ = logged.lines
     assert (first.level, first.source) == ("info", "callboard")
     assert "api/fine, version 1, on Machine lab-1-" in first.message
     assert "browser 1" in first.message
 
 
-async def test_what_is_logged_keeps_its_level_and_its_logger(quiet_lab: Logging) -> None:
-    logged = await quiet_lab.logged("logs")
+async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("logs")
     levels = logged.all("logging")
     assert levels[:2] == [("info", "shop.pages: an info of mine"), ("warning", "shop.pages: a warning")]
     level, text = levels[2]
@@ -312,16 +312,16 @@ async def test_what_is_logged_keeps_its_level_and_its_logger(quiet_lab: Logging)
     assert "--- Logging error ---" in logged.messages("user"), "as without us"
 
 
-async def test_user_code_may_configure_logging_for_its_attempt(quiet_lab: Logging) -> None:
+async def test_user_code_may_configure_logging_for_its_attempt(undisturbed: Logging) -> None:
     for _ in range(2):  # the second finds nothing of the first
-        logged = await quiet_lab.logged("configures_logging")
+        logged = await undisturbed.logged("configures_logging")
         assert logged.all("logging") == [("debug", "DEBUG|shop|shown now"), ("error", "ERROR|shop|once")]
         assert logged.messages("user") == []
-    assert (await quiet_lab.logged("logs")).all("logging")[0] == ("info", "shop.pages: an info of mine")
+    assert (await undisturbed.logged("logs")).all("logging")[0] == ("info", "shop.pages: an info of mine")
 
 
-async def test_pages_tell_what_they_say_what_breaks_and_what_does_not_load(quiet_lab: Logging) -> None:
-    logged = await quiet_lab.logged("page", {})
+async def test_pages_tell_what_they_say_what_breaks_and_what_does_not_load(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("page", {})
     console = logged.all("console")
     assert console[:5] == [
         ("info", "hello {a: 1}"),
@@ -341,15 +341,15 @@ async def test_pages_tell_what_they_say_what_breaks_and_what_does_not_load(quiet
     assert "abc" not in repr([line for line in logged.lines if line.source != "page"])
 
 
-async def test_a_page_that_talks_without_end_is_no_longer_listened_to(quiet_lab: Logging) -> None:
-    logged = await quiet_lab.logged("page_without_end")
+async def test_a_page_that_talks_without_end_is_no_longer_listened_to(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("page_without_end")
     assert len(logged.messages("console")) == 5000
     assert "More than 5000 console messages: no more of them are logged." in logged.messages("callboard")
-    assert (await quiet_lab.logged("page", {})).messages("console")[0] == "hello {a: 1}"
+    assert (await undisturbed.logged("page", {})).messages("console")[0] == "hello {a: 1}"
 
 
-async def test_much_is_cut_at_the_limit_and_the_automation_goes_on(quiet_lab: Logging) -> None:
-    logged = await quiet_lab.logged("prints_much", limit=100_000)
+async def test_much_is_cut_at_the_limit_and_the_automation_goes_on(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("prints_much", limit=100_000)
     assert isinstance(logged.report, Report)
     assert logged.report.result == '"done"'
     assert logged.size < 102_000
@@ -361,33 +361,33 @@ async def test_much_is_cut_at_the_limit_and_the_automation_goes_on(quiet_lab: Lo
     assert thrown.message.endswith("bytes more were printed, and thrown away.")
 
 
-async def test_a_line_without_end_is_cut_and_half_a_secret_does_not_stay(quiet_lab: Logging) -> None:
+async def test_a_line_without_end_is_cut_and_half_a_secret_does_not_stay(undisturbed: Logging) -> None:
     secret = "the-secret-of-the-shop"
-    logged = await quiet_lab.logged("long_line", {"secret": secret}, secrets=(secret,))
+    logged = await undisturbed.logged("long_line", {"secret": secret}, secrets=(secret,))
     long, after = logged.messages("user")
     assert after == "after"
     assert long == "y" * 65_530 + "*** … [cut: it had 66552 bytes]"
 
 
-async def test_secrets_are_masked_whoever_tells_them(quiet_lab: Logging) -> None:
+async def test_secrets_are_masked_whoever_tells_them(undisturbed: Logging) -> None:
     secret = "grüße-von-hier"
-    logged = await quiet_lab.logged("tells", {"secret": secret}, secrets=(secret,))
+    logged = await undisturbed.logged("tells", {"secret": secret}, secrets=(secret,))
     assert logged.messages("user") == ["my password is ***", "in two: ***"]
     assert logged.messages("console") == ["typed ***"]
 
 
-async def test_what_comes_after_the_end_is_in_no_log(quiet_lab: Logging) -> None:
-    assert (await quiet_lab.logged("left")).messages("user") == ["said in time"]
-    await settled(quiet_lab.pool)
-    assert (await quiet_lab.logged("fine")).messages("user") == ["fine"]
+async def test_what_comes_after_the_end_is_in_no_log(undisturbed: Logging) -> None:
+    assert (await undisturbed.logged("left")).messages("user") == ["said in time"]
+    await settled(undisturbed.pool)
+    assert (await undisturbed.logged("fine")).messages("user") == ["fine"]
 
 
-async def test_what_it_took(quiet_lab: Logging, tmp_path: Path) -> None:
+async def test_what_it_took(undisturbed: Logging, tmp_path: Path) -> None:
     server = await asyncio.start_server(_serve_much, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server:
-        logged = await quiet_lab.logged("works", {"url": url})
-        usage, idle = logged.usage, (await quiet_lab.logged("fine")).usage
+        logged = await undisturbed.logged("works", {"url": url})
+        usage, idle = logged.usage, (await undisturbed.logged("fine")).usage
     assert usage is not None
     assert idle is not None
     assert usage.peak_memory is not None
@@ -414,7 +414,7 @@ async def test_an_attempt_that_prints_without_end_is_stopped_in_time_and_takes_n
     attempt = one.begin("prints_without_end", timeout=3, limit=1_000_000)
     await one.begun()
     await attempt.until(b"The log was cut")
-    assert psutil.Process(one.machine().keeper_pid).memory_info().rss < 50_000_000
+    assert psutil.Process(one.machine.keeper_pid).memory_info().rss < 50_000_000
     logged = await attempt.ended()
     assert isinstance(logged.report, Report)
     assert logged.report.error is not None
@@ -451,10 +451,7 @@ async def test_last_words_of_a_cancel_are_there(one: Logging) -> None:
         ("hogs", ["before the memory"]),
     ],
 )
-async def test_the_last_line_before_a_crash_is_there(lab: Lab, tmp_path: Path, api: str, words: list[str]) -> None:
-    one = Logging(lab, PROJECT)
-    one.folder = tmp_path
-    one.version = lab.version(PROJECT, version="small", memory_limit=700_000_000)
+async def test_the_last_line_before_a_crash_is_there(one: Logging, api: str, words: list[str]) -> None:
     logged = await one.logged(api)
     assert isinstance(logged.report, Report)
     assert logged.report.error is not None
@@ -473,7 +470,7 @@ def _child(keeper_pid: int) -> int:
 async def test_whoever_is_killed_what_was_said_stays(one: Logging, victim: Callable[[int], int]) -> None:
     attempt = one.begin("goodbye")
     await attempt.until(b"hello")
-    os.kill(victim(one.machine().keeper_pid), signal.SIGKILL)
+    os.kill(victim(one.machine.keeper_pid), signal.SIGKILL)
     logged = await attempt.ended()
     assert isinstance(logged.report, Report)
     assert logged.report.error is not None
@@ -494,9 +491,10 @@ async def test_a_worker_that_stands_still_holds_up_nothing(one: Logging) -> None
 
 
 async def test_the_proxy_is_named_without_what_it_is_asked_with(one: Logging) -> None:
+    await one.cool()
     proxy = Proxy("http://127.0.0.1:1", username="someone", password="a-password")
     logged = await one.logged("fine", proxy=proxy)
     starting, begins, *_ = logged.messages("callboard")
-    assert starting == "Machine lab-1-1 is being started"
+    assert starting == f"Machine {one.name(1)} is being started"
     assert begins.endswith(", by proxy http://127.0.0.1:1")
     assert "someone" not in repr(logged.lines)

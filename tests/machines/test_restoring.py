@@ -10,7 +10,7 @@ import pytest
 
 from contract.flow.run import ErrorCode
 from machines.order import Proxy, Report
-from tests.machines.lab import Lab, Run, failure, open_lab, order, unnoticed, value
+from tests.machines.lab import Lab, Run, failure, open_lab, order, settled, unnoticed, value
 from tests.machines.site import Site, cookie, running_site, state
 
 PROJECT = {
@@ -263,6 +263,17 @@ HOOKED = {
 }
 
 
+@pytest.fixture(scope="module")
+async def hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
+    async with open_lab(tmp_path_factory.mktemp("hooked")) as lab:
+        version, pool = lab.version(HOOKED), lab.pool()
+
+        async def run(api: str, parameters: Any = None, **fields: Any) -> Report:
+            return await pool.run(version, order(api, parameters, **fields), unnoticed)
+
+        yield run
+
+
 @pytest.mark.parametrize(
     ("brings", "cookies", "stays"),
     [
@@ -272,33 +283,24 @@ HOOKED = {
     ],
 )
 async def test_a_page_that_the_hook_brings_has_the_state_and_what_the_hook_did_stays(
-    tmp_path_factory: pytest.TempPathFactory, sites: tuple[Site, Site], brings: str, cookies: str, stays: bool
+    hooked: Run, sites: tuple[Site, Site], brings: str, cookies: str, stays: bool
 ) -> None:
     origin = sites[0].origin
     given = state(cookie("sid", "s1"), local={origin: {"token": "l"}}, session={origin: {"tab": "t"}})
-    async with open_lab(tmp_path_factory.mktemp("hooked")) as lab:
-        version, pool = lab.version(HOOKED), lab.pool()
-        parameters = {"urls": [origin], "brings": brings}
-        machines: list[str] = []
-        for _ in range(2):
-            asked = order("looks", parameters, session=json.dumps(given), capture=True)
-            report = await pool.run(version, asked, unnoticed)
-            assert value(report) == [[{"token": "l"}, {"tab": "t"}, ""]]
-            machines.append(report.machine)
+    machines: list[str] = []
+    for _ in range(2):
+        report = await begun(hooked, "looks", {"urls": [origin], "brings": brings}, given, capture=True)
+        assert value(report) == [[{"token": "l"}, {"tab": "t"}, ""]]
+        machines.append(report.machine)
     assert sites[0].cookies == [cookies] * 2
     assert (machines[0] == machines[1]) is stays
 
 
-async def test_nothing_of_a_state_is_on_disk(lab: Lab, sites: tuple[Site, Site]) -> None:
+async def test_nothing_of_a_state_is_on_disk(quiet: Run, quiet_lab: Lab, sites: tuple[Site, Site]) -> None:
     needle = "needle-in-a-state"
     given = state(cookie("sid", needle), local={sites[0].origin: {"token": needle}})
-    pool = lab.pool()
-    report = await pool.run(
-        lab.version(PROJECT), order("looks", {"urls": [sites[0].origin]}, session=json.dumps(given)), unnoticed
-    )
+    report = await begun(quiet, "looks", {"urls": [sites[0].origin]}, given)
     assert value(report)[0][0] == {"token": needle}
-    machine = pool.slots[0].machine
-    assert machine is not None
-    await machine.settled()
-    files = [file for file in lab.scratch.rglob("*") if file.is_file() and not file.is_symlink()]
+    await settled(*quiet_lab.pools)
+    files = [file for file in quiet_lab.scratch.rglob("*") if file.is_file() and not file.is_symlink()]
     assert [file for file in files if needle.encode() in file.read_bytes()] == []
