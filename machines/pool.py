@@ -1,4 +1,8 @@
-"""The Machines of one project on this worker: as many slots as it may have Machines, taken in order of arrival."""
+"""The Machines of one project on this worker: as many slots as it may have Machines, taken in order of arrival.
+
+A Machine is started when an Attempt needs it, and one more, ahead, where an Attempt had to wait for a warm one to clean
+up after the last: the Attempt after a check, or of a client that starts Run after Run, finds it ready from then on.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from contract.errors import MachineError
 from machines.machine import Begun, Launch
 from machines.order import Order, Report, Version
 from machines.persist import to_the_end
@@ -16,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Pool:
-    """Never more Machines than `size`, also while that changes; a Machine is started when an Attempt needs it."""
+    """Never more Machines than `size`, also while that changes."""
 
     def __init__(self, project: str, size: int, launch: Launch, limits: Limits) -> None:
         self._project = project
@@ -26,6 +31,8 @@ class Pool:
         self._free: list[Slot] = []
         """Used least recently first."""
         self._busy: set[Slot] = set()
+        self._warming: dict[Slot, asyncio.Task[None]] = {}
+        """Nobody's, while their Machine is being started ahead."""
         self._closing: set[Slot] = set()
         """No longer to be had, but their Machines still count."""
         self._waiting: deque[tuple[Version, asyncio.Future[Slot]]] = deque()
@@ -44,7 +51,7 @@ class Pool:
     @property
     def slots(self) -> list[Slot]:
         """All slots there are; some may have no Machine."""
-        return [*self._free, *self._busy]
+        return [*self._free, *self._busy, *self._warming]
 
     async def run(self, version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
         """Execute one Attempt as soon as a slot is free.
@@ -61,6 +68,8 @@ class Pool:
     async def resize(self, size: int) -> None:
         """Change how many Machines there may be. Busy ones finish; surplus idle ones are stopped."""
         self._size = size
+        if len(self.slots) > size:
+            await self._stop_warming()
         self._free.sort(key=lambda slot: slot.machine is not None)  # those without a Machine go first
         surplus = [self._free.pop(0) for _ in range(min(len(self._free), len(self.slots) - size))]
         self._hand_out()
@@ -94,6 +103,42 @@ class Pool:
             self._waiting.popleft()
             self._busy.add(slot)
             turn.set_result(slot)
+            if slot.warm_for(version) and not slot.ready_for(version):
+                self._warm_another(version)
+
+    def _warm_another(self, version: Version) -> None:
+        """Start a Machine ahead, if there may be one more; one at a time."""
+        if self._warming or self._waiting:
+            return
+        slot = self._empty()
+        if slot is not None:
+            self._warming[slot] = asyncio.create_task(self._warm(slot, version), name=f"warm {self._project}")
+
+    async def _stop_warming(self) -> None:
+        warming = set(self._warming.values())
+        for task in warming:
+            task.cancel()
+        if warming:
+            await to_the_end(asyncio.wait(warming))
+
+    async def _warm(self, slot: Slot, version: Version) -> None:
+        try:
+            await slot.warm(version)
+        except MachineError as error:  # whoever needs it will try again, and hear why
+            log.warning("Machines of %s: none could be started ahead: %s", self._project, error.message)
+        finally:
+            del self._warming[slot]
+            await self._give_back(slot)
+
+    def _empty(self) -> Slot | None:
+        """A slot without a Machine, taken from the free ones or new."""
+        slot = next((slot for slot in self._free if slot.machine is None), None)
+        if slot is not None:
+            self._free.remove(slot)
+        elif len(self.slots) + len(self._closing) < self._size:
+            self._made += 1
+            slot = Slot(f"{self._project}-{self._made}", self._launch, self._limits)
+        return slot
 
     def _pick(self, version: Version) -> Slot | None:
         """The best slot for this version that may be used now, taken from the free ones or new."""
@@ -102,10 +147,8 @@ class Pool:
         slot = next((slot for slot in reversed(self._free) if slot.ready_for(version)), None)
         slot = slot or next((slot for slot in reversed(self._free) if slot.warm_for(version)), None)
         # An empty one, or a new one, before one whose warm Machine another version could use.
-        slot = slot or next((slot for slot in self._free if slot.machine is None), None)
-        if slot is None and len(self.slots) + len(self._closing) < self._size:
-            self._made += 1
-            return Slot(f"{self._project}-{self._made}", self._launch, self._limits)
+        if slot is None and (empty := self._empty()) is not None:
+            return empty
         if slot is None and self._free:
             slot = self._free[0]
         if slot is not None:

@@ -62,6 +62,16 @@ class Slot:
             if self._machine is not None:
                 self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
 
+    async def warm(self, version: Version) -> None:
+        """Start a Machine before anybody needs it; the slot has none, and is nobody's meanwhile.
+
+        Raises:
+            MachineError: It did not start.
+        """
+        await self._leave_after()
+        self._machine = await self._start(version)
+        self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
+
     async def close(self) -> None:
         """Stop the Machine; bounded."""
         await self._leave_after()
@@ -74,11 +84,18 @@ class Slot:
             if self._worn(self._machine) or not self.warm_for(version):
                 await to_the_end(self._drop())
         if self._machine is None:
-            self._started += 1
-            name = f"{self._name}-{self._started}"
-            order.note(f"Machine {name} is being started")
-            self._machine = await Machine.start(name, version, self._launch)
+            order.note(f"Machine {self._next_name} is being started")
+            self._machine = await self._start(version)
         return self._machine
+
+    @property
+    def _next_name(self) -> str:
+        return f"{self._name}-{self._started + 1}"
+
+    async def _start(self, version: Version) -> Machine:
+        name = self._next_name
+        self._started += 1
+        return await Machine.start(name, version, self._launch)
 
     async def _keep(self, machine: Machine) -> None:
         await machine.settled()

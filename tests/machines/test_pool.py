@@ -149,6 +149,39 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
     assert len(pool.slots) == 1
 
 
+async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_machine_is_started(lab: Lab) -> None:
+    pool, version = lab.pool(2), lab.version(PROJECT)
+    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(2)]
+    assert machines == ["lab-1-1", "lab-1-1"]
+    await until(lambda: all(slot.ready_for(version) for slot in pool.slots) and len(pool.slots) == 2)
+    assert (pool.busy, keepers(lab)) == (0, 2)
+    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(2)]
+    assert set(machines) == {"lab-1-1", "lab-2-1"}, "the second of two finds another that is ready"
+    assert keepers(lab) == 2
+
+
+async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> None:
+    pool, version = lab.pool(2), lab.version(PROJECT)
+    for _ in range(2):
+        await pool.run(version, order("fine"), unnoticed)
+    assert len(pool.slots) == 2
+    await until(lambda: keepers(lab) == 2)
+    await pool.close()
+    lab.assert_clean()
+
+
+async def test_one_that_cannot_be_started_ahead_fails_nothing(lab: Lab, tmp_path: Path) -> None:
+    pool, version = lab.pool(2), lab.version(PROJECT)
+    with pytest.MonkeyPatch.context() as patch:
+        await pool.run(version, order("fine"), unnoticed)
+        patch.setattr(pool, "_launch", Launch(tmp_path / "scratch", tmp_path / "no-browser"))
+        report = await pool.run(version, order("fine"), unnoticed)
+        assert (value(report), report.machine) == ("fine", "lab-1-1")
+        await until(lambda: not pool._warming)
+    assert [slot.machine is None for slot in pool.slots].count(True) == 1
+    assert value(await pool.run(version, order("fine"), unnoticed)) == "fine"
+
+
 @dataclass
 class Imagined:
     """A Machine without processes, for thousands of schedules. It knows how many of it there are."""
@@ -185,6 +218,7 @@ class Imagined:
 
     async def settled(self) -> None:
         await self.pause()
+        self.is_settled = True
 
     async def leave_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
@@ -200,6 +234,7 @@ class Imagined:
             raise
         if self.chance.random() < 0.2:
             await self.close()
+        self.is_settled = False
         return order
 
     async def close(self) -> None:
@@ -287,7 +322,7 @@ async def test_a_machine_that_still_cleans_up_is_not_taken_while_another_is_read
         await asyncio.gather(*(pool.run(version, order(f"{n}"), lambda _: None) for n in range(2)))
         ready, last = (cast("Imagined", slot.machine) for slot in pool.slots)
         before = ready.attempts, last.attempts
-        last.is_settled = False
+        ready.is_settled, last.is_settled = True, False
         await pool.run(version, order("next"), lambda _: None)
         assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
         await pool.close()
