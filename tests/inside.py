@@ -45,6 +45,8 @@ class Inside:
     tickets: Tickets = field(default_factory=Tickets)
     pools: list[WorkerPools] = field(default_factory=list[WorkerPools])
     run_ids: list[str] = field(default_factory=list[str])
+    ended: set[str] = field(default_factory=set[str])
+    """Runs that have: Temporal counts nothing of them any more."""
 
     @classmethod
     @asynccontextmanager
@@ -106,7 +108,9 @@ class Inside:
     async def end(self, run_id: str) -> RunOutcome:
         """The Run's outcome."""
         async with asyncio.timeout(_WITHIN):
-            return await self.client.get_workflow_handle_for(RunWorkflow.run, run_id).result()
+            outcome = await self.client.get_workflow_handle_for(RunWorkflow.run, run_id).result()
+        self.ended.add(run_id)
+        return outcome
 
     # What is counted, at four places.
 
@@ -126,7 +130,7 @@ class Inside:
     async def in_flight(self) -> Held:
         """The Attempts that Temporal counts as taken by a worker."""
         found: set[tuple[str, int]] = set()
-        for run_id in self.run_ids:
+        for run_id in [run_id for run_id in self.run_ids if run_id not in self.ended]:
             description = await self.client.get_workflow_handle(run_id).describe()
             for pending in description.raw_description.pending_activities:
                 taken = pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
