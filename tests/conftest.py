@@ -23,6 +23,8 @@ from settings import Settings
 from stack import ports
 from stack.dev import DevStack
 from tests.package_index import FETCHED, package_index
+from tests.schedule import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.schedule import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 REPOSITORY = Path(__file__).parents[1]
 
