@@ -83,17 +83,19 @@ class Callboard:
         return await self._result(answer.json()["runId"], runs)
 
     def handovers(self, run_ids: list[str]) -> list[float]:
-        """Seconds from the end of each Attempt to the beginning of the next on its Machine, where Runs were waiting."""
-        attempts: dict[str, list[tuple[datetime, datetime]]] = {}
+        """Seconds from the end of each Attempt to the beginning of the next on its Machine, if that one waited by then."""
+        attempts: dict[str, list[tuple[datetime, datetime, datetime]]] = {}
         for run_id in run_ids:
             record = self._dev.settings.data_dir / "artifacts" / "runs" / "bench" / run_id / "attempts/1/attempt.json"
             known = AttemptRecord.model_validate_json(record.read_text())
-            if known.machine and known.started_at and known.ended_at:
-                attempts.setdefault(known.machine, []).append((known.started_at, known.ended_at))
+            if known.machine and known.queued_at and known.started_at and known.ended_at:
+                attempts.setdefault(known.machine, []).append((known.started_at, known.queued_at, known.ended_at))
         gaps: list[float] = []
         for of_machine in attempts.values():
             of_machine.sort()
-            gaps += [(after[0] - before[1]).total_seconds() for before, after in pairwise(of_machine)]
+            for (_, _, free), (taken, queued, _) in pairwise(of_machine):
+                if queued <= free:
+                    gaps.append((taken - free).total_seconds())
         return gaps
 
     async def accept(self, starts: int) -> tuple[list[float], list[str]]:
