@@ -83,7 +83,7 @@ class Callboard:
         return await self._result(answer.json()["runId"], runs)
 
     def handovers(self, run_ids: list[str]) -> list[float]:
-        """Seconds from the end of each Attempt to the beginning of the next on its Machine, if that one waited by then."""
+        """Seconds from the end of each Attempt to the beginning of the next on its Machine, if that waited then."""
         attempts: dict[str, list[tuple[datetime, datetime, datetime]]] = {}
         for run_id in run_ids:
             record = self._dev.settings.data_dir / "artifacts" / "runs" / "bench" / run_id / "attempts/1/attempt.json"
