@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -91,33 +92,57 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+def make_projects(folder: Path, **more: str) -> Path:
+    """Projects by their settings: a good one, a broken one, and more."""
+    for name, settings in {"greeter": "{}", "wrong": '{"apiAccess": 7}', **more}.items():
+        (folder / "projects" / name / "api").mkdir(parents=True)
+        (folder / "projects" / name / "Intuned.json").write_text(settings)
+        (folder / "projects" / name / "api" / "hello.py").write_text(API)
+    return folder / "projects"
+
+
 @pytest.fixture
 def projects(tmp_path: Path) -> Path:
-    for name, settings in {"greeter": "{}", "wrong": '{"apiAccess": 7}'}.items():
-        (tmp_path / "projects" / name / "api").mkdir(parents=True)
-        (tmp_path / "projects" / name / "Intuned.json").write_text(settings)
-        (tmp_path / "projects" / name / "api" / "hello.py").write_text(API)
-    return tmp_path / "projects"
+    return make_projects(tmp_path)
 
 
-def test_it_says_where_everything_is_and_ctrl_c_stops_all_of_it(projects: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
+@dataclass(frozen=True)
+class Running:
+    """A `callboard dev` that is up."""
+
+    terminal: Terminal
+    projects: Path
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    """One for the tests that leave it as it was. Ctrl-C stops all of it, whatever was done with it."""
+    folder = tmp_path_factory.mktemp("running")
+    projects = make_projects(folder, members='{"authSessions": {"enabled": true, "type": "MANUAL"}}')
+    (projects / "members" / "auth-sessions").mkdir()
+    check = projects / "members" / "auth-sessions" / "check.py"
+    check.write_text("async def check(page, **_):\n    return True\n")
+    data = folder / "data"
     with dev(projects, data) as terminal:
         terminal.read_until("Ctrl-C stops everything.")
-        card = json.loads((data / "dev.json").read_text())
-        for part in (card["url"], card["url"] + "/docs", card["apiKey"], card["temporalUiUrl"], "greeter", "hello"):
-            assert part in terminal.text
-        assert "NOT DEPLOYED wrong" in terminal.text
-        assert "apiAccess" in terminal.text
-        assert httpx.get(card["temporalUiUrl"], trust_env=False).status_code == 200
-        assert httpx.get(f"{card['url']}/docs", trust_env=False).status_code == 200
-
+        yield Running(terminal, projects, data)
         terminal.press_ctrl_c()
         assert terminal.read_to_the_end() == 0, terminal.text
         assert terminal.text.endswith("Stopping …\nStopped.\n")
         assert "Traceback" not in terminal.text
         assert processes_on(data) == []
         assert not (data / "dev.json").exists()
+
+
+def test_it_says_where_everything_is(running: Running) -> None:
+    text, card = running.terminal.text, json.loads((running.data / "dev.json").read_text())
+    for part in (card["url"], card["url"] + "/docs", card["apiKey"], card["temporalUiUrl"], "greeter", "hello"):
+        assert part in text
+    assert "NOT DEPLOYED wrong" in text
+    assert "apiAccess" in text
+    assert httpx.get(card["temporalUiUrl"], trust_env=False).status_code == 200
+    assert httpx.get(f"{card['url']}/docs", trust_env=False).status_code == 200
 
 
 def test_what_changes_while_it_runs_is_published_and_told_in_a_line_each(projects: Path, tmp_path: Path) -> None:
@@ -141,46 +166,24 @@ def test_what_changes_while_it_runs_is_published_and_told_in_a_line_each(project
         assert terminal.read_to_the_end() == 0
 
 
-def test_the_curl_that_it_prints_starts_a_run(projects: Path, tmp_path: Path) -> None:
-    with dev(projects, tmp_path / "data") as terminal:
-        terminal.read_until("Ctrl-C stops everything.")
-        (line,) = [line for line in terminal.text.splitlines() if line.strip().startswith("curl ")]
-        done = subprocess.run(
-            ["bash", "-c", f"{line} --silent --noproxy '*'"], capture_output=True, text=True, timeout=60
-        )
-        assert json.loads(done.stdout)["status"] == "pending", done
-        terminal.press_ctrl_c()
-        assert terminal.read_to_the_end() == 0
+def test_the_curl_that_it_prints_starts_a_run(running: Running) -> None:
+    (line,) = [line for line in running.terminal.text.splitlines() if line.strip().startswith("curl ")]
+    done = subprocess.run(["bash", "-c", f"{line} --silent --noproxy '*'"], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["status"] == "pending", done
 
 
-def test_a_login_is_imported_into_the_stack_that_runs(projects: Path, tmp_path: Path) -> None:
-    (projects / "greeter" / "Intuned.json").write_text('{"authSessions": {"enabled": true, "type": "MANUAL"}}')
-    (projects / "greeter" / "auth-sessions").mkdir()
-    check = projects / "greeter" / "auth-sessions" / "check.py"
-    check.write_text("async def check(page, **_):\n    return True\n")
-    data, state = tmp_path / "data", tmp_path / "state.json"
+def test_a_login_is_imported_into_the_stack_that_runs(running: Running, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
     state.write_text('{"cookies": [], "origins": []}')
-    with dev(projects, data) as terminal:
-        terminal.read_until("Ctrl-C stops everything.")
-        command = [Path(sys.executable).with_name("callboard"), "authsessions", "import", state, "-p", "greeter"]
-        for _ in range(2):  # and once more, which records it anew
-            done = subprocess.run(
-                [*command, "--id", "anna", "--data", data], capture_output=True, text=True, timeout=60
-            )
-            assert (done.stdout, done.stderr) == ("AuthSession anna (RECORDER) is READY.\n", "")
-        terminal.press_ctrl_c()
-        assert terminal.read_to_the_end() == 0
+    command = [Path(sys.executable).with_name("callboard"), "authsessions", "import", state, "-p", "members"]
+    for _ in range(2):  # and once more, which records it anew
+        done = subprocess.run(
+            [*command, "--id", "anna", "--data", running.data], capture_output=True, text=True, timeout=60
+        )
+        assert (done.stdout, done.stderr) == ("AuthSession anna (RECORDER) is READY.\n", "")
 
 
-def test_killed_it_leaves_no_process(projects: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with dev(projects, data) as terminal:
-        terminal.read_until("Ctrl-C stops everything.")
-        os.kill(json.loads((data / "dev.json").read_text())["pid"], signal.SIGKILL)
-        until(lambda: processes_on(data) == [])
-
-
-def test_it_runs_again_on_the_data_of_one_that_was_killed(projects: Path, tmp_path: Path) -> None:
+def test_killed_it_leaves_no_process_and_runs_again_on_the_same_data(projects: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for _ in range(2):
         with dev(projects, data) as terminal:
@@ -199,18 +202,15 @@ def test_ctrl_c_while_it_starts_stops_it(projects: Path, tmp_path: Path) -> None
         assert processes_on(data) == []
 
 
-def test_a_second_one_on_the_same_data_refuses_in_one_sentence(projects: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with dev(projects, data) as first:
-        first.read_until("Ctrl-C stops everything.")
-        pid = json.loads((data / "dev.json").read_text())["pid"]
-        command = [Path(sys.executable).with_name("callboard"), "dev", projects, "--data", data, "--port", "0"]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert second.returncode == 1
-        assert second.stderr.count("\n") == 1
-        assert f"process {pid}" in second.stderr
-        first.press_ctrl_c()
-        assert first.read_to_the_end() == 0
+def test_a_second_one_on_the_same_data_refuses_in_one_sentence(running: Running) -> None:
+    card = json.loads((running.data / "dev.json").read_text())
+    command = [Path(sys.executable).with_name("callboard"), "dev", running.projects, "--data", running.data]
+    second = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert f"process {card['pid']}" in second.stderr
+    assert json.loads((running.data / "dev.json").read_text()) == card
+    assert httpx.get(f"{card['url']}/healthz", trust_env=False).status_code == 200, "the first one is not disturbed"
 
 
 def test_without_a_browser_it_says_what_to_install_and_stops(projects: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,17 @@ async def automation(page, params=None, **_):
 """
 
 
+def make_projects(folder: Path) -> Path:
+    for name, settings in {"greeter": '{"projectName": "greeter"}', "wrong": '{"apiAccess": 7}'}.items():
+        (folder / "projects" / name / "api").mkdir(parents=True)
+        (folder / "projects" / name / "Intuned.json").write_text(settings)
+        (folder / "projects" / name / "api" / "hello.py").write_text(API)
+    return folder / "projects"
+
+
 @pytest.fixture
 def projects(tmp_path: Path) -> Path:
-    for name, settings in {"greeter": '{"projectName": "greeter"}', "wrong": '{"apiAccess": 7}'}.items():
-        (tmp_path / "projects" / name / "api").mkdir(parents=True)
-        (tmp_path / "projects" / name / "Intuned.json").write_text(settings)
-        (tmp_path / "projects" / name / "api" / "hello.py").write_text(API)
-    return tmp_path / "projects"
+    return make_projects(tmp_path)
 
 
 @pytest.fixture
@@ -75,60 +80,77 @@ async def run_one(stack: DevStack, name: str) -> dict[str, Any]:
         return (await http.get(f"/{answer.json()['runId']}/result", params={"wait": 60})).json()
 
 
-async def test_every_good_project_is_served_and_the_broken_one_is_named(projects: Path, data: Path) -> None:
-    async with make_stack(projects, data) as stack:
-        assert [manifest.project for manifest in stack.projects.deployed] == ["greeter"]
-        assert [project.folder.name for project in stack.projects.broken] == ["wrong"]
-        assert (await run_one(stack, "Ada"))["result"] == {"hello": "Ada"}
-        text = banner(stack)
-        assert "greeter" in text
-        assert "NOT DEPLOYED wrong" in text
-        assert "apiAccess" in text
+@dataclass
+class Running:
+    """A stack that is up, and what it has reported."""
+
+    stack: DevStack
+    told: list[str]
+    projects: Path
+    data: Path
+
+
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Running]:
+    """One for the tests that leave it as it was. It leaves nothing, whatever was done to it."""
+    folder, told = tmp_path_factory.mktemp("running"), list[str]()
+    projects, data = make_projects(folder), folder / "data"
+    async with make_stack(projects, data, told.append) as stack:
+        yield Running(stack, told, projects, data)
     assert processes_on(data) == []
+    assert not (data / "dev.json").exists()
 
 
-async def test_clients_find_it_by_its_address_card_while_it_runs(projects: Path, data: Path) -> None:
-    async with make_stack(projects, data) as stack:
-        card = data / "dev.json"
-        assert stat.S_IMODE(card.stat().st_mode) == 0o600
-        assert json.loads(card.read_text()) == {
-            "url": stack.url,
-            "apiKey": stack.api_key,
-            "workspaceId": "00000000-0000-0000-0000-000000000000",
-            "temporalAddress": stack.temporal.address,
-            "temporalUiUrl": stack.temporal.ui_url,
-            "pid": os.getpid(),
-        }
-    assert not card.exists()
+async def test_every_good_project_is_served_and_the_broken_one_is_named(running: Running) -> None:
+    stack = running.stack
+    assert [manifest.project for manifest in stack.projects.deployed] == ["greeter"]
+    assert [project.folder.name for project in stack.projects.broken] == ["wrong"]
+    assert (await run_one(stack, "Ada"))["result"] == {"hello": "Ada"}
+    text = banner(stack)
+    assert "greeter" in text
+    assert "NOT DEPLOYED wrong" in text
+    assert "apiAccess" in text
 
 
-async def test_it_shows_a_key_that_it_made_once_and_logs_it_never(projects: Path, data: Path) -> None:
+async def test_clients_find_it_by_its_address_card_while_it_runs(running: Running) -> None:
+    stack, card = running.stack, running.data / "dev.json"
+    assert stat.S_IMODE(card.stat().st_mode) == 0o600
+    assert json.loads(card.read_text()) == {
+        "url": stack.url,
+        "apiKey": stack.api_key,
+        "workspaceId": "00000000-0000-0000-0000-000000000000",
+        "temporalAddress": stack.temporal.address,
+        "temporalUiUrl": stack.temporal.ui_url,
+        "pid": os.getpid(),
+    }
+
+
+async def test_it_keeps_the_key_that_it_made_and_shows_it_once_and_the_secret_that_signs_webhooks_never(
+    projects: Path, data: Path
+) -> None:
+    key_file, secret_file = data / "api-key", data / "webhook-secret"
     async with make_stack(projects, data) as stack:
         key = stack.api_key
-        assert key in banner(stack)
-        await run_one(stack, "Ada")
-    async with make_stack(projects, data) as stack:
-        assert stack.api_key == key
-        assert key not in banner(stack)
-        assert str(data / "api-key") in banner(stack)
-    for log in (data / "logs").iterdir():
-        assert key not in log.read_text(errors="replace"), log
-
-
-async def test_it_keeps_the_secret_that_signs_webhooks_and_shows_where_it_is(projects: Path, data: Path) -> None:
-    file = data / "webhook-secret"
-    async with make_stack(projects, data) as stack:
         (secret,) = stack.settings.webhook_secrets
-        assert file.read_text() == secret.get_secret_value() + "\n"
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert secret.get_secret_value() not in banner(stack)
-        assert f"signed with the secret in {file}" in banner(stack)
+        assert secret_file.read_text() == secret.get_secret_value() + "\n"
+        assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+        text = banner(stack)
+        assert key in text
+        assert secret.get_secret_value() not in text
+        assert f"signed with the secret in {secret_file}" in text
         assert {"127.0.0.0/8", "::1/128"} <= set(stack.settings.egress_allow), "a receiver may be on this machine"
-    async with make_stack(projects, data, webhook_secrets=[], egress_allow=["10.0.0.0/8"]) as stack:
+        await run_one(stack, "Ada")
+    async with make_stack(projects, data, egress_allow=["10.0.0.0/8"]) as stack:
+        assert stack.api_key == key
         assert stack.settings.webhook_secrets == [secret]
+        text = banner(stack)
+        assert key not in text
+        assert secret.get_secret_value() not in text
+        assert str(key_file) in text
         assert "10.0.0.0/8" in stack.settings.egress_allow
     for log in (data / "logs").iterdir():
-        assert secret.get_secret_value() not in log.read_text(errors="replace"), log
+        for word in (key, secret.get_secret_value()):
+            assert word not in log.read_text(errors="replace"), log
 
 
 async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,12 +172,11 @@ async def test_keys_of_the_settings_are_used_and_shown_nowhere(projects: Path, d
         assert not (data / "api-key").exists()
 
 
-async def test_a_second_stack_on_the_same_data_is_refused_and_disturbs_nothing(projects: Path, data: Path) -> None:
-    async with make_stack(projects, data) as stack:
-        with pytest.raises(StackError, match=f"process {os.getpid()}"):
-            async with make_stack(projects, data):
-                pass
-        assert (await run_one(stack, "Ada"))["status"] == "completed"
+async def test_a_second_stack_on_the_same_data_is_refused_and_disturbs_nothing(running: Running) -> None:
+    with pytest.raises(StackError, match=f"process {os.getpid()}"):
+        async with make_stack(running.projects, running.data):
+            pass
+    assert (await run_one(running.stack, "Ada"))["status"] == "completed"
 
 
 async def test_a_port_in_use_is_told_before_anything_starts(projects: Path, data: Path) -> None:
@@ -169,25 +190,23 @@ async def test_a_port_in_use_is_told_before_anything_starts(projects: Path, data
 
 
 @pytest.mark.parametrize("name", ["temporal", "api", "worker"])
-async def test_a_killed_process_is_started_again_and_runs_go_on(projects: Path, data: Path, name: str) -> None:
-    told: list[str] = []
-    async with make_stack(projects, data, told.append) as stack:
-        child = next(child for child in stack._children if child.name == name)
-        killed = child.pid
-        assert killed is not None
-        os.kill(killed, signal.SIGKILL)
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
-            ready = False
-            while not ready:
-                await asyncio.sleep(0.05)
-                with suppress(httpx.TransportError):
-                    ready = (
-                        child.pid not in {None, killed}
-                        and (await http.get(f"{stack.url}/readyz", timeout=10)).status_code == 200
-                    )
-        assert any(f"{name} ended unexpectedly (by SIGKILL)" in line for line in told)
-        assert (await run_one(stack, "Grace"))["result"] == {"hello": "Grace"}
-    assert processes_on(data) == []
+async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running, name: str) -> None:
+    stack = running.stack
+    child = next(child for child in stack._children if child.name == name)
+    killed = child.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
+        ready = False
+        while not ready:
+            await asyncio.sleep(0.05)
+            with suppress(httpx.TransportError):
+                ready = (
+                    child.pid not in {None, killed}
+                    and (await http.get(f"{stack.url}/readyz", timeout=10)).status_code == 200
+                )
+    assert any(f"{name} ended unexpectedly (by SIGKILL)" in line for line in running.told)
+    assert (await run_one(stack, "Grace"))["result"] == {"hello": "Grace"}
 
 
 async def test_a_start_that_fails_leaves_nothing_running(
