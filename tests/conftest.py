@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,11 @@ hypothesis.settings.register_profile(
     "callboard", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("callboard")
+
+
+# Who starts the tests in the background of a script has SIGINT ignored, and processes inherit that: no command that is
+# started here would hear Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
