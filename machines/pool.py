@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from contract.errors import MachineError
 from machines.machine import Begun, Launch
@@ -112,7 +113,17 @@ class Pool:
             return
         slot = self._empty()
         if slot is not None:
-            self._warming[slot] = asyncio.create_task(self._warm(slot, version), name=f"warm {self._project}")
+            warming = asyncio.create_task(self._warm(slot, version), name=f"warm {self._project}")
+            self._warming[slot] = warming
+            warming.add_done_callback(partial(self._never_began, slot))
+
+    def _never_began(self, slot: Slot, warming: asyncio.Task[None]) -> None:
+        """A task that is canceled before its first step has not given back its slot, which has no Machine then."""
+        if self._warming.get(slot) is warming:
+            del self._warming[slot]
+            if len(self.slots) < self._size:
+                self._free.append(slot)
+            self._hand_out()
 
     async def _stop_warming(self) -> None:
         warming = set(self._warming.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from machines import keeper
@@ -244,6 +244,7 @@ class Imagined:
 
 
 @settings(max_examples=150, deadline=None)
+@example(seed=98)  # one that is to be started ahead is canceled before its first step
 @given(seed=st.integers(0, 2**32))
 async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     """Attempts that come, end, crash and are canceled at any moment, while the size changes."""
@@ -282,7 +283,8 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
             assert task.cancelled() or (task.result() is made and made in begun)
         before = len(begun)
         last = [asyncio.create_task(pool.run(versions[0], order("imagined"), begun.append)) for _ in range(2 * size)]
-        await asyncio.wait(last)
+        _, lost = await asyncio.wait(last, timeout=PATIENCE)
+        assert lost == set()
         assert len(begun) - before == 2 * size
         assert len(pool.slots) == size
         await pool.close()
