@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import psutil
 
 from contract.flow.run import ErrorCode, RunError
-from machines import keeper
+from machines import keeper, tree
 from machines.browser import browser_args, find_browser
 from machines.machine import Begun, Launch, Machine
 from machines.order import End, Order, Proxy, Report, Version
@@ -162,7 +162,7 @@ class Lab:
 
     def assert_clean(self, but: Machine | None = None) -> None:
         """No process, no folder, but those of this Machine, if it is to stay."""
-        below_us = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in keeper.descendants(os.getpid())}
+        below_us = {pid: tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(os.getpid())}
         found = {
             *of_folder(self.scratch),
             *(pid for pid, command in below_us.items() if str(self.scratch).encode() in command),
