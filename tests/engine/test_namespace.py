@@ -112,6 +112,9 @@ async def test_another_age_is_taken_over_and_when_sweeps_start_stays_as_an_opera
     handle = bare.get_schedule_handle("callboard-sweep")
     await handle.update(change)
     await handle.pause()
+    async with asyncio.timeout(20):
+        while not (await handle.describe()).schedule.state.paused:  # the server takes its time to tell
+            await asyncio.sleep(0.02)
     changed = Retention(timedelta(days=30), timedelta(days=90))
     assert await set_up(bare, changed) == [
         f"Namespace {bare.namespace!r} keeps Runs for 30 days now; it was 7 days.",
