@@ -186,10 +186,3 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         left = processes_of(workplace.scratch), list(workplace.scratch.iterdir())
         workplace.leave()
     assert left == ([], [])
-
-
-async def until(what: Callable[[], Any]) -> None:
-    """Wait until it is true."""
-    async with asyncio.timeout(PATIENCE):
-        while not what():
-            await asyncio.sleep(0.01)

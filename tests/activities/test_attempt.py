@@ -23,7 +23,8 @@ from contract.flow.base import INLINE_LIMIT, JsonText
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import ErrorCode, RunOutcome, RunStatus
 from storage import keys
-from tests.activities.bench import Bench, deploy_project, failing, open_bench, until
+from tests.activities.bench import Bench, deploy_project, failing, open_bench
+from tests.polling import until
 from tests.workflows.scripted import IDENTITY, Stage
 
 PROJECT = "lab"

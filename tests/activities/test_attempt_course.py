@@ -22,7 +22,8 @@ from contract.flow.base import JsonText
 from contract.flow.proxy import SealedProxy
 from machines.machine import Begun
 from machines.order import End, Order, Proxy, Report, Version
-from tests.activities.bench import Bench, deploy_project, open_bench, until
+from tests.activities.bench import Bench, deploy_project, open_bench
+from tests.polling import until
 
 PROJECT = "scripted"
 AT = datetime(2026, 1, 2, tzinfo=UTC)

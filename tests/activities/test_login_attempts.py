@@ -36,9 +36,10 @@ from projects.deploy import deploy
 from security import bindings
 from storage import keys
 from storage.folder import FolderStore
-from tests.activities.bench import Bench, open_bench, until
+from tests.activities.bench import Bench, open_bench
 from tests.activities.test_attempt_course import AT
 from tests.activities.test_logins import PARAMETERS, PASSWORD, SESSION, browser_state
+from tests.polling import until
 from tests.workflows.logins import ID, LoginStage
 from tests.workflows.scripted import WORKSPACE
 

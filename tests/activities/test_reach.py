@@ -14,7 +14,7 @@ import pytest
 from activities import reach
 from activities.share import HEARTBEAT_THROTTLE
 from activities.ticket import Cause, Tickets
-from tests.activities.bench import until
+from tests.polling import until
 from tests.workflows.servers import dev_client, dev_server
 from workflows.browser_work import HEARTBEAT
 

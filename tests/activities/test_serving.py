@@ -19,7 +19,8 @@ from machines.machine import Launch
 from machines.slot import Limits
 from projects.catalog import Catalog
 from storage import keys
-from tests.activities.bench import TestStore, deploy_project, until
+from tests.activities.bench import TestStore, deploy_project
+from tests.polling import until
 from tests.workflows.scripted import CANCELED, IDENTITY, Stage, completed
 
 

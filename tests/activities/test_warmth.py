@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from activities import warmth
 from engine.slots import Machines, Up, machines
+from tests.polling import until
 
 
 @asynccontextmanager
@@ -24,9 +25,10 @@ async def reporting(client: Client, identity: str, up: Callable[[], dict[str, Up
 
 
 async def until_known(client: Client, project: str, wanted: Machines | None) -> None:
-    async with asyncio.timeout(30):
-        while (await machines(client) or {}).get(project) != wanted:
-            await asyncio.sleep(0.02)
+    async def is_known() -> bool:
+        return (await machines(client) or {}).get(project) == wanted
+
+    await until(is_known)
 
 
 async def test_changes_are_told_and_the_end(client: Client, name: str) -> None:
@@ -49,7 +51,6 @@ async def test_a_temporal_that_does_not_take_it_ends_nothing(client: Client, nam
         looks += 1
         return {name: Up(warm=looks)}
 
-    async with reporting(elsewhere, name, up), asyncio.timeout(30):
-        while looks < 3:
-            await asyncio.sleep(0.02)
+    async with reporting(elsewhere, name, up):
+        await until(lambda: looks >= 3)
     assert name not in (await machines(client) or {})

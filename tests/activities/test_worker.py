@@ -15,8 +15,9 @@ from temporalio.client import Client
 from engine.runs import Runs
 from stack import ports
 from storage.folder import FolderStore
-from tests.activities.bench import PATIENCE, deploy_project, until
+from tests.activities.bench import PATIENCE, deploy_project
 from tests.activities.dying import REPOSITORY
+from tests.polling import until
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 

@@ -9,6 +9,7 @@ import pytest
 from contract.flow.base import JsonText
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from contract.rest.result import ResultResponse
+from tests.polling import until
 
 
 def inline(text: str) -> JsonText:
@@ -17,12 +18,6 @@ def inline(text: str) -> JsonText:
 
 async def result(api: Any, run_id: str, query: str = "") -> Any:
     return await api.client.get(f"{api.base}/{run_id}/result{query}")
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_an_unfinished_run_has_only_its_id_and_status(api: Any):

@@ -33,6 +33,7 @@ from engine.sweeping import SWEEP_EVERY, Sweep
 from settings import Settings
 from stack import ports
 from stack.temporal import TemporalServer
+from tests.polling import until
 from tests.workflows.scripted import order
 
 A_WEEK = Retention(timedelta(days=7), timedelta(days=8))
@@ -112,9 +113,11 @@ async def test_another_age_is_taken_over_and_when_sweeps_start_stays_as_an_opera
     handle = bare.get_schedule_handle("callboard-sweep")
     await handle.update(change)
     await handle.pause()
-    async with asyncio.timeout(20):
-        while not (await handle.describe()).schedule.state.paused:  # the server takes its time to tell
-            await asyncio.sleep(0.02)
+
+    async def is_paused() -> bool:
+        return (await handle.describe()).schedule.state.paused
+
+    await until(is_paused)  # the server takes its time to tell
     changed = Retention(timedelta(days=30), timedelta(days=90))
     assert await set_up(bare, changed) == [
         f"Namespace {bare.namespace!r} keeps Runs for 30 days now; it was 7 days.",

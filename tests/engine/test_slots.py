@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,6 +9,7 @@ from temporalio.client import Client
 
 from engine import slots
 from engine.slots import Machines, Up, machines, tell
+from tests.polling import until
 
 
 async def known(client: Client, project: str) -> Machines | None:
@@ -40,6 +40,8 @@ async def test_those_of_a_worker_that_is_heard_of_no_more_are_forgotten(
     await tell(client, name, {name: Up(warm=1)})
     assert await known(client, name) == Machines(warm=1)
     monkeypatch.setattr(slots, "MACHINES_HEARTBEAT", timedelta(milliseconds=10))
-    async with asyncio.timeout(10):
-        while await known(client, name) is not None:
-            await asyncio.sleep(0.01)
+
+    async def forgotten() -> bool:
+        return await known(client, name) is None
+
+    await until(forgotten)

@@ -11,8 +11,9 @@ import pytest
 
 from machines import keeper
 from machines.order import Report
-from tests.machines.lab import PATIENCE, Lab, of_folder, order, unnoticed, value
+from tests.machines.lab import Lab, of_folder, order, unnoticed, value
 from tests.machines.one import ENDLESS, One
+from tests.polling import until
 
 PROJECT = {
     **ENDLESS,
@@ -66,9 +67,7 @@ class Running(One):
     """An Attempt on its way."""
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():
-                await asyncio.sleep(0.001)
+        await until(condition, every=0.001)
 
     async def cancel(self, attempt: asyncio.Task[Report], *, times: int = 1) -> None:
         """Cancel it; when that is heard, nothing of it is left."""

@@ -21,6 +21,7 @@ from machines.order import Order, Report, Version
 from machines.pool import Pool
 from machines.slot import Limits
 from tests.machines.lab import PATIENCE, Lab, order, unnoticed, value
+from tests.polling import until
 
 PROJECT = {
     "api/fine.py": "async def automation(page): return 'fine'",
@@ -52,12 +53,6 @@ def keepers(lab: Lab) -> int:
         except OSError:
             continue
     return count
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_there_are_never_more_machines_than_the_size_and_so_many_when_there_is_work(

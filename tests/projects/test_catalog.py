@@ -15,6 +15,7 @@ from projects.catalog import Catalog
 from projects.deploy import deploy
 from storage import keys
 from storage.folder import FolderStore
+from tests.polling import until
 
 Make = Callable[..., Path]
 
@@ -173,9 +174,3 @@ async def test_memory_does_not_grow_with_the_names_that_are_asked_for(
     for number in range(50):
         await catalog.current(f"p{number}")
     assert len(catalog._answers) == 10
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)

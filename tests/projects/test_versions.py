@@ -18,6 +18,7 @@ from projects.manifest import Manifest
 from projects.versions import VersionFolders
 from storage import keys
 from storage.folder import FolderStore
+from tests.polling import until
 
 Make = Callable[..., Path]
 
@@ -56,12 +57,6 @@ async def manifest(make_project: Make, gated: Gated) -> Manifest:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_version_is_fetched_once_and_then_there(gated: Gated, root: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from stack import changes as changes_module
 from stack.changes import changes
+from tests.polling import until
 
 
 class Watch:
@@ -25,9 +26,7 @@ class Watch:
         return {name for names in self.told if names for name in names}
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await until(condition)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ import pytest
 
 from contract.errors import StackError
 from stack.child import MAX_DEATHS, Child, tail
+from tests.polling import until
 
 STUBBORN = """
 import signal, sys, time
@@ -45,12 +46,6 @@ asyncio.run(main())
 """
 
 MakeChild = Callable[..., Child]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ from contract.errors import StackError
 from settings import Settings
 from stack.banner import banner
 from stack.dev import DevStack
+from tests.polling import until
 
 API = """
 async def automation(page, params=None, **_):
@@ -196,15 +196,14 @@ async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running
     killed = child.pid
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
-    async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
-        ready = False
-        while not ready:
-            await asyncio.sleep(0.05)
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+
+        async def is_back() -> bool:
             with suppress(httpx.TransportError):
-                ready = (
-                    child.pid not in {None, killed}
-                    and (await http.get(f"{stack.url}/readyz", timeout=10)).status_code == 200
-                )
+                return child.pid not in {None, killed} and (await http.get(f"{stack.url}/readyz")).status_code == 200
+            return False
+
+        await until(is_back, every=0.05)
     assert any(f"{name} ended unexpectedly (by SIGKILL)" in line for line in running.told)
     assert (await run_one(stack, "Grace"))["result"] == {"hello": "Grace"}
 

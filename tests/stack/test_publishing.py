@@ -20,6 +20,7 @@ from stack import publishing
 from stack.publishing import Publisher
 from storage.open import open_store
 from storage.store import Store
+from tests.polling import until
 
 API = "async def automation(page, params=None, **_):\n    return 1\n"
 PATIENCE = timedelta(seconds=60)
@@ -51,9 +52,7 @@ class World:
         return current.version if current is not None else None
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await until(condition)
 
     async def line(self, *words: str) -> str:
         """The next line, which has these words in it."""
@@ -120,9 +119,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
     async with world.published():
         for number in range(3):
             world.write("shop", "api/hello.py", f"{API}# {number}")
-            async with asyncio.timeout(30):
-                while not await has_told():
-                    await asyncio.sleep(0.01)
+            await until(has_told)
             said = await world.line("Published shop")
             current = await catalog.current("shop")
             assert current is not None

@@ -19,6 +19,7 @@ from stack import ports
 from storage.open import open_store
 from storage.s3 import CONNECTIONS, S3Store
 from storage.store import Store
+from tests.polling import until
 from tests.storage.s3_server import BUCKET, S3Server
 
 REPOSITORY = Path(__file__).parents[2]
@@ -230,11 +231,6 @@ async def test_a_download_that_is_cancelled_stops_and_leaves_nothing(
             writer.write(b"x" * 2**20)
             await writer.drain()
             await asyncio.sleep(0.01)
-
-    async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.01)
 
     async with unreliable([endless]) as (store, _):
         download = asyncio.create_task(store.get_file("a", tmp_path / "out"))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from stack import ports
 from stack.temporal import TemporalServer
 from storage.bucket import open_bucket
 from storage.store import Store
+from tests.polling import until
 from tests.storage.s3_server import BUCKET, S3Server, s3_server
 
 pytestmark = pytest.mark.timeout(240)
@@ -183,12 +184,6 @@ class Gate:
     async def worker_of(self, n: int) -> str:
         (attempt,) = await self._apart.attempts(self.ids[n])
         return attempt["worker"]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 async def ready(api: Part) -> None:

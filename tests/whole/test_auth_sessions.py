@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Stack
+from tests.polling import until
 from tests.whole.logins import Logins
 
 
@@ -174,9 +175,3 @@ async def result(logins: Logins, run_id: str) -> dict[str, Any]:
     answer = await logins.stack.result(run_id, project=logins.project)
     assert answer["status"] == "completed", answer
     return answer["result"]
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.05)

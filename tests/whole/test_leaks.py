@@ -105,7 +105,8 @@ async def test_machines_busy_are_attempts_running_are_activities_in_flight(insid
     busiest = 0
     while not running.done():
         busiest = max(busiest, await inside.check())
-        await asyncio.sleep(0.02)  # a look asks Temporal of every Run: without a pause they would be most of the load
+        # A look asks Temporal of every Run: without a pause they would be most of the load.
+        await asyncio.wait({running}, timeout=0.02)
         for run_id in {run_id for run_id, _ in inside.held()} & set(canceled):
             await inside.client.get_workflow_handle(run_id).cancel()
     outcomes: dict[str, RunOutcome] = dict(zip(inside.run_ids, await running, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Stack
+from tests.polling import until
 from tests.whole.logins import Logins
 
 
@@ -125,9 +126,11 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
 
 async def until_machines(stack: Stack, expected: dict[str, int]) -> None:
     path = f"/api/v1/workspace/{stack.workspace}/projects/lab"
-    async with asyncio.timeout(60):
-        while (await stack.http.get(path)).json()["machines"] != expected:
-            await asyncio.sleep(0.1)
+
+    async def so_many() -> bool:
+        return (await stack.http.get(path)).json()["machines"] == expected
+
+    await until(so_many, every=0.1)
 
 
 async def test_pages_leave_no_run_out_while_others_start_and_end(stack: Stack, runs: Runs) -> None:

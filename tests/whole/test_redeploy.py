@@ -7,11 +7,12 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.polling import until
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
 
@@ -82,12 +83,6 @@ def write(folder: Path, word: str, *, machines: int = 2) -> None:
 def set_machines(folder: Path, machines: int) -> None:
     settings = {"projectName": folder.name, "replication": {"maxConcurrentRequests": machines}}
     (folder / "Intuned.json").write_text(json.dumps(settings))
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 async def until_there(*paths: Path) -> None:
