@@ -13,7 +13,7 @@ from xdist.scheduler import LoadFileScheduling
 
 LONG_ONES = (
     # The stack of tests/conftest.py, twice: one half of what uses it would be the longest of all.
-    ("tests/whole/test_pages.py", "tests/whole/test_redeploy.py", "tests/whole/test_sinks.py", "tests/whole/test_cli_"),
+    ("tests/whole/test_pages", "tests/whole/test_redeploy.py", "tests/whole/test_sinks.py", "tests/whole/test_cli_"),
     ("tests/whole/",),
     ("tests/whole/test_leaks.py",),
     ("tests/whole/test_store_faults.py",),

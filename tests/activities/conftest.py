@@ -1,12 +1,15 @@
-"""Temporal as `callboard dev` starts it, one for all tests of this folder."""
+"""Temporal as `callboard dev` starts it, one for all tests of this folder; and what delivers, with a receiver."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+from tests.activities.delivering import Delivering, delivering
+from tests.receiver import Receiver, receiver
 from tests.workflows.scripted import Stage, name_of
 from tests.workflows.servers import dev_client, dev_server
 
@@ -26,3 +29,15 @@ def name(request: pytest.FixtureRequest) -> str:
 async def stage(name: str, client: Client) -> AsyncGenerator[Stage]:
     async with Stage(client, name) as stage:
         yield stage
+
+
+@pytest.fixture
+async def deliver(client: Client, tmp_path: Path) -> AsyncGenerator[Delivering]:
+    async with delivering(client, tmp_path) as deliver:
+        yield deliver
+
+
+@pytest.fixture
+async def inbox() -> AsyncGenerator[Receiver]:
+    async with receiver() as inbox:
+        yield inbox

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -24,8 +25,8 @@ from security.signing import Signer
 from stack.datafolder import new_webhook_secret
 from storage import keys
 from tests.activities.bench import TestStore
-from tests.deliveries import RING
-from tests.workflows.scripted import IDENTITY, WORKSPACE
+from tests.deliveries import RING, sealed
+from tests.workflows.scripted import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow
 from workflows.sink_test import SinkTestWorkflow
 
@@ -106,3 +107,10 @@ async def delivering(
         )
         async with worker:
             yield Delivering(client, store)
+
+
+async def run(stage: Stage, sink: dict[str, Any], *parts: Any, **fields: Any) -> None:
+    """A Run with this sink, to its end."""
+    await stage.serve(*(parts or (ends(completed('{"n":1}')),)))
+    await stage.start(sink=sealed(sink, stage.project, stage.run_id), **fields)
+    stage.outcome = await stage.ended()

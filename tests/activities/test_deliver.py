@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,32 +20,12 @@ from contract.flow.run import RunStatus
 from engine.deliveries import Deliveries
 from security.egress import Egress
 from stack.datafolder import new_webhook_secret
-from tests.activities.delivering import DEADLINE, SECRET, Delivering, delivering
+from tests.activities.delivering import DEADLINE, SECRET, Delivering, delivering, run
 from tests.deliveries import QUICK, delivery, sealed, webhook
 from tests.receiver import Received, Receiver, Reply, answers, closes, hangs, receiver, resets
-from tests.storage.s3_server import BUCKET, S3Server, s3_server
 from tests.workflows.scripted import CANCELED, WORKSPACE, Held, Stage, completed, ends, failed
 
 HIDDEN = "t0p-s3cret"
-
-
-@pytest.fixture
-async def deliver(client: Client, tmp_path: Path) -> AsyncGenerator[Delivering]:
-    async with delivering(client, tmp_path) as deliver:
-        yield deliver
-
-
-@pytest.fixture
-async def inbox() -> AsyncGenerator[Receiver]:
-    async with receiver() as inbox:
-        yield inbox
-
-
-async def run(stage: Stage, sink: dict[str, Any], *parts: Any, **fields: Any) -> None:
-    """A Run with this sink, to its end."""
-    await stage.serve(*(parts or (ends(completed('{"n":1}')),)))
-    await stage.start(sink=sealed(sink, stage.project, stage.run_id), **fields)
-    stage.outcome = await stage.ended()
 
 
 def verified(request: Received, secret: str = SECRET) -> Any:
@@ -451,78 +428,6 @@ async def test_a_result_that_is_not_in_the_store_any_more_is_told(
     assert state.error is not None
     assert state.error.message == "runs/x/y/result.json is not in the artifact store any more."
     assert inbox.connections == 0
-
-
-# Buckets.
-
-
-def bucket(server: S3Server, **fields: Any) -> dict[str, Any]:
-    return {
-        "type": "s3",
-        "bucket": BUCKET,
-        "region": "us-east-1",
-        "endpoint": server.endpoint,
-        "forcePathStyle": True,
-        "accessKeyId": server.access_key,
-        "secretAccessKey": server.secret_key,
-        **fields,
-    }
-
-
-@pytest.fixture(scope="module")
-async def s3(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tuple[S3Server, Path]]:
-    folder = tmp_path_factory.mktemp("s3")
-    async with s3_server(folder) as server:
-        yield server, folder / "buckets" / BUCKET
-
-
-async def test_the_result_becomes_one_object_with_the_same_body_as_a_webhook(
-    deliver: Delivering, stage: Stage, s3: tuple[S3Server, Path]
-) -> None:
-    server, folder = s3
-    await run(stage, bucket(server, prefix="/runs/"))
-    assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
-    stored = json.loads((folder / "runs" / f"{stage.run_id}.json").read_text())
-    assert stored["apiInfo"]["result"] == {"status": "completed", "result": {"n": 1}, "statusCode": 200}
-    (record,) = await deliver.tries(stage.project, stage.run_id)
-    assert record.status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"bucket": "nowhere"}, "NoSuchBucket"),
-        ({"secretAccessKey": HIDDEN}, "SignatureDoesNotMatch"),
-        ({"accessKeyId": HIDDEN}, "InvalidAccessKeyId"),
-    ],
-)
-async def test_a_bucket_that_will_never_take_it_ends_the_delivery_with_a_clear_word(
-    deliver: Delivering, name: str, s3: tuple[S3Server, Path], fields: dict[str, str], code: str
-) -> None:
-    await deliver.start(delivery(bucket(s3[0], **fields), run_id=name, project=name))
-    state = await deliver.ended(name, name)
-    assert state.status is DeliveryStatus.FAILED
-    assert state.error is not None
-    assert code in state.error.message
-    (record,) = await deliver.tries(name, name)
-    assert record.error is not None
-    assert record.error.type == code
-    assert HIDDEN not in record.model_dump_json()
-
-
-async def test_a_server_that_is_restarted_in_the_middle_gets_it_all_the_same(
-    deliver: Delivering, name: str, tmp_path: Path
-) -> None:
-    async with AsyncExitStack() as first:
-        server = await first.enter_async_context(s3_server(tmp_path / "one"))
-        port = int(server.endpoint.rpartition(":")[2])
-        await first.aclose()
-        await deliver.start(delivery(bucket(server), run_id=name, project=name))
-        records = await deliver.until_tried(name, name, 2)
-        assert {record.error and record.error.type for record in records} == {"ConnectError"}
-        async with s3_server(tmp_path / "two", port=port):
-            assert (await deliver.ended(name, name)).status is DeliveryStatus.DELIVERED
-            assert (tmp_path / "two" / "buckets" / BUCKET / f"{name}.json").exists()
 
 
 # Many at once.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,20 +15,8 @@ from engine import deliveries
 from engine.deliveries import Deliveries
 from security.egress import Egress
 from tests.activities.delivering import SECRET, Delivering, delivering
-from tests.receiver import Receiver, answers, receiver
+from tests.receiver import Receiver, answers
 from tests.workflows.sink_testing import sink_test
-
-
-@pytest.fixture
-async def deliver(client: Client, tmp_path: Path) -> AsyncGenerator[Delivering]:
-    async with delivering(client, tmp_path) as deliver:
-        yield deliver
-
-
-@pytest.fixture
-async def inbox() -> AsyncGenerator[Receiver]:
-    async with receiver() as inbox:
-        yield inbox
 
 
 async def test_it_looks_like_a_result_and_is_signed(client: Client, deliver: Delivering, inbox: Receiver) -> None:

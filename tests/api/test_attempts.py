@@ -12,7 +12,8 @@ import pytest
 from contract.flow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
 from contract.flow.run import ErrorCode, RunError
 from storage import keys
-from tests.api.conftest import BEGAN, WORKSPACE, Api
+from tests.api.conftest import WORKSPACE, Api
+from tests.api.memory import BEGAN
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 

@@ -28,7 +28,8 @@ from engine.listing import RunFilter, RunPage
 from engine.records import ValidateLine
 from engine.runs import RunState
 from storage import keys
-from tests.api.conftest import BEGAN, WORKSPACE, Api, line
+from tests.api.conftest import WORKSPACE, Api
+from tests.api.memory import BEGAN, line
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 PROXY = "http://anna:hunter2@proxy.example.com:3128"

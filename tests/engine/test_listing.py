@@ -20,6 +20,7 @@ from contract.flow.run import RunCause, RunStatus, RunType
 from engine.listing import RunFilter, RunLine
 from engine.records import Records
 from engine.runs import Runs
+from tests.polling import until
 from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed, order
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
@@ -182,8 +183,12 @@ async def test_filters_hold_together_and_each_takes_any_of_its_values(
 async def test_a_list_is_of_one_project_and_one_workspace(records: Records, runs: Runs, stage: Stage) -> None:
     ours = await start(runs, stage)
     await start(runs, stage, workspace=ELSEWHERE)
+
+    async def theirs_is_listed() -> bool:
+        return await listed(records, stage, workspace=ELSEWHERE, limit=1) != []
+
+    await until(theirs_is_listed)
     await until_listed(records, stage, [ours])
-    assert await listed(records, stage, workspace=ELSEWHERE, limit=1) != []
     for text in ("' OR '' = '", "\\' OR 1 = 1 -- ", "\\", '" OR "" = "', "\n"):
         page = await records.page(WORKSPACE, stage.project, RunFilter(apis=frozenset({text})), limit=10)
         assert page.runs == (), "a value is a value"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,51 +13,14 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from machines.browser import browser_args, find_browser
 from storage import keys
 from tests.conftest import Stack
 from tests.receiver import answers, receiver
 from tests.whole.logins import Logins
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">'"
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture(scope="module")
-async def cookies(browser: Browser, stack: Stack) -> Any:
-    """Of somebody who has signed in."""
-    context = await browser.new_context(base_url=stack.url)
-    page = await context.new_page()
-    await page.goto("/projects/lab/runs")
-    await page.get_by_label("API key").fill(stack.api_key)
-    await page.get_by_role("button", name="Sign in").click()
-    await page.wait_for_url("**/projects/lab/runs")
-    found = await context.cookies()
-    await context.close()
-    return found
-
-
-@pytest.fixture
-async def page(browser: Browser, stack: Stack, cookies: Any) -> AsyncIterator[Page]:
-    """A page of somebody who has signed in. What its console complains of fails the test."""
-    context = await browser.new_context(base_url=stack.url)
-    await context.add_cookies(cookies)
-    page = await context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    await context.close()
-    assert complaints == []
 
 
 def of(run_id: str, project: str = "lab") -> str:
@@ -96,117 +58,6 @@ async def test_a_form_of_another_site_changes_nothing(page: Page, stack: Stack) 
         assert answer.status == 403
     finally:
         await stack.cancel(run_id)
-
-
-async def test_the_playground_leads_to_a_finished_run(page: Page, stack: Stack) -> None:
-    await page.goto("/projects/lab/playground?api=echo")
-    editor = page.get_by_role("textbox", name="Parameters")
-    await editor.fill("{oh")
-    await expect(page.get_by_text("Not JSON")).to_be_visible()
-    await editor.fill(json.dumps({"hello": EVIL}))
-    await page.get_by_role("button", name="Start the Run").click()
-    await page.wait_for_url(re.compile(r"/runs/[A-Za-z0-9_-]{21}$"))
-    await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
-    await expect(page.locator("#result")).to_contain_text("onerror")
-    assert "owned" not in await page.title()
-    await page.goto("/projects/lab/playground?api=echo")
-    assert "onerror" in await page.get_by_role("textbox", name="Parameters").input_value()
-
-
-async def test_the_playground_says_what_is_wrong_beside_the_field(page: Page) -> None:
-    await page.goto("/projects/lab/playground?api=echo")
-    await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
-    await page.get_by_label("URL").fill("http://10.0.0.1/hook")
-    await page.get_by_role("button", name="Show the call").click()
-    await expect(page.locator("#calls")).to_contain_text("run/start")
-    page.once("console", lambda _: None)
-    answer = await page.request.post(
-        page.url,
-        form={"token": await page.locator("[name=token]").first.input_value(), "api": "echo", "maximumAttempts": "0"},
-    )
-    assert answer.status == 400
-    assert 'id="e-retry-maximumAttempts"' in await answer.text()
-
-
-async def test_the_parts_of_the_playground_are_tabs_that_keys_move_between(page: Page) -> None:
-    await page.goto("/projects/orders/playground")
-    tabs, panels = page.get_by_role("tab"), page.get_by_role("tabpanel")
-
-    async def shown(name: str) -> None:
-        await expect(page.get_by_role("tab", selected=True)).to_have_text(name)
-        await expect(panels).to_have_count(1)
-        await expect(panels).to_have_accessible_name(name)
-        assert await tabs.evaluate_all("tabs => tabs.filter(tab => tab.tabIndex === 0).length") == 1
-
-    await expect(tabs).to_have_text(["Execution", "Authentication", "Sink"])
-    await shown("Authentication")
-    await page.get_by_role("tab", name="Authentication").focus()
-    for key, name in (
-        ("ArrowRight", "Sink"),
-        ("ArrowRight", "Execution"),
-        ("ArrowLeft", "Sink"),
-        ("Home", "Execution"),
-        ("End", "Sink"),
-    ):
-        await page.keyboard.press(key)
-        await shown(name)
-        await expect(page.get_by_role("tab", name=name)).to_be_focused()
-    await page.keyboard.press("Tab")
-    await expect(page.get_by_label("Deliver the result to")).to_be_focused()
-    # The same one is open after the page has come anew.
-    await page.get_by_role("button", name="Show the call").click()
-    await expect(page.locator("#calls")).to_contain_text("run/start")
-    await shown("Sink")
-
-
-async def test_what_is_wrong_in_a_tab_that_is_not_open_opens_it(browser: Browser, stack: Stack, cookies: Any) -> None:
-    context = await browser.new_context(base_url=stack.url)  # of its own: an answer of 400 is in its console
-    await context.add_cookies(cookies)
-    page = await context.new_page()
-    await page.goto("/projects/orders/playground")
-    attempts, opened = page.get_by_label("Attempts at most"), page.get_by_role("tab", selected=True)
-    await page.get_by_role("tab", name="Execution").click()
-    # What the browser refuses,
-    await attempts.fill("0")
-    await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_role("button", name="Start the Run").click()
-    await expect(opened).to_have_text("Execution")
-    await expect(attempts).to_be_focused()
-    # and what the server does.
-    await attempts.fill("101")
-    await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
-    await page.get_by_label("URL").fill("https://receiver.example.com/")
-    await page.get_by_role("button", name="Start the Run").click()
-    await expect(page.get_by_role("alert")).to_contain_text("The Run was not started")
-    await expect(opened).to_have_text("Execution (has an error)")
-    await expect(attempts).to_have_attribute("aria-invalid", "true")
-    await expect(page.locator("#e-retry-maximumAttempts")).to_be_visible()
-    await context.close()
-
-
-async def test_a_field_that_is_not_asked_for_stands_in_nobodys_way(page: Page) -> None:
-    await page.goto("/projects/lab/playground?api=echo")
-    await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
-    await page.get_by_label("URL").fill("no address")
-    await page.get_by_label("Deliver the result to").select_option("")
-    await page.get_by_role("button", name="Start the Run").click()
-    await page.wait_for_url(re.compile(r"/runs/[A-Za-z0-9_-]{21}$"))
-
-
-async def test_without_script_the_parts_stand_below_each_other(browser: Browser, stack: Stack, cookies: Any) -> None:
-    context = await browser.new_context(base_url=stack.url, java_script_enabled=False)
-    await context.add_cookies(cookies)
-    page = await context.new_page()
-    await page.goto("/projects/orders/playground")
-    for name in ("Execution", "Authentication", "Sink"):
-        await expect(page.get_by_role("heading", name=name)).to_be_visible()
-    for label in ("Attempts at most", "Logins at most", "Deliver the result to"):
-        await expect(page.get_by_label(label)).to_be_visible()
-    await expect(page.get_by_role("tab")).to_have_count(0)
-    await context.close()
 
 
 async def test_a_run_is_followed_to_its_end_without_reloading(page: Page, stack: Stack, tmp_path: Path) -> None:
@@ -379,22 +230,6 @@ async def test_a_browser_is_watched_while_its_attempt_runs(page: Page, stack: St
     finally:
         await stack.cancel(run_id, project="shop")
     assert (await page.request.get(f"{stack.url}{of('no-such-run', 'shop')}/attempts/1/live")).status == 404
-
-
-async def test_a_test_of_a_sink_shows_what_it_answers(page: Page) -> None:
-    async with receiver(answers("200 OK", EVIL.encode()), answers("500 No")) as inbox:
-        await page.goto("/projects/lab/playground?api=echo")
-        await page.get_by_role("tab", name="Sink").click()
-        await page.get_by_label("Deliver the result to").select_option("webhook")
-        await page.get_by_label("URL").fill(inbox.url)
-        test = page.get_by_role("button", name="Send a test")
-        await test.click()
-        await expect(page.locator("#sink-test")).to_contain_text("It arrived", timeout=30_000)
-        await expect(page.locator("#sink-test pre")).to_have_text(EVIL)
-        assert len(inbox.received) == 1
-        await test.click()
-        await expect(page.locator("#sink-test")).to_contain_text("answered 500", timeout=30_000)
-    assert "owned" not in await page.title()
 
 
 SPIKED = """

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from contract.flow.run import RunStatus
 from engine.listing import RunPage
-from tests.api.conftest import BEGAN, Api, line
+from tests.api.conftest import Api
+from tests.api.memory import BEGAN, line
 from tests.api.pages.test_sign_in import browser, signed_in
 
 

@@ -10,7 +10,8 @@ import pytest
 from contract.flow.base import JsonText
 from contract.flow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
 from engine.listing import RunPage
-from tests.api.conftest import BEGAN, Api, line
+from tests.api.conftest import Api
+from tests.api.memory import BEGAN, line
 from tests.api.pages.test_sign_in import signed_in, token
 
 EVIL = "</script><img src=x onerror=alert(1)>\"'"

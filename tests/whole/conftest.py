@@ -1,0 +1,48 @@
+"""The pages of the session's stack in a real browser, for somebody who has signed in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from machines.browser import browser_args, find_browser
+from tests.conftest import Stack
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="module")
+async def cookies(browser: Browser, stack: Stack) -> Any:
+    """Of somebody who has signed in."""
+    context = await browser.new_context(base_url=stack.url)
+    page = await context.new_page()
+    await page.goto("/projects/lab/runs")
+    await page.get_by_label("API key").fill(stack.api_key)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/projects/lab/runs")
+    found = await context.cookies()
+    await context.close()
+    return found
+
+
+@pytest.fixture
+async def page(browser: Browser, stack: Stack, cookies: Any) -> AsyncIterator[Page]:
+    """A page of somebody who has signed in. What its console complains of fails the test."""
+    context = await browser.new_context(base_url=stack.url)
+    await context.add_cookies(cookies)
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    await context.close()
+    assert complaints == []
