@@ -121,9 +121,7 @@ class Pool:
         """A task that is canceled before its first step has not given back its slot, which has no Machine then."""
         if self._warming.get(slot) is warming:
             del self._warming[slot]
-            if len(self.slots) < self._size:
-                self._free.append(slot)
-            self._hand_out()
+            self._put_back(slot)
 
     async def _stop_warming(self) -> None:
         warming = set(self._warming.values())
@@ -168,11 +166,16 @@ class Pool:
 
     async def _give_back(self, slot: Slot) -> None:
         self._busy.discard(slot)
-        if len(self.slots) < self._size:
-            self._free.append(slot)
-            self._hand_out()
-        else:
+        if not self._put_back(slot):
             await self._close([slot])
+
+    def _put_back(self, slot: Slot) -> bool:
+        """It may be taken again, and is if somebody waits. False: there are enough without it."""
+        if len(self.slots) >= self._size:
+            return False
+        self._free.append(slot)
+        self._hand_out()
+        return True
 
     async def _close(self, slots: Sequence[Slot]) -> None:
         """Stop their Machines. Until that is done their places are not free."""

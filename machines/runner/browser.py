@@ -45,13 +45,17 @@ class Tab:
 
 async def close_context(context: BrowserContext) -> bool:
     """Close it, bounded; False if it would not close in time."""
+    return await _done_in_time(context.close())
+
+
+async def _done_in_time(closing: Awaitable[None]) -> bool:
     try:
         async with asyncio.timeout(CLOSE_WITHIN):
-            await context.close()
+            await closing
     except TimeoutError:
         return False
     except PlaywrightError:
-        return True  # the browser is gone, and the context with it
+        return True  # the browser is gone, and its contexts with it
     return True
 
 
@@ -182,13 +186,7 @@ class WarmBrowser:
         """Close what contexts there still are, such as those that user code opened; False if one would not close."""
         closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
         if self._shared:
-            try:
-                async with asyncio.timeout(CLOSE_WITHIN):
-                    await self._dispose_foreign_contexts()
-            except TimeoutError:
-                return False
-            except PlaywrightError:
-                return True  # the browser is gone, and its contexts with it
+            closed.append(await _done_in_time(self._dispose_foreign_contexts()))
         return all(closed)
 
     async def _dispose_foreign_contexts(self) -> None:
