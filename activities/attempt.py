@@ -186,7 +186,7 @@ class AttemptActivity:
                 error = interruption(ticket.message)
                 await self._close(order, progress, AttemptStatus.INTERRUPTED, error, within=LAST_WORDS_PATIENCE)
         if ticket.cause is Cause.CANCELED:
-            return AttemptOutcome(status=AttemptStatus.CANCELED)
+            return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=progress.started_at)
         # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
         raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
 

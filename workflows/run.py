@@ -56,7 +56,7 @@ class RunWorkflow(BrowserWork):
             if ended.status is AttemptStatus.COMPLETED:
                 return verdict.completed(ended, number)
             if ended.status is AttemptStatus.CANCELED:
-                return verdict.canceled(number)
+                return verdict.canceled(number if self._was_taken(ended, number) else number - 1)
             if ended.status is AttemptStatus.INTERRUPTED:
                 await self._record_lost(_lost(order, number, ended))
                 if self._cancel_asked:
@@ -104,6 +104,10 @@ class RunWorkflow(BrowserWork):
             )
         except ActivityError as error:
             return verdict.of_lost_attempt(error)
+
+    def _was_taken(self, ended: AttemptOutcome, number: int) -> bool:
+        """Whether a worker had the canceled Attempt; one that was still queued is none."""
+        return ended.started_at is not None or self._where_is(number) is not None
 
     async def _validate(self, order: RunInput, auth: AuthOrder, number: int) -> RunOutcome:
         """Have the AuthSession validated by a Run of its own; it is gone from its Machine when this returns."""

@@ -117,6 +117,13 @@ async def test_extend_timeout_restarts_the_clock(stack: Any) -> None:
     assert answer.get("result") == "extended", answer
 
 
+async def attempts_of(stack: Any, run_id: str) -> tuple[int, int]:
+    """How many Attempts a Run says to have had, and how many it tells of."""
+    path = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}"
+    known = (await stack.http.get(path)).json()
+    return known["attemptCount"], len(known["attempts"])
+
+
 @pytest.mark.parametrize("api", ["wait", "spin", "stubborn"])
 async def test_a_running_run_is_canceled_and_only_then_says_so(stack: Any, api: str, tmp_path: Path) -> None:
     began = tmp_path / "began"
@@ -129,6 +136,7 @@ async def test_a_running_run_is_canceled_and_only_then_says_so(stack: Any, api: 
     assert (answer["status"], answer["reason"]["type"]) == ("canceled", "cancelled-user-action")
     record = json.loads((stack.data / "artifacts/runs/lab" / run_id / "attempts/1/attempt.json").read_text())
     assert record["status"] == "canceled"
+    assert await attempts_of(stack, run_id) == (1, 1)
     # The Machine is gone with everything it had.
     scratch = stack.data / "workers" / record["worker"] / "scratch" / record["machine"]
     assert not scratch.exists()
@@ -159,6 +167,7 @@ async def test_as_many_runs_as_there_are_machines_run_at_once_and_the_rest_waits
     waiting = statuses.index("pending")
     canceled = await stack.cancel(runs[waiting])
     assert canceled["status"] == "canceled"
+    assert await attempts_of(stack, runs[waiting]) == (0, 0)
     go.touch()
     answers = await asyncio.gather(*(stack.result(run_id) for run_id in runs))
     assert [answer.get("result") for answer in answers] == [n if n != waiting else None for n in range(6)]

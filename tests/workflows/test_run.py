@@ -227,6 +227,7 @@ async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: Any) -
 async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: Any) -> None:
     stage = await play("cancel-queued")
     assert_canceled(stage)
+    assert stage.outcome.attempts == 0
     await stage.serve_attempts(ends(completed()))
     assert stage.orders == []
 
@@ -234,6 +235,7 @@ async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: 
 async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: Any) -> None:
     stage = await play("cancel-running")
     assert_canceled(stage)
+    assert stage.outcome.attempts == 1
     assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
 
 
