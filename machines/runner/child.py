@@ -103,15 +103,17 @@ class Child:
                 elif message["type"] == "stop":
                     await self._stop()
 
-    async def _prepare(self) -> Prepared:
-        folder = self._scratch / f"attempt-{next(self._numbers)}"
-        workspace = self._in_thread(Workspace.prepare, self._project, folder)
-        tab, workspace = await asyncio.gather(self._browser.open_tab(), workspace)
+    async def _prepare(self, used: Workspace | None = None) -> Prepared:
+        tab, workspace = await asyncio.gather(self._browser.open_tab(), self._in_thread(self._renewed, used))
         return Prepared(tab, workspace)
 
-    def _remove(self, workspace: Workspace) -> None:
-        workspace.remove()
-        empty(self._traces)
+    def _renewed(self, used: Workspace | None) -> Workspace:
+        """For the next Attempt: that of the last, if it is as good as new."""
+        if used is not None:
+            if used.is_as_made():
+                return used
+            used.remove()
+        return Workspace.prepare(self._project, self._scratch / f"attempt-{next(self._numbers)}")
 
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
@@ -157,13 +159,14 @@ class Child:
         self._user = self._session = self._evidence = self._live = None
         if not closed:
             unfit = "a context that does not close"
-        async with asyncio.TaskGroup() as beside:
-            beside.create_task(self._in_thread(self._remove, prepared.workspace))
-            if unfit is None:
-                try:
-                    self._prepared = await self._prepare()
-                except PlaywrightError as error:
-                    unfit = f"no fresh context: {error.message}"
+        await self._in_thread(empty, self._traces)
+        if unfit is None:
+            try:
+                self._prepared = await self._prepare(prepared.workspace)
+            except PlaywrightError as error:
+                unfit = f"no fresh context: {error.message}"
+        else:
+            await self._in_thread(prepared.workspace.remove)
         self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:

@@ -83,7 +83,7 @@ def forget_modules(root: Path) -> None:
         del sys.modules[name]
     for place in [place for place in sys.path_importer_cache if _is_in(root, place)]:
         del sys.path_importer_cache[place]
-    linecache.clearcache()  # it holds what stacks were made of, under names that will not come again
+    linecache.clearcache()  # it holds what stacks were made of, under names that may not come again
 
 
 def _lies_in(root: Path, module: Any) -> bool:

@@ -1,4 +1,9 @@
-"""The folder of one Attempt: a copy of the project to read and to write in, temporary files, a home. Gone after it."""
+"""The folder of an Attempt: a copy of the project to read and to write in, temporary files, a home.
+
+Gone after it; or, where nothing in it was touched, as is usual, the next Attempt's. To make and remove a dozen files
+for each costs milliseconds, and on ext4 ever more of them: to make a file, that passes over all that were removed in
+the last minutes.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,25 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from .loading import forget_modules
+
+CLOCK_OF_FILES = 5
+"""CLOCK_REALTIME_COARSE, which Python has no name for: Linux takes the times of files from it. It moves every few
+milliseconds."""
+
+
+class _State(NamedTuple):
+    """What is another after any change of a file or folder: nobody can set the time of that back."""
+
+    device: int
+    number: int
+    size: int
+    changed_at: int
+    """Nanoseconds."""
 
 
 class Workspace:
@@ -19,6 +40,9 @@ class Workspace:
         self._folder = folder
         self.root = folder / "project"
         self._before: tuple[str, dict[str, str], list[str], int] | None = None
+        self._made: dict[str, _State] = {}
+        """All that is in it, as it was made."""
+        self._changes_show = False
 
     @classmethod
     def prepare(cls, project: Path, folder: Path) -> Workspace:
@@ -27,11 +51,15 @@ class Workspace:
         shutil.copytree(project, workspace.root, symlinks=True)
         for name in ("tmp", "home"):
             (folder / name).mkdir()
+        workspace._made = _states(folder)
         return workspace
 
     def enter(self) -> None:
         """Make it the working folder, `TMPDIR`, `HOME` and first on the import path."""
         self._before = (str(Path.cwd()), dict(os.environ), list(sys.path), _umask())
+        # What is changed before that clock has moved on has the same time as it had.
+        now = time.clock_gettime_ns(CLOCK_OF_FILES)
+        self._changes_show = all(state.changed_at < now for state in self._made.values())
         os.chdir(self.root)
         os.environ["TMPDIR"] = str(self._folder / "tmp")
         os.environ["HOME"] = str(self._folder / "home")
@@ -51,6 +79,15 @@ class Workspace:
         sys.path[:] = path
         forget_modules(self.root)
 
+    def is_as_made(self) -> bool:
+        """Whether the Attempt that has left it has touched nothing in it, and holds nothing of it open."""
+        if not self._changes_show or _holds_open(self._folder):
+            return False
+        try:
+            return _states(self._folder) == self._made
+        except OSError:
+            return False
+
     def remove(self) -> None:
         """Delete the folder. What cannot be deleted goes with the Machine's scratch folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -62,6 +99,35 @@ def empty(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
         with contextlib.suppress(OSError):
             (folder / name).unlink()
+
+
+def _states(folder: Path) -> dict[str, _State]:
+    """Of the folder and all that is in it, by path. Raises OSError."""
+    found: dict[str, _State] = {}
+    folders = [str(folder)]
+    while folders:
+        place = folders.pop()
+        found[place] = _state(os.lstat(place))
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    found[entry.path] = _state(entry.stat(follow_symlinks=False))
+    return found
+
+
+def _state(stat: os.stat_result) -> _State:
+    return _State(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+
+
+def _holds_open(folder: Path) -> bool:
+    """Whether this process has a file in it open: what it has written may be still on its way there."""
+    for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  # names are all that is needed
+        with contextlib.suppress(OSError):  # that of the list itself is gone
+            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{folder}/"):  # noqa: PTH115
+                return True
+    return False
 
 
 def _umask() -> int:
