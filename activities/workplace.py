@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -52,6 +53,9 @@ class Workplace:
         if lock is None:
             raise RuntimeError(f"{folder} is in use by another worker")
         self._lock = lock
+        self._numbers = itertools.count(1)
+        self._spare: list[Path] = []
+        """Files of the journal that tell of no Attempt."""
         self._removing = ThreadPoolExecutor(1, "removing")
         """Nobody waits for what disks take to remove a folder: some, much longer than to fill it."""
 
@@ -60,11 +64,15 @@ class Workplace:
         """Noted as running for as long as the block lasts."""
         note = self._attempts / f"{run_id}-{number}.json"
         token = None if task_token is None else b64encode(task_token).decode()
-        note.write_text(json.dumps({"run_id": run_id, "number": number, "task_token": token}))
+        # The file of one that has ended becomes the next one's: disks take longer to make and to remove one.
+        spare = self._spare.pop() if self._spare else self._attempts / f"spare-{next(self._numbers)}"
+        spare.write_text(json.dumps({"run_id": run_id, "number": number, "task_token": token}))
+        spare.rename(note)
         try:
             yield
         finally:
-            note.unlink(missing_ok=True)
+            note.rename(spare)
+            self._spare.append(spare)
 
     @contextmanager
     def evidence(self, run_id: str, number: int) -> Generator[Path]:

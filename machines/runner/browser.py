@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any, cast
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
 
+from .vital import Vital
+
 CLOSE_WITHIN = 5.0
 """Seconds, for a context and for the browser; whatever takes longer is killed with the Machine."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _ANSWER_WITHIN = 2.0
 """Seconds. A browser that is alive answers at once, however busy its pages are."""
+_LATELY = 5.0
+"""Seconds. So long ago, it has answered a moment ago."""
 
 
 @dataclass
@@ -82,6 +87,7 @@ class WarmBrowser:
         self,
         browser: Browser,
         session: CDPSession,
+        vital: Vital,
         user_agent: str,
         viewport: tuple[int, int],
         cdp_url: str | None,
@@ -93,6 +99,8 @@ class WarmBrowser:
         self._user_agent = user_agent
         self._viewport = viewport
         self._session = session
+        self._vital = vital
+        self._answered = time.monotonic()
         self._watch = watch
         self.closed_by_user = False
         """User code has closed the browser itself, as some automations do at their end: that is no crash."""
@@ -142,10 +150,12 @@ class WarmBrowser:
         )
         session = await browser.new_browser_cdp_session()
         version = await ask(session, "Browser.getVersion")
+        processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
+        vital = Vital(next(process["id"] for process in processes if process["type"] == "browser"))
         # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
-        return cls(browser, session, user_agent, setup.viewport, cdp_url, watch)
+        return cls(browser, session, vital, user_agent, setup.viewport, cdp_url, watch)
 
     @property
     def version(self) -> str:
@@ -163,6 +173,13 @@ class WarmBrowser:
         """
         async with asyncio.timeout(_ANSWER_WITHIN):
             await ask(self._session, "Browser.getVersion")
+        self._answered = time.monotonic()
+
+    async def check(self) -> None:
+        """The same at next to no cost where it has answered a moment ago, and its processes run. Errors as for it."""
+        lately = time.monotonic() - self._answered < _LATELY
+        if not (lately and self._browser.is_connected() and self._vital.run):
+            await self.call()
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
         """A fresh context with one page. Raises playwright's Error."""
@@ -178,6 +195,7 @@ class WarmBrowser:
             with contextlib.suppress(PlaywrightError):
                 await context.close()
             raise
+        self._answered = time.monotonic()
         if proxy is not None:
             tab.watch_proxy()
         return tab

@@ -19,7 +19,7 @@ import copy
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +109,7 @@ class Child:
 
     def _renewed(self, used: Workspace | None) -> Workspace:
         """For the next Attempt: that of the last, if it is as good as new."""
+        empty(self._traces)
         if used is not None:
             if used.is_as_made():
                 return used
@@ -159,7 +160,6 @@ class Child:
         self._user = self._session = self._evidence = self._live = None
         if not closed:
             unfit = "a context that does not close"
-        await self._in_thread(empty, self._traces)
         if unfit is None:
             try:
                 self._prepared = await self._prepare(prepared.workspace)
@@ -171,7 +171,7 @@ class Child:
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
         """Make the prepared tab the Attempt's; one with a proxy needs a context of its own."""
-        await self._browser.call()
+        await self._browser.check()
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
@@ -228,7 +228,7 @@ class Child:
             fields = await asyncio.shield(user)
         except UserCodeError as error:
             fields = as_message(error, also=_PROXY_REFUSED if self._session and self._session.proxy_refused else "")
-            if await self._browser_is_gone():
+            if await self._is_gone(self._browser.call):
                 fields["kind"] = "browser-gone"
             return {"error": fields}
         except asyncio.CancelledError:
@@ -236,15 +236,15 @@ class Child:
                 raise
             return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
         # A browser that dies under a page can leave an automation with empty answers instead of an error.
-        if self._session and self._session.opened and await self._browser_is_gone():
+        if self._session and self._session.opened and await self._is_gone(self._browser.check):
             return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
         return fields
 
-    async def _browser_is_gone(self) -> bool:
+    async def _is_gone(self, asked: Callable[[], Awaitable[None]]) -> bool:
         if self._browser.closed_by_user:
             return False
         try:
-            await self._browser.call()
+            await asked()
         except PlaywrightError:
             return True
         except TimeoutError:  # it is stuck, perhaps in what user code did to it, but it is there

@@ -51,11 +51,13 @@ def test_an_attempt_is_noted_for_as_long_as_it_runs(workers: Path) -> None:
     place = Workplace(workers / "one")
     notes = workers / "one" / "attempts"
     with place.journal("run-1", 1), place.journal("run-1", 2):
-        assert len(list(notes.iterdir())) == 2
-    assert list(notes.iterdir()) == []
+        assert {note.name for note in notes.glob("*.json")} == {"run-1-1.json", "run-1-2.json"}
+    assert list(notes.glob("*.json")) == []
     with pytest.raises(ValueError), place.journal("run-1", 3):
+        assert [json.loads(note.read_text())["number"] for note in notes.glob("*.json")] == [3]
         raise ValueError
-    assert list(notes.iterdir()) == []
+    assert list(notes.glob("*.json")) == []
+    assert len(list(notes.iterdir())) == 2, "no more than there ever were at once"
     place.leave()
 
 
