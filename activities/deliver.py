@@ -22,6 +22,7 @@ from contract.flow.base import MESSAGE_LIMIT, clip
 from contract.flow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, Prepared, TryInput
 from contract.flow.run import RunOutcome, RunStatus
 from contract.flow.sink import DeliverySchedule
+from engine.ending import result_of
 from storage import keys
 from storage.store import Store
 
@@ -82,7 +83,7 @@ class DeliverActivities:
     async def _outcome(self, run_id: str) -> RunOutcome | None:
         """How the Run ended, once it is closed; None if it did not return an outcome."""
         try:
-            return await self._client.get_workflow_handle(run_id, result_type=RunOutcome).result()
+            return await result_of(self._client.get_workflow_handle(run_id, result_type=RunOutcome))
         except WorkflowFailureError:
             return None
         except RPCError as error:

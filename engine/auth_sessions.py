@@ -22,6 +22,7 @@ from contract.flow.auth import Imported
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.run import RunType
 from engine import search
+from engine.ending import result_of
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
 from workflows.attributes import memo_of_login_run, of_login_run
 
@@ -161,7 +162,7 @@ class AuthSessions:
             await handle.signal(names.DELETE, rpc_timeout=RPC_TIMEOUT)
             try:
                 async with asyncio.timeout(_WITHIN.total_seconds()):
-                    await handle.result()
+                    await result_of(handle)
             except TimeoutError as error:
                 raise _no_worker("deleted") from error
             except WorkflowFailureError:

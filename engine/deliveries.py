@@ -26,6 +26,7 @@ from contract.flow.delivery import (
     SinkTestOutcome,
     TryProblem,
 )
+from engine.ending import result_of
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
 
 _TEST_WITHIN = timedelta(seconds=15)
@@ -110,7 +111,7 @@ class Deliveries:
                 rpc_timeout=RPC_TIMEOUT,
             )
             try:
-                return await handle.result()
+                return await result_of(handle)
             except WorkflowFailureError as error:
                 raise Unavailable("No worker that delivers has sent the test in time. Is one running?") from error
 
@@ -144,7 +145,7 @@ class Deliveries:
 
     async def _outcome(self, description: WorkflowExecutionDescription) -> DeliveryOutcome:
         try:
-            return await self._handle(description).result(follow_runs=False)
+            return await result_of(self._handle(description), follow_runs=False)
         except WorkflowFailureError:
             ended = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
             return DeliveryOutcome(status=DeliveryStatus.FAILED, error=ended)

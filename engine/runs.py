@@ -28,6 +28,7 @@ from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutc
 from engine import search, slots
 from engine.begun import has_begun
 from engine.client import connect
+from engine.ending import result_of
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
 from settings import Settings
 from workflows.run import RunWorkflow
@@ -227,7 +228,7 @@ class Runs:
     async def _outcome(self, run_id: str) -> RunOutcome:
         """Wait for the close event and read the outcome from it."""
         try:
-            return await self._handle(run_id).result()
+            return await result_of(self._handle(run_id))
         except WorkflowFailureError as error:
             return _outcome_of_failure(error)
 

@@ -53,7 +53,7 @@ def test_an_attempt_is_noted_for_as_long_as_it_runs(workers: Path) -> None:
     with place.journal("run-1", 1), place.journal("run-1", 2):
         assert {note.name for note in notes.glob("*.json")} == {"run-1-1.json", "run-1-2.json"}
     assert list(notes.glob("*.json")) == []
-    with pytest.raises(ValueError), place.journal("run-1", 3):
+    with pytest.raises(ValueError), place.journal("run-1", 3):  # noqa: PT012
         assert [json.loads(note.read_text())["number"] for note in notes.glob("*.json")] == [3]
         raise ValueError
     assert list(notes.glob("*.json")) == []
