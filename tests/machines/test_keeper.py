@@ -331,3 +331,12 @@ def test_a_sweep_does_not_touch_a_folder_whose_name_begins_the_same(tmp_path: Pa
 def test_a_sweep_of_what_is_not_there_does_nothing(tmp_path: Path) -> None:
     sweep.scratch(tmp_path / "nothing")
     assert stat.S_ISDIR(tmp_path.stat().st_mode)
+
+
+def test_what_a_keeper_starts_interrupts_no_other_process(keep: Keep) -> None:
+    kept = keep(DETACHES + SLEEPS)
+    assert "pid" in kept.hear()
+    below = until(lambda: len(found := keeper.descendants(kept.process.pid)) == 11 and found)
+    assert {os.sched_getscheduler(pid) for pid in below} == {os.SCHED_BATCH}
+    kept.hang_up()
+    kept.ends()
