@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
@@ -286,7 +287,7 @@ def main() -> None:
     """Read the settings and serve until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(_main(Settings()))
+        asyncio.run(_main(Settings()), loop_factory=uvloop.new_event_loop)
     except CallboardError as error:
         print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # it is the process's last word
         leave(1)

@@ -80,7 +80,14 @@ did so at once, a request would meet a connection that is just being closed, and
 def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:
     # api.boundary writes an access log of its own
     return uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=_KEEP_ALIVE, **options
+        app,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        **options,
     )
 
 
