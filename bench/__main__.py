@@ -85,7 +85,9 @@ def _print_table(rows: list[Row]) -> None:
     def named(name: str) -> Row:
         return next(row for row in rows if row.name.startswith(name))
 
-    table = Table("row", "per second, 4 at a time", "of its limit", "p50 of one, ms", "of its limit")
+    table = Table(
+        "row", "per second, 4 at a time", "of its limit", "p50 at rest, ms", "of its limit", "p50 in a row, ms"
+    )
     for row in rows:
         limit = named("(g)" if row.name.startswith(("(g)", "(h)")) else "(c)")
         table.add_row(
@@ -94,6 +96,7 @@ def _print_table(rows: list[Row]) -> None:
             f"{row.per_second / limit.per_second:.2f}",
             f"{row.p50:.0f}",
             f"{row.p50 / limit.p50:.2f}",
+            f"{row.p50_in_a_row:.0f}",
         )
     console.print(table)
 

@@ -8,7 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
+import psutil
+
 from bench.reading import SLOTS
+
+_IDLE = 0.8
+"""Of the processors: then the host is at rest."""
+_LOOK_EVERY = 0.05
+_REST_WITHIN = 2.0
+"""Seconds. A host that others keep busy is never at rest."""
 
 
 @dataclass
@@ -22,14 +30,19 @@ class Row:
     throughput: list[float] = field(default_factory=list[float])
     """Per second, `SLOTS` at a time: one figure a round."""
     latency: list[float] = field(default_factory=list[float])
-    """Seconds, one at a time: each single one."""
+    """Seconds, one at a time, on a host at rest: what the one before leaves to be cleaned up is not its time."""
+    in_a_row: list[float] = field(default_factory=list[float])
+    """Seconds, one at a time, each as soon as the one before has ended."""
 
     async def round(self, repetitions: int) -> None:
         """Measure once more."""
         many = max(SLOTS, round(repetitions * self.share))
         for _ in range(SLOTS):
             await self.once()  # warm again after the other rows had their turn
-        self.latency += [await self._timed() for _ in range(max(3, many // 4))]
+        for _ in range(max(3, many // 4)):
+            await _rest()
+            self.latency.append(await self._timed())
+        self.in_a_row += [await self._timed() for _ in range(max(3, many // 4))]
         left = iter(range(many))
         began = time.perf_counter()
         await asyncio.gather(*(self._drain(left) for _ in range(SLOTS)))
@@ -42,8 +55,13 @@ class Row:
 
     @property
     def p50(self) -> float:
-        """Median, milliseconds."""
+        """Median on a host at rest, milliseconds."""
         return statistics.median(self.latency) * 1000
+
+    @property
+    def p50_in_a_row(self) -> float:
+        """Median where one follows the other, milliseconds."""
+        return statistics.median(self.in_a_row) * 1000
 
     async def _timed(self) -> float:
         began = time.perf_counter()
@@ -53,3 +71,14 @@ class Row:
     async def _drain(self, left: Iterator[int]) -> None:
         for _ in left:
             await self.once()
+
+
+async def _rest() -> None:
+    """Wait until the host is at rest."""
+    deadline = time.monotonic() + _REST_WITHIN
+    while time.monotonic() < deadline:
+        before = psutil.cpu_times()
+        await asyncio.sleep(_LOOK_EVERY)
+        after = psutil.cpu_times()
+        if after.idle - before.idle >= _IDLE * (sum(after) - sum(before)):
+            return
