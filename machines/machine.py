@@ -180,16 +180,9 @@ class Machine:
         """Whether the last Attempt is cleaned up."""
         return self._idle.is_set()
 
-    async def settled(self, *, hurry: bool = False) -> None:
-        """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit.
-
-        Args:
-            hurry: Somebody waits for it: it is not to give way to others.
-        """
+    async def settled(self) -> None:
+        """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit."""
         try:
-            if hurry and not self._idle.is_set():
-                with contextlib.suppress(ConnectionError):  # its end is heard below
-                    await self._frames.send({"type": "hurry"})
             async with asyncio.timeout(_SETTLE_WITHIN):
                 await self._idle.wait()
         except TimeoutError:

@@ -1,6 +1,6 @@
 """The child of a Machine: one warm browser, one Attempt at a time.
 
-    from the worker   configure (once), attempt, answer, stop, hurry (somebody waits for the next Attempt)
+    from the worker   configure (once), attempt, answer, stop
     to the worker     ready, begun, extend, request, capturing, done, left (what it leaves in the folder that it was
                       given), stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
                       the Machine)
@@ -34,7 +34,6 @@ from . import logs
 from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import Call, call
 from .channel import Channel
-from .courtesy import Courtesy
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT, UserCodeError, as_message, waiting_at
 from .hook import has_hook
@@ -50,10 +49,6 @@ from .workspace import Workspace, empty
 
 _LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
-
-_GIVE_WAY = 0.1
-"""Seconds. Behind a check that finds the login good comes an Attempt, mostly on another Machine: to clean up after the
-check at once would take the processor from it, and from what comes between the two."""
 
 TRACES = "traces"
 """Folder in the Machine's scratch."""
@@ -89,7 +84,6 @@ class Child:
         self._root: Path | None = None
         self._evidence: Evidence | None = None
         self._live: Live | None = None
-        self._courtesy = Courtesy(_GIVE_WAY)
         self._requests = Requests(channel)
         self._output = Output()
         self._lines = lines
@@ -106,8 +100,6 @@ class Child:
                     attempts.create_task(self._execute(message))
                 elif message["type"] == "answer":
                     self._requests.answered(message)
-                elif message["type"] == "hurry":
-                    self._courtesy.end()
                 elif message["type"] == "stop":
                     await self._stop()
 
@@ -137,7 +129,6 @@ class Child:
         except (PlaywrightError, TimeoutError) as error:  # before user code: not its fault, and not its Attempt
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
-        self._courtesy.renew()
         leftovers = Leftovers()
         self._output.renew()
         self._watch.renew()
@@ -159,8 +150,6 @@ class Child:
             await self._channel.flush()
             await live.end()
             await self._leave(evidence, completed=_is_good(order, done))
-            if order["kind"] == "check" and _is_good(order, done):
-                await self._courtesy.show()
             closed = self._session is None or await self._session.close()
             unfit = await leftovers.end()
             # Only now: tasks of the Attempt could open more of them.

@@ -190,8 +190,6 @@ class Imagined:
     unfit: str | None = None
     age: timedelta = timedelta(0)
     is_settled: bool = True
-    hurried: bool = True
-    """Told that somebody waits for it, since its last Attempt."""
 
     @classmethod
     async def start(cls, name: str, version: Version, _launch: Launch) -> Imagined:
@@ -213,8 +211,7 @@ class Imagined:
         for _ in range(cls.chance.randint(0, longest)):
             await asyncio.sleep(0)
 
-    async def settled(self, *, hurry: bool = False) -> None:
-        self.hurried = self.hurried or hurry
+    async def settled(self) -> None:
         await self.pause()
         self.is_settled = True
 
@@ -223,7 +220,6 @@ class Imagined:
 
     async def run(self, order: Order, on_begun: Callable[[Begun], None]) -> Any:
         assert self.name in self.alive
-        assert self.hurried, "it may give way to others for as long as nobody waits for it"
         self.attempts += 1
         on_begun(cast("Begun", order))
         try:
@@ -233,7 +229,7 @@ class Imagined:
             raise
         if self.chance.random() < 0.2:
             await self.close()
-        self.is_settled = self.hurried = False
+        self.is_settled = False
         return order
 
     async def close(self) -> None:
