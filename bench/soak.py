@@ -138,7 +138,7 @@ class Soak:
 
     def journal(self) -> list[Path]:
         """The worker's notes of Attempts that run."""
-        return list(self._data.glob("workers/*/attempts/*"))
+        return list(self._data.glob("workers/*/attempts/*.json"))
 
     def prepared(self) -> list[Path]:
         """The folders of Attempts. At rest every Machine has one, which it has made for its next."""

@@ -37,8 +37,15 @@ class Keeping:
     an error of its own; and a keeper that is killed cannot keep anything.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], words: asyncio.StreamReader, scratch: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pipe: asyncio.ReadTransport,
+        words: asyncio.StreamReader,
+        scratch: Path,
+    ) -> None:
         self._process = process
+        self._pipe = pipe
         self._scratch = scratch
         self._attempt: asyncio.Future[AttemptUsage | None] | None = None
         self._listening = asyncio.create_task(self._listen(words), name=f"keeper {process.pid}")
@@ -79,8 +86,10 @@ class Keeping:
             await asyncio.to_thread(sweep.scratch, scratch)
             raise
         words = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), process.stdout)
-        return cls(process, words, scratch)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(words), process.stdout
+        )
+        return cls(process, pipe, words, scratch)
 
     @property
     def pid(self) -> int:
@@ -132,6 +141,7 @@ class Keeping:
             gone = gone or "gone" in message
         self._attempt_ended(None)
         self._hang_up()
+        self._pipe.close()  # not every loop does that at the end of what comes
         await asyncio.to_thread(self._process.wait)  # what it has said last, it has said when it ended
         if not gone:  # killed from outside, or it met processes that would not die
             await asyncio.to_thread(sweep.scratch, self._scratch)

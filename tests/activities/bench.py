@@ -151,7 +151,7 @@ class Bench:
         return processes_of(self.workplace.scratch)
 
     def notes(self) -> list[Path]:
-        return list(self.workplace.scratch.parent.glob("attempts/*"))
+        return list(self.workplace.scratch.parent.glob("attempts/*.json"))
 
 
 @asynccontextmanager

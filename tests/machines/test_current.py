@@ -16,9 +16,9 @@ async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("machines.current.HARD_LIMIT", timedelta(seconds=0.5))
-    current = Current(order("any", timeout=0.2), unnoticed, None)
     loop = asyncio.get_running_loop()
     began = loop.time()
+    current = Current(order("any", timeout=0.2), unnoticed, None)
 
     async def extend() -> None:
         async with asyncio.timeout(0.2) as current.clock:

@@ -25,6 +25,20 @@ from tests.polling import until
 
 PROJECT = {
     "api/fine.py": "async def automation(page): return 'fine'",
+    "api/takes_long_to_clean_up.py": """
+        import asyncio
+
+        async def lasts():
+            try:
+                await asyncio.sleep(600)
+            finally:
+                await asyncio.sleep(0.3)
+
+        async def automation(page):
+            page.task = asyncio.create_task(lasts())
+            await asyncio.sleep(0)
+            return "fine"
+    """,
     "api/version.py": """
         from pathlib import Path
 
@@ -146,7 +160,8 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
 
 async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_machine_is_started(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
-    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(2)]
+    apis = ("takes_long_to_clean_up", "fine")
+    machines = [(await pool.run(version, order(api), unnoticed)).machine for api in apis]
     assert machines == ["lab-1-1", "lab-1-1"]
     await until(lambda: all(slot.ready_for(version) for slot in pool.slots) and len(pool.slots) == 2)
     assert (pool.busy, keepers(lab)) == (0, 2)
@@ -157,8 +172,8 @@ async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_ma
 
 async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
-    for _ in range(2):
-        await pool.run(version, order("fine"), unnoticed)
+    for api in ("takes_long_to_clean_up", "fine"):
+        await pool.run(version, order(api), unnoticed)
     assert len(pool.slots) == 2
     await until(lambda: keepers(lab) == 2)
     await pool.close()
@@ -168,7 +183,7 @@ async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> N
 async def test_one_that_cannot_be_started_ahead_fails_nothing(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     with pytest.MonkeyPatch.context() as patch:
-        await pool.run(version, order("fine"), unnoticed)
+        await pool.run(version, order("takes_long_to_clean_up"), unnoticed)
         patch.setattr(pool, "_launch", Launch(tmp_path / "scratch", tmp_path / "no-browser"))
         report = await pool.run(version, order("fine"), unnoticed)
         assert (value(report), report.machine) == ("fine", "lab-1-1")

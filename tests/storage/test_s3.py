@@ -126,7 +126,10 @@ async def test_more_calls_than_connections_wait_for_one_another(bucket: Store) -
     ]
 
 
-HEAD = b'HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/octet-stream\r\netag: "x"\r\n\r\n'
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/octet-stream\r\n"
+    b'etag: "x"\r\nconnection: close\r\n\r\n'
+)
 
 type Answer = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
