@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.deliver import DeliverActivities
@@ -26,6 +27,7 @@ from stack.datafolder import new_webhook_secret
 from storage import keys
 from tests.activities.bench import TestStore
 from tests.deliveries import RING, sealed
+from tests.polling import until
 from tests.workflows.scripted import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow
 from workflows.sink_test import SinkTestWorkflow
@@ -80,7 +82,22 @@ class Delivering:
 
     async def end(self, run_id: str) -> None:
         """Leave nothing that is tried for another day."""
-        await self.client.get_workflow_handle(names.delivery_workflow(run_id, names.SINK_DELIVERY)).terminate()
+        await self._handle(run_id).terminate()
+
+    async def rest(self, run_id: str) -> None:
+        """Wait until no try of it runs.
+
+        A worker that was stopped as one came to its end, of which the server wanted to hear no more, has hung once.
+        """
+
+        async def rests() -> bool:
+            pending = (await self._handle(run_id).describe()).raw_description.pending_activities
+            return all(one.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED for one in pending)
+
+        await until(rests)
+
+    def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(names.delivery_workflow(run_id, names.SINK_DELIVERY))
 
 
 @asynccontextmanager

@@ -318,6 +318,7 @@ async def test_what_a_key_of_the_ring_is_missing_for_is_said_and_tried_again(
     sink = order.sink.model_copy(update={"webhook": hook})
     await deliver.start(order.model_copy(update={"sink": sink}))
     record = (await deliver.until_tried(name, name, 2))[0]
+    await deliver.rest(name)
     await deliver.end(name)
     assert record.error is not None
     assert record.error.type == "ConfigurationError"
