@@ -20,6 +20,9 @@ _SESSION_STORAGE = """() => {
     return {origin: self.origin, sessionStorage: items};
 }"""
 
+_LOOKS = 2
+"""At a page. Where another client has led it elsewhere, ours may not have heard of it yet, and asks what was there."""
+
 
 async def capture(context: BrowserContext, before: State | None) -> State:
     """The state that `context` is in. `before` is what was restored in it.
@@ -41,9 +44,10 @@ async def _stored(context: BrowserContext) -> Any:
 
 async def _session_storage(page: Page) -> Any:
     """Of the page's top frame; None for a page that has none, or denies access."""
-    if not page.url.startswith(("http://", "https://")):
-        return None
-    try:
-        return await page.evaluate(_SESSION_STORAGE)
-    except PlaywrightError:
-        return None
+    for _ in range(_LOOKS):
+        try:
+            told = await page.evaluate(_SESSION_STORAGE)
+        except PlaywrightError:
+            continue
+        return told if told["origin"].startswith(("http://", "https://")) else None
+    return None
