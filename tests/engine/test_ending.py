@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from engine import ending
+from tests.polling import until
 
 
 class Deaf:
@@ -48,8 +49,9 @@ async def test_a_failure_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_a_cancel_ends_the_wait() -> None:
-    waiting = asyncio.create_task(ending.result_of(Deaf("").handle))
-    await asyncio.sleep(0)
+    deaf = Deaf("")
+    waiting = asyncio.create_task(ending.result_of(deaf.handle))
+    await until(lambda: deaf.asked)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

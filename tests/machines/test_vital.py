@@ -1,0 +1,47 @@
+"""Whether a browser's processes run is seen at once, and without them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from machines.runner.vital import Vital
+from tests.polling import until
+
+TWO = "import subprocess; below = subprocess.Popen(['sleep', '600']); print(below.pid, flush=True); below.wait()"
+
+
+@pytest.fixture
+def pids() -> Iterator[tuple[int, int]]:
+    """A process below ours, as the driver is, and one below that, as the browser is."""
+    with subprocess.Popen([sys.executable, "-c", TWO], stdout=subprocess.PIPE, process_group=0) as driver:
+        assert driver.stdout is not None
+        yield driver.pid, int(driver.stdout.readline())
+        os.killpg(driver.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+async def test_one_that_is_killed_does_not_run_from_that_moment_on(pids: tuple[int, int], victim: int) -> None:
+    vital = Vital(pids[1])
+    assert vital.run
+    os.kill(pids[victim], signal.SIGKILL)
+    assert not vital.run
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+async def test_one_that_is_stopped_does_not_run_until_it_goes_on(pids: tuple[int, int], victim: int) -> None:
+    vital = Vital(pids[1])
+    os.kill(pids[victim], signal.SIGSTOP)
+    await until(lambda: not vital.run)
+    os.kill(pids[victim], signal.SIGCONT)
+    await until(lambda: vital.run)
+
+
+def test_of_what_is_not_below_us_nothing_can_be_told() -> None:
+    assert not Vital(os.getppid()).run
+    assert not Vital(2**22 - 1).run
