@@ -29,7 +29,10 @@ class Vital:
 
     @property
     def run(self) -> bool:
-        """Whether all of them run: none is ending, about to be killed, or stopped. False: nothing can be told."""
+        """Whether all of them run: none is ending, about to be killed, or stopped. False: nothing can be told.
+
+        One that is just turning from being killed to ending may seem to run, for the time that it takes to look.
+        """
         return bool(self._parents) and all(_runs(pid, parent) for pid, parent in self._parents.items())
 
 
