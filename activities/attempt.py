@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
 
-from activities.beside import beside, heartbeats, passing_cancels_to
+from activities.announcement import Announcements, Word, words_of
+from activities.beside import heartbeats, passing_cancels_to
 from activities.environments import ProjectEnvironments
 from activities.evidence import EvidenceRoom, Kept
 from activities.logins import Login, Logins
@@ -58,8 +58,6 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-ANNOUNCE_AFTER = 0.5
-"""Seconds. An Attempt that is over sooner says nothing of its start: that would cost its Run a workflow task."""
 STORE_PATIENCE = timedelta(minutes=10)
 """How long a result waits for a store that fails, before its Run fails."""
 RECORD_PATIENCE = timedelta(seconds=30)
@@ -78,6 +76,32 @@ class Pools(Protocol):
         ...
 
 
+@dataclass
+class Known:
+    """What an Attempt has found out that another of the same project and version need not."""
+
+    manifest: Manifest | None = None
+    version: Version | None = None
+    login: Login | None = None
+
+
+@dataclass
+class Course:
+    """How an Attempt goes that is a part of something larger."""
+
+    within: Ticket | None = None
+    """Stopping that stops it."""
+    words: Sequence[Word] | None = None
+    """Who is told that it is on a Machine, once it has been for a moment; None: its Run."""
+    since: datetime | None = None
+    """When it was queued; None: with its activity."""
+    known: Known = field(default_factory=Known)
+    followed: bool = False
+    """If it ends well, another one follows at once."""
+    on_good: Callable[[AttemptOutcome], None] | None = None
+    """Told that it has completed, before what it leaves is stored."""
+
+
 class AttemptActivity:
     """The activities with what they work on."""
 
@@ -94,14 +118,14 @@ class AttemptActivity:
         keyring: KeyRing,
         tickets: Tickets,
         trace_limit: int,
-        journal: Callable[[str, int, bytes], contextlib.AbstractContextManager[None]],
+        journal: Callable[[str, int, AttemptKind, bytes], contextlib.AbstractContextManager[None]],
         evidence: Callable[[str, int], contextlib.AbstractContextManager[Path]],
         log_rules: LogRules = DEFAULT_RULES,
     ) -> None:
         self._worker = worker
-        self._client = client
         self._store = store
         self._records = Records(store)
+        self._announcements = Announcements(client, self._records)
         self._logins = Logins(client, store, keyring)
         self._catalog = catalog
         self._versions = versions
@@ -125,14 +149,15 @@ class AttemptActivity:
             ApplicationError: of type `AttemptInterrupted`: this worker could not finish it, and it does not count.
                 `AttemptFailed`: a check or create failed. `NoLogin`, `AuthSessionGone`: there is nothing to begin with.
         """
-        return await (self._held(order) if order.kind is AttemptKind.API else self._one_try(order))
+        return await (self.held(order) if order.kind is AttemptKind.API else self.one_try(order))
 
-    async def _one_try(self, order: AttemptInput) -> AttemptOutcome:
+    async def one_try(self, order: AttemptInput, course: Course | None = None) -> AttemptOutcome:
+        """Carry out a check or create: one try of several. Errors as for `attempt`."""
         tries = activity.info().attempt
         if tries > 1:
             await self._close_lost(order, order.number + tries - 2)
         order = order.model_copy(update={"number": order.number + tries - 1})
-        outcome = await self._held(order)
+        outcome = await self.held(order, course)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             seen = outcome.login.login if outcome.login is not None else None
             failed = FailedTry(number=order.number, error=outcome.error, login=seen, started_at=outcome.started_at)
@@ -148,38 +173,55 @@ class AttemptActivity:
             project=order.project,
             cause="The worker that ran the Attempt was lost.",
             trace=order.tracing,
+            kind=order.kind,
         )
         try:
             await self._records.close_lost(before, within=LAST_WORDS_PATIENCE)
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", order.run_id, number)
 
-    async def _held(self, order: AttemptInput) -> AttemptOutcome:
+    async def held(self, order: AttemptInput, course: Course | None = None) -> AttemptOutcome:
         """Carry it out, known to the journal and to those who may stop it."""
+        course = course or Course()
         with self._evidence(order.run_id, order.number) as folder:
             async with open_log(self._store, order, folder, self._log_rules) as opened:
-                progress = Progress(order, self._worker, Evidence(folder, order.tracing, self._trace_limit), opened)
-                work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
+                evidence = Evidence(folder, order.tracing, self._trace_limit)
+                progress = Progress(order, self._worker, evidence, opened, course.since)
+                work = asyncio.create_task(
+                    self._work(order, progress, course), name=f"attempt {order.run_id} {order.number}"
+                )
                 # Both or neither, at any moment: nothing is awaited between the two.
                 with (
-                    self._journal(order.run_id, order.number, activity.info().task_token),
+                    self._journal(order.run_id, order.number, order.kind, activity.info().task_token),
                     self._tickets.hold(order.run_id, order.number, work) as ticket,
                 ):
-                    return await passing_cancels_to(ticket, self._to_its_end(order, progress, ticket))
+                    if course.within is not None:
+                        course.within.go_on(ticket)
+                    end = self._to_its_end(order, progress, ticket, work, course)
+                    return await passing_cancels_to(ticket, end)
 
-    async def _to_its_end(self, order: AttemptInput, progress: Progress, ticket: Ticket) -> AttemptOutcome:
+    async def _to_its_end(
+        self,
+        order: AttemptInput,
+        progress: Progress,
+        ticket: Ticket,
+        work: asyncio.Task[AttemptOutcome],
+        course: Course,
+    ) -> AttemptOutcome:
         async with heartbeats():
-            await asyncio.wait({ticket.work})
+            await asyncio.wait({work})
             progress.end()
-            if not ticket.work.cancelled():
+            if not work.cancelled():
                 # The work is done, so no stop can reach it any more: an outcome that is there stands.
                 try:
-                    outcome: AttemptOutcome = ticket.work.result()
+                    outcome = work.result().model_copy(update={"started_at": progress.started_at})
                 except Exception as error:
                     await self._close(order, progress, AttemptStatus.FAILED, failure(error), within=RECORD_PATIENCE)
                     raise
+                if outcome.status is AttemptStatus.COMPLETED and course.on_good is not None:
+                    course.on_good(outcome)
                 await self._close(order, progress, outcome.status, outcome.error, within=RECORD_PATIENCE)
-                return outcome.model_copy(update={"started_at": progress.started_at})
+                return outcome
             if ticket.cause is Cause.CANCELED:
                 await self._close(order, progress, AttemptStatus.CANCELED, within=LAST_WORDS_PATIENCE)
             else:
@@ -188,7 +230,8 @@ class AttemptActivity:
         if ticket.cause is Cause.CANCELED:
             return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=progress.started_at)
         # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
-        raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
+        of = (order.run_id, order.number)
+        raise ApplicationError(ticket.message, *of, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
 
     async def _close(
         self,
@@ -214,21 +257,21 @@ class AttemptActivity:
             return Kept()
         return await self._room.keep(order, progress.evidence, status, progress.masker, within=within)
 
-    async def _work(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
+    async def _work(self, order: AttemptInput, progress: Progress, course: Course) -> AttemptOutcome:
         # The record of the start is the announcement's, and is written before the work counts as done: it must not
         # come after that of the end.
-        async with self._announcement(order, progress):
-            return await self._carry_out(order, progress)
+        async with self._announcements.of(order.project, progress, words_of(order, course.words)):
+            return await self._carry_out(order, progress, course)
 
-    async def _carry_out(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
-        login = None
+    async def _carry_out(self, order: AttemptInput, progress: Progress, course: Course) -> AttemptOutcome:
+        known, login = course.known, None
         try:
-            manifest = await self._manifest(order)
-            version = await self._version(order, manifest)
+            manifest = known.manifest = known.manifest or await self._manifest(order)
+            version = known.version = known.version or await self._version(order, manifest)
             if order.auth is not None:
                 hidden = manifest.settings.auth_sessions.secret_parameters
-                login = await self._logins.begin(order, order.auth, hidden)
-            machine_order = await self._machine_order(order, login, progress)
+                login = known.login = await self._logins.begin(order, order.auth, hidden, known.login)
+            machine_order = await self._machine_order(order, login, progress, followed=course.followed)
             self._know(order, progress, masker_of(machine_order))
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
@@ -267,7 +310,9 @@ class AttemptActivity:
             variables=around.variables,
         )
 
-    async def _machine_order(self, order: AttemptInput, login: Login | None, progress: Progress) -> Order:
+    async def _machine_order(
+        self, order: AttemptInput, login: Login | None, progress: Progress, *, followed: bool
+    ) -> Order:
         proxy = self._open_proxy(order)
         run_info: dict[str, Any] = {"run_id": order.run_id, "proxy": proxy.server if proxy else None}
         services = ProjectValues(self._store, order.project)
@@ -288,6 +333,7 @@ class AttemptActivity:
             kind=order.kind,
             session=login.text if login else None,
             capture=order.auth is not None and order.auth.save_back,
+            gives_way=followed,
             secrets=(login.secrets if login else ()) + ((proxy.password,) if proxy and proxy.password else ()),
             evidence=progress.evidence,
             log=progress.log.book,
@@ -345,29 +391,6 @@ class AttemptActivity:
         key = keys.attempt(order.project, order.run_id, order.number, name)
         await patiently(STORE_PATIENCE, lambda: self._store.put(key, text.encode()))
         return JsonText(key=key, size=len(text))
-
-    @asynccontextmanager
-    async def _announcement(self, order: AttemptInput, progress: Progress) -> AsyncGenerator[None]:
-        """Tell the Run that its Attempt is on a Machine, once it has been for a moment; and write that down."""
-
-        async def announce() -> None:
-            await asyncio.sleep(ANNOUNCE_AFTER)
-            await self._tell(order.run_id, activity.info().workflow_run_id, names.ATTEMPT_STARTED, progress.started())
-            if order.parent_run_id is not None and order.kind is AttemptKind.CHECK:
-                await self._tell(order.parent_run_id, None, names.VALIDATE_STARTED, order.number)
-            started = progress.record(AttemptStatus.STARTED)
-            await self._records.write_first(order.project, started, within=LAST_WORDS_PATIENCE)
-
-        async with beside(announce(), "announcement"):
-            yield
-
-    async def _tell(self, run_id: str, execution: str | None, signal: str, said: object) -> None:
-        handle = self._client.get_workflow_handle(run_id, run_id=execution)
-        try:
-            await handle.signal(signal, said)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # the Run may be over
-                log.warning("Run %s: its start could not be told: %s", run_id, error.message)
 
 
 _NOT_GOOD = RunError(

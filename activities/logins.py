@@ -62,8 +62,14 @@ class Logins:
         self._keyring = keyring
         self._sessions = AuthSessions(client)
 
-    async def begin(self, order: AttemptInput, auth: AttemptAuth, secret_parameters: tuple[str, ...]) -> Login:
-        """What an Attempt of this AuthSession begins with.
+    async def begin(
+        self,
+        order: AttemptInput,
+        auth: AttemptAuth,
+        secret_parameters: tuple[str, ...],
+        known: Login | None = None,
+    ) -> Login:
+        """What an Attempt of this AuthSession begins with. It may be `known`, from an Attempt before.
 
         Raises:
             ApplicationError: `AuthSessionGone`, or `NoLogin` where there is nothing to check.
@@ -72,6 +78,8 @@ class Logins:
         """
         if order.kind is AttemptKind.CREATE:
             return self._opened(order, auth, None, None, await self._get(auth.parameters_key), secret_parameters)
+        if known is not None and known.state is not None and known.state == auth.state:
+            return known
         state, expired, seen = auth.state, False, 0
         for _ in range(_LOOKS):
             if state is None:

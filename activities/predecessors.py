@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from temporalio.service import RPCError
 from activities.salvage import Salvage
 from activities.workplace import HeldAttempt, dead_workers
 from contract.flow import names
-from contract.flow.attempt import INTERRUPTED
+from contract.flow.attempt import INTERRUPTED, AttemptKind
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,14 @@ async def bury(client: Client, workers: Path, salvage: Salvage) -> None:
         await asyncio.to_thread(dead.end_machines)
         await salvage.store_logs(dead.evidence, within=_SALVAGE_WITHIN)
         await asyncio.to_thread(dead.bury)
-        for held in dead.attempts:
+        for held in _last_of_each_activity(dead.attempts):
             await _report(client, held)
+
+
+def _last_of_each_activity(attempts: Iterable[HeldAttempt]) -> list[HeldAttempt]:
+    """Where a check is still being written down while the Attempt after it runs, that Attempt."""
+    checks_first = sorted(attempts, key=lambda held: held.kind is AttemptKind.API)
+    return list({held.task_token or (held.run_id, held.number): held for held in checks_first}.values())
 
 
 async def _report(client: Client, held: HeldAttempt) -> None:
@@ -47,6 +54,7 @@ async def _report(client: Client, held: HeldAttempt) -> None:
             workflow_id=held.run_id, run_id=None, activity_id=names.attempt_activity_id(held.number)
         )
     try:
-        await handle.fail(ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED))
+        lost = "The worker that ran the Attempt was lost."
+        await handle.fail(ApplicationError(lost, held.run_id, held.number, type=INTERRUPTED))
     except RPCError as error:  # its Run is over, or the heartbeat has told already; else the heartbeat will
         log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)

@@ -60,7 +60,9 @@ class Records:
         known = await patiently(within, lambda: self.read(*of))
         if known is not None and known.status is not AttemptStatus.STARTED:
             return
-        base = known or AttemptRecord(run_id=order.run_id, number=order.number, status=AttemptStatus.INTERRUPTED)
+        base = known or AttemptRecord(
+            run_id=order.run_id, number=order.number, kind=order.kind.value, status=AttemptStatus.INTERRUPTED
+        )
         missing = await patiently(within, lambda: self._missing(order))
         changes = {
             "status": AttemptStatus.INTERRUPTED,

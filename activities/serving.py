@@ -15,6 +15,7 @@ from activities.share import Share
 from activities.ticket import Tickets
 from contract.errors import CallboardError
 from contract.flow.attempt import AttemptInput, AttemptOutcome
+from contract.flow.auth_session import AttemptAfterCheckInput, AttemptAfterCheckOutcome
 from engine.slots import Up
 from machines.machine import Launch
 from machines.pool import Pool
@@ -83,6 +84,7 @@ class Serving:
         catalog: Catalog,
         pools: WorkerPools,
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
+        attempt_after_check: Callable[[AttemptAfterCheckInput], Awaitable[AttemptAfterCheckOutcome]],
         tickets: Tickets,
         drain: timedelta,
         only: Collection[str] = (),
@@ -97,6 +99,7 @@ class Serving:
             catalog: What is deployed.
             pools: Where the Machines are.
             attempt: Activities `attempt`, `check` and `create`.
+            attempt_after_check: The activity of this name.
             tickets: The Attempts that run, to interrupt them.
             drain: How long `stop` lets them go on.
             only: Projects to serve; empty for all.
@@ -108,6 +111,7 @@ class Serving:
         self._catalog = catalog
         self._pools = pools
         self._attempt = attempt
+        self._after_check = attempt_after_check
         self._tickets = tickets
         self._drain = drain
         self._only = frozenset(only)
@@ -178,7 +182,14 @@ class Serving:
         if client is None:
             client = await self._connect()
             self._clients.append(client)
-        share = Share(project, slots, client=client, identity=self._identity, attempt=self._attempt)
+        share = Share(
+            project,
+            slots,
+            client=client,
+            identity=self._identity,
+            attempt=self._attempt,
+            attempt_after_check=self._after_check,
+        )
         served.shares.append(share)
 
         async def run() -> None:

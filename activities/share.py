@@ -7,8 +7,8 @@ or retired; a retired share takes no new Attempt, and lets those that it has go 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from temporalio import activity
@@ -17,6 +17,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from contract.flow import names
 from contract.flow.attempt import AttemptInput, AttemptOutcome
+from contract.flow.auth_session import AttemptAfterCheckInput, AttemptAfterCheckOutcome
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _MOST_POLLERS = 5
@@ -41,6 +42,7 @@ class Share:
         client: Client,
         identity: str,
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
+        attempt_after_check: Callable[[AttemptAfterCheckInput], Awaitable[AttemptAfterCheckOutcome]],
     ) -> None:
         """Takes no Attempt yet.
 
@@ -51,10 +53,12 @@ class Share:
                 queue on each.
             identity: The worker process, as Temporal shows it.
             attempt: Activities `attempt`, `check` and `create`.
+            attempt_after_check: The activity of this name.
         """
         self.slots = slots
         self.client = client
         self._attempt = attempt
+        self._after_check = attempt_after_check
         self._taken = 0
         """Slots that are taken."""
         self._takes = asyncio.Event()
@@ -64,7 +68,7 @@ class Share:
         self._worker = Worker(
             client,
             task_queue=names.project_queue(project),
-            activities=[self._attempt_api, self._attempt_check, self._attempt_create],
+            activities=[self._attempt_api, self._attempt_after_check, self._attempt_check, self._attempt_create],
             identity=identity,
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(min(slots, _MOST_POLLERS)),
@@ -132,21 +136,30 @@ class Share:
 
     @activity.defn(name=names.ATTEMPT)
     async def _attempt_api(self, order: AttemptInput) -> AttemptOutcome:
-        return await self._take(order)
+        async with self._taken_slot():
+            return await self._attempt(order)
+
+    @activity.defn(name=names.ATTEMPT_AFTER_CHECK)
+    async def _attempt_after_check(self, order: AttemptAfterCheckInput) -> AttemptAfterCheckOutcome:
+        async with self._taken_slot():
+            return await self._after_check(order)
 
     @activity.defn(name=names.CHECK)
     async def _attempt_check(self, order: AttemptInput) -> AttemptOutcome:
-        return await self._take(order)
+        async with self._taken_slot():
+            return await self._attempt(order)
 
     @activity.defn(name=names.CREATE_LOGIN)
     async def _attempt_create(self, order: AttemptInput) -> AttemptOutcome:
-        return await self._take(order)
+        async with self._taken_slot():
+            return await self._attempt(order)
 
-    async def _take(self, order: AttemptInput) -> AttemptOutcome:
+    @asynccontextmanager
+    async def _taken_slot(self) -> AsyncGenerator[None]:
         self._taken += 1
         self._takes.set()
         try:
-            return await self._attempt(order)
+            yield
         finally:
             while self._leaving.is_set() and not self._left.is_set():
                 with suppress(asyncio.CancelledError):  # it comes too late: the Attempt has ended

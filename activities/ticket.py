@@ -21,17 +21,27 @@ class Cause(Enum):
 
 @dataclass
 class Ticket:
-    """One running Attempt."""
+    """One running Attempt; or a check and an Attempt, one after the other."""
 
-    work: asyncio.Task[Any]
+    work: asyncio.Task[Any] | None = None
     cause: Cause | None = None
     message: str = ""
+    _part: Ticket | None = None
 
     def stop(self, cause: Cause, message: str = "") -> None:
         """Stop it. The first cause stays; the Machine's teardown bounds the time."""
-        if self.cause is None and not self.work.done():
+        if self.cause is None and (self.work is None or not self.work.done()):
             self.cause, self.message = cause, message
-            self.work.cancel()
+            if self.work is not None:
+                self.work.cancel()
+            if self._part is not None:
+                self._part.stop(cause, message)
+
+    def go_on(self, part: Ticket) -> None:
+        """What runs of it now. Was it stopped already, so is that."""
+        self._part = part
+        if self.cause is not None:
+            part.stop(self.cause, self.message)
 
 
 class Tickets:
@@ -44,13 +54,17 @@ class Tickets:
         return len(self._held)
 
     @contextmanager
-    def hold(self, run_id: str, number: int, work: asyncio.Task[Any]) -> Generator[Ticket]:
-        """Known as running for as long as the block lasts."""
+    def hold(self, run_id: str, number: int, work: asyncio.Task[Any] | None = None) -> Generator[Ticket]:
+        """Known as running for as long as the block lasts. Without `work`, its parts are."""
+        before = self._held.get((run_id, number))
         ticket = self._held[run_id, number] = Ticket(work)
         try:
             yield ticket
         finally:
-            del self._held[run_id, number]
+            if before is None:
+                del self._held[run_id, number]
+            else:
+                self._held[run_id, number] = before
 
     def stop(self, run_id: str, number: int) -> bool:
         """Cancel one Attempt, or the one that its Run has here by now; False if there is none."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contract.flow.attempt import AttemptKind
 from machines import sweep
 
 
@@ -36,6 +37,7 @@ class HeldAttempt:
     number: int
     task_token: bytes | None = None
     """Temporal's name for this very try; None in the note of an older worker."""
+    kind: AttemptKind = AttemptKind.API
 
 
 class Workplace:
@@ -60,13 +62,15 @@ class Workplace:
         """Nobody waits for what disks take to remove a folder: some, much longer than to fill it."""
 
     @contextmanager
-    def journal(self, run_id: str, number: int, task_token: bytes | None = None) -> Generator[None]:
+    def journal(
+        self, run_id: str, number: int, kind: AttemptKind = AttemptKind.API, task_token: bytes | None = None
+    ) -> Generator[None]:
         """Noted as running for as long as the block lasts."""
         note = self._attempts / f"{run_id}-{number}.json"
         token = None if task_token is None else b64encode(task_token).decode()
         # The file of one that has ended becomes the next one's: disks take longer to make and to remove one.
         spare = self._spare.pop() if self._spare else self._attempts / f"spare-{next(self._numbers)}"
-        spare.write_text(json.dumps({"run_id": run_id, "number": number, "task_token": token}))
+        spare.write_text(json.dumps({"run_id": run_id, "number": number, "task_token": token, "kind": kind}))
         spare.rename(note)
         try:
             yield
@@ -144,7 +148,8 @@ def _held(folder: Path) -> Generator[HeldAttempt]:
         with contextlib.suppress(OSError, ValueError, KeyError):  # half-written: its Attempt had not begun
             held: dict[str, Any] = json.loads(note.read_text())
             token = held.get("task_token")
-            yield HeldAttempt(held["run_id"], held["number"], token and b64decode(token))
+            kind = AttemptKind(held.get("kind", AttemptKind.API))
+            yield HeldAttempt(held["run_id"], held["number"], token and b64decode(token), kind)
 
 
 def _lock(folder: Path) -> int | None:

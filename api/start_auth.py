@@ -49,6 +49,7 @@ async def auth_order(
         proxy=first_proxy(parts, manifest, who.run_id, said.proxy, stored),
         save_back=manifest.settings.auth_sessions.save_back,
         parameters_key=parameters_key,
+        check_with_attempt=True,
     )
 
 

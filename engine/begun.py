@@ -11,7 +11,7 @@ from contract.flow.run import RunStatus
 from engine import search
 from engine.reaching import RPC_TIMEOUT
 
-_ON_MACHINES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
+_ON_MACHINES = {names.ATTEMPT, names.ATTEMPT_AFTER_CHECK, names.CHECK, names.CREATE_LOGIN}
 
 _FIRST_STEP = 5
 """Events of a workflow whose first step is done; before that there are three, or four if a cancel is among them."""
@@ -25,8 +25,8 @@ async def has_begun(client: Client, description: WorkflowExecutionDescription) -
     A quick Attempt says nothing of its start, so that is seen from its activity, and afterwards from how far the
     workflow has come. Raises RPCError.
     """
-    if description.typed_search_attributes.get(search.STATUS) == RunStatus.STARTED.value:
-        return True
+    if description.typed_search_attributes.get(search.STATUS, RunStatus.PENDING.value) != RunStatus.PENDING.value:
+        return True  # by its own word; a Validate can even have been over when it was started
     now = description.raw_description
     for activity in now.pending_activities:
         waits = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED and activity.attempt <= 1

@@ -30,7 +30,7 @@ class RunFilter:
     types: frozenset[RunType] = frozenset()
     auth_sessions: frozenset[str] = frozenset()
     parent: str | None = None
-    """The Run that waits for them."""
+    """The Run that waits for them: they are its Validates."""
     started_after: datetime | None = None
     """Accepted then or later."""
     started_before: datetime | None = None
@@ -90,7 +90,8 @@ def query_of(project: str, wanted: RunFilter, otherwise: Collection[WorkflowExec
         _one_of(names.SEARCH_RUN_TYPE, wanted.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
         _one_of(names.SEARCH_API, wanted.apis),
         _one_of(names.SEARCH_AUTH_SESSION, wanted.auth_sessions),
-        "" if wanted.parent is None else _one_of("ParentWorkflowId", [wanted.parent]),
+        # Not by Temporal's own parent: a worker has started those that were good at once.
+        "" if wanted.parent is None else f"WorkflowId STARTS_WITH {_quoted(names.validates_of(wanted.parent))}",
         " OR ".join(_having(status, otherwise) for status in sorted(wanted.statuses)),
         "" if wanted.started_after is None else f"StartTime >= '{_time(wanted.started_after)}'",
         "" if wanted.started_before is None else f"StartTime < '{_time(wanted.started_before)}'",
@@ -112,9 +113,10 @@ async def line_of(execution: WorkflowExecution) -> RunLine:
         version=summary.version or None,
         auth_session_id=found.get(search.AUTH_SESSION),
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
-        created_at=execution.start_time,
+        # A Validate may have been started only when its check was over.
+        created_at=min(execution.start_time, summary.started_at or execution.start_time),
         started_at=summary.started_at,
-        ended_at=execution.close_time,
+        ended_at=summary.ended_at or execution.close_time,
         attempts=summary.attempts,
         cause=summary.cause or (_CAUSES.get(execution.status) if execution.status else None),
     )

@@ -10,11 +10,13 @@ from contract.flow import names
 from contract.flow.run import RunStatus, RunSummary, RunType
 
 
-def of_login_run(project: str, auth_session: str, kind: RunType) -> TypedSearchAttributes:
+def of_login_run(
+    project: str, auth_session: str, kind: RunType, status: RunStatus = RunStatus.PENDING
+) -> TypedSearchAttributes:
     """Those of a Validate, a Create or an Update."""
     values = {
         names.SEARCH_PROJECT: project,
-        names.SEARCH_STATUS: RunStatus.PENDING.value,
+        names.SEARCH_STATUS: status.value,
         names.SEARCH_RUN_TYPE: kind.value,
         names.SEARCH_AUTH_SESSION: auth_session,
     }
@@ -23,10 +25,10 @@ def of_login_run(project: str, auth_session: str, kind: RunType) -> TypedSearchA
     )
 
 
-def memo_of_login_run(workspace: str, version: str, parent_run_id: str | None) -> dict[str, Any]:
+def memo_of_login_run(workspace: str, version: str, parent_run_id: str | None, **summary: Any) -> dict[str, Any]:
     """Their memo: whose they are, what lists show, and which Run waits."""
     memo: dict[str, Any] = {
         names.MEMO_WORKSPACE: workspace,
-        names.MEMO_SUMMARY: RunSummary(version=version).model_dump(mode="json"),
+        names.MEMO_SUMMARY: RunSummary(version=version, **summary).model_dump(mode="json"),
     }
     return memo if parent_run_id is None else {**memo, names.MEMO_PARENT: parent_run_id}

@@ -15,8 +15,8 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle, ChildW
 
 with workflow.unsafe.imports_passed_through():
     from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, LostInput, StopInput
-    from contract.flow.base import clip
+    from contract.flow.attempt import AttemptStarted, LostInput, StopInput
+    from contract.flow.base import FlowModel, clip
     from contract.flow.run import RunCause, RunOutcome, RunStatus, RunSummary
 
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
@@ -38,16 +38,27 @@ class BrowserWork:
 
     def __init__(self) -> None:
         self._cancel_asked = False
-        self._status = RunStatus.PENDING
+        # A Validate can have ended by the time it is started.
+        self._status = RunStatus(workflow.info().typed_search_attributes.get(STATUS, RunStatus.PENDING))
         self._where: AttemptStarted | None = None
         self._maximum_attempts = 0
         """For the reader of the details; 0: not said."""
         self._started_at: datetime | None = None
 
-    async def _on_machine(
-        self, activity: str, order: AttemptInput, *, activity_id: str, retry: RetryPolicy, begun: bool, summary: str
-    ) -> AttemptOutcome:
-        """Have one browser activity carried out, with the tries that `retry` allows.
+    async def _on_machine[T: FlowModel](
+        self,
+        activity: str,
+        order: FlowModel,
+        outcome: type[T],
+        *,
+        project: str,
+        number: int,
+        activity_id: str,
+        retry: RetryPolicy,
+        begun: bool,
+        summary: str,
+    ) -> T:
+        """Have one browser activity carried out, for Attempt `number`, with the tries that `retry` allows.
 
         Comes back, also when canceled, only once the Machine is done with it; `_cancel_asked` tells of a cancel.
 
@@ -58,8 +69,8 @@ class BrowserWork:
             activity,
             order,
             activity_id=activity_id,
-            result_type=AttemptOutcome,
-            task_queue=names.project_queue(order.project),
+            result_type=outcome,
+            task_queue=names.project_queue(project),
             priority=Priority(priority_key=names.PRIORITY_BEGUN if begun else names.PRIORITY_NOT_BEGUN),
             start_to_close_timeout=OUTER_WALL,
             heartbeat_timeout=HEARTBEAT,
@@ -76,7 +87,7 @@ class BrowserWork:
             await workflow.wait_condition(lambda: True)
             if not handle.done():
                 handle.cancel()
-                await self._stop(handle, order.number, retried=retry is not ONCE)
+                await self._stop(handle, number, retried=retry is not ONCE)
             return await handle
 
     async def _child(self, starting: Awaitable[ChildWorkflowHandle[Any, RunOutcome]]) -> RunOutcome:
@@ -85,7 +96,10 @@ class BrowserWork:
         Raises:
             ChildWorkflowError: It ended without an outcome.
         """
-        handle = await self._to_its_end(starting)
+        return await self._end_of(await self._to_its_end(starting))
+
+    async def _end_of(self, handle: ChildWorkflowHandle[Any, RunOutcome]) -> RunOutcome:
+        """Wait for the end of a Run that was started; when canceled, cancel it. Raises ChildWorkflowError."""
         try:
             if not self._cancel_asked:
                 return await asyncio.shield(handle)
@@ -108,7 +122,7 @@ class BrowserWork:
             self._cancel_asked = True
             return await doing
 
-    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
+    async def _stop(self, handle: ActivityHandle[Any], number: int, *, retried: bool) -> None:
         """Tell the worker that holds the Attempt to stop it now; by heartbeat alone it would learn it seconds later.
 
         The activity signals within half a second where it runs. Whatever fails here, the heartbeat is the backstop.

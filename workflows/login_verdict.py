@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from contract.flow.attempt import ATTEMPT_FAILED, AUTH_SESSION_GONE, NO_LOGIN, AttemptStatus, FailedTry
+from contract.flow.attempt import ATTEMPT_FAILED, AUTH_SESSION_GONE, NO_LOGIN, AttemptStatus, FailedTry, Tried
 from contract.flow.auth import LoginState
 from contract.flow.base import JsonText
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from workflows import verdict
 
 _NOTHING = JsonText(text="null", size=4)
-
-
-@dataclass(frozen=True)
-class Tried:
-    """How the tries of a check or create ended."""
-
-    status: AttemptStatus
-    number: int
-    """Of the last one."""
-    login: LoginState | None = None
-    """The login that was found good, or made."""
-    error: RunError | None = None
-    """Of the last one that failed."""
-    seen: int | None = None
-    """Which login a check has found bad; None: it says nothing about any."""
-    final: bool = False
-    """Structural: no try can help."""
-    started_at: datetime | None = None
-    """When the last one began, as far as that is known."""
 
 
 def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> Tried:
@@ -48,22 +26,24 @@ def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> Tried:
         failed = FailedTry.model_validate(cause.details[0])
         final = cause.non_retryable
         return Tried(
-            AttemptStatus.FAILED,
-            failed.number,
+            status=AttemptStatus.FAILED,
+            number=failed.number,
             error=failed.error,
             seen=None if final else failed.login,
             final=final,
             started_at=failed.started_at,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
-        seen, number = cause.details
-        return Tried(AttemptStatus.FAILED, int(number), error=_auth_error(cause.message), seen=int(seen))
+        seen, number = map(int, cause.details)
+        error_of_it = _auth_error(cause.message)
+        return Tried(status=AttemptStatus.FAILED, number=number, error=error_of_it, seen=seen, none_to_see=True)
     if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
-        return Tried(AttemptStatus.FAILED, int(cause.details[0]), error=_auth_error(cause.message), final=True)
+        number = int(cause.details[0])
+        return Tried(status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), final=True)
     lost = verdict.of_lost_attempt(error)
     if lost.status is AttemptStatus.CANCELED:
-        return Tried(lost.status, begun)
-    return Tried(lost.status, last, error=lost.error, final=lost.status is AttemptStatus.FAILED)
+        return Tried(status=lost.status, number=begun)
+    return Tried(status=lost.status, number=last, error=lost.error, final=lost.status is AttemptStatus.FAILED)
 
 
 def good(login: LoginState | None, attempts: int) -> RunOutcome:

@@ -10,9 +10,12 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptKind, AttemptStatus, LostInput
+    from contract.flow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus, LostInput, Tried
+    from contract.flow.auth import AttemptAuth, LoginState
+    from contract.flow.auth_session import ValidateInput
+    from contract.flow.base import JsonText
     from workflows.browser_work import BrowserWork
-    from workflows.login_verdict import Tried, of_lost_tries
+    from workflows.login_verdict import of_lost_tries
 
 _INTERRUPTIONS = 3
 """Checks that were lost with their workers are begun anew at most so often: they say nothing about the login."""
@@ -46,6 +49,9 @@ class LoginWork(BrowserWork):
             ended = await self._on_machine(
                 activity,
                 order.model_copy(update={"number": first}),
+                AttemptOutcome,
+                project=order.project,
+                number=first,
                 activity_id=f"{activity}-{first}",
                 retry=again,
                 begun=begun,
@@ -55,12 +61,16 @@ class LoginWork(BrowserWork):
             known = self._where.number if self._where else first
             tried = of_lost_tries(error, begun=max(first, known), last=first + tries - 1)
             if tried.status is AttemptStatus.INTERRUPTED:
-                await self._record_lost(_lost(order, tried))
+                await self._record_lost(lost(order, tried))
         else:
-            tried = Tried(ended.status, ended.number or first, login=ended.login, started_at=ended.started_at)
+            number = ended.number or first
+            tried = Tried(status=ended.status, number=number, login=ended.login, started_at=ended.started_at)
+        self._note(tried)
+        return tried
+
+    def _note(self, tried: Tried) -> None:
         self._began(tried.started_at, first=tried.number == 1)
         self._attempts = tried.number
-        return tried
 
 
 def of_kind(kind: AttemptKind) -> str:
@@ -68,7 +78,27 @@ def of_kind(kind: AttemptKind) -> str:
     return f"auth-sessions/{kind.value}"
 
 
-def _lost(order: AttemptInput, tried: Tried) -> LostInput:
+def check_of(validate_run_id: str, order: ValidateInput, state: LoginState | None = None) -> AttemptInput:
+    """A check of this Validate. Without a state, of whatever login is the current one."""
+    return AttemptInput(
+        workspace=order.workspace,
+        run_id=validate_run_id,
+        number=1,
+        project=order.project,
+        version=order.version,
+        api=of_kind(AttemptKind.CHECK),
+        parameters=JsonText(text="null", size=4),
+        request_timeout=order.request_timeout,
+        save_trace=order.save_trace,
+        proxy=order.proxy,
+        kind=AttemptKind.CHECK,
+        auth=AttemptAuth(ref=order.ref, state=state, save_back=order.save_back),
+        parent_run_id=order.parent_run_id,
+    )
+
+
+def lost(order: AttemptInput, tried: Tried) -> LostInput:
+    """What is to be written down of a check or create that was lost with its worker."""
     return LostInput(
         workspace=order.workspace,
         run_id=order.run_id,
@@ -76,4 +106,5 @@ def _lost(order: AttemptInput, tried: Tried) -> LostInput:
         project=order.project,
         cause=tried.error.message if tried.error else "",
         trace=order.tracing,
+        kind=order.kind,
     )

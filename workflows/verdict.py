@@ -77,6 +77,25 @@ def of_lost_login_run(error: ChildWorkflowError) -> RunOutcome:
     )
 
 
+def is_lost(error: ActivityError) -> bool:
+    """Whether an Attempt was lost with its worker, or given up by it."""
+    return of_lost_attempt(error).status is AttemptStatus.INTERRUPTED
+
+
+def is_unknown_activity(error: ActivityError) -> bool:
+    """Whether the worker that took it does not know such an activity: it is an older one."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == "NotFoundError"
+
+
+def lost_run(error: ActivityError) -> str | None:
+    """The Run whose Attempt was lost; None: its worker could not say."""
+    match error.cause:
+        case ApplicationError(type=kind, details=[run_id, *_]) if kind == INTERRUPTED:
+            return str(run_id)
+        case _:
+            return None
+
+
 def failed_for_good(ended: AttemptOutcome, number: int) -> RunOutcome:
     """No further Attempt can help: the Run carries the Attempt's own error."""
     return RunOutcome(status=RunStatus.FAILED, error=_error_of(ended), attempts=number)

@@ -14,7 +14,8 @@ from contract.flow.proxy import SealedProxy
 from contract.flow.run import RunError, TraceMode, trace_mode
 
 INTERRUPTED = "AttemptInterrupted"
-"""Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
+"""Type of the application failure with which an Attempt ends whose worker was lost or shut down. Its details: id of the
+Run, and number; where a check and an Attempt are one activity, they tell which of the two it was."""
 
 
 class AttemptStatus(StrEnum):
@@ -101,6 +102,28 @@ class FailedTry(FlowModel):
     started_at: datetime | None = None
 
 
+class Tried(FlowModel):
+    """How the tries of a check or create ended."""
+
+    status: AttemptStatus
+    number: int
+    """Of the last one."""
+    login: LoginState | None = None
+    """The login that was found good, or made."""
+    error: RunError | None = None
+    """Of the last one that failed."""
+    seen: int | None = None
+    """Which login a check has found bad; None: it says nothing about any."""
+    none_to_see: bool = False
+    """There was no login: a further check would find none either."""
+    final: bool = False
+    """Structural: no try can help."""
+    started_at: datetime | None = None
+    """When the last one began, as far as that is known."""
+    ended_at: datetime | None = None
+    """When it was found good, by the worker that goes on with the Attempt."""
+
+
 class AttemptStarted(FlowModel):
     """Signal from the activity to its workflow: the Attempt is on a Machine (and has been for a moment)."""
 
@@ -127,6 +150,7 @@ class LostInput(FlowModel):
     cause: str
     trace: TraceMode = TraceMode.NEVER
     """Whether it was to leave a trace. What was asked for before there was this field says never."""
+    kind: AttemptKind = AttemptKind.API
 
 
 class AttemptUsage(FlowModel):

@@ -68,6 +68,8 @@ class AuthOrder(FlowModel):
     """Keep the cookies and storage that the site changed, after a good Attempt."""
     parameters_key: str | None = None
     """Artifact: the sealed `runtimeInput` of an AuthSession that lives for this Run alone."""
+    check_with_attempt: bool = False
+    """The worker that takes an Attempt makes the check before it, too. Not so in Runs of before it was thought of."""
 
 
 class AttemptAuth(FlowModel):

@@ -38,6 +38,7 @@ SWEEP_SCHEDULE = "callboard-sweep"
 """Id of the Schedule that starts it, and what the ids of its workflows begin with."""
 
 ATTEMPT = "attempt"
+ATTEMPT_AFTER_CHECK = "attempt_after_check"
 CHECK = "check"
 CREATE_LOGIN = "create"
 FORGET_STATES = "forget_states"
@@ -54,6 +55,13 @@ ATTEMPT_STARTED = "attempt_started"
 
 VALIDATE_STARTED = "validate_started"
 """Signal from activity `check` to the Run that waits for its Validate."""
+
+CHECK_STARTED = "check_started"
+CHECK_GOOD = "check_good"
+"""Signals from activity `attempt_after_check` to its Run."""
+
+FIRST_CHECKED = "first_checked"
+"""Signal from a Run to its Validate, whose first check is made elsewhere: how that has ended."""
 
 RECREATE = "recreate"
 CHECKED = "checked"
@@ -120,7 +128,12 @@ def auth_session_workflow(project: str, owner: str) -> str:
 
 def validate_run_id(run_id: str, number: int) -> str:
     """Id of the Validate before Attempt `number` of a Run."""
-    return f"{run_id}-v{number}"
+    return f"{validates_of(run_id)}{number}"
+
+
+def validates_of(run_id: str) -> str:
+    """What the ids of a Run's Validates begin with, and no other Run's."""
+    return f"{run_id}-v"
 
 
 def delivery_workflow(run_id: str, delivery_id: str) -> str:

@@ -143,6 +143,8 @@ class RunSummary(FlowModel):
 
     version: str
     started_at: datetime | None = None
+    ended_at: datetime | None = None
+    """If that was before its workflow could say so: of a Validate whose only check was made with an Attempt."""
     attempts: int = 0
     """Numbers that were taken."""
     cause: RunCause | None = None

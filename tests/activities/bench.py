@@ -12,6 +12,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.after_check import AttemptAfterCheckActivity
 from activities.attempt import AttemptActivity
 from activities.environments import ProjectEnvironments
 from activities.orders import LostActivity, StopActivity
@@ -139,6 +140,7 @@ class Bench:
     pools: WorkerPools
     workplace: Workplace
     attempt: AttemptActivity
+    after_check: AttemptAfterCheckActivity
     stop: StopActivity
     lost: LostActivity
     folder: Path
@@ -177,10 +179,10 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         journal=workplace.journal,
         evidence=workplace.evidence,
     )
+    after_check = AttemptAfterCheckActivity(client=client, tickets=tickets, attempts=attempt)
+    stop, lost = StopActivity(tickets), LostActivity(store)
     try:
-        yield Bench(
-            store, catalog, tickets, machines, workplace, attempt, StopActivity(tickets), LostActivity(store), folder
-        )
+        yield Bench(store, catalog, tickets, machines, workplace, attempt, after_check, stop, lost, folder)
     finally:
         await machines.close()
         left = processes_of(workplace.scratch), list(workplace.scratch.iterdir())
