@@ -15,8 +15,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import attempt as activity_module
-from activities import beside
+from activities import announcement, beside
 from contract.flow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 from contract.flow.base import JsonText
 from contract.flow.proxy import SealedProxy
@@ -123,7 +122,7 @@ async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
 
 @pytest.fixture
 def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity_module, "ANNOUNCE_AFTER", 0)
+    monkeypatch.setattr(announcement, "ANNOUNCE_AFTER", 0)
 
 
 async def test_a_quick_attempt_writes_one_record(scene: Scene) -> None:

@@ -226,7 +226,7 @@ class Imagined:
         for _ in range(cls.chance.randint(0, longest)):
             await asyncio.sleep(0)
 
-    async def settled(self) -> None:
+    async def settled(self, **_wanted: bool) -> None:
         await self.pause()
         self.is_settled = True
 
