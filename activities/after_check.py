@@ -13,8 +13,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.announcement import Word, words_of
-from activities.attempt import AttemptActivity, Course
+from activities.attempt import AttemptActivity
 from activities.beside import passing_cancels_to
+from activities.course import Course
 from activities.records import failure
 from activities.ticket import Cause, Ticket, Tickets
 from contract.errors import Conflict

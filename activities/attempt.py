@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +15,9 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from activities.announcement import Announcements, Word, words_of
+from activities.announcement import Announcements, words_of
 from activities.beside import heartbeats, passing_cancels_to
+from activities.course import Course
 from activities.environments import ProjectEnvironments
 from activities.evidence import EvidenceRoom, Kept
 from activities.logins import Login, Logins
@@ -74,32 +74,6 @@ class Pools(Protocol):
     def of(self, project: str) -> Pool:
         """The pool of a project that this worker serves."""
         ...
-
-
-@dataclass
-class Known:
-    """What an Attempt has found out that another of the same project and version need not."""
-
-    manifest: Manifest | None = None
-    version: Version | None = None
-    login: Login | None = None
-
-
-@dataclass
-class Course:
-    """How an Attempt goes that is a part of something larger."""
-
-    within: Ticket | None = None
-    """Stopping that stops it."""
-    words: Sequence[Word] | None = None
-    """Who is told that it is on a Machine, once it has been for a moment; None: its Run."""
-    since: datetime | None = None
-    """When it was queued; None: with its activity."""
-    known: Known = field(default_factory=Known)
-    followed: bool = False
-    """If it ends well, another one follows at once."""
-    on_good: Callable[[AttemptOutcome], None] | None = None
-    """Told that it has completed, before what it leaves is stored."""
 
 
 class AttemptActivity:
