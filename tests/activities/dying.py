@@ -13,14 +13,17 @@ import psutil
 REPOSITORY = Path(__file__).parents[2]
 
 _PROGRAM = """
-import contextlib, json, os, subprocess, sys, time
+import base64, contextlib, json, os, subprocess, sys, time
 from pathlib import Path
 from activities.workplace import Workplace
+from contract.flow.attempt import AttemptKind
 
 place = Workplace(Path(sys.argv[1]))
 with contextlib.ExitStack() as notes:
-    for run_id, number in json.loads(sys.argv[2]):
-        notes.enter_context(place.journal(run_id, number))
+    for run_id, number, *more in json.loads(sys.argv[2]):
+        kind, token = more or ("api", None)
+        token = token and base64.b64decode(token)
+        notes.enter_context(place.journal(run_id, number, AttemptKind(kind), token))
     home = place.scratch / "shop-1-1" / "home"
     home.mkdir(parents=True)
     machine = subprocess.Popen(["sleep", "600"], env={**os.environ, "HOME": str(home)}, start_new_session=True)
@@ -39,6 +42,7 @@ class DyingWorker:
 
     @classmethod
     async def start(cls, folder: Path, attempts: str = "[]") -> DyingWorker:
+        """`attempts`: JSON of those that it notes, each a Run's id and a number; or these, a kind and a task token."""
         process = subprocess.Popen(  # noqa: ASYNC220  # a pipe that ends with the process, not with the event loop
             [sys.executable, "-c", _PROGRAM, str(folder), attempts], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
         )

@@ -80,3 +80,97 @@ async def test_a_ticket_is_given_back_also_when_the_attempt_fails(tickets: Ticke
         raise ValueError
     work.cancel()
     assert len(tickets) == 0
+
+
+# A check and an Attempt, one after the other.
+
+
+async def test_what_has_no_work_of_its_own_is_stopped_with_its_part(tickets: Tickets) -> None:
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1) as both, tickets.hold("validate", 1, work) as check:
+        both.go_on(check)
+        assert not work.done()
+        assert tickets.stop("run", 1)
+        assert (both.cause, check.cause) == (Cause.CANCELED, Cause.CANCELED)
+        await asyncio.wait({work})
+    assert len(tickets) == 0
+
+
+async def test_what_is_stopped_between_two_parts_does_not_go_on(tickets: Tickets) -> None:
+    check, attempt = asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(forever())
+    with tickets.hold("run", 1) as both:
+        with tickets.hold("validate", 1, check) as first:
+            both.go_on(first)
+            await check
+        tickets.interrupt_all("no Temporal")
+        assert first.cause is None
+        with tickets.hold("run", 1, attempt) as second:
+            both.go_on(second)
+            assert (second.cause, second.message) == (Cause.INTERRUPTED, "no Temporal")
+            await asyncio.wait({attempt})
+
+
+async def test_what_is_stopped_before_its_first_part_does_not_go_on(tickets: Tickets) -> None:
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1) as both:
+        assert tickets.stop("run", 1)
+        with tickets.hold("validate", 1, work) as check:
+            both.go_on(check)
+            assert check.cause is Cause.CANCELED
+            await asyncio.wait({work})
+
+
+async def test_a_part_that_has_ended_keeps_its_end_and_the_next_one_is_stopped(tickets: Tickets) -> None:
+    check, attempt = asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(forever())
+    await check
+    with tickets.hold("run", 1) as both, tickets.hold("validate", 1, check) as first:
+        both.go_on(first)
+        assert tickets.stop("validate", 1)
+        assert (both.cause, first.cause) == (None, None), "a check that was good is not canceled any more"
+        with tickets.hold("run", 1, attempt) as second:
+            both.go_on(second)
+            assert tickets.stop("run", 1)
+            await asyncio.wait({attempt})
+            assert (first.cause, second.cause) == (None, Cause.CANCELED)
+
+
+async def test_a_part_that_is_stopped_by_itself_stops_nothing_else(tickets: Tickets) -> None:
+    check = asyncio.create_task(forever())
+    with tickets.hold("run", 1) as both, tickets.hold("validate", 1, check) as part:
+        both.go_on(part)
+        assert tickets.stop("validate", 1)
+        await asyncio.wait({check})
+        assert (both.cause, part.cause) == (None, Cause.CANCELED)
+
+
+async def test_all_are_let_go_whole_and_part(tickets: Tickets) -> None:
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1) as both, tickets.hold("validate", 1, work) as part:
+        both.go_on(part)
+        tickets.interrupt_all("no Temporal")
+        await asyncio.wait({work})
+        assert {(ticket.cause, ticket.message) for ticket in (both, part)} == {(Cause.INTERRUPTED, "no Temporal")}
+
+
+async def test_of_two_by_one_name_the_last_is_stopped_and_then_the_first_is_known_again(tickets: Tickets) -> None:
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1) as both:
+        with tickets.hold("run", 1, work) as attempt:
+            assert len(tickets) == 1
+            assert tickets.stop("run", 1)
+            assert (both.cause, attempt.cause) == (None, Cause.CANCELED)
+            await asyncio.wait({work})
+        assert len(tickets) == 1
+        assert tickets.stop("run", 1)
+        assert both.cause is Cause.CANCELED
+    assert len(tickets) == 0
+    assert not tickets.stop("run", 1)
+
+
+async def test_the_first_is_known_again_also_when_the_last_fails(tickets: Tickets) -> None:
+    with tickets.hold("run", 1) as both:
+        with pytest.raises(ValueError), tickets.hold("run", 1):
+            raise ValueError
+        assert tickets.stop("run", 1)
+        assert both.cause is Cause.CANCELED
+    assert len(tickets) == 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from activities.workplace import HeldAttempt, Workplace, dead_workers
+from contract.flow.attempt import AttemptKind
 from tests.activities.dying import DyingWorker
 
 Start = Callable[..., Awaitable[DyingWorker]]
@@ -25,7 +28,7 @@ def workers(tmp_path: Path) -> Path:
 async def start(workers: Path) -> AsyncGenerator[Start]:
     started: list[DyingWorker] = []
 
-    async def start(name: str, attempts: list[tuple[str, int]] | None = None) -> DyingWorker:
+    async def start(name: str, attempts: Sequence[tuple[Any, ...]] | None = None) -> DyingWorker:
         worker = await DyingWorker.start(workers / name, json.dumps(attempts or []))
         started.append(worker)
         return worker
@@ -84,6 +87,42 @@ async def test_a_killed_worker_is_found_with_the_attempts_it_held(workers: Path,
     assert sorted(dead.attempts, key=str) == [HeldAttempt("run-2", 1), HeldAttempt("run-with-3", 12)]
     dead.bury()
     assert living.machine_lives
+
+
+async def test_what_a_killed_worker_held_is_known_by_its_kind_and_temporals_name(workers: Path, start: Start) -> None:
+    token = b"\0 any bytes \xff"
+    told = b64encode(token).decode()
+    dying = await start(
+        "one", [("validate-1", 1, "check", told), ("run-1", 2, "api", told), ("create-1", 3, "create", None)]
+    )
+    dying.die()
+    (dead,) = dead_workers(workers)
+    assert sorted(dead.attempts, key=lambda held: held.number) == [
+        HeldAttempt("validate-1", 1, token, AttemptKind.CHECK),
+        HeldAttempt("run-1", 2, token, AttemptKind.API),
+        HeldAttempt("create-1", 3, None, AttemptKind.CREATE),
+    ]
+    dead.bury()
+
+
+async def test_the_note_of_an_older_worker_is_of_an_attempt(workers: Path, start: Start) -> None:
+    dying = await start("one")
+    dying.die()
+    (workers / "one" / "attempts" / "run-1-2.json").write_text('{"run_id": "run-1", "number": 2}')
+    (dead,) = dead_workers(workers)
+    assert dead.attempts == [HeldAttempt("run-1", 2, None, AttemptKind.API)]
+    dead.bury()
+
+
+def test_the_note_of_an_attempt_has_nothing_of_the_check_before(workers: Path) -> None:
+    """They may use one file."""
+    place = Workplace(workers / "one")
+    with place.journal("validate-with-a-long-id", 1, AttemptKind.CHECK, b"token"):
+        pass
+    with place.journal("run-1", 2):
+        (note,) = (workers / "one" / "attempts").glob("*.json")
+        assert json.loads(note.read_text()) == {"run_id": "run-1", "number": 2, "task_token": None, "kind": "api"}
+    place.leave()
 
 
 async def test_of_a_killed_worker_nothing_is_left(workers: Path, start: Start) -> None:
