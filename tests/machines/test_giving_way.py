@@ -157,3 +157,14 @@ async def test_one_that_was_killed_meanwhile_fails_no_attempt(lab: Lab) -> None:
     child.kill()
     report = await pool.run(version, order("fine"), unnoticed)
     assert (value(report), report.machine) == ("fine", "lab-1-2")
+
+
+async def test_one_that_is_wanted_and_cannot_be_told_any_more_is_unfit(lab: Lab) -> None:
+    pool, version = lab.pool(), lab.version(PROJECT)
+    await check(pool, version)
+    await assert_gives_way(pool)
+    machine = pool.slots[0].machine
+    assert machine
+    machine._frames.close()  # as when its child has hung up a moment ago
+    await machine.settled(wanted=True)
+    assert machine.unfit == "its process ended"
