@@ -46,6 +46,11 @@ def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> Tried:
     return Tried(status=lost.status, number=last, error=lost.error, final=lost.status is AttemptStatus.FAILED)
 
 
+def nothing_more(check: Tried) -> Tried:
+    """The check as one that nothing follows, however it ended: somebody does not want it any more."""
+    return Tried(status=AttemptStatus.CANCELED, number=check.number, started_at=check.started_at)
+
+
 def good(login: LoginState | None, attempts: int) -> RunOutcome:
     """The login is good."""
     return RunOutcome(status=RunStatus.COMPLETED, result=_NOTHING, login=login, attempts=attempts)

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.attributes import memo_of_login_run, of_login_run
     from workflows.browser_work import ONCE, BrowserWork
     from workflows.login_work import check_of
+    from workflows.login_work import lost as lost_check
 
 ValidateHandle = ChildWorkflowHandle[Any, RunOutcome]
 
@@ -62,12 +63,12 @@ class Validating(BrowserWork):
         number = self._number = attempt.number
         self._starting = self._good = None
         validate = self._validate = _validate_order(attempt, auth, first_check_elsewhere=True)
-        run_id = names.validate_run_id(attempt.run_id, number)
+        order = check_of(names.validate_run_id(attempt.run_id, number), validate)
         ended = lost = None
         try:
             ended = await self._on_machine(
                 names.ATTEMPT_AFTER_CHECK,
-                AttemptAfterCheckInput(check=check_of(run_id, validate), attempt=attempt, validate_order=validate),
+                AttemptAfterCheckInput(check=order, attempt=attempt, validate_order=validate),
                 AttemptAfterCheckOutcome,
                 project=attempt.project,
                 number=number,
@@ -84,6 +85,8 @@ class Validating(BrowserWork):
         else:
             check = ended.check
         await self._to_its_end(workflow.wait_condition(workflow.all_handlers_finished))
+        # One that has not been announced leaves it to the Attempt to say where it is.
+        said = self._where is not None and self._starting is None
         self._validate = self._where = None
         if ended is not None and ended.attempt is not None:
             self._began(check.started_at, first=number == 1)
@@ -95,23 +98,28 @@ class Validating(BrowserWork):
         if lost is not None and check.status is AttemptStatus.CANCELED and self._starting is None:
             return verdict.canceled(number - 1)  # while it was queued: there was no check
         # Had the check been announced, the Attempt would have begun only when it was known that it was good.
-        certain = self._starting is not None or lost is None or verdict.lost_run(lost) == run_id
-        validated = await self._go_on(validate, check)
+        certain = self._starting is not None or lost is None or verdict.lost_run(lost) == order.run_id
+        begun = lost is not None and (said or verdict.lost_run(lost) == attempt.run_id)
+        validated = await self._go_on(order, validate, check)
         if validated is None:
             return verdict.of_lost_attempt(lost) if lost is not None else verdict.canceled(number - 1)
         self._began(validated.started_at, first=number == 1)
-        if lost is not None and verdict.is_lost(lost) and not certain and validated.login is not None:
+        if lost is not None and (begun or (verdict.is_lost(lost) and not certain and validated.login is not None)):
             return verdict.of_lost_attempt(lost)
         return self._unless_not_good(validated, number)
 
-    async def _go_on(self, validate: ValidateInput, check: Tried) -> RunOutcome | None:
+    async def _go_on(self, order: AttemptInput, validate: ValidateInput, check: Tried) -> RunOutcome | None:
         """Have the Validate go on from a check that was not good, to its end.
 
         None: it has ended; the worker has found the check good, and started it.
         """
         details = f"The check before Attempt {self._number}: {check.status}; the Validate goes on"
         self._become(RunStatus.STARTED, details)
-        running = await self._to_its_end(self._told(validate, check))
+        # A Run that is canceled has its Validate end, which must not begin with anything before it hears of the cancel.
+        told = login_verdict.nothing_more(check) if self._cancel_asked else check
+        running = await self._to_its_end(self._told(validate, told))
+        if running is not None and told is not check and check.status is AttemptStatus.INTERRUPTED:
+            await self._record_lost(lost_check(order, check))
         try:
             return None if running is None else await self._end_of(running)
         except ChildWorkflowError as error:
