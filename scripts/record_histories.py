@@ -1,4 +1,4 @@
-"""Records the history of every shape of `tests/workflows/` (shapes, login_shapes, delivering, sink_testing, sweeping).
+"""Records the history of every shape of `tests/workflows/` (shapes, login_playing, delivering, sink_testing, sweeping).
 
     python scripts/record_histories.py              # the shapes that have none yet; so does `make histories`
     python scripts/record_histories.py retry wall   # these anew
@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 # Found by the line above.
 from tests.workflows.delivering import DELIVERIES  # noqa: E402
-from tests.workflows.login_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
+from tests.workflows.login_playing import SHAPES_WITH_A_LOGIN, histories, login_histories, played_login  # noqa: E402
 from tests.workflows.servers import dev_client, dev_server  # noqa: E402
 from tests.workflows.shapes import SHAPES, played  # noqa: E402
 from tests.workflows.sink_testing import SINK_TESTS, sink_tested  # noqa: E402
@@ -45,7 +45,7 @@ async def record(shapes: list[str], folder: Path) -> None:
     with tempfile.TemporaryDirectory() as data:
         async with dev_server(Path(data)) as server:
             client = await dev_client(server)
-            for shape in (shape for shape in shapes if shape in LOGIN_SHAPES):
+            for shape in (shape for shape in shapes if shape in SHAPES_WITH_A_LOGIN):
                 async with played_login(shape, client, shape) as login_stage:
                     for name, history in (await histories(shape, login_stage)).items():
                         write(folder, name, history)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 from temporalio.client import Client
 
-from tests.workflows.login_shapes import played_login
+from tests.workflows.login_playing import played_login
 from tests.workflows.logins import LoginStage
 from tests.workflows.scripted import Stage
 from tests.workflows.servers import dev_client, dev_server

@@ -1,23 +1,24 @@
-"""Every shape that the workflows around an AuthSession can take: each is played by the tests, and recorded."""
+"""The shapes that the workflows around an AuthSession can take: each is played by the tests, and recorded.
+
+Those of Runs whose checks are made with their Attempts are in `after_check_shapes`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
 from contract.flow import names
 from contract.flow.attempt import AUTH_SESSION_GONE, INTERRUPTED, AttemptInput, AttemptOutcome, StopInput
 from contract.flow.auth import AuthSessionStatus, Checked, Imported, SavedBack
 from contract.flow.run import ErrorCode
-from tests.workflows.logins import LoginStage, bad, good, made_by, not_made
+from tests.workflows.logins import LoginStage, bad, good, made_by, not_made, stops
 from tests.workflows.scripted import Gone, Held, completed, ends, failed, raises
-from tests.workflows.servers import LONG_HISTORY, skipping_stage
+from tests.workflows.servers import LONG_HISTORY
 
 Play = Callable[[LoginStage], Awaitable[None]]
 
@@ -48,56 +49,26 @@ class Shape:
 LOGIN_SHAPES: dict[str, Shape] = {}
 
 
-def _shape(*recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]:
-    def keep(play: Play) -> Play:
-        LOGIN_SHAPES[play.__name__.replace("_", "-")] = Shape(play, recorded, passes_time)
-        return play
+class Keep(Protocol):
+    """A decorator's maker: what it is applied to is a shape."""
 
-    return keep
+    def __call__(self, *recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]: ...
 
 
-@asynccontextmanager
-async def played_login(shape: str, client: Client, name: str) -> AsyncGenerator[LoginStage]:
-    """The stage on which all of the shape has happened, on the client's server or one that skips time."""
-    passes_time = LOGIN_SHAPES[shape].passes_time
-    async with skipping_stage(name, LoginStage) if passes_time else LoginStage(client, name) as stage:
-        await LOGIN_SHAPES[shape].play(stage)
-        yield stage
+def kept_in(shapes: dict[str, Shape]) -> Keep:
+    """Keeps shapes here, by their names."""
+
+    def shape(*recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]:
+        def keep(play: Play) -> Play:
+            shapes[play.__name__.replace("_", "-")] = Shape(play, recorded, passes_time)
+            return play
+
+        return keep
+
+    return shape
 
 
-def login_histories() -> dict[str, list[str]]:
-    """What is recorded at least, by shape."""
-    return {name: [f"{name}.{kind}" for kind in shape.recorded] for name, shape in LOGIN_SHAPES.items()}
-
-
-async def histories(shape: str, stage: LoginStage) -> dict[str, WorkflowHistory]:
-    """What is recorded of the shape, by its name."""
-    found: dict[str, WorkflowHistory] = {}
-    for kind, history in sorted(await _all(stage), key=lambda each: each[1].events[0].event_time.ToNanoseconds()):
-        if kind in LOGIN_SHAPES[shape].recorded:
-            name = f"{shape}.{kind}"
-            count = sum(each.startswith(name) for each in found)
-            found[name if count == 0 else f"{name}-{count + 1}"] = history
-    return found
-
-
-async def _all(stage: LoginStage) -> list[tuple[Kind, WorkflowHistory]]:
-    found: list[tuple[Kind, WorkflowHistory]] = []
-    ids = [stage.run_id, stage.validate_id, stage.session.id]
-    for workflow_id in ids:  # which grows meanwhile
-        events = await stage.events(workflow_id)
-        while events:
-            begun = events[0].workflow_execution_started_event_attributes
-            begun.workflow_id = workflow_id  # which a server that skips time leaves out
-            found.append((Kind(begun.workflow_type.name.lower()), WorkflowHistory(workflow_id, events)))
-            for event in events:
-                if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
-                    child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
-                    ids += [child] if child not in ids else []
-            before = stage.client.get_workflow_handle(workflow_id, run_id=begun.continued_execution_run_id)
-            continued = bool(begun.continued_execution_run_id)
-            events = [event async for event in before.fetch_history_events()] if continued else []
-    return found
+_shape = kept_in(LOGIN_SHAPES)
 
 
 async def made_but_bad(order: AttemptInput) -> AttemptOutcome:
@@ -219,18 +190,10 @@ async def session_gone_after_the_check(stage: LoginStage) -> None:
     stage.outcome = await stage.validated()
 
 
-def _stops(stage: LoginStage, held: Held) -> None:
-    async def stop(_order: StopInput) -> bool:
-        held.end()
-        return True
-
-    stage.on_stop = stop
-
-
 @_shape(Kind.VALIDATE)
 async def cancel_of_a_check(stage: LoginStage) -> None:
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.checks.extend([ends(bad()), held])
     await stage.serve()
     await stage.bring_up()
@@ -379,7 +342,7 @@ async def create_worker_lost(stage: LoginStage) -> None:
 async def create_canceled(stage: LoginStage) -> None:
     """By whoever has started it."""
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up(order := stage.login_order("create"))
@@ -392,7 +355,7 @@ async def create_canceled(stage: LoginStage) -> None:
 @_shape(Kind.SESSION)
 async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up()
@@ -405,7 +368,7 @@ async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
 @_shape(Kind.CREATE)
 async def create_canceled_in_its_check(stage: LoginStage) -> None:
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.checks.append(held)
     await stage.serve()
     await stage.bring_up(order := stage.login_order("create"))
@@ -440,7 +403,7 @@ async def session_not_updated(stage: LoginStage) -> None:
 @_shape(Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
 async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> None:
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up()
@@ -474,7 +437,7 @@ async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None
 async def session_deleted_before_an_update(stage: LoginStage) -> None:
     """That waits for another one to end."""
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up()
@@ -577,7 +540,7 @@ async def run_whose_validate_is_terminated(stage: LoginStage) -> None:
 @_shape(Kind.RUN, Kind.VALIDATE)
 async def run_canceled_in_its_validate(stage: LoginStage) -> None:
     held = Held(stage, announced=True)
-    _stops(stage, held)
+    stops(stage, held)
     stage.checks.append(held)
     await stage.serve(ends(completed()))
     await stage.bring_up()

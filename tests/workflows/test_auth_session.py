@@ -13,7 +13,7 @@ from contract.flow.attempt import AttemptInput, AttemptOutcome
 from contract.flow.auth import AuthSessionStatus, Checked, ForgetInput, Imported, LoginState, SavedBack
 from contract.flow.run import RunStatus
 from engine import search
-from tests.workflows.login_shapes import LOGIN_SHAPES
+from tests.workflows.login_playing import SHAPES_WITH_A_LOGIN
 from tests.workflows.logins import FIRST, ID, LoginStage, good, made_by, not_made
 from tests.workflows.scripted import WORKSPACE, Held, completed, ends
 from tests.workflows.servers import LONG_HISTORY
@@ -243,4 +243,4 @@ async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStag
 
 def test_every_login_shape_is_known_by_a_test() -> None:
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert [shape for shape in LOGIN_SHAPES if f'"{shape}"' not in text] == []
+    assert [shape for shape in SHAPES_WITH_A_LOGIN if f'"{shape}"' not in text] == []

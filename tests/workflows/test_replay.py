@@ -19,7 +19,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from contract.flow import names
 from contract.flow.run import RunInput, RunOutcome, RunStatus
 from tests.workflows.delivering import DELIVERIES
-from tests.workflows.login_shapes import login_histories
+from tests.workflows.login_playing import login_histories
 from tests.workflows.scripted import WORKFLOWS
 from tests.workflows.shapes import SHAPES
 from tests.workflows.sink_testing import SINK_TESTS
