@@ -32,6 +32,7 @@ from contract.flow.attempt import (
     INTERRUPTED,
     NO_LOGIN,
     AttemptInput,
+    AttemptKind,
     AttemptRecord,
     AttemptStatus,
     FailedTry,
@@ -48,6 +49,8 @@ from contract.flow.auth_session import (
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from engine.listing import line_of
+from machines.machine import Begun
+from machines.order import Order, Report, Version
 from projects.deploy import deploy
 from security import bindings
 from storage import keys
@@ -402,6 +405,24 @@ async def test_a_validate_is_started_that_was_completed_by_the_check(scene: Scen
         assert (line.started_at, line.ended_at) == (outcome.check.started_at, outcome.check.ended_at)
         assert line.started_at == line.created_at < described.start_time
     assert await scene.told() == [], "a check that is good in no time costs the Run no step"
+
+
+async def test_the_machine_of_a_check_is_told_that_an_attempt_follows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, told = scene.bench.pools.of(PROJECT), list[tuple[AttemptKind, bool]]()
+    run = pool.run
+
+    async def listen(version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+        told.append((order.kind, order.gives_way))
+        return await run(version, order, on_begun)
+
+    monkeypatch.setattr(pool, "run", listen)
+    await scene.begin()
+    assert told == [(AttemptKind.CHECK, True), (AttemptKind.API, False)]
+    told.clear()
+    await scene.temporal.run(scene.bench.attempt.attempt, scene.order.check)
+    assert told == [(AttemptKind.CHECK, False)], "none does, after one by itself"
 
 
 # It is not.
