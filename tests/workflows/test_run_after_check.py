@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.worker import UnsandboxedWorkflowRunner
 
 from contract.flow import names
-from contract.flow.attempt import AttemptKind, AttemptStarted, AttemptStatus, StopInput, Tried
+from contract.flow.attempt import AttemptKind, AttemptOutcome, AttemptStarted, AttemptStatus, StopInput, Tried
 from contract.flow.auth import AuthSessionStatus
 from contract.flow.auth_session import CheckGood, CheckStarted
 from contract.flow.run import ErrorCode, RunOutcome, RunStatus
@@ -380,6 +380,25 @@ async def test_a_cancel_during_the_attempt_leaves_its_validate_completed(play_lo
     assert (stage.outcome.attempts, len(stage.orders)) == (1, 1)
     assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
     assert await validates(stage) == {1: (RunStatus.COMPLETED, 1)}
+
+
+async def test_so_does_one_after_a_check_that_was_announced(login_stage: LoginStage) -> None:
+    check, attempt = Held(login_stage, announced=True), Held(login_stage, announced=True)
+
+    async def stop(_order: StopInput) -> bool:
+        attempt.end(AttemptOutcome(status=AttemptStatus.CANCELED, started_at=AT))
+        return True
+
+    login_stage.on_stop = stop
+    await begin_announced(login_stage, check, attempt)
+    check.end(good())
+    await attempt.began.wait()
+    await login_stage.cancel()
+    login_stage.outcome = await login_stage.ended()
+    assert_canceled(login_stage.outcome)
+    assert login_stage.outcome.attempts == 1
+    assert login_stage.stops == [StopInput(run_id=login_stage.run_id, number=1)]
+    assert await validates(login_stage) == {1: (RunStatus.COMPLETED, 1)}
 
 
 async def test_a_cancel_of_the_validate_stops_the_check_where_it_is_made(play_login: Any) -> None:

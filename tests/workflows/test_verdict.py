@@ -140,3 +140,42 @@ def test_what_an_activity_died_of_is_kept_short() -> None:
     outcome = verdict.of_lost_attempt(activity_error(ApplicationError("x" * 50_000, type="ValueError")))
     assert outcome.error
     assert len(outcome.error.message) <= MESSAGE_LIMIT
+
+
+def told(kind: str, *details: object) -> ActivityError:
+    return activity_error(ApplicationError("said its worker", *details, type=kind))
+
+
+@pytest.mark.parametrize(
+    ("error", "of"),
+    [
+        (told(INTERRUPTED, "run-v1", 1), "run-v1"),
+        (told(INTERRUPTED), None),
+        (told("AttemptFailed", "run-v1", 1), None),
+        (activity_error(timeout(TimeoutType.HEARTBEAT)), None),
+    ],
+    ids=["said", "by-an-older-worker", "another-error", "heard-of-no-more"],
+)
+def test_whose_attempt_was_lost_is_known_if_its_worker_has_said_so(error: ActivityError, of: str | None) -> None:
+    assert verdict.lost_run(error) == of
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (told(INTERRUPTED, "run-v1", 1), True),
+        (activity_error(timeout(TimeoutType.HEARTBEAT)), True),
+        (activity_error(timeout(TimeoutType.START_TO_CLOSE)), False),
+        (activity_error(CancelledError()), False),
+        (told("AttemptFailed"), False),
+    ],
+    ids=["said", "heard-of-no-more", "wall", "canceled", "failed"],
+)
+def test_what_is_lost_is_not_what_has_an_end(error: ActivityError, *, lost: bool) -> None:
+    assert verdict.is_lost(error) is lost
+
+
+def test_an_activity_that_a_worker_does_not_know_is_none_that_failed() -> None:
+    assert verdict.is_unknown_activity(told("NotFoundError"))
+    assert not verdict.is_unknown_activity(told("AttemptFailed"))
+    assert not verdict.is_unknown_activity(activity_error(timeout(TimeoutType.HEARTBEAT)))
