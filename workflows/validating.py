@@ -79,6 +79,7 @@ class Validating(BrowserWork):
             )
         except ActivityError as error:
             if verdict.is_unknown_activity(error):
+                self._validate = None
                 return await self._validated(attempt, auth)
             lost = error
             check = login_verdict.of_lost_tries(error, begun=1, last=1)
