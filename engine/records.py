@@ -93,11 +93,12 @@ class Records:
         wanted = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}), parent=of.run_id)
         with reaching_temporal():
             page = await page_of(self._client, workspace, of.project, wanted, limit=_MOST)
-            if not page.runs:
+            # Their ids begin with that of the Run, and some databases do not tell capitals from small letters.
+            lines = sorted((run for run in page.runs if run.parent_run_id == of.run_id), key=lambda run: run.created_at)
+            if not lines:
                 return []
-            creates = await page_of(self._client, workspace, of.project, _creates_for(page.runs[0], of), limit=_MOST)
+            creates = await page_of(self._client, workspace, of.project, _creates_for(lines[0], of), limit=_MOST)
         made = {create.parent_run_id: create.run_id for create in creates.runs}
-        lines = sorted(page.runs, key=lambda run: run.created_at)
         return [ValidateLine(run, made.get(run.run_id)) for run in lines]
 
     async def ahead(self, of: RunLine) -> int:

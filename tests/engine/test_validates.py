@@ -171,7 +171,7 @@ async def test_those_of_a_run_stand_in_the_order_of_their_checks_whoever_has_sta
 async def test_those_of_other_runs_are_not_among_them(records: Records, login_stage: LoginStage, put_off: None) -> None:
     """However alike the ids of the Runs are."""
     start = secrets.token_hex(4)
-    ids = [f"{start}{rest}" for rest in ("a_b", "a_bc", "axb", "a-b", "a")]
+    ids = [f"{start}{rest}" for rest in ("a_b", "A_b", "a_bc", "axb", "a-b", "a", "a-vb")]
     for run_id in ids:
         await run_of(login_stage, run_id)
         await good(login_stage, run_id)
