@@ -9,6 +9,10 @@ import pytest
 from activities.ticket import Cause, Tickets
 
 
+async def nothing() -> None:
+    pass
+
+
 async def forever() -> None:
     await asyncio.Event().wait()
 
@@ -66,7 +70,7 @@ async def test_the_first_reason_to_stop_stays(tickets: Tickets) -> None:
 
 
 async def test_an_attempt_that_has_ended_is_not_stopped_any_more(tickets: Tickets) -> None:
-    work = asyncio.create_task(asyncio.sleep(0))
+    work = asyncio.create_task(nothing())
     await work
     with tickets.hold("run", 1, work) as ticket:
         tickets.stop("run", 1)
@@ -97,7 +101,7 @@ async def test_what_has_no_work_of_its_own_is_stopped_with_its_part(tickets: Tic
 
 
 async def test_what_is_stopped_between_two_parts_does_not_go_on(tickets: Tickets) -> None:
-    check, attempt = asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(forever())
+    check, attempt = asyncio.create_task(nothing()), asyncio.create_task(forever())
     with tickets.hold("run", 1) as both:
         with tickets.hold("validate", 1, check) as first:
             both.go_on(first)
@@ -121,7 +125,7 @@ async def test_what_is_stopped_before_its_first_part_does_not_go_on(tickets: Tic
 
 
 async def test_a_part_that_has_ended_keeps_its_end_and_the_next_one_is_stopped(tickets: Tickets) -> None:
-    check, attempt = asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(forever())
+    check, attempt = asyncio.create_task(nothing()), asyncio.create_task(forever())
     await check
     with tickets.hold("run", 1) as both, tickets.hold("validate", 1, check) as first:
         both.go_on(first)
