@@ -22,7 +22,6 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from activities import predecessors, reach, warmth
-from activities.after_check import AttemptAfterCheckActivity
 from activities.attempt import AttemptActivity
 from activities.deliver import DeliverActivities
 from activities.environments import ProjectEnvironments
@@ -149,7 +148,6 @@ def _serving(
         evidence=workplace.evidence,
         log_rules=_log_rules(settings),
     )
-    after_check = AttemptAfterCheckActivity(client=client, tickets=tickets, attempts=attempt)
     return Serving(
         client=client,
         connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_PATIENCE),
@@ -157,7 +155,6 @@ def _serving(
         catalog=catalog,
         pools=pools,
         attempt=attempt.attempt,
-        attempt_after_check=after_check.attempt_after_check,
         tickets=tickets,
         drain=settings.drain,
         only=settings.projects,

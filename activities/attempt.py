@@ -15,9 +15,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from activities.announcement import Announcements, words_of
+from activities.announcement import Announcements
 from activities.beside import heartbeats, passing_cancels_to
-from activities.course import Course
 from activities.environments import ProjectEnvironments
 from activities.evidence import EvidenceRoom, Kept
 from activities.logins import Login, Logins
@@ -37,7 +36,7 @@ from contract.flow.attempt import (
     AttemptKind,
     AttemptOutcome,
     AttemptStatus,
-    FailedTry,
+    FailedAttemptDetails,
     LostInput,
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
@@ -123,18 +122,20 @@ class AttemptActivity:
             ApplicationError: of type `AttemptInterrupted`: this worker could not finish it, and it does not count.
                 `AttemptFailed`: a check or create failed. `NoLogin`, `AuthSessionGone`: there is nothing to begin with.
         """
-        return await (self.held(order) if order.kind is AttemptKind.API else self.one_try(order))
+        return await (self._held(order) if order.kind is AttemptKind.API else self._one_try(order))
 
-    async def one_try(self, order: AttemptInput, course: Course | None = None) -> AttemptOutcome:
+    async def _one_try(self, order: AttemptInput) -> AttemptOutcome:
         """Carry out a check or create: one try of several. Errors as for `attempt`."""
         tries = activity.info().attempt
         if tries > 1:
             await self._close_lost(order, order.number + tries - 2)
         order = order.model_copy(update={"number": order.number + tries - 1})
-        outcome = await self.held(order, course)
+        outcome = await self._held(order)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             seen = outcome.login.login if outcome.login is not None else None
-            failed = FailedTry(number=order.number, error=outcome.error, login=seen, started_at=outcome.started_at)
+            failed = FailedAttemptDetails(
+                number=order.number, error=outcome.error, login=seen, started_at=outcome.started_at
+            )
             raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
         return outcome.model_copy(update={"number": order.number})
 
@@ -146,7 +147,7 @@ class AttemptActivity:
             number=number,
             project=order.project,
             cause="The worker that ran the Attempt was lost.",
-            trace=order.tracing,
+            trace=order.trace,
             kind=order.kind,
         )
         try:
@@ -154,24 +155,19 @@ class AttemptActivity:
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", order.run_id, number)
 
-    async def held(self, order: AttemptInput, course: Course | None = None) -> AttemptOutcome:
+    async def _held(self, order: AttemptInput) -> AttemptOutcome:
         """Carry it out, known to the journal and to those who may stop it."""
-        course = course or Course()
         with self._evidence(order.run_id, order.number) as folder:
             async with open_log(self._store, order, folder, self._log_rules) as opened:
-                evidence = Evidence(folder, order.tracing, self._trace_limit)
-                progress = Progress(order, self._worker, evidence, opened, course.since)
-                work = asyncio.create_task(
-                    self._work(order, progress, course), name=f"attempt {order.run_id} {order.number}"
-                )
+                evidence = Evidence(folder, order.trace, self._trace_limit)
+                progress = Progress(order, self._worker, evidence, opened)
+                work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
                 # Both or neither, at any moment: nothing is awaited between the two.
                 with (
                     self._journal(order.run_id, order.number, order.kind, activity.info().task_token),
                     self._tickets.hold(order.run_id, order.number, work) as ticket,
                 ):
-                    if course.within is not None:
-                        course.within.go_on(ticket)
-                    end = self._to_its_end(order, progress, ticket, work, course)
+                    end = self._to_its_end(order, progress, ticket, work)
                     return await passing_cancels_to(ticket, end)
 
     async def _to_its_end(
@@ -180,7 +176,6 @@ class AttemptActivity:
         progress: Progress,
         ticket: Ticket,
         work: asyncio.Task[AttemptOutcome],
-        course: Course,
     ) -> AttemptOutcome:
         async with heartbeats():
             await asyncio.wait({work})
@@ -192,8 +187,6 @@ class AttemptActivity:
                 except Exception as error:
                     await self._close(order, progress, AttemptStatus.FAILED, failure(error), within=RECORD_PATIENCE)
                     raise
-                if outcome.status is AttemptStatus.COMPLETED and course.on_good is not None:
-                    course.on_good(outcome)
                 await self._close(order, progress, outcome.status, outcome.error, within=RECORD_PATIENCE)
                 return outcome
             if ticket.cause is Cause.CANCELED:
@@ -204,8 +197,7 @@ class AttemptActivity:
         if ticket.cause is Cause.CANCELED:
             return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=progress.started_at)
         # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
-        of = (order.run_id, order.number)
-        raise ApplicationError(ticket.message, *of, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
+        raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
 
     async def _close(
         self,
@@ -231,21 +223,21 @@ class AttemptActivity:
             return Kept()
         return await self._room.keep(order, progress.evidence, status, progress.masker, within=within)
 
-    async def _work(self, order: AttemptInput, progress: Progress, course: Course) -> AttemptOutcome:
+    async def _work(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
         # The record of the start is the announcement's, and is written before the work counts as done: it must not
         # come after that of the end.
-        async with self._announcements.of(order.project, progress, words_of(order, course.words)):
-            return await self._carry_out(order, progress, course)
+        async with self._announcements.of(order, progress):
+            return await self._carry_out(order, progress)
 
-    async def _carry_out(self, order: AttemptInput, progress: Progress, course: Course) -> AttemptOutcome:
-        known, login = course.known, None
+    async def _carry_out(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
+        login = None
         try:
-            manifest = known.manifest = known.manifest or await self._manifest(order)
-            version = known.version = known.version or await self._version(order, manifest)
+            manifest = await self._manifest(order)
+            version = await self._version(order, manifest)
             if order.auth is not None:
                 hidden = manifest.settings.auth_sessions.secret_parameters
-                login = known.login = await self._logins.begin(order, order.auth, hidden, known.login)
-            machine_order = await self._machine_order(order, login, progress, followed=course.followed)
+                login = await self._logins.begin(order, order.auth, hidden)
+            machine_order = await self._machine_order(order, login, progress)
             self._know(order, progress, masker_of(machine_order))
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
@@ -284,9 +276,7 @@ class AttemptActivity:
             variables=around.variables,
         )
 
-    async def _machine_order(
-        self, order: AttemptInput, login: Login | None, progress: Progress, *, followed: bool
-    ) -> Order:
+    async def _machine_order(self, order: AttemptInput, login: Login | None, progress: Progress) -> Order:
         proxy = self._open_proxy(order)
         run_info: dict[str, Any] = {"run_id": order.run_id, "proxy": proxy.server if proxy else None}
         services = ProjectValues(self._store, order.project)
@@ -307,7 +297,6 @@ class AttemptActivity:
             kind=order.kind,
             session=login.text if login else None,
             capture=order.auth is not None and order.auth.save_back,
-            gives_way=followed,
             secrets=(login.secrets if login else ()) + ((proxy.password,) if proxy and proxy.password else ()),
             evidence=progress.evidence,
             log=progress.log.book,

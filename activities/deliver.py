@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -22,7 +22,7 @@ from contract.flow.base import MESSAGE_LIMIT, clip
 from contract.flow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, Prepared, TryInput
 from contract.flow.run import RunOutcome, RunStatus
 from contract.flow.sink import DeliverySchedule
-from engine.ending import result_of
+from engine.closing import wait_for_outcome
 from storage import keys
 from storage.store import Store
 
@@ -81,11 +81,9 @@ class DeliverActivities:
             raise _failed(came, came.failure, order.order.sink.schedule)
 
     async def _outcome(self, run_id: str) -> RunOutcome | None:
-        """How the Run ended, once it is closed; None if it did not return an outcome."""
+        """Return how the Run ended, once it is closed; None if Temporal does not know it any more."""
         try:
-            return await result_of(self._client.get_workflow_handle(run_id, result_type=RunOutcome))
-        except WorkflowFailureError:
-            return None
+            return await wait_for_outcome(self._client.get_workflow_handle(run_id, result_type=RunOutcome))
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None

@@ -18,7 +18,7 @@ from activities.patience import patiently
 from contract.errors import NotFound, StoreError
 from contract.flow import names
 from contract.flow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
-from contract.flow.auth import AttemptAuth, AuthSessionStatus, Checked, LoginState, SavedBack
+from contract.flow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
 from contract.flow.auth_session import AuthSessionView
 from engine.auth_sessions import AuthSessions
 from security import bindings
@@ -67,9 +67,8 @@ class Logins:
         order: AttemptInput,
         auth: AttemptAuth,
         secret_parameters: tuple[str, ...],
-        known: Login | None = None,
     ) -> Login:
-        """What an Attempt of this AuthSession begins with. It may be `known`, from an Attempt before.
+        """What an Attempt of this AuthSession begins with.
 
         Raises:
             ApplicationError: `AuthSessionGone`, or `NoLogin` where there is nothing to check.
@@ -78,8 +77,6 @@ class Logins:
         """
         if order.kind is AttemptKind.CREATE:
             return self._opened(order, auth, None, None, await self._get(auth.parameters_key), secret_parameters)
-        if known is not None and known.state is not None and known.state == auth.state:
-            return known
         state, expired, seen = auth.state, False, 0
         for _ in range(_LOOKS):
             if state is None:
@@ -104,7 +101,7 @@ class Logins:
         Whatever fails here costs the change and nothing else.
         """
         if login.expired and order.kind is AttemptKind.CHECK and login.state is not None:
-            await self._tell(order, auth, names.CHECKED, Checked(login=login.state.login, good=True))
+            await self._tell(order, auth, names.CHECKED, CheckReport(login=login.state.login, good=True))
         if text is None or login.state is None or not auth.save_back:
             return login.state
         try:
@@ -157,7 +154,7 @@ class Logins:
         await patiently(within, lambda: self._store.put(key, token))
         return key
 
-    async def _tell(self, order: AttemptInput, auth: AttemptAuth, signal: str, note: SavedBack | Checked) -> None:
+    async def _tell(self, order: AttemptInput, auth: AttemptAuth, signal: str, note: SavedBack | CheckReport) -> None:
         handle = self._client.get_workflow_handle(names.auth_session_workflow(order.project, auth.ref.owner))
         try:
             await handle.signal(signal, note)

@@ -19,10 +19,7 @@ from security.masking import Masker
 class Progress:
     """Made as the activity begins."""
 
-    def __init__(
-        self, order: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog, since: datetime | None = None
-    ) -> None:
-        """`since` is when it was queued and taken, if that was not with its activity."""
+    def __init__(self, order: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
         info = activity.info()
         self._order = order
         self._worker = worker
@@ -37,8 +34,8 @@ class Progress:
         """What has become of it."""
         self._ended_at: datetime | None = None
         # Of a further try of a check or create: since the one before it ended.
-        self._queued_at = since or info.current_attempt_scheduled_time
-        self._taken_at = since or info.started_time
+        self._queued_at = info.current_attempt_scheduled_time
+        self._taken_at = info.started_time
         self._begun: Begun | None = None
         self.attributes: dict[str, Any] | None = None
 

@@ -15,7 +15,6 @@ from activities.share import Share
 from activities.ticket import Tickets
 from contract.errors import CallboardError
 from contract.flow.attempt import AttemptInput, AttemptOutcome
-from contract.flow.auth_session import AttemptAfterCheckInput, AttemptAfterCheckOutcome
 from engine.slots import Up
 from machines.machine import Launch
 from machines.pool import Pool
@@ -84,7 +83,6 @@ class Serving:
         catalog: Catalog,
         pools: WorkerPools,
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
-        attempt_after_check: Callable[[AttemptAfterCheckInput], Awaitable[AttemptAfterCheckOutcome]],
         tickets: Tickets,
         drain: timedelta,
         only: Collection[str] = (),
@@ -99,7 +97,6 @@ class Serving:
             catalog: What is deployed.
             pools: Where the Machines are.
             attempt: Activities `attempt`, `check` and `create`.
-            attempt_after_check: The activity of this name.
             tickets: The Attempts that run, to interrupt them.
             drain: How long `stop` lets them go on.
             only: Projects to serve; empty for all.
@@ -111,7 +108,6 @@ class Serving:
         self._catalog = catalog
         self._pools = pools
         self._attempt = attempt
-        self._after_check = attempt_after_check
         self._tickets = tickets
         self._drain = drain
         self._only = frozenset(only)
@@ -188,7 +184,6 @@ class Serving:
             client=client,
             identity=self._identity,
             attempt=self._attempt,
-            attempt_after_check=self._after_check,
         )
         served.shares.append(share)
 

@@ -17,7 +17,6 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from contract.flow import names
 from contract.flow.attempt import AttemptInput, AttemptOutcome
-from contract.flow.auth_session import AttemptAfterCheckInput, AttemptAfterCheckOutcome
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _MOST_POLLERS = 5
@@ -42,7 +41,6 @@ class Share:
         client: Client,
         identity: str,
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
-        attempt_after_check: Callable[[AttemptAfterCheckInput], Awaitable[AttemptAfterCheckOutcome]],
     ) -> None:
         """Takes no Attempt yet.
 
@@ -53,12 +51,10 @@ class Share:
                 queue on each.
             identity: The worker process, as Temporal shows it.
             attempt: Activities `attempt`, `check` and `create`.
-            attempt_after_check: The activity of this name.
         """
         self.slots = slots
         self.client = client
         self._attempt = attempt
-        self._after_check = attempt_after_check
         self._taken = 0
         """Slots that are taken."""
         self._takes = asyncio.Event()
@@ -68,7 +64,7 @@ class Share:
         self._worker = Worker(
             client,
             task_queue=names.project_queue(project),
-            activities=[self._attempt_api, self._attempt_after_check, self._attempt_check, self._attempt_create],
+            activities=[self._attempt_api, self._attempt_check, self._attempt_create],
             identity=identity,
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(min(slots, _MOST_POLLERS)),
@@ -138,11 +134,6 @@ class Share:
     async def _attempt_api(self, order: AttemptInput) -> AttemptOutcome:
         async with self._taken_slot():
             return await self._attempt(order)
-
-    @activity.defn(name=names.ATTEMPT_AFTER_CHECK)
-    async def _attempt_after_check(self, order: AttemptAfterCheckInput) -> AttemptAfterCheckOutcome:
-        async with self._taken_slot():
-            return await self._after_check(order)
 
     @activity.defn(name=names.CHECK)
     async def _attempt_check(self, order: AttemptInput) -> AttemptOutcome:

@@ -21,27 +21,17 @@ class Cause(Enum):
 
 @dataclass
 class Ticket:
-    """One running Attempt; or a check and an Attempt, one after the other."""
+    """One running Attempt."""
 
-    work: asyncio.Task[Any] | None = None
+    work: asyncio.Task[Any]
     cause: Cause | None = None
     message: str = ""
-    _part: Ticket | None = None
 
     def stop(self, cause: Cause, message: str = "") -> None:
         """Stop it. The first cause stays; the Machine's teardown bounds the time."""
-        if self.cause is None and (self.work is None or not self.work.done()):
+        if self.cause is None and not self.work.done():
             self.cause, self.message = cause, message
-            if self.work is not None:
-                self.work.cancel()
-            if self._part is not None:
-                self._part.stop(cause, message)
-
-    def go_on(self, part: Ticket) -> None:
-        """What runs of it now. Was it stopped already, so is that."""
-        self._part = part
-        if self.cause is not None:
-            part.stop(self.cause, self.message)
+            self.work.cancel()
 
 
 class Tickets:
@@ -54,17 +44,13 @@ class Tickets:
         return len(self._held)
 
     @contextmanager
-    def hold(self, run_id: str, number: int, work: asyncio.Task[Any] | None = None) -> Generator[Ticket]:
-        """Known as running for as long as the block lasts. Without `work`, its parts are."""
-        before = self._held.get((run_id, number))
+    def hold(self, run_id: str, number: int, work: asyncio.Task[Any]) -> Generator[Ticket]:
+        """Register the Attempt as running for as long as the block lasts."""
         ticket = self._held[run_id, number] = Ticket(work)
         try:
             yield ticket
         finally:
-            if before is None:
-                del self._held[run_id, number]
-            else:
-                self._held[run_id, number] = before
+            del self._held[run_id, number]
 
     def stop(self, run_id: str, number: int) -> bool:
         """Cancel one Attempt, or the one that its Run has here by now; False if there is none."""

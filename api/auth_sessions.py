@@ -19,6 +19,7 @@ from contract.flow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionTyp
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.proxy import owned_by_auth_session
 from contract.flow.run import RunType
+from contract.flow.trace import TraceMode
 from contract.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
@@ -174,7 +175,7 @@ def _login_order(
         create_attempts=request.create_attempts,
         check_attempts=request.check_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
-        save_trace=request.save_trace,
+        trace=TraceMode.of(request.save_trace),
         proxy=proxy,
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from contract.flow.auth import AuthOrder, AuthSessionType
 from contract.flow.auth_session import CreateInput, ValidateInput
 from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunInput, TraceMode, trace_mode
+from contract.flow.run import RunInput
 from security.masking import MASK
 
 
@@ -23,7 +23,7 @@ def shown_input(order: RunInput | ValidateInput | CreateInput) -> dict[str, Any]
                 "checkAttempts": order.check_attempts,
                 "createAttempts": order.create_attempts,
                 "requestTimeout": seconds(order.request_timeout),
-                "saveTrace": order.save_trace,
+                "saveTrace": order.trace.save_trace,
                 **_proxy(order.proxy),
             }
         case CreateInput():
@@ -34,7 +34,7 @@ def shown_input(order: RunInput | ValidateInput | CreateInput) -> dict[str, Any]
                 "createAttempts": made.create_attempts,
                 "checkAttempts": made.check_attempts,
                 "requestTimeout": seconds(made.request_timeout),
-                "saveTrace": made.save_trace,
+                "saveTrace": made.trace.save_trace,
                 **_proxy(made.proxy),
             }
 
@@ -45,18 +45,12 @@ def seconds(duration: timedelta) -> int | float:
     return int(total) if total.is_integer() else total
 
 
-def save_trace(order: RunInput) -> bool | Literal["on-failure"]:
-    """As a start has it."""
-    mode = trace_mode(order.trace, save_trace=order.save_trace)
-    return "on-failure" if mode is TraceMode.ON_FAILURE else mode is TraceMode.ALWAYS
-
-
 def _start(order: RunInput) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "api": order.api,
         "retry": {"maximumAttempts": order.maximum_attempts},
         "requestTimeout": seconds(order.request_timeout),
-        "saveTrace": save_trace(order),
+        "saveTrace": order.trace.save_trace,
         **_proxy(order.proxy),
     }
     if order.auth is not None:
@@ -75,7 +69,7 @@ def _auth(auth: AuthOrder) -> dict[str, Any]:
         "checkAttempts": auth.check_attempts,
         "createAttempts": auth.create_attempts,
         "requestTimeout": seconds(auth.request_timeout),
-        "saveTrace": auth.save_trace,
+        "saveTrace": auth.trace.save_trace,
         **_proxy(auth.proxy),
     }
 

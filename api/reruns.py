@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from api.inputs import save_trace, seconds
+from api.inputs import seconds
 from api.jsontext import text_of
 from api.parts import Parts
 from api.reading import read_as
@@ -68,7 +68,7 @@ async def _said(parts: Parts, run_id: str, order: RunInput) -> dict[str, Any]:
         "parameters": json.loads(await text_of(order.parameters, "parameters", run_id, parts.store)),
         "retry": {"maximumAttempts": order.maximum_attempts},
         "requestTimeout": seconds(order.request_timeout),
-        "saveTrace": save_trace(order),
+        "saveTrace": order.trace.save_trace,
         "proxy": opener.proxy(order.proxy),
     }
     if order.auth is not None:
@@ -89,7 +89,7 @@ def _auth(opener: _Opener, run_id: str, auth: AuthOrder) -> dict[str, Any]:
         "checkAttempts": auth.check_attempts,
         "createAttempts": auth.create_attempts,
         "requestTimeout": seconds(auth.request_timeout),
-        "saveTrace": auth.save_trace,
+        "saveTrace": auth.trace.save_trace,
         "proxy": opener.proxy(auth.proxy),
     }
 

@@ -17,7 +17,8 @@ from api.sinks import sink_of_run
 from api.start_auth import auth_order, keep_runtime_input
 from contract.errors import CallboardError, Conflict, NotFound
 from contract.flow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonText, clip
-from contract.flow.run import RunInput, TraceMode, trace_mode
+from contract.flow.run import RunInput
+from contract.flow.trace import TraceMode
 from contract.rest.auth_session import RuntimeAuthSession
 from contract.rest.problems import bad_field
 from contract.rest.start import StartRequest, StartResponse
@@ -79,8 +80,7 @@ async def begin_run(
         parameters=parameters,
         maximum_attempts=request.retry.maximum_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
-        save_trace=request.save_trace is not False,
-        trace=_trace(request),
+        trace=TraceMode.of(request.save_trace),
         proxy=proxy,
         auth=auth,
         sink=sink,
@@ -93,11 +93,6 @@ async def begin_run(
         if isinstance(error, Conflict) or (is_undone(error) and not who.fingerprint):
             await forget(parts, parameters.key, auth and auth.parameters_key)
         raise
-
-
-def _trace(request: StartRequest) -> TraceMode:
-    said = request.save_trace
-    return TraceMode.ON_FAILURE if said == "on-failure" else trace_mode(None, save_trace=said)
 
 
 async def _start(parts: Parts, order: RunInput, request: StartRequest, who: Identity, rerun_of: str | None) -> None:

@@ -12,6 +12,7 @@ from api.parts import Parts
 from api.sealing import first_proxy, put_sealed
 from contract.errors import NotFound
 from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
+from contract.flow.trace import TraceMode
 from contract.rest.auth_session import RuntimeAuthSession, StoredAuthSession
 from contract.rest.problems import bad_field
 from projects.manifest import Manifest
@@ -45,11 +46,10 @@ async def auth_order(
         check_attempts=said.check_attempts,
         create_attempts=said.create_attempts,
         request_timeout=timedelta(seconds=said.request_timeout),
-        save_trace=said.save_trace,
+        trace=TraceMode.of(said.save_trace),
         proxy=first_proxy(parts, manifest, who.run_id, said.proxy, stored),
         save_back=manifest.settings.auth_sessions.save_back,
         parameters_key=parameters_key,
-        check_with_attempt=True,
     )
 
 

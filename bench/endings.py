@@ -39,14 +39,14 @@ class EndingRun(RunWorkflow):
     """The real one, but for its Attempts. Its parameters are the status to end with; another one it keeps."""
 
     @workflow.run
-    async def run(self, order: RunInput) -> RunOutcome:
-        """As told."""
-        return await super().run(order)
+    async def run(self, run: RunInput) -> RunOutcome:
+        """End as told."""
+        return await super().run(run)
 
-    async def _attempts(self, order: RunInput) -> RunOutcome:
-        status = RunStatus(order.parameters.text or "")
-        self._began(workflow.now(), first=True)
+    async def _attempts(self, run: RunInput) -> RunOutcome:
+        status = RunStatus(run.parameters.text or "")
+        self._note_start(workflow.now(), first=True)
         if status is RunStatus.STARTED:
-            self._become(status, "It is kept")
+            self._set_status(status, "It is kept")
         await workflow.wait_condition(lambda: status in _OUTCOMES)
         return _OUTCOMES[status]

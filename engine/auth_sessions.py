@@ -22,9 +22,9 @@ from contract.flow.auth import Imported
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.run import RunType
 from engine import search
-from engine.ending import result_of
+from engine.closing import wait_for_result
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
-from workflows.attributes import memo_of_login_run, of_login_run
+from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 _NOT_THERE = "There is no such AuthSession."
 _WITHIN = timedelta(seconds=15)
@@ -144,8 +144,10 @@ class AuthSessions:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"{order.project}: validate {order.ref.id}",
                 priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
-                memo=memo_of_login_run(order.workspace, order.version, None),
-                search_attributes=of_login_run(order.project, order.ref.id, RunType.AUTH_SESSION_VALIDATE),
+                memo=auth_run_memo(order.workspace, order.version, None),
+                search_attributes=auth_run_search_attributes(
+                    order.project, order.ref.id, RunType.AUTH_SESSION_VALIDATE
+                ),
                 rpc_timeout=RPC_TIMEOUT,
             )
 
@@ -162,7 +164,7 @@ class AuthSessions:
             await handle.signal(names.DELETE, rpc_timeout=RPC_TIMEOUT)
             try:
                 async with asyncio.timeout(_WITHIN.total_seconds()):
-                    await result_of(handle)
+                    await wait_for_result(handle)
             except TimeoutError as error:
                 raise _no_worker("deleted") from error
             except WorkflowFailureError:

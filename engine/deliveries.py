@@ -26,7 +26,7 @@ from contract.flow.delivery import (
     SinkTestOutcome,
     TryProblem,
 )
-from engine.ending import result_of
+from engine.closing import wait_for_delivery, wait_for_result
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
 
 _TEST_WITHIN = timedelta(seconds=15)
@@ -111,7 +111,7 @@ class Deliveries:
                 rpc_timeout=RPC_TIMEOUT,
             )
             try:
-                return await result_of(handle)
+                return await wait_for_result(handle)
             except WorkflowFailureError as error:
                 raise Unavailable("No worker that delivers has sent the test in time. Is one running?") from error
 
@@ -144,11 +144,7 @@ class Deliveries:
         raise NotFound(_NOT_THERE)
 
     async def _outcome(self, description: WorkflowExecutionDescription) -> DeliveryOutcome:
-        try:
-            return await result_of(self._handle(description), follow_runs=False)
-        except WorkflowFailureError:
-            ended = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
-            return DeliveryOutcome(status=DeliveryStatus.FAILED, error=ended)
+        return await wait_for_delivery(self._handle(description))
 
     def _handle(self, description: WorkflowExecutionDescription) -> WorkflowHandle[Any, DeliveryOutcome]:
         """Of this execution: there may be another by now."""

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from contract.flow import names
-from contract.flow.run import ErrorCode, ReasonType, RunCause, RunStatus, RunSummary, RunType
-from engine import search
+from contract.flow.run import RunCause, RunOutcome, RunStatus, RunSummary, RunType
+from engine import closing, search
 from engine.reaching import RPC_TIMEOUT
+from workflows.outcomes import cause_of
 
 
 @dataclass(frozen=True)
@@ -70,29 +71,28 @@ async def page_of(
     client: Client, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
 ) -> RunPage:
     """One page. It may be shorter than `limit`, and even empty, with another one behind it. Raises RPCError."""
-    query = query_of(project, wanted, await _ended_otherwise(client, project, wanted))
+    query = query_of(project, wanted, await _abnormal_statuses(client, project, wanted))
     found = client.list_workflows(query, page_size=limit, next_page_token=after, rpc_timeout=RPC_TIMEOUT)
     await found.fetch_next_page()
     lines = [await line_of(execution) for execution in found.current_page or () if await _is_of(execution, workspace)]
     return RunPage(tuple(lines), found.next_page_token or None)
 
 
-def query_of(project: str, wanted: RunFilter, otherwise: Collection[WorkflowExecutionStatus] = ()) -> str:
+def query_of(project: str, wanted: RunFilter, abnormal: Collection[RunStatus] = ()) -> str:
     """What Temporal is asked for.
 
     Args:
         project: Whose Runs.
         wanted: Which of them.
-        otherwise: How workflows of them may have ended that did not return.
+        abnormal: The statuses of Runs among them whose workflows closed abnormally.
     """
     parts = [
         _one_of(names.SEARCH_PROJECT, [project]),
         _one_of(names.SEARCH_RUN_TYPE, wanted.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
         _one_of(names.SEARCH_API, wanted.apis),
         _one_of(names.SEARCH_AUTH_SESSION, wanted.auth_sessions),
-        # Not by Temporal's own parent: a worker has started those that were good at once.
-        "" if wanted.parent is None else f"WorkflowId STARTS_WITH {_quoted(names.validates_of(wanted.parent))}",
-        " OR ".join(_having(status, otherwise) for status in sorted(wanted.statuses)),
+        "" if wanted.parent is None else f"ParentWorkflowId = {_quoted(wanted.parent)}",
+        " OR ".join(_with_status(status, abnormal) for status in sorted(wanted.statuses)),
         "" if wanted.started_after is None else f"StartTime >= '{_time(wanted.started_after)}'",
         "" if wanted.started_before is None else f"StartTime < '{_time(wanted.started_before)}'",
     ]
@@ -102,72 +102,78 @@ def query_of(project: str, wanted: RunFilter, otherwise: Collection[WorkflowExec
 async def line_of(execution: WorkflowExecution) -> RunLine:
     """What its search attributes and its memo say."""
     found = execution.typed_search_attributes
-    status = _ENDED_OTHERWISE.get(execution.status) if execution.status else None
+    status = RunStatus(found[search.STATUS])
+    abnormal = _abnormal_outcome(execution, status)
     summary = RunSummary.model_validate(await execution.memo_value(names.MEMO_SUMMARY, {"version": ""}))
     return RunLine(
         run_id=execution.id,
         type=RunType(found[search.RUN_TYPE]),
-        status=status or RunStatus(found[search.STATUS]),
+        status=abnormal.status if abnormal else status,
         project=found[search.PROJECT],
         api=found.get(search.API),
         version=summary.version or None,
         auth_session_id=found.get(search.AUTH_SESSION),
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
-        # A Validate may have been started only when its check was over.
-        created_at=min(execution.start_time, summary.started_at or execution.start_time),
+        created_at=execution.start_time,
         started_at=summary.started_at,
-        ended_at=summary.ended_at or execution.close_time,
+        ended_at=execution.close_time,
         attempts=summary.attempts,
-        cause=summary.cause or (_CAUSES.get(execution.status) if execution.status else None),
+        cause=cause_of(abnormal) if abnormal else summary.cause,
     )
 
 
-_ENDED_OTHERWISE = {
-    WorkflowExecutionStatus.FAILED: RunStatus.FAILED,
-    WorkflowExecutionStatus.TIMED_OUT: RunStatus.FAILED,
-    WorkflowExecutionStatus.CANCELED: RunStatus.CANCELED,
-    WorkflowExecutionStatus.TERMINATED: RunStatus.CANCELED,
+_CLOSED_ABNORMALLY = {
+    WorkflowExecutionStatus.FAILED: closing.DEFECT,
+    WorkflowExecutionStatus.TIMED_OUT: closing.DEFECT,
+    WorkflowExecutionStatus.CANCELED: closing.CANCELED,
+    WorkflowExecutionStatus.TERMINATED: closing.TERMINATED,
 }
-"""Runs whose workflow did not return, and so has not said how it ended: its search attribute is of before."""
+"""How a Run ended whose workflow is closed, although its search attribute says that it has not ended: the workflow did
+not close by itself, and so could not say it."""
 
-_DEFECT = RunCause(word=ErrorCode.INTERNAL_SERVER_ERROR.value, message="The Run ended by an error of Callboard.")
-_CAUSES = {
-    WorkflowExecutionStatus.FAILED: _DEFECT,
-    WorkflowExecutionStatus.TIMED_OUT: _DEFECT,
-    WorkflowExecutionStatus.CANCELED: RunCause(
-        word=ReasonType.CANCELLED_USER_ACTION.value, message="The Run was canceled."
-    ),
-    WorkflowExecutionStatus.TERMINATED: RunCause(word=ReasonType.TERMINATED.value, message="The Run was terminated."),
-}
-_NAMES = {
+_CLOSE_STATUSES = {
     WorkflowExecutionStatus.FAILED: "Failed",
     WorkflowExecutionStatus.TIMED_OUT: "TimedOut",
     WorkflowExecutionStatus.CANCELED: "Canceled",
     WorkflowExecutionStatus.TERMINATED: "Terminated",
 }
+"""As visibility has them."""
+
+_UNFINISHED = frozenset({RunStatus.PENDING, RunStatus.STARTED})
 
 
-def _having(status: RunStatus, otherwise: Collection[WorkflowExecutionStatus]) -> str:
-    said = f"{names.SEARCH_STATUS} = '{status.value}' AND ExecutionStatus IN ('Running', 'Completed')"
-    others = [_NAMES[ended] for ended in otherwise if _ENDED_OTHERWISE[ended] is status]
-    return f"({said}) OR {_one_of('ExecutionStatus', others)}" if others else f"({said})"
+def _abnormal_outcome(execution: WorkflowExecution, said: RunStatus) -> RunOutcome | None:
+    closed = execution.status is not None and execution.status is not WorkflowExecutionStatus.RUNNING
+    return _CLOSED_ABNORMALLY.get(execution.status) if closed and execution.status and said in _UNFINISHED else None
 
 
-async def _ended_otherwise(client: Client, project: str, wanted: RunFilter) -> list[WorkflowExecutionStatus]:
-    """How Runs of the project have ended whose workflow did not return, if that is among what is wanted. Mostly none.
+def _with_status(status: RunStatus, abnormal: Collection[RunStatus]) -> str:
+    of_status = f"{names.SEARCH_STATUS} = '{status.value}'"
+    if status in _UNFINISHED:
+        return f"({of_status} AND ExecutionStatus = 'Running')"
+    return f"({of_status}) OR ({_abnormal_with(status)})" if status in abnormal else f"({of_status})"
 
-    Asked for beforehand and one by one, which an index answers. No index answers a list of a status or what means the
-    same: where few Runs are of that status, all Runs of the project would be read for it.
+
+def _abnormal_with(status: RunStatus) -> str:
+    closes = [_CLOSE_STATUSES[close] for close, outcome in _CLOSED_ABNORMALLY.items() if outcome.status is status]
+    return f"{_one_of(names.SEARCH_STATUS, _UNFINISHED)} AND {_one_of('ExecutionStatus', closes)}"
+
+
+async def _abnormal_statuses(client: Client, project: str, wanted: RunFilter) -> frozenset[RunStatus]:
+    """Return the wanted statuses that Runs of the project have whose workflows closed abnormally. Mostly none.
+
+    They are asked for beforehand and one by one, which an index answers. No index answers a list of a status or what
+    means the same: where few Runs are of that status, all Runs of the project would be read for it.
     """
-    ways = [ended for ended, meaning in _ENDED_OTHERWISE.items() if meaning in wanted.statuses]
+    statuses = sorted(wanted.statuses - _UNFINISHED - {RunStatus.COMPLETED})
     runs = f"{_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
     counts = await asyncio.gather(
         *(
-            client.count_workflows(f"{runs} AND ExecutionStatus = '{_NAMES[way]}'", rpc_timeout=RPC_TIMEOUT)
-            for way in ways
+            client.count_workflows(f"{runs} AND {_abnormal_with(status)}", rpc_timeout=RPC_TIMEOUT)
+            for status in statuses
         )
     )
-    return [way for way, counted in zip(ways, counts, strict=True) if counted.count > 0]
+    return frozenset(status for status, counted in zip(statuses, counts, strict=True) if counted.count > 0)
 
 
 async def _is_of(execution: WorkflowExecution, workspace: str) -> bool:

@@ -15,21 +15,20 @@ from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
-    WorkflowFailureError,
     WorkflowHandle,
 )
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import CancelledError, TerminatedError, WorkflowAlreadyStartedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from contract.errors import Conflict, NotFound
 from contract.flow import names
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus, RunType
+from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType
 from engine import search, slots
-from engine.begun import has_begun
 from engine.client import connect
-from engine.ending import result_of
+from engine.closing import wait_for_outcome
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
+from engine.run_status import has_started
 from settings import Settings
 from workflows.run import RunWorkflow
 
@@ -216,7 +215,7 @@ class Runs:
         if outcome is not None:
             status = outcome.status
         else:
-            status = RunStatus.STARTED if await has_begun(self._client, description) else RunStatus.PENDING
+            status = RunStatus.STARTED if await has_started(self._client, description) else RunStatus.PENDING
         return RunState(
             description.id,
             status,
@@ -226,27 +225,4 @@ class Runs:
         )
 
     async def _outcome(self, run_id: str) -> RunOutcome:
-        """Wait for the close event and read the outcome from it."""
-        try:
-            return await result_of(self._handle(run_id))
-        except WorkflowFailureError as error:
-            return _outcome_of_failure(error)
-
-
-def _outcome_of_failure(error: WorkflowFailureError) -> RunOutcome:
-    """A Run whose workflow did not return: somebody ended it in Temporal itself, or it is a defect of ours."""
-    if isinstance(error.cause, CancelledError):
-        reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
-        return RunOutcome(status=RunStatus.CANCELED, reason=reason)
-    if isinstance(error.cause, TerminatedError):
-        reason = RunReason(type=ReasonType.TERMINATED, message="The Run was terminated.")
-        return RunOutcome(status=RunStatus.CANCELED, reason=reason)
-    return RunOutcome(
-        status=RunStatus.FAILED,
-        error=RunError(
-            code=ErrorCode.INTERNAL_SERVER_ERROR,
-            category="infrastructure",
-            message="The Run ended by an error of Callboard; its workflow in Temporal shows which.",
-            retirable=True,
-        ),
-    )
+        return await wait_for_outcome(self._handle(run_id))

@@ -65,7 +65,6 @@ class Current:
             "parameters": "null" if order.kind is AttemptKind.CHECK else order.parameters,
             "session": order.session,
             "capture": order.capture,
-            "givesWay": order.gives_way,
             "proxy": proxy
             and {
                 "server": proxy.server,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contract.flow.run import TraceMode
+from contract.flow.trace import TraceMode
 
 SCREENSHOT = "screenshot.png"
 TRACE = "trace.zip"

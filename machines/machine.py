@@ -180,16 +180,10 @@ class Machine:
         """Whether the last Attempt is cleaned up."""
         return self._idle.is_set()
 
-    async def settled(self, *, wanted: bool = False) -> None:
-        """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit.
-
-        `wanted` says that an Attempt waits for it: it gives way to none on another Machine any more.
-        """
+    async def settled(self) -> None:
+        """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit."""
         try:
             async with asyncio.timeout(_SETTLE_WITHIN):
-                if wanted and not self.is_settled:
-                    with contextlib.suppress(ConnectionError):  # it is gone, and that shows below
-                        await self._frames.send({"type": "hurry"})
                 await self._idle.wait()
         except TimeoutError:
             self.unfit = "the last Attempt could not be cleaned up"

@@ -77,8 +77,6 @@ class Order:
     """JSON text of the AuthSession's state (contract 4.5), restored before user code is called."""
     capture: bool = False
     """Report the state after a good end, if it is another than `session`. That of a create is always reported."""
-    gives_way: bool = False
-    """If it ends well, an Attempt on another Machine follows at once: this one cleans up with no haste."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What errors must not tell, beside the secrets of `session` and of the proxy."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)

@@ -80,7 +80,7 @@ class Slot:
     async def _ready(self, version: Version, order: Order) -> Machine:
         await self._leave_after()
         if self._machine is not None:
-            await self._machine.settled(wanted=True)
+            await self._machine.settled()
             if self._worn(self._machine) or not self.warm_for(version):
                 await to_the_end(self._drop())
         if self._machine is None:

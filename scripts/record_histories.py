@@ -24,7 +24,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 # Found by the line above.
 from tests.workflows.delivering import DELIVERIES  # noqa: E402
-from tests.workflows.login_playing import SHAPES_WITH_A_LOGIN, histories, login_histories, played_login  # noqa: E402
+from tests.workflows.login_playing import histories, login_histories, played_login  # noqa: E402
+from tests.workflows.login_shapes import LOGIN_SHAPES  # noqa: E402
 from tests.workflows.servers import dev_client, dev_server  # noqa: E402
 from tests.workflows.shapes import SHAPES, played  # noqa: E402
 from tests.workflows.sink_testing import SINK_TESTS, sink_tested  # noqa: E402
@@ -45,7 +46,7 @@ async def record(shapes: list[str], folder: Path) -> None:
     with tempfile.TemporaryDirectory() as data:
         async with dev_server(Path(data)) as server:
             client = await dev_client(server)
-            for shape in (shape for shape in shapes if shape in SHAPES_WITH_A_LOGIN):
+            for shape in (shape for shape in shapes if shape in LOGIN_SHAPES):
                 async with played_login(shape, client, shape) as login_stage:
                     for name, history in (await histories(shape, login_stage)).items():
                         write(folder, name, history)

@@ -16,12 +16,12 @@ from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from contract.flow import names
-    from contract.flow.auth import AuthSessionStatus, AuthSessionType, Checked, ForgetInput, Imported, SavedBack
-    from contract.flow.auth_session import AuthSessionInput, CreateInput, LoginOrder, Recreate, Recreated
+    from contract.flow.auth import AuthSessionStatus, AuthSessionType, CheckReport, ForgetInput, Imported, SavedBack
+    from contract.flow.auth_session import AuthSessionInput, CreateInput, LoginOrder, RecreateRequest, RecreateResult
     from contract.flow.proxy import SealedProxy, owned_by_auth_session
     from contract.flow.run import RunOutcome, RunType
-    from workflows import login_verdict, verdict
-    from workflows.attributes import memo_of_login_run, of_login_run
+    from workflows import auth_outcomes, outcomes
+    from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 _MOST_STALE = 16
 """States that are not current any more are kept for a while, as an Attempt may be about to begin with one."""
@@ -37,7 +37,7 @@ class AuthSessionWorkflow:
     def __init__(self, order: AuthSessionInput) -> None:
         self._order = order
         self._view = order.view
-        self._asked: list[Recreate] = []
+        self._asked: list[RecreateRequest] = []
         self._updates: list[LoginOrder] = []
         self._stale = list(order.stale)
         self._deleted = False
@@ -45,7 +45,7 @@ class AuthSessionWorkflow:
     @workflow.run
     async def run(self, order: AuthSessionInput) -> None:
         """Be there until it is deleted, or could not even be made; then leave nothing behind."""
-        life = asyncio.ensure_future(self._life(order))
+        life = asyncio.ensure_future(self._run_until_deleted(order))
         try:
             await asyncio.shield(life)
         except asyncio.CancelledError:
@@ -54,17 +54,17 @@ class AuthSessionWorkflow:
             self._deleted = True
             await life
 
-    async def _life(self, order: AuthSessionInput) -> None:
-        why = login_verdict.gone(order.ref.id)
+    async def _run_until_deleted(self, order: AuthSessionInput) -> None:
+        why = auth_outcomes.gone(order.ref.id)
         made = order.create is None or await self._log_in(order.create)
         if made is True or made.login is not None:
-            await self._live()
+            await self._main_loop()
         elif not self._deleted:
-            why = made.error or login_verdict.create_canceled(order.create.run_id if order.create else "")
-        await self._answer(Recreated(error=why), [*self._asked])
+            why = made.error or auth_outcomes.create_canceled(order.create.run_id if order.create else "")
+        await self._reply(RecreateResult(error=why), [*self._asked])
         await self._forget()
 
-    async def _live(self) -> None:
+    async def _main_loop(self) -> None:
         while not self._deleted:
             await workflow.wait_condition(self._has_work)
             if self._deleted:
@@ -72,7 +72,7 @@ class AuthSessionWorkflow:
             if self._updates:
                 await self._update(self._updates.pop(0))
             elif self._asked:
-                await self._serve_those_who_ask()
+                await self._handle_recreate_requests()
             elif len(self._stale) > _MOST_STALE:
                 dropped, self._stale = self._stale[:-_KEPT], self._stale[-_KEPT:]
                 await self._forget(*dropped)
@@ -95,15 +95,15 @@ class AuthSessionWorkflow:
             memo={names.MEMO_WORKSPACE: self._order.workspace, names.MEMO_VIEW: self._view.model_dump(mode="json")},
         )
 
-    async def _serve_those_who_ask(self) -> None:
+    async def _handle_recreate_requests(self) -> None:
         """Make the login anew, unless that has happened since it was seen. Who asks meanwhile gets the same answer."""
         served = [request for request in self._asked if request.login < self._view.login]
         if served:
             self._asked = [request for request in self._asked if request not in served]
-            await self._answer(Recreated(state=self._view.state), served)
+            await self._reply(RecreateResult(state=self._view.state), served)
             return
         if self._view.parameters_key is None:
-            answer = Recreated(error=login_verdict.not_to_be_made(self._order.ref.id))
+            answer = RecreateResult(error=auth_outcomes.not_recreatable(self._order.ref.id))
         else:
             order = self._asked[0].order.model_copy(
                 update={"run_id": workflow.uuid4().hex, "parameters_key": self._view.parameters_key}
@@ -111,13 +111,13 @@ class AuthSessionWorkflow:
             outcome = await self._log_in(order)
             if self._deleted:
                 return  # they are answered as all who ask for what is gone
-            answer = Recreated(state=self._view.state, run_id=order.run_id)
+            answer = RecreateResult(state=self._view.state, run_id=order.run_id)
             if outcome.login is None:
                 self._change(status=AuthSessionStatus.EXPIRED, making=None)
-                error = outcome.error or login_verdict.create_canceled(order.run_id)
-                answer = Recreated(error=error, run_id=order.run_id)
+                error = outcome.error or auth_outcomes.create_canceled(order.run_id)
+                answer = RecreateResult(error=error, run_id=order.run_id)
         served, self._asked = self._asked, []
-        await self._answer(answer, served)
+        await self._reply(answer, served)
 
     async def _update(self, order: LoginOrder) -> None:
         before = self._view.status
@@ -151,8 +151,8 @@ class AuthSessionWorkflow:
             result_type=RunOutcome,
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            memo=memo_of_login_run(self._order.workspace, order.version, order.parent_run_id),
-            search_attributes=of_login_run(self._order.project, ref.id, order.type),
+            memo=auth_run_memo(self._order.workspace, order.version, order.parent_run_id),
+            search_attributes=auth_run_search_attributes(self._order.project, ref.id, order.type),
             static_summary=f"{self._order.project}: log in {ref.id}",
         )
         await workflow.wait_condition(lambda: handle.done() or self._deleted)
@@ -161,7 +161,7 @@ class AuthSessionWorkflow:
         try:
             return await handle
         except ChildWorkflowError as error:
-            return verdict.of_lost_login_run(error)
+            return outcomes.of_child(error)
 
     def _keep(self, state_key: str, order: LoginOrder | None) -> None:
         """A new login is the current one; with an order, its parameters and proxy are, too."""
@@ -193,18 +193,18 @@ class AuthSessionWorkflow:
         changed = self._view.model_copy(update=changes)
         if changed != self._view:
             self._view = changed
-            self._show()
+            self._publish_view()
 
-    def _show(self) -> None:
+    def _publish_view(self) -> None:
         workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
         workflow.set_current_details(f"{self._view.status}, login {self._view.login}")
 
-    async def _answer(self, answer: Recreated, asked: list[Recreate]) -> None:
+    async def _reply(self, result: RecreateResult, asked: list[RecreateRequest]) -> None:
         """Tell all who asked, at once; one that has ended meanwhile needs no answer."""
 
         async def tell(asker: str) -> None:
             try:
-                await workflow.get_external_workflow_handle(asker).signal(names.RECREATED, answer)
+                await workflow.get_external_workflow_handle(asker).signal(names.RECREATED, result)
             except FailureError as error:
                 workflow.logger.info("Validate %s was not told: %s", asker, error)
 
@@ -225,7 +225,7 @@ class AuthSessionWorkflow:
             workflow.logger.warning("AuthSession %s: artifacts were not removed: %s", self._order.ref.id, error.cause)
 
     @workflow.signal(name=names.RECREATE)
-    def recreate(self, request: Recreate) -> None:
+    def recreate(self, request: RecreateRequest) -> None:
         """A Validate found the login bad, and waits for another."""
         if request.asker not in {known.asker for known in self._asked}:
             self._asked.append(request)
@@ -236,7 +236,7 @@ class AuthSessionWorkflow:
         self._updates.append(order)
 
     @workflow.signal(name=names.CHECKED)
-    def checked(self, note: Checked) -> None:
+    def checked(self, note: CheckReport) -> None:
         """A check found a login good or bad."""
         if note.login == self._view.login and self._view.making is None:
             self._change(status=AuthSessionStatus.READY if note.good else AuthSessionStatus.EXPIRED)

@@ -1,4 +1,4 @@
-"""Workflow `Create`: log in, and see that the login is good (contract 10, rules 3.3 and 6). Update is the same."""
+"""Workflow `Create`: log in, and check that the login is good (docs/contract.md, section 10). Update is the same."""
 
 from __future__ import annotations
 
@@ -10,52 +10,48 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow.auth import AttemptAuth, LoginState
     from contract.flow.auth_session import CreateInput
     from contract.flow.base import JsonText
-    from contract.flow.run import ErrorCode, RunOutcome, RunStatus
-    from workflows import login_verdict
-    from workflows.login_work import LoginWork, of_kind
+    from contract.flow.run import ErrorCode, RunOutcome
+    from workflows import auth_outcomes
+    from workflows.auth_activity import AuthWorkflow
 
 
 @workflow.defn(name=names.CREATE)
-class CreateWorkflow(LoginWork):
-    """One Create or Update, a Run of its own. Always a child of its AuthSession, which keeps what comes of it."""
+class CreateWorkflow(AuthWorkflow):
+    """One Create or Update: a Run of its own. Always a child of its AuthSession, which keeps what comes of it."""
 
     @workflow.run
-    async def run(self, order: CreateInput) -> RunOutcome:
-        """Completed, with the new login; failed, with the contract's code; or canceled."""
-        outcome = await self._made(order)
-        if self._cancel_asked and outcome.status is not RunStatus.COMPLETED:
-            outcome = login_verdict.canceled(self._attempts)
-        return self._ended(outcome)
+    async def run(self, create: CreateInput) -> RunOutcome:
+        """Complete with the new login, or close as failed or canceled (see `workflows.outcomes`)."""
+        return await self._execute(self._unless_canceled(self._log_in(create)))
 
-    async def _made(self, order: CreateInput) -> RunOutcome:
-        made = await self._create(_attempt(order, AttemptKind.CREATE, None), order.order.create_attempts)
+    async def _log_in(self, create: CreateInput) -> RunOutcome:
+        made = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.order.create_attempts)
+        if made.status is AttemptStatus.COMPLETED and create.order.check_attempts == 0:
+            return auth_outcomes.good(made.login, made.number)
         if made.status is not AttemptStatus.COMPLETED:
-            return login_verdict.failed(ErrorCode.CREATE_ATTEMPTS_FAILED, made)
-        if order.order.check_attempts == 0:
-            return login_verdict.good(made.login, made.number)
-        if self._cancel_asked:
-            return login_verdict.canceled(self._attempts)
-        tried = await self._check(
-            _attempt(order, AttemptKind.CHECK, made.login), order.order.check_attempts, begun=True
-        )
-        if tried.status is AttemptStatus.COMPLETED:
-            return login_verdict.good(tried.login, tried.number)
-        return login_verdict.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, tried)
+            return auth_outcomes.failed(ErrorCode.CREATE_ATTEMPTS_FAILED, made)
+
+        check_input = _attempt_input(create, AttemptKind.CHECK, made.login)
+        result = await self._check(check_input, create.order.check_attempts, begun=True)
+        if result.status is AttemptStatus.COMPLETED:
+            return auth_outcomes.good(result.login, result.number)
+        return auth_outcomes.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, result)
 
 
-def _attempt(order: CreateInput, kind: AttemptKind, state: LoginState | None) -> AttemptInput:
+def _attempt_input(create: CreateInput, kind: AttemptKind, state: LoginState | None) -> AttemptInput:
+    order = create.order
     return AttemptInput(
-        workspace=order.workspace,
+        workspace=create.workspace,
         run_id=workflow.info().workflow_id,
         number=1,
-        project=order.project,
-        version=order.order.version,
-        api=of_kind(kind),
+        project=create.project,
+        version=order.version,
+        api=kind.path,
         parameters=JsonText(text="null", size=4),
-        request_timeout=order.order.request_timeout,
-        save_trace=order.order.save_trace,
-        proxy=order.order.proxy,
+        request_timeout=order.request_timeout,
+        trace=order.trace,
+        proxy=order.proxy,
         kind=kind,
-        auth=AttemptAuth(ref=order.ref, state=state, login=order.login, parameters_key=order.order.parameters_key),
-        parent_run_id=order.order.parent_run_id,
+        auth=AttemptAuth(ref=create.ref, state=state, login=create.login, parameters_key=order.parameters_key),
+        parent_run_id=order.parent_run_id,
     )

@@ -34,8 +34,12 @@ class DeliverWorkflow:
 
     @workflow.run
     async def run(self, order: DeliverInput) -> DeliveryOutcome:
-        """Wait until the Run is closed, then send; the same bytes each time."""
-        workflow.set_current_details("Waiting for the Run's end")
+        """Wait until the Run is closed, then send; the same bytes each time.
+
+        Raises:
+            ApplicationError: The Delivery was given up, and its workflow closes as Failed; the detail is its outcome.
+        """
+        workflow.set_current_details("The Delivery waits until the Run is closed")
         try:
             prepared = await self._prepare(order)
         except ActivityError as error:
@@ -56,13 +60,13 @@ class DeliverWorkflow:
             start_to_close_timeout=LOOK_AGAIN,
             heartbeat_timeout=HEARTBEAT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
-            summary="Wait for the Run's end, and write down what is sent",
+            summary="Wait until the Run is closed, and store what is sent",
         )
 
     async def _send(self, order: TryInput) -> DeliveryOutcome:
         """Try by the schedule; it ends early when the Delivery is asked for once more, which begins another."""
         schedule = order.order.sink.schedule
-        workflow.set_current_details("Sending")
+        workflow.set_current_details("The result is being sent")
         handle = workflow.start_activity(
             names.SEND_DELIVERY,
             order,
@@ -72,7 +76,7 @@ class DeliverWorkflow:
             retry_policy=_policy(schedule),
             # One that is under way comes to its end, and is written down; one that waits is over at once.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary="Send it, until it has arrived",
+            summary=f"Send to {order.order.sink.target}",
         )
         await workflow.wait_condition(lambda: handle.done() or self._asked)
         if not handle.done():
@@ -89,9 +93,11 @@ class DeliverWorkflow:
         self._asked = True
 
     def _ended(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
-        said = f": {outcome.error.message}" if outcome.error else ""
-        workflow.set_current_details(f"{outcome.status.capitalize()}{said}")
-        return outcome
+        if outcome.error is None:
+            workflow.set_current_details("The result was delivered")
+            return outcome
+        workflow.set_current_details(f"The Delivery was given up: {outcome.error.message}")
+        raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
 
 
 def _policy(schedule: DeliverySchedule) -> RetryPolicy:

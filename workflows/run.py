@@ -1,125 +1,141 @@
-"""Workflow `Run`: one API, executed by Attempts until one succeeds or none is left (contract section 10)."""
+"""Workflow `Run`: one API, executed by Attempts until one succeeds or none is left (docs/contract.md, section 10)."""
 
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from contract.flow import names
     from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStatus, LostInput
-    from contract.flow.auth import AttemptAuth, AuthSessionType, LoginState
-    from contract.flow.run import RunInput, RunOutcome, RunStatus, trace_mode
-    from workflows import verdict
-    from workflows.browser_work import ONCE
-    from workflows.handing_over import hand_over
-    from workflows.validating import Validating
+    from contract.flow.auth import AttemptAuth, AuthOrder, AuthSessionType, LoginState
+    from contract.flow.run import RunInput, RunOutcome, RunStatus
+    from workflows import outcomes
+    from workflows.browser_activity import ONCE, BrowserWorkflow
+    from workflows.children import start_delivery, start_runtime_auth_session, start_validate
 
-INTERRUPTIONS = 3
-"""An Attempt lost with its worker does not count, and is tried again at most so often."""
+MAXIMUM_INTERRUPTIONS = 3
+"""An Attempt that was lost with its worker does not count, and is tried again at most so often."""
 
 
 @workflow.defn(name=names.RUN)
-class RunWorkflow(Validating):
-    """One Run. Its id is the Run's id; its result is the outcome, whatever Temporal's close status says."""
+class RunWorkflow(BrowserWorkflow):
+    """One Run. Its id is the Run's id."""
 
     @workflow.run
-    async def run(self, order: RunInput) -> RunOutcome:
-        """Execute Attempts in turn and return how the Run ended."""
-        self._maximum_attempts = order.maximum_attempts
-        outcome = await self._attempts(order)
-        await hand_over(order, outcome)
-        return self._ended(outcome)
+    async def run(self, run: RunInput) -> RunOutcome:
+        """Execute the Run, and close as it ended (see `workflows.outcomes`)."""
+        return await self._execute(self._run(run))
 
-    async def _attempts(self, order: RunInput) -> RunOutcome:
+    async def _run(self, run: RunInput) -> RunOutcome:
+        if run.auth is not None and run.auth.ref.type is AuthSessionType.RUNTIME:
+            await start_runtime_auth_session(run, run.auth)
+        outcome = await self._attempts(run)
+        await start_delivery(run, outcome)
+        return outcome
+
+    async def _attempts(self, run: RunInput) -> RunOutcome:
         number = failures = interruptions = 0
-        if order.auth is not None and order.auth.ref.type is AuthSessionType.RUNTIME:
-            await self._bring_into_being(order, order.auth)
-            if self._cancel_asked:
-                return verdict.canceled(0)
-        while True:
+        while not self._cancel_requested:
             number += 1
-            ended = await self._attempt(order, number)
-            if isinstance(ended, RunOutcome):
-                return ended
-            self._began(ended.started_at, first=number == 1 and order.auth is None)
-            if ended.status is AttemptStatus.COMPLETED:
-                return verdict.completed(ended, number)
-            if ended.status is AttemptStatus.CANCELED:
-                return verdict.canceled(number if self._was_taken(ended, number) else number - 1)
-            if ended.status is AttemptStatus.INTERRUPTED:
-                await self._record_lost(_lost(order, number, ended))
-                if self._cancel_asked:
-                    return verdict.canceled(number)
-                interruptions += 1
-                none_left = order.maximum_attempts == 1 or interruptions > INTERRUPTIONS
-            else:
-                failures += 1
-                none_left = failures == order.maximum_attempts
-            if order.auth is not None and verdict.is_without_login(ended):
-                return verdict.not_validated(verdict.failed_for_good(ended, number), None, number, asked=False)
-            # How the Attempt ended stands, also if a cancel was asked for as it did; there is only no other.
+            login = None
+            if run.auth is not None:
+                validate = await self._validate(run, run.auth, number)
+                self._note_start(validate.started_at, first=number == 1)
+                login = validate.login
+                if self._cancel_requested:
+                    return outcomes.canceled(number - 1)
+                if login is None:
+                    validate_run_id = names.validate_run_id(workflow.info().workflow_id, number)
+                    return outcomes.not_validated(validate, validate_run_id, number - 1)
+                self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
+            ended = await self._attempt(run, login, number)
+            self._note_start(ended.started_at, first=number == 1 and run.auth is None)
+            match ended.status:
+                case AttemptStatus.COMPLETED:
+                    return outcomes.completed(ended, number)
+                case AttemptStatus.CANCELED:
+                    reached_worker = ended.started_at is not None or self._location_of(number) is not None
+                    return outcomes.canceled(number if reached_worker else number - 1)
+                case AttemptStatus.INTERRUPTED:
+                    await self._record_lost(_lost(run, number, ended))
+                    if self._cancel_requested:
+                        return outcomes.canceled(number)
+                    interruptions += 1
+                    is_last = run.maximum_attempts == 1 or interruptions > MAXIMUM_INTERRUPTIONS
+                case _:
+                    failures += 1
+                    is_last = failures == run.maximum_attempts
+            # How the Attempt ended stands, also if a cancel came as it ended; there is only no other Attempt.
+            if run.auth is not None and outcomes.without_login(ended):
+                return outcomes.not_validated(outcomes.failed_for_good(ended, number), None, number)
             if ended.final:
-                return verdict.failed_for_good(ended, number)
-            if none_left:
-                return verdict.attempts_failed(ended, number)
-            if self._cancel_asked:
-                return verdict.canceled(number)
-            self._become(RunStatus.STARTED, f"Attempt {number} {ended.status}; Attempt {number + 1} is next")
+                return outcomes.failed_for_good(ended, number)
+            if is_last:
+                return outcomes.attempts_failed(ended, number)
+            message = ended.error.message if ended.error else "it gave no reason."
+            self._last_failure = f"\n\nAttempt {number} {ended.status}: {message}"
+            self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
+        return outcomes.canceled(number)
 
-    async def _attempt(self, order: RunInput, number: int) -> AttemptOutcome | RunOutcome:
-        """One Attempt, after the AuthSession's Validate if there is one. Or the end of the Run without an Attempt."""
-        attempt = _attempt(order, number, None)
-        if order.auth is not None:
-            validating = self._after_check if order.auth.check_with_attempt else self._validated
-            ended = await validating(attempt, order.auth)
-            if not isinstance(ended, LoginState):
-                return ended
-            attempt = _attempt(order, number, ended)
+    async def _validate(self, run: RunInput, auth: AuthOrder, number: int) -> RunOutcome:
+        """Have the AuthSession validated before Attempt `number`, and return how that Run ended."""
+        workflow.set_current_details(f"The AuthSession is validated before Attempt {number}{self._last_failure}")
+        validate = await start_validate(run, auth, number)
+        await workflow.wait_condition(lambda: validate.done() or self._cancel_requested)
+        if not validate.done():
+            validate.cancel()
         try:
-            return await self._on_machine(
+            return await validate
+        except ChildWorkflowError as error:
+            return outcomes.of_child(error)
+
+    async def _attempt(self, run: RunInput, login: LoginState | None, number: int) -> AttemptOutcome:
+        workflow.set_current_details(
+            f"Attempt {number} of {run.maximum_attempts} waits for a Machine of {run.project}{self._last_failure}"
+        )
+        try:
+            return await self._execute_browser_activity(
                 names.ATTEMPT,
-                attempt,
-                AttemptOutcome,
-                project=order.project,
-                number=number,
+                _attempt_input(run, login, number),
                 activity_id=names.attempt_activity_id(number),
-                retry=ONCE,
-                # A Validate before it has begun the Run.
-                begun=number > 1 or order.auth is not None,
-                summary=f"Attempt {number}",
+                retry_policy=ONCE,
+                begun=number > 1 or run.auth is not None,
+                summary=f"Attempt {number} of {run.maximum_attempts}",
             )
         except ActivityError as error:
-            return verdict.of_lost_attempt(error)
+            return outcomes.of_lost_attempt(error)
 
-    def _was_taken(self, ended: AttemptOutcome, number: int) -> bool:
-        """Whether a worker had the canceled Attempt; one that was still queued is none."""
-        return ended.started_at is not None or self._where_is(number) is not None
+    @workflow.signal(name=names.VALIDATE_STARTED)
+    def validate_started(self, number: int) -> None:
+        """Take note that check `number` of this Run's Validate has been on a Machine for a moment."""
+        self._set_status(RunStatus.STARTED, f"The AuthSession is validated: check {number} runs")
+        self._note_start(workflow.now())
+        self._update_summary()
 
 
-def _attempt(order: RunInput, number: int, login: LoginState | None) -> AttemptInput:
+def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> AttemptInput:
     return AttemptInput(
-        workspace=order.workspace,
+        workspace=run.workspace,
         run_id=workflow.info().workflow_id,
         number=number,
-        project=order.project,
-        version=order.version,
-        api=order.api,
-        parameters=order.parameters,
-        request_timeout=order.request_timeout,
-        save_trace=order.save_trace,
-        trace=order.trace,
-        proxy=order.proxy,
-        auth=order.auth and AttemptAuth(ref=order.auth.ref, state=login, save_back=order.auth.save_back),
+        project=run.project,
+        version=run.version,
+        api=run.api,
+        parameters=run.parameters,
+        request_timeout=run.request_timeout,
+        trace=run.trace,
+        proxy=run.proxy,
+        auth=run.auth and AttemptAuth(ref=run.auth.ref, state=login, save_back=run.auth.save_back),
     )
 
 
-def _lost(order: RunInput, number: int, ended: AttemptOutcome) -> LostInput:
+def _lost(run: RunInput, number: int, ended: AttemptOutcome) -> LostInput:
     return LostInput(
-        workspace=order.workspace,
+        workspace=run.workspace,
         run_id=workflow.info().workflow_id,
         number=number,
-        project=order.project,
+        project=run.project,
         cause=ended.error.message if ended.error else "",
-        trace=trace_mode(order.trace, save_trace=order.save_trace),
+        trace=run.trace,
     )

@@ -11,11 +11,11 @@ from pydantic import Field
 from contract.flow.auth import AttemptAuth, LoginState
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunError, TraceMode, trace_mode
+from contract.flow.run import RunError
+from contract.flow.trace import TraceMode
 
 INTERRUPTED = "AttemptInterrupted"
-"""Type of the application failure with which an Attempt ends whose worker was lost or shut down. Its details: id of the
-Run, and number; where a check and an Attempt are one activity, they tell which of the two it was."""
+"""Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
 
 
 class AttemptStatus(StrEnum):
@@ -36,7 +36,7 @@ AUTH_SESSION_GONE = "AuthSessionGone"
 """Type of the application failure of an Attempt whose AuthSession is not there (any more); its detail: its number."""
 
 ATTEMPT_FAILED = "AttemptFailed"
-"""Type of the application failure with which a check or create ends that failed; its one detail is a `FailedTry`."""
+"""Type of the application failure of a check or create that failed; its one detail is a `FailedAttemptDetails`."""
 
 
 class AttemptKind(StrEnum):
@@ -45,6 +45,11 @@ class AttemptKind(StrEnum):
     API = "api"
     CHECK = "check"
     CREATE = "create"
+
+    @property
+    def path(self) -> str:
+        """What is called of the project, as the `api` of a check or create."""
+        return f"auth-sessions/{self.value}"
 
 
 class AttemptInput(FlowModel):
@@ -59,19 +64,13 @@ class AttemptInput(FlowModel):
     api: str
     parameters: JsonText
     request_timeout: timedelta
-    save_trace: bool = True
-    trace: TraceMode | None = None
-    """As in `RunInput`."""
+    trace: TraceMode = TraceMode.ALWAYS
+    """Whether a trace is kept."""
     proxy: SealedProxy | None = None
     kind: AttemptKind = AttemptKind.API
     auth: AttemptAuth | None = None
     parent_run_id: str | None = None
     """The Run that waits for this check: it is told, too, when it begins."""
-
-    @property
-    def tracing(self) -> TraceMode:
-        """Whether it leaves a trace."""
-        return trace_mode(self.trace, save_trace=self.save_trace)
 
 
 class AttemptOutcome(FlowModel):
@@ -91,7 +90,7 @@ class AttemptOutcome(FlowModel):
     """When it began on its Machine."""
 
 
-class FailedTry(FlowModel):
+class FailedAttemptDetails(FlowModel):
     """Why a check or create failed; the detail of its application failure."""
 
     number: int
@@ -102,26 +101,22 @@ class FailedTry(FlowModel):
     started_at: datetime | None = None
 
 
-class Tried(FlowModel):
-    """How the tries of a check or create ended."""
+class AuthAttemptResult(FlowModel):
+    """What came of the tries of one check or create."""
 
     status: AttemptStatus
     number: int
-    """Of the last one."""
+    """Of the last try."""
     login: LoginState | None = None
     """The login that was found good, or made."""
     error: RunError | None = None
-    """Of the last one that failed."""
+    """Of the last try that failed."""
     seen: int | None = None
     """Which login a check has found bad; None: it says nothing about any."""
-    none_to_see: bool = False
-    """There was no login: a further check would find none either."""
     final: bool = False
-    """Structural: no try can help."""
+    """The failure is structural: no further try can help."""
     started_at: datetime | None = None
-    """When the last one began, as far as that is known."""
-    ended_at: datetime | None = None
-    """When it was found good, by the worker that goes on with the Attempt."""
+    """When the last try began, as far as that is known."""
 
 
 class AttemptStarted(FlowModel):
@@ -148,8 +143,8 @@ class LostInput(FlowModel):
     number: int
     project: str
     cause: str
-    trace: TraceMode = TraceMode.NEVER
-    """Whether it was to leave a trace. What was asked for before there was this field says never."""
+    trace: TraceMode
+    """Whether it was to leave a trace."""
     kind: AttemptKind = AttemptKind.API
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from contract.flow.base import FlowModel
 from contract.flow.proxy import SealedProxy
+from contract.flow.trace import TraceMode
 
 
 class AuthSessionType(StrEnum):
@@ -61,15 +62,13 @@ class AuthOrder(FlowModel):
     check_attempts: int
     create_attempts: int
     request_timeout: timedelta
-    save_trace: bool = False
+    trace: TraceMode = TraceMode.NEVER
     proxy: SealedProxy | None = None
-    """Of checks and creates."""
+    """Of checks and creates, as are the fields above."""
     save_back: bool = True
     """Keep the cookies and storage that the site changed, after a good Attempt."""
     parameters_key: str | None = None
     """Artifact: the sealed `runtimeInput` of an AuthSession that lives for this Run alone."""
-    check_with_attempt: bool = False
-    """The worker that takes an Attempt makes the check before it, too. Not so in Runs of before it was thought of."""
 
 
 class AttemptAuth(FlowModel):
@@ -85,7 +84,7 @@ class AttemptAuth(FlowModel):
     save_back: bool = True
 
 
-class Checked(FlowModel):
+class CheckReport(FlowModel):
     """Signal to the AuthSession: how a check found a login."""
 
     login: int

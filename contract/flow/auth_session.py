@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, Tried
 from contract.flow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, LoginState
 from contract.flow.base import FlowModel
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import RunError, RunType
+from contract.flow.trace import TraceMode
 
 
 class AuthSessionView(FlowModel):
@@ -50,7 +50,7 @@ class LoginOrder(FlowModel):
     check_attempts: int
     """Of the check that follows; 0: whoever asked for the login checks it."""
     request_timeout: timedelta
-    save_trace: bool = False
+    trace: TraceMode = TraceMode.NEVER
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
 
@@ -91,58 +91,15 @@ class ValidateInput(FlowModel):
     create_attempts: int
     request_timeout: timedelta
     """Of each check and create."""
-    save_trace: bool = False
+    trace: TraceMode = TraceMode.NEVER
     save_back: bool = True
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
     begun: bool = False
     """The Run that waits for it has begun: it goes before others."""
-    first_check_elsewhere: bool = False
-    """The worker that takes the Attempt of the Run that waits makes the first check."""
-    first_check: AttemptStarted | None = None
-    """Where that check is, if it takes more than a moment."""
-    first_checked: Tried | None = None
-    """How that check has ended. None: signal `first_checked` tells."""
 
 
-class AttemptAfterCheckInput(FlowModel):
-    """Argument of activity `attempt_after_check`: an Attempt of a Run, and the check that comes before."""
-
-    check: AttemptInput
-    """A try of the Validate."""
-    attempt: AttemptInput
-    """Begins with the login that the check leaves."""
-    validate_order: ValidateInput
-    """What the Validate is started with that has ended with this check."""
-
-
-class AttemptAfterCheckOutcome(FlowModel):
-    """How both ended: the result of activity `attempt_after_check`. A check that failed is an exception."""
-
-    check: Tried
-    """Good; or canceled, and there was no Attempt."""
-    attempt: AttemptOutcome | None = None
-    recorded: bool = False
-    """There is a Validate that knows of the check."""
-
-
-class CheckStarted(FlowModel):
-    """Signal from activity `attempt_after_check` to its Run: the check is on a Machine (and has been for a moment)."""
-
-    number: int
-    """Of the Attempt that comes after it."""
-    check: AttemptStarted
-
-
-class CheckGood(FlowModel):
-    """Signal from activity `attempt_after_check` to its Run: a check that was announced was good, the Attempt next."""
-
-    number: int
-    """Of the Attempt."""
-    check: Tried
-
-
-class Recreate(FlowModel):
+class RecreateRequest(FlowModel):
     """Signal of a Validate to the AuthSession: the login that it saw is not good any more."""
 
     asker: str
@@ -153,7 +110,7 @@ class Recreate(FlowModel):
     """`run_id` and `parameters_key` are the AuthSession's to fill in."""
 
 
-class Recreated(FlowModel):
+class RecreateResult(FlowModel):
     """Signal of the AuthSession to a Validate that asked: there is another login, or there is none to be had."""
 
     state: LoginState | None = None

@@ -38,7 +38,6 @@ SWEEP_SCHEDULE = "callboard-sweep"
 """Id of the Schedule that starts it, and what the ids of its workflows begin with."""
 
 ATTEMPT = "attempt"
-ATTEMPT_AFTER_CHECK = "attempt_after_check"
 CHECK = "check"
 CREATE_LOGIN = "create"
 FORGET_STATES = "forget_states"
@@ -55,13 +54,6 @@ ATTEMPT_STARTED = "attempt_started"
 
 VALIDATE_STARTED = "validate_started"
 """Signal from activity `check` to the Run that waits for its Validate."""
-
-CHECK_STARTED = "check_started"
-CHECK_GOOD = "check_good"
-"""Signals from activity `attempt_after_check` to its Run."""
-
-FIRST_CHECKED = "first_checked"
-"""Signal from a Run to its Validate, whose first check is made elsewhere: how that has ended."""
 
 RECREATE = "recreate"
 CHECKED = "checked"
@@ -85,7 +77,10 @@ MEMO_PARENT = "parentRunId"
 """Memo of Runs: whose they are, and which Run waits for a Validate."""
 
 MEMO_SUMMARY = "summary"
-"""Memo of Runs: a `RunSummary`, which their workflows keep up to date. Runs of before it was thought of have none."""
+"""Memo of Runs: a `RunSummary`, which their workflows keep up to date."""
+
+MEMO_OUTCOME = "outcome"
+"""Memo of a Run that somebody has canceled: its `RunOutcome`, since a canceled workflow returns nothing."""
 
 MEMO_RERUN_OF = "rerunOf"
 """Memo of a Run that was started with the inputs of another: the id of that one."""
@@ -128,12 +123,7 @@ def auth_session_workflow(project: str, owner: str) -> str:
 
 def validate_run_id(run_id: str, number: int) -> str:
     """Id of the Validate before Attempt `number` of a Run."""
-    return f"{validates_of(run_id)}{number}"
-
-
-def validates_of(run_id: str) -> str:
-    """What the ids of a Run's Validates begin with, and no other Run's."""
-    return f"{run_id}-v"
+    return f"{run_id}-v{number}"
 
 
 def delivery_workflow(run_id: str, delivery_id: str) -> str:

@@ -11,6 +11,7 @@ from contract.flow.auth import AuthOrder, LoginState
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.proxy import SealedProxy
 from contract.flow.sink import SinkOrder
+from contract.flow.trace import TraceMode
 
 
 class RunStatus(StrEnum):
@@ -56,24 +57,6 @@ class ReasonType(StrEnum):
     VALIDATE_FAILED = "auth-session-validate-dependency-failed"
 
 
-class TraceMode(StrEnum):
-    """Of which Attempts a trace is kept."""
-
-    ALWAYS = "always"
-    ON_FAILURE = "on-failure"
-    """Of all that did not complete."""
-    NEVER = "never"
-
-    def wants(self, *, completed: bool) -> bool:
-        """Whether a trace is kept of an Attempt that has completed, or has not."""
-        return self is TraceMode.ALWAYS or (self is TraceMode.ON_FAILURE and not completed)
-
-
-def trace_mode(mode: TraceMode | None, *, save_trace: bool) -> TraceMode:
-    """What `mode` says; where it says nothing, as in histories that are older than it, what `save_trace` says."""
-    return mode or (TraceMode.ALWAYS if save_trace else TraceMode.NEVER)
-
-
 class RunInput(FlowModel):
     """The one argument of workflow `Run`. Everything is resolved: defaults applied, version pinned."""
 
@@ -85,10 +68,8 @@ class RunInput(FlowModel):
     maximum_attempts: int
     request_timeout: timedelta
     """Of one Attempt; its clock starts on the Machine."""
-    save_trace: bool = True
-    """For workers that do not know `trace`."""
-    trace: TraceMode | None = None
-    """Which Attempts leave a trace; None: `save_trace` says so."""
+    trace: TraceMode = TraceMode.ALWAYS
+    """Which Attempts leave a trace."""
     proxy: SealedProxy | None = None
     auth: AuthOrder | None = None
     """Of a project that logs in: each Attempt comes after a Validate of this AuthSession."""
@@ -115,7 +96,7 @@ class RunReason(FlowModel):
 
 
 class RunOutcome(FlowModel):
-    """What workflow `Run` returns; the Run's true end, whatever Temporal's close status says."""
+    """How a Run ended. `workflows.outcomes.close` says how it travels with the close of the workflow."""
 
     status: RunStatus
     result: JsonText | None = None
@@ -143,8 +124,6 @@ class RunSummary(FlowModel):
 
     version: str
     started_at: datetime | None = None
-    ended_at: datetime | None = None
-    """If that was before its workflow could say so: of a Validate whose only check was made with an Attempt."""
     attempts: int = 0
     """Numbers that were taken."""
     cause: RunCause | None = None

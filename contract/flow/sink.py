@@ -90,6 +90,13 @@ class SinkOrder(FlowModel):
             return False
         return self.apis_to_send is None or api in self.apis_to_send
 
+    @property
+    def target(self) -> str:
+        """The host of the webhook or the bucket, for people; nothing secret is in it."""
+        if self.webhook is not None:
+            return urlsplit(self.webhook.url).hostname or self.webhook.url
+        return f"s3://{self.bucket.bucket}" if self.bucket is not None else "nowhere"
+
     def shown(self) -> dict[str, Any]:
         """The sink as a client wrote it, with what is secret masked."""
         shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send}

@@ -1,6 +1,6 @@
 """The child of a Machine: one warm browser, one Attempt at a time.
 
-    from the worker   configure (once), attempt, answer, hurry (an Attempt waits for this Machine), stop
+    from the worker   configure (once), attempt, answer, stop
     to the worker     ready, begun, extend, request, capturing, done, left (what it leaves in the folder that it was
                       given), stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
                       the Machine)
@@ -47,9 +47,6 @@ from .state import StateError, parsed
 from .watching import Watch
 from .workspace import Workspace, empty
 
-_GIVE_WAY = 0.12
-"""Seconds after a good check for which a Machine opens no next page, so as not to slow the Attempt that follows on
-another one: a quick one is over by then. If it is wanted itself, at once."""
 _LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
 
@@ -87,7 +84,6 @@ class Child:
         self._root: Path | None = None
         self._evidence: Evidence | None = None
         self._live: Live | None = None
-        self._wanted = asyncio.Event()
         self._requests = Requests(channel)
         self._output = Output()
         self._lines = lines
@@ -101,10 +97,7 @@ class Child:
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the child, and shows as a crash
             while (message := await self._channel.receive()) is not None:
                 if message["type"] == "attempt":
-                    self._wanted.clear()
                     attempts.create_task(self._execute(message))
-                elif message["type"] == "hurry":
-                    self._wanted.set()
                 elif message["type"] == "answer":
                     self._requests.answered(message)
                 elif message["type"] == "stop":
@@ -169,19 +162,12 @@ class Child:
             unfit = "a context that does not close"
         if unfit is None:
             try:
-                if order["givesWay"] and _is_good(order, done):
-                    await self._give_way()
                 self._prepared = await self._prepare(prepared.workspace)
             except PlaywrightError as error:
                 unfit = f"no fresh context: {error.message}"
         else:
             await self._in_thread(prepared.workspace.remove)
         self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
-
-    async def _give_way(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GIVE_WAY):
-                await self._wanted.wait()
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
         """Make the prepared tab the Attempt's; one with a proxy needs a context of its own."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.after_check import AttemptAfterCheckActivity
 from activities.attempt import AttemptActivity
 from activities.environments import ProjectEnvironments
 from activities.orders import LostActivity, StopActivity
@@ -140,7 +139,6 @@ class Bench:
     pools: WorkerPools
     workplace: Workplace
     attempt: AttemptActivity
-    after_check: AttemptAfterCheckActivity
     stop: StopActivity
     lost: LostActivity
     folder: Path
@@ -179,10 +177,9 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         journal=workplace.journal,
         evidence=workplace.evidence,
     )
-    after_check = AttemptAfterCheckActivity(client=client, tickets=tickets, attempts=attempt)
     stop, lost = StopActivity(tickets), LostActivity(store)
     try:
-        yield Bench(store, catalog, tickets, machines, workplace, attempt, after_check, stop, lost, folder)
+        yield Bench(store, catalog, tickets, machines, workplace, attempt, stop, lost, folder)
     finally:
         await machines.close()
         left = processes_of(workplace.scratch), list(workplace.scratch.iterdir())

@@ -301,7 +301,6 @@ async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
         catalog=lab.bench.catalog,
         pools=lab.bench.pools,
         attempt=lab.bench.attempt.attempt,
-        attempt_after_check=lab.bench.after_check.attempt_after_check,
         tickets=lab.bench.tickets,
         drain=drain,
     )

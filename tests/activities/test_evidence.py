@@ -17,7 +17,7 @@ from activities.evidence import EvidenceRoom, Kept
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptInput, AttemptStatus
 from contract.flow.base import JsonText
-from contract.flow.run import TraceMode
+from contract.flow.trace import TraceMode
 from machines.evidence import Evidence
 from security.masking import Masker
 from storage import keys

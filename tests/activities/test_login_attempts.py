@@ -25,7 +25,7 @@ from contract.flow.attempt import (
     AttemptOutcome,
     AttemptRecord,
     AttemptStatus,
-    FailedTry,
+    FailedAttemptDetails,
 )
 from contract.flow.auth import AttemptAuth, AuthSessionType, LoginState
 from contract.flow.base import JsonText
@@ -109,12 +109,12 @@ class Scene:
         self.temporal.info = dataclasses.replace(self.temporal.info, attempt=attempt)
         return await self.temporal.run(self.bench.attempt.attempt, order)
 
-    async def fails(self, kind: AttemptKind, **options: Any) -> tuple[FailedTry, bool]:
+    async def fails(self, kind: AttemptKind, **options: Any) -> tuple[FailedAttemptDetails, bool]:
         """How a check or create failed, and whether no try can help."""
         with pytest.raises(ApplicationError) as caught:
             await self.attempt(kind, **options)
         assert caught.value.type == ATTEMPT_FAILED
-        return FailedTry.model_validate(caught.value.details[0]), caught.value.non_retryable
+        return FailedAttemptDetails.model_validate(caught.value.details[0]), caught.value.non_retryable
 
     async def record(self, number: int = 1) -> AttemptRecord:
         record = await self.bench.record(self.stage.project, "run-1", number)

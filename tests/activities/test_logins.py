@@ -18,7 +18,7 @@ from activities.logins import Login, Logins
 from contract.errors import SealError, StoreError
 from contract.flow import names
 from contract.flow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
-from contract.flow.auth import AttemptAuth, AuthSessionStatus, Checked, LoginState, SavedBack
+from contract.flow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
 from contract.flow.base import JsonText
 from security import bindings
 from security.keyring import KeyRing
@@ -99,7 +99,7 @@ class Scene:
             }
             await self.stage.bring_up(**{**fields, **view})
 
-    async def told[N: (SavedBack, Checked)](self, signal: str, kind: type[N]) -> list[N]:
+    async def told[N: (SavedBack, CheckReport)](self, signal: str, kind: type[N]) -> list[N]:
         """What the AuthSession was told by this signal."""
         converter = self.stage.client.data_converter
         found: list[N] = []
@@ -313,15 +313,15 @@ async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene
 @pytest.mark.parametrize(
     ("kind", "expired", "told"),
     [
-        (AttemptKind.CHECK, True, [Checked(login=1, good=True)]),
+        (AttemptKind.CHECK, True, [CheckReport(login=1, good=True)]),
         (AttemptKind.CHECK, False, []),
         (AttemptKind.API, True, []),
     ],
 )
 async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_good(
-    scene: Scene, kind: AttemptKind, expired: bool, told: list[Checked]
+    scene: Scene, kind: AttemptKind, expired: bool, told: list[CheckReport]
 ) -> None:
     await scene.bring_up(state := await scene.there())
     login = Login(state, browser_state(), PARAMETERS, expired=expired)
     assert await scene.logins.good(scene.order(kind), scene.auth(), login, None) == state
-    assert await scene.told(names.CHECKED, Checked) == told
+    assert await scene.told(names.CHECKED, CheckReport) == told

@@ -16,7 +16,7 @@ from activities.share import HEARTBEAT_THROTTLE
 from activities.ticket import Cause, Tickets
 from tests.polling import until
 from tests.workflows.servers import dev_client, dev_server
-from workflows.browser_work import HEARTBEAT
+from workflows.browser_activity import HEARTBEAT_TIMEOUT
 
 
 async def forever() -> None:
@@ -74,7 +74,7 @@ def test_attempts_are_let_go_before_temporal_gives_them_to_somebody_else(answer:
     silent = answer
     while silent + reach.ASK_EVERY + reach.ANSWER_WITHIN <= reach.LET_GO_AFTER:
         silent += reach.ASK_EVERY + answer
-    assert HEARTBEAT_THROTTLE + silent + teardown < HEARTBEAT
+    assert HEARTBEAT_THROTTLE + silent + teardown < HEARTBEAT_TIMEOUT
 
 
 def test_a_temporal_that_is_away_for_twenty_seconds_costs_no_attempt() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from activities.records import Records
 from contract.flow.attempt import AttemptRecord, AttemptStatus, LostInput
-from contract.flow.run import TraceMode
+from contract.flow.trace import TraceMode
 from storage import keys
 from storage.folder import FolderStore
 

@@ -15,7 +15,6 @@ from activities.serving import Serving, WorkerPools
 from activities.ticket import Tickets
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptInput, AttemptOutcome
-from contract.flow.auth_session import AttemptAfterCheckInput, AttemptAfterCheckOutcome
 from machines.machine import Launch
 from machines.slot import Limits
 from projects.catalog import Catalog
@@ -44,9 +43,6 @@ class Running:
             return CANCELED if work.cancelled() else work.result()
         finally:
             del self.held[order.run_id]
-
-    async def attempt_after_check(self, order: AttemptAfterCheckInput) -> AttemptAfterCheckOutcome:
-        raise AssertionError(f"{order.attempt.project} does not log in")
 
     def end(self, count: int) -> None:
         for end in list(self.held.values())[:count]:
@@ -79,7 +75,6 @@ class House:
             catalog=Catalog(self.store, max_age=timedelta()),
             pools=self.pools,
             attempt=self.running.attempt,
-            attempt_after_check=self.running.attempt_after_check,
             tickets=self.tickets,
             drain=timedelta(seconds=0.1),
         )

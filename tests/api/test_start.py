@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contract.errors import StoreError, Unavailable
-from contract.flow.run import TraceMode
+from contract.flow.trace import TraceMode
 from security.keyring import KeyRing
 
 OLD = "the older secret key of the ring"

@@ -14,6 +14,7 @@ from contract.flow.auth import AuthOrder, AuthSessionStatus, AuthSessionType
 from contract.flow.auth_session import AuthSessionView
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import RunInput, RunOutcome, RunStatus
+from contract.flow.trace import TraceMode
 from projects.deploy import deploy
 from security.keyring import KeyRing
 from storage.folder import FolderStore
@@ -78,7 +79,7 @@ async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_default
     _, auth = ordered(api, await start({"id": "anna"}))
     assert auth.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
     assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (True, 3, 3)
-    assert (auth.request_timeout, auth.save_trace, auth.save_back) == (timedelta(seconds=600), False, True)
+    assert (auth.request_timeout, auth.trace, auth.save_back) == (timedelta(seconds=600), TraceMode.NEVER, True)
     assert (auth.proxy, auth.parameters_key) == (None, None)
 
 
@@ -87,7 +88,7 @@ async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Any
     said = {"autoRecreate": False, "checkAttempts": 1, "createAttempts": 10, "requestTimeout": 5, "saveTrace": True}
     _, auth = ordered(api, await start({"id": "anna", **said}))
     assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (False, 1, 10)
-    assert (auth.request_timeout, auth.save_trace) == (timedelta(seconds=5), True)
+    assert (auth.request_timeout, auth.trace) == (timedelta(seconds=5), TraceMode.ALWAYS)
 
 
 async def test_one_of_the_recorder_is_never_made_anew(api: Any, start: Start):

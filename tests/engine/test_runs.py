@@ -9,21 +9,24 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from temporalio import workflow
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
 from contract.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from contract.flow import names
 from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunStatus
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from engine import search
-from engine.runs import Runs, RunState, _outcome_of_failure
+from engine.runs import Runs, RunState
 from settings import Settings
 from stack import ports
 from stack.temporal import TemporalServer
 from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed, order
+from workflows.outcomes import close
 from workflows.run import RunWorkflow
 
 AT_ONCE = timedelta()
@@ -163,7 +166,7 @@ async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Ru
     await stage.serve_attempts(held)
     await held.began.wait()
     assert await waiting == RunState(stage.run_id, RunStatus.STARTED)
-    held.end()
+    held.end(completed())
     await stage.ended()  # a worker that is stopped just as an Attempt ends has been seen to wait without end
 
 
@@ -263,19 +266,54 @@ async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client:
     assert ended.outcome.error.retirable
 
 
-def test_a_workflow_that_ended_as_cancelled_is_a_canceled_run() -> None:
-    outcome = _outcome_of_failure(WorkflowFailureError(cause=CancelledError("Workflow cancelled")))
-    assert outcome.status is RunStatus.CANCELED
-    assert outcome.reason
-    assert outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
+@workflow.defn(name=names.RUN, sandboxed=False)
+class Failing:
+    """A Run that does nothing but fail: with the outcome that its parameters are, or by a defect."""
+
+    @workflow.run
+    async def run(self, run: RunInput) -> RunOutcome:
+        if run.parameters.text is None:
+            raise ApplicationError("a secret of ours")
+        return close(RunOutcome.model_validate_json(run.parameters.text), cancel_requested=False)
 
 
-def test_a_workflow_that_failed_is_a_failed_run_that_does_not_tell_our_inside() -> None:
-    outcome = _outcome_of_failure(WorkflowFailureError(cause=ApplicationError("a secret of ours")))
-    assert outcome.status is RunStatus.FAILED
-    assert outcome.error
-    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
-    assert "secret" not in outcome.error.message
+async def fails(runs: Runs, stage: Stage, parameters: JsonText) -> RunState:
+    queue = f"failing-{stage.project}"
+    run = order(stage.project, parameters=parameters)
+    async with Worker(stage.client, task_queue=queue, workflows=[Failing]):
+        await stage.client.start_workflow(
+            names.RUN,
+            run,
+            id=stage.run_id,
+            task_queue=queue,
+            search_attributes=search.of_new_run(run),
+            memo={"workspace": WORKSPACE},
+        )
+        return await state(runs, stage, LONG)
+
+
+async def test_a_workflow_that_failed_without_an_outcome_is_a_failed_run_that_does_not_tell_our_inside(
+    runs: Runs, stage: Stage
+) -> None:
+    ended = await fails(runs, stage, JsonText(key="nowhere", size=0))
+    assert ended.status is RunStatus.FAILED
+    assert ended.outcome
+    assert ended.outcome.error
+    assert ended.outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "secret" not in ended.outcome.error.message
+
+
+async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs, stage: Stage) -> None:
+    error = RunError(
+        code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
+        category="user",
+        message="x" * 4_000,
+        details={"stack": "y" * 26_000},
+    )
+    outcome = RunOutcome(status=RunStatus.FAILED, error=error, attempts=1)
+    text = outcome.model_dump_json()
+    ended = await fails(runs, stage, JsonText(text=text, size=len(text)))
+    assert ended.outcome == outcome
 
 
 # Temporal as a part that may fail.

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from playwright.async_api import CDPSession
 
-from contract.flow.run import TraceMode
+from contract.flow.trace import TraceMode
 from machines.evidence import Evidence
 from machines.runner.live import SOCKET, Live
 from tests.machines.lab import PATIENCE, Run, value

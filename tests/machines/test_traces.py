@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
 from api.viewer.app import viewer_folder
-from contract.flow.run import TraceMode
+from contract.flow.trace import TraceMode
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
 from machines.order import Proxy

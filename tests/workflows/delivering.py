@@ -22,6 +22,7 @@ from api.sinks import schedule_of
 from contract.flow import names
 from contract.flow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
 from contract.flow.sink import DeliverySchedule
+from engine.closing import wait_for_delivery
 from settings import Settings
 from tests.deliveries import QUICK, delivery, webhook
 from tests.workflows.scripted import DEADLINE, IDENTITY
@@ -164,7 +165,7 @@ def _shape(shape: Shape) -> Shape:
 
 async def _ended(play: Play, schedule: DeliverySchedule = DEFAULT) -> Play:
     handle = await play.start(schedule)
-    play.outcome = await asyncio.wait_for(handle.result(), DEADLINE)
+    play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
     return play
 
 
@@ -202,7 +203,7 @@ async def delivery_asked_for_as_it_waits(client: Client, name: str) -> Play:
         for tries in (2, 3):
             await handle.signal(names.REDELIVER)
             await play.until(tries)
-        play.outcome = await asyncio.wait_for(handle.result(), DEADLINE)
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
         return play
 
 
@@ -215,7 +216,7 @@ async def _asked_for_as_it_is_sent(client: Client, name: str, then: Try) -> Play
         await until_canceled(handle)
         assert len(play.at) == 1, "what is under way comes to its end first"
         held.end.set()
-        play.outcome = await asyncio.wait_for(handle.result(), DEADLINE)
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
         return play
 
 
@@ -234,5 +235,5 @@ async def delivery_once_more(client: Client, name: str) -> Play:
     async with playing(client, name, arrives) as play:
         await (await play.start()).result()
         handle = await play.start(start_signal=names.REDELIVER)
-        play.outcome = await asyncio.wait_for(handle.result(), DEADLINE)
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
         return play

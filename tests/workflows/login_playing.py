@@ -8,33 +8,30 @@ from contextlib import asynccontextmanager
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
 
-from tests.workflows.after_check_shapes import AFTER_CHECK_SHAPES
 from tests.workflows.login_shapes import LOGIN_SHAPES, Kind
 from tests.workflows.logins import LoginStage
 from tests.workflows.servers import skipping_stage
-
-SHAPES_WITH_A_LOGIN = {**LOGIN_SHAPES, **AFTER_CHECK_SHAPES}
 
 
 @asynccontextmanager
 async def played_login(shape: str, client: Client, name: str) -> AsyncGenerator[LoginStage]:
     """The stage on which all of the shape has happened, on the client's server or one that skips time."""
-    passes_time = SHAPES_WITH_A_LOGIN[shape].passes_time
+    passes_time = LOGIN_SHAPES[shape].passes_time
     async with skipping_stage(name, LoginStage) if passes_time else LoginStage(client, name) as stage:
-        await SHAPES_WITH_A_LOGIN[shape].play(stage)
+        await LOGIN_SHAPES[shape].play(stage)
         yield stage
 
 
 def login_histories() -> dict[str, list[str]]:
     """What is recorded at least, by shape."""
-    return {name: [f"{name}.{kind}" for kind in shape.recorded] for name, shape in SHAPES_WITH_A_LOGIN.items()}
+    return {name: [f"{name}.{kind}" for kind in shape.recorded] for name, shape in LOGIN_SHAPES.items()}
 
 
 async def histories(shape: str, stage: LoginStage) -> dict[str, WorkflowHistory]:
     """What is recorded of the shape, by its name."""
     found: dict[str, WorkflowHistory] = {}
     for kind, history in sorted(await _all(stage), key=lambda each: each[1].events[0].event_time.ToNanoseconds()):
-        if kind in SHAPES_WITH_A_LOGIN[shape].recorded:
+        if kind in LOGIN_SHAPES[shape].recorded:
             name = f"{shape}.{kind}"
             count = sum(each.startswith(name) for each in found)
             found[name if count == 0 else f"{name}-{count + 1}"] = history
@@ -43,7 +40,7 @@ async def histories(shape: str, stage: LoginStage) -> dict[str, WorkflowHistory]
 
 async def _all(stage: LoginStage) -> list[tuple[Kind, WorkflowHistory]]:
     found: list[tuple[Kind, WorkflowHistory]] = []
-    ids = [stage.run_id, stage.validate_id, stage.session.id, *stage.begun_beside]
+    ids = [stage.run_id, stage.validate_id, stage.session.id]
     for workflow_id in ids:  # which grows meanwhile
         events = await stage.events(workflow_id)
         while events:

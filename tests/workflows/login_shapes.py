@@ -14,10 +14,10 @@ from temporalio.exceptions import ApplicationError
 
 from contract.flow import names
 from contract.flow.attempt import AUTH_SESSION_GONE, INTERRUPTED, AttemptInput, AttemptOutcome, StopInput
-from contract.flow.auth import AuthSessionStatus, Checked, Imported, SavedBack
+from contract.flow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
 from contract.flow.run import ErrorCode
 from tests.workflows.logins import LoginStage, bad, good, made_by, not_made, stops
-from tests.workflows.scripted import Gone, Held, completed, ends, failed, raises
+from tests.workflows.scripted import Gone, Held, completed, ends, failed, interrupted, raises
 from tests.workflows.servers import LONG_HISTORY
 
 Play = Callable[[LoginStage], Awaitable[None]]
@@ -188,6 +188,23 @@ async def session_gone_after_the_check(stage: LoginStage) -> None:
     await stage.serve()
     await stage.validate()
     stage.outcome = await stage.validated()
+
+
+@_shape(Kind.SESSION)
+async def two_validates_that_share_one_create(stage: LoginStage) -> None:
+    """Both ask while the login is made anew, and are answered at once."""
+    held = Held(stage)
+    stage.creates.append(held)
+    await stage.serve()
+    await stage.bring_up()
+    other = f"{stage.validate_id}-other"
+    await stage.validate()
+    await stage.validate(other)
+    await held.began.wait()
+    await stage.until("WORKFLOW_EXECUTION_SIGNALED", 2, of=stage.session.id)
+    held.end(await stage.make(stage.created[0]))
+    stage.outcome = await stage.validated()
+    await stage.outcome_of(other)
 
 
 @_shape(Kind.VALIDATE)
@@ -479,7 +496,7 @@ async def session_continued(stage: LoginStage) -> None:
     await stage.bring_up()
     await stage.session.signal(names.SAVED_BACK, SavedBack(before="state-1", after="state-1-1"))
     for _ in range(LONG_HISTORY):
-        await stage.session.signal(names.CHECKED, Checked(login=1, good=False))
+        await stage.session.signal(names.CHECKED, CheckReport(login=1, good=False))
     await stage.serve()
     await stage.until_status(AuthSessionStatus.EXPIRED)
     await stage.until_continued()
@@ -512,6 +529,28 @@ async def run_without_a_good_login(stage: LoginStage) -> None:
     await stage.serve(expires, ends(completed()))
     await stage.bring_up()
     await stage.start(auth=stage.auth(auto_recreate=False))
+    stage.outcome = await stage.ended()
+
+
+@_shape(Kind.RUN)
+async def run_interrupted_after_its_validate(stage: LoginStage) -> None:
+    stage.valid = {1}
+    await stage.serve(interrupted(), ends(completed()))
+    await stage.bring_up()
+    await stage.start(auth=stage.auth())
+    stage.outcome = await stage.ended()
+
+
+@_shape(Kind.RUN)
+async def run_canceled_in_the_attempt_after_its_validate(stage: LoginStage) -> None:
+    stage.valid = {1}
+    held = Held(stage, announced=True)
+    stops(stage, held)
+    await stage.serve(held)
+    await stage.bring_up()
+    await stage.start(auth=stage.auth())
+    await held.began.wait()
+    await stage.cancel()
     stage.outcome = await stage.ended()
 
 

@@ -13,26 +13,20 @@ from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.converter import PayloadCodec
 from temporalio.exceptions import ApplicationError
 
-from activities.records import failure
 from contract.errors import NotFound
 from contract.flow import names
 from contract.flow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
-    INTERRUPTED,
     NO_LOGIN,
     AttemptInput,
-    AttemptKind,
     AttemptOutcome,
-    AttemptStarted,
     AttemptStatus,
-    FailedTry,
+    FailedAttemptDetails,
     StopInput,
-    Tried,
 )
 from contract.flow.auth import (
     AuthOrder,
@@ -43,21 +37,17 @@ from contract.flow.auth import (
     LoginState,
 )
 from contract.flow.auth_session import (
-    AttemptAfterCheckInput,
-    AttemptAfterCheckOutcome,
     AuthSessionInput,
     AuthSessionView,
-    CheckGood,
-    CheckStarted,
     LoginOrder,
     ValidateInput,
 )
-from contract.flow.run import ErrorCode, RunError, RunOutcome, RunStatus, RunType
+from contract.flow.run import ErrorCode, RunError, RunOutcome, RunType
 from engine import search
 from engine.auth_sessions import AuthSessions
-from tests.workflows.scripted import DEADLINE, WORKSPACE, Held, Part, Stage
-from workflows.attributes import memo_of_login_run, of_login_run
+from tests.workflows.scripted import DEADLINE, WORKSPACE, Held, Part, Stage, outcome_of
 from workflows.validate import ValidateWorkflow
+from workflows.visibility import auth_run_search_attributes
 
 ID = "ada@example.test"
 """Of the AuthSession on the stage."""
@@ -104,16 +94,6 @@ class LoginStage(Stage):
         self.created: list[AttemptInput] = []
         self.forgotten: list[ForgetInput] = []
         self.on_forget: Callable[[ForgetInput], Awaitable[None]] = _noted
-        self.together: list[AttemptAfterCheckInput] = []
-        """What was ordered of activity `attempt_after_check`."""
-        self.unrecorded: set[int] = set()
-        """The Attempts whose workers cannot start the Validate of a check that was good at once."""
-        self.older_worker = False
-        """It does not know activity `attempt_after_check`."""
-        self.begun_beside: list[str] = []
-        """The Validates that it has started."""
-        self._said: set[str] = set()
-        """Validates whose first check was announced."""
 
     def as_it_sends(self, text: str, do: Callable[[], Awaitable[None]]) -> None:
         """Do something as soon as a worker that is started from now on is about to send `text`; but once.
@@ -143,59 +123,7 @@ class LoginStage(Stage):
         async def create(order: AttemptInput) -> AttemptOutcome:
             return await one_try(order, self.created, self.creates, self.make)
 
-        @activity.defn(name=names.ATTEMPT_AFTER_CHECK)
-        async def attempt_after_check(order: AttemptAfterCheckInput) -> AttemptAfterCheckOutcome:
-            self.together.append(order)
-            return await self._both(order)
-
-        return [check, create] if self.older_worker else [check, create, attempt_after_check]
-
-    async def _both(self, order: AttemptAfterCheckInput) -> AttemptAfterCheckOutcome:
-        """As the real activity makes both; what the check leaves is there before the Attempt begins."""
-        ended = await one_try(order.check, self.checked, self.checks, self._look)
-        check = Tried(status=ended.status, number=ended.number, login=ended.login, started_at=AT, ended_at=AT)
-        if ended.status is not AttemptStatus.COMPLETED:
-            return AttemptAfterCheckOutcome(check=check)
-        said, recorded = order.check.run_id in self._said, order.attempt.number not in self.unrecorded
-        if said:
-            good = CheckGood(number=order.attempt.number, check=check)
-            await self.client.get_workflow_handle(order.attempt.run_id).signal(names.CHECK_GOOD, good)
-        elif recorded:
-            await self._start_good(order, check)
-        auth = order.attempt.auth and order.attempt.auth.model_copy(update={"state": check.login})
-        try:
-            attempt = await self.one_attempt(order.attempt.model_copy(update={"auth": auth}))
-        except ApplicationError as error:
-            if error.type == INTERRUPTED:
-                raise
-            attempt = AttemptOutcome(status=AttemptStatus.FAILED, error=failure(error))
-        return AttemptAfterCheckOutcome(check=check, attempt=attempt, recorded=said or recorded)
-
-    async def _start_good(self, order: AttemptAfterCheckInput, check: Tried) -> None:
-        """As `engine.validates` does, but on the queue of the stage."""
-        validate, kind = order.validate_order, RunType.AUTH_SESSION_VALIDATE
-        await self.client.start_workflow(
-            ValidateWorkflow.run,
-            validate.model_copy(update={"first_checked": check}),
-            id=order.check.run_id,
-            task_queue=self.queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo=memo_of_login_run(validate.workspace, validate.version, validate.parent_run_id),
-            search_attributes=of_login_run(validate.project, validate.ref.id, kind, RunStatus.COMPLETED),
-        )
-        self.begun_beside.append(order.check.run_id)
-
-    async def announce(self, number: int, order: AttemptInput | None = None) -> None:
-        """A check that is made with an Attempt speaks to that one's Run alone."""
-        with_attempt = activity.in_activity() and activity.info().activity_type == names.ATTEMPT_AFTER_CHECK
-        if not with_attempt or order is None or order.kind is not AttemptKind.CHECK:
-            await super().announce(number, order)
-            return
-        (both,) = (both for both in self.together if both.check.run_id == order.run_id)
-        self._said.add(order.run_id)
-        where = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
-        started = CheckStarted(number=both.attempt.number, check=where)
-        await self.client.get_workflow_handle(both.attempt.run_id).signal(names.CHECK_STARTED, started)
+        return [check, create]
 
     async def _look(self, order: AttemptInput) -> AttemptOutcome:
         assert order.auth
@@ -336,18 +264,16 @@ class LoginStage(Stage):
             id=run_id or self.validate_id,
             task_queue=self.queue,
             memo={names.MEMO_WORKSPACE: WORKSPACE},
-            search_attributes=of_login_run(self.project, self.ref.id, RunType.AUTH_SESSION_VALIDATE),
+            search_attributes=auth_run_search_attributes(self.project, self.ref.id, RunType.AUTH_SESSION_VALIDATE),
         )
 
     async def outcome_of(self, run_id: str) -> RunOutcome:
-        """Wait for the outcome of any Run. Its workflow must have returned it."""
+        """Wait for the outcome of any Run."""
         handle = self.client.get_workflow_handle(run_id, result_type=RunOutcome)
         async with asyncio.timeout(DEADLINE):
             while not await self.events(run_id):  # a child that is about to be started
                 await asyncio.sleep(0.01)
-            outcome = await handle.result()
-        assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
-        return outcome
+        return await outcome_of(handle)
 
     async def validated(self) -> RunOutcome:
         """The outcome of what `validate` has started."""
@@ -410,7 +336,7 @@ async def one_try(
     outcome = await part(order)
     if outcome.status is AttemptStatus.FAILED:
         assert outcome.error
-        failed = FailedTry(
+        failed = FailedAttemptDetails(
             number=order.number, error=outcome.error, login=outcome.login.login if outcome.login else None
         )
         raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)

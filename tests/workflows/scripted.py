@@ -33,8 +33,9 @@ from contract.flow.attempt import (
     StopInput,
 )
 from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, RunError, RunInput, RunOutcome, RunStatus
-from engine import search
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from engine import closing, search
+from engine.closing import wait_for_outcome
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.run import RunWorkflow
@@ -358,11 +359,23 @@ class Stage:
                 await asyncio.sleep(0.01)
 
     async def ended(self) -> RunOutcome:
-        """Wait for the Run's outcome. Its workflow must have returned it, whatever it is."""
-        async with asyncio.timeout(DEADLINE):
-            outcome = await self.handle.result()
-        assert (await self.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
-        return outcome
+        """Wait for the Run's outcome. Its workflow must have closed by itself, as the outcome says."""
+        return await outcome_of(self.handle)
+
+
+async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
+    """Wait for the outcome of a Run. Its workflow must have closed by itself, as the outcome says."""
+    async with asyncio.timeout(DEADLINE):
+        outcome = await wait_for_outcome(handle)
+    assert outcome not in (closing.CANCELED, closing.TERMINATED, closing.DEFECT)
+    closed = (await handle.describe()).status
+    if outcome.status is RunStatus.COMPLETED:
+        assert closed is WorkflowExecutionStatus.COMPLETED
+    elif outcome.reason is not None and outcome.reason.type is ReasonType.CANCELLED_USER_ACTION:
+        assert closed is WorkflowExecutionStatus.CANCELED
+    else:
+        assert closed is WorkflowExecutionStatus.FAILED
+    return outcome
 
 
 async def _not_here(_order: StopInput) -> bool:

@@ -10,10 +10,10 @@ from temporalio.client import WorkflowExecutionStatus
 
 from contract.flow import names
 from contract.flow.attempt import AttemptInput, AttemptOutcome
-from contract.flow.auth import AuthSessionStatus, Checked, ForgetInput, Imported, LoginState, SavedBack
+from contract.flow.auth import AuthSessionStatus, CheckReport, ForgetInput, Imported, LoginState, SavedBack
 from contract.flow.run import RunStatus
 from engine import search
-from tests.workflows.login_playing import SHAPES_WITH_A_LOGIN
+from tests.workflows.login_shapes import LOGIN_SHAPES
 from tests.workflows.logins import FIRST, ID, LoginStage, good, made_by, not_made
 from tests.workflows.scripted import WORKSPACE, Held, completed, ends
 from tests.workflows.servers import LONG_HISTORY
@@ -48,8 +48,8 @@ async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(log
     await held.began.wait()
     view = await login_stage.view()
     assert (view.status, view.state) == (AuthSessionStatus.PENDING, FIRST)
-    await login_stage.session.signal(names.CHECKED, Checked(login=1, good=False))
-    await login_stage.session.signal(names.CHECKED, Checked(login=1, good=True))
+    await login_stage.session.signal(names.CHECKED, CheckReport(login=1, good=False))
+    await login_stage.session.signal(names.CHECKED, CheckReport(login=1, good=True))
     await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 3, of=login_stage.session.id)
     held.end(not_made(final=True))
     await login_stage.validated()
@@ -75,7 +75,7 @@ async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_sta
 
     state = "state-2"
 
-    async def told(note: Checked) -> AuthSessionStatus:
+    async def told(note: CheckReport) -> AuthSessionStatus:
         nonlocal state
         await login_stage.session.signal(names.CHECKED, note)
         # What comes after it, and can be seen.
@@ -83,10 +83,10 @@ async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_sta
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=state))
         return (await login_stage.until_view(lambda view: view.state_key == state)).status
 
-    assert await told(Checked(login=1, good=False)) is AuthSessionStatus.READY
-    assert await told(Checked(login=2, good=False)) is AuthSessionStatus.EXPIRED
-    assert await told(Checked(login=1, good=True)) is AuthSessionStatus.EXPIRED
-    assert await told(Checked(login=2, good=True)) is AuthSessionStatus.READY
+    assert await told(CheckReport(login=1, good=False)) is AuthSessionStatus.READY
+    assert await told(CheckReport(login=2, good=False)) is AuthSessionStatus.EXPIRED
+    assert await told(CheckReport(login=1, good=True)) is AuthSessionStatus.EXPIRED
+    assert await told(CheckReport(login=2, good=True)) is AuthSessionStatus.READY
 
 
 # One Create for all.
@@ -241,6 +241,14 @@ async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStag
     assert removed == ["state-1", "state-2", *[f"newer-{number}" for number in range(1, len(removed) - 1)]]
 
 
+async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer(play_login: Any) -> None:
+    stage = await play_login("two-validates-that-share-one-create")
+    other = await stage.outcome_of(f"{stage.validate_id}-other")
+    assert len(await stage.creates_begun()) == 1
+    assert stage.outcome.login
+    assert (stage.outcome.login.login, other.login) == (2, stage.outcome.login)
+
+
 def test_every_login_shape_is_known_by_a_test() -> None:
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert [shape for shape in SHAPES_WITH_A_LOGIN if f'"{shape}"' not in text] == []
+    assert [shape for shape in LOGIN_SHAPES if f'"{shape}"' not in text] == []

@@ -12,6 +12,7 @@ from contract.flow.auth import AuthSessionStatus, ForgetInput, LoginState
 from contract.flow.auth_session import LoginOrder
 from contract.flow.proxy import SealedProxy, owned_by_auth_session
 from contract.flow.run import ErrorCode, RunStatus, RunType
+from contract.flow.trace import TraceMode
 from engine import search
 from tests.workflows.logins import FIRST, ID, LoginStage, bad, not_made
 from tests.workflows.scripted import WORKSPACE, Held, ends
@@ -31,13 +32,13 @@ async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any)
 
 async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
     await login_stage.serve()
-    await login_stage.bring_up(order := login_stage.login_order("create", save_trace=True, proxy=OWN))
+    await login_stage.bring_up(order := login_stage.login_order("create", trace=TraceMode.ALWAYS, proxy=OWN))
     await login_stage.outcome_of(order.run_id)
     ((create,), (check,)) = login_stage.created, login_stage.checked
     for attempt in (create, check):
         assert (attempt.workspace, attempt.project, attempt.run_id) == (WORKSPACE, login_stage.project, order.run_id)
         assert (attempt.version, attempt.request_timeout) == (order.version, timedelta(minutes=10))
-        assert (attempt.save_trace, attempt.proxy, attempt.parent_run_id) == (True, OWN, None)
+        assert (attempt.trace, attempt.proxy, attempt.parent_run_id) == (TraceMode.ALWAYS, OWN, None)
         assert attempt.auth
         assert (attempt.auth.ref, attempt.auth.parameters_key) == (login_stage.ref, "parameters-create")
     assert (create.kind, create.api) == (AttemptKind.CREATE, "auth-sessions/create")

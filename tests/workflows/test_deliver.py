@@ -10,11 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from contract.flow.delivery import DeliveryOutcome, DeliveryStatus
+from engine.closing import wait_for_delivery
 from tests.deliveries import delivery, webhook
 from tests.workflows.delivering import DELIVERIES, Play, Try, arrives, asks_to_wait, fails
 
@@ -41,7 +43,7 @@ def delays(at: Sequence[datetime]) -> list[int]:
 
 async def test_a_receiver_that_never_answers_well_is_tried_for_a_day_ever_less_often() -> None:
     async with skipping(fails) as play:
-        outcome = await (await play.start()).result()
+        outcome = await wait_for_delivery(await play.start())
     assert outcome.status is DeliveryStatus.FAILED
     assert outcome.error is not None
     assert outcome.error.message == "The receiver answered 500."
@@ -96,6 +98,15 @@ async def test_when_the_time_is_over_it_is_given_up_with_what_came_last(played: 
 async def test_a_run_without_a_result_is_not_delivered(played: Played) -> None:
     play = await played("delivery-of-nothing")
     assert (why(play), play.at) == (play.prepared.why_not, [])
+
+
+async def test_a_delivery_that_was_given_up_fails_in_temporal(temporal: Client, name: str) -> None:
+    play = await DELIVERIES["delivery-given-up"](temporal, name)
+    with pytest.raises(WorkflowFailureError) as failure:
+        await play.handle.result()
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert (failure.value.cause.type, failure.value.cause.message) == ("GivenUp", why(play))
+    assert (await play.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
 async def test_asked_for_while_it_waits_it_is_sent_at_once(played: Played) -> None:

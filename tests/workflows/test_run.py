@@ -17,7 +17,9 @@ from contract.flow.base import JsonText
 from contract.flow.delivery import DeliverInput
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import ErrorCode, ReasonType, RunStatus
+from contract.flow.trace import TraceMode
 from engine import search
+from engine.closing import wait_for_outcome
 from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed
 from tests.workflows.shapes import SHAPES
 
@@ -60,14 +62,16 @@ async def test_the_result_of_an_attempt_that_succeeds_is_the_runs(play: Any) -> 
 async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage) -> None:
     await stage.serve(ends(failed()), ends(completed()))
     proxy = SealedProxy(server="http://proxy.test:8080", username="sealed-1", password="sealed-2")
-    await stage.start(parameters=JsonText(key="runs/p/r/parameters-1.json", size=90_000), save_trace=False, proxy=proxy)
+    await stage.start(
+        parameters=JsonText(key="runs/p/r/parameters-1.json", size=90_000), trace=TraceMode.NEVER, proxy=proxy
+    )
     await stage.ended()
     assert [order.number for order in stage.orders] == [1, 2]
     for order in stage.orders:
         assert (order.workspace, order.run_id, order.project) == (WORKSPACE, stage.run_id, stage.project)
         assert (order.version, order.api, order.request_timeout.total_seconds()) == ("0123456789abcdef", "list", 600)
         assert order.parameters == JsonText(key="runs/p/r/parameters-1.json", size=90_000)
-        assert (order.save_trace, order.proxy) == (False, proxy)
+        assert (order.trace, order.proxy) == (TraceMode.NEVER, proxy)
 
 
 async def test_attempts_follow_each_other_until_one_succeeds(play: Any) -> None:
@@ -108,8 +112,10 @@ async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -
     await stage.serve(held)
     await stage.start()
     held.end()
-    stage.outcome = await stage.ended()
+    stage.outcome = await wait_for_outcome(stage.handle)
     assert_canceled(stage)
+    # Temporal lets only a workflow that was asked to cancel close as Canceled.
+    assert (await stage.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
 async def test_an_attempt_at_the_outer_wall_is_over(play: Any) -> None:
@@ -320,12 +326,13 @@ async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage)
     await first.began.wait()
     await stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
     assert await status(stage) == "started"
-    assert await details(stage) == f"Attempt 1 of 2 on Machine {stage.project}-1 (worker {stage.worker})"
+    assert await details(stage) == f"Attempt 1 runs on Machine {stage.project}-1 (worker {stage.worker})"
     first.end(failed())
     await second.began.wait()
     await stage.until("WORKFLOW_TASK_COMPLETED", 4)
     assert await status(stage) == "started"
-    assert await details(stage) == f"Attempt 2 of 2 on Machine {stage.project}-1 (worker {stage.worker})"
+    where = f"Attempt 2 runs on Machine {stage.project}-1 (worker {stage.worker})"
+    assert await details(stage) == f"{where}\n\nAttempt 1 failed: the price is missing"
     second.end(completed())
     await stage.ended()
     assert await status(stage) == "completed"
@@ -339,7 +346,7 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage)
     await second.began.wait()
     await stage.announce(1)
     await stage.until("WORKFLOW_EXECUTION_SIGNALED", 2)
-    assert (await details(stage)).startswith("Attempt 2 of 3 on Machine")
+    assert (await details(stage)).startswith("Attempt 2 runs on Machine")
     second.end(completed())
     await stage.ended()
 

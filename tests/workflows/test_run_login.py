@@ -106,6 +106,20 @@ async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login
     await stage.until_status(AuthSessionStatus.EXPIRED)
 
 
+async def test_an_attempt_that_was_lost_is_made_again_after_a_validate_of_its_own(play_login: Any) -> None:
+    stage = await play_login("run-interrupted-after-its-validate")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
+    assert [lost.number for lost in stage.lost] == [1]
+    assert [order.run_id for order in stage.checked] == [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
+
+
+async def test_a_cancel_during_the_attempt_stops_it_and_leaves_its_validate_as_it_was(play_login: Any) -> None:
+    stage = await play_login("run-canceled-in-the-attempt-after-its-validate")
+    assert_canceled(stage.outcome)
+    assert (stage.outcome.attempts, [stop.number for stop in stage.stops]) == (1, [1])
+    assert (await stage.outcome_of(f"{stage.run_id}-v1")).status is RunStatus.COMPLETED
+
+
 async def test_a_run_whose_auth_session_was_deleted_since_its_validate_ends_as_if_that_had_failed(
     play_login: Any,
 ) -> None:

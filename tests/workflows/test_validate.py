@@ -13,6 +13,7 @@ from contract.flow.attempt import AttemptKind, StopInput
 from contract.flow.auth import AuthSessionStatus, LoginState
 from contract.flow.base import JsonText
 from contract.flow.run import ErrorCode, ReasonType, RunOutcome, RunStatus, RunType
+from contract.flow.trace import TraceMode
 from engine import search
 from tests.workflows.logins import FIRST, LoginStage, bad, good, made_by
 from tests.workflows.scripted import WORKSPACE, Held, ends
@@ -59,7 +60,7 @@ async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(pl
     assert (order.kind, order.api, order.parameters.text) == (AttemptKind.CHECK, "auth-sessions/check", "null")
     assert (order.workspace, order.project, order.run_id) == (WORKSPACE, stage.project, stage.validate_id)
     assert (order.version, order.request_timeout) == ("0123456789abcdef", timedelta(minutes=5))
-    assert (order.save_trace, order.proxy, order.parent_run_id) == (False, None, None)
+    assert (order.trace, order.proxy, order.parent_run_id) == (TraceMode.NEVER, None, None)
     assert order.auth
     assert (order.auth.ref, order.auth.state, order.auth.save_back) == (stage.ref, None, True)
     (check,) = scheduled(await stage.events(stage.validate_id))
@@ -210,7 +211,7 @@ async def test_who_waits_for_a_create_that_is_canceled_hears_that(play_login: An
 async def test_who_waits_for_an_auth_session_that_was_ended_by_hand_asks_again(
     login_stage: LoginStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validate, "_ASK_AGAIN", timedelta(milliseconds=200))
+    monkeypatch.setattr(validate, "_ASK_AGAIN_AFTER", timedelta(milliseconds=200))
     login_stage.workflow_options["workflow_runner"] = UnsandboxedWorkflowRunner()
     held = Held(login_stage)
     login_stage.creates.append(held)

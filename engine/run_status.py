@@ -1,0 +1,66 @@
+"""Whether a Run that has not ended is pending or started, told from what Temporal says of its workflow right now."""
+
+from __future__ import annotations
+
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from contract.flow import names
+from contract.flow.run import RunStatus
+from engine import search
+from engine.reaching import RPC_TIMEOUT
+
+_BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
+
+_ONCE_STARTED = {
+    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
+}
+"""Events that only a Run has which was on a Machine, or whose Validate was."""
+
+
+async def has_started(client: Client, description: WorkflowExecutionDescription) -> bool:
+    """Tell whether an Attempt of an unfinished Run, or a check of its Validate, is or was on a Machine.
+
+    A pending browser activity tells: it is queued, or a worker has it. Without any, the Run is between two steps:
+    before its first one, or after an Attempt that ended so quickly that it never signaled its start. `describe` cannot
+    tell these two apart, so for this moment the history is asked whether an activity was ever started. From the next
+    step on, the Run's own search attribute says it. So a Run that was started is never pending again.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    if description.typed_search_attributes.get(search.STATUS, RunStatus.PENDING.value) != RunStatus.PENDING.value:
+        return True
+    now = description.raw_description
+    if now.pending_activities:
+        return any(
+            activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+            or activity.attempt > 1
+            or activity.activity_type.name not in _BROWSER_ACTIVITIES
+            for activity in now.pending_activities
+        )
+    for child in now.pending_children:
+        if child.workflow_type_name == names.VALIDATE:
+            return await _validate_has_started(client, child.workflow_id)
+    return await _was_started(client, description)
+
+
+async def _was_started(client: Client, description: WorkflowExecutionDescription) -> bool:
+    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
+    return any([event.event_type in _ONCE_STARTED async for event in handle.fetch_history_events()])
+
+
+async def _validate_has_started(client: Client, run_id: str) -> bool:
+    try:
+        description = await client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False  # It is about to be started.
+    return description.status is not WorkflowExecutionStatus.RUNNING or await has_started(client, description)

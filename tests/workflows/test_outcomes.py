@@ -1,0 +1,249 @@
+"""What the end of an Attempt means for its Run, row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    RetryState,
+    TerminatedError,
+    TimeoutError,  # noqa: A004
+    TimeoutType,
+)
+
+from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
+from contract.flow.base import MESSAGE_LIMIT, JsonText
+from contract.flow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from workflows import outcomes
+
+ERROR = RunError(
+    code=ErrorCode.SCRIPT_TIMEOUT,
+    category="execution",
+    message="The Attempt took longer than 3 seconds.",
+    retirable=True,
+    details={"seconds": 3},
+)
+
+
+def activity_error(cause: BaseException) -> ActivityError:
+    error = ActivityError(
+        "Activity task failed",
+        scheduled_event_id=5,
+        started_event_id=6,
+        identity="worker",
+        activity_type="attempt",
+        activity_id="attempt-1",
+        retry_state=RetryState.MAXIMUM_ATTEMPTS_REACHED,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def timeout(kind: TimeoutType) -> TimeoutError:
+    details: Sequence[object] = []
+    return TimeoutError("activity timed out", type=kind, last_heartbeat_details=details)
+
+
+def failed(error: RunError | None = ERROR, *, final: bool = False) -> AttemptOutcome:
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)
+
+
+def test_completed() -> None:
+    result, payloads = (
+        JsonText(text="[1]", size=3),
+        JsonText(key="runs/p/r/attempts/2/extended-payloads.json", size=50_000),
+    )
+    ended = AttemptOutcome(status=AttemptStatus.COMPLETED, result=result, extended_payloads=payloads)
+    assert outcomes.completed(ended, 2) == RunOutcome(
+        status=RunStatus.COMPLETED, result=result, extended_payloads=payloads, attempts=2
+    )
+
+
+def test_canceled() -> None:
+    reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request.")
+    assert outcomes.canceled(3) == RunOutcome(status=RunStatus.CANCELED, reason=reason, attempts=3)
+
+
+def test_a_failure_for_good_is_the_attempts_own() -> None:
+    assert outcomes.failed_for_good(failed(final=True), 1) == RunOutcome(
+        status=RunStatus.FAILED, error=ERROR, attempts=1
+    )
+
+
+def test_failed_attempts_are_wrapped_with_the_last_error_inside() -> None:
+    outcome = outcomes.attempts_failed(failed(), 4)
+    assert (outcome.status, outcome.attempts) == (RunStatus.FAILED, 4)
+    assert outcome.error == RunError(
+        code=ErrorCode.API_ATTEMPTS_FAILED,
+        category="execution",
+        message=ERROR.message,
+        retirable=True,
+        details={
+            "attempts_count": 4,
+            "last_error": {"code": "script-timeout", "category": "execution", "message": ERROR.message},
+        },
+    )
+
+
+def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen() -> None:
+    with pytest.raises(ValueError, match="has no error"):
+        outcomes.failed_for_good(failed(None), 1)
+
+
+def test_an_activity_that_was_cancelled_is_a_canceled_attempt() -> None:
+    assert outcomes.of_lost_attempt(activity_error(CancelledError("Cancelled"))) == AttemptOutcome(
+        status=AttemptStatus.CANCELED
+    )
+
+
+@pytest.mark.parametrize("kind", [TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE])
+def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: TimeoutType) -> None:
+    outcome = outcomes.of_lost_attempt(activity_error(timeout(kind)))
+    assert outcome.status is AttemptStatus.INTERRUPTED
+    assert outcome.error
+    assert (outcome.error.code, outcome.error.category) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure")
+    assert outcome.error.message == "The worker that ran the Attempt was lost."
+    assert outcome.error.retirable
+    assert not outcome.final
+
+
+def test_an_activity_that_its_worker_gave_up_is_an_interrupted_attempt() -> None:
+    outcome = outcomes.of_lost_attempt(activity_error(ApplicationError("It drained.", type=INTERRUPTED)))
+    assert outcome.status is AttemptStatus.INTERRUPTED
+    assert outcome.error
+    assert (outcome.error.code, outcome.error.message) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "It drained.")
+
+
+def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long() -> None:
+    outcome = outcomes.of_lost_attempt(activity_error(timeout(TimeoutType.START_TO_CLOSE)))
+    assert outcome.status is AttemptStatus.FAILED
+    assert outcome.error
+    assert (outcome.error.code, outcome.error.category) == (ErrorCode.SCRIPT_TIMEOUT, "execution")
+    assert "12 hours" in outcome.error.message
+
+
+@pytest.mark.parametrize("cause", [ApplicationError("a defect", type="ValueError"), TerminatedError("terminated")])
+def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException) -> None:
+    outcome = outcomes.of_lost_attempt(activity_error(cause))
+    assert outcome.status is AttemptStatus.FAILED
+    assert outcome.error
+    assert (outcome.error.code, outcome.error.category) == (ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure")
+    assert str(cause) in outcome.error.message
+    assert not outcome.final
+
+
+def test_what_an_activity_died_of_is_kept_short() -> None:
+    outcome = outcomes.of_lost_attempt(activity_error(ApplicationError("x" * 50_000, type="ValueError")))
+    assert outcome.error
+    assert len(outcome.error.message) <= MESSAGE_LIMIT
+
+
+# How a Run closes its workflow.
+
+NOT_VALIDATED = RunReason(type=ReasonType.VALIDATE_FAILED, message="The AuthSession could not be validated: expired")
+CANCELED = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request.")
+
+
+def child_error(cause: BaseException) -> ChildWorkflowError:
+    error = ChildWorkflowError(
+        "Child Workflow execution failed",
+        namespace="default",
+        workflow_id="run-v1",
+        run_id="0",
+        workflow_type="Validate",
+        initiated_event_id=5,
+        started_event_id=6,
+        retry_state=RetryState.MAXIMUM_ATTEMPTS_REACHED,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def as_received(error: ApplicationError) -> ApplicationError:
+    """The error as whoever reads the close decodes it: its detail is plain JSON."""
+    details = [json.loads(outcome.model_dump_json()) for outcome in error.details]
+    return ApplicationError(error.message, *details, type=error.type, non_retryable=error.non_retryable)
+
+
+def closed_as(outcome: RunOutcome, *, cancel_requested: bool = False) -> ApplicationError:
+    with pytest.raises(ApplicationError) as raised:
+        outcomes.close(outcome, cancel_requested=cancel_requested)
+    return raised.value
+
+
+def test_a_completed_run_returns_its_outcome() -> None:
+    outcome = RunOutcome(status=RunStatus.COMPLETED, attempts=1)
+    assert outcomes.close(outcome, cancel_requested=True) is outcome
+
+
+def test_a_failed_run_fails_its_workflow_with_its_error_code_and_message() -> None:
+    outcome = outcomes.attempts_failed(failed(), 4)
+    error = closed_as(outcome)
+    assert (error.type, error.message, error.non_retryable) == ("api-attempts-failed", ERROR.message, True)
+    assert list(error.details) == [outcome]
+
+
+@pytest.mark.parametrize("cancel_requested", [False, True])
+def test_a_run_that_nobody_canceled_fails_its_workflow_with_the_type_of_its_reason(*, cancel_requested: bool) -> None:
+    outcome = RunOutcome(status=RunStatus.CANCELED, reason=NOT_VALIDATED)
+    assert closed_as(outcome, cancel_requested=cancel_requested).type == "auth-session-validate-dependency-failed"
+
+
+def test_a_canceled_run_whose_workflow_was_not_asked_to_cancel_fails_it() -> None:
+    """Temporal lets no such workflow close as Canceled."""
+    assert closed_as(RunOutcome(status=RunStatus.CANCELED, reason=CANCELED)).type == "cancelled-user-action"
+
+
+def test_an_outcome_that_does_not_say_why_is_a_defect() -> None:
+    with pytest.raises(ValueError, match="says why"):
+        outcomes.close(RunOutcome(status=RunStatus.FAILED), cancel_requested=False)
+
+
+def test_the_outcome_is_read_from_the_failure_it_travels_in() -> None:
+    outcome = outcomes.failed_for_good(failed(final=True), 2)
+    error = as_received(closed_as(outcome))
+    assert outcomes.closed_with(error, RunOutcome) == outcome
+    assert outcomes.of_child(child_error(error)) == outcome
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [None, ApplicationError("a defect"), ApplicationError("a defect", {"status": 1}), TerminatedError("terminated")],
+    ids=["none", "no-details", "other-details", "terminated"],
+)
+def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | None) -> None:
+    assert outcomes.closed_with(failure, RunOutcome) is None
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [(CancelledError("canceled"), "cancelled-user-action"), (TerminatedError("terminated"), "terminated")],
+)
+def test_a_child_that_was_ended_from_outside_is_canceled(cause: BaseException, reason: str) -> None:
+    outcome = outcomes.of_child(child_error(cause))
+    assert outcome.status is RunStatus.CANCELED
+    assert outcome.reason
+    assert outcome.reason.type.value == reason
+
+
+def test_a_child_that_failed_without_an_outcome_is_an_error_of_ours() -> None:
+    outcome = outcomes.of_child(child_error(ApplicationError("x" * 50_000)))
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert len(outcome.error.message) <= MESSAGE_LIMIT
+
+
+def test_lists_show_in_short_why_a_run_did_not_complete() -> None:
+    assert outcomes.cause_of(RunOutcome(status=RunStatus.COMPLETED)) is None
+    why = outcomes.cause_of(RunOutcome(status=RunStatus.CANCELED, reason=CANCELED))
+    assert why == RunCause(word="cancelled-user-action", message=CANCELED.message)
+    long = ERROR.model_copy(update={"message": "x" * 50_000})
+    short = outcomes.cause_of(RunOutcome(status=RunStatus.FAILED, error=long))
+    assert short
+    assert (short.word, len(short.message)) == ("script-timeout", 300)

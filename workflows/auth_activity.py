@@ -1,0 +1,91 @@
+"""What workflows `Validate` and `Create` share: checks and creates, each tried as often as Temporal's policy allows."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.attempt import AttemptInput, AttemptStatus, AuthAttemptResult, LostInput
+    from contract.flow.run import RunOutcome, RunStatus
+    from workflows import outcomes
+    from workflows.auth_outcomes import of_lost_tries
+    from workflows.browser_activity import BrowserWorkflow
+
+MAXIMUM_INTERRUPTIONS = 3
+"""Checks that were lost with their workers are begun anew at most so often: they say nothing about the login."""
+
+
+class AuthWorkflow(BrowserWorkflow):
+    """Base class of the workflows that execute activities `check` and `create`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._attempts = 0
+        """How many numbers of Attempts were taken."""
+
+    async def _unless_canceled(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
+        """Await the steps; a Run that was canceled meanwhile, and has not completed, is a canceled one."""
+        outcome = await steps
+        if self._cancel_requested and outcome.status is not RunStatus.COMPLETED:
+            return outcomes.canceled(self._attempts)
+        return outcome
+
+    async def _check(self, attempt: AttemptInput, tries: int, *, begun: bool) -> AuthAttemptResult:
+        """Check until one check is good, `tries` times at most."""
+        for _ in range(MAXIMUM_INTERRUPTIONS):
+            result = await self._try(names.CHECK, attempt, tries, begun=begun)
+            if result.status is not AttemptStatus.INTERRUPTED or self._cancel_requested:
+                return result
+            begun = True
+        return await self._try(names.CHECK, attempt, tries, begun=begun)
+
+    async def _create(self, attempt: AttemptInput, tries: int) -> AuthAttemptResult:
+        """Log in until that succeeds, `tries` times at most, also if some of them were lost with their workers."""
+        return await self._try(names.CREATE_LOGIN, attempt, tries, begun=True)
+
+    async def _try(self, activity: str, attempt: AttemptInput, tries: int, *, begun: bool) -> AuthAttemptResult:
+        first = self._attempts + 1
+        policy = RetryPolicy(
+            initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=tries
+        )
+        try:
+            ended = await self._execute_browser_activity(
+                activity,
+                attempt.model_copy(update={"number": first}),
+                activity_id=f"{activity}-{first}",
+                retry_policy=policy,
+                begun=begun,
+                summary=f"{activity.capitalize()}, up to {tries} tries",
+            )
+        except ActivityError as error:
+            known = self._location.number if self._location else first
+            result = of_lost_tries(error, begun=max(first, known), last=first + tries - 1)
+            if result.status is AttemptStatus.INTERRUPTED:
+                await self._record_lost(_lost(attempt, result))
+        else:
+            number = self._attempts if ended.status is AttemptStatus.CANCELED else first
+            result = AuthAttemptResult(
+                status=ended.status, number=ended.number or number, login=ended.login, started_at=ended.started_at
+            )
+        self._note_start(result.started_at, first=result.number == 1)
+        self._attempts = result.number
+        return result
+
+
+def _lost(attempt: AttemptInput, result: AuthAttemptResult) -> LostInput:
+    return LostInput(
+        workspace=attempt.workspace,
+        run_id=attempt.run_id,
+        number=result.number,
+        project=attempt.project,
+        cause=result.error.message if result.error else "",
+        trace=attempt.trace,
+        kind=attempt.kind,
+    )

@@ -1,0 +1,117 @@
+"""What the end of checks and creates means for their Run (docs/contract.md, sections 10 and 10.1)."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from contract.flow.attempt import (
+    ATTEMPT_FAILED,
+    AUTH_SESSION_GONE,
+    NO_LOGIN,
+    AttemptStatus,
+    AuthAttemptResult,
+    FailedAttemptDetails,
+)
+from contract.flow.auth import LoginState
+from contract.flow.base import JsonText
+from contract.flow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from workflows import outcomes
+
+_NULL = JsonText(text="null", size=4)
+
+
+def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> AuthAttemptResult:
+    """Return what came of the tries whose activity did not return an outcome.
+
+    Args:
+        error: How the activity ended.
+        begun: The number of the last try that is known to have begun, or would have.
+        last: The number of the last try that was allowed.
+    """
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type == ATTEMPT_FAILED:
+        failed = FailedAttemptDetails.model_validate(cause.details[0])
+        final = cause.non_retryable
+        return AuthAttemptResult(
+            status=AttemptStatus.FAILED,
+            number=failed.number,
+            error=failed.error,
+            seen=None if final else failed.login,
+            final=final,
+            started_at=failed.started_at,
+        )
+    if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
+        seen, number = map(int, cause.details)
+        return AuthAttemptResult(
+            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), seen=seen
+        )
+    if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
+        number = int(cause.details[0])
+        return AuthAttemptResult(
+            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), final=True
+        )
+    lost = outcomes.of_lost_attempt(error)
+    if lost.status is AttemptStatus.CANCELED:
+        return AuthAttemptResult(status=lost.status, number=begun)
+    return AuthAttemptResult(
+        status=lost.status, number=last, error=lost.error, final=lost.status is AttemptStatus.FAILED
+    )
+
+
+def good(login: LoginState | None, attempts: int) -> RunOutcome:
+    """Return the outcome of a Validate or Create whose login is good."""
+    return RunOutcome(status=RunStatus.COMPLETED, result=_NULL, login=login, attempts=attempts)
+
+
+def failed(code: ErrorCode, result: AuthAttemptResult) -> RunOutcome:
+    """Return the outcome of a Run that has no try left: the wrapper code, with the last error inside.
+
+    A structural failure keeps its own code.
+    """
+    if result.status is AttemptStatus.CANCELED:
+        return outcomes.canceled(result.number)
+    last = result.error or _auth_error("The Attempt ended without saying why.")
+    if result.final:
+        return RunOutcome(status=RunStatus.FAILED, error=last, attempts=result.number)
+    error = RunError(
+        code=code,
+        category="auth",
+        message=last.message,
+        retirable=last.retirable,
+        details={
+            "attempts_count": result.number,
+            "last_error": {"code": last.code.value, "category": last.category, "message": last.message},
+        },
+    )
+    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=result.number)
+
+
+def failed_with(error: RunError, attempts: int) -> RunOutcome:
+    """Return the outcome of a Validate that depends on another Run, which has failed."""
+    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=attempts)
+
+
+def gone(auth_session: str) -> RunError:
+    """Return the error of a Run whose AuthSession was deleted meanwhile."""
+    return _auth_error(f"AuthSession {auth_session!r} is not there any more: it was deleted.")
+
+
+def create_canceled(run_id: str) -> RunError:
+    """Return the error of all who wait for a Create that was canceled."""
+    return RunError(
+        code=ErrorCode.CREATE_ATTEMPTS_FAILED,
+        category="auth",
+        message=f"The login was to be made anew by Run {run_id}, which was canceled.",
+        retirable=True,
+    )
+
+
+def not_recreatable(auth_session: str) -> RunError:
+    """Return the error of who asks for a new login of an AuthSession that was recorded."""
+    return _auth_error(
+        f"AuthSession {auth_session!r} was recorded, and cannot be made anew. Record and import it again."
+    )
+
+
+def _auth_error(message: str) -> RunError:
+    return RunError(code=ErrorCode.CHECK_ATTEMPTS_FAILED, category="auth", message=message)

@@ -1,0 +1,210 @@
+"""What workflows `Run`, `Validate` and `Create` share: browser activities, cancellation, status and close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityCancellationType, ActivityHandle
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, AttemptStatus, LostInput, StopInput
+    from contract.flow.run import RunOutcome, RunStatus, RunSummary
+    from workflows.outcomes import cause_of, close
+    from workflows.visibility import STATUS
+
+OUTER_LIMIT = timedelta(hours=12, minutes=5)
+"""No browser activity lives longer: the hard limit of `extend_timeout`, and time for a Machine to start and stop.
+The Attempt's own clock is kept by the worker."""
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+
+ONCE = RetryPolicy(maximum_attempts=1)
+
+_LOCATION_TIMEOUT = timedelta(seconds=10)
+"""How long a cancel waits to learn which worker holds the Attempt, before it leaves the stop to the heartbeat."""
+
+
+class BrowserWorkflow:
+    """Base class of the workflows that execute browser activities.
+
+    A cancel request never interrupts the steps of such a workflow: it sets `_cancel_requested`, and each step reacts to
+    that. So a step is awaited as it is written, and what has to happen on every path happens.
+    """
+
+    def __init__(self) -> None:
+        self._cancel_requested = False
+        self._status = RunStatus.PENDING
+        self._location: AttemptStarted | None = None
+        """Where the last Attempt runs that has said so."""
+        self._started_at: datetime | None = None
+        """When the first Attempt began on a Machine, as far as that is known."""
+        self._last_failure = ""
+        """Why the last Attempt that did not complete has not, for the reader of the Temporal Web UI."""
+
+    async def _execute(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
+        """Await all steps of this workflow, and close it as their outcome says.
+
+        Raises:
+            ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
+        """
+        running = asyncio.ensure_future(self._begin(steps))
+        while not running.done():
+            try:
+                await asyncio.shield(running)
+            except asyncio.CancelledError:
+                self._cancel_requested = True
+        outcome = running.result().model_copy(update={"started_at": self._started_at})
+        cause = cause_of(outcome)
+        why = f": {cause.word}\n\n{cause.message}" if cause else ""
+        self._set_status(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}")
+        self._update_summary(attempts=outcome.attempts, cause=cause)
+        return close(outcome, cancel_requested=self._cancel_requested)
+
+    async def _begin(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
+        """Await the steps, after a cancel that came together with the start was heard, so that they start nothing."""
+        await workflow.wait_condition(lambda: True)
+        return await steps
+
+    async def _execute_browser_activity(
+        self,
+        activity: str,
+        attempt: AttemptInput,
+        *,
+        activity_id: str,
+        retry_policy: RetryPolicy,
+        begun: bool,
+        summary: str,
+    ) -> AttemptOutcome:
+        """Execute one browser activity; after a cancel request, return once the Machine is done with it.
+
+        Args:
+            activity: The activity type.
+            attempt: Its argument.
+            activity_id: By which a worker can answer for an Attempt of a dead worker.
+            retry_policy: How many tries there may be. Each takes a number, counted from `attempt.number`.
+            begun: Whether the Run has begun: then it goes before Runs that have not.
+            summary: What the Temporal Web UI shows of it.
+
+        Raises:
+            ActivityError: There is no outcome; `workflows.outcomes` says what that means.
+        """
+        if self._cancel_requested:
+            return AttemptOutcome(status=AttemptStatus.CANCELED)
+        handle = workflow.start_activity(
+            activity,
+            attempt,
+            activity_id=activity_id,
+            result_type=AttemptOutcome,
+            task_queue=names.project_queue(attempt.project),
+            priority=Priority(priority_key=names.PRIORITY_BEGUN if begun else names.PRIORITY_NOT_BEGUN),
+            start_to_close_timeout=OUTER_LIMIT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=retry_policy,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=summary,
+        )
+        # An outcome that comes in the same workflow task as the cancel stands.
+        await workflow.wait_condition(lambda: handle.done() or self._cancel_requested)
+        if not handle.done():
+            handle.cancel()
+            await self._stop(handle, attempt.number, retried=retry_policy is not ONCE)
+        return await handle
+
+    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
+        """Ask the worker that holds the Attempt to stop it now; by heartbeat alone it would learn of it seconds later.
+
+        The activity signals its location within half a second. Whatever fails here, the heartbeat is the backstop.
+        """
+        while not handle.done():
+            try:
+                await workflow.wait_condition(
+                    lambda wanted=number: handle.done() or self._location_of(wanted) is not None,
+                    timeout=_LOCATION_TIMEOUT,
+                )
+            except TimeoutError:
+                workflow.logger.info("Attempt %d learns of its cancellation by heartbeat", number)
+                return
+            location = self._location_of(number)
+            if handle.done() or location is None or await self._stop_at(location) or not retried:
+                return
+            number = location.number + 1  # It is a later try, on another worker, which has not signaled yet.
+
+    async def _stop_at(self, location: AttemptStarted) -> bool:
+        """Tell whether the worker there still had an Attempt of this Run, which it then stops."""
+        try:
+            return await workflow.execute_activity(
+                names.STOP_ATTEMPT,
+                StopInput(run_id=workflow.info().workflow_id, number=location.number),
+                result_type=bool,
+                task_queue=names.worker_queue(location.worker),
+                priority=Priority(priority_key=names.PRIORITY_BEGUN),
+                schedule_to_close_timeout=timedelta(seconds=2),
+                retry_policy=ONCE,
+                summary=f"Stop Attempt {location.number}",
+            )
+        except ActivityError as error:
+            workflow.logger.info("Attempt %d could not be stopped where it was: %s", location.number, error.cause)
+            return False
+
+    async def _record_lost(self, lost: LostInput) -> None:
+        """Write the record that the lost worker could not write. A failing store does not hold up the Run."""
+        try:
+            await workflow.execute_activity(
+                names.RECORD_LOST,
+                lost,
+                schedule_to_close_timeout=timedelta(seconds=30),
+                start_to_close_timeout=timedelta(seconds=10),
+                priority=Priority(priority_key=names.PRIORITY_BEGUN),
+                summary=f"Record that Attempt {lost.number} was lost",
+            )
+        except ActivityError as error:
+            workflow.logger.warning("Attempt %d stays without its final record: %s", lost.number, error.cause)
+
+    @workflow.signal(name=names.ATTEMPT_STARTED)
+    def attempt_started(self, started: AttemptStarted) -> None:
+        """Take note that an Attempt has been on a Machine for a moment (a quick one never says so)."""
+        if self._location is not None and self._location.number > started.number:
+            return  # It came late, from an Attempt that is over.
+        self._location = started
+        where = f"on Machine {started.machine} (worker {started.worker})"
+        self._set_status(RunStatus.STARTED, f"Attempt {started.number} runs {where}{self._last_failure}")
+        self._note_start(started.started_at)
+        self._update_summary(attempts=started.number)
+
+    def _location_of(self, number: int) -> AttemptStarted | None:
+        """Return where this Attempt runs, or a later try of the same activity."""
+        return self._location if self._location and self._location.number >= number else None
+
+    def _note_start(self, at: datetime | None, *, first: bool = False) -> None:
+        """Note when something of this Run began on a Machine.
+
+        Args:
+            at: The time, as far as it is known. While a Machine is being started, its Attempt seems to run already.
+            first: The first Attempt, or its Validate, has ended, and tells the true time.
+        """
+        if at is not None and (first or self._started_at is None):
+            self._started_at = at
+
+    def _update_summary(self, **fields: Any) -> None:
+        """Keep the memo up to date that lists of Runs show."""
+        shown = workflow.memo_value(names.MEMO_SUMMARY, None, type_hint=RunSummary)
+        if shown is not None:
+            changed = shown.model_copy(update={"started_at": self._started_at, **fields})
+            if changed != shown:
+                workflow.upsert_memo({names.MEMO_SUMMARY: changed.model_dump(mode="json")})
+
+    def _set_status(self, status: RunStatus, details: str) -> None:
+        """Tell lists and filters the status, and the reader of the Temporal Web UI the details."""
+        workflow.set_current_details(details)
+        if status is not self._status:
+            self._status = status
+            workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
+                [STATUS.value_set(status.value)]
+            )

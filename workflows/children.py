@@ -1,0 +1,118 @@
+"""The child workflows of a Run: Validates, the Delivery of its result, an AuthSession of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.workflow import ChildWorkflowCancellationType, ChildWorkflowHandle, ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from contract.flow import names
+    from contract.flow.auth import AuthOrder, AuthSessionStatus
+    from contract.flow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
+    from contract.flow.delivery import DeliverInput
+    from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType
+    from workflows.deliver import DeliverWorkflow
+    from workflows.visibility import auth_run_memo, auth_run_search_attributes
+
+
+async def start_validate(run: RunInput, auth: AuthOrder, number: int) -> ChildWorkflowHandle[Any, RunOutcome]:
+    """Start the Validate before Attempt `number`: a Run of its own, which is canceled with this one."""
+    run_id = workflow.info().workflow_id
+    return await workflow.start_child_workflow(
+        names.VALIDATE,
+        ValidateInput(
+            workspace=run.workspace,
+            project=run.project,
+            version=run.version,
+            ref=auth.ref,
+            auto_recreate=auth.auto_recreate,
+            check_attempts=auth.check_attempts,
+            create_attempts=auth.create_attempts,
+            request_timeout=auth.request_timeout,
+            trace=auth.trace,
+            save_back=auth.save_back,
+            proxy=auth.proxy,
+            parent_run_id=run_id,
+            begun=number > 1,
+        ),
+        id=names.validate_run_id(run_id, number),
+        result_type=RunOutcome,
+        cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+        memo=auth_run_memo(run.workspace, run.version, run_id),
+        search_attributes=auth_run_search_attributes(run.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
+        static_summary=f"Validate {auth.ref.id} of {run.project}",
+        static_details=f"Before Attempt {number} of Run `{run_id}`",
+    )
+
+
+async def start_runtime_auth_session(run: RunInput, auth: AuthOrder) -> None:
+    """Start the AuthSession that lives for this Run alone.
+
+    It is canceled, and removes itself with the input that it was given, when the Run is over. So it is started also
+    where the Run is canceled already.
+    """
+    now = workflow.now()
+    view = AuthSessionView(
+        id=auth.ref.id,
+        type=auth.ref.type,
+        status=AuthSessionStatus.PENDING,
+        parameters_key=auth.parameters_key,
+        proxy=auth.proxy,
+        created_at=now,
+        updated_at=now,
+    )
+    await workflow.start_child_workflow(
+        names.AUTH_SESSION,
+        AuthSessionInput(workspace=run.workspace, project=run.project, ref=auth.ref, view=view),
+        id=names.auth_session_workflow(run.project, auth.ref.owner),
+        cancellation_type=ChildWorkflowCancellationType.ABANDON,
+        parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+        memo={names.MEMO_WORKSPACE: run.workspace, names.MEMO_VIEW: view.model_dump(mode="json")},
+        static_summary=f"AuthSession {auth.ref.id} of {run.project}",
+        static_details=f"Lives for Run `{workflow.info().workflow_id}` alone",
+    )
+
+
+async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
+    """Start the Delivery of a Run that ended so, if it has one; the Run's artifacts are durable by now.
+
+    Return once the Delivery has started. It waits until the Run is closed, so that a receiver that asks for the result
+    finds it.
+    """
+    sink = run.sink
+    if sink is None or outcome.status is RunStatus.CANCELED:
+        return
+    if not sink.wants(run.api, failed=outcome.status is RunStatus.FAILED):
+        return
+    run_id = workflow.info().workflow_id
+    try:
+        await workflow.start_child_workflow(
+            DeliverWorkflow.run,
+            DeliverInput(
+                workspace=run.workspace,
+                project=run.project,
+                run_id=run_id,
+                delivery_id=names.SINK_DELIVERY,
+                api=run.api,
+                parameters=run.parameters,
+                auth_session_id=None if run.auth is None else run.auth.ref.id,
+                sink=sink,
+            ),
+            id=names.delivery_workflow(run_id, names.SINK_DELIVERY),
+            task_queue=names.DELIVERIES_QUEUE,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            cancellation_type=ChildWorkflowCancellationType.ABANDON,
+            memo={
+                names.MEMO_WORKSPACE: run.workspace,
+                names.MEMO_PROJECT: run.project,
+                names.MEMO_SINK: sink.shown(),
+            },
+            static_summary=f"Deliver the result of {run.project}/{run.api}",
+            static_details=f"Run `{run_id}`",
+        )
+    except WorkflowAlreadyStartedError:  # This very Run has started it, before somebody reset the Run.
+        workflow.logger.info("Run %s has its Delivery already", run_id)

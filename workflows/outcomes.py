@@ -1,0 +1,193 @@
+"""What the end of an Attempt means for its Run, and that of the Run for its workflow (docs/contract.md, section 10.1).
+
+Temporal's close status tells the truth about a Run: a completed one closes as Completed, one that somebody canceled as
+Canceled, every other one as Failed, with the code of its error or the type of its reason as the type of the failure.
+The outcome itself travels with the close: as the result, in the memo, or in the details of the failure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
+    TimeoutType,
+)
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+
+from contract.errors import Category
+from contract.flow import names
+from contract.flow.attempt import AUTH_SESSION_GONE, INTERRUPTED, NO_LOGIN, AttemptOutcome, AttemptStatus
+from contract.flow.base import MESSAGE_LIMIT, FlowModel, clip
+from contract.flow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+
+_SHORT = 300
+"""Characters of a message that lists show."""
+
+
+def completed(ended: AttemptOutcome, number: int) -> RunOutcome:
+    """Return the outcome of a Run whose Attempt `number` has completed: the Run's result is that Attempt's."""
+    return RunOutcome(
+        status=RunStatus.COMPLETED,
+        result=ended.result,
+        extended_payloads=ended.extended_payloads,
+        attempts=number,
+    )
+
+
+def canceled(attempts: int) -> RunOutcome:
+    """Return the outcome of a Run that somebody has canceled."""
+    return RunOutcome(
+        status=RunStatus.CANCELED,
+        reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request."),
+        attempts=attempts,
+    )
+
+
+def not_validated(validate: RunOutcome, validate_run_id: str | None, attempts: int) -> RunOutcome:
+    """Return the outcome of a Run that makes no (further) Attempt, because its AuthSession is not good (10, rule 4)."""
+    cause = validate.error or validate.reason
+    message = f"The AuthSession could not be validated: {cause.message if cause else 'there was no outcome.'}"
+    details: dict[str, Any] = {} if validate_run_id is None else {"validateRunId": validate_run_id}
+    if validate.error is not None:
+        details["error"] = validate.error.model_dump(mode="json", exclude_none=True)
+    return RunOutcome(
+        status=RunStatus.CANCELED,
+        reason=RunReason(type=ReasonType.VALIDATE_FAILED, message=clip(message, MESSAGE_LIMIT), details=details),
+        attempts=attempts,
+    )
+
+
+def without_login(ended: AttemptOutcome) -> bool:
+    """Tell whether the AuthSession was deleted between its Validate and the Attempt."""
+    return ended.error is not None and ended.error.code is ErrorCode.AUTH_CHECK_FAILED
+
+
+def failed_for_good(ended: AttemptOutcome, number: int) -> RunOutcome:
+    """Return the outcome of a Run that no further Attempt can help: it carries the Attempt's own error."""
+    return RunOutcome(status=RunStatus.FAILED, error=_error_of(ended), attempts=number)
+
+
+def attempts_failed(ended: AttemptOutcome, number: int) -> RunOutcome:
+    """Return the outcome of a Run that has no Attempt left: the wrapper code, with the last Attempt's error inside."""
+    last = _error_of(ended)
+    error = RunError(
+        code=ErrorCode.API_ATTEMPTS_FAILED,
+        category=last.category,
+        message=last.message,
+        retirable=last.retirable,
+        details={
+            "attempts_count": number,
+            "last_error": {"code": last.code.value, "category": last.category, "message": last.message},
+        },
+    )
+    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
+
+
+def of_lost_attempt(error: ActivityError) -> AttemptOutcome:
+    """Return the outcome of an Attempt whose activity did not return one."""
+    match error.cause:
+        case CancelledError():
+            return AttemptOutcome(status=AttemptStatus.CANCELED)
+        case TemporalTimeoutError(type=TimeoutType.START_TO_CLOSE):
+            message = "The Attempt was still running at the limit of 12 hours."
+            return _failed(ErrorCode.SCRIPT_TIMEOUT, "execution", message)
+        case TemporalTimeoutError():
+            return _interrupted("The worker that ran the Attempt was lost.")
+        case ApplicationError(type=kind, message=message) if kind == INTERRUPTED:
+            return _interrupted(message)
+        case ApplicationError(type=kind, message=message) if kind in (AUTH_SESSION_GONE, NO_LOGIN):
+            return _failed(ErrorCode.AUTH_CHECK_FAILED, "auth", message)
+        case cause:
+            message = clip(f"The worker could not carry out the Attempt: {cause}", MESSAGE_LIMIT)
+            return _failed(ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure", message)
+
+
+def close(outcome: RunOutcome, *, cancel_requested: bool) -> RunOutcome:
+    """Close this workflow as the outcome says: the last thing that it does.
+
+    Args:
+        outcome: How the Run ended.
+        cancel_requested: Whether this workflow was asked to cancel. Temporal lets no other close as Canceled.
+
+    Returns:
+        The outcome of a completed Run.
+
+    Raises:
+        CancelledError: Somebody canceled the Run. A canceled workflow carries no details: the outcome is in the memo.
+        ApplicationError: Any other end; its type is the error's code or the reason's type, its detail the outcome.
+    """
+    if outcome.status is RunStatus.COMPLETED:
+        return outcome
+    cause = outcome.error or outcome.reason
+    if cause is None:
+        raise ValueError(f"A Run that is {outcome.status} says why")
+    if cancel_requested and outcome.reason is not None and outcome.reason.type is ReasonType.CANCELLED_USER_ACTION:
+        workflow.upsert_memo({names.MEMO_OUTCOME: outcome.model_dump(mode="json")})
+        raise CancelledError(cause.message)
+    raise ApplicationError(cause.message, outcome, type=_type_of(cause), non_retryable=True)
+
+
+def closed_with[T: FlowModel](failure: BaseException | None, outcome_type: type[T]) -> T | None:
+    """Return the outcome that the failure of a closed workflow carries; None if it carries none."""
+    match failure:
+        case ApplicationError(details=[outcome, *_]):
+            try:
+                return outcome_type.model_validate(outcome)
+            except ValidationError:
+                return None
+        case _:
+            return None
+
+
+def of_child(error: ChildWorkflowError) -> RunOutcome:
+    """Return the outcome of a Validate or Create that has not completed."""
+    match error.cause:
+        case CancelledError():
+            reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="It was canceled.")
+            return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+        case TerminatedError():
+            reason = RunReason(type=ReasonType.TERMINATED, message="It was terminated.")
+            return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+        case cause if (outcome := closed_with(cause, RunOutcome)) is not None:
+            return outcome
+        case cause:
+            message = clip(f"It ended by an error of Callboard: {cause}", MESSAGE_LIMIT)
+            return RunOutcome(
+                status=RunStatus.FAILED,
+                error=RunError(
+                    code=ErrorCode.INTERNAL_SERVER_ERROR, category="infrastructure", message=message, retirable=True
+                ),
+            )
+
+
+def cause_of(outcome: RunOutcome) -> RunCause | None:
+    """Return in short why the Run failed or was canceled, as lists show it; None if it completed."""
+    cause = outcome.error or outcome.reason
+    return None if cause is None else RunCause(word=_type_of(cause), message=clip(cause.message, _SHORT))
+
+
+def _type_of(cause: RunError | RunReason) -> str:
+    return cause.code.value if isinstance(cause, RunError) else cause.type.value
+
+
+def _error_of(ended: AttemptOutcome) -> RunError:
+    if ended.error is None:
+        raise ValueError(f"An Attempt that is {ended.status} has no error")
+    return ended.error
+
+
+def _interrupted(message: str) -> AttemptOutcome:
+    lost = RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)
+    return AttemptOutcome(status=AttemptStatus.INTERRUPTED, error=lost)
+
+
+def _failed(code: ErrorCode, category: Category, message: str) -> AttemptOutcome:
+    error = RunError(code=code, category=category, message=message, retirable=True)
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error)
