@@ -23,7 +23,7 @@ from stack.datafolder import new_webhook_secret
 from tests.activities.delivering import DEADLINE, SECRET, Delivering, delivering, run
 from tests.deliveries import QUICK, delivery, sealed, webhook
 from tests.receiver import Received, Receiver, Reply, answers, closes, hangs, receiver, resets
-from tests.workflows.scripted import CANCELED, WORKSPACE, Held, Stage, completed, ends, failed
+from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed
 
 HIDDEN = "t0p-s3cret"
 
@@ -115,8 +115,10 @@ async def test_what_the_sink_wants_is(
 
 
 async def test_a_canceled_run_is_not_delivered(deliver: Delivering, stage: Stage, inbox: Receiver) -> None:
-    await run(stage, webhook(inbox.url), ends(CANCELED))
-    assert stage.outcome.status is RunStatus.CANCELED
+    await stage.start(sink=sealed(webhook(inbox.url), stage.project, stage.run_id))
+    await stage.cancel()
+    await stage.serve()
+    assert (await stage.ended()).status is RunStatus.CANCELED
     assert await Deliveries(deliver.client).of_run(WORKSPACE, stage.project, stage.run_id) == []
 
 

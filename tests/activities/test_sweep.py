@@ -26,7 +26,7 @@ from storage.folder import FolderStore
 from storage.open import open_store
 from storage.store import Entry, Store
 from tests.storage.s3_server import BUCKET, S3Server, s3_server
-from tests.workflows.scripted import Held, Stage
+from tests.workflows.scripted import Held, Stage, completed
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its
     assert await sweep(client, store, in_flight) == Swept()
     while datetime.now(UTC) < in_flight:
         await asyncio.sleep(0.05)
-    held.end()
+    held.end(completed())
     await stage.ended()
     assert await sweep(client, store, in_flight) == Swept(), "its artifacts are older than that, its end is not"
     assert len(await left(store)) == len(files)

@@ -14,6 +14,7 @@ from contract.flow.auth import AuthSessionStatus, AuthSessionType
 from contract.flow.auth_session import AuthSessionView
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import RunType
+from contract.flow.trace import TraceMode
 from projects.deploy import deploy
 from security.keyring import KeyRing
 from storage.folder import FolderStore
@@ -116,7 +117,7 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
     assert (order.view.login, order.view.state_key, order.view.proxy) == (0, None, None)
     login = order.create
     assert (login.run_id, login.type, login.version) == (operation, RunType.AUTH_SESSION_CREATE, manifest.version)
-    assert (login.create_attempts, login.check_attempts, login.save_trace) == (3, 3, False)
+    assert (login.create_attempts, login.check_attempts, login.trace) == (3, 3, TraceMode.NEVER)
     assert (login.request_timeout, login.proxy) == (timedelta(seconds=600), None)
     assert login.parameters_key == f"auth-sessions/members/anna@home/parameters-{operation}.sealed"
     assert await opened(api.store, login.parameters_key, "members", "anna@home") == PARAMETERS
@@ -129,7 +130,7 @@ async def test_what_a_create_says_is_what_is_ordered(api: Any, call: Call):
     said = {"createAttempts": 1, "checkAttempts": 10, "saveTrace": True, "requestTimeout": 5}
     assert (await call("POST", "/create", {"parameters": {}, **said})).status_code == 201
     login = api.auth_sessions.created[0].create
-    assert (login.create_attempts, login.check_attempts, login.save_trace) == (1, 10, True)
+    assert (login.create_attempts, login.check_attempts, login.trace) == (1, 10, TraceMode.ALWAYS)
     assert login.request_timeout == timedelta(seconds=5)
 
 
@@ -242,7 +243,7 @@ async def test_update_is_201_with_status_started_and_orders_another_login(api: A
     assert answer.json()["status"] == "started"
     (order,) = api.auth_sessions.updates
     assert (order.run_id, order.type) == (answer.json()["operationId"], RunType.AUTH_SESSION_UPDATE)
-    assert (order.create_attempts, order.check_attempts, order.save_trace) == (3, 1, False)
+    assert (order.create_attempts, order.check_attempts, order.trace) == (3, 1, TraceMode.NEVER)
     assert await opened(api.store, order.parameters_key, "members", "anna@home") == PARAMETERS
 
 
@@ -284,7 +285,7 @@ async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(a
     assert (order.workspace, order.project, order.version) == (WORKSPACE, "members", manifest.version)
     assert order.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
     assert (order.auto_recreate, order.check_attempts, order.create_attempts) == (True, 3, 3)
-    assert (order.request_timeout, order.save_trace, order.proxy) == (timedelta(seconds=600), False, None)
+    assert (order.request_timeout, order.trace, order.proxy) == (timedelta(seconds=600), TraceMode.NEVER, None)
     assert (order.parent_run_id, order.begun) == (None, False)
 
 

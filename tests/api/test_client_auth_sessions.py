@@ -12,6 +12,7 @@ from contract.errors import Unavailable
 from contract.flow.auth import AuthSessionStatus, AuthSessionType
 from contract.flow.auth_session import AuthSessionView
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
+from contract.flow.trace import TraceMode
 from engine.runs import RunState
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -84,7 +85,7 @@ async def test_all_its_options_are_taken(api: Any, client: AsyncIntunedClient):
     body = CREATE.model_validate({"parameters": {}, "id": "anna"}).model_copy(update=options)
     await client.projects.auth_sessions.create.start(project_name="members", body=body)
     order = api.auth_sessions.created[0].create
-    assert (order.create_attempts, order.check_attempts, order.save_trace) == (1, 2, False)
+    assert (order.create_attempts, order.check_attempts, order.trace) == (1, 2, TraceMode.NEVER)
     assert order.proxy.server == "http://proxy.example:3128"
     options = {"auto_recreate": False, "check_attempts": 2, "create_attempts": 1, "request_timeout": 5}
     started = await client.projects.auth_sessions.validate.start(

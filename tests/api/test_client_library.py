@@ -11,6 +11,7 @@ from intuned_client.exceptions import AuthenticationError, NotFoundError, Server
 from contract.errors import Unavailable
 from contract.flow.base import JsonText
 from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from contract.flow.trace import TraceMode
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -82,7 +83,7 @@ async def test_all_its_options_are_taken(api: Any, client: AsyncIntunedClient):
     retry = models.RunStartRequestBodyRetry.model_validate({"maximum_attempts": 1})
     options = {"request_timeout": 5, "save_trace": False, "proxy": "http://proxy.example:3128", "retry": retry}
     order = api.order(await start(client, **options))
-    assert (order.maximum_attempts, order.request_timeout.total_seconds(), order.save_trace) == (1, 5, False)
+    assert (order.maximum_attempts, order.request_timeout.total_seconds(), order.trace) == (1, 5, TraceMode.NEVER)
     assert order.proxy.server == "http://proxy.example:3128"
 
 

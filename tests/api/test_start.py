@@ -55,7 +55,7 @@ async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_ve
     assert order.parameters.size == 7
     assert order.maximum_attempts == 3
     assert order.request_timeout == timedelta(seconds=600)
-    assert (order.save_trace, order.trace) == (True, TraceMode.ALWAYS)
+    assert order.trace is TraceMode.ALWAYS
     assert order.proxy is None
 
 
@@ -70,7 +70,7 @@ async def test_what_a_request_says_is_what_is_ordered(api: Any):
 
 async def test_traces_of_failures_only_are_ordered_by_name(api: Any):
     order = api.order(await api.run(saveTrace="on-failure"))
-    assert (order.save_trace, order.trace) == (True, TraceMode.ON_FAILURE)
+    assert order.trace is TraceMode.ON_FAILURE
 
 
 @pytest.mark.parametrize(
