@@ -24,7 +24,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "browserVersion": "156.0.7544.2",
     "error": {
         "code": "script-execution-exception",
-        "category": "user",
+        "category": "execution",
         "message": "Locator.click: Timeout 30000ms exceeded.",
         "retirable": True,
         "details": {

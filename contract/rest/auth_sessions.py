@@ -178,12 +178,12 @@ class OperationFailed(ResponseModel):
             "examples": [
                 {
                     "status": "failed",
-                    "message": "The login failed 3 times. At last: the password was refused.",
+                    "message": "The password was refused.",
                     "error": {
                         "code": "create-attempts-failed",
                         "category": "auth",
-                        "message": "The login failed 3 times. At last: the password was refused.",
-                        "retirable": False,
+                        "message": "The password was refused.",
+                        "retirable": True,
                     },
                 }
             ]

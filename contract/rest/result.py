@@ -92,7 +92,7 @@ class ResultResponse(ResponseModel):
                         "code": "api-attempts-failed",
                         "category": "execution",
                         "message": "Locator.click: Timeout 30000ms exceeded.",
-                        "retirable": False,
+                        "retirable": True,
                         "details": {
                             "attempts_count": 3,
                             "last_error": {
@@ -106,8 +106,8 @@ class ResultResponse(ResponseModel):
                 {
                     "runId": "V1StGXR8_Z5jdHi6B-myT",
                     "status": "canceled",
-                    "message": "The Run was canceled.",
-                    "reason": {"type": "cancelled-user-action", "message": "The Run was canceled."},
+                    "message": "The Run was canceled by request.",
+                    "reason": {"type": "cancelled-user-action", "message": "The Run was canceled by request."},
                 },
             ]
         }

@@ -99,7 +99,7 @@ _SUMMARY: dict[str, JsonValue] = {
 _ERROR: dict[str, JsonValue] = {"code": "api-attempts-failed", "message": "Locator.click: Timeout 30000ms exceeded."}
 _RUN: dict[str, JsonValue] = {
     **_SUMMARY,
-    "error": {**_ERROR, "category": "execution", "retirable": False},
+    "error": {**_ERROR, "category": "execution", "retirable": True},
     "reason": None,
     "input": {
         "api": "list-products",

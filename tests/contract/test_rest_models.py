@@ -1,6 +1,6 @@
 """The wire's models agree with their own examples, with the error tree, and with the flow's words."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -9,8 +9,11 @@ from contract import errors
 from contract.errors import CallboardError
 from contract.flow.run import ErrorCode, ReasonType, RunStatus
 from contract.rest import auth_sessions, result
+from contract.rest.attempt import AttemptBody
+from contract.rest.auth_sessions import OperationFailed
 from contract.rest.error import ErrorBody
 from contract.rest.result import ResultResponse
+from contract.rest.runs import RunBody, RunSummaryBody
 from contract.rest.start import StartRequest, StartResponse
 
 MODELS = [
@@ -63,3 +66,14 @@ def test_every_error_has_a_body(error: type[CallboardError]):
         "details": {"path": "x"},
         "correlationId": "id",
     }
+
+
+@pytest.mark.parametrize("model", [AttemptBody, OperationFailed, ResultResponse, RunBody, RunSummaryBody])
+def test_the_examples_of_errors_are_errors_that_runs_can_have(model: type[BaseModel]):
+    """Category `user` is that of refused requests (docs/contract.md, section 10.2)."""
+    examples: list[dict[str, Any]] = model.model_json_schema()["examples"]
+    errors = [example["error"] for example in examples if example.get("error")]
+    assert errors
+    for error in errors:
+        assert error.get("category") != "user"
+        assert error["code"] in set(ErrorCode)
