@@ -1,4 +1,4 @@
-"""Activities `attempt`, `check` and `create`: one Attempt, from its order to a durable outcome (DESIGN section 3)."""
+"""Activities `attempt`, `check` and `create`: one Attempt, from its order to a durable outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sink is sent: the body of contract section 11.1, as JSON text."""
+"""What a sink is sent: the body of docs/contract.md, section 11.1, as JSON text."""
 
 from __future__ import annotations
 

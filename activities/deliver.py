@@ -1,4 +1,4 @@
-"""The activities of a Delivery: write down what is sent, and send it (contract section 11, DESIGN section 3)."""
+"""The activities of a Delivery: write down what is sent, and send it (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 

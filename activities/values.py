@@ -1,4 +1,4 @@
-"""A project's `persistent_store` (contract section 3.2): values in the artifact store that outlive their Run."""
+"""A project's `persistent_store` (docs/contract.md, section 3.2): values that outlive their Run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LoginValues(ProjectValues):
         self._parameters = parameters
 
     async def auth_session_parameters(self) -> str:
-        """JSON text of what the AuthSession was made from (contract section 3.2).
+        """JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
 
         Raises:
             BadRequest: It was not made from credentials that are stored.

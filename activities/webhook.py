@@ -45,7 +45,7 @@ def outgoing(
 
 
 def judge(answer: Answer) -> Judgement:
-    """Delivered is what was answered with 200 to 299 (contract section 11)."""
+    """Delivered is what was answered with 200 to 299 (docs/contract.md, section 11.4)."""
     status = answer.status
     if 200 <= status < 300:
         return Judgement()

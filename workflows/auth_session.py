@@ -1,4 +1,4 @@
-"""Workflow `AuthSession`: the one writer of an AuthSession, running for as long as there is one (DESIGN section 3).
+"""Workflow `AuthSession`: the one writer of an AuthSession, running for as long as there is one.
 
 Its memo is what others read (`AuthSessionView`). All that changes it comes as a signal; what takes time, a Create, is
 done one after the other, so that however many Runs find the login expired, it is made anew once.

@@ -1,4 +1,4 @@
-"""Workflow `Deliver`: a Run's result, sent until it has arrived or is given up (contract section 11)."""
+"""Workflow `Deliver`: a Run's result, sent until it has arrived or is given up (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
