@@ -1,4 +1,4 @@
-"""The body of `result` and `cancel`, from what the engine says of a Run (contract 6.2)."""
+"""The body of `result` and `cancel`, from what the engine says of a Run (docs/contract.md, section 6.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AuthSessions by themselves: made, made anew, validated, imported (contract section 7)."""
+"""AuthSessions by themselves: made, made anew, validated, imported (docs/contract.md, section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an error to an answer: one shape for all of them (contract section 5), and its mention in the OpenAPI page."""
+"""From an error to an answer, in one shape (docs/contract.md, section 5.1), and its mention in the OpenAPI page."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from contract.rest.problems import bad_field
 from security.keyring import KeyRing
 
 LENGTH = 21
-"""Characters of a Run id, of the 64 in A-Z, a-z, 0-9, _ and - (contract 6.1)."""
+"""Characters of a Run id, of the 64 in A-Z, a-z, 0-9, _ and - (docs/contract.md, section 6.1)."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

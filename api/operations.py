@@ -1,4 +1,4 @@
-"""How a Create, an Update or a Validate stands (contract section 7): each is a Run, read as the contract's union."""
+"""How a Create, an Update or a Validate stands: each is a Run, read as docs/contract.md, section 7.2, has it."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@
     └── ProjectError          400 bad-request            the project folder must change
         └── SettingsError     400 bad-request            one key of the project's settings must change
 
-`code` and `category` are the closed sets of the contract, sections 5 and 10.2. `retirable` is spelled as on
-the wire: true means that the very same request may succeed later.
+What callers see of them is docs/contract.md, section 5.1. `retirable` is spelled as on the wire: true means that the
+very same request may succeed later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an Attempt's failure on its Machine reads in the contract's words (section 10.1)."""
+"""How an Attempt's failure on its Machine reads on the wire (docs/contract.md, section 10.1)."""
 
 from __future__ import annotations
 

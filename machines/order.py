@@ -68,13 +68,13 @@ class Order:
     """The Attempt's clock; `extend_timeout` restarts it."""
     proxy: Proxy | None = None
     run_info: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What `run_info()` tells user code (contract 3.2)."""
+    """What `run_info()` tells user code (docs/contract.md, section 3.2)."""
     services: Services | None = field(default=None, repr=False, compare=False)
     """Who answers what user code asks for."""
     kind: AttemptKind = AttemptKind.API
     """What is called: the API `api`, or the project's `check` or `create`; `parameters` are not a check's."""
     session: str | None = field(default=None, repr=False)
-    """JSON text of the AuthSession's state (contract 4.5), restored before user code is called."""
+    """JSON text of the AuthSession's state (docs/contract.md, section 4.5), restored before user code is called."""
     capture: bool = False
     """Report the state after a good end, if it is another than `session`. That of a create is always reported."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -91,7 +91,7 @@ class Order:
 
     @property
     def function(self) -> str:
-        """The path of what is called, as hooks are told it (contract section 3)."""
+        """The path of what is called, as hooks are told it (docs/contract.md, section 3.1)."""
         return f"api/{self.api}" if self.kind is AttemptKind.API else f"auth-sessions/{self.kind}"
 
     def note(self, message: str, level: str = "info") -> None:
@@ -123,7 +123,8 @@ class Report:
     extended_payloads: str | None = field(default=None, repr=False)
     """JSON text, ASCII: an array; None if there were none."""
     session: str | None = field(default=None, repr=False)
-    """JSON text, ASCII, of the state after a good end (contract 4.5), if it was asked for and has changed."""
+    """JSON text, ASCII, of the state after a good end (docs/contract.md, section 4.5), if it was asked for
+    and has changed."""
     error: RunError | None = None
     final: bool = False
     """No further Attempt can help."""

@@ -12,7 +12,7 @@ from projects.manifest import DeployWarning
 
 
 def find_apis(folder: Path) -> list[str]:
-    """Names of the project's APIs, sorted (contract section 2).
+    """Names of the project's APIs, sorted (docs/contract.md, section 2).
 
     Each Python file below `api/` is one, named by its path there without the suffix: `api/ai/extract.py` is
     `ai/extract`. `__init__.py` and whatever begins with a dot are none.
@@ -58,7 +58,7 @@ def check_languages(folder: Path) -> list[DeployWarning]:
 def check_names(apis: Collection[str]) -> list[DeployWarning]:
     """One warning for each API that cannot be imported because of its name, or of another API's.
 
-    An API is imported as a module, with a dot for each `/` (contract section 3).
+    An API is imported as a module, with a dot for each `/` (docs/contract.md, section 3, rule 1).
     """
     found: list[DeployWarning] = []
     for api in apis:

@@ -1,6 +1,6 @@
 """Which files of a project folder belong to the project: what is bundled, and where APIs are looked for.
 
-Left out are what tools, runs and logins leave behind, and what must not travel (contract section 2).
+Left out are what tools, runs and logins leave behind, and what must not travel (docs/contract.md, section 2).
 """
 
 from __future__ import annotations

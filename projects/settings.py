@@ -1,4 +1,4 @@
-"""The settings of a project, as models (contract section 2.1). Reading them from a file is `projects.settings_file`.
+"""The settings of a project, as models (docs/contract.md, section 2.1), which `projects.settings_file` reads.
 
 Types are strict, since a setting that is guessed at is worse than one that is refused: `"3"` and `true` are not
 numbers. `null` is the same as an absent key. Keys that are not known here are ignored; `projects.settings_ignored`
@@ -48,7 +48,7 @@ _GIB = 1024**3
 
 
 def is_project_name(name: str) -> bool:
-    """Whether `name` is one that a project may have (contract section 2)."""
+    """Whether `name` is one that a project may have (docs/contract.md, section 2)."""
     if len(name) > 200 or not _NAME.fullmatch(name):
         return False
     try:

@@ -1,7 +1,8 @@
 """What a settings file asks for and does not get: keys of the contract that are out of scope, and keys with a slip.
 
-A project written for another host runs here all the same; its author should hear once what is different (contract
-section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`) are passed over in silence.
+A project written for another host runs here all the same; its author should hear once what is different
+(docs/contract.md, section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`) are passed
+over in silence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which values of an AuthSession are secrets (DESIGN section 6): of its parameters, and of its browser state.
+"""Which values of an AuthSession's parameters and browser state are secrets (docs/contract.md, section 12.6).
 
 Told by names (`password`, `apiKey`, `one-time-code`) and, in a state, by what a value looks like. Rather one too many:
 what is found here is masked in logs, traces and errors, and nowhere else.

@@ -1,4 +1,4 @@
-"""Attempts and what they leave: record, log, trace, screenshot; these calls are Callboard's own (DESIGN section 6)."""
+"""Attempts and what they leave: record, log, trace, screenshot (docs/contract.md, section 13.4)."""
 
 from __future__ import annotations
 

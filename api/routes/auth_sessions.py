@@ -1,4 +1,4 @@
-"""The calls about AuthSessions (contract section 7; `import` is Callboard's own)."""
+"""The calls about AuthSessions (docs/contract.md, section 7; `import` is Callboard's own)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the service is alive, and whether it is of use (DESIGN section 5). No key is asked for."""
+"""Whether the service is alive, and whether it is of use (docs/contract.md, section 13.6). No key is asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists and records of Runs, and a Run again; these calls are Callboard's own (DESIGN section 6)."""
+"""Lists and records of Runs, and a Run again; these calls are Callboard's own (docs/contract.md, section 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start, result and cancel of Runs (contract section 6; `cancel` and `wait` are Callboard's own)."""
+"""Start, result and cancel of Runs (docs/contract.md, section 6; `cancel` and `wait` are Callboard's own)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ INTERRUPTED = "AttemptInterrupted"
 
 
 class AttemptStatus(StrEnum):
-    """Status words of an Attempt (DESIGN section 6, `attempt`)."""
+    """Status words of an Attempt (docs/contract.md, section 9)."""
 
     STARTED = "started"
     COMPLETED = "completed"
@@ -40,7 +40,7 @@ ATTEMPT_FAILED = "AttemptFailed"
 
 
 class AttemptKind(StrEnum):
-    """What is called (DESIGN section 6, `attempt`)."""
+    """What is called (docs/contract.md, section 13.4)."""
 
     API = "api"
     CHECK = "check"
@@ -182,7 +182,7 @@ class AttemptRecord(FlowModel):
     page_url: str | None = None
     """Of its page, at the end of one that did not complete; without what could be a secret."""
     attributes: dict[str, Any] | None = None
-    """What user code left by `set_attribute` (contract 3.2)."""
+    """What user code left by `set_attribute` (docs/contract.md, section 3.2)."""
     usage: AttemptUsage | None = None
     log: bool = False
     """Its log is in the store, as `log.jsonl`."""

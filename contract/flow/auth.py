@@ -15,7 +15,7 @@ from contract.flow.trace import TraceMode
 
 
 class AuthSessionType(StrEnum):
-    """Where its login comes from (contract section 7)."""
+    """Where its login comes from (docs/contract.md, section 7)."""
 
     CREDENTIALS = "CREDENTIALS"
     """Made by `auth-sessions/create.py` from stored parameters."""
@@ -26,7 +26,7 @@ class AuthSessionType(StrEnum):
 
 
 class AuthSessionStatus(StrEnum):
-    """How it stands (contract section 7)."""
+    """How it stands (docs/contract.md, section 7)."""
 
     PENDING = "PENDING"
     """Being made, or made anew."""
@@ -49,7 +49,7 @@ class LoginState(FlowModel):
     login: int
     """Counted up by every Create and Update."""
     key: str
-    """Artifact: the sealed browser state (contract 4.5)."""
+    """Artifact: the sealed browser state (docs/contract.md, section 4.5)."""
     parameters_key: str | None = None
     """Artifact: the sealed parameters that it was made from."""
 

@@ -1,4 +1,4 @@
-"""What a Delivery is given, and what it leaves (contract section 11, DESIGN section 6)."""
+"""What a Delivery is given, and what it leaves (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TryRecord(FlowModel):
 
 
 class DeliveryStatus(StrEnum):
-    """Status words of a Delivery (DESIGN section 6, `delivery`)."""
+    """Status words of a Delivery (docs/contract.md, section 13.5)."""
 
     PENDING = "pending"
     DELIVERED = "delivered"

@@ -1,4 +1,4 @@
-"""What a Run is started with, what its workflow returns, and the words for both (contract 6, 9 and 10)."""
+"""What a Run is started with, what its workflow returns, and the words for both (docs/contract.md, section 6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contract.flow.trace import TraceMode
 
 
 class RunStatus(StrEnum):
-    """The REST status words (contract section 9)."""
+    """The REST status words (docs/contract.md, section 9)."""
 
     PENDING = "pending"
     STARTED = "started"
@@ -25,7 +25,7 @@ class RunStatus(StrEnum):
 
 
 class RunType(StrEnum):
-    """What kind of Run it is (DESIGN section 6, `type`)."""
+    """What kind of Run it is (docs/contract.md, section 13.1)."""
 
     API = "api"
     AUTH_SESSION_VALIDATE = "auth-session-validate"
@@ -34,7 +34,7 @@ class RunType(StrEnum):
 
 
 class ErrorCode(StrEnum):
-    """`error.code` of a Run or an Attempt: those of the contract's closed set that Callboard gives (10.2)."""
+    """`error.code` of a Run or an Attempt: the codes that Callboard gives (docs/contract.md, section 10.2)."""
 
     INTERNAL_SERVER_ERROR = "internal-server-error"
     SCRIPT_PROCESS_CRASHED = "script-process-crashed"
@@ -49,7 +49,7 @@ class ErrorCode(StrEnum):
 
 
 class ReasonType(StrEnum):
-    """`reason.type` of a canceled Run: those of the closed set that Callboard gives (10.2)."""
+    """`reason.type` of a canceled Run, from the published set (docs/contract.md, section 10.2)."""
 
     CANCELLED_USER_ACTION = "cancelled-user-action"
     TERMINATED = "terminated"
@@ -78,7 +78,7 @@ class RunInput(FlowModel):
 
 
 class RunError(FlowModel):
-    """Why a Run or an Attempt failed (contract 6.2, `error`)."""
+    """Why a Run or an Attempt failed (docs/contract.md, section 6.2)."""
 
     code: ErrorCode
     category: Category
@@ -88,7 +88,7 @@ class RunError(FlowModel):
 
 
 class RunReason(FlowModel):
-    """Why a Run was canceled (contract 6.2, `reason`)."""
+    """Why a Run was canceled (docs/contract.md, section 6.2)."""
 
     type: ReasonType
     message: str

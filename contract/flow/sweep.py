@@ -1,4 +1,4 @@
-"""What a sweep is given, and what it leaves: artifacts of Runs that ended long ago are removed (DESIGN section 3)."""
+"""What a sweep is given, and what it leaves: artifacts of Runs that ended long ago are removed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """The published wire: what clients send and what they are answered. Strict, camelCase, closed enums.
 
-Names, bounds and defaults are those of the contract (sections 5, 6 and 11); where it is silent, DESIGN section 6 has
-decided.
+Names, bounds and defaults are described field by field from docs/contract.md, section 5, on.
 """

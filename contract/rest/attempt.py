@@ -1,4 +1,4 @@
-"""Attempts as they are answered: their records, and where to get what they left (DESIGN section 6, `attempt`)."""
+"""Attempts as they are answered: their records, and where to get what they left (docs/contract.md, section 13.4)."""
 
 from __future__ import annotations
 

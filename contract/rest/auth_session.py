@@ -1,4 +1,4 @@
-"""`authSession` of a start: a stored AuthSession, or one that lives for this Run alone (contract 6.1)."""
+"""`authSession` of a start: a stored one, or one that lives for this Run alone (docs/contract.md, section 6.1)."""
 
 from __future__ import annotations
 

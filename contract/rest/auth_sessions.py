@@ -1,4 +1,4 @@
-"""The calls about AuthSessions themselves: what they are sent and what they answer (contract section 7)."""
+"""The calls about AuthSessions themselves: what they are sent and what they answer (docs/contract.md, section 7)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UpdateAuthSession(RequestModel):
     request_timeout: RequestTimeout = 600
     """Seconds; of each create and check. Not in the published schema, but sent by examples of it."""
     save_trace: Flag = False
-    """Of the create and its check. They fill in passwords, so a trace of them must be asked for (the contract's own
+    """Of the create and its check. They fill in passwords, so a trace of them must be asked for (the published
     default is true)."""
 
 

@@ -1,4 +1,4 @@
-"""The state of a browser that has logged in: what an import brings, and what is kept (contract 4.5).
+"""The state of a browser that has logged in: what an import brings, and what is kept (docs/contract.md, section 4.5).
 
 A storage state that Playwright has saved is one, too: it has no `sessionStorage`.
 """

@@ -1,4 +1,4 @@
-"""How the result of a Run is brought to its sink (`delivery` of DESIGN section 6)."""
+"""How the result of a Run is brought to its sink (docs/contract.md, section 13.5)."""
 
 from __future__ import annotations
 

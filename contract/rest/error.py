@@ -1,4 +1,4 @@
-"""The body of every answer that is not a success (contract section 5)."""
+"""The body of every answer that is not a success (docs/contract.md, section 5.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of `healthz` and `readyz` (DESIGN section 5)."""
+"""Answers of `healthz` and `readyz` (docs/contract.md, section 13.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Run's result looks like (contract 6.2). Mixed casing is the contract's: `doc_url` beside `runId`."""
+"""A Run's result (docs/contract.md, section 6.2). Mixed casing is the published one: `doc_url` beside `runId`."""
 
 from __future__ import annotations
 

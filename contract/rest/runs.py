@@ -1,4 +1,4 @@
-"""Records of Runs: what lists and the page of one Run are answered with (DESIGN section 6, "Our own answers")."""
+"""Records of Runs: what lists and the page of one Run are answered with (docs/contract.md, section 13)."""
 
 from __future__ import annotations
 

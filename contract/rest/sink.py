@@ -1,4 +1,4 @@
-"""`sink` of a start: where the result is delivered (contract section 11)."""
+"""`sink` of a start: where the result is delivered (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 

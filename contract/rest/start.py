@@ -1,4 +1,4 @@
-"""Start of a Run: the request and its answer (contract 6.1)."""
+"""Start of a Run: the request and its answer (docs/contract.md, section 6.1)."""
 
 from __future__ import annotations
 

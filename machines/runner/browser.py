@@ -152,7 +152,7 @@ class WarmBrowser:
         version = await ask(session, "Browser.getVersion")
         processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
         vital = Vital(next(process["id"] for process in processes if process["type"] == "browser"))
-        # Sites turn a browser away that calls itself headless; it is the same browser (contract 4.4).
+        # Sites turn a browser away that calls itself headless; it is the same browser (docs/contract.md, section 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
         return cls(browser, session, vital, user_agent, setup.viewport, cdp_url, watch)

@@ -1,4 +1,4 @@
-"""Call the user's function and turn whatever comes of it into JSON text or an error (contract section 3)."""
+"""Call the user's function and turn its outcome into JSON text or an error (docs/contract.md, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take the state of an AuthSession out of a browser context, after user code (contract section 4.5)."""
+"""Take the state of an AuthSession out of a browser context, after user code (docs/contract.md, section 4.5)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ from .watching import Watch
 from .workspace import Workspace, empty
 
 _LAST_WORDS = 0.1
-"""Seconds that a canceled automation gets before its browser is closed (contract section 10, rule 8)."""
+"""Seconds that a canceled automation gets before its browser is closed (docs/contract.md, section 10, rule 8)."""
 
 TRACES = "traces"
 """Folder in the Machine's scratch."""

@@ -32,7 +32,7 @@ class StructuralError(UserCodeError):
 
 
 class ResultTooBigError(StructuralError):
-    """What is returned passes the limit of the contract (section 3, rule 5)."""
+    """What is returned passes the limit (docs/contract.md, section 3, rule 5)."""
 
     kind = "too-big"
 

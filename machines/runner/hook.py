@@ -1,4 +1,4 @@
-"""The project's hook, `hooks/setup_context.py` (contract section 3.1): it may bring its own context and page."""
+"""The project's hook (docs/contract.md, section 3.1), which may bring its own context and page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the user's function: a fresh import of the project's modules (contract section 3, rules 1, 2 and 6)."""
+"""Find the user's function by a fresh import of the project's modules (docs/contract.md, section 3, rule 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put the state of an AuthSession into a browser context, before user code (contract section 4.5).
+"""Put the state of an AuthSession into a browser context, before user code (docs/contract.md, section 4.5).
 
 No site is asked for anything: where an origin has to be visited, so that its storage can be written, the visit is
 answered with a stub.

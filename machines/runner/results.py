@@ -1,4 +1,4 @@
-"""Turn what user code returned into JSON text (contract section 3, rule 5)."""
+"""Turn what user code returned into JSON text (docs/contract.md, section 3, rule 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of an AuthSession (contract section 4.5): its shape, and whether two of them are the same login."""
+"""The state of an AuthSession: its shape (docs/contract.md, section 4.5), and whether two are the same login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sink is sent, field by field (contract 11.1)."""
+"""What a sink is sent, field by field (docs/contract.md, section 11.1)."""
 
 from __future__ import annotations
 

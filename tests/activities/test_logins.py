@@ -33,7 +33,7 @@ PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "
 
 
 def browser_state(session: str = SESSION) -> str:
-    """As a browser leaves it (contract 4.5)."""
+    """As a browser leaves it (docs/contract.md, section 4.5)."""
     cookie = {"name": "theme", "value": session, "domain": "shop.test", "path": "/", "expires": -1}
     cookies = [{**cookie, "httpOnly": True, "secure": True, "sameSite": "Lax"}]
     return json.dumps({"cookies": cookies, "origins": [], "sessionStorage": None})

@@ -1,4 +1,4 @@
-"""How a Create, an Update or a Validate stands: each answer of the contract's union, and whose it is."""
+"""How a Create, an Update or a Validate stands: each answer of docs/contract.md, section 7.2, and whose it is."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

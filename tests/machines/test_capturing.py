@@ -1,4 +1,4 @@
-"""An AuthSession's state as an Attempt leaves it; check and create (contract 3, 4.5 and 10)."""
+"""An AuthSession's state as an Attempt leaves it; check and create (docs/contract.md, section 4.5)."""
 
 from __future__ import annotations
 

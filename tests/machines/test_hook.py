@@ -1,4 +1,4 @@
-"""The project's hook in all its forms, deferred browsers, and the headful browser (contract 3.1 and rule 7 of 3)."""
+"""The project's hook in all its forms, deferred browsers, and the headful browser (docs/contract.md, section 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An AuthSession's state in the browser before user code runs (contract 4.5)."""
+"""An AuthSession's state in the browser before user code runs (docs/contract.md, section 4.5)."""
 
 from __future__ import annotations
 

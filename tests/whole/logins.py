@@ -17,7 +17,7 @@ PROJECT = "orders"
 
 @dataclass(frozen=True)
 class Logins:
-    """The calls of the contract, section 7."""
+    """The calls of docs/contract.md, section 7."""
 
     stack: Stack
     project: str = PROJECT

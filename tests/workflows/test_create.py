@@ -1,4 +1,4 @@
-"""Workflow `Create`, and what becomes of the AuthSession that it is for, shape by shape (contract 10, rule 6)."""
+"""Workflow `Create`, and what becomes of its AuthSession, shape by shape (docs/contract.md, section 10, rule 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workflow `Run` of a project that logs in: a Validate before each Attempt (contract 10, rules 2 to 4)."""
+"""Workflow `Run` of a project that logs in: a Validate for each Attempt (docs/contract.md, section 10, rule 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workflow `Validate`, shape by shape (contract 10, rule 3, and 10.1)."""
+"""Workflow `Validate`, shape by shape (docs/contract.md, section 10, rule 3)."""
 
 from __future__ import annotations
 

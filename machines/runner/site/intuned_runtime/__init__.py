@@ -1,4 +1,4 @@
-"""What user code imports from the runtime (contract section 3.2): Callboard's own implementation of those names."""
+"""What user code imports from the runtime (docs/contract.md, section 3.2), in Callboard's own implementation."""
 
 from .attributes import AttributeValue, delete_attribute, set_attribute
 from .context import IntunedContext, RunContext, run_info

@@ -1,4 +1,4 @@
-"""Attributes of a Run: small values that user code leaves for its record (contract section 3.2)."""
+"""Attributes of a Run: small values that user code leaves for its record (docs/contract.md, section 3.2)."""
 
 from __future__ import annotations
 

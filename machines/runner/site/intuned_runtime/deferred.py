@@ -1,4 +1,4 @@
-"""Automations that may end without ever needing a browser (contract section 3, rule 7)."""
+"""Automations that may end without ever needing a browser (docs/contract.md, section 3, rule 7)."""
 
 from __future__ import annotations
 

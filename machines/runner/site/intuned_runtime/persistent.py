@@ -1,4 +1,4 @@
-"""Values that outlive the Run: one store for each project (contract section 3.2)."""
+"""Values that outlive the Run: one store for each project (docs/contract.md, section 3.2)."""
 
 from __future__ import annotations
 
