@@ -40,7 +40,7 @@ from contract.flow.attempt import (
     LostInput,
 )
 from contract.flow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonText, clip
-from contract.flow.run import ErrorCode, RunError
+from contract.flow.run import ErrorCode, ReasonType, RunError, RunReason
 from machines.evidence import Evidence
 from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
@@ -232,6 +232,8 @@ class AttemptActivity:
     async def _carry_out(self, order: AttemptInput, progress: Progress) -> AttemptOutcome:
         login = None
         try:
+            if order.kind is AttemptKind.API and not await self._is_open(order.project):
+                return AttemptOutcome(status=AttemptStatus.CANCELED, reason=_access_disabled(order.project))
             manifest = await self._manifest(order)
             version = await self._version(order, manifest)
             if order.auth is not None:
@@ -253,6 +255,11 @@ class AttemptActivity:
         """From here on, this is what masks. A worker that comes after this one has to know it, too."""
         progress.masker = progress.log.book.masker = masker
         note_secrets(progress.evidence.folder, order, masker, self._keyring)
+
+    async def _is_open(self, project: str) -> bool:
+        """Tell whether the project's API access is on: that of the version that is deployed now, not of the Run's."""
+        current = await patiently(STORE_PATIENCE, lambda: self._catalog.current(project))
+        return current is None or current.settings.api_access.enabled
 
     async def _manifest(self, order: AttemptInput) -> Manifest:
         manifest = await patiently(STORE_PATIENCE, lambda: self._catalog.manifest(order.project, order.version))
@@ -369,6 +376,13 @@ _NO_STATE = RunError(
     message="auth-sessions/create.py has ended, but the browser's state could not be captured.",
     retirable=True,
 )
+
+
+def _access_disabled(project: str) -> RunReason:
+    return RunReason(
+        type=ReasonType.API_ACCESS_DISABLED,
+        message=f"API access of project {project} was turned off (apiAccess.enabled is false) while the Run waited.",
+    )
 
 
 def _failed(message: str, *, final: bool = False) -> AttemptOutcome:

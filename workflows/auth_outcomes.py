@@ -1,4 +1,4 @@
-"""What the end of checks and creates means for their Run (docs/contract.md, sections 10 and 10.1)."""
+"""What the end of checks and creates means for their Run (docs/contract.md, section 10.1)."""
 
 from __future__ import annotations
 

@@ -41,17 +41,14 @@ def completed(ended: AttemptOutcome, number: int) -> RunOutcome:
     )
 
 
-def canceled(attempts: int) -> RunOutcome:
-    """Return the outcome of a Run that somebody has canceled."""
-    return RunOutcome(
-        status=RunStatus.CANCELED,
-        reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request."),
-        attempts=attempts,
-    )
+def canceled(attempts: int, reason: RunReason | None = None) -> RunOutcome:
+    """Return the outcome of a Run that was canceled: for this reason, or because somebody asked for it."""
+    by_request = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request.")
+    return RunOutcome(status=RunStatus.CANCELED, reason=reason or by_request, attempts=attempts)
 
 
 def not_validated(validate: RunOutcome, validate_run_id: str | None, attempts: int) -> RunOutcome:
-    """Return the outcome of a Run that makes no (further) Attempt, because its AuthSession is not good (10, rule 4)."""
+    """Return the outcome of a Run that makes no (further) Attempt, because its AuthSession is not good."""
     cause = validate.error or validate.reason
     message = f"The AuthSession could not be validated: {cause.message if cause else 'there was no outcome.'}"
     details: dict[str, Any] = {} if validate_run_id is None else {"validateRunId": validate_run_id}

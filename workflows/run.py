@@ -54,6 +54,8 @@ class RunWorkflow(BrowserWorkflow):
             match ended.status:
                 case AttemptStatus.COMPLETED:
                     return outcomes.completed(ended, number)
+                case AttemptStatus.CANCELED if ended.reason is not None:
+                    return outcomes.canceled(number, ended.reason)
                 case AttemptStatus.CANCELED:
                     reached_worker = ended.started_at is not None or self._location_of(number) is not None
                     return outcomes.canceled(number if reached_worker else number - 1)

@@ -11,7 +11,7 @@ from pydantic import Field
 from contract.flow.auth import AttemptAuth, LoginState
 from contract.flow.base import FlowModel, JsonText
 from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunError
+from contract.flow.run import RunError, RunReason
 from contract.flow.trace import TraceMode
 
 INTERRUPTED = "AttemptInterrupted"
@@ -86,6 +86,8 @@ class AttemptOutcome(FlowModel):
     """Of a good check or create: the login as it is now."""
     number: int = 0
     """Of a check or create: which try ended so."""
+    reason: RunReason | None = None
+    """Why it was canceled, if nobody asked for that."""
     started_at: datetime | None = None
     """When it began on its Machine."""
 

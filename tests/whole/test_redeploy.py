@@ -80,8 +80,12 @@ def write(folder: Path, word: str, *, machines: int = 2) -> None:
     set_machines(folder, machines)
 
 
-def set_machines(folder: Path, machines: int) -> None:
-    settings = {"projectName": folder.name, "replication": {"maxConcurrentRequests": machines}}
+def set_machines(folder: Path, machines: int, *, is_open: bool = True) -> None:
+    settings = {
+        "projectName": folder.name,
+        "apiAccess": {"enabled": is_open},
+        "replication": {"maxConcurrentRequests": machines},
+    }
     (folder / "Intuned.json").write_text(json.dumps(settings))
 
 
@@ -253,6 +257,25 @@ async def test_fewer_machines_take_effect_as_attempts_end_and_are_never_exceeded
     (tmp_path / "go-1").touch()
     assert [await project.result(run_id) for run_id in (held[1], *waiting)] == [1] * 5
     assert all(len(project.attempts(run_id)) == 1 for run_id in held + waiting)
+
+
+async def test_a_run_that_waits_while_api_access_is_turned_off_is_canceled_and_one_that_runs_goes_on(
+    stack: Any, project: Project, name: str, tmp_path: Path
+) -> None:
+    async def worker_knows() -> bool:
+        return f"serving project {name} with 1 Machine(s)" in (stack.data / "logs" / "worker.log").read_text()
+
+    running = [await project.start("held", began=tmp_path / f"{n}", go=tmp_path / "go") for n in range(2)]
+    await until_there(*(tmp_path / f"{n}" for n in range(2)))
+    waiting = await project.start("say")
+    set_machines(project.folder, 1, is_open=False)
+    await until(worker_knows)
+    (tmp_path / "go").touch()
+    assert [await project.result(run_id) for run_id in running] == [["one", "one"]] * 2
+    ended = await stack.result(waiting, project=name)
+    assert ended["status"] == "canceled", ended
+    assert ended["reason"]["type"] == "api-access-disabled"
+    assert name in ended["reason"]["message"]
 
 
 async def test_callboard_deploy_publishes_to_a_store_that_is_being_served(

@@ -11,8 +11,8 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from contract.flow.attempt import INTERRUPTED, AttemptOutcome, LostInput, StopInput
-from contract.flow.run import ErrorCode
+from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, LostInput, StopInput
+from contract.flow.run import ErrorCode, ReasonType, RunReason
 from contract.flow.sink import SinkOrder
 from tests.deliveries import sealed, webhook
 from tests.workflows.scripted import Gone, Held, Part, Stage, completed, ends, failed, interrupted, raises
@@ -75,6 +75,14 @@ async def success_announced(stage: Stage) -> None:
 async def retry(stage: Stage) -> None:
     await stage.serve(ends(failed("first")), ends(failed("second")), ends(completed()))
     await stage.start()
+
+
+@_shape
+async def access_turned_off_while_it_waits(stage: Stage) -> None:
+    reason = RunReason(type=ReasonType.API_ACCESS_DISABLED, message="The API access was turned off.")
+    await stage.serve(ends(AttemptOutcome(status=AttemptStatus.CANCELED, reason=reason)))
+    await stage.start()
+    stage.outcome = await stage.ended()
 
 
 @_shape

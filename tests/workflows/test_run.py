@@ -9,7 +9,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType, ParentClosePolicy
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from contract.flow import names
 from contract.flow.attempt import StopInput
@@ -105,6 +106,17 @@ async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Any)
 async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: Any) -> None:
     stage = await play("unexpected-error")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
+
+
+async def test_a_run_whose_project_was_closed_while_it_waited_is_canceled_and_says_so(play: Any) -> None:
+    stage = await play("access-turned-off-while-it-waits")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.CANCELED, 1)
+    assert stage.outcome.reason
+    assert stage.outcome.reason.type is ReasonType.API_ACCESS_DISABLED
+    with pytest.raises(WorkflowFailureError) as failure:
+        await stage.handle.result()
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == "api-access-disabled"
 
 
 async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -> None:
