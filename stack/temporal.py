@@ -33,6 +33,9 @@ _DYNAMIC_CONFIG = (
     # create or a Delivery is a timer.
     'history.timerProcessorMaxTimeShift="10ms"',
     "frontend.enableServerVersionCheck=false",  # it asks an address outside at every start
+    # The dev server's HTTP API cannot be switched off, and would take requests of web pages of any site. Callboard and
+    # the Web UI speak gRPC, so nobody needs it. No Host header has spaces in it, so this allows no request.
+    'frontend.httpAllowedHosts=["no host at all"]',
     # One partition per queue: Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",

@@ -138,6 +138,10 @@ def test_temporal_is_tuned_as_the_embedded_one() -> None:
     assert config["target"] == SERVICES["temporal"]["environment"]["DYNAMIC_CONFIG_FILE_PATH"]
 
 
+def test_temporal_has_no_http_api() -> None:
+    assert SERVICES["temporal"]["environment"]["FRONTEND_HTTP_PORT"] == "0"
+
+
 def test_the_lock_of_the_image_is_a_part_of_the_whole_one_and_has_all_that_is_needed() -> None:
     services, everything = pins("requirements.services.lock"), pins("requirements.lock")
     assert services.items() <= everything.items()

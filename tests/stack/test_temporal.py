@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
-from temporalio.client import Client
+from temporalio.api.workflowservice.v1 import ListBatchOperationsRequest
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from contract.errors import StackError
 from engine.client import connect
@@ -54,6 +58,47 @@ async def test_it_listens_on_loopback_only(server: TemporalServer) -> None:
         addresses = listening(child)
         assert addresses
         assert all(ipaddress.ip_address(host).is_loopback for host, _ in addresses)
+
+
+async def test_no_request_that_a_web_page_can_send_changes_anything(server: TemporalServer) -> None:
+    client = await Client.connect(server.address, namespace=NAMESPACE)
+    run = await client.start_workflow("Nothing", id="kept", task_queue="nobody")
+    batch = {
+        "terminationOperation": {"identity": "a page"},
+        "visibilityQuery": "ExecutionStatus='Running'",
+        "reason": "a page",
+    }
+    answers: list[int] = []
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+        # A page finds these by trying all ports, which a test must not do to the other servers of its machine.
+        for host, port in [address for child in server.children for address in listening(child)]:
+            # A page of another site may send such a request without asking the server first, and that is all it may.
+            with suppress(httpx.TransportError):  # a port of gRPC
+                answer = await http.post(
+                    f"http://{host}:{port}/api/v1/namespaces/{NAMESPACE}/batch-operations/from-a-page",
+                    content=json.dumps(batch),
+                    headers={"content-type": "text/plain", "origin": "http://evil.example"},
+                )
+                answers.append(answer.status_code)
+    assert 403 in answers, "the HTTP API has been found"
+    assert all(status >= 400 for status in answers)
+    batches = await client.workflow_service.list_batch_operations(ListBatchOperationsRequest(namespace=NAMESPACE))
+    assert not batches.operation_info
+    assert (await run.describe()).status == WorkflowExecutionStatus.RUNNING
+
+
+async def test_its_http_api_lets_in_nobody_whatever_host_is_named(server: TemporalServer) -> None:
+    found: set[int] = set()
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+        for host, port in listening(server.child):
+            if host != "127.0.0.1":  # the Web UI
+                continue
+            for named in (f"127.0.0.1:{port}", "127.0.0.1", "localhost", "no host at all", "no.host.at.all", "*", ""):
+                with suppress(httpx.TransportError):  # a port of gRPC
+                    answer = await http.get(f"http://{host}:{port}/api/v1/namespaces", headers={"host": named})
+                    found.add(answer.status_code)
+    assert 403 in found, "the HTTP API has been found"
+    assert found <= {400, 403, 404}
 
 
 async def test_killed_it_comes_back_with_what_it_knew(server: TemporalServer) -> None:
