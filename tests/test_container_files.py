@@ -10,15 +10,19 @@ import http.server
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 import yaml
 from temporalio.testing import WorkflowEnvironment
@@ -30,7 +34,9 @@ from settings import Settings
 from stack import ports
 from stack import temporal as embedded
 from stack.child import Child
+from stack.temporal_ui import CADDYFILE
 from storage.open import open_store
+from tests.polling import until
 
 REPOSITORY = Path(__file__).parents[1]
 BESIDE = Path(sys.executable).parent
@@ -60,9 +66,16 @@ def pins(lock: str) -> dict[str, str]:
     return {entry.split()[0]: entry for entry in entries if entry}
 
 
+def inline_dockerfiles() -> dict[str, str]:
+    """The Dockerfiles that are part of the compose file, by their services."""
+    builds = {name: service["build"] for name, service in SERVICES.items() if isinstance(service.get("build"), dict)}
+    return {name: build["dockerfile_inline"] for name, build in builds.items()}
+
+
 def test_hadolint_finds_nothing() -> None:
-    done = subprocess.run([BESIDE / "hadolint", REPOSITORY / "Dockerfile"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+    for dockerfile in (DOCKERFILE, *inline_dockerfiles().values()):
+        done = subprocess.run([BESIDE / "hadolint", "-"], input=dockerfile, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
 def test_the_compose_file_is_one() -> None:
@@ -77,13 +90,20 @@ def test_the_compose_file_is_one() -> None:
 
 
 def test_every_image_that_is_not_ours_has_a_version() -> None:
+    versioned = r"[\w./-]+:\d+(\.\d+){0,2}"
     for name, service in SERVICES.items():
-        if "build" in service:
+        if service.get("build") == ".":
             assert service["image"] == "callboard:local", name
+        elif "build" in service:
+            assert service["image"] == f"callboard-{name}:local"
         else:
-            assert re.fullmatch(r"[\w./-]+:\d+(\.\d+){0,2}", service["image"]), name
+            assert re.fullmatch(versioned, service["image"]), name
     for image in re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE):
         assert image == "debian:13-slim"
+    for name, dockerfile in inline_dockerfiles().items():
+        images = re.findall(r"^FROM (\S+)|--from=(\S+)", dockerfile, flags=re.MULTILINE)
+        assert images
+        assert all(re.fullmatch(versioned, image or copied) for image, copied in images), name
 
 
 def test_only_this_host_reaches_a_port() -> None:
@@ -140,6 +160,62 @@ def test_temporal_is_tuned_as_the_embedded_one() -> None:
 
 def test_temporal_has_no_http_api() -> None:
     assert SERVICES["temporal"]["environment"]["FRONTEND_HTTP_PORT"] == "0"
+
+
+def test_the_web_ui_listens_for_its_proxy_only_which_has_the_port_that_is_published() -> None:
+    service = SERVICES["temporal-ui"]
+    config = yaml.safe_load(COMPOSE["configs"]["temporal-ui"]["content"])
+    given = service["environment"]
+    assert config["host"] == "127.0.0.1"
+    assert given["PROXY_UPSTREAM"] == f"{config['host']}:{config['port']}"
+    assert service["ports"] == [f"127.0.0.1:{given['PROXY_PORT']}:{given['PROXY_PORT']}"]
+    assert SERVICES["api"]["environment"]["CALLBOARD_TEMPORAL_UI_URL"] == f"http://127.0.0.1:{given['PROXY_PORT']}"
+    assert (REPOSITORY / COMPOSE["configs"]["temporal-ui-proxy"]["file"]).samefile(CADDYFILE)
+
+
+async def test_the_web_ui_answers_who_names_loopback_and_ends_with_its_proxy(tmp_path: Path) -> None:
+    """What its container does; a program that answers everybody stands in for the UI, which only its image holds."""
+    service = SERVICES["temporal-ui"]
+    port, ui_port = ports.claim({"proxy": 0, "ui": 0}).values()
+    ui = tmp_path / "start-ui-server.sh"
+    ui.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m http.server --bind 127.0.0.1 {ui_port}\n")
+    ui.chmod(0o755)
+    (command,) = service["command"]
+    environment: dict[str, str] = service["environment"] | {
+        "PATH": f"{BESIDE}:{os.environ['PATH']}",
+        "PROXY_BIND": "127.0.0.1",
+        "PROXY_PORT": str(port),
+        "PROXY_UPSTREAM": f"127.0.0.1:{ui_port}",
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "XDG_DATA_HOME": str(tmp_path),
+    }
+    container = await asyncio.create_subprocess_exec(
+        *service["entrypoint"],
+        command.replace("/etc/caddy/Caddyfile", str(CADDYFILE)),
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,  # all of it can be killed, as all of a container is
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+
+            async def answers() -> bool:
+                try:
+                    return (await http.get("/")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(answers)
+            assert "start-ui-server.sh" in (await http.get("/")).text
+            for host in ("evil.example", f"evil.example:{port}", f"temporal-ui:{port}", f"172.18.0.9:{port}"):
+                assert (await http.get("/", headers={"host": host})).status_code == 403
+        (proxy,) = [child for child in psutil.Process(container.pid).children() if child.name() == "caddy"]
+        proxy.kill()
+        await asyncio.wait_for(container.wait(), 30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(container.pid, signal.SIGKILL)
+        await container.wait()
 
 
 def test_the_lock_of_the_image_is_a_part_of_the_whole_one_and_has_all_that_is_needed() -> None:
