@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.parts import Parts
 from contract.errors import EgressRefused
 from contract.rest.problems import bad_field
+from contract.rest.proxy import split_proxy
 
 _PUBLIC = "an address that is public"
 
@@ -39,6 +40,7 @@ async def check_proxy(parts: Parts, path: str, url: str | None) -> None:
     if url is None:
         return
     try:
-        await parts.egress.check_url(url, unknown=True)
+        # The browser is given the server that is read from the URL, so it is the server that is checked.
+        await parts.egress.check_url(split_proxy(url).server, unknown=True)
     except EgressRefused as error:
         raise bad_field(path, _PUBLIC, f"{path}: {error.message}") from error

@@ -62,7 +62,11 @@ def plain(text: str) -> Address:
     Raises:
         ValueError: It is none.
     """
-    address = ip_address(text)
+    return unmapped(ip_address(text))
+
+
+def unmapped(address: Address) -> Address:
+    """Return the address itself, or the IPv4 address that an IPv4-mapped one connects to."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

@@ -8,25 +8,25 @@ checked: a name may lead elsewhere by then.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import httpx
 
 from contract.errors import ConfigurationError, EgressRefused
-from security.addresses import Address, Network, embedded_v4, plain, why_not_public
+from contract.rest.host import HOST_EXPECTED, parse_host
+from security.addresses import Address, Network, embedded_v4, plain, unmapped, why_not_public
 from security.resolving import Resolve, resolve
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """This host."""
+_LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?")
 _LOOK_UP_WITHIN = 5.0
 """Seconds, when a request is accepted: a client waits."""
 
-_NO_ADDRESS = "That is no address that a request can be sent to."
+_UNREADABLE = f"The URL must have {HOST_EXPECTED}."
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
@@ -50,12 +50,7 @@ class Egress:
             try:
                 self._networks.append(ip_network(entry, strict=False))
             except ValueError:
-                if not _is_name(entry):
-                    raise ConfigurationError(
-                        f"CALLBOARD_EGRESS_ALLOW: {entry!r} is neither a network such as 10.1.0.0/16, nor an address, "
-                        "nor the name of a host."
-                    ) from None
-                self._hosts.add(_canonical(entry))
+                self._hosts.add(_host_name(entry))
 
     async def check_url(self, url: str, *, unknown: bool = False) -> None:
         """Refuse `url` if a request to it would be refused now.
@@ -70,7 +65,7 @@ class Egress:
             parsed = httpx.URL(url)  # what will connect reads it so, too
             host, port = parsed.raw_host.decode("ascii"), parsed.port or (443 if parsed.scheme == "https" else 80)
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise EgressRefused(_NO_ADDRESS) from error
+            raise EgressRefused(_UNREADABLE) from error
         try:
             async with asyncio.timeout(_LOOK_UP_WITHIN):
                 await self.addresses(host, port)
@@ -78,33 +73,46 @@ class Egress:
             return
         except socket.gaierror as error:
             # A host that the operator has opened may be one that only workers know.
-            if error.errno in _NO_SUCH_NAME and not unknown and _canonical(host) not in self._hosts:
+            if error.errno in _NO_SUCH_NAME and not unknown and not self._is_open(host):
                 raise EgressRefused(f"There is no host {host}.") from error
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """The addresses that may be connected to for `host`, all of them checked.
+        """Return the addresses that may be connected to for `host`, all of them checked.
 
         Raises:
-            EgressRefused: One of them is not allowed.
+            EgressRefused: One of them is not allowed, or `host` is a text that others may read as another host.
             socket.gaierror: The name cannot be looked up.
         """
-        host = host.removeprefix("[").removesuffix("]")
-        if "%" in host or not host:  # a zone of this host's own; or an escape, which no name has
-            raise EgressRefused(_NO_ADDRESS)
         try:
-            found = [plain(text.partition("%")[0]) for text in await self._resolve(host, port)]
-        except (UnicodeError, ValueError) as error:
-            raise EgressRefused(_NO_ADDRESS) from error
+            parsed = parse_host(host.removeprefix("[").removesuffix("]"))
+        except ValueError as error:
+            raise EgressRefused(_UNREADABLE) from error
+        if not isinstance(parsed, str):
+            found = [unmapped(parsed)]
+        else:
+            if _is_localhost(parsed):
+                # Browsers connect to loopback for such a name, without looking it up (RFC 6761, section 6.3).
+                self._check(parsed, _LOCALHOST)
+            found = [plain(text.partition("%")[0]) for text in await self._resolve(parsed, port)]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
-        if _canonical(host) not in self._hosts:
-            for address in found:
-                if (why := self._why_not(address)) is not None:
-                    raise EgressRefused(
-                        f"{host} leads to {why}, where no request on a caller's behalf may go. Use an address that is "
-                        "public, or have the operator open this one with CALLBOARD_EGRESS_ALLOW."
-                    )
+        self._check(host, found)
         return found
+
+    def _check(self, host: str, addresses: Sequence[Address]) -> None:
+        """Raise EgressRefused unless `host` is open, or all its `addresses` are allowed."""
+        if self._is_open(host):
+            return
+        for address in addresses:
+            if (why := self._why_not(address)) is not None:
+                raise EgressRefused(
+                    f"{host} leads to {why}, where no request on a caller's behalf may go. Use an address that is "
+                    "public, or have the operator open this one with CALLBOARD_EGRESS_ALLOW."
+                )
+
+    def _is_open(self, host: str) -> bool:
+        """Tell whether the operator has opened the host by its name."""
+        return _relative(host) in self._hosts
 
     def _why_not(self, address: Address) -> str | None:
         if not any(address in network for network in self._networks):
@@ -113,11 +121,24 @@ class Egress:
         return None if inside is None else self._why_not(inside)
 
 
-def _is_name(text: str) -> bool:
-    last = text.rstrip(".").rpartition(".")[2]
-    # Such a one is an address in an old spelling, to whoever looks it up.
-    return _HOST.fullmatch(text) is not None and not last.isdigit() and not last.lower().startswith("0x")
+def _host_name(entry: str) -> str:
+    """Return the name of a host that `CALLBOARD_EGRESS_ALLOW` opens. Raise ConfigurationError if it is none."""
+    try:
+        parsed = parse_host(entry)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, str):
+        raise ConfigurationError(
+            f"CALLBOARD_EGRESS_ALLOW: {entry!r} is neither a network such as 10.1.0.0/16, nor an address, "
+            "nor the name of a host."
+        )
+    return _relative(parsed)
 
 
-def _canonical(host: str) -> str:
-    return host.rstrip(".").lower()
+def _relative(host: str) -> str:
+    """Return the name without the dot that makes it absolute, in small letters, to be compared."""
+    return host.removesuffix(".").lower()
+
+
+def _is_localhost(name: str) -> bool:
+    return _relative(name).rpartition(".")[2] == "localhost"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -12,10 +12,10 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from contract.rest.base import checked, expects, problem
+from contract.rest.host import HOST_EXPECTED, parse_host
 
 SCHEMES = ("http", "https", "socks5")
 _EXPECTED = "a proxy URL such as http://user:password@host:port, with scheme http, https or socks5"
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _LIMIT = 2048
 
@@ -65,14 +65,15 @@ def _split(url: str) -> ProxyParts:
 
 
 def _host_and_port(parts: SplitResult) -> str:
-    host, port = parts.hostname or "", parts.port  # `port` raises ValueError for what is no port
-    if ":" in host:
-        host = f"[{ipaddress.IPv6Address(host)}]"
-    elif not _HOST.fullmatch(host):
-        raise ValueError("no host")
-    if port == 0:
-        raise ValueError("port 0")
-    return host if port is None else f"{host}:{port}"
+    port = parts.port  # raises ValueError for what is no port
+    if not parts.hostname or port == 0:
+        raise ValueError("no host, or port 0")
+    try:
+        host = parse_host(parts.hostname)
+    except ValueError as error:
+        raise problem(f"{_EXPECTED}, and {HOST_EXPECTED}") from error
+    name = f"[{host}]" if isinstance(host, IPv6Address) else str(host)
+    return name if port is None else f"{name}:{port}"
 
 
 def _decoded(text: str) -> str:

@@ -25,11 +25,52 @@ def assert_refused(answer: Any, path: str) -> None:
         "socks5://10.0.0.1:1080",
         "http://169.254.169.254",
         "http://[::1]:3128",
+        "http://[::ffff:10.0.0.1]:3128",
+        "http://192.0.2.2.:3128",
+        f"http://u:{SECRET}@169.254.169.254.",
+        "http://localhost.:3128",
+        "socks5://a.localhost:1080",
     ],
 )
 async def test_a_proxy_within_is_refused(api: Any, proxy: str):
     assert_refused(await api.start({"api": "list", "parameters": {}, "proxy": proxy}), "proxy")
     assert api.runs.entries == {}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0xc0000202.",
+        "3221225986.",
+        "030000001002.",
+        "0300.0.2.2",
+        "127.1",
+        "127.1.",
+        "192.0.2.2..",
+        "[fe80::1%25eth0]",
+        "[::ffff:192.0.2.2%1]",
+        "192%2e0%2e2%2e2",
+        "192\u30020\u30022\u30022",
+        "\uff11\uff19\uff12.0.2.2",
+    ],
+)
+async def test_a_proxy_whose_host_is_another_spelling_of_an_address_is_refused(make_api: Any, host: str):
+    api = await make_api(egress_allow=["0.0.0.0/0", "::/0"])
+    answer = await api.start({"api": "list", "parameters": {}, "proxy": f"http://u:{SECRET}@{host}:3128"})
+    assert answer.status_code == 400
+    assert answer.json()["details"]["path"] == "proxy"
+    assert "an IP address in its usual spelling, such as 192.0.2.2" in answer.json()["details"]["expected"]
+    assert SECRET not in answer.text
+    assert api.runs.entries == {}
+
+
+async def test_the_browser_is_given_the_address_that_was_checked(make_api: Any):
+    api = await make_api(egress_allow=["127.0.0.0/8"])
+    for proxy, server in (
+        ("http://127.0.0.1.:3128", "http://127.0.0.1:3128"),
+        ("http://Host.Test.", "http://host.test."),
+    ):
+        assert api.order(await api.run(proxy=proxy)).proxy.server == server
 
 
 async def test_so_is_that_of_a_login(api: Any):

@@ -69,7 +69,7 @@ async def test_a_bucket_of_aws_needs_no_look_up(api: Any):
     [
         ({"type": "webhook", "url": "http://127.0.0.1:8401/in"}, "sink.url", "127.0.0.1 leads to a loopback address"),
         ({"type": "webhook", "url": "https://localhost/"}, "sink.url", "localhost leads to a loopback address"),
-        ({"type": "webhook", "url": "http://2130706433/"}, "sink.url", "leads to a loopback address"),
+        ({"type": "webhook", "url": "http://127.0.0.1./"}, "sink.url", "leads to a loopback address"),
         ({"type": "webhook", "url": "http://[::ffff:10.0.0.1]/"}, "sink.url", "leads to an address of a private"),
         ({"type": "webhook", "url": "http://169.254.169.254/"}, "sink.url", "where clouds keep their metadata"),
         ({**S3, "endpoint": "http://127.0.0.1:9000"}, "sink.endpoint", "leads to a loopback address"),
@@ -86,6 +86,24 @@ async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: An
     assert words in body["message"]
     assert "CALLBOARD_EGRESS_ALLOW" in body["message"]
     assert SECRET not in answer.text
+    assert api.runs.entries == {}
+
+
+@pytest.mark.parametrize(
+    ("sink", "path"),
+    [
+        ({"type": "webhook", "url": "http://2130706433/"}, "sink.url"),
+        ({"type": "webhook", "url": "http://0x7f.1./"}, "sink.url"),
+        ({"type": "webhook", "url": "http://0177.0.0.1/"}, "sink.url"),
+        ({**S3, "endpoint": "http://127.1:9000", "forcePathStyle": True}, "sink.endpoint"),
+    ],
+)
+async def test_a_sink_whose_host_is_another_spelling_of_an_address_is_refused(make_api: Any, sink: Any, path: str):
+    api = await make_api(egress_allow=["127.0.0.0/8"])
+    answer = await api.start({"api": "list", "parameters": {}, "sink": sink})
+    assert answer.status_code == 400
+    assert answer.json()["details"]["path"] == path
+    assert answer.json()["message"].startswith(f"{path}: The URL must have a host that is a name, ")
     assert api.runs.entries == {}
 
 

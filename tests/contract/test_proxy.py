@@ -19,6 +19,9 @@ from contract.rest.proxy import ProxyParts, split_proxy
         ("HTTPS://Proxy.Example:443", ProxyParts("https://proxy.example:443")),
         ("socks5://127.0.0.1:1080", ProxyParts("socks5://127.0.0.1:1080")),
         ("http://[::1]:8080", ProxyParts("http://[::1]:8080")),
+        ("http://127.0.0.1.:8080", ProxyParts("http://127.0.0.1:8080")),
+        ("http://[0:0:0:0:0:0:0:1]", ProxyParts("http://[::1]")),
+        ("http://h.:1", ProxyParts("http://h.:1")),
         ("http://user:pass@h:1", ProxyParts("http://h:1", "user", "pass")),
         ("https://user:pass@h:1", ProxyParts("https://h:1", "user", "pass")),
         ("http://user@h:1", ProxyParts("http://h:1", "user", "")),
@@ -60,6 +63,13 @@ def test_a_proxy_comes_apart_into_server_user_and_password(url: str, parts: Prox
         "http://h\x00",
         "http://h\\@x",
         "http://hé",
+        "http://h..",
+        "http://h,i",
+        "http://0x7f.1:1",
+        "http://127.1.",
+        "socks5://2130706433",
+        "http://[fe80::1%25eth0]",
+        "http://[fe80::1%eth0]",
         "http://user%00:x@h",
         "http://user%FF:x@h",
         "http://:pass@h",
@@ -72,7 +82,12 @@ def test_anything_else_is_refused(url: str):
 
 
 def test_what_is_special_about_a_refusal_is_said():
-    for url, word in (("intuned://auto", "platform"), ("socks5://u:p@h", "SOCKS"), ("http://:p@h", "user name")):
+    for url, word in (
+        ("intuned://auto", "platform"),
+        ("socks5://u:p@h", "SOCKS"),
+        ("http://:p@h", "user name"),
+        ("http://127.1", "an IP address in its usual spelling"),
+    ):
         with pytest.raises(PydanticCustomError, match=word):
             split_proxy(url)
 

@@ -89,10 +89,70 @@ async def test_no_spelling_of_an_address_within_slips_through_the_system_s_own_l
         await Egress().check_url(url)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1.", "localhost."])
-async def test_a_dot_at_the_end_does_not_help_to_slip_through_either(host: str) -> None:
-    with pytest.raises((EgressRefused, socket.gaierror)):  # a name server is asked; without one, it leads nowhere
-        await Egress().addresses(host, 80)
+SPELLINGS = [
+    "192.0.2.2.",
+    "169.254.169.254.",
+    "127.0.0.1.",
+    "0xc0000202",
+    "0xc0000202.",
+    "3221225986",
+    "3221225986.",
+    "030000001002.",
+    "0300.0.2.2.",
+    "192.0.514.",
+    "127.1.",
+    "0x7f.1.",
+    "192.0.2.2..",
+    "192%2e0%2e2%2e2",
+    "%3192.0.2.2.",
+    "192\u30020\u30022\u30022",
+    "192.0.2.2\u3002",
+    "\uff11\uff19\uff12.0.2.2.",
+    "[::ffff:192.0.2.2]",
+    "[::ffff:c000:202]",
+    "[::ffff:192.0.2.2%25eth0]",
+    "[fe80::1%25eth0]",
+    "localhost.",
+    "LocalHost.",
+    "a.localhost",
+    "a.b.localhost.",
+]
+"""Hosts to which a browser would connect within, or which it does not read."""
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+async def test_none_of_them_is_taken_for_a_name_that_is_not_known_here(host: str) -> None:
+    with pytest.raises(EgressRefused):
+        await egress().check_url(f"http://{host}:3128", unknown=True)
+    with pytest.raises(EgressRefused):
+        await egress().check_url(f"http://{host}/hook")
+
+
+@pytest.mark.parametrize("host", ["0x7f.1", "127.1.", "2130706433", "0177.0.0.1", "[::1%251]", "127.0.0.1.."])
+async def test_another_spelling_is_refused_even_where_its_address_is_open_and_the_reason_says_so(host: str) -> None:
+    with pytest.raises(EgressRefused, match=r"an IP address in its usual spelling, such as 192\.0\.2\.2"):
+        await Egress(LOOPBACK).check_url(f"http://{host}/", unknown=True)
+
+
+async def test_a_dot_behind_an_address_is_removed_and_one_behind_a_name_is_looked_up_with_it() -> None:
+    asked: list[str] = []
+
+    async def look_up(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["8.8.8.8"]
+
+    guard = Egress(resolve=look_up)
+    assert [str(each) for each in await guard.addresses("8.8.4.4.", 80)] == ["8.8.4.4"]
+    assert [str(each) for each in await guard.addresses("Receiver.Example.", 80)] == ["8.8.8.8"]
+    assert asked == ["receiver.example."]
+
+
+async def test_a_name_of_this_host_is_loopback_whatever_a_name_server_says() -> None:
+    table = {"a.localhost": ["8.8.8.8"]}
+    with pytest.raises(EgressRefused, match=r"^a\.localhost leads to a loopback address"):
+        await Egress(resolve=names(table)).check_url("http://a.localhost/")
+    for allow in (LOOPBACK, ["a.localhost"]):
+        await Egress(allow, resolve=names(table)).check_url("http://a.localhost/")
 
 
 async def test_a_name_that_nobody_has_is_refused() -> None:
@@ -137,9 +197,9 @@ async def test_nothing_else_is(allow: str) -> None:
         await egress(allow, receiver_example=["10.1.2.3"]).check_url("http://receiver.example/")
 
 
-async def test_a_network_that_is_opened_is_open_in_each_spelling() -> None:
+async def test_a_network_that_is_opened_is_open_for_each_of_its_addresses() -> None:
     guard = Egress(LOOPBACK)
-    for url in ("http://127.0.0.1:8401/inbox", "http://127.1/", "http://[::1]/", "http://[::ffff:127.0.0.1]/"):
+    for url in ("http://127.0.0.1:8401/inbox", "http://127.0.0.2./", "http://[::1]/", "http://[::ffff:127.0.0.1]/"):
         await guard.check_url(url)
     with pytest.raises(EgressRefused):
         await guard.check_url("http://10.0.0.1/")
@@ -153,7 +213,9 @@ async def test_a_translation_that_is_opened_opens_only_what_is_public_behind_it(
             await Egress(["64:ff9b::/96", "2002::/16"]).check_url(url)
 
 
-@pytest.mark.parametrize("entry", ["10.0.0.0/33", "http://a", "a b", "*.example.com", "127.1", "2130706433", "0x7f.1"])
+@pytest.mark.parametrize(
+    "entry", ["10.0.0.0/33", "http://a", "a b", "*.example.com", "127.1", "2130706433", "0x7f.1", "10.1.2.3.", "a..b"]
+)
 def test_what_is_neither_network_nor_host_is_told_at_the_start(entry: str) -> None:
     with pytest.raises(ConfigurationError, match="CALLBOARD_EGRESS_ALLOW"):
         Egress([entry])
