@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from contract.flow.run import RunStatus, RunType
@@ -19,10 +19,25 @@ LIMIT = 200
 
 _STATUSES = f"one of {', '.join(RunStatus)}"
 _TYPES = f"one of {', '.join(RunType)}"
-_WHEN = "a time with its zone, such as 2026-11-24T10:00:00Z (in an address, + is written %2B)"
+_WHEN = (
+    "a time with its zone, such as 2026-11-24T10:00:00Z (in an address, + is written %2B), from year 1 to 9999 in UTC"
+)
 
-_When = Annotated[AwareDatetime, expects(_WHEN)]
-_Name = Annotated[str, Field(min_length=1, max_length=400), expects("a name of 1 to 400 characters")]
+
+def _in_utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time that is outside of these years in UTC") from error
+
+
+_When = Annotated[AwareDatetime, AfterValidator(_in_utc), expects(_WHEN)]
+# Temporal's database fails on a query with NUL in it; no other control character belongs in a name either.
+_Name = Annotated[
+    str,
+    Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    expects("a name of 1 to 400 characters, without control characters"),
+]
 
 
 class RunsQuery(BaseModel):

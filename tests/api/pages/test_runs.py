@@ -66,10 +66,19 @@ async def test_how_long_ago_becomes_a_moment_in_the_address(api: Api) -> None:
     assert (await client.get(answer.headers["location"])).status_code == 200
 
 
-@pytest.mark.parametrize("query", ["status=none", "within=ever", "cursor=x", "limit=1000"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("status=none", "within=ever", "cursor=x", "limit=1000", "api=%00", "authSession=a%00b"),
+        "startedAfter=0001-01-01T00:00:00%2B14:00",
+    ],
+)
 async def test_a_wrong_filter_is_named(api: Api, query: str) -> None:
     client = await signed_in(api)
-    assert (await client.get(f"/projects/shop/runs?{query}")).status_code == 400
+    answer = await client.get(f"/projects/shop/runs?{query}")
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.text
+    assert api.records.asked == []
 
 
 async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api) -> None:
