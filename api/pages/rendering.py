@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from api.pages.assets import ASSETS
 from api.pages.projects import TABS
@@ -75,15 +75,22 @@ def page(
         beside: What the page needs to be drawn, and is no news to anybody.
     """
     if wants_json(request):
-        return secured(JSONResponse(dict(data), status, headers))
+        return secured(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
     own = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
-    body = _ENVIRONMENT.get_template(template).render({**own, **beside, **data}).encode()
+    text = _ENVIRONMENT.get_template(template).render({**own, **beside, **data})
+    # What user code returned may hold half a surrogate pair, which UTF-8 cannot: it shows as in JSON, as \ud800.
+    body = text.encode("utf-8", "backslashreplace")
     # Pages that follow what happens ask again and again: mostly nothing has.
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:
         return secured(Response(status_code=304, headers={"etag": tag}))
     return secured(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    """Return the JSON text, all in ASCII: half a surrogate pair can be told only as an escape."""
+    return json.dumps(dict(data), allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def _when(value: datetime | str | None) -> dict[str, str] | None:

@@ -144,6 +144,30 @@ async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api) -> N
     assert "cancelled-user-action" in (await client.get(answer.headers["location"])).text
 
 
+@pytest.mark.parametrize("field", ["result", "extended_payloads"])
+async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api: Api, field: str) -> None:
+    value = [{"key \udc00": "half \ud800 <b>", "back": "\\ud800", "whole": "\U0001f600"}]
+    run_id = await api.run()
+    api.runs.end(run_id, RunOutcome.model_validate({"status": RunStatus.COMPLETED, field: json_text(value)}))
+    client = await signed_in(api)
+    answer = await client.get(f"/projects/shop/runs/{run_id}")
+    assert answer.status_code == 200
+    for shown in ("key \\udc00", "half \\ud800 &lt;b&gt;", "&#34;\\\\ud800&#34;", "\U0001f600"):
+        assert shown in answer.text
+    for address, headers in ((f"{run_id}.json", {}), (run_id, {"accept": "application/json"})):
+        told = (await client.get(f"/projects/shop/runs/{address}", headers=headers)).json()
+        assert told["result" if field == "result" else "extendedPayloads"] == value
+
+
+async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> None:
+    cause = RunCause(word="api-attempts-failed", message="half \ud800")
+    api.records.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
+    client = await signed_in(api)
+    assert "half \\ud800" in (await client.get("/projects/shop/runs")).text
+    (told,) = (await client.get("/projects/shop/runs.json")).json()["runs"]
+    assert told["error"]["message"] == "half \ud800"
+
+
 @pytest.mark.parametrize("rest", ["", "/result", "/attempts/1/log", "/attempts/1/trace", "/attempts/1/screenshot"])
 async def test_a_run_of_another_project_is_not_found(api: Api, rest: str) -> None:
     run_id = await api.run()
