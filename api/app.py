@@ -73,6 +73,7 @@ def create_app(
         connected = await engine_runs.Runs.connect(settings)  # lazy: it costs nothing where it is not used
         app.state.parts = Parts(
             settings=settings,
+            keys=keys,
             runs=runs or connected,
             records=records or engine_records.Records(connected.client),
             auth_sessions=auth_sessions or engine_auth_sessions.AuthSessions(connected.client),

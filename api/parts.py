@@ -18,6 +18,7 @@ from engine.records import RunRecord, ValidateLine
 from engine.runs import RunState
 from engine.slots import Machines
 from projects.catalog import Catalog
+from security.apikeys import ApiKeys
 from security.egress import Egress
 from security.keyring import KeyRing
 from settings import Settings
@@ -135,6 +136,7 @@ class Parts:
     """The settings and what was made from them."""
 
     settings: Settings
+    keys: ApiKeys
     runs: Runs
     records: Records
     auth_sessions: AuthSessions

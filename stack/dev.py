@@ -167,9 +167,9 @@ class DevStack:
         for child in (api, worker):
             resources.push_async_callback(child.stop)
             await child.start()
-        await api.become_ready(until_ok(f"{self.url}/healthz", api, within=_READY_LIMIT))
+        await api.become_ready(until_ok(f"{self.url}/healthz", api, self.api_key, within=_READY_LIMIT))
         await self.projects.settle(_DEPLOY_PATIENCE)
-        await worker.become_ready(until_ok(f"{self.url}/readyz", worker, within=_READY_LIMIT))
+        await worker.become_ready(until_ok(f"{self.url}/readyz", worker, self.api_key, within=_READY_LIMIT))
         if self.made_key is not None:
             # Only now: a start that fails shows no key, so that the next one makes and shows another.
             datafolder.write_private(self.made_key, self.api_key + "\n")

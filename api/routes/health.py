@@ -1,14 +1,19 @@
-"""Whether the service is alive, and whether it is of use (docs/contract.md, section 13.6). No key is asked for."""
+"""Whether the service is alive, and whether it is of use (docs/contract.md, section 13.6).
+
+Both answer without a key, so that a load balancer needs none. Details are told only to a caller who sends one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Security
 from starlette.responses import JSONResponse
 
+from api.admission import key_header
 from api.parts import Parts, PartsDep
 from contract.errors import CallboardError, Unavailable
 from contract.rest.health import Alive, PartState, Readiness
@@ -31,16 +36,22 @@ async def healthz() -> Alive:
     summary="Would a Run go through?",
     response_model=Readiness,
     response_model_exclude_none=True,
-    responses={503: {"model": Readiness, "description": "Something that a Run needs is missing; it is named."}},
+    responses={503: {"model": Readiness, "description": "Something that a Run needs is missing."}},
 )
-async def readyz(parts: PartsDep) -> JSONResponse:
-    """Asks Temporal and the artifact store, and who offers Machines for each project."""
+async def readyz(parts: PartsDep, key: Annotated[str | None, Security(key_header)]) -> JSONResponse:
+    """Ask Temporal and the artifact store, and who offers Machines for each project.
+
+    Without a valid key the answer holds the states of Temporal, of the store and of all together. With one it also says
+    what is wrong, and how each project is served.
+    """
     temporal, store, projects = await asyncio.gather(
         _state(parts.runs.check()), _state(parts.store.check()), _projects(parts)
     )
     states = [temporal, store, *projects.values()]
     ready = all(state.status != "failed" for state in states)
     body = Readiness(status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects)
+    if key is None or not parts.keys.accepts(key.encode("latin-1")):  # the bytes as they came
+        body = body.without_details()
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 

@@ -19,7 +19,7 @@ class PartState(ResponseModel):
     status: Literal["ok", "warning", "failed"]
     """`warning`: it is worth a look, and does not keep Runs from going through."""
     message: str | None = None
-    """What is wrong with it."""
+    """What is wrong with it. Absent without a key: it may name addresses and projects."""
 
 
 class Readiness(ResponseModel):
@@ -28,5 +28,13 @@ class Readiness(ResponseModel):
     status: Literal["ready", "not-ready"]
     temporal: PartState
     store: PartState
-    projects: dict[str, PartState]
-    """Whether each project has as many Machines as it should."""
+    projects: dict[str, PartState] | None = None
+    """Whether each project has as many Machines as it should. Absent without a key."""
+
+    def without_details(self) -> Readiness:
+        """Return the states alone, for a caller without a key."""
+        return Readiness(
+            status=self.status,
+            temporal=PartState(status=self.temporal.status),
+            store=PartState(status=self.store.status),
+        )

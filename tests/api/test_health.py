@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from contract.errors import StoreError, Unavailable
 
 PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
@@ -13,13 +15,35 @@ async def test_alive_needs_no_key(api: Any):
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
-async def test_ready_names_temporal_and_the_store(api: Any):
-    del api.client.headers["x-api-key"]
+async def test_ready_names_temporal_the_store_and_the_projects(api: Any):
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200
     ok = {"status": "ok"}
     projects = dict.fromkeys(PROJECTS, ok)
     assert answer.json() == {"status": "ready", "temporal": ok, "store": ok, "projects": projects}
+
+
+@pytest.mark.parametrize("key", [None, "", "test-key-on", "schlüssel"])
+async def test_without_a_valid_key_only_states_are_told(make_api: Any, key: str | None):
+    api = await make_api(ready_needs_workers=True)
+    del api.client.headers["x-api-key"]
+    headers = [] if key is None else [(b"x-api-key", key.encode())]
+    ok = {"status": "ok"}
+    answer = await api.client.get("/readyz", headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "temporal": ok, "store": ok})
+    api.runs.unserved.add("members")
+    answer = await api.client.get("/readyz", headers=headers)
+    assert (answer.status_code, answer.json()) == (503, {"status": "not-ready", "temporal": ok, "store": ok})
+    api.runs.failure = Unavailable("Temporal at temporal.internal cannot be reached.")
+    answer = await api.client.get("/readyz", headers=headers)
+    assert answer.json() == {"status": "not-ready", "temporal": {"status": "failed"}, "store": ok}
+
+
+@pytest.mark.parametrize("key", ["test-key-one", "schlüssel-zwei"])
+async def test_any_of_the_keys_will_do_for_all_of_it(api: Any, key: str):
+    del api.client.headers["x-api-key"]
+    answer = await api.client.get("/readyz", headers=[(b"x-api-key", key.encode())])
+    assert set(answer.json()["projects"]) == set(PROJECTS)
 
 
 async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a_warning(api: Any):
