@@ -56,7 +56,7 @@ class AuthSessions:
                     task_queue=names.CALLBOARD_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    static_summary=f"{order.project}: {order.ref.id}",
+                    static_summary=f"AuthSession {order.ref.id} of {order.project}",
                     priority=Priority(priority_key=names.PRIORITY_BEGUN),
                     memo={
                         names.MEMO_WORKSPACE: order.workspace,
@@ -142,7 +142,7 @@ class AuthSessions:
                 task_queue=names.CALLBOARD_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=f"{order.project}: validate {order.ref.id}",
+                static_summary=f"Validate {order.ref.id} of {order.project}",
                 priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
                 memo=auth_run_memo(order.workspace, order.version, None),
                 search_attributes=auth_run_search_attributes(

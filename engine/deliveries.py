@@ -107,7 +107,7 @@ class Deliveries:
                 result_type=SinkTestOutcome,
                 # Nobody waits any longer, and it must not be sent tomorrow.
                 execution_timeout=order.sink.schedule.timeout + _TEST_WITHIN,
-                static_summary=f"{order.project}: a test of a sink",
+                static_summary=f"Test a sink of {order.project}",
                 rpc_timeout=RPC_TIMEOUT,
             )
             try:

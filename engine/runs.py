@@ -104,6 +104,7 @@ class Runs:
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"{order.project}/{order.api}",
+                    static_details=_details(order),
                     priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
                     memo=search.memo_of_new_run(order, fingerprint=fingerprint, rerun_of=rerun_of),
                     search_attributes=search.of_new_run(order),
@@ -226,3 +227,16 @@ class Runs:
 
     async def _outcome(self, run_id: str) -> RunOutcome:
         return await wait_for_outcome(self._handle(run_id))
+
+
+def _details(run: RunInput) -> str:
+    """Describe the Run for the reader of the Temporal Web UI, in Markdown; nothing secret is in it."""
+    lines = [
+        f"API `{run.api}` of project `{run.project}`, version `{run.version}`",
+        f"Up to {run.maximum_attempts} Attempt(s) of {run.request_timeout.total_seconds():g} seconds",
+    ]
+    if run.auth is not None:
+        lines.append(f"AuthSession `{run.auth.ref.id}`, validated before each Attempt")
+    if run.sink is not None:
+        lines.append(f"The result is delivered to `{run.sink.target}`")
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,5 +1,6 @@
 """The data folder of `callboard dev`: one owner at a time, keys made once, and the address card for clients.
 
+format          which way of writing Runs its database and store are of
 lock            held while a stack runs on the folder; holds its process id
 api-key         made at the first start that succeeds, if CALLBOARD_API_KEYS is not set
 secret-key      made once, if CALLBOARD_SECRET_KEY is not set
@@ -23,6 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contract.errors import StackError
+
+FORMAT = "2"
+"""Counted up when what was written before cannot be read any more."""
 
 
 @contextmanager
@@ -51,6 +55,23 @@ def exclusive(data: Path) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def require_format(data: Path) -> None:
+    """Note in a new folder which format its data is of, and refuse a folder whose data is of another one.
+
+    Raises:
+        StackError: the folder was written by another Callboard, whose Runs this one cannot read.
+    """
+    note = data / "format"
+    written = kept_secret(note)
+    if written is None and not (data / "temporal.db").exists():
+        write_private(note, FORMAT + "\n")
+    elif written != FORMAT:
+        raise StackError(
+            f"The data folder {data} was written by another version of Callboard, whose Runs this one cannot read"
+            f" (its format is {written or 1}, not {FORMAT}). Move the folder away, or choose another one with --data."
+        )
 
 
 def kept_secret(file: Path) -> str | None:

@@ -136,6 +136,7 @@ class DevStack:
         project_folders(self._projects_dir)  # Is there anything to be served at all?
         data = self._settings.data_dir.expanduser().resolve()
         resources.enter_context(datafolder.exclusive(data))
+        datafolder.require_format(data)
         free = ports.claim(
             {
                 "--port": self._settings.port,

@@ -62,7 +62,7 @@ class AuthWorkflow(BrowserWorkflow):
                 activity_id=f"{activity}-{first}",
                 retry_policy=policy,
                 begun=begun,
-                summary=f"{activity.capitalize()}, up to {tries} tries",
+                summary=f"{activity.capitalize()} (up to {tries} tries)",
             )
         except ActivityError as error:
             known = self._location.number if self._location else first

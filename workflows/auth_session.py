@@ -27,6 +27,8 @@ _MOST_STALE = 16
 """States that are not current any more are kept for a while, as an Attempt may be about to begin with one."""
 _KEPT = 4
 _FORGET_WITHIN = timedelta(hours=1)
+_VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "Update"}
+"""What a Create is called in the Temporal Web UI."""
 
 
 @workflow.defn(name=names.AUTH_SESSION)
@@ -153,7 +155,7 @@ class AuthSessionWorkflow:
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             memo=auth_run_memo(self._order.workspace, order.version, order.parent_run_id),
             search_attributes=auth_run_search_attributes(self._order.project, ref.id, order.type),
-            static_summary=f"{self._order.project}: log in {ref.id}",
+            static_summary=f"{_VERBS[order.type]} {ref.id} of {self._order.project}",
         )
         await workflow.wait_condition(lambda: handle.done() or self._deleted)
         if not handle.done():
@@ -197,7 +199,8 @@ class AuthSessionWorkflow:
 
     def _publish_view(self) -> None:
         workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
-        workflow.set_current_details(f"{self._view.status}, login {self._view.login}")
+        making = f"; Run `{self._view.making}` logs in" if self._view.making else ""
+        workflow.set_current_details(f"{self._view.status}, login {self._view.login}{making}")
 
     async def _reply(self, result: RecreateResult, asked: list[RecreateRequest]) -> None:
         """Tell all who asked, at once; one that has ended meanwhile needs no answer."""
@@ -219,7 +222,7 @@ class AuthSessionWorkflow:
                 schedule_to_close_timeout=_FORGET_WITHIN,
                 start_to_close_timeout=timedelta(minutes=1),
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
-                summary="Remove what is not needed any more",
+                summary="Delete stored states that are not needed any more",
             )
         except ActivityError as error:
             workflow.logger.warning("AuthSession %s: artifacts were not removed: %s", self._order.ref.id, error.cause)

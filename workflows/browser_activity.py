@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, AttemptStatus, LostInput, StopInput
     from contract.flow.run import RunOutcome, RunStatus, RunSummary
     from workflows.outcomes import cause_of, close
-    from workflows.visibility import STATUS
+    from workflows.visibility import STATUS, quoted
 
 OUTER_LIMIT = timedelta(hours=12, minutes=5)
 """No browser activity lives longer: the hard limit of `extend_timeout`, and time for a Machine to start and stop.
@@ -62,7 +62,7 @@ class BrowserWorkflow:
                 self._cancel_requested = True
         outcome = running.result().model_copy(update={"started_at": self._started_at})
         cause = cause_of(outcome)
-        why = f": {cause.word}\n\n{cause.message}" if cause else ""
+        why = f": {cause.word}{quoted(cause.message)}" if cause else ""
         self._set_status(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}")
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
@@ -97,6 +97,7 @@ class BrowserWorkflow:
         """
         if self._cancel_requested:
             return AttemptOutcome(status=AttemptStatus.CANCELED)
+        workflow.set_current_details(f"{summary} waits for a Machine of {attempt.project}{self._last_failure}")
         handle = workflow.start_activity(
             activity,
             attempt,

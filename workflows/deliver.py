@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from contract.flow.base import MESSAGE_LIMIT, clip
     from contract.flow.delivery import DeliverInput, DeliveryOutcome, DeliveryStatus, Prepared, TryInput, TryProblem
     from contract.flow.sink import DeliverySchedule
+    from workflows.visibility import quoted
 
 HEARTBEAT = timedelta(seconds=30)
 
@@ -96,7 +97,7 @@ class DeliverWorkflow:
         if outcome.error is None:
             workflow.set_current_details("The result was delivered")
             return outcome
-        workflow.set_current_details(f"The Delivery was given up: {outcome.error.message}")
+        workflow.set_current_details(f"The Delivery was given up:{quoted(outcome.error.message)}")
         raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
 
 

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import outcomes
     from workflows.browser_activity import ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
+    from workflows.visibility import quoted
 
 MAXIMUM_INTERRUPTIONS = 3
 """An Attempt that was lost with its worker does not count, and is tried again at most so often."""
@@ -76,7 +77,7 @@ class RunWorkflow(BrowserWorkflow):
             if is_last:
                 return outcomes.attempts_failed(ended, number)
             message = ended.error.message if ended.error else "it gave no reason."
-            self._last_failure = f"\n\nAttempt {number} {ended.status}: {message}"
+            self._last_failure = f"\n\nAttempt {number} {ended.status}:{quoted(message)}"
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return outcomes.canceled(number)
 
@@ -93,9 +94,6 @@ class RunWorkflow(BrowserWorkflow):
             return outcomes.of_child(error)
 
     async def _attempt(self, run: RunInput, login: LoginState | None, number: int) -> AttemptOutcome:
-        workflow.set_current_details(
-            f"Attempt {number} of {run.maximum_attempts} waits for a Machine of {run.project}{self._last_failure}"
-        )
         try:
             return await self._execute_browser_activity(
                 names.ATTEMPT,

@@ -1,4 +1,4 @@
-"""Search attributes and memo of Runs: what lists and filters know of them without reading a history."""
+"""What lists, filters and the Temporal Web UI show of Runs without reading a history."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ def auth_run_memo(workspace: str, version: str, parent_run_id: str | None) -> di
         names.MEMO_SUMMARY: RunSummary(version=version).model_dump(mode="json"),
     }
     return memo if parent_run_id is None else {**memo, names.MEMO_PARENT: parent_run_id}
+
+
+def quoted(message: str) -> str:
+    """Return a message as a Markdown block in which nothing is markup: what a page says may be a part of it."""
+    return "\n\n```\n{}\n```".format(message.replace("`", "'"))

@@ -106,7 +106,7 @@ async def test_an_auth_session_can_be_found_by_operators(sessions: AuthSessions,
     description = await login_stage.session.describe()
     assert (description.id, description.workflow_type) == (f"auth:{login_stage.project}:{ID}", "AuthSession")
     assert description.task_queue == "callboard"
-    assert await description.static_summary() == f"{login_stage.project}: {ID}"
+    assert await description.static_summary() == f"AuthSession {ID} of {login_stage.project}"
     found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
     assert found | {"BuildIds": None} == {
         "CallboardProject": login_stage.project,

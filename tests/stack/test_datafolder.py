@@ -87,3 +87,21 @@ def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None
         assert mode(card) == 0o600
         assert json.loads(card.read_text()) == {"url": "http://127.0.0.1:1", "pid": 7}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_is_of_this_format_from_then_on(tmp_path: Path) -> None:
+    datafolder.require_format(tmp_path)
+    (tmp_path / "temporal.db").touch()
+    datafolder.require_format(tmp_path)
+    assert (tmp_path / "format").read_text() == f"{datafolder.FORMAT}\n"
+
+
+@pytest.mark.parametrize("written", [None, "1", "99"])
+def test_a_folder_of_another_format_is_refused_and_left_as_it_is(tmp_path: Path, written: str | None) -> None:
+    (tmp_path / "temporal.db").write_text("Runs of before")
+    if written is not None:
+        (tmp_path / "format").write_text(f"{written}\n")
+    with pytest.raises(StackError, match=rf"its format is {written or 1}, not .*Move the folder away.*--data"):
+        datafolder.require_format(tmp_path)
+    assert (tmp_path / "format").exists() is (written is not None)
+    assert (tmp_path / "temporal.db").read_text() == "Runs of before"

@@ -344,7 +344,7 @@ async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage)
     await stage.until("WORKFLOW_TASK_COMPLETED", 4)
     assert await status(stage) == "started"
     where = f"Attempt 2 runs on Machine {stage.project}-1 (worker {stage.worker})"
-    assert await details(stage) == f"{where}\n\nAttempt 1 failed: the price is missing"
+    assert await details(stage) == f"{where}\n\nAttempt 1 failed:\n\n```\nthe price is missing\n```"
     second.end(completed())
     await stage.ended()
     assert await status(stage) == "completed"
