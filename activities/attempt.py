@@ -279,6 +279,7 @@ class AttemptActivity:
             width=size.width,
             height=size.height,
             headful=manifest.settings.headful,
+            allow_file_urls=manifest.settings.allow_file_urls,
             python=around.python,
             variables=around.variables,
         )

@@ -149,6 +149,7 @@ class Machine:
                 "headless": not display,
                 "browserEnvironment": display,
                 "arguments": list(launch.arguments),
+                "allowFileUrls": self.version.allow_file_urls,
                 "project": str(self.version.folder),
                 "scratch": str(scratch),
                 "width": self.version.width,

@@ -40,6 +40,8 @@ class Version:
     """Pixels of the browser's viewport."""
     headful: bool = False
     """The project wants the full browser, in a window where there is a display."""
+    allow_file_urls: bool = False
+    """Its code may have the browser open any address, that of a file on this host included."""
     python: Python | None = None
     """What its Machines run on, if not on our own interpreter. Playwright is in it, in our version."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)

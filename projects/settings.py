@@ -193,6 +193,8 @@ class ProjectSettings(Section):
     api_access: ApiAccess = Field(default_factory=ApiAccess)
     auth_sessions: AuthSessions = Field(default_factory=AuthSessions)
     headful: StrictBool = False
+    allow_file_urls: StrictBool = False
+    """Whether its APIs may open any address, that of a file on the worker included."""
     browser_size: BrowserSize = Field(default_factory=BrowserSize)
     proxy: Proxies = Field(default_factory=Proxies)
     defaults: Defaults = Field(default_factory=Defaults)

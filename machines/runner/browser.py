@@ -15,6 +15,7 @@ from typing import Any, cast
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
 
+from .address_guard import guard_browser
 from .vital import Vital
 
 CLOSE_WITHIN = 5.0
@@ -78,6 +79,8 @@ class BrowserSetup:
     """What the browser needs beyond the child's own (a display)."""
     traces: Path
     """Folder in which traces grow; whoever has saved one may empty it."""
+    on_refused_file: Callable[[str], None] | None
+    """Files are refused to other clients of the browser, and this is called with the URL; None: they are allowed."""
 
 
 class WarmBrowser:
@@ -149,6 +152,8 @@ class WarmBrowser:
             handle_sighup=False,
         )
         session = await browser.new_browser_cdp_session()
+        if setup.debugging and setup.on_refused_file is not None:
+            await guard_browser(session, setup.on_refused_file)
         version = await ask(session, "Browser.getVersion")
         processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
         vital = Vital(next(process["id"] for process in processes if process["type"] == "browser"))

@@ -31,6 +31,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
 from . import logs
+from .address_guard import guard_playwright
 from .browser import BrowserSetup, Tab, WarmBrowser
 from .calling import Call, call
 from .channel import Channel
@@ -227,7 +228,10 @@ class Child:
         try:
             fields = await asyncio.shield(user)
         except UserCodeError as error:
-            fields = as_message(error, also=_PROXY_REFUSED if self._session and self._session.proxy_refused else "")
+            also = [_PROXY_REFUSED] if self._session and self._session.proxy_refused else []
+            if self._watch.refused:
+                also.append(self._watch.refused)
+            fields = as_message(error, also="\n".join(also))
             if await self._is_gone(self._browser.call):
                 fields["kind"] = "browser-gone"
             return {"error": fields}
@@ -281,6 +285,8 @@ async def _serve(fd: int, mark: bytes) -> None:
         return
     lines = Lines(mark)
     watch = Watch(lines)
+    if not setup["allowFileUrls"]:
+        guard_playwright()
     async with async_playwright() as playwright:
         project, scratch = Path(setup["project"]), Path(setup["scratch"])
         try:
@@ -294,6 +300,7 @@ async def _serve(fd: int, mark: bytes) -> None:
                     viewport=(setup["width"], setup["height"]),
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
+                    on_refused_file=None if setup["allowFileUrls"] else watch.refused_file,
                 ),
                 watch.context,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
 
+from .address_guard import sentence
 from .lines import Lines
 from .urls import shown
 
@@ -22,10 +23,18 @@ class Watch:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._left = {"console": MOST, "requestfailed": MOST}
+        self.refused = ""
+        """What to say of the last file that another client of the browser was refused in this Attempt."""
 
     def renew(self) -> None:
         """Another Attempt begins."""
         self._left = dict.fromkeys(self._left, MOST)
+        self.refused = ""
+
+    def refused_file(self, url: str) -> None:
+        """Note that another client of the browser has asked for a file, and was refused."""
+        self.refused = sentence(url)
+        self._lines.say("warning", "callboard", self.refused)
 
     def context(self, context: BrowserContext) -> None:
         """Watch it for as long as it is there."""

@@ -51,6 +51,7 @@ def test_an_empty_object_gives_the_defaults_of_the_contract() -> None:
     assert settings.auth_sessions.save_back
     assert settings.auth_sessions.secret_parameters == ()
     assert not settings.headful
+    assert not settings.allow_file_urls
     assert (settings.browser_size.width, settings.browser_size.height) == (1024, 800)
 
 
@@ -64,12 +65,14 @@ def test_comments_trailing_commas_and_unknown_keys_are_fine() -> None:
           "captchaSolver": {"enabled": false, "settings": {"maxRetries": 3}},
           "metadata": {"tags": ["a", "b",]},
           "headful": true,
+          "allowFileUrls": true,
         }
     """)
     assert settings.project_name == "shop"
     assert settings.machines == 3
     assert settings.memory_limit == 4 * GIB
     assert settings.headful
+    assert settings.allow_file_urls
 
 
 def test_json_wins_over_jsonc(tmp_path: Path) -> None:
@@ -144,6 +147,7 @@ def test_memory_follows_the_size(size: str, gib: int) -> None:
         ('{"apiAccess": {"enabled": "yes"}}', 'apiAccess.enabled: expected true or false, found "yes"'),
         ('{"apiAccess": true}', "apiAccess: expected an object, found true"),
         ('{"headful": 1}', "headful: expected true or false, found 1"),
+        ('{"allowFileUrls": "yes"}', 'allowFileUrls: expected true or false, found "yes"'),
         (
             '{"authSessions": {"enabled": true}}',
             'authSessions.type: expected "API" or "MANUAL", as authSessions.enabled is true, found nothing',
@@ -228,6 +232,7 @@ KEYS: list[tuple[str, Callable[[Any], bool]]] = [
         lambda value: isinstance(value, list) and all(isinstance(name, str) and name for name in value),
     ),
     ("headful", lambda value: isinstance(value, bool)),
+    ("allowFileUrls", lambda value: isinstance(value, bool)),
     ("browserSize.width", lambda value: whole(value, 200, 3840)),
     ("browserSize.height", lambda value: whole(value, 200, 2160)),
     ("proxy.enabled", lambda value: isinstance(value, bool)),
