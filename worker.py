@@ -41,6 +41,7 @@ from engine.leaving import leave
 from engine.runs import Runs
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
+from machines.sandbox import sandbox_refusal
 from machines.slot import Limits
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders
@@ -87,6 +88,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
     browser = None if settings.role == "control" else await asyncio.to_thread(find_browser, settings.chromium)
+    if browser is not None and (refusal := await asyncio.to_thread(sandbox_refusal, browser)):
+        log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
     client = await _reach_temporal(settings, identity)
     async with AsyncExitStack() as resources:
         # Left in the other order: Attempts drain while Runs can still go on and be stopped.

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import playwright
 
 from contract.errors import MachineError
+from machines.environment import user_environment
 
 _START_LIMIT = 30.0
 """Seconds a browser may take to print its version; a cold disk can make the first start slow."""
@@ -68,14 +70,11 @@ def browser_args() -> list[str]:
 
     Playwright's own switch off background networking, component updates, sync and the first-run pages already.
     """
-    args = [
+    return [
         # What is UDP would go past a proxy: QUIC, and WebRTC unless it is relayed over TCP.
         "--disable-quic",
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     ]
-    if os.geteuid() == 0:
-        args.append("--no-sandbox")  # as root the sandbox refuses to start
-    return args
 
 
 def _candidates(*, headful: bool) -> Iterator[Path]:
@@ -130,6 +129,8 @@ def _version(path: Path) -> str:
     """What the browser says it is. A missing shared library shows up here, not in the first Attempt."""
     done = subprocess.run(
         [path, "--version"],
+        # As in a Machine: others of this user can read its environment, so it has none of our secrets.
+        env=user_environment(Path(tempfile.gettempdir())),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

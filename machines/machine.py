@@ -31,6 +31,7 @@ from machines.keeping import Keeping
 from machines.order import Order, Report, Version
 from machines.persist import to_the_end
 from machines.runner import main as runner_main
+from machines.sandbox import sandbox_refusal
 from machines.secrecy import masker_of
 from machines.services import Answering
 from security.masking import mask_url
@@ -141,12 +142,16 @@ class Machine:
     async def _configure(self, launch: Launch, scratch: Path) -> None:
         headful = self.version.headful
         browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
+        refusal = await asyncio.to_thread(sandbox_refusal, browser)
+        if headful and refusal:  # of the other browser, the worker has said so when it started
+            log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", self.name, browser, refusal)
         display = display_environment() if headful else {}
         await self._frames.send(
             {
                 "type": "configure",
                 "browser": str(browser),
                 "headless": not display,
+                "sandbox": refusal is None,
                 "browserEnvironment": display,
                 "arguments": list(launch.arguments),
                 "allowFileUrls": self.version.allow_file_urls,

@@ -106,6 +106,32 @@ def test_every_image_that_is_not_ours_has_a_version() -> None:
         assert all(re.fullmatch(versioned, image or copied) for image, copied in images), name
 
 
+def test_the_worker_may_ask_the_kernel_for_what_chromiums_sandbox_needs_and_for_nothing_else() -> None:
+    (named,) = [option for option in SERVICES["worker"]["security_opt"] if option.startswith("seccomp=")]
+    profile: dict[str, Any] = json.loads((REPOSITORY / named.removeprefix("seccomp=")).read_text())
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    added = [rule for rule in profile["syscalls"] if rule.get("comment", "").startswith("Added for Chromium")]
+    assert [rule["names"] for rule in added] == [["clone"], ["unshare"], ["chroot"]]
+    assert all(rule["action"] == "SCMP_ACT_ALLOW" for rule in added)
+    user, pid, net, mount = 0x10000000, 0x20000000, 0x40000000, 0x00020000
+    (clone,), (unshare,) = added[0]["args"], added[1]["args"]
+    assert clone["op"] == "SCMP_CMP_MASKED_EQ"
+    assert (user | pid | net) & clone["value"] == clone["valueTwo"] == 0
+    assert mount & clone["value"] != 0
+    assert (unshare["op"], unshare["value"]) == ("SCMP_CMP_EQ", user)
+    for service in SERVICES.values():
+        if service is not SERVICES["worker"]:
+            assert not [option for option in service.get("security_opt", []) if option.startswith("seccomp")]
+
+
+def test_our_services_gain_no_privileges() -> None:
+    ours = [service for service in SERVICES.values() if service["image"] == "callboard:local"]
+    assert len(ours) == 3
+    for service in ours:
+        assert "no-new-privileges:true" in service["security_opt"]
+        assert service["cap_drop"] == ["ALL"]
+
+
 def test_only_this_host_reaches_a_port() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert published

@@ -64,9 +64,10 @@ def doctor(
 
 async def _look(place: Place, part: Part | None) -> list[Finding]:
     settings = place.settings
-    python, browser, uv, found, (store, opened) = await asyncio.gather(
+    python, browser, sandbox, uv, found, (store, opened) = await asyncio.gather(
         host.python(),
         _not_needed("Browser") if part is Part.API else host.browser(settings),
+        _not_needed("Browser sandbox") if part is Part.API else host.sandbox(settings),
         _not_needed("uv") if part is Part.API else host.uv(),
         temporal(settings),
         artifact_store(settings),
@@ -80,7 +81,7 @@ async def _look(place: Place, part: Part | None) -> list[Finding]:
         serving = [skipped(check, "Temporal says which there are.") for check in ("Workers", "Projects")]
     else:
         serving = list(await asyncio.gather(workers(found.client), projects(found.client, opened)))
-    return [python, browser, uv, *found.findings, store, *keyed, *serving]
+    return [python, browser, sandbox, uv, *found.findings, store, *keyed, *serving]
 
 
 async def _not_needed(check: str) -> Finding:

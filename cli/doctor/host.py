@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from datetime import timedelta
 from pathlib import Path
 
-from cli.doctor.findings import Finding, failed, ok, skipped
+from cli.doctor.findings import Finding, failed, ok, skipped, warning
 from contract.errors import MachineError
 from machines.browser import browser_args, find_browser
+from machines.sandbox import sandbox_refusal
 from projects.uv import UvError, run_uv
 from settings import Settings, installed_version
 
@@ -40,7 +42,8 @@ async def browser(settings: Settings) -> Finding:
         found, *mend = re.split(r"(?<=\.) (?=Install|Name)", error.message, maxsplit=1)
         return failed("Browser", found, *(mend or ["Name the executable of one in CALLBOARD_CHROMIUM."]))
     try:
-        version = await _shows_a_page(path)
+        refusal = await asyncio.to_thread(sandbox_refusal, path)
+        version = await _shows_a_page(path, sandbox=refusal is None)
     except MachineError as error:
         mend = (
             f"Install what it needs with `{sys.executable} -m playwright install-deps chromium`, or name another"
@@ -50,14 +53,36 @@ async def browser(settings: Settings) -> Finding:
     return ok("Browser", f"Chromium {version} ({path})")
 
 
-async def _shows_a_page(path: Path) -> str:
+async def sandbox(settings: Settings) -> Finding:
+    """Find out whether pages are walled off from the worker's user by Chromium's own sandbox."""
+    check = "Browser sandbox"
+    if settings.role == "control":
+        return skipped(check, "Not needed: CALLBOARD_ROLE is control.")
+    try:
+        path = await asyncio.to_thread(find_browser, settings.chromium)
+    except MachineError:
+        return skipped(check, "There is no browser to try it with.")
+    refusal = await asyncio.to_thread(sandbox_refusal, path)
+    if refusal is None:
+        return ok(check, "Chromium's own sandbox is on.")
+    mend = (
+        "Run workers as a user other than root."
+        if os.geteuid() == 0
+        else f"Let user {os.geteuid()} make user namespaces; docs/operations.md, Chromium's sandbox, says how."
+    )
+    return warning(check, f"Chromium's own sandbox is off: {refusal}.", mend)
+
+
+async def _shows_a_page(path: Path, *, sandbox: bool) -> str:
     """Its version. Raises MachineError: it does not."""
     # Not with the others above: all other commands would have to wait for it.
     from playwright.async_api import Error, async_playwright
 
     try:
         async with asyncio.timeout(_BROWSER_WITHIN.total_seconds()), async_playwright() as playwright:
-            started = await playwright.chromium.launch(executable_path=path, args=browser_args())
+            started = await playwright.chromium.launch(
+                executable_path=path, args=browser_args(), chromium_sandbox=sandbox
+            )
             page = await started.new_page()
             await page.set_content("<title>well</title>")
             await page.get_by_text("well").count()

@@ -72,6 +72,8 @@ class BrowserSetup:
     executable: str
     arguments: list[str]
     headless: bool
+    sandbox: bool
+    """Chromium's own."""
     debugging: bool
     """Whether other clients may connect to it, on loopback."""
     viewport: tuple[int, int]
@@ -145,6 +147,7 @@ class WarmBrowser:
             executable_path=setup.executable,
             args=[*setup.arguments, *debugging],
             headless=setup.headless,
+            chromium_sandbox=setup.sandbox,
             traces_dir=setup.traces,
             env={**os.environ, **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself

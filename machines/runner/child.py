@@ -296,6 +296,7 @@ async def _serve(fd: int, mark: bytes) -> None:
                     executable=setup["browser"],
                     arguments=setup["arguments"],
                     headless=setup["headless"],
+                    sandbox=setup["sandbox"],
                     debugging=has_hook(project),
                     viewport=(setup["width"], setup["height"]),
                     environment=setup["browserEnvironment"],

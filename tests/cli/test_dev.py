@@ -145,6 +145,19 @@ def test_it_says_where_everything_is(running: Running) -> None:
     assert httpx.get(f"{card['url']}/docs", trust_env=False).status_code == 200
 
 
+def test_its_workers_log_says_whether_chromiums_sandbox_is_off(running: Running) -> None:
+    lines = (running.data / "logs" / "worker.log").read_text().splitlines()
+    told = [line for line in lines if "sandbox" in line]
+    if os.geteuid() == 0:
+        (line,) = told
+        assert line.endswith(
+            "WARNING worker: Chromium's own sandbox is off: Chromium refuses to use it as root."
+            " The worker's browsers run without it."
+        )
+    else:
+        assert len(told) <= 1  # it depends on the host
+
+
 def test_what_changes_while_it_runs_is_published_and_told_in_a_line_each(projects: Path, tmp_path: Path) -> None:
     with dev(projects, tmp_path / "data") as terminal:
         terminal.read_until("Ctrl-C stops everything.")

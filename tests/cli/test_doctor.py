@@ -84,6 +84,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
     assert status == {
         "Python": "ok",
         "Browser": "skipped",
+        "Browser sandbox": "skipped",
         "uv": "ok",
         "Temporal": "failed",
         "Namespace": "skipped",
@@ -101,7 +102,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("part", "needless"), [("api", ["Browser", "uv", "Webhook secrets"]), ("worker", ["API keys"])]
+    ("part", "needless"), [("api", ["Browser", "Browser sandbox", "uv", "Webhook secrets"]), ("worker", ["API keys"])]
 )
 async def test_for_one_part_nothing_is_asked_that_only_the_other_needs(
     server: TemporalServer, tmp_path: Path, part: str, needless: list[str]
@@ -131,7 +132,7 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
     assert "ok       API keys: There are 2; the first is the newest." in lines
     there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
     assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
-    assert lines[-1] == "Looked at what the environment's settings name: 1 of 13 checks failed."
+    assert lines[-1] == "Looked at what the environment's settings name: 1 of 14 checks failed."
     assert GOOD_KEY not in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -144,6 +145,34 @@ async def test_a_browser_that_shows_pages_is_named_with_its_version(role: Any) -
     found = await host.browser(Settings(role=role))
     assert found.status is Status.OK, found
     assert found.found.startswith("Chromium ")
+
+
+@pytest.mark.parametrize(
+    ("user", "refusal", "status", "mend"),
+    [
+        (0, "Chromium refuses to use it as root", Status.WARNING, "Run workers as a user other than root."),
+        (1234, "user 1234 may not make the namespaces that it needs", Status.WARNING, "Let user 1234 make user"),
+        (1234, None, Status.OK, None),
+    ],
+)
+async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
+    monkeypatch: pytest.MonkeyPatch, user: int, refusal: str | None, status: Status, mend: str | None
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+
+    def answer(_browser: Path) -> str | None:
+        return refusal
+
+    monkeypatch.setattr(host, "sandbox_refusal", answer)  # the real one has tests of its own
+    found = await host.sandbox(Settings())
+    assert found.status is status
+    assert (refusal or "is on") in found.found
+    assert found.mend is None if mend is None else (found.mend or "").startswith(mend)
+
+
+async def test_without_a_browser_nothing_is_said_of_its_sandbox(tmp_path: Path) -> None:
+    found = await host.sandbox(Settings(chromium=tmp_path / "none"))
+    assert found.status is Status.SKIPPED
 
 
 async def test_a_browser_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Finds out whether Chromium's own sandbox works here, which walls pages off from this user's files and processes.
+
+It needs a user other than root and the right to make user namespaces. Distributions, containers and security modules
+all have their own ways of taking that right away, so it is tried, once per browser and process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from machines.environment import user_environment
+
+_TRIED_WITHIN = 30.0
+"""Seconds; it takes a third of one, but a cold disk can make the first start slow."""
+_CLIP = 300
+"""Characters of what the browser says."""
+_NO_SANDBOX = "No usable sandbox"
+"""In what Chromium prints where it finds none."""
+
+
+@lru_cache
+def sandbox_refusal(executable: Path) -> str | None:
+    """Say why this browser cannot use Chromium's own sandbox here; None if it can.
+
+    It is the end of a sentence without its dot. Blocking.
+    """
+    if os.geteuid() == 0:
+        return "Chromium refuses to use it as root"
+    with tempfile.TemporaryDirectory(prefix="callboard-sandbox-") as folder:
+        for name in ("home", "tmp"):
+            (Path(folder) / name).mkdir()
+        command = [executable, "--headless", f"--user-data-dir={folder}", "--dump-dom", "about:blank"]
+        try:
+            browser = subprocess.Popen(
+                command,
+                env=user_environment(Path(folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"the browser does not start with it: {error.strerror or error}"
+        try:
+            _, printed = browser.communicate(timeout=_TRIED_WITHIN)
+        except subprocess.TimeoutExpired:
+            return f"the browser does not end within {_TRIED_WITHIN:g} seconds with it"
+        finally:
+            if browser.returncode is None:  # all that it has started, and not just the script that started it
+                os.killpg(browser.pid, signal.SIGKILL)
+                browser.communicate()
+    if browser.returncode == 0:
+        return None
+    if _NO_SANDBOX in printed:
+        return f"user {os.geteuid()} may not make the namespaces that it needs"
+    last = (printed.strip().splitlines() or ["it printed nothing"])[-1]
+    return f"the browser does not start with it: {last[:_CLIP]}"
