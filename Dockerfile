@@ -21,6 +21,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates chromium-headless-shell fonts-liberation python3 tini \
     && rm -rf /var/lib/apt/lists/* \
+    # Whoever may execute a program but not read it cannot look into it when it runs: tini has the whole environment.
+    && chmod 0711 /usr/bin/tini \
     && useradd --uid 10001 --home-dir /var/lib/callboard --create-home --shell /usr/sbin/nologin callboard
 COPY --from=build /opt/callboard /opt/callboard
 ENV PATH=/opt/callboard/bin:$PATH \

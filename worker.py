@@ -16,6 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from security.inspection import forbid_inspection
+
+if __name__ == "__main__":
+    forbid_inspection()  # before the imports that follow: they take a second, and the environment holds secrets
+
 import uvloop
 from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig

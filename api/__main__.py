@@ -11,6 +11,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, override
 
+from security.inspection import forbid_inspection
+
+if __name__ == "__main__":
+    forbid_inspection()  # before the imports that follow: they take a second, and the environment holds secrets
+
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError

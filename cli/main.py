@@ -12,6 +12,7 @@ from cli.exits import exit_code
 from cli.output import say
 from contract.errors import CallboardError
 from engine.leaving import leave
+from security.inspection import forbid_inspection
 
 app = typer.Typer(
     name="callboard",
@@ -40,6 +41,7 @@ def _callboard(
 
 def main() -> None:
     """Run the command. What we raise on purpose is one sentence on stderr; a traceback is a defect of ours."""
+    forbid_inspection()  # `dev` makes keys, and other commands have those of their environment
     try:
         app()
     except CallboardError as error:

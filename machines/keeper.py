@@ -37,6 +37,7 @@ from machines.intake import Intake
 from machines.meter import Meter
 from machines.transcript import Transcript
 from machines.tree import descendants, kill_all
+from security.inspection import forbid_inspection
 
 __all__ = ["descendants", "kill_all", "remove"]
 
@@ -85,6 +86,7 @@ class Keeper:
             stderr=subprocess.STDOUT,
             pass_fds=(child_fd,),
             cwd=scratch,
+            preexec_fn=_offer_to_the_kernel,  # no other thread is here, so a hook between fork and exec is safe
         )
         os.close(child_fd)  # the child's alone: its end must show at the worker
         if self._child.stdout is None:
@@ -95,8 +97,6 @@ class Keeper:
     def run(self) -> None:
         """Watch until there is a reason to stop; then stop everything."""
         _say({"pid": self._child.pid})
-        with contextlib.suppress(OSError):  # not allowed in some containers, and only an advice
-            Path(f"/proc/{self._child.pid}/oom_score_adj").write_text(_OOM_SCORE)
         try:
             self._watch()
         finally:
@@ -202,6 +202,15 @@ def _give_way() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def _offer_to_the_kernel() -> None:
+    """Let this process and all below it be the first to go where memory runs out.
+
+    Only the process itself can do that at any time: once it has forbidden inspection, its files in /proc are root's.
+    """
+    with contextlib.suppress(OSError):  # not allowed in some containers, and only an advice
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
 def _noop(_signal: int, _frame: object) -> None:
     """Does nothing: a handler must be set for the wake-up descriptor to work."""
 
@@ -221,7 +230,9 @@ def main() -> None:
         # Only the worker, or its end, stops a keeper. A handler and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)
     _give_way()
-    Keeper(scratch, int(memory_limit), int(child_fd), command).run()
+    keeper = Keeper(scratch, int(memory_limit), int(child_fd), command)
+    forbid_inspection()  # not before: the child must be able to write its own files in /proc until it is executed
+    keeper.run()
 
 
 if __name__ == "__main__":

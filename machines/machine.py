@@ -111,7 +111,7 @@ class Machine:
         try:
             with theirs:
                 keeping = await Keeping.start(
-                    _command(version, theirs.fileno()),
+                    _command(version, theirs.fileno(), scratch),
                     scratch=scratch,
                     child_fd=theirs.fileno(),
                     memory_limit=version.memory_limit,
@@ -340,9 +340,9 @@ class Machine:
                 pass  # of an Attempt that is over
 
 
-def _command(version: Version, child_fd: int) -> list[str]:
+def _command(version: Version, child_fd: int, scratch: Path) -> list[str]:
     """The child of a Machine: our code, on the project's own interpreter if it has one."""
     own = version.python
     places = ["ours", sysconfig.get_path("platlib")] if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)
-    return [python, "-I", "-S", "-X", "utf8", runner_main.__file__, str(child_fd), *places]
+    return [python, "-I", "-S", "-X", "utf8", runner_main.__file__, str(child_fd), *places, str(scratch)]

@@ -18,8 +18,8 @@ def scratch(folder: Path) -> None:
     """End every process of the Machine of `folder`, then remove that.
 
     Blocking: call it in a thread. Processes of a Machine carry the folder in `TMPDIR` or `HOME`, as they were
-    started, or are below one that does. User code that changed that for a process of its own, and let it outlive
-    its parent and a killed keeper, is not found.
+    started, or are below one that does. Keeper and child forbid reading these, and carry it in their arguments. User
+    code that changed that for a process of its own, and let it outlive its parent and a killed keeper, is not found.
     """
     deadline = time.monotonic() + _WITHIN
     dying: set[int] = set()
@@ -36,19 +36,28 @@ def scratch(folder: Path) -> None:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Live processes that were started with `folder` in their environment, and all below them.
+    """Live processes that were started with `folder` in their environment or as an argument, and all below them.
 
     Those below are asked for, as Chromium's own processes overwrite their environment with their title.
     """
-    needle = f"={folder}/".encode()
+    in_environment, as_argument = f"={folder}/".encode(), f"\0{folder}\0".encode()
     found: set[int] = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if needle in (entry / "environ").read_bytes():
-                    found.add(int(entry.name))
+        if (
+            entry.name.isdigit()
+            and int(entry.name) != os.getpid()
+            and (as_argument in _read(entry / "cmdline") or in_environment in _read(entry / "environ"))
+        ):
+            found.add(int(entry.name))
     below = {pid for parent in found for pid in keeper.descendants(parent)}
     return sorted(pid for pid in found | below if _lives(pid))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # it is not ours to read, or its process is gone
+        return b""
 
 
 def _lives(pid: int) -> bool:

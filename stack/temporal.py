@@ -25,6 +25,9 @@ _READY_LIMIT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=10)
 _POLL = 0.05
 
+_NOT_FOR_IT = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+"""Beginnings of variables: our secrets, as every process of this user can read its environment; and what would change
+how it runs."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 _DYNAMIC_CONFIG = (
     # Its one shard is polled 20 times a second by default, which makes every step of every workflow wait.
@@ -78,7 +81,7 @@ class TemporalServer:
             "temporal",
             _command(data / "temporal.db", port, upstream, (*_DYNAMIC_CONFIG, *dynamic_config)),
             log=data / "logs" / "temporal.log",
-            environment={name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")},
+            environment={name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_IT)},
             grace=_GRACE,
             report=report,
         )

@@ -132,6 +132,11 @@ def test_our_services_gain_no_privileges() -> None:
         assert service["cap_drop"] == ["ALL"]
 
 
+def test_the_init_process_is_closed_to_its_own_user() -> None:
+    """A program that its user cannot read makes a process that its user cannot look into."""
+    assert re.search(r"&& chmod 0711 /usr/bin/tini \\", DOCKERFILE)
+
+
 def test_only_this_host_reaches_a_port() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert published

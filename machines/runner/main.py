@@ -1,14 +1,17 @@
-"""Start of the child: `python -I -S main.py FD KIND SITE_PACKAGES`. Decides what user code can import.
+"""Start of the child: `python -I -S main.py FD KIND SITE_PACKAGES SCRATCH`. Decides what user code can import.
 
 `-I -S` leaves nothing on `sys.path` but the standard library. Added are our `intuned_runtime` and packages:
 
     ours    from the worker's environment, by name, Playwright with what it needs. Nothing else of that environment can
             be found from a project, so its modules may have any name, and none of ours is imported by mistake.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
+
+Nobody reads SCRATCH here: whoever looks for the processes of a Machine finds this one by it (see `machines.sweep`).
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import site
@@ -23,6 +26,7 @@ FROM_WORKER = frozenset({"playwright", "greenlet", "pyee", "typing_extensions"})
 """Playwright and its dependencies."""
 _MAGIC = b"\0callboard\0"
 _MARK = 16
+_PR_SET_DUMPABLE = 4
 
 
 class WorkerPackages:
@@ -44,8 +48,20 @@ def _add_own_environment(site_packages: str) -> None:
     sys.prefix = sys.exec_prefix = str(Path(site_packages).parents[2])
 
 
+def _forbid_inspection() -> None:
+    """Do what `security.inspection` does, which is not to be found from here: close this process to its user's others.
+
+    Logins and the variables of the project are in its memory, and projects share a user.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"this process cannot be closed to others of its user: {os.strerror(error)}")
+
+
 def main() -> None:
     """See the module's docstring."""
+    _forbid_inspection()
     mark = os.urandom(_MARK)
     os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`
     fd, kind, site_packages = int(sys.argv[1]), sys.argv[2], sys.argv[3]

@@ -102,3 +102,12 @@ def test_what_an_attempt_takes_is_measured_all_the_same(seen: dict[str, Any]) ->
     assert usage["peak_memory"] > 10 * 1024**2
     assert usage["cpu_seconds"] >= 0
     assert usage["bytes_received"] > 0
+    assert seen["oomScore"] == "300"
+
+
+def test_keeper_and_child_are_closed_to_others_of_their_user(seen: dict[str, Any]) -> None:
+    assert seen["closed"] == {"keeper": True, "child": True}
+
+
+def test_a_child_that_is_closed_is_found_and_ended_all_the_same(seen: dict[str, Any]) -> None:
+    assert seen["leftByAKilledKeeper"] == []
