@@ -48,6 +48,7 @@ from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.sandbox import sandbox_refusal
 from machines.slot import Limits
+from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders
 from projects.environments import Environments
@@ -120,9 +121,11 @@ async def _execute_attempts(
     resources.callback(workplace.leave)
     pools = WorkerPools(_launch(settings, workplace, browser), _limits(settings))
     resources.push_async_callback(pools.close)
+    redactor = TraceRedactor()
+    resources.push_async_callback(redactor.close)
     tickets = Tickets()
     await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
-    serving = _serving(settings, client, identity, store, workplace, pools, tickets)
+    serving = _serving(settings, client, identity, store, workplace, pools, redactor, tickets)
     resources.push_async_callback(serving.stop)
     return [
         serving.follow(settings.poll_versions),
@@ -138,6 +141,7 @@ def _serving(
     store: Store,
     workplace: Workplace,
     pools: WorkerPools,
+    redactor: TraceRedactor,
     tickets: Tickets,
 ) -> Serving:
     catalog = Catalog(store, max_age=settings.poll_versions)
@@ -152,6 +156,7 @@ def _serving(
         keyring=_keyring(settings),
         tickets=tickets,
         trace_limit=settings.trace_limit,
+        redactor=redactor,
         journal=workplace.journal,
         evidence=workplace.evidence,
         log_rules=_log_rules(settings),

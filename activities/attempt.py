@@ -45,6 +45,7 @@ from machines.evidence import Evidence
 from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
 from machines.secrecy import masker_of
+from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.manifest import Manifest
 from projects.versions import VersionFolders
@@ -91,6 +92,7 @@ class AttemptActivity:
         keyring: KeyRing,
         tickets: Tickets,
         trace_limit: int,
+        redactor: TraceRedactor,
         journal: Callable[[str, int, AttemptKind, bytes], contextlib.AbstractContextManager[None]],
         evidence: Callable[[str, int], contextlib.AbstractContextManager[Path]],
         log_rules: LogRules = DEFAULT_RULES,
@@ -110,7 +112,7 @@ class AttemptActivity:
         self._evidence = evidence
         self._log_rules = log_rules
         self._trace_limit = trace_limit
-        self._room = EvidenceRoom(store)
+        self._room = EvidenceRoom(store, redactor)
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, order: AttemptInput) -> AttemptOutcome:

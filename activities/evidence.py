@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import stat
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +15,8 @@ from activities.patience import patiently
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptInput, AttemptStatus
 from machines.evidence import SCREENSHOT, TRACE, Evidence
-from machines.traces import Showing, TraceError, parts_in, show
+from machines.trace_redactor import TraceRedactor
+from machines.traces import Showing, TraceError
 from security.masking import Masker
 from security.page_urls import shown_url
 from storage import keys
@@ -48,8 +48,9 @@ class LostError(Exception):
 class EvidenceRoom:
     """Takes in what Attempts leave."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, redactor: TraceRedactor) -> None:
         self._store = store
+        self._redactor = redactor
 
     async def keep(
         self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
@@ -93,12 +94,10 @@ class EvidenceRoom:
     async def _keep_trace(
         self, order: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
     ) -> int | None:
-        parts = await asyncio.to_thread(parts_in, evidence.folder)
-        if not parts:
-            return None
         shown = evidence.folder / TRACE
         how = Showing(masker, evidence.limit, evidence.root, cookies=order.auth is not None)
-        await asyncio.to_thread(show, parts, shown, how, end=time.monotonic() + within.total_seconds())
+        if not await self._redactor.redact(evidence.folder, shown, how, within=within):
+            return None
         key = keys.attempt(order.project, order.run_id, order.number, TRACE)
         await patiently(within / 2, lambda: self._store.put_file(key, shown))
         return shown.stat().st_size

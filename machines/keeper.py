@@ -35,6 +35,7 @@ if __name__ == "__main__":
 
 from machines.intake import Intake
 from machines.meter import Meter
+from machines.scheduling import give_way
 from machines.transcript import Transcript
 from machines.tree import descendants, kill_all
 from security.inspection import forbid_inspection
@@ -190,18 +191,6 @@ class Keeper:
         return False
 
 
-def _give_way() -> None:
-    """Let this process and all below it interrupt no other that runs: worker, api and Temporal go on at once.
-
-    The many processes of browsers wake each other with every message. Where they cannot take each other's processor for
-    it, several messages are handled in one go. What they get in all stays the same, and an idle processor is taken at
-    once.
-    """
-    with contextlib.suppress(OSError):  # forbidden here: all is a little slower
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
 def _offer_to_the_kernel() -> None:
     """Let this process and all below it be the first to go where memory runs out.
 
@@ -229,7 +218,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Only the worker, or its end, stops a keeper. A handler and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)
-    _give_way()
+    give_way()
     keeper = Keeper(scratch, int(memory_limit), int(child_fd), command)
     forbid_inspection()  # not before: the child must be able to write its own files in /proc until it is executed
     keeper.run()

@@ -67,7 +67,7 @@ def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str
     A cookie is no secret if it shows that the page's own scripts may read it. It may not show who has set one: what a
     redirect sets is not always recorded, what is sent thereafter is.
     """
-    sent: list[tuple[str, str]] = []
+    sent: set[tuple[str, str]] = set()  # the same ones go with every request
     readable: set[str] = set()
     for line in lines:
         try:
@@ -76,7 +76,7 @@ def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str
                 if name in ("authorization", "proxy-authorization") and (found := _CREDENTIALS.fullmatch(value)):
                     yield found[1]
                 elif name == "cookie" and cookies:
-                    sent += map(_named, value.split(";"))
+                    sent.update(map(_named, value.split(";")))
             for name, value in _headers(snapshot, "response"):
                 if name == "set-cookie" and cookies:
                     for cookie in value.split("\n"):

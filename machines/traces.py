@@ -2,30 +2,49 @@
 
 A trace is a zip: events as JSON, a line each (`*.trace`, `*.network`); the stacks of the calls (`*.stacks`); what the
 snapshots are drawn from (`resources/`); pictures (`screencast/`); sources, named by the hash of their path (`src/`).
-It was written in the process of user code, so it may hold anything.
+It was written in the process of user code, so it may hold anything. It is therefore read in pieces, and what it may
+make its reader hold or do is bounded by the size that is kept. Memory and time are bounded by the process that this
+runs in; see `trace_process`.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import re
 import stat
-import time
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from machines.trace_events import EventMasker, secrets_of_network
 from security.masking import Masker
 
 _UNPACKED = 16
-"""How many times its size a trace may have when it is unpacked: snapshots are repetitive, but not without end."""
+"""How many times the size that is kept a trace may have when it is unpacked. Playwright's events and snapshots are
+repetitive, but the Machine gives a trace up that grows to four times that size before it is packed."""
+_LARGEST_ENTRY = 8
+"""How many times the size that is kept one entry may have when it is unpacked."""
+_LONGEST_LINE = 8
+"""The part of the size that is kept that one event may have: a line is parsed as a whole, and JSON grows in memory to
+some twenty times its size. A snapshot of a large page has one or two MiB."""
+_LONGEST_LINE_AT_LEAST = 1024 * 1024
+"""Bytes that an event may always have: a page does not get smaller where less is kept."""
+_BYTES_OF_AN_ENTRY = 1024
+"""A trace may have one entry for so many bytes that are kept: few are smaller, and each takes memory to be read."""
+_ENTRIES_AT_LEAST = 1000
+_MOST_CONTEXTS = 500
+"""Each is a file that is open while they become one trace."""
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""How Playwright packs. Of other methods, zipfile unpacks what a few bytes hold at once, however much that is."""
 _BLOCK = 1024 * 1024
 _WHOLE = 8 * 1024 * 1024
 """Bytes of a resource up to which it is masked as a whole."""
@@ -52,28 +71,35 @@ class Showing:
     """Cookies of the Attempt are secrets, unless it shows that the page's own scripts may read them."""
 
 
-def show(parts: Sequence[Path], target: Path, how: Showing, *, end: float) -> None:
+def show(parts: Sequence[Path], target: Path, how: Showing) -> None:
     """Write one trace to `target` out of those of the Attempt's contexts. Blocking.
 
     Args:
         parts: The zip files. Each becomes one context in the viewer.
         target: Is made; what is there after an error is not a trace.
         how: See there.
-        end: When to give up, by `time.monotonic`.
 
     Raises:
-        TraceError: One of them is none, or the whole is bigger than allowed.
-        TimeoutError: It has taken too long.
+        TraceError: One of them is none, or is bigger than allowed in any way.
         OSError: The disk failed.
     """
+    if len(parts) > _MOST_CONTEXTS:
+        raise TraceError(f"It is of {len(parts)} contexts. A trace of at most {_MOST_CONTEXTS} is kept.")
     try:
         with ExitStack() as opened:
             # Never what is there already: user code could have put it there, as a link to anywhere.
             out = opened.enter_context(zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED, compresslevel=3))
             files = [opened.enter_context(_regular(part)) for part in parts]
-            _Writer(out, how, end).write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+            _Writer(out, how).write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
+    except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, ValueError, EOFError) as e:
+        raise TraceError("What the Machine left is no trace.") from e
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # It says that something in it lies before its beginning.
         raise TraceError("What the Machine left is no trace.") from error
+    except MemoryError as error:
+        raise TraceError("It takes more memory to read than a trace may take.") from error
 
 
 def _regular(path: Path) -> IO[bytes]:
@@ -92,17 +118,16 @@ def _regular(path: Path) -> IO[bytes]:
 class _Writer:
     """Writes one trace."""
 
-    def __init__(self, out: zipfile.ZipFile, how: Showing, end: float) -> None:
+    def __init__(self, out: zipfile.ZipFile, how: Showing) -> None:
         self._out = out
         self._how = how
-        self._end = end
+        self._longest_line = max(_LONGEST_LINE_AT_LEAST, how.limit // _LONGEST_LINE)
         self._masker = how.masker
         self._events = EventMasker(how.masker)
         self._written: set[str] = set()
 
     def write(self, parts: Sequence[zipfile.ZipFile]) -> None:
-        if sum(entry.file_size for part in parts for entry in part.infolist()) > self._how.limit * _UNPACKED:
-            raise TraceError(f"Unpacked it is more than {_UNPACKED} times as big as the {self._how.limit} bytes kept.")
+        self._check_entries([entry for part in parts for entry in part.infolist()])
         found = {
             secret
             for part in parts
@@ -115,6 +140,19 @@ class _Writer:
             self._events = EventMasker(self._masker)
         for number, part in enumerate(parts):
             self._write_part(part, f"{number}-" if number else "")
+
+    def _check_entries(self, entries: Sequence[zipfile.ZipInfo]) -> None:
+        """Refuse what would be too much to read. No more of an entry is read than the size that is looked at here."""
+        limit = self._how.limit
+        most = max(_ENTRIES_AT_LEAST, limit // _BYTES_OF_AN_ENTRY)
+        if len(entries) > most:
+            raise TraceError(f"It has {len(entries)} entries. With {limit} bytes kept, it may have {most}.")
+        if sum(entry.file_size for entry in entries) > limit * _UNPACKED:
+            raise TraceError(f"Unpacked it is more than {_UNPACKED} times as big as the {limit} bytes kept.")
+        if any(entry.file_size > limit * _LARGEST_ENTRY for entry in entries):
+            raise TraceError(f"An entry has more than {_LARGEST_ENTRY} times the {limit} bytes that are kept.")
+        if any(entry.compress_type not in _METHODS for entry in entries):
+            raise TraceError("What the Machine left is no trace: it is not packed as Playwright packs.")
 
     def _write_part(self, part: zipfile.ZipFile, prefix: str) -> None:
         sources: dict[str, str] = {}
@@ -130,7 +168,7 @@ class _Writer:
                 self._write_blocks(prefix + name, self._masked_lines(part, entry))
             elif name.startswith("src/"):
                 if (shown := sources.get(name)) is not None:
-                    self._write_blocks(shown, [self._masker.raw(part.read(entry))])
+                    self._write_blocks(shown, self._masked_resource(part, entry))
             elif name.startswith("screencast/"):
                 self._write_blocks(name, self._blocks(part, entry), packed=True)
             else:
@@ -138,6 +176,7 @@ class _Writer:
 
     def _write_stacks(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo, prefix: str) -> dict[str, str]:
         """Write the frames of the project, by relative paths; where its sources lie, and are to lie."""
+        self._check_length(entry.file_size)
         try:
             told: dict[str, Any] = json.loads(part.read(entry))
             shown = {number: path for number, path in enumerate(told["files"]) if self._in_project(path)}
@@ -173,20 +212,31 @@ class _Writer:
                 self._check()
 
     def _check(self) -> None:
-        if time.monotonic() > self._end:
-            raise TimeoutError
         if self._out.fp is not None and self._out.fp.tell() > self._how.limit:
             raise TraceError(f"It is bigger than the {self._how.limit} bytes that are kept (CALLBOARD_TRACE_LIMIT).")
 
+    def _check_length(self, length: int) -> None:
+        if length > self._longest_line:
+            raise TraceError(f"An event has more than {self._longest_line} bytes, which is too long to be masked.")
+
     def _lines(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
-        with part.open(entry) as file:
-            yield from file
+        with part.open(entry) as packed, io.BufferedReader(cast("io.RawIOBase", packed), _BLOCK) as file:
+            while line := file.readline(self._longest_line + 1):
+                self._check_length(len(line))
+                yield line
 
     def _masked_lines(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         """Many at a time: most have nothing to be masked, and that is seen at once."""
-        with part.open(entry) as file:
-            while lines := file.readlines(_BLOCK):
+        lines: list[bytes] = []
+        size = 0
+        for line in self._lines(part, entry):
+            lines.append(line)
+            size += len(line)
+            if size >= _BLOCK:
                 yield self._events.masked(lines, self._how.root)
+                lines, size = [], 0
+        if lines:
+            yield self._events.masked(lines, self._how.root)
 
     def _blocks(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         with part.open(entry) as file:

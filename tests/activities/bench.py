@@ -24,6 +24,7 @@ from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.slot import Limits
 from machines.sweep import processes_of
+from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.environments import Environments
@@ -162,6 +163,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     launch = Launch(workplace.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
     machines = WorkerPools(launch, Limits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
     tickets = Tickets()
+    redactor = TraceRedactor()
     catalog = Catalog(store, max_age=timedelta())
     attempt = AttemptActivity(
         worker=worker,
@@ -174,6 +176,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         keyring=KeyRing([SECRET]),
         tickets=tickets,
         trace_limit=Settings().trace_limit,
+        redactor=redactor,
         journal=workplace.journal,
         evidence=workplace.evidence,
     )
@@ -182,6 +185,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         yield Bench(store, catalog, tickets, machines, workplace, attempt, stop, lost, folder)
     finally:
         await machines.close()
+        await redactor.close()
         left = processes_of(workplace.scratch), list(workplace.scratch.iterdir())
         workplace.leave()
     assert left == ([], [])

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from contract.flow.attempt import AttemptInput, AttemptStatus
 from contract.flow.base import JsonText
 from contract.flow.trace import TraceMode
 from machines.evidence import Evidence
+from machines.trace_redactor import TraceRedactor
 from security.masking import Masker
 from storage import keys
 from tests.activities.bench import TestStore
@@ -37,6 +38,7 @@ def trace(path: Path, *, text: str = "", name: str = "trace.trace") -> None:
 class Room:
     store: TestStore
     evidence: Evidence
+    redactor: TraceRedactor
     within: timedelta = timedelta(seconds=20)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
 
@@ -51,7 +53,7 @@ class Room:
             parameters=JsonText(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
-        room = EvidenceRoom(self.store)
+        room = EvidenceRoom(self.store, self.redactor)
         return await room.keep(order, self.evidence, status, Masker(self.secrets), within=self.within)
 
     async def stored(self, name: str) -> bytes | None:
@@ -62,9 +64,12 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
+async def room(tmp_path: Path) -> AsyncGenerator[Room]:
     (tmp_path / "evidence").mkdir()
-    return Room(TestStore(tmp_path / "artifacts"), Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, told=True))
+    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, told=True)
+    redactor = TraceRedactor()
+    yield Room(TestStore(tmp_path / "artifacts"), evidence, redactor)
+    await redactor.close()
 
 
 async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:

@@ -1,0 +1,64 @@
+"""A process that masks traces, one after another, so that no trace can take a worker's memory or its time.
+
+What user code has left may unpack to a thousand times its size, and its JSON to twenty times that. This process may not
+take more memory than `_MEMORY`, and not more time for one trace than the request allows: the kernel ends it. It runs on
+the standard library alone, as a script of its own; `trace_redactor` has the worker's side.
+
+    stdin   one JSON object a line, a request: {"folder", "target", "secrets", "limit", "root", "cookies", "seconds"}.
+            At its end, the process ends.
+    stdout  one JSON object a line, the answer: {"found": bool} (whether there were traces in the folder), or the error:
+            {"trace": sentence}, {"disk": [errno, text]}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # A script finds what lies beside it here, behind the standard library, and nothing else of ours.
+    sys.path.append(str(Path(__file__).parents[1]))
+
+from machines.scheduling import give_way
+from machines.traces import Showing, TraceError, parts_in, show
+from security.masking import Masker
+
+_MEMORY = 512 * 1024 * 1024
+"""Bytes of address space. An ordinary trace is masked in 30 MiB; of 64 MiB that are kept, one event may take 440."""
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Mask one trace; see the module's docstring."""
+    showing = Showing(Masker(request["secrets"]), request["limit"], request["root"], cookies=request["cookies"])
+    try:
+        parts = parts_in(Path(request["folder"]))
+        if parts:
+            show(parts, Path(request["target"]), showing)
+    except TraceError as error:
+        return {"trace": str(error)}
+    except OSError as error:
+        return {"disk": [error.errno, error.strerror]}
+    return {"found": bool(parts)}
+
+
+def main() -> None:
+    """See the module's docstring."""
+    give_way()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold secrets
+    while line := sys.stdin.buffer.readline():
+        request = json.loads(line)
+        # The worker kills a process that takes too long. One whose worker was killed meanwhile has to end by itself.
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+        answered = answer(request)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.write(1, json.dumps(answered).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Masks the traces of Attempts in processes beside the worker, whose memory and time are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from machines import trace_process
+from machines.traces import Showing, TraceError
+
+_KEPT_IDLE = 4
+"""Processes that wait for the next trace, of some 15 MB each: to start one costs as much time as an ordinary trace.
+There are as many that work as there are Attempts that end at the same time."""
+_GRACE = 10.0
+"""Seconds that a process has more than its worker gives it, before it ends itself."""
+
+
+class TraceRedactor:
+    """The processes of one worker. Close it when no trace is being masked any more."""
+
+    def __init__(self) -> None:
+        self._idle: list[Process] = []
+        self._closed = False
+
+    async def redact(self, folder: Path, target: Path, showing: Showing, *, within: timedelta) -> bool:
+        """Write one trace to `target` out of those that a Machine has left in `folder`; False if there are none.
+
+        Args:
+            folder: Where they are; see `traces.parts_in`.
+            target: Is made; what is there after an error is not a trace.
+            showing: How they are made fit to be shown.
+            within: How long that may take.
+
+        Raises:
+            TraceError: What is there is no trace, or takes more than a trace may.
+            TimeoutError: It has taken too long.
+            OSError: The disk failed.
+        """
+        request = {
+            "folder": str(folder),
+            "target": str(target),
+            "secrets": sorted(showing.masker.secrets),
+            "limit": showing.limit,
+            "root": showing.root,
+            "cookies": showing.cookies,
+            "seconds": within.total_seconds() + _GRACE,
+        }
+        async with asyncio.timeout(within.total_seconds()):
+            process = self._waiting() or await _start()
+            try:
+                answer = await _ask(process, request)
+            except BaseException:
+                await _kill(process)
+                raise
+        # What was too much for a process may have left its mark on it: only one that has done its work takes another.
+        await self._put_back(process, reusable="found" in answer)
+        match answer:
+            case {"found": bool(found)}:
+                return found
+            case {"trace": str(sentence)}:
+                raise TraceError(sentence)
+            case {"disk": [number, text]}:
+                raise OSError(number, text)
+            case _:
+                raise TraceError("The process that was to mask it has died of it.")
+
+    async def close(self) -> None:
+        """End all processes."""
+        self._closed = True
+        while self._idle:
+            await _kill(self._idle.pop())
+
+    def _waiting(self) -> Process | None:
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:  # else somebody has killed it: the kernel, where memory ran out
+                return process
+        return None
+
+    async def _put_back(self, process: Process, *, reusable: bool) -> None:
+        if reusable and not self._closed and len(self._idle) < _KEPT_IDLE:
+            self._idle.append(process)
+        else:
+            await _kill(process)
+
+
+async def _start() -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", trace_process.__file__),
+            stdin=PIPE,
+            stdout=PIPE,
+            env={},
+            cwd="/",
+            start_new_session=True,  # a Ctrl-C in the worker's terminal is the worker's to handle
+        )
+    except OSError as error:
+        raise TraceError(f"The process that is to mask it could not be started: {error.strerror}.") from error
+
+
+async def _ask(process: Process, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a process; an empty one if it has died."""
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the process was started without pipes")
+    with contextlib.suppress(ConnectionError):
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        await process.stdin.drain()
+    line = await process.stdout.readline()
+    return json.loads(line) if line.endswith(b"\n") else {}
+
+
+async def _kill(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
