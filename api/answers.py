@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from api.closed_words import closed_outcome
 from api.jsontext import member, object_of, raw_member, text_of
-from contract.flow.run import RunError, RunOutcome, RunReason
+from contract.flow.run import RunOutcome
 from engine.runs import RunState
 from storage.store import Store
 
@@ -18,17 +17,13 @@ async def result_body(state: RunState, store: Store) -> bytes:
     Raises:
         StoreError: An artifact is missing or cannot be read.
     """
-    members = [member("runId", state.run_id), member("status", state.status.value)]
-    outcome = state.outcome
-    if outcome is None:
-        return object_of(members)
-    members += await returned(outcome, state.run_id, store)
-    if outcome.error is not None:
-        members.append(member("error", error_body(outcome.error)))
-    if outcome.reason is not None:
-        members.append(member("reason", reason_body(outcome.reason)))
-    if cause := outcome.error or outcome.reason:
-        members.append(member("message", cause.message))
+    if state.outcome is None:
+        return object_of([member("runId", state.run_id), member("status", state.status.value)])
+    closed = closed_outcome(state.outcome)
+    members = [member("runId", state.run_id), member("status", closed.status.value)]
+    members += await returned(state.outcome, state.run_id, store)
+    told = {"error": closed.error, "reason": closed.reason, "message": closed.message}
+    members += [member(name, value) for name, value in told.items() if value is not None]
     return object_of(members)
 
 
@@ -40,18 +35,3 @@ async def returned(outcome: RunOutcome, run_id: str, store: Store) -> list[bytes
         for name, value in values.items()
         if value is not None
     ]
-
-
-def error_body(error: RunError) -> dict[str, Any]:
-    """`error` of an answer."""
-    body = {"code": error.code.value, "category": error.category, "message": error.message}
-    return {**body, "retirable": error.retirable, **_details(error.details)}
-
-
-def reason_body(reason: RunReason) -> dict[str, Any]:
-    """`reason` of an answer."""
-    return {"type": reason.type.value, "message": reason.message, **_details(reason.details)}
-
-
-def _details(details: dict[str, Any] | None) -> dict[str, Any]:
-    return {} if details is None else {"details": details}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
-from api.answers import error_body
+from api.causes import error_body
 from api.parts import Parts
 from contract.errors import NotFound
 from contract.flow.attempt import AttemptKind, AttemptRecord, AttemptStatus, AttemptUsage
 from contract.rest.attempt import AttemptBody, UsageBody
-from contract.rest.result import RunErrorBody
+from contract.rest.result import RecordedError
 from storage import keys
 
 RECORD, LOG, TRACE = "attempt.json", "log.jsonl", "trace.zip"
@@ -99,7 +99,7 @@ async def _body(parts: Parts, project: str, run_id: str, number: int, names: set
         machine=record.machine,
         worker=record.worker,
         browser_version=record.browser_version,
-        error=None if record.error is None else RunErrorBody.model_validate(error_body(record.error)),
+        error=None if record.error is None else RecordedError.model_validate(error_body(record.error)),
         page_url=record.page_url,
         attributes=record.attributes,
         usage=_usage(record.usage),

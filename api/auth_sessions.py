@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.admission import auth_session
+from api.closed_words import closed_auth_session
 from api.identity import new_identity
 from api.operations import note_accepted
 from api.parts import Parts
@@ -141,7 +142,7 @@ async def import_state(parts: Parts, manifest: Manifest, body: dict[str, Any]) -
     try:
         await put_sealed(parts, project, owner, key, request.state.to_json())
         if known is not None:
-            return AuthSessionBody.of(await parts.auth_sessions.record(workspace, project, owner, key))
+            return closed_auth_session(await parts.auth_sessions.record(workspace, project, owner, key))
         view = _new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.READY)
         view = view.model_copy(update={"login": 1, "state_key": key})
         ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
@@ -150,7 +151,7 @@ async def import_state(parts: Parts, manifest: Manifest, body: dict[str, Any]) -
         if is_undone(error):
             await forget(parts, key)
         raise
-    return AuthSessionBody.of(view)
+    return closed_auth_session(view)
 
 
 def _login_order(

@@ -38,7 +38,7 @@ async def delivery_body(parts: Parts, project: str, run_id: str, state: Delivery
     return Delivery(
         id=state.id,
         sink=state.sink,
-        status=state.status.value,
+        status=state.status,
         error=_error(state.error),
         tries=[each for each in tries if each is not None],
     )

@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from api.answers import error_body, reason_body
+from api.closed_words import ClosedOutcome, closed_outcome
 from api.identity import is_run_id
 from api.parts import Parts
 from contract.errors import NotFound
-from contract.flow.run import ReasonType, RunReason, RunStatus, RunType
+from contract.flow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
 from engine.runs import RunState
 from storage import keys
 
@@ -46,11 +46,9 @@ async def operation_body(
         # Its AuthSession is gone. Either it never came to this, or it has done it since we looked.
         state = await _state(parts, project, operation_id)
         if state is None:
-            return _canceled(
-                RunReason(
-                    type=ReasonType.CANCELLED_USER_ACTION, message="The AuthSession was deleted before this began."
-                )
-            )
+            message = "The AuthSession was deleted before this began."
+            reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message=message)
+            return _canceled(closed_outcome(RunOutcome(status=RunStatus.CANCELED, reason=reason)))
     if state.type is not kind or state.auth_session_id is None or auth_session_id not in (None, state.auth_session_id):
         raise _no_such()
     if state.outcome is not None and await _is_being_kept(parts, project, state):
@@ -63,15 +61,16 @@ def _union(state: RunState, auth_session_id: str) -> dict[str, Any]:
     if outcome is None:
         begun = state.status is RunStatus.STARTED
         return {"status": "in_progress", "runId": state.run_id} if begun else {"status": "pending"}
-    if outcome.error is not None:
-        return {"status": "failed", "message": outcome.error.message, "error": error_body(outcome.error)}
-    if outcome.reason is not None:
-        return _canceled(outcome.reason)
+    closed = closed_outcome(outcome)
+    if closed.error is not None:
+        return {"status": "failed", "message": closed.message, "error": closed.error}
+    if closed.reason is not None:
+        return _canceled(closed)
     return {"status": "done", "authSessionId": auth_session_id}
 
 
-def _canceled(reason: RunReason) -> dict[str, Any]:
-    return {"status": "canceled", "message": reason.message, "reason": reason_body(reason)}
+def _canceled(closed: ClosedOutcome) -> dict[str, Any]:
+    return {"status": "canceled", "message": closed.message, "reason": closed.reason}
 
 
 async def _state(parts: Parts, project: str, operation_id: str) -> RunState | None:

@@ -6,8 +6,9 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from api.answers import error_body, reason_body, returned
+from api.answers import returned
 from api.attempts import attempts_of
+from api.causes import error_body, reason_body
 from api.cursor import cursor_of, place_of
 from api.deliveries import deliveries_of
 from api.inputs import shown_input

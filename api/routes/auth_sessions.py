@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from api import auth_sessions
 from api.admission import auth_session, deployed, in_workspace, key_header, logging_in
+from api.closed_words import closed_auth_session
 from api.docs import body_of
 from api.errors import documented
 from api.operations import operation_body
@@ -54,7 +55,7 @@ async def list_all(parts: PartsDep, projectName: str) -> list[AuthSessionBody]: 
     """All of them, by id. Those that live for a single Run are not among them."""
     manifest = await deployed(parts, projectName)
     views = await parts.auth_sessions.views(parts.settings.workspace, manifest.project)
-    return [AuthSessionBody.of(view) for view in views]
+    return [closed_auth_session(view) for view in views]
 
 
 @router.post(
@@ -93,7 +94,7 @@ async def import_state(request: Request, parts: PartsDep, projectName: str) -> A
 async def get(parts: PartsDep, projectName: str, authSessionId: str) -> AuthSessionBody:  # noqa: N803
     """How it stands at this moment."""
     manifest = await deployed(parts, projectName)
-    return AuthSessionBody.of(await auth_session(parts, manifest.project, authSessionId))
+    return closed_auth_session(await auth_session(parts, manifest.project, authSessionId))
 
 
 @router.delete("/{authSessionId}", status_code=204, summary="Delete an AuthSession", response_class=Response)

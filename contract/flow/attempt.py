@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from contract.flow.auth import AttemptAuth, LoginState
-from contract.flow.base import FlowModel, JsonText
+from contract.flow.base import FlowModel, JsonText, OpenStrEnum
 from contract.flow.proxy import SealedProxy
 from contract.flow.run import RunError, RunReason
 from contract.flow.trace import TraceMode
@@ -18,7 +17,7 @@ INTERRUPTED = "AttemptInterrupted"
 """Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
 
 
-class AttemptStatus(StrEnum):
+class AttemptStatus(OpenStrEnum):
     """Status words of an Attempt (docs/contract.md, section 9)."""
 
     STARTED = "started"
@@ -39,7 +38,7 @@ ATTEMPT_FAILED = "AttemptFailed"
 """Type of the application failure of a check or create that failed; its one detail is a `FailedAttemptDetails`."""
 
 
-class AttemptKind(StrEnum):
+class AttemptKind(OpenStrEnum):
     """What is called (docs/contract.md, section 13.4)."""
 
     API = "api"

@@ -7,14 +7,13 @@ holds its sealed state (`key`), which also changes when a good Attempt saves bac
 from __future__ import annotations
 
 from datetime import timedelta
-from enum import StrEnum
 
-from contract.flow.base import FlowModel
+from contract.flow.base import FlowModel, OpenStrEnum
 from contract.flow.proxy import SealedProxy
 from contract.flow.trace import TraceMode
 
 
-class AuthSessionType(StrEnum):
+class AuthSessionType(OpenStrEnum):
     """Where its login comes from (docs/contract.md, section 7)."""
 
     CREDENTIALS = "CREDENTIALS"
@@ -25,7 +24,7 @@ class AuthSessionType(StrEnum):
     """Made from the `runtimeInput` of one Run, for that Run alone."""
 
 
-class AuthSessionStatus(StrEnum):
+class AuthSessionStatus(OpenStrEnum):
     """How it stands (docs/contract.md, section 7)."""
 
     PENDING = "PENDING"

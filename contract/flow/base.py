@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict
 
 INLINE_LIMIT = 32_000
@@ -21,6 +24,27 @@ class FlowModel(BaseModel):
     """Frozen; unknown fields are ignored, so that an older worker can read what a newer one wrote."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class OpenStrEnum(StrEnum):
+    """Words that later versions of Callboard may add to.
+
+    While workers and apis are upgraded, older ones read what newer ones wrote. A word that a version does not know is
+    read as a member of its own, equal to none that it knows, and is written and shown as it is.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the word."""
+        return type(self).__members__.get(self.name) is self
 
 
 class JsonText(FlowModel):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from contract.flow.base import FlowModel, JsonText
+from contract.flow.base import FlowModel, JsonText, OpenStrEnum
 from contract.flow.sink import SinkOrder
 
 TRY_FAILED = "TryFailed"
@@ -62,7 +61,7 @@ class TryRecord(FlowModel):
     """Its beginning, secrets masked."""
 
 
-class DeliveryStatus(StrEnum):
+class DeliveryStatus(OpenStrEnum):
     """Status words of a Delivery (docs/contract.md, section 13.5)."""
 
     PENDING = "pending"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from contract.errors import Category
 from contract.flow.auth import AuthOrder, LoginState
-from contract.flow.base import FlowModel, JsonText
+from contract.flow.base import FlowModel, JsonText, OpenStrEnum
 from contract.flow.proxy import SealedProxy
 from contract.flow.sink import SinkOrder
 from contract.flow.trace import TraceMode
 
 
-class RunStatus(StrEnum):
+class RunStatus(OpenStrEnum):
     """The REST status words (docs/contract.md, section 9)."""
 
     PENDING = "pending"
@@ -24,7 +23,7 @@ class RunStatus(StrEnum):
     CANCELED = "canceled"
 
 
-class RunType(StrEnum):
+class RunType(OpenStrEnum):
     """What kind of Run it is (docs/contract.md, section 13.1)."""
 
     API = "api"
@@ -33,7 +32,7 @@ class RunType(StrEnum):
     AUTH_SESSION_UPDATE = "auth-session-update"
 
 
-class ErrorCode(StrEnum):
+class ErrorCode(OpenStrEnum):
     """`error.code` of a Run or an Attempt: the codes that Callboard gives (docs/contract.md, section 10.2)."""
 
     INTERNAL_SERVER_ERROR = "internal-server-error"
@@ -48,7 +47,7 @@ class ErrorCode(StrEnum):
     POST_CREATE_CHECK_ATTEMPTS_FAILED = "post-create-check-attempts-failed"
 
 
-class ReasonType(StrEnum):
+class ReasonType(OpenStrEnum):
     """`reason.type` of a canceled Run, from the published set (docs/contract.md, section 10.2)."""
 
     CANCELLED_USER_ACTION = "cancelled-user-action"
@@ -81,7 +80,8 @@ class RunError(FlowModel):
     """Why a Run or an Attempt failed (docs/contract.md, section 6.2)."""
 
     code: ErrorCode
-    category: Category
+    category: Category | str
+    """A word of a later version may be none of ours."""
     message: str
     retirable: bool = False
     details: dict[str, Any] | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal
 
+from contract.flow.base import OpenStrEnum
 
-class TraceMode(StrEnum):
+
+class TraceMode(OpenStrEnum):
     """Of which Attempts a trace is kept."""
 
     ALWAYS = "always"

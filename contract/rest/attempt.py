@@ -9,7 +9,7 @@ from pydantic import ConfigDict, JsonValue
 
 from contract.flow.attempt import AttemptKind, AttemptStatus
 from contract.rest.base import ResponseModel
-from contract.rest.result import RunErrorBody
+from contract.rest.result import RecordedError
 
 _HERE = "/api/v1/workspace/00000000-0000-0000-0000-000000000000/projects/shop/runs/V1StGXR8_Z5jdHi6B-myT/attempts/1"
 _EXAMPLE: dict[str, JsonValue] = {
@@ -74,7 +74,7 @@ class AttemptBody(ResponseModel):
     machine: str | None
     worker: str | None
     browser_version: str | None
-    error: RunErrorBody | None
+    error: RecordedError | None
     """Its `details` have the exception's `name` and the `stack` of user code, files by their paths in the project."""
     page_url: str | None
     """Of its page, at the end of one that did not complete; without what could be a secret."""

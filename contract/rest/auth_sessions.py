@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from contract.flow.auth import AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionView
 from contract.rest.auth_session import AuthSessionId, LoginAttempts
 from contract.rest.base import Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel
 from contract.rest.browser_state import BrowserState
@@ -119,11 +118,6 @@ class AuthSessionBody(ResponseModel):
     id: str
     type: AuthSessionType
     status: AuthSessionStatus
-
-    @classmethod
-    def of(cls, view: AuthSessionView) -> AuthSessionBody:
-        """What is shown of what is known."""
-        return cls(id=view.id, type=view.type, status=view.status)
 
 
 class LoginStarted(ResponseModel):

@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from contract.flow.base import OpenStrEnum
+
 EXPECTED = "expected"
 """Type of the errors that carry a sentence of ours, in their context's `expected`."""
 
@@ -93,6 +95,13 @@ def checked(check: Callable[[str], object]) -> Callable[[str], str]:
         return value
 
     return validate
+
+
+def known[Word: OpenStrEnum](word: Word) -> Word:
+    """Refuse a word that this version does not know: what a request says must be understood."""
+    if not word.is_known:
+        raise ValueError(f"{word} is not known")
+    return word
 
 
 Flag = Annotated[bool, expects("true or false")]

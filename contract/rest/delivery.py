@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict
 
+from contract.flow.delivery import DeliveryStatus
 from contract.rest.base import ResponseModel
 
 
@@ -58,7 +59,7 @@ class Delivery(ResponseModel):
     id: str
     sink: dict[str, Any]
     """As it was written, with what is secret masked."""
-    status: Literal["pending", "delivered", "failed"]
+    status: DeliveryStatus
     error: DeliveryError | None = None
     """Why it failed."""
     tries: list[Try]

@@ -39,13 +39,11 @@ ReasonType = Literal[
 ]
 
 
-class RunErrorBody(BaseModel):
-    """Why the Run failed. Field names are snake_case on the wire; the flag is spelled `retirable`."""
-
+class _Error[Code, Kind](BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    code: ErrorCode | None = None
-    category: Category
+    code: Code | None = None
+    category: Kind
     message: str
     retirable: bool = False
     details: dict[str, Any] | None = None
@@ -53,15 +51,29 @@ class RunErrorBody(BaseModel):
     correlation_id: str | None = None
 
 
-class RunReasonBody(BaseModel):
-    """Why the Run was canceled."""
-
+class _Reason[Kind](BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: ReasonType
+    type: Kind
     message: str
     details: dict[str, Any] | None = None
     doc_url: str | None = None
+
+
+class RunErrorBody(_Error[ErrorCode, Category]):
+    """Why the Run failed. Field names are snake_case on the wire; the flag is spelled `retirable`."""
+
+
+class RunReasonBody(_Reason[ReasonType]):
+    """Why the Run was canceled."""
+
+
+class RecordedError(_Error[ErrorCode | str, Category | str]):
+    """Why a Run or an Attempt failed, as it was recorded: a word may be one of a later version of Callboard."""
+
+
+class RecordedReason(_Reason[ReasonType | str]):
+    """Why a Run was canceled, as it was recorded: the word may be one of a later version of Callboard."""
 
 
 class ExtendedPayload(ResponseModel):

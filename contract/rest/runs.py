@@ -10,9 +10,9 @@ from pydantic.alias_generators import to_camel
 
 from contract.flow.run import RunStatus, RunType
 from contract.rest.attempt import AttemptBody
-from contract.rest.base import ResponseModel, expects
+from contract.rest.base import ResponseModel, expects, known
 from contract.rest.delivery import Delivery
-from contract.rest.result import ErrorCode, ExtendedPayload, ReasonType, RunErrorBody, RunReasonBody
+from contract.rest.result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
 
 LIMIT = 200
 """Runs of a page, at most."""
@@ -45,10 +45,10 @@ class RunsQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
 
-    status: list[Annotated[RunStatus, expects(_STATUSES)]] = Field(
+    status: list[Annotated[RunStatus, AfterValidator(known), expects(_STATUSES)]] = Field(
         default_factory=list[RunStatus], description="May be given several times."
     )
-    type: list[Annotated[RunType, expects(_TYPES)]] = Field(
+    type: list[Annotated[RunType, AfterValidator(known), expects(_TYPES)]] = Field(
         default_factory=list[RunType], description="May be given several times."
     )
     api: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
@@ -66,14 +66,16 @@ class RunsQuery(BaseModel):
 class ErrorInShort(ResponseModel):
     """Why a Run failed: the beginning of its message."""
 
-    code: ErrorCode
+    code: ErrorCode | str
+    """A word of a later version of Callboard may be none of these."""
     message: str
 
 
 class ReasonInShort(ResponseModel):
     """Why a Run was canceled: the beginning of its message."""
 
-    type: ReasonType
+    type: ReasonType | str
+    """A word of a later version of Callboard may be none of these."""
     message: str
 
 
@@ -193,8 +195,8 @@ class RunBody(_Run):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RUN]})
 
-    error: RunErrorBody | None = None
-    reason: RunReasonBody | None = None
+    error: RecordedError | None = None
+    reason: RecordedReason | None = None
     input: dict[str, Any]
     """What it was started with, defaults filled in and secrets masked."""
     result: Any = None

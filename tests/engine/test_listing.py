@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from contract.errors import NotFound
+from contract.flow import names
 from contract.flow.attempt import AttemptInput, AttemptOutcome
 from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
 from contract.flow.run import RunCause, RunStatus, RunType
+from engine import search
 from engine.listing import RunFilter, RunLine
 from engine.records import Records
 from engine.runs import Runs
@@ -252,3 +255,23 @@ async def test_ahead_of_a_run_are_those_that_came_before_and_wait(records: Recor
     await until_listed(records, stage, [ids[1]], having(RunStatus.CANCELED))
     assert await records.ahead(lines[ids[3]]) == 2
     assert await records.waiting(lines[ids[3]].project) == 3
+
+
+async def test_a_run_of_a_later_version_is_listed_and_told_with_its_own_words(
+    client: Client, records: Records, runs: Runs, stage: Stage
+) -> None:
+    run_id = secrets.token_hex(8)
+    words = {search.PROJECT: stage.project, search.STATUS: "parked", search.RUN_TYPE: "rehearsal"}
+    handle = await client.start_workflow(
+        "Rehearsal",
+        id=run_id,
+        task_queue="of-nobody",
+        search_attributes=TypedSearchAttributes([SearchAttributePair(key, word) for key, word in words.items()]),
+        memo={names.MEMO_WORKSPACE: WORKSPACE},
+    )
+    try:
+        (line,) = await until_listed(records, stage, [run_id])
+        assert (line.status.value, line.type.value) == ("parked", "rehearsal")
+        assert (await runs.state(WORKSPACE, stage.project, run_id)).type.value == "rehearsal"
+    finally:
+        await handle.terminate()

@@ -1,0 +1,22 @@
+"""Why a Run or an Attempt failed, or was canceled, as it was recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contract.flow.run import RunError, RunReason
+
+
+def error_body(error: RunError) -> dict[str, Any]:
+    """`error` of an answer."""
+    body = {"code": error.code.value, "category": error.category, "message": error.message}
+    return {**body, "retirable": error.retirable, **_details(error.details)}
+
+
+def reason_body(reason: RunReason) -> dict[str, Any]:
+    """`reason` of an answer."""
+    return {"type": reason.type.value, "message": reason.message, **_details(reason.details)}
+
+
+def _details(details: dict[str, Any] | None) -> dict[str, Any]:
+    return {} if details is None else {"details": details}

@@ -1,0 +1,91 @@
+"""Words of later versions, in the answers whose words the contract closes.
+
+While services are upgraded, an api may read a word that it does not know, such as the error code of a newer worker.
+Callboard's own answers (`…/runs`, its pages) show it as it is. Clients of the contract, such as Intuned's own, refuse a
+body with a word that is not in the contract's sets, though: they get the nearest word of these, and the one that was
+recorded in `details.recorded`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from api.causes import error_body, reason_body
+from contract.errors import Category
+from contract.flow.auth import AuthSessionStatus, AuthSessionType
+from contract.flow.auth_session import AuthSessionView
+from contract.flow.run import RunOutcome, RunStatus
+from contract.rest import result
+from contract.rest.auth_sessions import AuthSessionBody
+
+_CODES = frozenset(get_args(result.ErrorCode))
+_CATEGORIES = frozenset(get_args(Category))
+_REASONS = frozenset(get_args(result.ReasonType))
+
+_OTHER_CODE = "unexpected"
+_OTHER_CATEGORY = "infrastructure"
+_OTHER_REASON = "terminated"
+
+
+@dataclass(frozen=True)
+class ClosedOutcome:
+    """How a Run ended, in words of the contract."""
+
+    status: RunStatus
+    error: dict[str, Any] | None = None
+    reason: dict[str, Any] | None = None
+
+    @property
+    def message(self) -> str | None:
+        """Why it did not complete."""
+        cause = self.error or self.reason
+        return None if cause is None else cause["message"]
+
+
+def closed_outcome(outcome: RunOutcome) -> ClosedOutcome:
+    """Return the outcome in words of the contract. A status that is not known is taken for what came with it."""
+    error = None if outcome.error is None else _closed_error(error_body(outcome.error))
+    reason = None if outcome.reason is None else _closed_reason(reason_body(outcome.reason))
+    if outcome.status.is_known:
+        return ClosedOutcome(outcome.status, error, reason)
+    if error is not None:
+        return ClosedOutcome(RunStatus.FAILED, error)
+    if reason is not None:
+        return ClosedOutcome(RunStatus.CANCELED, reason=reason)
+    if outcome.result is not None:
+        return ClosedOutcome(RunStatus.COMPLETED)
+    message = f'The Run has ended as "{outcome.status}". This version of Callboard does not know that: upgrade the api.'
+    recorded = {"recorded": {"status": outcome.status.value}}
+    unknown = {"code": _OTHER_CODE, "category": _OTHER_CATEGORY, "message": message, "details": recorded}
+    return ClosedOutcome(RunStatus.FAILED, {**unknown, "retirable": False})
+
+
+def closed_auth_session(view: AuthSessionView) -> AuthSessionBody:
+    """Return an AuthSession in words of the contract.
+
+    A type that is not known is that of a login which nobody but its owner can make again; a status that is not known
+    promises no login.
+    """
+    return AuthSessionBody(
+        id=view.id,
+        type=view.type if view.type.is_known else AuthSessionType.RECORDER,
+        status=view.status if view.status.is_known else AuthSessionStatus.EXPIRED,
+    )
+
+
+def _closed_error(body: dict[str, Any]) -> dict[str, Any]:
+    body = _closed(body, "code", _CODES, _OTHER_CODE)
+    return _closed(body, "category", _CATEGORIES, _OTHER_CATEGORY)
+
+
+def _closed_reason(body: dict[str, Any]) -> dict[str, Any]:
+    return _closed(body, "type", _REASONS, _OTHER_REASON)
+
+
+def _closed(body: dict[str, Any], name: str, words: frozenset[str], other: str) -> dict[str, Any]:
+    if (word := body[name]) in words:
+        return body
+    details: dict[str, Any] = body.get("details") or {}
+    recorded = {**details.get("recorded", {}), name: word}
+    return {**body, name: other, "details": {**details, "recorded": recorded}}

@@ -1,0 +1,172 @@
+"""Words of later versions: Callboard shows them as they are, and keeps to its words in answers of the contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from intuned_client import AsyncIntunedClient
+
+from contract.flow.attempt import AttemptRecord
+from contract.flow.auth import AuthSessionStatus, AuthSessionType
+from contract.flow.auth_session import AuthSessionView
+from contract.flow.delivery import DeliveryOutcome
+from contract.flow.run import RunCause, RunOutcome, RunStatus, RunType
+from contract.rest.result import ResultResponse
+from contract.rest.runs import RunBody, RunList
+from engine.deliveries import DeliveryState
+from engine.listing import RunPage
+from engine.records import ValidateLine
+from engine.runs import RunState
+from storage import keys
+from tests.api.conftest import WORKSPACE, Api
+from tests.api.memory import BEGAN, line
+from tests.api.pages.test_sign_in import signed_in
+
+PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
+ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}
+REASON = {"type": "out-of-season", "message": "It is winter."}
+
+
+def ended(**fields: Any) -> RunOutcome:
+    """An outcome as a later version wrote it."""
+    return RunOutcome.model_validate({"status": "parked", **fields})
+
+
+async def get(api: Api, place: str, base: str = PROJECT) -> Any:
+    answer = await api.client.get(f"{base}{place}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api) -> None:
+    run_id = await api.run(sink={"type": "webhook", "url": "https://93.184.215.14/"})
+    api.runs.end(run_id, ended(error=ERROR))
+    record = {"run_id": run_id, "number": 1, "kind": "rehearsal", "status": "postponed", "error": ERROR}
+    attempt = AttemptRecord.model_validate(record)
+    await api.store.put(keys.attempt("shop", run_id, 1, "attempt.json"), attempt.model_dump_json().encode())
+    status = DeliveryOutcome.model_validate({"status": "on-its-way"}).status
+    api.deliveries.known[run_id] = [DeliveryState("sink", {"type": "webhook"}, status)]
+    body = await get(api, f"/runs/{run_id}")
+    RunBody.model_validate(body)
+    assert (body["status"], body["error"]) == ("parked", ERROR)
+    (told,) = body["attempts"]
+    assert (told["kind"], told["status"]) == ("rehearsal", "postponed")
+    assert (told["error"]["code"], told["error"]["category"]) == ("out-of-fuel", "weather")
+    assert [delivery["status"] for delivery in body["deliveries"]] == ["on-its-way"]
+    client = await signed_in(api)
+    page = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    assert all(word in page for word in ("parked", "out-of-fuel", "postponed", "on-its-way"))
+
+
+async def test_a_reason_is_shown_with_the_word_that_was_recorded(api: Api) -> None:
+    run_id = await api.run()
+    api.runs.end(run_id, ended(reason=REASON))
+    body = await get(api, f"/runs/{run_id}")
+    RunBody.model_validate(body)
+    assert (body["status"], body["reason"]) == ("parked", REASON)
+
+
+async def test_lists_show_the_words_that_were_recorded(api: Api) -> None:
+    status, kind = RunStatus("parked"), RunType("rehearsal")
+    failed = RunCause(word="out-of-fuel", message="No fuel.")
+    api.records.answer = RunPage(
+        (
+            line("run-1", status=status, type=kind, cause=RunCause(word="out-of-season", message="It is winter.")),
+            line("run-2", status=RunStatus.FAILED, cause=failed),
+        ),
+        None,
+    )
+    body = await get(api, "/runs")
+    RunList.model_validate(body)
+    assert [(run["status"], run["type"]) for run in body["runs"]] == [("parked", "rehearsal"), ("failed", "api")]
+    assert body["runs"][0]["reason"]["type"] == "out-of-season"
+    assert body["runs"][1]["error"]["code"] == "out-of-fuel"
+    client = await signed_in(api)
+    page = (await client.get("/projects/shop/runs")).text
+    assert all(word in page for word in ("parked", "out-of-season", "out-of-fuel"))
+
+
+async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api) -> None:
+    run_id = (await api.client.post(
+        f"/api/v1/workspace/{WORKSPACE}/projects/members/run/start",
+        json={"api": "list", "parameters": {}, "authSession": {"runtimeInput": {}}},
+    )).json()["runId"]  # fmt: skip
+    api.records.validated = [ValidateLine(line(f"{run_id}-v1", "members", status=RunStatus("parked")), None)]
+    body = await get(api, f"/runs/{run_id}", f"/api/v1/workspace/{WORKSPACE}/projects/members")
+    assert [each["status"] for each in body["validates"]] == ["parked"]
+
+
+@pytest.mark.parametrize("query", ["status=parked", "type=rehearsal"])
+async def test_a_filter_takes_known_words_only(api: Api, query: str) -> None:
+    answer = await api.client.get(f"{PROJECT}/runs?{query}")
+    assert answer.status_code == 400
+    assert "expected one of" in answer.json()["message"]
+
+
+# Answers of the contract.
+
+
+async def test_an_error_is_told_in_words_of_the_contract(api: Api) -> None:
+    run_id = await api.run()
+    api.runs.end(run_id, ended(status="failed", error=ERROR))
+    body = await get(api, f"/run/{run_id}/result")
+    ResultResponse.model_validate(body)
+    assert body["status"] == "failed"
+    recorded = {"code": "out-of-fuel", "category": "weather"}
+    words = {"code": "unexpected", "category": "infrastructure", "details": {"l": 0, "recorded": recorded}}
+    assert body["error"] == {**ERROR, **words}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "word"),
+    [
+        ({"error": ERROR}, "failed", "unexpected"),
+        ({"reason": REASON}, "canceled", "terminated"),
+        ({"result": {"text": "1", "size": 1}}, "completed", None),
+        ({}, "failed", "unexpected"),
+    ],
+)
+async def test_the_published_client_reads_whatever_a_later_version_has_ended_with(
+    api: Api, served: str, fields: dict[str, Any], status: str, word: str | None
+) -> None:
+    run_id = await api.run()
+    api.runs.end(run_id, ended(**fields))
+    base = f"{served}/api/v1/workspace"
+    async with AsyncIntunedClient(api_key="test-key-one", workspace_id=WORKSPACE, base_url=base) as client:
+        answer = await client.projects.runs.result(project_name="shop", run_id=run_id)
+    told = answer.model_dump(mode="json")
+    assert told["status"] == status
+    cause = told.get("error") or told.get("reason")
+    assert (cause and (cause.get("code") or cause["type"])) == word
+    if not fields and cause is not None:
+        assert '"parked"' in cause["message"]
+        assert cause["details"] == {"recorded": {"status": "parked"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"), [({"error": ERROR}, "failed"), ({"reason": REASON}, "canceled"), ({}, "failed")]
+)
+async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: dict[str, Any], status: str) -> None:
+    outcome, operation = ended(**fields), "V1StGXR8_Z5jdHi6B-myT"
+    state = RunState(operation, outcome.status, outcome, RunType.AUTH_SESSION_VALIDATE, "anna")
+    api.auth_sessions.known["members", "anna"] = view()
+    api.runs.logins["members", operation] = state
+    place = f"/auth-sessions/anna/validate/{operation}/result"
+    body = await get(api, place, f"/api/v1/workspace/{WORKSPACE}/projects/members")
+    assert body["status"] == status
+
+
+def view(**fields: Any) -> AuthSessionView:
+    known = {"id": "anna", "type": "CREDENTIALS", "status": "READY", "created_at": BEGAN, "updated_at": BEGAN}
+    return AuthSessionView.model_validate({**known, **fields})
+
+
+async def test_an_auth_session_is_told_in_words_of_the_contract_and_shown_as_it_is(api: Api) -> None:
+    api.auth_sessions.known["members", "anna"] = view(type="BORROWED", status="RESTING")
+    body = await get(api, "/auth-sessions/anna", f"/api/v1/workspace/{WORKSPACE}/projects/members")
+    assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}
+    client = await signed_in(api)
+    page = (await client.get("/projects/members/auth-sessions")).text
+    assert "BORROWED" in page
+    assert "RESTING" in page
