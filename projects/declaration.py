@@ -30,6 +30,8 @@ _INDEX = re.compile(
     r"(?P<option>-i|--index-url|--extra-index-url|-f|--find-links|--no-index)\b[\s=]*(?P<value>[^\s#]*)"
 )
 
+_RUNTIME = re.compile(r"\bintuned[-_.]runtime\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class FrozenVenv:
@@ -76,6 +78,9 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
     else:
         return None
     digest = hashlib.sha256()
+    if any(_RUNTIME.search(part) for part in said):
+        # Lists from before what it requires was in them hold no longer.
+        said = [*said, "with what intuned-runtime requires"]
     for part in (source, *said):
         digest.update(f"{len(part)}\0{part}\0".encode("utf-8", "surrogateescape"))
     return Declaration(source=source, requires_python=requires, digest=digest.hexdigest())

@@ -1,7 +1,8 @@
 """From what a project declares to the exact list of packages that its environment consists of.
 
 Two packages are not the project's to choose: Playwright, which is held at Callboard's own version, as the browser is
-Callboard's too; and `intuned-runtime`, whose place Callboard's own takes.
+Callboard's too; and `intuned-runtime`, whose place Callboard's own takes. What that package requires comes along: see
+`brought_along`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from contract.errors import ProjectError
+from projects.brought_along import without_runtime
 from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration, FrozenVenv
 from projects.interpreters import Interpreter, lowest_minor, meets
 from projects.uv import UvError, run_uv
 
 PLAYWRIGHT = "playwright"
-RUNTIME = "intuned-runtime"
 _WITHIN = timedelta(minutes=5)
 
 
@@ -42,11 +43,7 @@ async def resolve(
         ProjectError: there is no such list; names the package and the reason.
     """
     inputs = [_written(scratch / "held.in", held_playwright())]
-    options: list[str | Path] = [
-        "--override",
-        # uv drops a requirement that can never apply.
-        _written(scratch / "overrides.txt", f'{held_playwright()}\n{RUNTIME} ; python_full_version < "3"'),
-    ]
+    options: list[str | Path] = ["--override", _written(scratch / "overrides.txt", held_playwright())]
     if declaration.source == PYPROJECT:
         inputs.insert(0, files / PYPROJECT)
         if (files / LOCK).is_file():
@@ -61,7 +58,7 @@ async def resolve(
         listed = await run_uv(
             *("pip", "compile", *inputs, *options, "--quiet", "--universal", "--python-version", lowest),
             *("--python", python.executable, "--generate-hashes"),
-            *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+            *("--no-header", "--annotation-style", "split", "--no-emit-index-url", "--no-emit-find-links"),
             cwd=files,
             within=_WITHIN,
         )
@@ -69,6 +66,7 @@ async def resolve(
         reason = str(error).replace(f"{files}/", "")
         held = f" Playwright is held at {version(PLAYWRIGHT)}." if re.search(rf"{PLAYWRIGHT}[=<>]", reason) else ""
         raise ProjectError(f"{declaration.source}: the dependencies cannot be resolved: {reason}.{held}") from error
+    listed = without_runtime(listed)
     for line in _requirement_lines(listed):
         _check_travels(line, declaration.source)
     return listed
@@ -91,7 +89,7 @@ async def _pins_of_lock(files: Path) -> str:
 
 def _pins(listed: str) -> list[str]:
     """The lines of `listed` without those that are not the project's to choose, and what Playwright brings along."""
-    ours = {PLAYWRIGHT, RUNTIME, *(canonicalize_name(Requirement(line).name) for line in requires(PLAYWRIGHT) or ())}
+    ours = {PLAYWRIGHT, *(canonicalize_name(Requirement(line).name) for line in requires(PLAYWRIGHT) or ())}
     return [line for line in _requirement_lines(listed) if _name(line) not in ours]
 
 

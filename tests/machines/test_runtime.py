@@ -28,6 +28,29 @@ PROJECT = {
             if params["then"] == "fail":
                 raise ValueError("after all")
     """,
+    "api/extends_payload_with_models.py": """
+        from intuned_runtime import extend_payload
+
+        class Model:
+            # As pydantic's, which is not installed here; the tests of environments have the real one.
+            def __init__(self, **fields):
+                self.fields = fields
+
+            def model_dump(self, *, mode, by_alias):
+                assert (mode, by_alias) == ("json", True)
+                return self.fields
+
+        async def automation(page):
+            extend_payload(
+                {"api": "one", "parameters": Model(n=1)},
+                Model(api="two", parameters={"n": 2}),
+                {"api": "three", "parameters": {"inner": [Model(n=3)]}},
+            )
+            try:
+                extend_payload({"api": "four", "parameters": Model})
+            except TypeError as error:
+                return str(error)
+    """,
     "api/extends_payload_wrongly.py": """
         from intuned_runtime import extend_payload
 
@@ -174,6 +197,17 @@ async def test_extended_payloads_come_with_the_result_in_their_order(quiet: Run)
     ]
     after = await quiet("tells")
     assert after.extended_payloads is None
+
+
+async def test_payloads_and_their_parameters_may_be_models(quiet: Run) -> None:
+    report = await quiet("extends_payload_with_models")
+    assert "or a pydantic model of that shape" in value(report)
+    assert report.extended_payloads is not None
+    assert json.loads(report.extended_payloads) == [
+        {"api": "one", "parameters": {"n": 1}},
+        {"api": "two", "parameters": {"n": 2}},
+        {"api": "three", "parameters": {"inner": [{"n": 3}]}},
+    ]
 
 
 async def test_a_failed_attempt_has_no_extended_payloads(quiet: Run) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+from machines import runner
 from tests.machines.lab import order, unnoticed, value
 from tests.projects.host import Host
 from tests.storage.s3_server import BUCKET, s3_server
@@ -27,6 +29,28 @@ async def automation(page, params):
     uploads.append(await save_file_to_s3(page, trigger=page.locator("a")))
     return [upload.to_dict() for upload in uploads]
 """
+MODELS = """
+import httpx
+import intuned_runtime
+import requests
+import tenacity
+from intuned_runtime import extend_payload
+from pydantic import BaseModel, Field, HttpUrl
+
+class Product(BaseModel):
+    name: str
+    link: HttpUrl = Field(alias="detailsUrl")
+
+class Payload(BaseModel):
+    api: str
+    parameters: Product
+
+async def automation(page, params):
+    chair = Product(name="Chair", detailsUrl="https://shop.test/chair")
+    extend_payload({"api": "details", "parameters": chair})
+    extend_payload(Payload(api="details", parameters=chair), {"api": "all", "parameters": {"products": [chair]}})
+    return [module.__name__ for module in (httpx, requests, tenacity)] + [intuned_runtime.__file__]
+"""
 VENDORS = {"requirements.txt": "intuned-browser==0.1.18\nintuned-runtime==1.3.41\nplaywright==1.61.0\n"}
 
 
@@ -37,6 +61,22 @@ async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, si
     markdown, url, run_id = value(await pool.run(await host.version(manifest), attempt, unnoticed))
     assert "# " in markdown
     assert (url, run_id) == (f"{site}/products", "the run")
+
+
+async def test_what_the_vendor_s_runtime_requires_is_there_with_our_runtime(host: Host):
+    manifest = await host.deploy({"requirements.txt": "intuned-runtime==1.3.41\n", "api/models.py": MODELS})
+    pool = host.lab.pool(project=manifest.project)
+    report = await pool.run(await host.version(manifest), order("models", {}), unnoticed)
+    *imported, runtime = value(report)
+    assert imported == ["httpx", "requests", "tenacity"]
+    assert Path(runtime).parent.parent == Path(runner.__file__).parent / "site"
+    chair = {"name": "Chair", "detailsUrl": "https://shop.test/chair"}
+    assert report.extended_payloads is not None
+    assert json.loads(report.extended_payloads) == [
+        {"api": "details", "parameters": chair},
+        {"api": "details", "parameters": chair},
+        {"api": "all", "parameters": {"products": [chair]}},
+    ]
 
 
 async def test_the_vendor_s_upload_helpers_write_to_the_bucket_of_the_project_s_variables(host: Host, tmp_path: Path):

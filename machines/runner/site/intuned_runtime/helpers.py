@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from .context import IntunedContext, RunContext
 
@@ -14,21 +14,45 @@ def extend_timeout() -> None:
     IntunedContext.current().extend_timeout()
 
 
-def extend_payload(*payloads: Mapping[str, Any]) -> None:
+class Model(Protocol):
+    """A pydantic model. That package is the project's: this one has to do without it."""
+
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
+        """Return its fields."""
+        ...
+
+
+def extend_payload(*payloads: Mapping[str, Any] | Model) -> None:
     """Add further API calls, each `{"api": name, "parameters": {…}}`, to what the Run returns; extends the timeout.
+
+    A payload may be a pydantic model, as may its parameters, and what stands in them. Models are dumped by alias, at
+    the end, like those in a result; a payload and its parameters are dumped at once.
 
     Raises:
         TypeError: A payload is not of that shape.
     """
     checked: list[dict[str, Any]] = []
     for payload in payloads:
-        api, parameters = payload.get("api"), payload.get("parameters", {})
-        if not isinstance(api, str) or not isinstance(parameters, dict):
-            raise TypeError(f'A payload is {{"api": name, "parameters": object}}; this one is {payload!r}.')
-        checked.append({"api": api, "parameters": dict(cast("dict[str, Any]", parameters))})
+        fields = _fields(payload)
+        parameters = None if fields is None else _fields(fields.get("parameters", {}))
+        if fields is None or parameters is None or not isinstance(fields.get("api"), str):
+            raise TypeError(
+                'A payload is {"api": name, "parameters": object}, or a pydantic model of that shape; '
+                f"this one is {payload!r}."
+            )
+        checked.append({"api": fields["api"], "parameters": parameters})
     context = IntunedContext.current()
     context.extended_payloads.extend(checked)
     context.extend_timeout()
+
+
+def _fields(value: object) -> dict[str, Any] | None:
+    """Return what an object or a pydantic model holds; None if `value` is neither."""
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
+    fields = dump(mode="json", by_alias=True) if callable(dump) else None
+    return cast("dict[str, Any]", fields) if isinstance(fields, dict) else None
 
 
 async def get_auth_session_parameters() -> dict[str, Any]:

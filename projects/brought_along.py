@@ -1,0 +1,59 @@
+"""What `intuned-runtime` brings into a project's environment, without that package: Callboard has its own in its place.
+
+Projects import pydantic, httpx and whatever else it requires without listing it, so uv resolves it like any package, by
+the bounds that its metadata has. Then it is taken out of the list again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+RUNTIME = "intuned-runtime"
+_VIA = re.compile(r"\s+#\s+(?:via\b\s*)?(.*)")
+"""Who requires a package: one stands behind `via`, several stand below it."""
+_NUMPY_2 = SpecifierSet("<2")
+_WITHOUT_WHEELS = "python_full_version < '3.13'"
+
+
+def without_runtime(annotated: str) -> str:
+    """Return the list that `uv pip compile --annotation-style split` has made, without the package, and without notes.
+
+    The package requires numpy 1, of which there are no wheels for Python 3.13 and later: building it takes a compiler
+    and many minutes. So there it is left out, unless another package or the project requires it, too.
+    """
+    kept: list[str] = []
+    for entry in re.split(r"^(?=[^\s#])", annotated, flags=re.MULTILINE):
+        lines = [line for line in entry.splitlines() if not line.lstrip().startswith("#")]
+        if not lines:
+            continue
+        wanted_by = {via[1] for line in entry.splitlines() if (via := _VIA.fullmatch(line)) and via[1]}
+        requirement = _requirement(lines[0])
+        if requirement is not None:
+            name = canonicalize_name(requirement.name)
+            if name == RUNTIME:
+                continue
+            if name == "numpy" and wanted_by == {RUNTIME} and _is_numpy_1(requirement):
+                lines[0] = _with_marker(lines[0], requirement)
+        kept += lines
+    return "\n".join([*kept, ""])
+
+
+def _requirement(line: str) -> Requirement | None:
+    try:
+        return Requirement(line.removesuffix("\\").strip())
+    except InvalidRequirement:  # a path, or an address without a name
+        return None
+
+
+def _is_numpy_1(requirement: Requirement) -> bool:
+    return all(_NUMPY_2.contains(pin.version) for pin in requirement.specifier)
+
+
+def _with_marker(line: str, requirement: Requirement) -> str:
+    marker = _WITHOUT_WHEELS if requirement.marker is None else f"({requirement.marker}) and {_WITHOUT_WHEELS}"
+    continued = " \\" if line.endswith("\\") else ""
+    return f"{requirement.name}{requirement.specifier} ; {marker}{continued}"
