@@ -49,16 +49,16 @@ def closed_outcome(outcome: RunOutcome) -> ClosedOutcome:
     reason = None if outcome.reason is None else _closed_reason(reason_body(outcome.reason))
     if outcome.status.is_known:
         return ClosedOutcome(outcome.status, error, reason)
+    status = outcome.status.value
     if error is not None:
-        return ClosedOutcome(RunStatus.FAILED, error)
+        return ClosedOutcome(RunStatus.FAILED, _recorded(error, "status", status))
     if reason is not None:
-        return ClosedOutcome(RunStatus.CANCELED, reason=reason)
+        return ClosedOutcome(RunStatus.CANCELED, reason=_recorded(reason, "status", status))
     if outcome.result is not None:
         return ClosedOutcome(RunStatus.COMPLETED)
-    message = f'The Run has ended as "{outcome.status}". This version of Callboard does not know that: upgrade the api.'
-    recorded = {"recorded": {"status": outcome.status.value}}
-    unknown = {"code": _OTHER_CODE, "category": _OTHER_CATEGORY, "message": message, "details": recorded}
-    return ClosedOutcome(RunStatus.FAILED, {**unknown, "retirable": False})
+    message = f'The Run has ended as "{status}", which this version of Callboard does not know. Upgrade the api.'
+    unknown = {"code": _OTHER_CODE, "category": _OTHER_CATEGORY, "message": message, "retirable": False}
+    return ClosedOutcome(RunStatus.FAILED, _recorded(unknown, "status", status))
 
 
 def closed_auth_session(view: AuthSessionView) -> AuthSessionBody:
@@ -84,8 +84,11 @@ def _closed_reason(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(body: dict[str, Any], name: str, words: frozenset[str], other: str) -> dict[str, Any]:
-    if (word := body[name]) in words:
-        return body
+    word = body[name]
+    return body if word in words else {**_recorded(body, name, word), name: other}
+
+
+def _recorded(body: dict[str, Any], name: str, word: str) -> dict[str, Any]:
+    """Return `body` with a word that was recorded in its details."""
     details: dict[str, Any] = body.get("details") or {}
-    recorded = {**details.get("recorded", {}), name: word}
-    return {**body, name: other, "details": {**details, "recorded": recorded}}
+    return {**body, "details": {**details, "recorded": {**details.get("recorded", {}), name: word}}}
