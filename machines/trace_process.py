@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 from machines.scheduling import give_way
 from machines.traces import Showing, TraceError, parts_in, show
+from security.inspection import forbid_inspection
 from security.masking import Masker
 
 _MEMORY = 512 * 1024 * 1024
@@ -49,8 +50,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """See the module's docstring."""
     give_way()
+    forbid_inspection()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold secrets
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
         # The worker kills a process that takes too long. One whose worker was killed meanwhile has to end by itself.
