@@ -16,9 +16,10 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 from activities.announcement import Announcements
-from activities.beside import heartbeats, passing_cancels_to
+from activities.beside import forward_cancellation
 from activities.environments import ProjectEnvironments
 from activities.evidence import EvidenceRoom, Kept
+from activities.heartbeat import heartbeats
 from activities.logins import Login, Logins
 from activities.logs import DEFAULT_RULES, LogRules, last_line, open_log
 from activities.patience import patiently
@@ -170,7 +171,7 @@ class AttemptActivity:
                     self._tickets.hold(order.run_id, order.number, work) as ticket,
                 ):
                     end = self._to_its_end(order, progress, ticket, work)
-                    return await passing_cancels_to(ticket, end)
+                    return await forward_cancellation(end, ticket.on_cancellation)
 
     async def _to_its_end(
         self,
@@ -179,7 +180,7 @@ class AttemptActivity:
         ticket: Ticket,
         work: asyncio.Task[AttemptOutcome],
     ) -> AttemptOutcome:
-        async with heartbeats():
+        async with heartbeats(ticket.on_cancellation):
             await asyncio.wait({work})
             progress.end()
             if not work.cancelled():

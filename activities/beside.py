@@ -1,34 +1,19 @@
-"""Work beside an Attempt, and cancels that reach it in one way only."""
+"""Work beside an activity, and cancels of an activity that must come to its end all the same."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from temporalio import activity
+from temporalio.activity import ActivityCancellationDetails
 
-from activities.ticket import Cause, Ticket
 from machines.persist import to_the_end
 
-HEARTBEAT_EVERY = 5.0
-_FIRST_HEARTBEAT = 1.0
-"""Seconds. What is over sooner sends none: each is a request, and a write of Temporal's."""
-
-
-@asynccontextmanager
-async def heartbeats() -> AsyncGenerator[None]:
-    """Say that we live. User code runs in another process and cannot hold this up."""
-
-    async def beat() -> None:
-        await asyncio.sleep(_FIRST_HEARTBEAT)
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(HEARTBEAT_EVERY)
-
-    async with beside(beat(), "heartbeats"):
-        yield
+OnCancellation = Callable[[ActivityCancellationDetails | None], None]
+"""Is told why an activity is to end; None if nobody has said why."""
 
 
 @asynccontextmanager
@@ -42,30 +27,22 @@ async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[N
         await to_the_end(_ended(task))
 
 
-async def passing_cancels_to[T](ticket: Ticket, course: Coroutine[Any, Any, T]) -> T:
-    """Await `course`. A cancel by Temporal stops the Attempt by its ticket, and nothing else.
+async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancellation) -> T:
+    """Await `work` to its end, whatever the SDK cancels meanwhile: `on_cancellation` is told why, and decides.
 
-    So an outcome that is there when the cancel arrives stands, and what comes after the end, its record, is done.
+    So an outcome that is there when the cancel arrives stands, and what has to follow the end, such as its record, is
+    done.
     """
-    task = asyncio.create_task(course)
+    task = asyncio.ensure_future(work)
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.done():
-                ticket.stop(*_cause_of_cancel())
+                on_cancellation(activity.cancellation_details())
         except Exception:  # noqa: BLE001  # raised below, by result()
             break
     return task.result()
-
-
-def _cause_of_cancel() -> tuple[Cause, str]:
-    details = activity.cancellation_details()
-    if details is not None and details.cancel_requested:
-        return Cause.CANCELED, ""
-    if details is not None and (details.not_found or details.timed_out):
-        return Cause.INTERRUPTED, "Temporal has given the Attempt up, as it did not hear from its worker."
-    return Cause.INTERRUPTED, "The worker was stopped before the Attempt ended."
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

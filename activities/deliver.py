@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from temporalio import activity
+from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.beside import HEARTBEAT_EVERY, beside
+from activities.beside import forward_cancellation
 from activities.body import GoneError, body_of
+from activities.heartbeat import heartbeats, record_heartbeat
 from activities.tries import Tries
 from activities.trying import Came, Trier
 from contract.flow import names
@@ -51,7 +50,7 @@ class DeliverActivities:
             StoreError: The store failed; repeating helps.
         """
         key = keys.delivery_body(order.project, order.run_id, order.delivery_id)
-        async with _beating():
+        async with heartbeats():
             if await self._store.exists(key):
                 return Prepared(body_key=key)
             outcome = await self._outcome(order.run_id)
@@ -68,17 +67,37 @@ class DeliverActivities:
     async def send_delivery(self, order: TryInput) -> None:
         """One try. It is written down before this ends, whatever comes of it.
 
+        A pause or reset in Temporal, or another Delivery that is asked for, lets it come to its end; only what would
+        take its worker or its place from it stops it.
+
         Raises:
             ApplicationError: Of type `TryFailed`; or `GivenUp`, if no other try can do better.
         """
         for began in activity.info().heartbeat_details[:1]:
             await self._tries.write_lost(order.order, began)
         at = datetime.now(UTC)
-        async with _beating(at.isoformat()):
-            came = await _unless_the_worker_stops(self._trier.once(order, at))
-            await self._tries.write(order.order, came.record)
+        sending = asyncio.create_task(self._send(order, at), name="send a Delivery")
+
+        def on_cancellation(details: ActivityCancellationDetails | None) -> None:
+            if details is None or details.worker_shutdown or details.not_found or details.timed_out:
+                sending.cancel()
+
+        async def write_down() -> Came:
+            async with heartbeats(on_cancellation, details=lambda: [at.isoformat()]):
+                came = await sending
+                await self._tries.write(order.order, came.record)
+                return came
+
+        came = await forward_cancellation(write_down(), on_cancellation)
         if came.failure is not None:
             raise _failed(came, came.failure, order.order.sink.schedule)
+
+    async def _send(self, order: TryInput, at: datetime) -> Came:
+        """Send it, once it is recorded that this try began: should its worker be lost, the next try is told so."""
+        told = await record_heartbeat(at.isoformat())
+        if told is not None and told.not_found:
+            raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
+        return await self._trier.once(order, at)
 
     async def _outcome(self, run_id: str) -> RunOutcome | None:
         """Return how the Run ended, once it is closed; None if Temporal does not know it any more."""
@@ -111,31 +130,3 @@ def _next_delay(asked: timedelta | None, schedule: DeliverySchedule, attempt: in
     for _ in range(attempt - 1):
         planned = min(planned * schedule.factor, schedule.max_delay)
     return min(asked, schedule.max_delay) if asked > planned else None
-
-
-@asynccontextmanager
-async def _beating(*details: str) -> AsyncGenerator[None]:
-    """Say that we live; the details are what the next try is told, should this worker be lost."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat(*details)
-            await asyncio.sleep(HEARTBEAT_EVERY)
-
-    async with beside(beat(), "heartbeats"):
-        await asyncio.sleep(0)  # the first of them goes out before anything else does
-        yield
-
-
-async def _unless_the_worker_stops(work: Coroutine[Any, Any, Came]) -> Came:
-    """Await `work`, also when Temporal cancels: what is under way comes to its end. A worker that stops ends it."""
-    task = asyncio.create_task(work)
-    while True:
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-            details = activity.cancellation_details()
-            if details is None or not details.cancel_requested:
-                task.cancel()

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.beside import HEARTBEAT_EVERY, beside
+from activities.heartbeat import heartbeats
 from contract.errors import NotFound, StoreError
 from contract.flow import names
 from contract.flow.sweep import SweepPart, Swept, Tally
@@ -63,13 +63,8 @@ class _Course:
         self.after = (known[0].after if known else None) or order.after
         self.tally = known[0].tally if known else Tally()
 
-    def beat(self) -> None:
-        activity.heartbeat(Swept(after=self.after, tally=self.tally))
-
-    async def beating(self) -> None:
-        while True:
-            self.beat()
-            await asyncio.sleep(HEARTBEAT_EVERY)
+    def details(self) -> tuple[Swept]:
+        return (Swept(after=self.after, tally=self.tally),)
 
 
 class SweepActivity:
@@ -98,7 +93,7 @@ class SweepActivity:
             Unavailable, ConfigurationError: Temporal cannot say which Runs are in flight.
         """
         course = _Course(order)
-        async with beside(course.beating(), "heartbeats"):
+        async with heartbeats(details=course.details):
             if not await self._through(order, course):
                 return Swept(after=course.after, tally=course.tally)
             await self._store.tidy(keys.RUNS, order.before)
@@ -121,7 +116,6 @@ class SweepActivity:
                     due = []
                 if not due:
                     course.after = run.behind
-                    course.beat()
                 if enough:
                     return False
         course.tally = course.tally.plus(await self._look_after(due, order.before))

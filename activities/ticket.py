@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from temporalio.activity import ActivityCancellationDetails
+
+_GIVEN_UP = (
+    "Temporal has given the Attempt up: its worker was not heard of in time, it was reset there, or its Run was ended."
+)
+
 
 class Cause(Enum):
     """Why an Attempt is stopped."""
@@ -32,6 +38,17 @@ class Ticket:
         if self.cause is None and not self.work.done():
             self.cause, self.message = cause, message
             self.work.cancel()
+
+    def on_cancellation(self, details: ActivityCancellationDetails | None) -> None:
+        """Stop it for what Temporal says. A pause stops nothing: it only keeps further tries from being made."""
+        if details is not None and details.cancel_requested:
+            self.stop(Cause.CANCELED)
+        elif details is not None and details.reset:
+            self.stop(Cause.INTERRUPTED, "The Attempt was reset in Temporal before it ended.")
+        elif details is not None and (details.not_found or details.timed_out):
+            self.stop(Cause.INTERRUPTED, _GIVEN_UP)
+        elif details is None or not details.paused:
+            self.stop(Cause.INTERRUPTED, "The worker was stopped before the Attempt ended.")
 
 
 class Tickets:

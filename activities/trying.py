@@ -20,6 +20,7 @@ from security.signing import Signer
 from storage.store import Store
 
 _STORE_PATIENCE = timedelta(seconds=20)
+_STOPPED = "The worker was stopped, or Temporal had given the try up, before an answer came."
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Trier:
         except SendError as error:
             return _no_answer(at, began, _masked(error.problem, masker))
         except asyncio.CancelledError:
-            stopped = TryProblem(type="WorkerStopped", message="The worker was stopped before an answer came.")
+            stopped = TryProblem(type="WorkerStopped", message=_STOPPED)
             return _no_answer(at, began, stopped)
         judged = out.judge(answer)
         record = TryRecord(

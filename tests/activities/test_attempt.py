@@ -15,7 +15,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities import attempt as activity_module
-from activities import beside
+from activities import heartbeat
 from activities.serving import Serving
 from contract.flow import names
 from contract.flow.attempt import AttemptStatus
@@ -254,7 +254,7 @@ async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: Lab) -> 
 
 
 async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "HEARTBEAT_EVERY", 0.1)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.1)
     await lab.hold()  # nobody takes orders
     await lab.stage.cancel()
     assert (await lab.stage.ended()).status is RunStatus.CANCELED

@@ -15,7 +15,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import announcement, beside
+from activities import announcement, heartbeat
 from contract.flow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 from contract.flow.base import JsonText
 from contract.flow.proxy import SealedProxy
@@ -244,7 +244,7 @@ async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> N
 
 
 async def test_it_heartbeats_while_it_lasts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "HEARTBEAT_EVERY", 0.01)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.01)
     beats: list[Any] = []
     scene.temporal.on_heartbeat = lambda *details: beats.append(details)
     scene.lasts()

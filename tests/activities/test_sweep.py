@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
+from activities import heartbeat
 from activities.sweep import SweepActivity
 from contract.errors import ConfigurationError, StoreError, Unavailable
 from contract.flow.sweep import SweepPart, Swept, Tally
@@ -25,6 +26,7 @@ from storage import keys
 from storage.folder import FolderStore
 from storage.open import open_store
 from storage.store import Entry, Store
+from tests.polling import until
 from tests.storage.s3_server import BUCKET, S3Server, s3_server
 from tests.workflows.scripted import Held, Stage, completed
 
@@ -179,15 +181,27 @@ async def test_one_that_was_lost_is_gone_on_with_where_it_had_come_to(client: Cl
     assert {key.split("/")[2] for key in await left(store)} == {"one"}
 
 
-async def test_it_tells_how_far_it_has_come_while_it_works(client: Client, tmp_path: Path) -> None:
+async def test_it_tells_how_far_it_has_come_while_it_works(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.0)
     store = FolderStore(tmp_path)
     await leave(store, *(f"run-{number}" for number in range(9)))
     environment = ActivityEnvironment()
     beats: list[Swept] = []
     environment.on_heartbeat = beats.append
+    tidy = store.tidy
+
+    async def tidies(*arguments: Any) -> None:
+        told = len(beats)
+        await until(lambda: len(beats) > told)
+        await tidy(*arguments)
+
+    monkeypatch.setattr(store, "tidy", tidies)
     await environment.run(SweepActivity(client, store).sweep_artifacts, SweepPart(before=soon()))
     assert [beat.tally.runs for beat in beats] == sorted(beat.tally.runs for beat in beats)
-    assert beats[-1] == Swept(after="runs/shop/run-70", tally=Tally(runs=8, artifacts=40))
+    assert beats[-1].tally == Tally(runs=9, artifacts=45)
 
 
 async def test_sweeps_side_by_side_do_not_disturb_each_other(client: Client, store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from temporalio.activity import ActivityCancellationDetails
 
 from activities.ticket import Cause, Tickets
 
@@ -84,3 +85,28 @@ async def test_a_ticket_is_given_back_also_when_the_attempt_fails(tickets: Ticke
         raise ValueError
     work.cancel()
     assert len(tickets) == 0
+
+
+@pytest.mark.parametrize(
+    ("details", "cause", "message"),
+    [
+        ({"paused": True}, None, ""),
+        ({"cancel_requested": True}, Cause.CANCELED, ""),
+        ({"cancel_requested": True, "paused": True}, Cause.CANCELED, ""),
+        ({"cancel_requested": True, "reset": True}, Cause.CANCELED, ""),
+        ({"reset": True}, Cause.INTERRUPTED, "The Attempt was reset in Temporal before it ended."),
+        ({"reset": True, "paused": True}, Cause.INTERRUPTED, "The Attempt was reset in Temporal before it ended."),
+        ({"worker_shutdown": True}, Cause.INTERRUPTED, "The worker was stopped before the Attempt ended."),
+        (None, Cause.INTERRUPTED, "The worker was stopped before the Attempt ended."),
+    ],
+    ids=str,
+)
+async def test_what_temporal_says_stops_it_unless_it_is_paused(
+    tickets: Tickets, details: dict[str, bool] | None, cause: Cause | None, message: str
+) -> None:
+    work = asyncio.create_task(forever())
+    with tickets.hold("run", 1, work) as ticket:
+        ticket.on_cancellation(None if details is None else ActivityCancellationDetails(**details))
+        assert (ticket.cause, ticket.message) == (cause, message)
+        work.cancel()
+        await asyncio.wait({work})

@@ -1,0 +1,71 @@
+"""Heartbeats: one way for all activities, which also hears what the SDK does not pass on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.client import AsyncActivityCancelledError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.beside import OnCancellation, beside
+
+log = logging.getLogger(__name__)
+
+FIRST_HEARTBEAT = 1.0
+"""Seconds before the first one. What is over sooner costs no request; and the SDK's worker must not stop while the very
+first heartbeat of an activity is answered by "not found": seen to hang then."""
+HEARTBEAT_EVERY = 5.0
+"""Seconds from one to the next."""
+_ANSWER_WITHIN = timedelta(seconds=5)
+
+
+@asynccontextmanager
+async def heartbeats(
+    on_cancellation: OnCancellation | None = None, *, details: Callable[[], Sequence[object]] = tuple
+) -> AsyncGenerator[None]:
+    """Send heartbeats for as long as the block lasts.
+
+    The SDK tells an activity once that it is to end, and never again. So an activity that goes on after a pause would
+    not hear of its cancellation or reset, nor that its workflow is gone. From then on each heartbeat is a request of
+    its own, whose answer tells.
+
+    Args:
+        on_cancellation: Is told why the activity is to end, perhaps several times. Leave it out for an activity that
+            ends when the SDK cancels it.
+        details: Gives the details to send; the next try of the activity gets the last ones.
+    """
+
+    async def beat() -> None:
+        await asyncio.sleep(FIRST_HEARTBEAT)
+        while True:
+            if activity.cancellation_details() is None:
+                activity.heartbeat(*details())
+            elif on_cancellation is not None and (told := await record_heartbeat(*details())):
+                on_cancellation(told)
+            await asyncio.sleep(HEARTBEAT_EVERY)
+
+    async with beside(beat(), "heartbeats"):
+        yield
+
+
+async def record_heartbeat(*details: object) -> ActivityCancellationDetails | None:
+    """Record a heartbeat by a request of its own, past the SDK's worker, and return why the activity is to end.
+
+    The details are recorded when this returns. If the server does not answer, nobody knows, and None is returned.
+    """
+    handle = activity.client().get_async_activity_handle(task_token=activity.info().task_token)
+    try:
+        await handle.heartbeat(*details, rpc_timeout=_ANSWER_WITHIN)
+    except AsyncActivityCancelledError as error:
+        return error.details
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return ActivityCancellationDetails(not_found=True)
+        log.info("A heartbeat could not be recorded: %s", error.message)
+    return None

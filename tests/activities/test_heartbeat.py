@@ -1,0 +1,161 @@
+"""Heartbeats: none in the first second, of no activity; and the same ones for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
+
+from activities import deliver as deliver_module
+from activities import heartbeat
+from activities.beside import forward_cancellation
+from activities.deliver import DeliverActivities
+from activities.heartbeat import heartbeats
+from activities.sweep import SweepActivity
+from activities.trying import Came
+from contract.flow.delivery import TryInput, TryRecord
+from contract.flow.sweep import SweepPart
+from tests.activities.bench import TestStore
+from tests.deliveries import delivery, webhook
+from tests.polling import until
+
+
+class Beats:
+    """An environment for activities, and the heartbeats that it saw."""
+
+    def __init__(self) -> None:
+        self.environment = ActivityEnvironment()
+        self.seen: list[tuple[Any, ...]] = []
+        self.environment.on_heartbeat = lambda *details: self.seen.append(details)
+
+
+@pytest.fixture
+def beats() -> Beats:
+    return Beats()
+
+
+class _SlowTrier:
+    """A try that lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.began = asyncio.Event()
+
+    async def once(self, _order: TryInput, at: datetime) -> Came:
+        self.began.set()
+        await self.go.wait()
+        return Came(TryRecord(at=at, status_code=200))
+
+
+async def _recorded(*_details: object) -> None:
+    """Stand in for a heartbeat by request: there is no server behind an ActivityEnvironment."""
+
+
+async def _beats_of(
+    activity: Callable[..., Coroutine[Any, Any, Any]], order: object, began: asyncio.Event, beats: Beats
+) -> asyncio.Task[Any]:
+    async def run() -> Any:
+        return await beats.environment.run(activity, order)
+
+    running = asyncio.create_task(run())
+    await began.wait()
+    for _ in range(20):  # whatever it does at once, it has done
+        await asyncio.sleep(0)
+    assert beats.seen == []
+    return running
+
+
+async def test_the_first_one_comes_no_sooner_than_after_a_second() -> None:
+    """Sooner, the worker can hang as it stops: see `FIRST_HEARTBEAT`."""
+    assert heartbeat.FIRST_HEARTBEAT >= 1.0
+
+
+async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
+    beats: Beats, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TestStore(tmp_path)
+    trier = _SlowTrier()
+    monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
+    activities = DeliverActivities(client=client, store=store, trier=trier)  # pyright: ignore[reportArgumentType]
+    order = TryInput(order=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
+    sending = await _beats_of(activities.send_delivery, order, trier.began, beats)
+    trier.go.set()
+    await sending
+
+    began, go = asyncio.Event(), asyncio.Event()
+    listing = store.entries
+
+    async def entries(*arguments: Any, **options: Any) -> Any:
+        began.set()
+        await go.wait()
+        async for entry in listing(*arguments, **options):
+            yield entry
+
+    monkeypatch.setattr(store, "entries", entries)
+    part = SweepPart(before=datetime.now(UTC))
+    sweeping = await _beats_of(SweepActivity(client, store).sweep_artifacts, part, began, beats)
+    go.set()
+    await sweeping
+    assert beats.seen == []
+
+
+async def test_they_carry_the_newest_details(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.0)
+    progress: list[int] = []
+
+    async def works() -> None:
+        async with heartbeats(details=lambda: [len(progress)]):
+            for number in range(5):
+                progress.append(number)
+                await until(lambda: beats.seen[-1:] == [(len(progress),)])
+
+    await beats.environment.run(works)
+    assert beats.seen[-1] == (5,)
+
+
+async def test_none_comes_after_the_end(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.0)
+
+    async def lasts() -> None:
+        async with heartbeats():
+            await until(lambda: len(beats.seen) > 3)
+
+    await beats.environment.run(lasts)
+    count = len(beats.seen)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(beats.seen) == count
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "heartbeats"] == []
+
+
+async def test_work_comes_to_its_end_whatever_is_cancelled_and_who_decides_is_told_why(beats: Beats) -> None:
+    told: list[ActivityCancellationDetails | None] = []
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        began.set()
+        await go.wait()
+        return "done"
+
+    async def forwards() -> str:
+        return await forward_cancellation(work(), told.append)
+
+    async def run() -> str:
+        return await beats.environment.run(forwards)
+
+    running = asyncio.create_task(run())
+    await began.wait()
+    beats.environment.cancel(ActivityCancellationDetails(paused=True))
+    await until(lambda: told)
+    go.set()
+    assert await running == "done"
+    assert told == [ActivityCancellationDetails(paused=True)]
