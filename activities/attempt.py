@@ -125,14 +125,21 @@ class AttemptActivity:
             ApplicationError: of type `AttemptInterrupted`: this worker could not finish it, and it does not count.
                 `AttemptFailed`: a check or create failed. `NoLogin`, `AuthSessionGone`: there is nothing to begin with.
         """
-        return await (self._held(order) if order.kind is AttemptKind.API else self._one_try(order))
+        if order.kind is not AttemptKind.API:
+            return await self._one_try(order)
+        if activity.info().attempt > 1:
+            # Its Run counts Attempts, and asks Temporal for one try of each. But one that fails or is lost while it is
+            # paused is tried again when it is not paused any more: the server does not look at the limit then.
+            message = "The Attempt ended without an outcome while it was paused in Temporal."
+            raise ApplicationError(message, order.run_id, order.number, type=INTERRUPTED, non_retryable=True)
+        return await self._held(order)
 
     async def _one_try(self, order: AttemptInput) -> AttemptOutcome:
         """Carry out a check or create: one try of several. Errors as for `attempt`."""
-        tries = activity.info().attempt
-        if tries > 1:
-            await self._close_lost(order, order.number + tries - 2)
-        order = order.model_copy(update={"number": order.number + tries - 1})
+        number = await self._number(order)
+        if number > order.number:
+            await self._close_lost(order, number - 1)
+        order = order.model_copy(update={"number": number})
         outcome = await self._held(order)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             seen = outcome.login.login if outcome.login is not None else None
@@ -141,6 +148,15 @@ class AttemptActivity:
             )
             raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
         return outcome.model_copy(update={"number": order.number})
+
+    async def _number(self, order: AttemptInput) -> int:
+        """Number this try of a check or create. A reset makes Temporal count anew, but no number is used again."""
+        info = activity.info()
+        number = order.number + info.attempt - 1
+        if info.current_attempt_scheduled_time != info.scheduled_time:  # so it is not the first one
+            while await self._records.exists(order.project, order.run_id, number):
+                number += 1
+        return number
 
     async def _close_lost(self, order: AttemptInput, number: int) -> None:
         """The try before this one: if its worker was lost, nobody else writes its end."""
@@ -200,7 +216,8 @@ class AttemptActivity:
         if ticket.cause is Cause.CANCELED:
             return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=progress.started_at)
         # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
-        raise ApplicationError(ticket.message, type=INTERRUPTED, non_retryable=order.kind is AttemptKind.API)
+        over = order.kind is AttemptKind.API
+        raise ApplicationError(ticket.message, order.run_id, order.number, type=INTERRUPTED, non_retryable=over)
 
     async def _close(
         self,

@@ -55,6 +55,8 @@ async def _report(client: Client, held: HeldAttempt) -> None:
         )
     try:
         lost = "The worker that ran the Attempt was lost."
-        await handle.fail(ApplicationError(lost, held.run_id, held.number, type=INTERRUPTED))
+        # Temporal tries checks and creates again. An API's Attempt is over, also where a pause would keep it.
+        over = held.kind is AttemptKind.API
+        await handle.fail(ApplicationError(lost, held.run_id, held.number, type=INTERRUPTED, non_retryable=over))
     except RPCError as error:  # its Run is over, or the heartbeat has told already; else the heartbeat will
         log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)

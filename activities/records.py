@@ -18,6 +18,7 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
+_LOOK_PATIENCE = timedelta(seconds=5)
 _NOT_SAVED = "The worker was lost before it had saved it."
 _NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 
@@ -49,6 +50,15 @@ class Records:
             return
         if not there:
             await self.write(project, record, within=within)
+
+    async def exists(self, project: str, run_id: str, number: int) -> bool:
+        """Whether there is one. A store that fails for long is taken to have none."""
+        key = keys.attempt(project, run_id, number, "attempt.json")
+        try:
+            return await patiently(_LOOK_PATIENCE, lambda: self._store.exists(key))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: it is not known whether there is a record", run_id, number)
+            return False
 
     async def close_lost(self, order: LostInput, *, within: timedelta) -> None:
         """Write `interrupted` into the record of a try whose worker has not written its end, and what is missing of it.

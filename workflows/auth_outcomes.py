@@ -7,6 +7,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from contract.flow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
+    INTERRUPTED,
     NO_LOGIN,
     AttemptStatus,
     AuthAttemptResult,
@@ -53,8 +54,10 @@ def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> AuthAttempt
     lost = outcomes.of_lost_attempt(error)
     if lost.status is AttemptStatus.CANCELED:
         return AuthAttemptResult(status=lost.status, number=begun)
+    if isinstance(cause, ApplicationError) and cause.type == INTERRUPTED and len(cause.details) > 1:
+        begun = max(begun, int(cause.details[1]))  # A try after a pause or reset in Temporal is beyond the last one.
     return AuthAttemptResult(
-        status=lost.status, number=last, error=lost.error, final=lost.status is AttemptStatus.FAILED
+        status=lost.status, number=max(begun, last), error=lost.error, final=lost.status is AttemptStatus.FAILED
     )
 
 

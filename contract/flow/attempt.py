@@ -14,7 +14,8 @@ from contract.flow.run import RunError, RunReason
 from contract.flow.trace import TraceMode
 
 INTERRUPTED = "AttemptInterrupted"
-"""Type of the application failure with which an Attempt ends whose worker was lost or shut down."""
+"""Type of the application failure with which an Attempt ends whose worker was lost or shut down, or that was reset in
+Temporal. Its details: the id of its Run, and its number."""
 
 
 class AttemptStatus(OpenStrEnum):

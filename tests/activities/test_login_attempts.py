@@ -15,7 +15,8 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from contract.errors import BadRequest
+from activities import records
+from contract.errors import BadRequest, StoreError
 from contract.flow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
@@ -159,6 +160,35 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
         yield scene
         assert len(bench.tickets) == 0
         assert bench.notes() == []
+
+
+# Which try it is.
+
+
+async def test_a_try_after_a_reset_takes_a_number_that_no_other_has(scene: Scene) -> None:
+    """Temporal counts its tries anew then; it shows by when the try was scheduled."""
+    await scene.attempt(AttemptKind.CHECK)
+    await scene.attempt(AttemptKind.CHECK, attempt=2)
+    first = await scene.record(1)
+    later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
+    scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
+    outcome = await scene.attempt(AttemptKind.CHECK)
+    assert outcome.number == 3
+    assert (await scene.record(3)).status is AttemptStatus.COMPLETED
+    assert await scene.record(1) == first
+
+
+async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_key: str) -> bool:
+        raise StoreError("The store is away.")
+
+    monkeypatch.setattr(records, "_LOOK_PATIENCE", timedelta())
+    monkeypatch.setattr(scene.bench.store, "exists", away)
+    later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
+    scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
+    assert (await scene.attempt(AttemptKind.CHECK)).number == 1
 
 
 # A check.

@@ -30,6 +30,7 @@ from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
 from tests.activities.dying import DyingWorker
+from tests.activities.pausing import PendingActivity
 from tests.workflows.scripted import Gone, Stage, completed, ends
 
 KEYS = KeyRing(["the key of this test, long enough"])
@@ -101,6 +102,22 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
         True,
         ["screenshot", "trace"],
     )
+
+
+async def test_a_run_whose_attempt_was_paused_goes_on_as_well(client: Client, stage: Stage, tmp_path: Path) -> None:
+    gone = Gone(stage, announced=True)
+    await stage.serve(gone, ends(completed()))
+    await stage.start()
+    await gone.began.wait()
+    await PendingActivity(client, stage.run_id).pause()
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
+    try:
+        worker.die()
+        await bury(client, tmp_path / "workers", salvage(tmp_path))
+        outcome = await stage.ended()
+        assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
+    finally:
+        worker.end()
 
 
 async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from temporalio.exceptions import (
 from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
 from contract.flow.base import MESSAGE_LIMIT, JsonText
 from contract.flow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
-from workflows import outcomes
+from workflows import auth_outcomes, outcomes
 
 ERROR = RunError(
     code=ErrorCode.SCRIPT_TIMEOUT,
@@ -148,6 +148,26 @@ def test_what_an_activity_died_of_is_kept_short() -> None:
 
 NOT_VALIDATED = RunReason(type=ReasonType.VALIDATE_FAILED, message="The AuthSession could not be validated: expired")
 CANCELED = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request.")
+
+
+def told(*details: object) -> ActivityError:
+    return activity_error(ApplicationError("said its worker", *details, type=INTERRUPTED))
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (told("run-v1", 2), 3),
+        (told("run-v1", 5), 5),
+        (told(), 3),
+        (activity_error(timeout(TimeoutType.HEARTBEAT)), 3),
+    ],
+    ids=["early", "beyond-the-last", "by-an-older-worker", "heard-of-no-more"],
+)
+def test_the_number_of_a_lost_try_is_the_last_one_that_can_have_been_taken(error: ActivityError, number: int) -> None:
+    """A check that was reset, or paused on its last try, is tried beyond the number that was allowed."""
+    result = auth_outcomes.of_lost_tries(error, begun=1, last=3)
+    assert (result.status, result.number) == (AttemptStatus.INTERRUPTED, number)
 
 
 def child_error(cause: BaseException) -> ChildWorkflowError:
