@@ -148,6 +148,7 @@ async def _waiting(parts: Parts, record: RunRecord) -> Waiting:
         ahead=await parts.records.ahead(record.line),
         machines_busy=None if its is None else its.busy,
         machines=None if its is None else its.offered,
+        paused=record.state.paused,
     )
 
 

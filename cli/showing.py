@@ -118,6 +118,8 @@ def _attempt(attempt: dict[str, Any]) -> tuple[Any, ...]:
 def _waiting(waiting: dict[str, Any] | None) -> str | None:
     if waiting is None:
         return None
+    if waiting["paused"]:
+        return "being unpaused in Temporal"
     machines = "" if waiting["machines"] is None else f"; {waiting['machinesBusy']} of {waiting['machines']} are busy"
     return f"a Machine, {waiting['ahead']} Runs ahead{machines}"
 

@@ -97,6 +97,8 @@ def _line(what: str, afterwards: str = "") -> Generator[Status | None]:
 
 def _progress(run: dict[str, Any]) -> str:
     waiting = run["waiting"]
+    if waiting is not None and waiting["paused"]:
+        return "is pending: it is paused in Temporal"
     if waiting is not None:
         busy = "" if waiting["machines"] is None else f", {waiting['machinesBusy']} of {waiting['machines']} busy"
         return f"is pending: {waiting['ahead']} ahead{busy}"

@@ -28,7 +28,7 @@ from engine import search, slots
 from engine.client import connect
 from engine.closing import wait_for_outcome
 from engine.reaching import RPC_TIMEOUT, reaching_temporal
-from engine.run_status import has_started
+from engine.run_status import Progress, progress_of
 from settings import Settings
 from workflows.run import RunWorkflow
 
@@ -48,6 +48,8 @@ class RunState:
     outcome: RunOutcome | None = None
     type: RunType = RunType.API
     auth_session_id: str | None = None
+    paused: bool = False
+    """It is pending, and what is next of it is paused in Temporal."""
 
 
 @dataclass(frozen=True)
@@ -213,16 +215,20 @@ class Runs:
                 # Look again: it may have begun, or even ended, while we waited.
                 description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
                 return await self.settle(description, timedelta())
+        paused = False
         if outcome is not None:
             status = outcome.status
         else:
-            status = RunStatus.STARTED if await has_started(self._client, description) else RunStatus.PENDING
+            progress = await progress_of(self._client, description)
+            status = RunStatus.STARTED if progress is Progress.STARTED else RunStatus.PENDING
+            paused = progress is Progress.PAUSED
         return RunState(
             description.id,
             status,
             outcome,
             RunType(description.typed_search_attributes[search.RUN_TYPE]),
             description.typed_search_attributes.get(search.AUTH_SESSION),
+            paused,
         )
 
     async def _outcome(self, run_id: str) -> RunOutcome:

@@ -180,6 +180,8 @@ class Waiting(ResponseModel):
     machines_busy: int | None
     machines: int | None
     """Of the project, over all workers, as of some seconds ago. None: Temporal's server cannot tell."""
+    paused: bool = False
+    """What is next of it is paused in Temporal. It gets no Machine until it is unpaused there."""
 
 
 class TemporalLink(ResponseModel):

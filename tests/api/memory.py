@@ -40,6 +40,8 @@ class MemoryRuns:
         self.logins: dict[tuple[str, str], RunState] = {}
         """Runs of AuthSessions, by project and id."""
         self.unserved: set[str] = set()
+        self.paused: set[str] = set()
+        """Runs that are paused in Temporal."""
         self.offered: dict[str, int] | None = None
         self.failure: BaseException | None = None
 
@@ -70,7 +72,7 @@ class MemoryRuns:
             finally:
                 self.waiting -= 1
         status = entry.outcome.status if entry.outcome else RunStatus.PENDING
-        return RunState(run_id, status, entry.outcome)
+        return RunState(run_id, status, entry.outcome, paused=run_id in self.paused)
 
     async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
         await self.state(workspace, project, run_id)

@@ -9,12 +9,18 @@ from temporalio.client import Client
 from contract.flow import names
 from contract.flow.run import RunStatus
 from engine.runs import Runs
+from tests.activities.pausing import PendingActivity
 from tests.workflows.logins import FIRST, LoginStage, bad, good
 from tests.workflows.scripted import WORKSPACE, Held, completed, ends, interrupted
 
 
 async def status(stage: LoginStage, run_id: str | None = None) -> RunStatus:
     return (await Runs(stage.client).state(WORKSPACE, stage.project, run_id or stage.run_id)).status
+
+
+async def standing(stage: LoginStage, run_id: str | None = None) -> tuple[RunStatus, bool]:
+    state = await Runs(stage.client).state(WORKSPACE, stage.project, run_id or stage.run_id)
+    return state.status, state.paused
 
 
 async def test_a_run_that_no_worker_has_taken_up_is_pending(idle_stage: LoginStage) -> None:
@@ -29,6 +35,42 @@ async def test_a_run_whose_attempt_is_queued_is_pending(idle_stage: LoginStage) 
     await idle_stage.start()
     await idle_stage.until("ACTIVITY_TASK_SCHEDULED")
     assert await status(idle_stage) is RunStatus.PENDING
+
+
+async def test_a_run_whose_queued_attempt_is_paused_is_pending_and_says_so(idle_stage: LoginStage) -> None:
+    await idle_stage.serve_runs()
+    await idle_stage.start()
+    await idle_stage.until("ACTIVITY_TASK_SCHEDULED")
+    activity = PendingActivity(idle_stage.client, idle_stage.run_id)
+    await activity.pause()
+    assert await standing(idle_stage) == (RunStatus.PENDING, True)
+    await activity.unpause()
+    assert await standing(idle_stage) == (RunStatus.PENDING, False)
+    await idle_stage.serve_attempts(ends(completed()))
+    await idle_stage.serve_orders()
+    assert (await idle_stage.ended()).status is RunStatus.COMPLETED
+
+
+async def test_a_run_whose_running_attempt_is_to_be_paused_is_started(idle_stage: LoginStage) -> None:
+    held = Held(idle_stage)
+    await idle_stage.serve(held)
+    await idle_stage.start()
+    await held.began.wait()
+    await PendingActivity(idle_stage.client, idle_stage.run_id).pause()
+    assert await standing(idle_stage) == (RunStatus.STARTED, False)
+    held.end(completed())
+    assert (await idle_stage.ended()).status is RunStatus.COMPLETED
+
+
+async def test_a_run_whose_queued_check_is_paused_is_pending_and_says_so(idle_stage: LoginStage) -> None:
+    await idle_stage.serve_runs()
+    await idle_stage.bring_up()
+    await idle_stage.start(auth=idle_stage.auth())
+    validate = names.validate_run_id(idle_stage.run_id, 1)
+    await idle_stage.until("ACTIVITY_TASK_SCHEDULED", of=validate)
+    await PendingActivity(idle_stage.client, validate).pause()
+    assert await standing(idle_stage, validate) == (RunStatus.PENDING, True)
+    assert await standing(idle_stage) == (RunStatus.PENDING, True)
 
 
 async def test_a_run_whose_quick_attempt_has_ended_is_started_until_its_workflow_knows(idle_stage: LoginStage) -> None:

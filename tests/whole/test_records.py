@@ -106,7 +106,7 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
             await stack.until_status(run_id, "started")
         waiting = [await stack.start("echo") for _ in range(3)]
         # Temporal counts in what it lists, and workers speak of their Machines every ten seconds.
-        expected = {"ahead": 2, "machinesBusy": 2, "machines": 2}
+        expected = {"ahead": 2, "machinesBusy": 2, "machines": 2, "paused": False}
         answer = await runs.until(lambda run: run["waiting"] == expected, f"/{waiting[2]}")
         assert (answer["status"], answer["startedAt"], answer["attempts"]) == ("pending", None, [])
         started = await runs.until(lambda run: run["attemptCount"] == 1, f"/{held[0]}")

@@ -184,3 +184,13 @@ async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: Any) 
     client.cookies.clear()
     for rest in ("", "/result", "/attempts/1/log?follow=true", "/attempts/1/trace", "/attempts/1/screenshot"):
         assert (await client.get(base + rest)).status_code == 303
+
+
+async def test_a_run_that_waits_says_for_what(api: Api) -> None:
+    run_id = await api.run()
+    client = await signed_in(api)
+    assert "Waits for a Machine." in (await client.get(f"/projects/shop/runs/{run_id}")).text
+    api.runs.paused.add(run_id)
+    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    assert "Paused in Temporal." in text
+    assert "Waits for a Machine." not in text

@@ -1,0 +1,26 @@
+"""What a Run waits for, as people read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cli.showing import _waiting
+from cli.waiting import _progress
+
+BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "shown", "progress"),
+    [
+        (BUSY, "a Machine, 4 Runs ahead; 2 of 3 are busy", "is pending: 4 ahead, 2 of 3 busy"),
+        ({**BUSY, "paused": True}, "being unpaused in Temporal", "is pending: it is paused in Temporal"),
+        (None, None, "is started"),
+    ],
+    ids=["busy", "paused", "nothing"],
+)
+def test_what_a_run_waits_for(waiting: dict[str, Any] | None, shown: str | None, progress: str) -> None:
+    assert _waiting(waiting) == shown
+    assert _progress({"status": "started", "waiting": waiting, "attempts": []}) == progress
