@@ -10,11 +10,11 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from security.inspection import forbid_inspection
 
@@ -44,6 +44,7 @@ from contract.flow import names
 from engine.client import WORKER_HEARTBEAT, connect
 from engine.leaving import leave
 from engine.runs import Runs
+from engine.worker_shutdown import running
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.sandbox import sandbox_refusal
@@ -199,9 +200,9 @@ async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None
         await asyncio.wait(tasks)
 
 
-def _control(client: Client, identity: str, store: Store) -> Worker:
+def _control(client: Client, identity: str, store: Store) -> AbstractAsyncContextManager[None]:
     """Workflows and light activities."""
-    return Worker(
+    worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
         workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow, SweepWorkflow],
@@ -215,6 +216,7 @@ def _control(client: Client, identity: str, store: Store) -> Worker:
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
+    return running(worker, grace=_CONTROL_GRACE)
 
 
 async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store) -> None:
@@ -244,12 +246,12 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
         sticky_queue_schedule_to_start_timeout=_STICKY,
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
-    await resources.enter_async_context(worker)
+    await resources.enter_async_context(running(worker, grace=_CONTROL_GRACE))
 
 
-def _orders(client: Client, identity: str, stop: StopActivity) -> Worker:
+def _orders(client: Client, identity: str, stop: StopActivity) -> AbstractAsyncContextManager[None]:
     """Orders to this worker alone."""
-    return Worker(
+    worker = Worker(
         client,
         task_queue=names.worker_queue(identity),
         activities=[stop.stop_attempt],
@@ -257,6 +259,7 @@ def _orders(client: Client, identity: str, stop: StopActivity) -> Worker:
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=_CONTROL_GRACE,
     )
+    return running(worker, grace=_CONTROL_GRACE)
 
 
 def _launch(settings: Settings, workplace: Workplace, browser: Path) -> Launch:
@@ -287,24 +290,32 @@ def _folder(settings: Settings, name: str) -> Path:
     return settings.data_dir.expanduser().resolve() / name
 
 
-async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT))
-    await serve(settings, stop)
+async def _main() -> NoReturn:
+    """Serve until SIGTERM or SIGINT, and end the process from within the event loop.
 
-
-def main() -> None:
-    """Read the settings and serve until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    To close the loop would wait for the tasks of a worker that was left behind, which may never end.
+    """
     try:
-        asyncio.run(_main(Settings()), loop_factory=uvloop.new_event_loop)
+        settings = Settings()
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT))
+        await serve(settings, stop)
     except CallboardError as error:
         print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # it is the process's last word
         leave(1)
+    except Exception:
+        log.exception("The worker has failed")
+        leave(1)
     leave(0)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(_main(), loop_factory=uvloop.new_event_loop)
 
 
 if __name__ == "__main__":

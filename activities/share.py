@@ -17,6 +17,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from contract.flow import names
 from contract.flow.attempt import AttemptInput, AttemptOutcome
+from engine.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _MOST_POLLERS = 5
@@ -41,6 +42,7 @@ class Share:
         client: Client,
         identity: str,
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
+        shutdown_margin: timedelta = SHUTDOWN_MARGIN,
     ) -> None:
         """Takes no Attempt yet.
 
@@ -51,6 +53,7 @@ class Share:
                 queue on each.
             identity: The worker process, as Temporal shows it.
             attempt: Activities `attempt`, `check` and `create`.
+            shutdown_margin: How long the SDK may take to stop when the last Attempt has ended.
         """
         self.slots = slots
         self.client = client
@@ -61,6 +64,8 @@ class Share:
         self._quiet = _QUIET
         self._leaving = asyncio.Event()
         self._left = asyncio.Event()
+        self._margin = shutdown_margin
+        self._deadline = asyncio.timeout(None)
         self._worker = Worker(
             client,
             task_queue=names.project_queue(project),
@@ -86,15 +91,24 @@ class Share:
     async def run(self) -> None:
         """Take Attempts until it is retired, and return when the last of them has ended.
 
+        When it holds none any more, the SDK has some seconds to stop; a worker that has not is left behind, as
+        `engine.worker_shutdown` has it.
+
         Raises what stops a Temporal worker for good.
         """
         leave = asyncio.create_task(self._leave(), name="leave when retired")
         try:
-            await self._worker.run()
+            async with self._deadline:
+                await self._worker.run()
+        except TimeoutError:
+            if not self._deadline.expired():
+                raise
         finally:
             self._left.set()
             leave.cancel()
             await asyncio.wait({leave})
+        if self._deadline.expired():
+            log_left_behind(self._worker, self._margin)
 
     def retire(self, *, hurry: bool = False) -> None:
         """Take no more Attempts, as soon as that is safe (and within seconds); let those that it has go on.
@@ -120,7 +134,15 @@ class Share:
         shutdown = asyncio.create_task(self._worker.shutdown())
         await asyncio.sleep(_HEARD_AFTER)
         self._left.set()
+        self._set_deadline()
         await shutdown
+
+    def _set_deadline(self) -> None:
+        """Count the time that the SDK takes to stop, from when nothing is held any more."""
+        if not self._deadline.expired():
+            now = asyncio.get_running_loop().time()
+            stops = self._left.is_set() and self._taken == 0
+            self._deadline.reschedule(now + self._margin.total_seconds() if stops else None)
 
     async def _takes_one_within(self, seconds: float) -> bool:
         self._takes.clear()
@@ -149,6 +171,7 @@ class Share:
     async def _taken_slot(self) -> AsyncGenerator[None]:
         self._taken += 1
         self._takes.set()
+        self._set_deadline()
         try:
             yield
         finally:
@@ -156,3 +179,4 @@ class Share:
                 with suppress(asyncio.CancelledError):  # it comes too late: the Attempt has ended
                     await self._left.wait()
             self._taken -= 1
+            self._set_deadline()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import dataclasses
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
 from activities.serving import Serving, WorkerPools
+from activities.share import Share
 from activities.ticket import Tickets
 from contract.errors import StoreError
 from contract.flow.attempt import AttemptInput, AttemptOutcome
@@ -234,3 +238,56 @@ async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: Hous
 async def test_a_worker_without_projects_stops_at_once(house: House) -> None:
     await house.serving.refresh()
     await house.serving.stop()
+
+
+# Its SDK does not stop.
+
+
+class HeldCodec(PayloadCodec):
+    """Results of activities are encoded when they are let go: so long the SDK's worker does not stop."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        self.asked.set()
+        while not self.go.is_set():
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                continue
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return list(payloads)
+
+
+async def test_a_share_whose_worker_does_not_stop_is_left_behind_once_it_holds_nothing(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.deploy(1)
+    codec = HeldCodec()
+    own = await house._connect()
+    converter = dataclasses.replace(own.data_converter, payload_codec=codec)
+    client = Client(own.service_client, namespace=own.namespace, data_converter=converter)
+    share = Share(
+        house.name,
+        1,
+        client=client,
+        identity=IDENTITY,
+        attempt=house.running.attempt,
+        shutdown_margin=timedelta(seconds=0.2),
+    )
+    running = asyncio.create_task(share.run())
+    await house.start_runs(1)
+    await house.until_running(1)
+    share.retire(hurry=True)
+    await until(lambda: share.claims == 1 and share._left.is_set())
+    await asyncio.wait({running}, timeout=0.5)
+    assert not running.done(), "it holds an Attempt"
+    house.running.end(1)
+    await asyncio.wait_for(running, 20)
+    assert codec.asked.is_set()
+    assert "It is left behind" in caplog.text
+    codec.go.set()
