@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
@@ -20,6 +19,7 @@ from activities.trying import Trier
 from contract.flow import names
 from contract.flow.delivery import DeliverInput, DeliveryStatus, TryRecord
 from engine.deliveries import Deliveries, DeliveryState
+from engine.worker_shutdown import running
 from security.egress import LOOPBACK, Egress
 from security.guarded import GuardedTransport
 from security.signing import Signer
@@ -27,13 +27,13 @@ from stack.datafolder import new_webhook_secret
 from storage import keys
 from tests.activities.bench import TestStore
 from tests.deliveries import RING, sealed
-from tests.polling import until
 from tests.workflows.scripted import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow
 from workflows.sink_test import SinkTestWorkflow
 
 SECRET = new_webhook_secret()
 DEADLINE = 30.0
+GRACE = timedelta(seconds=1)
 
 
 @dataclass
@@ -84,18 +84,6 @@ class Delivering:
         """Leave nothing that is tried for another day."""
         await self._handle(run_id).terminate()
 
-    async def rest(self, run_id: str) -> None:
-        """Wait until no try of it runs.
-
-        A worker that was stopped as one came to its end, of which the server wanted to hear no more, has hung once.
-        """
-
-        async def rests() -> bool:
-            pending = (await self._handle(run_id).describe()).raw_description.pending_activities
-            return all(one.state != PendingActivityState.PENDING_ACTIVITY_STATE_STARTED for one in pending)
-
-        await until(rests)
-
     def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(names.delivery_workflow(run_id, names.SINK_DELIVERY))
 
@@ -120,9 +108,9 @@ async def delivering(
             identity=IDENTITY,
             max_concurrent_activities=500,
             max_heartbeat_throttle_interval=timedelta(milliseconds=50),
-            graceful_shutdown_timeout=timedelta(seconds=1),
+            graceful_shutdown_timeout=GRACE,
         )
-        async with worker:
+        async with running(worker, grace=GRACE):
             yield Delivering(client, store)
 
 

@@ -253,7 +253,6 @@ async def test_a_name_that_leads_within_by_now_is_not_followed(client: Client, t
         await egress.check_url(url)  # as it is accepted
         await deliver.start(delivery(webhook(url), run_id=name, project=name))
         record = (await deliver.until_tried(name, name, 1))[0]
-        await deliver.rest(name)
         await deliver.end(name)
     assert record.error is not None
     assert record.error.type == "EgressRefused"
@@ -276,7 +275,6 @@ async def test_without_a_secret_nothing_is_sent_and_the_try_says_so(client: Clie
     async with receiver() as inbox, delivering(client, tmp_path, secrets=()) as deliver:
         await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
         record = (await deliver.until_tried(name, name, 1))[0]
-        await deliver.rest(name)
         await deliver.end(name)
     assert record.error is not None
     assert record.error.message.startswith("CALLBOARD_WEBHOOK_SECRETS is not set")
@@ -322,7 +320,6 @@ async def test_what_a_key_of_the_ring_is_missing_for_is_said_and_tried_again(
     sink = order.sink.model_copy(update={"webhook": hook})
     await deliver.start(order.model_copy(update={"sink": sink}))
     record = (await deliver.until_tried(name, name, 2))[0]
-    await deliver.rest(name)
     await deliver.end(name)
     assert record.error is not None
     assert record.error.type == "ConfigurationError"
