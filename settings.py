@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     """Address of that port for browsers, where it is another than the api's with this port, such as behind a proxy:
     best a host name of its own. It must be https, as service workers are, or on loopback."""
 
+    max_connections: int = Field(default=2000, ge=10)
+    """Connections at once to each of these two ports. A client that waits for a Run occupies one, and some 10 kB of
+    memory. When there are more, those on which no request is under way give way."""
     ready_needs_workers: bool = False
     """`/readyz` also asks that every project is served by a worker (the embedded stack sets it)."""
 

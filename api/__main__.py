@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from api.app import create_app
+from api.connections import Limits, ServerConfig, allow_open_files
 from api.viewer.app import create_viewer
 from contract.errors import CallboardError, ConfigurationError
 from security.keyring import KeyRing
@@ -38,8 +39,8 @@ _GRACE = 10
 class _Viewer(uvicorn.Server):
     """The trace viewer, on its own port. It lives as long as the api does, which hears the signals."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        super().__init__(_config(app, lifespan="off", timeout_graceful_shutdown=1))
+    def __init__(self, app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
+        super().__init__(_config(app, settings, lifespan="off", timeout_graceful_shutdown=1))
         self._listener = listener
 
     @contextmanager
@@ -57,7 +58,14 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, settings: Settings, viewer: _Viewer) -> None:
         super().__init__(
-            _config(app, lifespan="on", timeout_graceful_shutdown=_GRACE, host=settings.host, port=settings.port)
+            _config(
+                app,
+                settings,
+                lifespan="on",
+                timeout_graceful_shutdown=_GRACE,
+                host=settings.host,
+                port=settings.port,
+            )
         )
         self._app = app
         self._viewer = viewer
@@ -82,12 +90,12 @@ _KEEP_ALIVE = 75
 did so at once, a request would meet a connection that is just being closed, and get no answer."""
 
 
-def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:
+def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
     # api.boundary writes an access log of its own
-    return uvicorn.Config(
+    return ServerConfig(
         app,
+        Limits(connections=settings.max_connections),
         loop="uvloop",
-        http="httptools",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -113,6 +121,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings()
+        allow_open_files(2 * settings.max_connections)
         listener = _listen(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
         app = create_app(settings)
@@ -129,7 +138,7 @@ def main() -> None:
         log.error("%s", error.message)  # noqa: TRY400 - the sentence says it, a trace would not
         sys.exit(2)
     log.info("Temporal at %s, artifacts in %s", settings.temporal_address, mask_url(settings.artifact_location))
-    server = _Server(app, settings, _Viewer(viewer, listener))
+    server = _Server(app, settings, _Viewer(viewer, settings, listener))
     server.run()
     if not server.started:
         sys.exit(3)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from contract.errors import BadRequest, CallboardError, InternalServerError, MethodNotAllowed, NotFound
+from contract.errors import BadRequest, CallboardError, InternalServerError, MethodNotAllowed, NotFound, TooMany
 from contract.rest.error import ErrorBody
 from contract.rest.problems import bad_lines
 
@@ -22,8 +22,20 @@ def answer(error: CallboardError, correlation_id: str, headers: Mapping[str, str
     """The response that tells `error`. What is our side's fault is logged with its cause."""
     if error.status >= 500:
         log.error("%s [%s]", error.message, correlation_id, exc_info=error)
+    return response_of(error, correlation_id, headers)
+
+
+def response_of(error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response that tells `error`, for somebody who logs it in another way."""
     body = ErrorBody.of(error, correlation_id).model_dump(exclude={"details"} if error.details is None else None)
-    return JSONResponse(body, error.status, headers)
+    return JSONResponse(body, error.status, {**(headers or {}), **headers_of(error)})
+
+
+def headers_of(error: CallboardError) -> dict[str, str]:
+    """Return the headers that belong to `error`, whatever the answer looks like."""
+    if isinstance(error, TooMany) and error.retry_after is not None:
+        return {"retry-after": str(error.retry_after)}
+    return {}
 
 
 def defect() -> InternalServerError:

@@ -2,14 +2,17 @@
 
     CallboardError
     ├── BadRequest            400 bad-request            the caller must change the request
+    │   ├── RequestTimeout    408 bad-request            the request did not arrive in time; repeating may help
     │   ├── PayloadTooLarge   413 bad-request            the caller must send less
+    │   ├── UriTooLong        414 bad-request            the caller must send a shorter address
+    │   ├── HeaderFieldsTooLarge 431 bad-request         the caller must send fewer or shorter headers
     │   └── EgressRefused     400 bad-request            an address that requests may not go to; another one may do
     ├── Unauthorized          401 unauthorized           the caller must send a valid key
     ├── Forbidden             403 forbidden              the project's owner must change a setting
     ├── NotFound              404 not-found              repeating does not help
     ├── MethodNotAllowed      405 method-not-allowed     repeating does not help
     ├── Conflict              409 conflict               repeating does not help
-    ├── TooMany               429 bad-request            the caller must wait a while; only pages say it
+    ├── TooMany               429 bad-request            the caller must wait a while
     ├── NotSupported          501 not-implemented        this version cannot do it
     ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
     │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
@@ -58,6 +61,24 @@ class PayloadTooLarge(BadRequest):
     status = 413
 
 
+class RequestTimeout(BadRequest):
+    """The request took too long to arrive (the contract has no code of its own for it)."""
+
+    status, retirable = 408, True
+
+
+class UriTooLong(BadRequest):
+    """The address of the request is longer than accepted."""
+
+    status = 414
+
+
+class HeaderFieldsTooLarge(BadRequest):
+    """The headers of the request are larger, or more, than accepted."""
+
+    status = 431
+
+
 class EgressRefused(BadRequest):
     """Requests on a caller's behalf may not go to an address: it is not public, and the operator has not opened it."""
 
@@ -93,9 +114,14 @@ class Conflict(CallboardError):
 
 
 class TooMany(CallboardError):
-    """Somebody does something too often; the message says how long to wait. Only pages do: REST has no such bound."""
+    """The caller does something too often; the message says how long to wait."""
 
     status, code, category, retirable = 429, "bad-request", "user", True
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds to wait: the header `Retry-After` of the answer."""
 
 
 class NotSupported(CallboardError):

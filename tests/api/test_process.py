@@ -120,6 +120,14 @@ async def test_its_log_has_no_key_in_it(api_process: Any, temporal: Any):
             assert key not in log
 
 
+async def test_both_ports_bound_what_a_client_without_a_key_may_send(api_process: Any):
+    port = ports.claim({"": 0})[""]
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as api:
+        await api.alive()
+        for url in (api.url, f"http://127.0.0.1:{port}"):
+            assert (await talk(url, b"GET / HTTP/1.1\r\nx-a: ", *[b"a" * 65536] * 40)).startswith(b"HTTP/1.1 431 ")
+
+
 async def talk(url: str, *parts: bytes) -> bytes:
     """What is answered to raw bytes, until the server closes the connection."""
     address = urlsplit(url)
@@ -163,6 +171,7 @@ async def test_odd_requests_get_an_answer_and_never_500(api_process: Any):
     ("environment", "sentence"),
     [
         ({"CALLBOARD_API_KEYS": ""}, "CALLBOARD_API_KEYS"),
+        ({"CALLBOARD_MAX_CONNECTIONS": "1000000000"}, "CALLBOARD_MAX_CONNECTIONS: "),
         ({"CALLBOARD_SECRET_KEY": "tiny-s3cret"}, "CALLBOARD_SECRET_KEY: key number 1 has 11 characters"),
         ({"CALLBOARD_WORKSPACE_ID": "t0p-s3cret"}, "CALLBOARD_WORKSPACE_ID: "),
         ({"CALLBOARD_ARTIFACTS": "gs://bucket/x"}, "CALLBOARD_ARTIFACTS"),
