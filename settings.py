@@ -9,6 +9,7 @@ import os
 import re
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
@@ -36,7 +37,15 @@ def _seconds(value: object) -> object:
     return value
 
 
+def _networks(value: object) -> object:
+    """Read addresses and networks; `ip_network` says in its error which of them is wrong, and how."""
+    if isinstance(value, str):
+        return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
+    return value
+
+
 Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_comma_separated)]
+Networks = Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_networks)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
@@ -122,6 +131,10 @@ class Settings(BaseSettings):
     """Address of that port for browsers, where it is another than the api's with this port, such as behind a proxy:
     best a host name of its own. It must be https, as service workers are, or on loopback."""
 
+    trusted_proxies: Networks = Field(default_factory=list[IPv4Network | IPv6Network])
+    """Addresses and networks, comma-separated, of the proxies before the api: `10.1.0.7,fd00::/8`. Only what comes from
+    there is believed about who asks (`X-Forwarded-For`) and whether they use https (`X-Forwarded-Proto`). Unset: none,
+    since anybody can send these headers."""
     max_connections: int = Field(default=2000, ge=10)
     """Connections at once to each of these two ports. A client that waits for a Run occupies one, and some 10 kB of
     memory. When there are more, those on which no request is under way give way."""

@@ -100,6 +100,9 @@ def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
+        # Said in any case: uvicorn itself would trust loopback, or whatever the variable FORWARDED_ALLOW_IPS names.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         **options,
     )
 

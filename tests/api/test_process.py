@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from stack import ports
+from tests.api.conftest import KEY
 
 START = {"api": "list", "parameters": {"x": "é😀"}}
 
@@ -126,6 +127,34 @@ async def test_both_ports_bound_what_a_client_without_a_key_may_send(api_process
         await api.alive()
         for url in (api.url, f"http://127.0.0.1:{port}"):
             assert (await talk(url, b"GET / HTTP/1.1\r\nx-a: ", *[b"a" * 65536] * 40)).startswith(b"HTTP/1.1 431 ")
+
+
+SPOOFED = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
+
+
+async def test_what_a_proxy_says_counts_only_from_where_it_may_come(api_process: Any):
+    form = {"key": KEY}
+    environment = {"CALLBOARD_TEMPORAL_ADDRESS": no_temporal(), "FORWARDED_ALLOW_IPS": "*"}
+    for trusted, believed in (("", False), ("203.0.113.0/24", False), ("203.0.113.9, 127.0.0.0/8", True)):
+        async with api_process(**environment, CALLBOARD_TRUSTED_PROXIES=trusted) as api:
+            await api.alive()
+            cookie = (await api.client.post(f"{api.url}/sign-in", data=form, headers=SPOOFED)).headers["set-cookie"]
+            assert ("Secure" in cookie) is believed
+
+
+async def test_behind_a_proxy_a_stranger_s_wrong_keys_lock_out_the_stranger_alone(api_process: Any):
+    environment = {"CALLBOARD_TEMPORAL_ADDRESS": no_temporal(), "CALLBOARD_TRUSTED_PROXIES": "127.0.0.1"}
+    async with api_process(**environment) as api:
+        await api.alive()
+
+        async def sign_in(address: str, key: str) -> int:
+            # What a client claims about itself stands before what the proxy has seen.
+            headers = {"x-forwarded-for": f"10.9.8.7, {address}"}
+            return (await api.client.post(f"{api.url}/sign-in", data={"key": key}, headers=headers)).status_code
+
+        assert [await sign_in("198.51.100.7", "wrong") for _ in range(11)] == [401] * 10 + [429]
+        assert await sign_in("198.51.100.7", KEY) == 429
+        assert await sign_in("198.51.100.8", KEY) == 303
 
 
 async def talk(url: str, *parts: bytes) -> bytes:
