@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     # Who may call, and for whom.
     api_keys: Secrets = Field(default_factory=list[SecretStr])
-    """Keys that open the API, comma-separated: several at once, so that they can be rotated."""
+    """Keys that open the API, comma-separated: several at once, so that they can be rotated. 20 characters or more."""
     workspace_id: UUID = NO_WORKSPACE
     """The workspace that this installation serves."""
     secret_key: Secrets = Field(default_factory=list[SecretStr])

@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import docs, errors
 from api.boundary import Boundary
+from api.key_check import KeyCheck
 from api.pages.install import install as install_pages
 from api.parts import AuthSessions, Deliveries, Parts, Records, Runs
 from api.routes import attempts as attempt_routes
@@ -19,7 +20,6 @@ from api.routes import health
 from api.routes import projects as project_routes
 from api.routes import records as record_routes
 from api.routes import runs as run_routes
-from contract.errors import ConfigurationError
 from engine import auth_sessions as engine_auth_sessions
 from engine import deliveries as engine_deliveries
 from engine import records as engine_records
@@ -55,15 +55,12 @@ def create_app(
         store: The artifact store; by default the settings' own.
 
     Raises:
-        ConfigurationError: There is no API key, or a key of the ring is too short, or what sinks may lead to is wrong.
+        ConfigurationError: There is no API key, or one of them or of the ring is too short, or what sinks may lead to
+            is wrong.
         NotSupported: Artifacts are to lie where this version cannot keep them.
     """
     api_keys = [key.get_secret_value() for key in settings.api_keys]
-    keys = ApiKeys(api_keys)
-    if not keys:
-        raise ConfigurationError(
-            "CALLBOARD_API_KEYS is not set: nobody could call the API. Set it to one or more keys, comma-separated."
-        )
+    keys = KeyCheck(ApiKeys(api_keys))
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
     egress = Egress(settings.egress_allow)
     opened = store or open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)

@@ -17,9 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer, defect
+from api.key_check import KeyCheck
 from contract.errors import CallboardError, Unauthorized
 from contract.flow.base import clip
-from security.apikeys import ApiKeys
 
 KEY_HEADER = "x-api-key"
 CORRELATION_HEADER = "x-correlation-id"
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class Boundary:
     """An ASGI middleware, and not one of Starlette's kind: those read the client's leaving before we can."""
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyCheck) -> None:
         self._app = app
         self._keys = keys
 
@@ -67,8 +67,7 @@ class Boundary:
         given = Headers(scope=scope).get(KEY_HEADER)
         if given is None:
             raise Unauthorized(f"There is no API key. Send one in the header {KEY_HEADER}.")
-        if not self._keys.accepts(given.encode("latin-1")):  # the bytes as they came
-            raise Unauthorized(f"The API key in the header {KEY_HEADER} is not known.")
+        self._keys.check(given.encode("latin-1"), scope)  # the bytes as they came
 
 
 def _is_guarded(path: str) -> bool:

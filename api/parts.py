@@ -9,6 +9,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
+from api.key_check import KeyCheck
 from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
 from contract.flow.delivery import SinkTestInput, SinkTestOutcome
 from contract.flow.run import RunInput
@@ -18,7 +19,6 @@ from engine.records import RunRecord, ValidateLine
 from engine.runs import RunState
 from engine.slots import Machines
 from projects.catalog import Catalog
-from security.apikeys import ApiKeys
 from security.egress import Egress
 from security.keyring import KeyRing
 from settings import Settings
@@ -136,7 +136,7 @@ class Parts:
     """The settings and what was made from them."""
 
     settings: Settings
-    keys: ApiKeys
+    keys: KeyCheck
     runs: Runs
     records: Records
     auth_sessions: AuthSessions

@@ -51,7 +51,7 @@ _ENDS = (
 _UNFINISHED = 25
 """Of either kind: pending and started."""
 _AT_ONCE = 16
-_KEY = "key-of-the-bench"
+_KEY = "key-of-the-bench-of-lists"
 _ASSET = re.compile(r"""(?:href|src)="(/assets/[^"]+)""")
 
 console = Console()

@@ -6,16 +6,33 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
+from contract.errors import ConfigurationError
+
+MINIMUM_LENGTH = 20
+"""Characters of a key. A random one of these cannot be guessed, however many guesses are made: `token_urlsafe(15)` has
+20, and 120 bits."""
+
 
 class ApiKeys:
     """Several keys at once, so that they can be rotated. Holds digests only: no key can be printed from here."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [_digest(key.encode()) for key in keys if key]
+        """Take the keys as configured.
 
-    def __bool__(self) -> bool:
-        """Whether there is a key at all."""
-        return bool(self._digests)
+        Raises:
+            ConfigurationError: There is none, or one can be guessed.
+        """
+        if not any(keys):
+            raise ConfigurationError(
+                "CALLBOARD_API_KEYS is not set: nobody could call the API. Set it to one or more keys, comma-separated."
+            )
+        for position, key in enumerate(keys, start=1):
+            if len(key) < MINIMUM_LENGTH:
+                raise ConfigurationError(
+                    f"CALLBOARD_API_KEYS: key number {position} has {len(key)} characters, "
+                    f"expected at least {MINIMUM_LENGTH} random ones."
+                )
+        self._digests = [digest_of(key.encode()) for key in keys]
 
     def accepts(self, given: bytes) -> bool:
         """Whether `given`, the raw header value, is one of the keys.
@@ -23,10 +40,11 @@ class ApiKeys:
         Every key is compared, each in constant time, so that the time taken tells neither how much of a key was
         right nor which one it was.
         """
-        digest = _digest(given)
+        digest = digest_of(given)
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(matches)
 
 
-def _digest(key: bytes) -> bytes:
+def digest_of(key: bytes) -> bytes:
+    """Return what may be kept and compared of a key."""
     return hashlib.sha256(key).digest()

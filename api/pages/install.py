@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI
 
+from api.key_check import KeyCheck
 from api.pages import assets
-from api.pages.limits import Limit
 from api.pages.routes import auth_sessions, playground, projects, run, runs, sign_in
 from api.pages.session import Door
+from api.rate_limiter import RateLimiter
 from projects.samples import Samples
-from security.apikeys import ApiKeys
 from security.keyring import KeyRing
 from security.sessions import Sessions
 from security.trace_addresses import TraceAddresses
 
 
-def install(app: FastAPI, *, api_keys: Sequence[str], keys: ApiKeys, ring: KeyRing) -> None:
+def install(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyRing) -> None:
     """Serve the pages, to whoever signs in with one of the keys."""
     app.state.door = Door(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
-    app.state.sink_tests = Limit(playground.SINK_TESTS, playground.SINK_TESTS_WITHIN)
+    app.state.sink_tests = RateLimiter(playground.SINK_TESTS, playground.SINK_TESTS_WITHIN)
     app.state.traces = TraceAddresses(ring)
     for router in (
         assets.router,

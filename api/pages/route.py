@@ -27,6 +27,7 @@ _TITLES = {
     404: "Not found",
     409: "That is in conflict with what is there",
     413: "Too much",
+    429: "Too many requests",
     503: "Not available at the moment",
 }
 
@@ -65,5 +66,5 @@ def _told(request: Request, error: CallboardError, *, logged: bool = False) -> R
         after = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         back = {} if request.method != "GET" or after == "/" else {"next": after}
         return secured(RedirectResponse(f"/sign-in{'?' + urlencode(back) if back else ''}", 303))
-    title = _TITLES.get(error.status, "Something went wrong")
-    return page(request, "error.html", {"title": title, "message": error.message}, status=error.status)
+    data = {"title": _TITLES.get(error.status, "Something went wrong"), "message": error.message}
+    return page(request, "error.html", data, status=error.status, headers=errors.headers_of(error))

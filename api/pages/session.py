@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
@@ -13,10 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.boundary import KEY_HEADER
+from api.key_check import KeyCheck
 from api.pages.forms import read_form
-from api.pages.limits import Limit
 from contract.errors import Forbidden, Unauthorized
-from security.apikeys import ApiKeys
 from security.sessions import LASTS, Session, Sessions
 
 COOKIE = "callboard-session"
@@ -27,19 +25,12 @@ _GUESTS = Session(nonce="", ends=0, form_token="")
 """Of those who send an API key with each request instead of a cookie: their requests come from no page."""
 
 
-WRONG_KEYS = 10
-WRONG_KEYS_WITHIN = timedelta(minutes=5)
-"""Whoever guesses keys is soon told to wait: so many of one address within that while."""
-
-
 @dataclass(frozen=True)
 class Door:
     """What decides who may see pages: made once by the application."""
 
-    keys: ApiKeys
+    keys: KeyCheck
     sessions: Sessions
-    failures: Limit = field(default_factory=lambda: Limit(WRONG_KEYS, WRONG_KEYS_WITHIN))
-    """By address."""
 
 
 class SignInFirst(Unauthorized):
@@ -62,8 +53,7 @@ def session_of(request: Request, door: Door) -> Session | None:
 async def _signed_in(request: Request, door: DoorDep) -> Session:
     given = request.headers.get(KEY_HEADER)
     if given is not None:
-        if not door.keys.accepts(given.encode("latin-1")):
-            raise Unauthorized(f"The API key in the header {KEY_HEADER} is not known.")
+        door.keys.check(given.encode("latin-1"), request.scope)
         return _GUESTS
     session = session_of(request, door)
     if session is None:

@@ -15,7 +15,7 @@ from api.attempts import attempt_of
 from api.errors import documented
 from api.logs import followed_log, stored_log
 from api.parts import PartsDep
-from contract.errors import BadRequest, InternalServerError, NotFound, Unauthorized, Unavailable
+from contract.errors import BadRequest, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
 from contract.rest.attempt import AttemptBody
 from contract.rest.base import expects
 
@@ -42,7 +42,7 @@ class _LogQuery(BaseModel):
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs/{runId}/attempts/{number}",
     dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(BadRequest, Unauthorized, NotFound, InternalServerError, Unavailable),
+    responses=documented(BadRequest, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
     tags=["Attempts"],
 )
 

@@ -22,6 +22,7 @@ from contract.errors import (
     InternalServerError,
     NotFound,
     PayloadTooLarge,
+    TooMany,
     Unauthorized,
     Unavailable,
 )
@@ -45,7 +46,7 @@ _STARTING = documented(BadRequest, Forbidden, PayloadTooLarge)
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/auth-sessions",
     dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
     tags=["AuthSessions"],
 )
 

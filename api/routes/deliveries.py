@@ -8,13 +8,13 @@ from api.admission import in_workspace, key_header
 from api.deliveries import deliveries_of, delivery_body
 from api.errors import documented
 from api.parts import PartsDep
-from contract.errors import InternalServerError, NotFound, Unauthorized, Unavailable
+from contract.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
 from contract.rest.delivery import DeliveriesResponse, Delivery
 
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs/{runId}/deliveries",
     dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
     tags=["Deliveries"],
 )
 

@@ -8,13 +8,13 @@ from api import projects
 from api.admission import in_workspace, key_header
 from api.errors import documented
 from api.parts import PartsDep
-from contract.errors import InternalServerError, NotFound, Unauthorized, Unavailable
+from contract.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
 from contract.rest.projects import ProjectBody, ProjectList
 
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects",
     dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
     tags=["Projects"],
 )
 

@@ -19,6 +19,7 @@ from contract.errors import (
     Forbidden,
     InternalServerError,
     NotFound,
+    TooMany,
     Unauthorized,
     Unavailable,
 )
@@ -27,7 +28,7 @@ from contract.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs",
     dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
     tags=["Records of Runs"],
 )
 

@@ -25,6 +25,7 @@ from contract.errors import (
     InternalServerError,
     NotFound,
     PayloadTooLarge,
+    TooMany,
     Unauthorized,
     Unavailable,
 )
@@ -48,7 +49,7 @@ class _CancelQuery(_WaitQuery):
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/run",
     dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, InternalServerError, Unavailable),
+    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
     tags=["Runs"],
 )
 

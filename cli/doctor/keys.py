@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from cli.doctor.findings import Finding, failed, ok, warning
 from contract.errors import ConfigurationError
-from security.keyring import MINIMUM_LENGTH, KeyRing
+from security.apikeys import ApiKeys
+from security.keyring import KeyRing
 from security.signing import Signer
 from settings import Settings
 
@@ -25,12 +26,10 @@ def api_keys(settings: Settings) -> Finding:
     if not keys:
         mend = f"Set CALLBOARD_API_KEYS for every api; {_A_RANDOM_ONE}. (`callboard dev` makes its own.)"
         return failed("API keys", "There is none, so no api starts.", mend)
-    short = sum(len(key) < MINIMUM_LENGTH for key in keys)
-    if short:
-        mend = (
-            f"Put a longer one before it in CALLBOARD_API_KEYS, and take it out once it is not used; {_A_RANDOM_ONE}."
-        )
-        return warning("API keys", f"{short} of {len(keys)} can be guessed: shorter than {MINIMUM_LENGTH}.", mend)
+    try:
+        ApiKeys(keys)
+    except ConfigurationError as error:
+        return failed("API keys", error.message, f"Set longer ones for every api and its clients; {_A_RANDOM_ONE}.")
     return ok("API keys", _count(len(keys)))
 
 

@@ -26,8 +26,8 @@ from stack.temporal import TemporalServer
 from storage.folder import FolderStore
 from tests.api.memory import WORKSPACE, MemoryAuthSessions, MemoryDeliveries, MemoryRecords, MemoryRuns
 
-KEY = "test-key-one"
-OTHER_KEY = "schlüssel-zwei"
+KEY = "test-key-number-one-of-two"
+OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"
 SECRET = "the older secret key of the ring"
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 

@@ -26,7 +26,17 @@ def start_path(workspace: str = WORKSPACE, project: str = "shop") -> str:
 
 
 @pytest.mark.parametrize("path", [start_path(), start_path("nobody"), "/api", "/api/", "/api/v2/x", "/api/%2e%2e/docs"])
-@pytest.mark.parametrize("key", [None, "", "wrong", "test-key-on", "test-key-one,test-key-one", "\xfftest"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        "",
+        "wrong",
+        "test-key-number-one-of-tw",
+        "test-key-number-one-of-two,test-key-number-one-of-two",
+        "\xfftest",
+    ],
+)
 async def test_without_a_known_key_everything_below_api_is_401(api: Any, path: str, key: str | None):
     headers = [] if key is None else [(b"x-api-key", key.encode("latin-1"))]
     del api.client.headers["x-api-key"]
@@ -35,7 +45,7 @@ async def test_without_a_known_key_everything_below_api_is_401(api: Any, path: s
     assert api.runs.entries == {}
 
 
-@pytest.mark.parametrize("key", ["test-key-one", "schlüssel-zwei"])
+@pytest.mark.parametrize("key", ["test-key-number-one-of-two", "schlüssel-nummer-zwei-von-zwei"])
 async def test_each_of_several_keys_opens_also_with_non_ascii_characters(api: Any, key: str):
     answer = await api.client.post(start_path(), json=BODY, headers=[(b"x-api-key", key.encode())])
     assert answer.status_code == 201
@@ -104,7 +114,7 @@ async def test_keys_and_headers_are_never_logged(api: Any, caplog: pytest.LogCap
     await api.client.get("/api/x", headers={"x-api-key": "wrong-and-secret"})
     await api.client.get(f"/api/{quote('a\nb', safe='')}")
     assert "wrong-and-secret" not in caplog.text
-    assert "test-key-one" not in caplog.text
+    assert "test-key-number-one-of-two" not in caplog.text
     assert "POST /api/v1/workspace" in caplog.text
     assert all("\n" not in record.getMessage() for record in caplog.records if record.name.startswith("api"))
 

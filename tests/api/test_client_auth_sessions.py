@@ -24,7 +24,7 @@ VALIDATE = models.AuthSessionsValidateStartRequestBody
 @pytest.fixture
 async def client(served: str) -> AsyncGenerator[AsyncIntunedClient]:
     client = AsyncIntunedClient(
-        api_key="test-key-one", workspace_id=WORKSPACE, base_url=f"{served}/api/v1/workspace", timeout=30
+        api_key="test-key-number-one-of-two", workspace_id=WORKSPACE, base_url=f"{served}/api/v1/workspace", timeout=30
     )
     yield client
     await client.aclose()
@@ -179,7 +179,10 @@ async def test_its_exceptions_are_the_right_ones(api: Any, client: AsyncIntunedC
 async def test_its_synchronous_form_does_the_same(api: Any, served: str):
     def drive() -> list[str]:
         client = IntunedClient(
-            api_key="test-key-one", workspace_id=WORKSPACE, base_url=f"{served}/api/v1/workspace", timeout=30
+            api_key="test-key-number-one-of-two",
+            workspace_id=WORKSPACE,
+            base_url=f"{served}/api/v1/workspace",
+            timeout=30,
         )
         try:
             sessions, where = client.projects.auth_sessions, {"project_name": "members", "auth_session_id": "anna"}

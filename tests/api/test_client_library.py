@@ -19,7 +19,7 @@ WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 @pytest.fixture
 async def client(served: str) -> AsyncGenerator[AsyncIntunedClient]:
     client = AsyncIntunedClient(
-        api_key="test-key-one", workspace_id=WORKSPACE, base_url=f"{served}/api/v1/workspace", timeout=30
+        api_key="test-key-number-one-of-two", workspace_id=WORKSPACE, base_url=f"{served}/api/v1/workspace", timeout=30
     )
     yield client
     await client.aclose()
@@ -110,7 +110,10 @@ async def test_its_exceptions_are_the_right_ones(api: Any, client: AsyncIntunedC
 async def test_its_synchronous_form_does_the_same(api: Any, served: str):
     def drive() -> models.RunResultResponse:
         client = IntunedClient(
-            api_key="test-key-one", workspace_id=WORKSPACE, base_url=f"{served}/api/v1/workspace", timeout=30
+            api_key="test-key-number-one-of-two",
+            workspace_id=WORKSPACE,
+            base_url=f"{served}/api/v1/workspace",
+            timeout=30,
         )
         try:
             started = client.projects.runs.start(project_name="shop", body={"api": "list", "parameters": {}})

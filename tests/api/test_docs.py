@@ -44,12 +44,13 @@ async def test_openapi_describes_every_route_with_its_errors(api: Any):
         "/readyz",
     }
     start = page["paths"][f"{RUN}/start"]["post"]
-    assert set(start["responses"]) == {"201", "400", "401", "403", "404", "409", "413", "500", "503"}
+    assert set(start["responses"]) == {"201", "400", "401", "403", "404", "409", "413", "429", "500", "503"}
     assert set(page["paths"][f"{RUN}/{{runId}}/result"]["get"]["responses"]) == {
         "200",
         "400",
         "401",
         "404",
+        "429",
         "500",
         "503",
     }
@@ -93,8 +94,8 @@ async def test_openapi_describes_the_calls_about_auth_sessions(api: Any):
         operation = paths[AUTH + path]["post"]
         assert content(operation["requestBody"]) == {"$ref": f"#/components/schemas/{body}"}
         assert content(operation["responses"]["201"]) == {"$ref": f"#/components/schemas/{success}"}
-        assert set(operation["responses"]) == {"201", "401", "404", "500", "503", *refusals}
-    assert set(paths[f"{AUTH}/{{authSessionId}}"]["delete"]["responses"]) == {"204", "401", "404", "500", "503"}
+        assert set(operation["responses"]) == {"201", "401", "404", "429", "500", "503", *refusals}
+    assert set(paths[f"{AUTH}/{{authSessionId}}"]["delete"]["responses"]) == {"204", "401", "404", "429", "500", "503"}
     result = paths[f"{AUTH}/create/{{operationId}}/result"]["get"]["responses"]
     assert len(content(result["200"])["anyOf"]) == 5
 

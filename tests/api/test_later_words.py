@@ -133,7 +133,9 @@ async def test_the_published_client_reads_whatever_a_later_version_has_ended_wit
     run_id = await api.run()
     api.runs.end(run_id, ended(**fields))
     base = f"{served}/api/v1/workspace"
-    async with AsyncIntunedClient(api_key="test-key-one", workspace_id=WORKSPACE, base_url=base) as client:
+    async with AsyncIntunedClient(
+        api_key="test-key-number-one-of-two", workspace_id=WORKSPACE, base_url=base
+    ) as client:
         answer = await client.projects.runs.result(project_name="shop", run_id=run_id)
     told = answer.model_dump(mode="json")
     assert told["status"] == status

@@ -75,7 +75,9 @@ async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, 
         run_id = (await api.client.post(f"{api.base}/shop/run/start", json=START)).json()["runId"]
         address = urlsplit(f"{api.base}/shop/run/{run_id}/result?wait=60")
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = f"GET {address.path}?{address.query} HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-one\r\n\r\n"
+        head = (
+            f"GET {address.path}?{address.query} HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\n\r\n"
+        )
         writer.write(head.encode())
         await writer.drain()
         # The request is with the server before this one, which comes over a later connection, is answered.
@@ -117,7 +119,7 @@ async def test_its_log_has_no_key_in_it(api_process: Any, temporal: Any):
         async with asyncio.timeout(10):  # a line is written once its answer is out
             while not all(line in (log := api.log.read_text()) for line in ("/start -> 201", "/x/result -> 401")):
                 await asyncio.sleep(0.02)
-        for key in ("test-key-one", "a-wrong-one", "the older secret"):
+        for key in ("test-key-number-one-of-two", "a-wrong-one", "the older secret"):
             assert key not in log
 
 
@@ -175,14 +177,16 @@ async def test_odd_requests_get_an_answer_and_never_500(api_process: Any):
     async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal()) as api:
         await api.alive()
         path = urlsplit(f"{api.base}/shop/run/start").path.encode()
-        head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-one\r\nconnection: close\r\n" % path
+        head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n" % path
         chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
         chunked = (head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 17, b"0\r\n\r\n")
         assert b" 413 " in await talk(api.url, *chunked)
         assert b" 400 " in await talk(api.url, head + b"content-length: 2\r\n\r\n[]")
         for target in (b"/api/v1/workspace/%00/x", b"/api/%ff%fe", b"/" + b"x" * 20_000, b"/api/../..", b"*"):
             answer = await talk(
-                api.url, b"GET %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-one\r\nconnection: close\r\n\r\n" % target
+                api.url,
+                b"GET %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n\r\n"
+                % target,
             )
             assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), (target, answer)
         # A client that leaves in the middle of its body.
@@ -200,6 +204,7 @@ async def test_odd_requests_get_an_answer_and_never_500(api_process: Any):
     ("environment", "sentence"),
     [
         ({"CALLBOARD_API_KEYS": ""}, "CALLBOARD_API_KEYS"),
+        ({"CALLBOARD_API_KEYS": "tiny-s3cret"}, "CALLBOARD_API_KEYS: key number 1 has 11 characters"),
         ({"CALLBOARD_MAX_CONNECTIONS": "1000000000"}, "CALLBOARD_MAX_CONNECTIONS: "),
         ({"CALLBOARD_SECRET_KEY": "tiny-s3cret"}, "CALLBOARD_SECRET_KEY: key number 1 has 11 characters"),
         ({"CALLBOARD_WORKSPACE_ID": "t0p-s3cret"}, "CALLBOARD_WORKSPACE_ID: "),

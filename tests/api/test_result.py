@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_ends_its_wait_and_leaves_no_task_behind(api:
         "raw_path": f"{api.base}/{run_id}/result".encode(),
         "query_string": b"wait=60",
         "root_path": "",
-        "headers": [(b"host", b"api.test"), (b"x-api-key", b"test-key-one")],
+        "headers": [(b"host", b"api.test"), (b"x-api-key", b"test-key-number-one-of-two")],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),
     }

@@ -209,7 +209,7 @@ def test_keys_that_are_too_short_or_none_are_told_and_not_shown() -> None:
     good, short = Settings(api_keys=secrets(GOOD_KEY), secret_key=secrets(GOOD_KEY)), secrets(GOOD_KEY, "too-short")
     assert [keys.api_keys(good).status, keys.secret_key(good).status] == [Status.OK, Status.OK]
     for found, status in (
-        (keys.api_keys(Settings(api_keys=short)), Status.WARNING),
+        (keys.api_keys(Settings(api_keys=short)), Status.FAILED),
         (keys.secret_key(Settings(secret_key=short)), Status.FAILED),
         (keys.webhook_secrets(Settings(webhook_secrets=secrets("whsec_too-short"))), Status.FAILED),
     ):

@@ -2,26 +2,41 @@
 
 import pytest
 
-from security.apikeys import ApiKeys
+from contract.errors import ConfigurationError
+from security.apikeys import MINIMUM_LENGTH, ApiKeys
+
+FIRST, SECOND = "the-first-key-of-two", "der-zweite-schlüssel-von-zweien"
 
 
 def test_each_of_several_keys_is_accepted():
-    keys = ApiKeys(["first", "zweiter-schlüssel"])
-    assert keys.accepts(b"first")
-    assert keys.accepts("zweiter-schlüssel".encode())
+    keys = ApiKeys([FIRST, SECOND])
+    assert keys.accepts(FIRST.encode())
+    assert keys.accepts(SECOND.encode())
 
 
-@pytest.mark.parametrize("given", [b"", b"firs", b"first ", b"FIRST", b"first,second", b"\xff\xfe", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "given",
+    [b"", *(text.encode() for text in (FIRST[:-1], f"{FIRST} ", FIRST.upper(), f"{FIRST},{SECOND}")), b"\xff\xfe"],
+)
 def test_anything_else_is_not(given: bytes):
-    assert not ApiKeys(["first", "second"]).accepts(given)
+    assert not ApiKeys([FIRST, SECOND]).accepts(given)
 
 
-def test_without_keys_nothing_is_accepted_not_even_the_empty_key():
-    for keys in (ApiKeys([]), ApiKeys([""])):
-        assert not keys
-        assert not keys.accepts(b"")
+@pytest.mark.parametrize("none", [[], [""]])
+def test_without_a_key_nobody_could_call(none: list[str]):
+    with pytest.raises(ConfigurationError, match="CALLBOARD_API_KEYS is not set"):
+        ApiKeys(none)
+
+
+def test_a_key_that_can_be_guessed_is_refused_and_not_shown():
+    assert len(FIRST) == MINIMUM_LENGTH
+    with pytest.raises(ConfigurationError) as refused:
+        ApiKeys([FIRST, FIRST[:-1]])
+    assert refused.value.message == (
+        "CALLBOARD_API_KEYS: key number 2 has 19 characters, expected at least 20 random ones."
+    )
 
 
 def test_keys_are_not_printed():
-    keys = ApiKeys(["first"])
-    assert "first" not in repr(keys) + repr(vars(keys))
+    keys = ApiKeys([FIRST])
+    assert FIRST not in repr(keys) + repr(vars(keys))

@@ -165,9 +165,9 @@ async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, mon
 
 
 async def test_keys_of_the_settings_are_used_and_shown_nowhere(projects: Path, data: Path) -> None:
-    keys = [SecretStr("first-key-first-key"), SecretStr("second-key-second-key")]
+    keys = [SecretStr("first-key-of-two-of-this-test"), SecretStr("second-key-of-two-of-this-test")]
     async with make_stack(projects, data, api_keys=keys) as stack:
-        assert stack.api_key == "first-key-first-key"
+        assert stack.api_key == "first-key-of-two-of-this-test"
         assert "first-key" not in banner(stack)
         assert not (data / "api-key").exists()
 

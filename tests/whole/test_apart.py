@@ -28,7 +28,7 @@ from tests.storage.s3_server import BUCKET, S3Server, s3_server
 pytestmark = pytest.mark.timeout(240)
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
-KEY = "key-of-the-parts"
+KEY = "key-of-the-parts-apart"
 MACHINES = 2
 PATIENCE = 60
 RUNS = f"/api/v1/workspace/{Settings().workspace}/projects/apart/run"

@@ -11,12 +11,12 @@ from starlette.responses import RedirectResponse, Response
 
 from api.admission import deployed, opened
 from api.pages.form_reader import errors_by_path
-from api.pages.limits import Limit
 from api.pages.playground import SECRETS, body_of, calls_of
 from api.pages.rendering import page
 from api.pages.route import PageRoute
 from api.pages.session import Form, SignedIn
 from api.parts import Parts, PartsDep
+from api.rate_limiter import RateLimiter
 from api.service import start_run
 from api.sink_tests import SinkTest, test_sink
 from contract.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
@@ -77,10 +77,10 @@ async def _tested(
     body: dict[str, Any],
 ) -> Response:
     """Send a test to the sink, and tell what came of it."""
-    limit = cast("Limit", request.app.state.sink_tests)
+    limit = cast("RateLimiter", request.app.state.sink_tests)
     if wait := limit.wait(session.nonce):
         raise TooMany(f"That were {SINK_TESTS} tests within a minute. Send the next one in {wait} s.")
-    limit.note(session.nonce)
+    limit.record(session.nonce)
     test = await test_sink(parts, manifest, body)
     return await _page(request, parts, manifest, given, test=test, asked_for=True)
 

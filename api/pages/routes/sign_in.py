@@ -8,14 +8,18 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
+from api.errors import headers_of
 from api.pages.forms import read_form
 from api.pages.rendering import page
 from api.pages.route import PageRoute
 from api.pages.session import DoorDep, Form, SignedIn, check_same_origin, remove_cookie, session_of, set_cookie
+from contract.errors import TooMany, Unauthorized
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _HOME = "/projects"
+_FORM_LIMIT = 16 * 1024
+"""Bytes of the form: anybody can send one, so that it must not take much memory."""
 
 
 @router.get("/")
@@ -34,21 +38,16 @@ async def form(request: Request, door: DoorDep, next: Annotated[str, Query(max_l
 
 @router.post("/sign-in")
 async def sign_in(request: Request, door: DoorDep) -> Response:
-    """Open a session for whoever knows a key; after ten wrong ones within five minutes, an address has to wait."""
+    """Open a session for whoever knows a key."""
     check_same_origin(request)
-    address = request.client.host if request.client else ""
-    sent = await read_form(request)
+    sent = await read_form(request, _FORM_LIMIT)
     after = sent.get("next", _HOME)
-    wait = door.failures.wait(address)
-    if wait:
-        minutes = -(-wait // 60)
-        message = f"Too many wrong keys came from your address. Try again in {minutes} min."
-        return page(request, "sign-in.html", _data(after, message), status=429, headers={"retry-after": str(wait)})
     key = sent.get("key", "").strip()
-    if not door.keys.accepts(key.encode()):
-        door.failures.note(address)
-        message = "This key is not known here. The keys are those in CALLBOARD_API_KEYS of the api service."
-        return page(request, "sign-in.html", _data(after, message), status=401)
+    try:
+        door.keys.check(key.encode(), request.scope)
+    except (Unauthorized, TooMany) as error:
+        data = _data(after, error.message)
+        return page(request, "sign-in.html", data, status=error.status, headers=headers_of(error))
     answer = RedirectResponse(_local(after), 303)
     set_cookie(request, answer, door.sessions.open(key))
     return answer

@@ -22,7 +22,9 @@ async def test_the_same_is_told_as_json(api: Api) -> None:
     answers = [
         await client.get("/projects.json"),
         await client.get("/projects", headers={"accept": "application/json"}),
-        await browser(api, **{"x-api-key": "test-key-one", "accept": "application/json"}).get("/projects"),
+        await browser(api, **{"x-api-key": "test-key-number-one-of-two", "accept": "application/json"}).get(
+            "/projects"
+        ),
     ]
     for answer in answers:
         assert answer.headers["content-type"] == "application/json"

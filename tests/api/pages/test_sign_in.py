@@ -103,7 +103,7 @@ async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: Any) 
     # Another process of the same installation knows it; one that has another key does not.
     again = browser(await make_api(), cookie=f"callboard-session={cookie}")
     assert (await again.get("/projects")).status_code == 200
-    rotated = browser(await make_api(api_keys=["another-key"]), cookie=f"callboard-session={cookie}")
+    rotated = browser(await make_api(api_keys=["another-key-of-another-time"]), cookie=f"callboard-session={cookie}")
     assert (await rotated.get("/projects")).status_code == 303
     resealed = await make_api(secret_key=["another secret key of a ring"])
     assert (await browser(resealed, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 303

@@ -1,4 +1,4 @@
-"""How often somebody may do something: counted by who they are, within a while that begins with the first time."""
+"""How often somebody may do something: counted by who they are, within a window that begins with the first time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from time import monotonic
 
 _REMEMBERED = 4096
-"""Of these many. Memory must not grow with them; the one who came longest ago is forgotten."""
+"""Callers whose count is kept, so that memory does not grow with their number. The least recent one is forgotten."""
 
 
 @dataclass
@@ -17,24 +17,24 @@ class _Count:
     times: int = 0
 
 
-class Limit:
-    """Of one process, in memory."""
+class RateLimiter:
+    """A fixed-window rate limiter of one process, in memory."""
 
     def __init__(self, times: int, within: timedelta) -> None:
-        """Nobody has come yet. So many times within that while are allowed."""
+        """Allow each caller so many times within that while."""
         self._times = times
         self._within = within.total_seconds()
         self._counts: OrderedDict[str, _Count] = OrderedDict()
 
     def wait(self, who: str) -> int:
-        """Seconds until they may again; 0: now."""
+        """Return how many seconds a caller has to wait until they may again; 0 means not at all."""
         count = self._current(who)
         if count is None or count.times < self._times:
             return 0
         return max(1, round(count.since + self._within - monotonic()))
 
-    def note(self, who: str) -> None:
-        """They have."""
+    def record(self, who: str) -> None:
+        """Count one time."""
         count = self._current(who) or _Count(monotonic())
         count.times += 1
         self._counts[who] = count
