@@ -1,13 +1,15 @@
-"""Every citation of the contract and of the architecture leads to a heading that exists, and has the one form.
+"""Every citation of the pages for maintainers leads to a heading that exists, and has the one form.
 
 Python files, configuration and docs cite `docs/contract.md, section 10.1`, where a rule may follow (`, rule 3` or
-`, rules 2 to 4`), or `docs/architecture.md, "Promises"`. Markdown pages link to headings besides.
+`, rules 2 to 4`), `docs/architecture.md, "Promises"`, or `CONTRIBUTING.md, "Change a workflow"`. Markdown pages link to
+headings besides.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,11 @@ REPOSITORY = Path(__file__).parents[1]
 THIS_FILE = Path(__file__).relative_to(REPOSITORY).as_posix()
 
 SECTION = re.compile(r"docs/contract\.md,\s+section\s+(\d+(?:\.\d+)?)(?:,\s+rules?\s+(\d+)(?:\s+to\s+(\d+))?)?")
-TITLE = re.compile(r'docs/architecture\.md,\s+"([^"]+)"')
+TITLE = re.compile(r'(docs/architecture\.md|CONTRIBUTING\.md),\s+"([^"]+)"')
 SECTION_IN_CONTRACT = re.compile(r"(?<!\[)\bsection\s+(\d+(?:\.\d+)?)(?:,\s+rules?\s+(\d+)(?:\s+to\s+(\d+))?)?")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
-MENTION = re.compile(r"docs/(?:contract|architecture)\.md")
+# A string that begins with a page is code that opens it.
+MENTION = re.compile(r'(?<!")(?:docs/(?:contract|architecture)|CONTRIBUTING)\.md')
 OTHER_FORMS = re.compile(
     r"\bDESIGN\b|\bcontract,?\s+(?:sections?\s+)?\d|\bcontract\s+section|intuned-contract|runs-page|§"
 )
@@ -56,9 +59,15 @@ def sections(contract: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def problems(path: str, text: str, contract: str, architecture: str) -> list[str]:
-    """What is wrong with the citations in the text of one file; empty if they all lead somewhere."""
-    known = sections(contract)
+def problems(path: str, text: str, pages: Mapping[str, str]) -> list[str]:
+    """What is wrong with the citations in the text of one file; empty if they all lead somewhere.
+
+    Args:
+        path: The file.
+        text: What is in it.
+        pages: The texts of the cited pages, by path.
+    """
+    known = sections(pages["docs/contract.md"])
     found: list[str] = []
 
     def check(section: str, *rules: str) -> None:
@@ -75,9 +84,9 @@ def problems(path: str, text: str, contract: str, architecture: str) -> list[str
         for citation in SECTION_IN_CONTRACT.findall(text):
             check(*citation)
     found += [
-        f"{path}: the architecture has no heading {title!r}"
-        for title in TITLE.findall(text)
-        if title not in headings(architecture)
+        f"{path}: {page} has no heading {title!r}"
+        for page, title in TITLE.findall(text)
+        if " ".join(title.split()) not in headings(pages.get(page, ""))
     ]
     found += [f"{path}: {other!r} is no citation that can be followed" for other in OTHER_FORMS.findall(text)]
     if not path.endswith(".md"):
@@ -104,14 +113,13 @@ def dead_links(path: str, text: str) -> list[str]:
 
 def test_every_citation_leads_to_a_heading() -> None:
     files = text_files()
-    contract, architecture = files["docs/contract.md"], files["docs/architecture.md"]
     assert sum(bool(SECTION.search(text)) for text in files.values()) > 40  # else it proves nothing
-    assert [line for path, text in files.items() for line in problems(path, text, contract, architecture)] == []
+    assert [line for path, text in files.items() for line in problems(path, text, files)] == []
 
 
 def test_every_link_of_a_page_leads_to_a_heading() -> None:
     pages = {path: text for path, text in text_files().items() if path.endswith(".md")}
-    assert {"README.md", "docs/contract.md"} <= pages.keys()
+    assert {"README.md", "CONTRIBUTING.md", "docs/contract.md", "docs/architecture.md"} <= pages.keys()
     assert [line for path, text in pages.items() for line in dead_links(path, text)] == []
 
 
@@ -123,7 +131,11 @@ CONTRACT = """
 ### 3.1 The hook
 1. Only.
 """
-ARCHITECTURE = "# Architecture\n## Promises\n"
+PAGES = {
+    "docs/contract.md": CONTRACT,
+    "docs/architecture.md": "# Architecture\n## Promises\n",
+    "CONTRIBUTING.md": "# Work on it\n## Change a workflow\n",
+}
 
 
 @pytest.mark.parametrize(
@@ -134,11 +146,14 @@ ARCHITECTURE = "# Architecture\n## Promises\n"
         "docs/contract.md,\n    section 3.1, rule 1",
         "docs/contract.md, section 3, rules 1 to 2",
         'docs/architecture.md, "Promises"',
+        'CONTRIBUTING.md, "Change a workflow"',
+        'CONTRIBUTING.md, "Change a\n    workflow"',
+        'page = (REPOSITORY / "CONTRIBUTING.md").read_text()',
         "The contract has 2 sections.",
     ],
 )
 def test_a_citation_that_leads_somewhere_is_fine(text: str) -> None:
-    assert problems("some.py", text, CONTRACT, ARCHITECTURE) == []
+    assert problems("some.py", text, PAGES) == []
 
 
 @pytest.mark.parametrize(
@@ -149,8 +164,10 @@ def test_a_citation_that_leads_somewhere_is_fine(text: str) -> None:
         "(docs/contract.md, section 3, rule 3)",
         "(docs/contract.md, section 3.1, rules 1 to 2)",
         'docs/architecture.md, "Rooms"',
+        'CONTRIBUTING.md, "Promises"',
         "see docs/contract.md",
         "see docs/architecture.md",
+        "see CONTRIBUTING.md",
         "(contract section 3)",
         "(contract 3.1)",
         "the closed sets of the contract, sections 3 and 3.1",
@@ -158,7 +175,7 @@ def test_a_citation_that_leads_somewhere_is_fine(text: str) -> None:
     ],
 )
 def test_a_citation_that_leads_nowhere_is_found(text: str) -> None:
-    assert len(problems("some.py", text, CONTRACT, ARCHITECTURE)) == 1
+    assert len(problems("some.py", text, PAGES)) == 1
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:
