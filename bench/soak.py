@@ -158,8 +158,14 @@ class Soak:
         return [process for process in below if process.status() == psutil.STATUS_ZOMBIE]
 
     def below_worker(self) -> list[psutil.Process]:
-        """The processes of all Machines."""
+        """The processes of all Machines, and those that mask traces."""
         return self._service("worker").children(recursive=True)
+
+    def trace_processes(self) -> list[psutil.Process]:
+        """The processes that mask traces; they belong to the worker, and outlive Machines."""
+        return [
+            child for child in self._service("worker").children() if "trace_process.py" in " ".join(child.cmdline())
+        ]
 
     def holding(self) -> Holding:
         """A look at the two services."""
@@ -168,7 +174,7 @@ class Soak:
             worker_memory=worker.memory_full_info().uss / 1e6,
             worker_threads=worker.num_threads(),
             worker_files=worker.num_fds(),
-            machine_processes=len(worker.children(recursive=True)),
+            machine_processes=len(self.below_worker()) - len(self.trace_processes()),
             api_memory=api.memory_full_info().uss / 1e6,
             api_threads=api.num_threads(),
             api_files=api.num_fds(),

@@ -21,7 +21,6 @@ import ctypes
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +34,7 @@ if __name__ == "__main__":
 
 from machines.intake import Intake
 from machines.meter import Meter
+from machines.runner.removal import remove
 from machines.scheduling import give_way
 from machines.transcript import Transcript
 from machines.tree import descendants, kill_all
@@ -52,19 +52,6 @@ _LAST_CHUNKS = 256
 """When everything is gone, a pipe holds no more than this; but somebody outside may have its other end."""
 _OOM_SCORE = "300"
 """Where memory runs out, the kernel should take a Machine before a worker."""
-
-
-def remove(folder: str) -> None:
-    """Delete a folder, also where user code has taken our permissions away. What cannot be deleted stays."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(folder):
-        locked = [folder]
-        while locked:
-            with contextlib.suppress(OSError):
-                path = locked.pop()
-                Path(path).chmod(0o700)
-                locked += [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Keeper:

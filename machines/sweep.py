@@ -8,7 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from machines import keeper
+from machines.runner.removal import remove
+from machines.tree import descendants
 
 _WITHIN = 10.0
 """Seconds."""
@@ -32,7 +33,7 @@ def scratch(folder: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)  # there is no event for the end of a process that is not our child
-    keeper.remove(str(folder))
+    remove(folder)
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -49,7 +50,7 @@ def processes_of(folder: Path) -> list[int]:
             and (as_argument in _read(entry / "cmdline") or in_environment in _read(entry / "environ"))
         ):
             found.add(int(entry.name))
-    below = {pid for parent in found for pid in keeper.descendants(parent)}
+    below = {pid for parent in found for pid in descendants(parent)}
     return sorted(pid for pid in found | below if _lives(pid))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from machines import trace_process
 from machines.traces import Showing, TraceError
 
-_KEPT_IDLE = 4
+KEPT_IDLE = 4
 """Processes that wait for the next trace, of some 15 MB each: to start one costs as much time as an ordinary trace.
 There are as many that work as there are Attempts that end at the same time."""
 _GRACE = 10.0
@@ -84,7 +84,7 @@ class TraceRedactor:
         return None
 
     async def _put_back(self, process: Process, *, reusable: bool) -> None:
-        if reusable and not self._closed and len(self._idle) < _KEPT_IDLE:
+        if reusable and not self._closed and len(self._idle) < KEPT_IDLE:
             self._idle.append(process)
         else:
             await _kill(process)

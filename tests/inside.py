@@ -22,6 +22,7 @@ from contract.flow import names
 from contract.flow.base import JsonText
 from contract.flow.run import RunOutcome
 from engine import search
+from engine.closing import wait_for_outcome
 from engine.runs import Runs
 from settings import Settings
 from storage.store import Store
@@ -108,7 +109,7 @@ class Inside:
     async def end(self, run_id: str) -> RunOutcome:
         """The Run's outcome."""
         async with asyncio.timeout(_WITHIN):
-            outcome = await self.client.get_workflow_handle_for(RunWorkflow.run, run_id).result()
+            outcome = await wait_for_outcome(self.client.get_workflow_handle_for(RunWorkflow.run, run_id))
         self.ended.add(run_id)
         return outcome
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .loading import forget_modules
+from .removal import remove
 
 CLOCK_OF_FILES = 5
 """CLOCK_REALTIME_COARSE, which Python has no name for: Linux takes the times of files from it. It moves every few
@@ -90,13 +91,13 @@ class Workspace:
 
     def remove(self) -> None:
         """Delete the folder. What cannot be deleted goes with the Machine's scratch folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
 
 def empty(folder: Path) -> None:
     """Delete what is in the folder, if there is one."""
     for name in os.listdir(folder) if folder.is_dir() else ():  # noqa: PTH208  # names are all that is needed
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove(folder / name)
         with contextlib.suppress(OSError):
             (folder / name).unlink()
 

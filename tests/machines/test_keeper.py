@@ -245,7 +245,7 @@ def test_a_folder_whose_permissions_were_taken_away_is_removed() -> None:
         folder.chmod(0o777)
         code = f"""
 import os
-from machines import keeper
+from machines.runner.removal import remove
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -257,7 +257,7 @@ for path in ("x/a/b", "x/c/d"):
     os.chmod(path, 0)
 for path in ("x/a", "x/c", "x"):
     os.chmod(path, 0o500 if path != "x/a" else 0)
-keeper.remove("x")
+remove("x")
 print(os.path.exists("x"))
 """
         done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
