@@ -28,6 +28,7 @@ from activities.records import Records, failure, interruption
 from activities.salvage import note_secrets
 from activities.ticket import Cause, Ticket, Tickets
 from activities.values import LoginValues, ProjectValues
+from activities.workplace import HeldAttempt
 from contract.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
 from contract.flow import names
 from contract.flow.attempt import (
@@ -94,7 +95,7 @@ class AttemptActivity:
         tickets: Tickets,
         trace_limit: int,
         redactor: TraceRedactor,
-        journal: Callable[[str, int, AttemptKind, bytes], contextlib.AbstractContextManager[None]],
+        journal: Callable[[HeldAttempt], contextlib.AbstractContextManager[None]],
         evidence: Callable[[str, int], contextlib.AbstractContextManager[Path]],
         log_rules: LogRules = DEFAULT_RULES,
     ) -> None:
@@ -183,7 +184,7 @@ class AttemptActivity:
                 work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
                 # Both or neither, at any moment: nothing is awaited between the two.
                 with (
-                    self._journal(order.run_id, order.number, order.kind, activity.info().task_token),
+                    self._journal(HeldAttempt(order.run_id, order.number, activity.info().task_token, order.kind)),
                     self._tickets.hold(order.run_id, order.number, work) as ticket,
                 ):
                     end = self._to_its_end(order, progress, ticket, work)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from temporalio.service import RPCError
 
 from activities.salvage import Salvage
 from activities.workplace import HeldAttempt, dead_workers
-from contract.flow import names
 from contract.flow.attempt import INTERRUPTED, AttemptKind
 
 log = logging.getLogger(__name__)
@@ -35,24 +33,13 @@ async def bury(client: Client, workers: Path, salvage: Salvage) -> None:
         await asyncio.to_thread(dead.end_machines)
         await salvage.store_logs(dead.evidence, within=_SALVAGE_WITHIN)
         await asyncio.to_thread(dead.bury)
-        for held in _last_of_each_activity(dead.attempts):
+        for held in dead.attempts:
             await _report(client, held)
 
 
-def _last_of_each_activity(attempts: Iterable[HeldAttempt]) -> list[HeldAttempt]:
-    """Where a check is still being written down while the Attempt after it runs, that Attempt."""
-    checks_first = sorted(attempts, key=lambda held: held.kind is AttemptKind.API)
-    return list({held.task_token or (held.run_id, held.number): held for held in checks_first}.values())
-
-
 async def _report(client: Client, held: HeldAttempt) -> None:
-    if held.task_token is not None:
-        # By this name, as a check or create keeps its activity's id when it is tried again, perhaps elsewhere by now.
-        handle = client.get_async_activity_handle(task_token=held.task_token)
-    else:
-        handle = client.get_async_activity_handle(
-            workflow_id=held.run_id, run_id=None, activity_id=names.attempt_activity_id(held.number)
-        )
+    # By its token, as a check or create keeps its activity's id when it is tried again, perhaps elsewhere by now.
+    handle = client.get_async_activity_handle(task_token=held.task_token)
     try:
         lost = "The worker that ran the Attempt was lost."
         # Temporal tries checks and creates again. An API's Attempt is over, also where a pause would keep it.

@@ -21,7 +21,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class HeldAttempt:
 
     run_id: str
     number: int
-    task_token: bytes | None = None
-    """Temporal's name for this very try; None in the note of an older worker."""
+    task_token: bytes
+    """Temporal's name for this very try."""
     kind: AttemptKind = AttemptKind.API
 
 
@@ -62,15 +62,13 @@ class Workplace:
         """Nobody waits for what disks take to remove a folder: some, much longer than to fill it."""
 
     @contextmanager
-    def journal(
-        self, run_id: str, number: int, kind: AttemptKind = AttemptKind.API, task_token: bytes | None = None
-    ) -> Generator[None]:
-        """Noted as running for as long as the block lasts."""
-        note = self._attempts / f"{run_id}-{number}.json"
-        token = None if task_token is None else b64encode(task_token).decode()
+    def journal(self, attempt: HeldAttempt) -> Generator[None]:
+        """Note the Attempt as running for as long as the block lasts."""
+        note = self._attempts / f"{attempt.run_id}-{attempt.number}.json"
         # The file of one that has ended becomes the next one's: disks take longer to make and to remove one.
         spare = self._spare.pop() if self._spare else self._attempts / f"spare-{next(self._numbers)}"
-        spare.write_text(json.dumps({"run_id": run_id, "number": number, "task_token": token, "kind": kind}))
+        token = b64encode(attempt.task_token).decode()
+        spare.write_text(json.dumps({**asdict(attempt), "task_token": token}))
         spare.rename(note)
         try:
             yield
@@ -147,9 +145,8 @@ def _held(folder: Path) -> Generator[HeldAttempt]:
     for note in (folder / "attempts").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # half-written: its Attempt had not begun
             held: dict[str, Any] = json.loads(note.read_text())
-            token = held.get("task_token")
-            kind = AttemptKind(held.get("kind", AttemptKind.API))
-            yield HeldAttempt(held["run_id"], held["number"], token and b64decode(token), kind)
+            token = b64decode(held["task_token"])
+            yield HeldAttempt(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
 
 
 def _lock(folder: Path) -> int | None:

@@ -118,8 +118,8 @@ class TooMany(CallboardError):
 
     status, code, category, retirable = 429, "bad-request", "user", True
 
-    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after: int | None = None, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message, details=details)
         self.retry_after = retry_after
         """Seconds to wait: the header `Retry-After` of the answer."""
 

@@ -47,7 +47,7 @@ class RunLine:
     status: RunStatus
     project: str
     api: str | None
-    version: str | None
+    version: str
     auth_session_id: str | None
     parent_run_id: str | None
     created_at: datetime
@@ -104,14 +104,14 @@ async def line_of(execution: WorkflowExecution) -> RunLine:
     found = execution.typed_search_attributes
     status = RunStatus(found[search.STATUS])
     abnormal = _abnormal_outcome(execution, status)
-    summary = RunSummary.model_validate(await execution.memo_value(names.MEMO_SUMMARY, {"version": ""}))
+    summary = RunSummary.model_validate(await execution.memo_value(names.MEMO_SUMMARY))
     return RunLine(
         run_id=execution.id,
         type=RunType(found[search.RUN_TYPE]),
         status=abnormal.status if abnormal else status,
         project=found[search.PROJECT],
         api=found.get(search.API),
-        version=summary.version or None,
+        version=summary.version,
         auth_session_id=found.get(search.AUTH_SESSION),
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
         created_at=execution.start_time,

@@ -101,7 +101,7 @@ class Inside:
             id=run_id,
             task_queue=names.CALLBOARD_QUEUE,
             search_attributes=search.of_new_run(run),
-            memo={search.MEMO_WORKSPACE: run.workspace, search.MEMO_FINGERPRINT: ""},
+            memo=search.memo_of_new_run(run, fingerprint=""),
         )
         self.run_ids.append(run_id)
         return run_id

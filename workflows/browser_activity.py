@@ -195,11 +195,10 @@ class BrowserWorkflow:
 
     def _update_summary(self, **fields: Any) -> None:
         """Keep the memo up to date that lists of Runs show."""
-        shown = workflow.memo_value(names.MEMO_SUMMARY, None, type_hint=RunSummary)
-        if shown is not None:
-            changed = shown.model_copy(update={"started_at": self._started_at, **fields})
-            if changed != shown:
-                workflow.upsert_memo({names.MEMO_SUMMARY: changed.model_dump(mode="json")})
+        shown = workflow.memo_value(names.MEMO_SUMMARY, type_hint=RunSummary)
+        changed = shown.model_copy(update={"started_at": self._started_at, **fields})
+        if changed != shown:
+            workflow.upsert_memo({names.MEMO_SUMMARY: changed.model_dump(mode="json")})
 
     def _set_status(self, status: RunStatus, details: str) -> None:
         """Tell lists and filters the status, and the reader of the Temporal Web UI the details."""

@@ -101,7 +101,7 @@ class RunWorkflow(BrowserWorkflow):
                 activity_id=names.attempt_activity_id(number),
                 retry_policy=ONCE,
                 begun=number > 1 or run.auth is not None,
-                summary=f"Attempt {number} of {run.maximum_attempts}",
+                summary=f"Attempt {number}",
             )
         except ActivityError as error:
             return outcomes.of_lost_attempt(error)

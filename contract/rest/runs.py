@@ -86,7 +86,7 @@ class _Run(ResponseModel):
     api: str | None
     """None: it makes or checks a login."""
     project: str
-    version: str | None
+    version: str
     """Of the project. None: the Run was started before this was written down."""
     auth_session_id: str | None
     parent_run_id: str | None

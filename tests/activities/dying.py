@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,20 +11,19 @@ from pathlib import Path
 
 import psutil
 
+from activities.workplace import HeldAttempt
+
 REPOSITORY = Path(__file__).parents[2]
 
 _PROGRAM = """
-import base64, contextlib, json, os, subprocess, sys, time
+import contextlib, os, pickle, subprocess, sys, time
 from pathlib import Path
 from activities.workplace import Workplace
-from contract.flow.attempt import AttemptKind
 
 place = Workplace(Path(sys.argv[1]))
 with contextlib.ExitStack() as notes:
-    for run_id, number, *more in json.loads(sys.argv[2]):
-        kind, token = more or ("api", None)
-        token = token and base64.b64decode(token)
-        notes.enter_context(place.journal(run_id, number, AttemptKind(kind), token))
+    for attempt in pickle.loads(bytes.fromhex(sys.argv[2])):
+        notes.enter_context(place.journal(attempt))
     home = place.scratch / "shop-1-1" / "home"
     home.mkdir(parents=True)
     machine = subprocess.Popen(["sleep", "600"], env={**os.environ, "HOME": str(home)}, start_new_session=True)
@@ -41,10 +41,11 @@ class DyingWorker:
     machine: psutil.Process
 
     @classmethod
-    async def start(cls, folder: Path, attempts: str = "[]") -> DyingWorker:
-        """`attempts`: JSON of those that it notes, each a Run's id and a number; or these, a kind and a task token."""
+    async def start(cls, folder: Path, *attempts: HeldAttempt) -> DyingWorker:
+        """Start one that notes these Attempts."""
+        noted = pickle.dumps(attempts).hex()
         process = subprocess.Popen(  # noqa: ASYNC220  # a pipe that ends with the process, not with the event loop
-            [sys.executable, "-c", _PROGRAM, str(folder), attempts], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _PROGRAM, str(folder), noted], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
         )
         assert process.stdout
         line = await asyncio.to_thread(process.stdout.readline)

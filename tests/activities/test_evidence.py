@@ -185,7 +185,7 @@ async def test_a_store_that_refuses_costs_what_was_left_and_bounded_time(room: R
 
 async def test_a_store_that_hangs_is_not_waited_for(room: Room) -> None:
     trace(room.put("trace-1.zip"))
-    room.within = timedelta(seconds=0.3)
+    room.within = timedelta(seconds=1)
 
     async def put_file(key: str, path: Path) -> None:
         await asyncio.Event().wait()

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from base64 import b64encode
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from activities.logs import LOG_FILE
 from activities.orders import LostActivity
-from activities.predecessors import _last_of_each_activity, bury
+from activities.predecessors import bury
 from activities.records import Records
 from activities.salvage import Salvage, note_secrets
 from activities.workplace import HeldAttempt
-from contract.flow import names
-from contract.flow.attempt import INTERRUPTED, AttemptInput, AttemptKind, AttemptStatus
+from contract.flow.attempt import AttemptInput, AttemptStatus
 from contract.flow.base import JsonText
 from contract.flow.run import RunStatus
 from machines.transcript import line_of
@@ -31,7 +26,7 @@ from storage import keys
 from storage.folder import FolderStore
 from tests.activities.dying import DyingWorker
 from tests.activities.pausing import PendingActivity
-from tests.workflows.scripted import Gone, Stage, completed, ends
+from tests.workflows.scripted import Gone, Held, Stage, completed, ends
 
 KEYS = KeyRing(["the key of this test, long enough"])
 
@@ -47,7 +42,7 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
     await stage.serve(gone, ends(completed()))
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
     try:
         worker.die()
         await bury(client, tmp_path / "workers", salvage(tmp_path))
@@ -71,7 +66,7 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
     stage.on_lost = LostActivity(store).record_lost
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
     try:
         worker.die()
         evidence = tmp_path / "workers" / "one" / "evidence" / f"{stage.run_id}-1-x"
@@ -110,7 +105,7 @@ async def test_a_run_whose_attempt_was_paused_goes_on_as_well(client: Client, st
     await stage.start()
     await gone.began.wait()
     await PendingActivity(client, stage.run_id).pause()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
     try:
         worker.die()
         await bury(client, tmp_path / "workers", salvage(tmp_path))
@@ -125,7 +120,7 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, t
     await stage.serve(gone)
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps([(stage.run_id, 1)]))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
     try:
         worker.die()
         await stage.cancel()
@@ -140,67 +135,27 @@ async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_noth
     client: Client, stage: Stage, tmp_path: Path
 ) -> None:
     """Its Run is over, or has gone on to another Attempt, or never was; the one that comes after is told."""
-    gone = Gone(stage)
-    await stage.serve(ends(completed()))
+    over, gone = Held(stage), Gone(stage)
+    over.end(completed())
+    await stage.serve(over)
     await stage.start()
     await stage.ended()
     async with Stage(client, f"{stage.project}-2") as second:
         await second.serve(gone, ends(completed()))
         await second.start()
         await gone.began.wait()
-        attempts = [(stage.run_id, 1), ("nobody", 1), (second.run_id, 7), (second.run_id, 1)]
-        worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps(attempts))
+        attempts = [
+            HeldAttempt(stage.run_id, 1, over.token),
+            HeldAttempt("nobody", 1, b"no token of Temporal's"),
+            HeldAttempt(second.run_id, 1, gone.token),
+        ]
+        worker = await DyingWorker.start(tmp_path / "workers" / "one", *attempts)
         try:
             worker.die()
             await bury(client, tmp_path / "workers", salvage(tmp_path))
             assert (await second.ended()).attempts == 2
         finally:
             worker.end()
-
-
-async def failures(client: Client, stage: Stage) -> list[tuple[str, Sequence[Any]]]:
-    """Of the Run's activities: type and details."""
-    found = [
-        event.activity_task_failed_event_attributes.failure.application_failure_info
-        for event in await stage.events()
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED
-    ]
-    return [(info.type, await client.data_converter.decode(info.details.payloads)) for info in found]
-
-
-@pytest.mark.parametrize("begun", [False, True], ids=["check", "attempt"])
-async def test_of_a_check_and_the_attempt_after_it_the_run_is_told_which_was_lost(
-    client: Client, stage: Stage, tmp_path: Path, begun: bool
-) -> None:
-    """They are one activity. While the check is still being written down, the journal has both."""
-    gone = Gone(stage, announced=True)
-    await stage.serve(gone, ends(completed()))
-    await stage.start()
-    await gone.began.wait()
-    token = b64encode(gone.token).decode()
-    check = names.validate_run_id(stage.run_id, 1), 1
-    attempt = stage.run_id, 1
-    held = [(*check, "check", token), *([(*attempt, "api", token)] if begun else [])]
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", json.dumps(held))
-    try:
-        worker.die()
-        await bury(client, tmp_path / "workers", salvage(tmp_path))
-        assert (await stage.ended()).attempts == 2
-    finally:
-        worker.end()
-    assert await failures(client, stage) == [(INTERRUPTED, list(attempt if begun else check))]
-
-
-def test_in_whatever_order_the_notes_are_found_one_stands_for_each_activity() -> None:
-    check = HeldAttempt("run-1-v2", 1, b"one", AttemptKind.CHECK)
-    attempt = HeldAttempt("run-1", 2, b"one", AttemptKind.API)
-    another = HeldAttempt("run-2-v1", 1, b"another", AttemptKind.CHECK)
-    older = [HeldAttempt("run-3", 1), HeldAttempt("run-3", 2), HeldAttempt("run-4", 1)]
-    found = [check, another, *older, attempt]
-    for notes in (found, found[::-1]):
-        told = _last_of_each_activity(notes)
-        assert len(told) == 5
-        assert set(told) == {attempt, another, *older}
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from base64 import b64encode
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,10 @@ from contract.flow.attempt import AttemptKind
 from tests.activities.dying import DyingWorker
 
 Start = Callable[..., Awaitable[DyingWorker]]
+
+
+def held(run_id: str, number: int) -> HeldAttempt:
+    return HeldAttempt(run_id, number, b"token")
 
 
 @pytest.fixture
@@ -28,8 +30,8 @@ def workers(tmp_path: Path) -> Path:
 async def start(workers: Path) -> AsyncGenerator[Start]:
     started: list[DyingWorker] = []
 
-    async def start(name: str, attempts: Sequence[tuple[Any, ...]] | None = None) -> DyingWorker:
-        worker = await DyingWorker.start(workers / name, json.dumps(attempts or []))
+    async def start(name: str, *attempts: HeldAttempt) -> DyingWorker:
+        worker = await DyingWorker.start(workers / name, *attempts)
         started.append(worker)
         return worker
 
@@ -53,10 +55,10 @@ def test_a_worker_that_leaves_leaves_nothing(workers: Path) -> None:
 def test_an_attempt_is_noted_for_as_long_as_it_runs(workers: Path) -> None:
     place = Workplace(workers / "one")
     notes = workers / "one" / "attempts"
-    with place.journal("run-1", 1), place.journal("run-1", 2):
+    with place.journal(held("run-1", 1)), place.journal(held("run-1", 2)):
         assert {note.name for note in notes.glob("*.json")} == {"run-1-1.json", "run-1-2.json"}
     assert list(notes.glob("*.json")) == []
-    with pytest.raises(ValueError), place.journal("run-1", 3):  # noqa: PT012
+    with pytest.raises(ValueError), place.journal(held("run-1", 3)):  # noqa: PT012
         assert [json.loads(note.read_text())["number"] for note in notes.glob("*.json")] == [3]
         raise ValueError
     assert list(notes.glob("*.json")) == []
@@ -72,56 +74,44 @@ def test_two_workers_cannot_have_one_place(workers: Path) -> None:
 
 
 async def test_a_worker_that_lives_is_not_dead_though_it_be_another_process(workers: Path, start: Start) -> None:
-    await start("one", [("run-1", 1)])
+    await start("one", held("run-1", 1))
     own = Workplace(workers / "two")
     assert dead_workers(workers) == []
     own.leave()
 
 
 async def test_a_killed_worker_is_found_with_the_attempts_it_held(workers: Path, start: Start) -> None:
-    living = await start("one", [("run-1", 1)])
-    dying = await start("two", [("run-2", 1), ("run-with-3", 12)])
+    living = await start("one", held("run-1", 1))
+    dying = await start("two", held("run-2", 1), held("run-with-3", 12))
     dying.die()
     (dead,) = dead_workers(workers)
     assert dead.folder == workers / "two"
-    assert sorted(dead.attempts, key=str) == [HeldAttempt("run-2", 1), HeldAttempt("run-with-3", 12)]
+    assert sorted(dead.attempts, key=str) == [held("run-2", 1), held("run-with-3", 12)]
     dead.bury()
     assert living.machine_lives
 
 
 async def test_what_a_killed_worker_held_is_known_by_its_kind_and_temporals_name(workers: Path, start: Start) -> None:
-    token = b"\0 any bytes \xff"
-    told = b64encode(token).decode()
-    dying = await start(
-        "one", [("validate-1", 1, "check", told), ("run-1", 2, "api", told), ("create-1", 3, "create", None)]
-    )
-    dying.die()
-    (dead,) = dead_workers(workers)
-    assert sorted(dead.attempts, key=lambda held: held.number) == [
-        HeldAttempt("validate-1", 1, token, AttemptKind.CHECK),
-        HeldAttempt("run-1", 2, token, AttemptKind.API),
-        HeldAttempt("create-1", 3, None, AttemptKind.CREATE),
+    attempts = [
+        HeldAttempt("validate-1", 1, b"\0 any bytes \xff", AttemptKind.CHECK),
+        HeldAttempt("run-1", 2, b"", AttemptKind.API),
+        HeldAttempt("create-1", 3, b"create", AttemptKind.CREATE),
     ]
-    dead.bury()
-
-
-async def test_the_note_of_an_older_worker_is_of_an_attempt(workers: Path, start: Start) -> None:
-    dying = await start("one")
+    dying = await start("one", *attempts)
     dying.die()
-    (workers / "one" / "attempts" / "run-1-2.json").write_text('{"run_id": "run-1", "number": 2}')
     (dead,) = dead_workers(workers)
-    assert dead.attempts == [HeldAttempt("run-1", 2, None, AttemptKind.API)]
+    assert sorted(dead.attempts, key=lambda held: held.number) == attempts
     dead.bury()
 
 
 def test_the_note_of_an_attempt_has_nothing_of_the_check_before(workers: Path) -> None:
     """They may use one file."""
     place = Workplace(workers / "one")
-    with place.journal("validate-with-a-long-id", 1, AttemptKind.CHECK, b"token"):
+    with place.journal(HeldAttempt("validate-with-a-long-id", 1, b"a longer token", AttemptKind.CHECK)):
         pass
-    with place.journal("run-1", 2):
+    with place.journal(held("run-1", 2)):
         (note,) = (workers / "one" / "attempts").glob("*.json")
-        assert json.loads(note.read_text()) == {"run_id": "run-1", "number": 2, "task_token": None, "kind": "api"}
+        assert json.loads(note.read_text()) == {"run_id": "run-1", "number": 2, "task_token": "dG9rZW4=", "kind": "api"}
     place.leave()
 
 
@@ -144,12 +134,12 @@ async def test_a_dead_worker_is_found_by_one_only(workers: Path, start: Start) -
 
 
 async def test_a_note_that_was_cut_off_is_no_attempt(workers: Path, start: Start) -> None:
-    dying = await start("one", [("run-1", 1)])
+    dying = await start("one", held("run-1", 1))
     dying.die()
     for name, text in (("half.json", '{"run_id": "run-2", "nu'), ("empty.json", ""), ("other.json", '{"run_id": "x"}')):
         (workers / "one" / "attempts" / name).write_text(text)
     (dead,) = dead_workers(workers)
-    assert dead.attempts == [HeldAttempt("run-1", 1)]
+    assert dead.attempts == [held("run-1", 1)]
     dead.bury()
 
 

@@ -58,7 +58,7 @@ async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
             line("run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna"),
             line("run-2", ended_at=BEGAN + timedelta(seconds=1.5), status=RunStatus.FAILED, cause=failed),
             line("run-3-v1", type=RunType.AUTH_SESSION_VALIDATE, api=None, parent_run_id="run-3"),
-            line("run-4", version=None, status=RunStatus.CANCELED, cause=canceled),
+            line("run-4", status=RunStatus.CANCELED, cause=canceled),
         ),
         None,
     )

@@ -267,7 +267,7 @@ async def test_a_run_of_a_later_version_is_listed_and_told_with_its_own_words(
         id=run_id,
         task_queue="of-nobody",
         search_attributes=TypedSearchAttributes([SearchAttributePair(key, word) for key, word in words.items()]),
-        memo={names.MEMO_WORKSPACE: WORKSPACE},
+        memo={names.MEMO_WORKSPACE: WORKSPACE, names.MEMO_SUMMARY: {"version": "later"}},
     )
     try:
         (line,) = await until_listed(records, stage, [run_id])

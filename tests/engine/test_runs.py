@@ -256,7 +256,7 @@ async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client:
         task_queue=names.CALLBOARD_QUEUE,
         execution_timeout=timedelta(seconds=1),
         search_attributes=search.of_new_run(run),
-        memo={"workspace": WORKSPACE},
+        memo=search.memo_of_new_run(run, fingerprint=""),
     )
     ended = await state(runs, stage, LONG)
     assert ended.status is RunStatus.FAILED
@@ -287,7 +287,7 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonText) -> RunState:
             id=stage.run_id,
             task_queue=queue,
             search_attributes=search.of_new_run(run),
-            memo={"workspace": WORKSPACE},
+            memo=search.memo_of_new_run(run, fingerprint=""),
         )
         return await state(runs, stage, LONG)
 

@@ -47,7 +47,7 @@ from engine import search
 from engine.auth_sessions import AuthSessions
 from tests.workflows.scripted import DEADLINE, WORKSPACE, Held, Part, Stage, outcome_of
 from workflows.validate import ValidateWorkflow
-from workflows.visibility import auth_run_search_attributes
+from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 ID = "ada@example.test"
 """Of the AuthSession on the stage."""
@@ -263,7 +263,7 @@ class LoginStage(Stage):
             ValidateInput(**{**defaults, **fields}),
             id=run_id or self.validate_id,
             task_queue=self.queue,
-            memo={names.MEMO_WORKSPACE: WORKSPACE},
+            memo=auth_run_memo(WORKSPACE, "0123456789abcdef", None),
             search_attributes=auth_run_search_attributes(self.project, self.ref.id, RunType.AUTH_SESSION_VALIDATE),
         )
 

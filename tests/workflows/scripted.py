@@ -314,7 +314,7 @@ class Stage:
             id=run_id or self.run_id,
             task_queue=self.queue,
             search_attributes=search.of_new_run(run),
-            memo={search.MEMO_WORKSPACE: run.workspace, search.MEMO_FINGERPRINT: ""},
+            memo=search.memo_of_new_run(run, fingerprint=""),
         )
 
     async def announce(self, number: int, order: AttemptInput | None = None) -> None:

@@ -398,7 +398,7 @@ async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play:
 
 async def test_a_history_holds_no_more_than_it_must(play: Any) -> None:
     stage = await play("success")
-    assert len(await stage.events()) <= 12
+    assert len(await stage.events()) <= 13
 
 
 def test_every_shape_is_known_by_a_test() -> None:
