@@ -26,25 +26,19 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
-from activities import predecessors, reach, warmth
-from activities.attempt import AttemptActivity
-from activities.deliver import DeliverActivities
-from activities.environments import ProjectEnvironments
-from activities.logs import LogRules
-from activities.orders import ForgetActivity, LostActivity, StopActivity
-from activities.salvage import Salvage
-from activities.serving import Serving, WorkerPools
+from activities.attempts.attempt_log import LogPolicy
+from activities.attempts.execution import AttemptActivities
+from activities.attempts.log_recovery import LogRecovery
+from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.runtime_environment import ProjectEnvironments
+from activities.control import ForgetActivity, LostActivity, StopActivity
+from activities.deliveries.delivery_sender import DeliverySender
+from activities.delivery import DeliverActivities
 from activities.sink_test import SinkTestActivity
 from activities.sweep import SweepActivity
-from activities.ticket import Tickets
-from activities.trying import Trier
-from activities.workplace import Workplace
-from contract.errors import CallboardError, Unavailable
-from contract.flow import names
-from engine.client import WORKER_HEARTBEAT, connect
-from engine.leaving import leave
-from engine.runs import Runs
-from engine.worker_shutdown import running
+from activities.workers import crash_recovery, machine_heartbeat, temporal_watchdog
+from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
+from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.sandbox import sandbox_refusal
@@ -54,13 +48,19 @@ from projects.catalog import Catalog
 from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
+from schemas.errors import CallboardError, Unavailable
+from schemas.workflow import names
 from security.egress import Egress
-from security.guarded import GuardedTransport
 from security.keyring import KeyRing
+from security.pinned_transport import GuardedTransport
 from security.signing import Signer
 from settings import Settings, installed_version
-from storage.open import open_store
+from storage.factory import open_store
 from storage.store import Store
+from temporal.client import WORKER_HEARTBEAT, connect
+from temporal.hard_exit import leave
+from temporal.runs import Runs
+from temporal.worker_shutdown import running
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
@@ -116,22 +116,22 @@ async def _execute_attempts(
 ) -> list[Coroutine[Any, Any, None]]:
     """Bring up Machines and what serves them; what is to be run for as long as the worker lives."""
     workers = _folder(settings, "workers")
-    salvage = Salvage(store, _keyring(settings), limit=settings.log_limit)
-    await predecessors.bury(client, workers, salvage)
-    workplace = Workplace(workers / identity)
-    resources.callback(workplace.leave)
-    pools = WorkerPools(_launch(settings, workplace, browser), _limits(settings))
+    log_recovery = LogRecovery(store, _keyring(settings), limit=settings.log_limit)
+    await crash_recovery.recover_dead_workers(client, workers, log_recovery)
+    worker_dir = WorkerDir(workers / identity)
+    resources.callback(worker_dir.leave)
+    pools = WorkerPools(_launch(settings, worker_dir, browser), _limits(settings))
     resources.push_async_callback(pools.close)
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
-    tickets = Tickets()
-    await resources.enter_async_context(_orders(client, identity, StopActivity(tickets)))
-    serving = _serving(settings, client, identity, store, workplace, pools, redactor, tickets)
-    resources.push_async_callback(serving.stop)
+    running_attempts = RunningAttempts()
+    await resources.enter_async_context(_orders(client, identity, StopActivity(running_attempts)))
+    project_workers = _serving(settings, client, identity, store, worker_dir, pools, redactor, running_attempts)
+    resources.push_async_callback(project_workers.stop)
     return [
-        serving.follow(settings.poll_versions),
-        reach.watch(client, tickets),
-        warmth.report(client, identity, pools.up),
+        project_workers.follow(settings.poll_versions),
+        temporal_watchdog.watch(client, running_attempts),
+        machine_heartbeat.report(client, identity, pools.up),
     ]
 
 
@@ -140,13 +140,13 @@ def _serving(
     client: Client,
     identity: str,
     store: Store,
-    workplace: Workplace,
+    worker_dir: WorkerDir,
     pools: WorkerPools,
     redactor: TraceRedactor,
-    tickets: Tickets,
-) -> Serving:
+    running_attempts: RunningAttempts,
+) -> ProjectWorkerManager:
     catalog = Catalog(store, max_age=settings.poll_versions)
-    attempt = AttemptActivity(
+    attempt = AttemptActivities(
         worker=identity,
         client=client,
         store=store,
@@ -155,21 +155,21 @@ def _serving(
         environments=_environments(settings, store),
         pools=pools,
         keyring=_keyring(settings),
-        tickets=tickets,
+        running_attempts=running_attempts,
         trace_limit=settings.trace_limit,
         redactor=redactor,
-        journal=workplace.journal,
-        evidence=workplace.evidence,
+        journal=worker_dir.journal,
+        evidence=worker_dir.evidence,
         log_rules=_log_rules(settings),
     )
-    return Serving(
+    return ProjectWorkerManager(
         client=client,
         connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_PATIENCE),
         identity=identity,
         catalog=catalog,
         pools=pools,
         attempt=attempt.attempt,
-        tickets=tickets,
+        running_attempts=running_attempts,
         drain=settings.drain,
         only=settings.projects,
         at_most=settings.machines,
@@ -223,14 +223,14 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
     """Bring up what delivers results: a queue and slots of its own, so that dead receivers hold up nothing else."""
     signer = Signer([secret.get_secret_value() for secret in settings.webhook_secrets])
     transport = await resources.enter_async_context(GuardedTransport(Egress(settings.egress_allow)))
-    trier = Trier(
+    delivery_sender = DeliverySender(
         store=store,
         transport=transport,
         keyring=_keyring(settings),
         signer=signer,
         agent=f"callboard/{installed_version()}",
     )
-    activities = DeliverActivities(client=client, store=store, trier=trier)
+    activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)
     worker = Worker(
         client,
         task_queue=names.DELIVERIES_QUEUE,
@@ -238,7 +238,7 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
         activities=[
             activities.prepare_delivery,
             activities.send_delivery,
-            SinkTestActivity(store, trier).send_test,
+            SinkTestActivity(store, delivery_sender).send_test,
         ],
         identity=identity,
         max_concurrent_activities=_DELIVERIES_AT_ONCE,
@@ -262,19 +262,19 @@ def _orders(client: Client, identity: str, stop: StopActivity) -> AbstractAsyncC
     return running(worker, grace=_CONTROL_GRACE)
 
 
-def _launch(settings: Settings, workplace: Workplace, browser: Path) -> Launch:
+def _launch(settings: Settings, worker_dir: WorkerDir, browser: Path) -> Launch:
     full = partial(find_browser, settings.chromium, headful=True)
-    return Launch(workplace.scratch, browser, tuple(browser_args()), full)
+    return Launch(worker_dir.scratch, browser, tuple(browser_args()), full)
 
 
 def _limits(settings: Settings) -> Limits:
     return Limits(idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age)
 
 
-def _log_rules(settings: Settings) -> LogRules:
+def _log_rules(settings: Settings) -> LogPolicy:
     if not settings.artifact_location.startswith("s3:"):
-        return LogRules(settings.log_limit)
-    return LogRules(settings.log_limit, _LOG_PIECES_IN_A_BUCKET, _LOG_PIECES_IN_A_BUCKET)
+        return LogPolicy(settings.log_limit)
+    return LogPolicy(settings.log_limit, _LOG_PIECES_IN_A_BUCKET, _LOG_PIECES_IN_A_BUCKET)
 
 
 def _environments(settings: Settings, store: Store) -> ProjectEnvironments:

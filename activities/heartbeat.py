@@ -13,7 +13,7 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.beside import OnCancellation, beside
+from activities.background import OnCancellation, background_task
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ async def heartbeats(
                 on_cancellation(told)
             await asyncio.sleep(HEARTBEAT_EVERY)
 
-    async with beside(beat(), "heartbeats"):
+    async with background_task(beat(), "heartbeats"):
         yield
 
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from activities.body import body_of
-from activities.trying import Trier
-from contract.flow import names
-from contract.flow.base import JsonText
-from contract.flow.delivery import DeliverInput, SinkTestInput, SinkTestOutcome
-from contract.flow.run import RunOutcome, RunStatus
+from activities.deliveries.delivery_sender import DeliverySender
+from activities.deliveries.payload import body_of
+from schemas.workflow import names
+from schemas.workflow.base import JsonRef
+from schemas.workflow.delivery import DeliverInput, SinkTestInput, SinkTestOutcome
+from schemas.workflow.run import RunOutcome, RunStatus
 from storage.store import Store
 
 _RESULT = {"test": "This is a test of the sink, sent by hand from the Playground. No Run has this id."}
@@ -21,9 +21,9 @@ _RESULT = {"test": "This is a test of the sink, sent by hand from the Playground
 class SinkTestActivity:
     """The activity with what it works on."""
 
-    def __init__(self, store: Store, trier: Trier) -> None:
+    def __init__(self, store: Store, delivery_sender: DeliverySender) -> None:
         self._store = store
-        self._trier = trier
+        self._delivery_sender = delivery_sender
 
     @activity.defn(name=names.SEND_TEST)
     async def send_test(self, order: SinkTestInput) -> SinkTestOutcome:
@@ -39,10 +39,10 @@ class SinkTestActivity:
         )
         completed = RunOutcome(status=RunStatus.COMPLETED, result=_json(_RESULT))
         body = await body_of(delivery, completed, self._store)
-        came = await self._trier.send(delivery, body, datetime.now(UTC))
+        came = await self._delivery_sender.send(delivery, body, datetime.now(UTC))
         return SinkTestOutcome(record=came.record, failure=came.failure)
 
 
-def _json(value: object) -> JsonText:
+def _json(value: object) -> JsonRef:
     text = json.dumps(value)
-    return JsonText(text=text, size=len(text))
+    return JsonRef(text=text, size=len(text))

@@ -22,12 +22,12 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.heartbeat import heartbeats
-from contract.errors import NotFound, StoreError
-from contract.flow import names
-from contract.flow.sweep import SweepPart, Swept, Tally
-from engine.reaching import RPC_TIMEOUT, reaching_temporal
+from schemas.errors import NotFound, StoreError
+from schemas.workflow import names
+from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from storage import keys
 from storage.store import Store
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class _Course:
     """How far a part has come, also for whoever has to go on with it."""
 
     def __init__(self, order: SweepPart) -> None:
-        known = [Swept.model_validate(detail) for detail in activity.info().heartbeat_details[:1]]
+        known = [SweepPartResult.model_validate(detail) for detail in activity.info().heartbeat_details[:1]]
         self.after = (known[0].after if known else None) or order.after
-        self.tally = known[0].tally if known else Tally()
+        self.tally = known[0].tally if known else SweepTotals()
 
-    def details(self) -> tuple[Swept]:
-        return (Swept(after=self.after, tally=self.tally),)
+    def details(self) -> tuple[SweepPartResult]:
+        return (SweepPartResult(after=self.after, tally=self.tally),)
 
 
 class SweepActivity:
@@ -85,7 +85,7 @@ class SweepActivity:
         self._within = within
 
     @activity.defn(name=names.SWEEP_ARTIFACTS)
-    async def sweep_artifacts(self, order: SweepPart) -> Swept:
+    async def sweep_artifacts(self, order: SweepPart) -> SweepPartResult:
         """Look through a part of `runs/`, and remove what may go.
 
         Raises:
@@ -95,9 +95,9 @@ class SweepActivity:
         course = _Course(order)
         async with heartbeats(details=course.details):
             if not await self._through(order, course):
-                return Swept(after=course.after, tally=course.tally)
+                return SweepPartResult(after=course.after, tally=course.tally)
             await self._store.tidy(keys.RUNS, order.before)
-        return Swept(tally=course.tally)
+        return SweepPartResult(tally=course.tally)
 
     async def _through(self, order: SweepPart, course: _Course) -> bool:
         """Whether the end was reached."""
@@ -138,33 +138,33 @@ class SweepActivity:
         if run is not None:
             yield run
 
-    async def _look_after(self, runs: list[_Run], before: datetime) -> Tally:
+    async def _look_after(self, runs: list[_Run], before: datetime) -> SweepTotals:
         """Remove those that may go. All have been tried when this raises."""
-        tally = Tally()
+        tally = SweepTotals()
         for came in await asyncio.gather(*(self._remove(run, before) for run in runs), return_exceptions=True):
             if isinstance(came, BaseException):
                 raise came
             tally = tally.plus(came)
         return tally
 
-    async def _remove(self, run: _Run, before: datetime) -> Tally:
+    async def _remove(self, run: _Run, before: datetime) -> SweepTotals:
         if not await self._is_over(run.id, before):
-            return Tally()
+            return SweepTotals()
         try:
             left = [entry async for entry in self._store.entries(run.prefix)]
             if not left or any(entry.modified >= before for entry in left):
-                return Tally()
+                return SweepTotals()
             for entry in left:
                 await self._store.delete(entry.key)
         except StoreError as error:
             log.warning("Run %s stays in the artifact store: %s", run.id, error.message)
-            return Tally(failed=1, failure=error.message)
-        return Tally(runs=1, artifacts=len(left))
+            return SweepTotals(failed=1, failure=error.message)
+        return SweepTotals(runs=1, artifacts=len(left))
 
     async def _is_over(self, run_id: str, before: datetime) -> bool:
         """Whether it ended before then, or is not known any more."""
         try:
-            with reaching_temporal():
+            with translate_rpc_errors():
                 run = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
         except NotFound:
             return True

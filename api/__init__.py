@@ -1,1 +1,1 @@
-"""The api service: FastAPI over the engine, the projects and the artifact store. No Temporal type is used here."""
+"""The api service: FastAPI over `temporal`, `projects` and the artifact store. It uses no type of the Temporal SDK."""

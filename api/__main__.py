@@ -1,4 +1,4 @@
-"""`python -m api`: the api service as a process of its own, configured by the environment. It listens on two ports."""
+"""Entry point of `python -m api`: the api service as a process, configured by the environment, on two ports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, override
 from security.inspection import forbid_inspection
 
 if __name__ == "__main__":
-    forbid_inspection()  # before the imports that follow: they take a second, and the environment holds secrets
+    forbid_inspection()  # This precedes the imports: they take a second, and the environment holds secrets.
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,21 +23,21 @@ from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.connections import Limits, ServerConfig, allow_open_files
-from api.viewer.app import create_viewer
-from contract.errors import CallboardError, ConfigurationError
+from api.dashboard.viewer.app import create_viewer
+from schemas.errors import CallboardError, ConfigurationError
 from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
-from storage.open import open_store
+from storage.factory import open_store
 
 log = logging.getLogger("api")
 
 _GRACE = 10
-"""Seconds for the answers under way when told to stop; whoever waits for a Run is answered at once."""
+"""Seconds that answers under way may take after a stop signal; clients that wait for a Run are answered at once."""
 
 
 class _Viewer(uvicorn.Server):
-    """The trace viewer, on its own port. It lives as long as the api does, which hears the signals."""
+    """The server of the trace viewer, on its own port. It runs as long as that of the api, which handles signals."""
 
     def __init__(self, app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
         super().__init__(_config(app, settings, lifespan="off", timeout_graceful_shutdown=1))
@@ -49,12 +49,12 @@ class _Viewer(uvicorn.Server):
         yield
 
     async def until_told(self) -> None:
-        """Serve until `should_exit`."""
+        """Serve until `should_exit` is set."""
         await self.serve([self._listener])
 
 
 class _Server(uvicorn.Server):
-    """The api. Tells the application that it is closing before it waits for its answers."""
+    """The server of the api. It tells the application that it is closing before it waits for answers under way."""
 
     def __init__(self, app: FastAPI, settings: Settings, viewer: _Viewer) -> None:
         super().__init__(
@@ -86,12 +86,12 @@ class _Server(uvicorn.Server):
 
 
 _KEEP_ALIVE = 75
-"""Seconds that an unused connection stays open. Clients and proxies let go of theirs sooner (httpx after 5 s): if both
-did so at once, a request would meet a connection that is just being closed, and get no answer."""
+"""Seconds that an unused connection stays open. Clients and proxies close theirs sooner (httpx after 5 s): if both
+sides did so at once, a request could meet a connection that is just being closed, and would get no answer."""
 
 
 def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
-    # api.boundary writes an access log of its own
+    # `access_log` is off because `api.middleware` writes an access log of its own.
     return ServerConfig(
         app,
         Limits(connections=settings.max_connections),
@@ -100,7 +100,7 @@ def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
-        # Said in any case: uvicorn itself would trust loopback, or whatever the variable FORWARDED_ALLOW_IPS names.
+        # These are set in any case: uvicorn's default trusts loopback, or what the variable FORWARDED_ALLOW_IPS names.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         **options,
@@ -108,7 +108,7 @@ def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """The viewer's port, taken before anybody is told its number. Raises ConfigurationError."""
+    """Bind the viewer's port, before its number is used in addresses. Raises ConfigurationError."""
     port, family = settings.viewer_listens_on, socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, port), family=family, backlog=128)
@@ -138,7 +138,7 @@ def main() -> None:
             log.error("CALLBOARD_%s: %s", "_".join(map(str, line["loc"])).upper(), line["msg"])  # noqa: TRY400
         sys.exit(2)
     except CallboardError as error:
-        log.error("%s", error.message)  # noqa: TRY400 - the sentence says it, a trace would not
+        log.error("%s", error.message)  # noqa: TRY400 - the message says what is wrong, a traceback would not
         sys.exit(2)
     log.info("Temporal at %s, artifacts in %s", settings.temporal_address, mask_url(settings.artifact_location))
     server = _Server(app, settings, _Viewer(viewer, settings, listener))

@@ -1,4 +1,4 @@
-"""The files that an Attempt leaves, as answers."""
+"""Answers that hold the files that an Attempt leaves: its trace and its screenshot."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import BinaryIO
 from starlette.responses import Response, StreamingResponse
 
 from api.attempts import SCREENSHOTS, TRACE, left_none, no_attempt, record_of
-from api.parts import Parts
-from contract.errors import NotFound
+from api.dependencies import Services
+from schemas.errors import NotFound
 from storage import keys
 from storage.store import Store
 
 _CHUNK = 256 * 1024
 
 
-async def trace_of(parts: Parts, project: str, run_id: str, number: int) -> Response:
-    """The trace, without having all of it in memory: it can be big.
+async def trace_of(parts: Services, project: str, run_id: str, number: int) -> Response:
+    """Return the trace of an Attempt as a stream: it can be too big to be held in memory.
 
     Raises:
-        NotFound: There is no such Attempt, or it has left none.
+        NotFound: There is no such Attempt, or it has left no trace.
         StoreError: The store failed.
     """
     found = await stored_trace(parts.store, project, run_id, number)
@@ -33,13 +33,13 @@ async def trace_of(parts: Parts, project: str, run_id: str, number: int) -> Resp
 
 
 async def stored_trace(store: Store, project: str, run_id: str, number: int) -> Response | None:
-    """The same of an Attempt of which nothing else is known; None if there is no trace. Raises StoreError."""
+    """Return a trace as a stream, or None if it is not stored. The Attempt's record is not read. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
         copy = Path(folder) / TRACE
         if not await store.get_file(keys.attempt(project, run_id, number, TRACE), copy):
             return None
         size = copy.stat().st_size
-        file = copy.open("rb")  # which keeps the contents, when the folder is gone
+        file = copy.open("rb")  # the open file keeps its contents when the folder is removed
     headers = {
         "content-length": str(size),
         "content-disposition": f'attachment; filename="trace_{run_id}_{number}.zip"',
@@ -47,11 +47,11 @@ async def stored_trace(store: Store, project: str, run_id: str, number: int) -> 
     return StreamingResponse(_chunks(file), media_type="application/zip", headers=headers)
 
 
-async def screenshot_of(parts: Parts, project: str, run_id: str, number: int) -> Response:
-    """The last picture of its page.
+async def screenshot_of(parts: Services, project: str, run_id: str, number: int) -> Response:
+    """Return the last picture of an Attempt's page.
 
     Raises:
-        NotFound: There is no such Attempt, or it has left none.
+        NotFound: There is no such Attempt, or it has left no screenshot.
         StoreError: The store failed.
     """
     for name, media_type in SCREENSHOTS.items():
@@ -67,6 +67,6 @@ async def _chunks(file: BinaryIO) -> AsyncGenerator[bytes]:
             yield chunk
 
 
-async def _missing(parts: Parts, project: str, run_id: str, number: int, what: str) -> NotFound:
+async def _missing(parts: Services, project: str, run_id: str, number: int, what: str) -> NotFound:
     record = await record_of(parts, project, run_id, number)
     return no_attempt(run_id, number) if record is None else left_none(record, what)

@@ -1,4 +1,4 @@
-"""Attempts as they are answered: their records, and what else lies beside them in the artifact store."""
+"""Answers about Attempts: their records, and which other artifacts they have left in the artifact store."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 from collections import defaultdict
 
 from api.causes import error_body
-from api.parts import Parts
-from contract.errors import NotFound
-from contract.flow.attempt import AttemptKind, AttemptRecord, AttemptStatus, AttemptUsage
-from contract.rest.attempt import AttemptBody, UsageBody
-from contract.rest.result import RecordedError
+from api.dependencies import Services
+from schemas.errors import NotFound
+from schemas.rest.attempt import AttemptBody, UsageBody
+from schemas.rest.result import RecordedError
+from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus, AttemptUsage
 from storage import keys
 
 RECORD, LOG, TRACE = "attempt.json", "log.jsonl", "trace.zip"
 LIVE_LOG = "log/"
-"""What the name of each piece of a log begins with while its Attempt runs."""
+"""Prefix of the names of the pieces in which a log is stored while its Attempt runs."""
 SCREENSHOTS = {"screenshot.png": "image/png", "screenshot.jpeg": "image/jpeg"}
 
 _AT_ONCE = 16
-"""Records that are read side by side: a Run can have a hundred Attempts."""
+"""Number of records that are read concurrently: a Run can have a hundred Attempts."""
 
 
-async def attempts_of(parts: Parts, project: str, run_id: str) -> list[AttemptBody]:
-    """Those of a Run that have left a record, in their order. Raises StoreError."""
+async def attempts_of(parts: Services, project: str, run_id: str) -> list[AttemptBody]:
+    """Return the Attempts of a Run that have left a record, in order of their numbers. Raises StoreError."""
     found = await _found(parts, project, run_id, keys.attempts(project, run_id))
     limit = asyncio.Semaphore(_AT_ONCE)
 
@@ -35,12 +35,12 @@ async def attempts_of(parts: Parts, project: str, run_id: str) -> list[AttemptBo
     return [body for body in bodies if body is not None]
 
 
-async def attempt_of(parts: Parts, project: str, run_id: str, number: int) -> AttemptBody:
-    """One of them.
+async def attempt_of(parts: Services, project: str, run_id: str, number: int) -> AttemptBody:
+    """Return one Attempt of a Run.
 
     Raises:
-        NotFound: It has left no record, or none yet.
-        StoreError: The store failed.
+        NotFound: The Attempt has left no record, or none yet.
+        StoreError: The artifact store failed.
     """
     found = await _found(parts, project, run_id, keys.attempt(project, run_id, number, ""))
     body = await _body(parts, project, run_id, number, found[number])
@@ -49,31 +49,35 @@ async def attempt_of(parts: Parts, project: str, run_id: str, number: int) -> At
     return body
 
 
-async def record_of(parts: Parts, project: str, run_id: str, number: int) -> AttemptRecord | None:
-    """Its record as it was written. Raises StoreError."""
+async def record_of(parts: Services, project: str, run_id: str, number: int) -> AttemptRecord | None:
+    """Return the record of an Attempt as it was written, or None if there is none. Raises StoreError."""
     data = await parts.store.get(keys.attempt(project, run_id, number, RECORD))
     return None if data is None else AttemptRecord.model_validate_json(data)
 
 
 def missing_of(record: AttemptRecord, *, whole_log: bool) -> dict[str, str]:
-    """What is missing of it. A log can come later than its record: from the disk of a worker that was lost."""
+    """Return what is missing of an Attempt's artifacts, and why.
+
+    The record may say that the log is missing although it is there as a whole by now: a log can be recovered from the
+    disk of a worker that was lost, and then comes later than the record.
+    """
     return {what: why for what, why in record.missing.items() if what != "log" or not whole_log}
 
 
 def no_attempt(run_id: str, number: int) -> NotFound:
-    """There is no such Attempt."""
+    """Return the error that says that a Run has no such Attempt."""
     return NotFound(f"Run {run_id} has no Attempt {number}, or it has not begun yet.")
 
 
 def left_none(record: AttemptRecord, what: str) -> NotFound:
-    """It has left no such file; and why, if that is known."""
+    """Return the error that says that an Attempt has left no such file, and why, if that is known."""
     why = record.missing.get(what)
     told = f"Attempt {record.number} of Run {record.run_id} has left no {what}"
     return NotFound(f"{told}: {why}" if why else f"{told}.")
 
 
-async def _found(parts: Parts, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
-    """The names of what each Attempt has left."""
+async def _found(parts: Services, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
+    """Return the names of the artifacts under `prefix`, by the number of the Attempt that has left them."""
     found: defaultdict[int, set[str]] = defaultdict(set)
     beginning = keys.attempts(project, run_id)
     async for key in parts.store.list(prefix):
@@ -82,11 +86,11 @@ async def _found(parts: Parts, project: str, run_id: str, prefix: str) -> defaul
     return found
 
 
-async def _body(parts: Parts, project: str, run_id: str, number: int, names: set[str]) -> AttemptBody | None:
+async def _body(parts: Services, project: str, run_id: str, number: int, names: set[str]) -> AttemptBody | None:
     record = await record_of(parts, project, run_id, number) if RECORD in names else None
     if record is None:
         return None
-    # A path and no address: a proxy may stand before this server.
+    # The links are paths without a host, because a proxy may stand before this server.
     place = f"/api/v1/workspace/{parts.settings.workspace}/projects/{project}/runs/{run_id}/attempts/{number}"
     logs = any(name == LOG or name.startswith(LIVE_LOG) for name in names) or record.status is AttemptStatus.STARTED
     return AttemptBody(

@@ -1,4 +1,4 @@
-"""AuthSessions by themselves: made, made anew, validated, imported (docs/contract.md, section 7)."""
+"""Calls about stored AuthSessions: create, update, validate and import them (docs/contract.md, section 7)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from api.admission import auth_session
 from api.closed_words import closed_auth_session
-from api.identity import new_identity
+from api.dependencies import Services
+from api.egress_checks import check_proxy
+from api.guards import auth_session
+from api.json_body import read_as
 from api.operations import note_accepted
-from api.parts import Parts
-from api.reach import check_proxy
-from api.reading import read_as
-from api.sealing import first_proxy, forget, is_undone, put_sealed, seal_proxy
-from contract.errors import BadRequest, CallboardError, Conflict, NotFound
-from contract.flow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
-from contract.flow.proxy import owned_by_auth_session
-from contract.flow.run import RunType
-from contract.flow.trace import TraceMode
-from contract.rest.auth_sessions import (
+from api.request_secrets import definitely_not_started, delete_artifacts, first_proxy, put_sealed, seal_proxy
+from api.run_ids import new_identity
+from projects.manifest import Manifest
+from schemas.errors import BadRequest, CallboardError, Conflict, NotFound
+from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
     ImportAuthSession,
@@ -30,18 +26,22 @@ from contract.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
-from projects.manifest import Manifest
+from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.proxy import owned_by_auth_session
+from schemas.workflow.run import RunType
+from schemas.workflow.trace import TraceMode
 from storage import keys
 
 
-async def create(parts: Parts, manifest: Manifest, body: dict[str, Any]) -> LoginStarted:
-    """Make an AuthSession from parameters, by a Run of its own.
+async def create(parts: Services, manifest: Manifest, body: dict[str, Any]) -> LoginStarted:
+    """Start the Run that creates an AuthSession from parameters.
 
     Raises:
-        BadRequest: A field is wrong, or the project's logins are recorded.
-        Conflict: There is an AuthSession with this id.
+        BadRequest: A field is wrong, or people record the logins of this project.
+        Conflict: There is already an AuthSession with this id.
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
-        StoreError, Unavailable: Nothing is known to have been started.
+        StoreError, Unavailable: It is not known that anything was started.
     """
     request = read_as(CreateAuthSession, body)
     await check_proxy(parts, "proxy", request.proxy)
@@ -68,12 +68,14 @@ async def create(parts: Parts, manifest: Manifest, body: dict[str, Any]) -> Logi
     return LoginStarted(operation_id=order.run_id)
 
 
-async def update(parts: Parts, manifest: Manifest, given: str, body: dict[str, Any]) -> LoginStarted:
-    """Have an AuthSession log in with other parameters, by a Run of its own; the old login stays if that fails.
+async def update(parts: Services, manifest: Manifest, given: str, body: dict[str, Any]) -> LoginStarted:
+    """Start the Run in which an AuthSession logs in with other parameters; the old login stays if that fails.
 
     Raises:
-        BadRequest: A field is wrong, or the AuthSession was recorded.
-        NotFound: There is no such AuthSession. And as `create`.
+        BadRequest: A field is wrong, the AuthSession was recorded, or people record the logins of this project.
+        NotFound: There is no such AuthSession.
+        ConfigurationError: Something must be sealed, and there is no key to seal it with.
+        StoreError, Unavailable: It is not known that anything was started.
     """
     request = read_as(UpdateAuthSession, body)
     await check_proxy(parts, "proxy", request.proxy)
@@ -91,13 +93,14 @@ async def update(parts: Parts, manifest: Manifest, given: str, body: dict[str, A
     return LoginStarted(operation_id=order.run_id)
 
 
-async def validate(parts: Parts, manifest: Manifest, given: str, body: dict[str, Any]) -> ValidateStarted:
-    """Find out whether an AuthSession is good, and make it anew if it is not, by a Run of its own.
+async def validate(parts: Services, manifest: Manifest, given: str, body: dict[str, Any]) -> ValidateStarted:
+    """Start the Run that checks an AuthSession and, if `autoRecreate` allows it, recreates one that is not good.
 
     Raises:
         BadRequest: A field is wrong.
         NotFound: There is no such AuthSession.
-        ConfigurationError, Unavailable: As everywhere.
+        ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
+        Unavailable: Temporal does not answer.
     """
     request = read_as(ValidateAuthSession, body)
     await check_proxy(parts, "proxy", request.proxy)
@@ -119,14 +122,15 @@ async def validate(parts: Parts, manifest: Manifest, given: str, body: dict[str,
     return ValidateStarted(operation_id=run_id)
 
 
-async def import_state(parts: Parts, manifest: Manifest, body: dict[str, Any]) -> AuthSessionBody:
-    """Take over a login that a person has made elsewhere; one of the recorder with this id is recorded anew.
+async def import_state(parts: Services, manifest: Manifest, body: dict[str, Any]) -> AuthSessionBody:
+    """Import a login that a person has made elsewhere; a recorded AuthSession with this id gets the new state.
 
     Raises:
         BadRequest: A field is wrong, or the project makes its logins itself.
-        Conflict: There is an AuthSession with this id that is none of the recorder's.
-        ConfigurationError, StoreError: As everywhere.
-        Unavailable: Temporal does not answer; or it has, but no worker took the new state up in time.
+        Conflict: There is already an AuthSession with this id, and it was not recorded.
+        ConfigurationError: There is no key to seal the state with.
+        StoreError: The store failed.
+        Unavailable: Temporal does not answer, or no worker took up the new state in time.
     """
     request = read_as(ImportAuthSession, body)
     if manifest.settings.auth_sessions.type != "MANUAL":
@@ -148,27 +152,27 @@ async def import_state(parts: Parts, manifest: Manifest, body: dict[str, Any]) -
         ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
         await parts.auth_sessions.create(AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view))
     except CallboardError as error:
-        if is_undone(error):
-            await forget(parts, key)
+        if definitely_not_started(error):
+            await delete_artifacts(parts, key)
         raise
     return closed_auth_session(view)
 
 
 def _login_order(
-    parts: Parts,
+    parts: Services,
     manifest: Manifest,
     owner: str,
     request: UpdateAuthSession,
     kind: RunType,
     view: AuthSessionView | None = None,
-) -> LoginOrder:
+) -> LoginSpec:
     run_id = new_identity().run_id
     if request.proxy is not None:
-        # It becomes the AuthSession's own, so that is whom it is sealed for.
+        # The proxy becomes the AuthSession's own, so it is sealed for the AuthSession and not for the Run.
         proxy = seal_proxy(parts, manifest.project, request.proxy, owned_by_auth_session(owner))
     else:
         proxy = first_proxy(parts, manifest, run_id, None, view and view.proxy)
-    return LoginOrder(
+    return LoginSpec(
         run_id=run_id,
         type=kind,
         version=manifest.version,
@@ -181,25 +185,25 @@ def _login_order(
     )
 
 
-async def _keep(parts: Parts, project: str, owner: str, request: UpdateAuthSession, order: LoginOrder) -> None:
+async def _keep(parts: Services, project: str, owner: str, request: UpdateAuthSession, order: LoginSpec) -> None:
     text = json.dumps(request.parameters, separators=(",", ":"))
     await put_sealed(parts, project, owner, order.parameters_key, text)
     await note_accepted(parts, project, order.run_id, order.type, owner)
 
 
-async def _take_back(parts: Parts, project: str, order: LoginOrder, error: CallboardError) -> None:
-    if is_undone(error):
-        await forget(parts, order.parameters_key, keys.accepted(project, order.run_id))
+async def _take_back(parts: Services, project: str, order: LoginSpec, error: CallboardError) -> None:
+    if definitely_not_started(error):
+        await delete_artifacts(parts, order.parameters_key, keys.accepted(project, order.run_id))
 
 
-async def _check_free(parts: Parts, project: str, owner: str) -> None:
-    # The engine refuses it, too. Asked for first, so that nothing is put beside what an AuthSession that is just being
-    # deleted takes along.
+async def _check_free(parts: Services, project: str, owner: str) -> None:
+    # Temporal refuses an id that is taken, too. This check comes before anything is stored, so that nothing is put
+    # among the artifacts that are removed with an AuthSession that is just being deleted.
     if await _find(parts, project, owner) is not None:
         raise _taken(project, owner)
 
 
-async def _find(parts: Parts, project: str, owner: str) -> AuthSessionView | None:
+async def _find(parts: Services, project: str, owner: str) -> AuthSessionView | None:
     try:
         return await parts.auth_sessions.view(parts.settings.workspace, project, owner)
     except NotFound:

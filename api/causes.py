@@ -1,20 +1,20 @@
-"""Why a Run or an Attempt failed, or was canceled, as it was recorded."""
+"""JSON of the recorded cause for which a Run or an Attempt failed or was canceled."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from contract.flow.run import RunError, RunReason
+from schemas.workflow.run import RunError, RunReason
 
 
 def error_body(error: RunError) -> dict[str, Any]:
-    """`error` of an answer."""
+    """Return the member `error` of an answer."""
     body = {"code": error.code.value, "category": error.category, "message": error.message}
     return {**body, "retirable": error.retirable, **_details(error.details)}
 
 
 def reason_body(reason: RunReason) -> dict[str, Any]:
-    """`reason` of an answer."""
+    """Return the member `reason` of an answer."""
     return {"type": reason.type.value, "message": reason.message, **_details(reason.details)}
 
 

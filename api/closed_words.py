@@ -1,9 +1,9 @@
-"""Words of later versions, in the answers whose words the contract closes.
+"""Translation of words of later versions, for answers whose sets of words the contract closes.
 
 While services are upgraded, an api may read a word that it does not know, such as the error code of a newer worker.
 Callboard's own answers (`…/runs`, its pages) show it as it is. Clients of the contract, such as Intuned's own, refuse a
-body with a word that is not in the contract's sets, though: they get the nearest word of these, and the one that was
-recorded in `details.recorded`.
+body with a word that is not in the contract's sets, though: they get the nearest word of the set, and the recorded word
+in `details.recorded`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from api.causes import error_body, reason_body
-from contract.errors import Category
-from contract.flow.auth import AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionView
-from contract.flow.run import RunOutcome, RunStatus
-from contract.rest import result
-from contract.rest.auth_sessions import AuthSessionBody
+from schemas.errors import Category
+from schemas.rest import result
+from schemas.rest.auth_sessions import AuthSessionBody
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.run import RunOutcome, RunStatus
 
 _CODES = frozenset(get_args(result.ErrorCode))
 _CATEGORIES = frozenset(get_args(Category))
@@ -30,7 +30,7 @@ _OTHER_REASON = "terminated"
 
 @dataclass(frozen=True)
 class ClosedOutcome:
-    """How a Run ended, in words of the contract."""
+    """The outcome of a Run, in words of the contract."""
 
     status: RunStatus
     error: dict[str, Any] | None = None
@@ -38,13 +38,17 @@ class ClosedOutcome:
 
     @property
     def message(self) -> str | None:
-        """Why it did not complete."""
+        """Return why the Run did not complete, or None if it did."""
         cause = self.error or self.reason
         return None if cause is None else cause["message"]
 
 
 def closed_outcome(outcome: RunOutcome) -> ClosedOutcome:
-    """Return the outcome in words of the contract. A status that is not known is taken for what came with it."""
+    """Return the outcome in words of the contract.
+
+    A status that is not known is replaced by the one that fits what was recorded with it (an error, a reason or a
+    result), or by FAILED if nothing was.
+    """
     error = None if outcome.error is None else _closed_error(error_body(outcome.error))
     reason = None if outcome.reason is None else _closed_reason(reason_body(outcome.reason))
     if outcome.status.is_known:
@@ -64,8 +68,8 @@ def closed_outcome(outcome: RunOutcome) -> ClosedOutcome:
 def closed_auth_session(view: AuthSessionView) -> AuthSessionBody:
     """Return an AuthSession in words of the contract.
 
-    A type that is not known is that of a login which nobody but its owner can make again; a status that is not known
-    promises no login.
+    A type that is not known becomes RECORDER, the type of a login that only its owner can make again. A status that is
+    not known becomes EXPIRED, which promises no login.
     """
     return AuthSessionBody(
         id=view.id,
@@ -89,6 +93,6 @@ def _closed(body: dict[str, Any], name: str, words: frozenset[str], other: str) 
 
 
 def _recorded(body: dict[str, Any], name: str, word: str) -> dict[str, Any]:
-    """Return `body` with a word that was recorded in its details."""
+    """Return `body` with the recorded word added to its details."""
     details: dict[str, Any] = body.get("details") or {}
     return {**body, "details": {**details, "recorded": {**details.get("recorded", {}), name: word}}}

@@ -22,9 +22,9 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.boundary import CORRELATION_HEADER
 from api.errors import response_of
-from contract.errors import (
+from api.middleware import CORRELATION_HEADER
+from schemas.errors import (
     BadRequest,
     CallboardError,
     ConfigurationError,
@@ -38,7 +38,7 @@ from contract.errors import (
 log = logging.getLogger(__name__)
 
 _OTHER_FILES = 200
-"""Files that the process opens beside its connections: Temporal, the artifact store, its own code, its log."""
+"""Number of files that the process opens beside its connections: for Temporal, artifacts, its own code, its log."""
 
 _WARN_EVERY = 60
 """Seconds between two warnings that connections have to give way: there may be thousands of them."""
@@ -46,7 +46,7 @@ _WARN_EVERY = 60
 
 @dataclass(frozen=True)
 class Limits:
-    """What one port accepts."""
+    """The limits of what one port accepts."""
 
     connections: int
     """Connections at once. When there are more, the one that has waited longest for its client is closed."""
@@ -78,14 +78,14 @@ class ServerConfig(uvicorn.Config):
         self.waiting: dict[LimitedProtocol, None] = {}
         """Connections whose client has to send something, the one that has waited longest first."""
         self.warned_at = float("-inf")
-        """When it was last logged that connections have to give way, by the loop's clock."""
+        """Time of the last warning that connections have to give way, by the loop's clock."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection.
+    """One connection of a client.
 
-    It is always the turn of one side. While a request arrives, or is awaited, it is the client's: then a clock runs.
-    While an answer is under way it is the api's, and no clock runs.
+    It is always the turn of one side. While a request arrives, or is awaited, it is the client's turn, and its time is
+    limited. While an answer is under way, it is the api's turn, and no time limit applies.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_complete = False
         self._head_bytes = 0
         self._unparsed = 0
-        """Bytes that the parser has taken since it last gave something out: it may be keeping them."""
+        """Bytes that were fed to the parser since its last callback: it may be keeping them in memory."""
         self._exceeded: CallboardError | None = None
-        """The limit that stopped the parser."""
+        """Error that names the exceeded limit, if one has stopped the parser."""
         self._refused = False
 
     @override
@@ -152,7 +152,7 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
-    # What the parser gives out.
+    # These are the callbacks of the parser.
 
     @override
     def on_message_begin(self) -> None:
@@ -200,14 +200,14 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete:
             self.cycle.body = (
                 bytearray()
-            )  # What was answered without having been read, such as a body that is too large.
+            )  # This drops a body that was answered without having been read, such as one that is too large.
         super().on_response_complete()
         if not self.transport.is_closing() and self._is_the_client_s_turn():
             self._waiting[self] = None
-            if self._clock is not None:  # The request behind this one could not be read meanwhile.
+            if self._clock is not None:  # The next request could not be read meanwhile, so its time starts anew.
                 self._start_clock(for_body=self._clock_runs_for_body)
 
-    # Whose turn it is, and for how long.
+    # These methods decide whose turn it is, and limit the client's time.
 
     def _is_the_client_s_turn(self) -> bool:
         is_answering = self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] - None at first
@@ -235,7 +235,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._clock = None
 
     def _time_is_over(self) -> None:
-        if self.flow.read_paused:  # The api itself does not read on yet: the client could not have sent more.
+        if self.flow.read_paused:  # The api itself has paused reading, so the client could not have sent more.
             self._start_clock(for_body=self._clock_runs_for_body)
         elif not self._arriving:
             self.transport.close()
@@ -246,7 +246,7 @@ class LimitedProtocol(HttpToolsProtocol):
             seconds = self._limits.head_timeout
             self._refuse(RequestTimeout(f"The headers of the request did not arrive within {seconds:g} seconds."))
 
-    # Getting rid of a connection.
+    # These methods refuse requests and close connections.
 
     def _stop_parser(self, error: CallboardError) -> None:
         self._exceeded = error
@@ -262,7 +262,7 @@ class LimitedProtocol(HttpToolsProtocol):
         )
 
     def _refuse(self, error: CallboardError) -> None:
-        """Answer the request that is arriving with `error`, unless an answer is under way, and close the connection."""
+        """Answer the arriving request with `error`, unless another answer is under way, and close the connection."""
         self._refused = True
         self._stop_clock()
         self._waiting.setdefault(self)
@@ -271,7 +271,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._can_be_answered():
             self.transport.abort()
             return
-        if self._arriving and self._head_complete:  # The application is reading the body: its client has left.
+        if self._arriving and self._head_complete:  # The application reads the body: tell it that the client has left.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         response = response_of(error, correlation_id, {CORRELATION_HEADER: correlation_id, "connection": "close"})
@@ -282,7 +282,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._clock = self.loop.call_later(self._limits.linger, self.transport.abort)
 
     def _can_be_answered(self) -> bool:
-        """Whether an answer would be one to the request that is arriving, and to no other."""
+        """Tell whether the client would take an answer for one to the arriving request, and not to another one."""
         if self.transport.is_closing() or self.pipeline:
             return False
         if self._arriving and self._head_complete:
@@ -290,7 +290,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
     def _make_room(self) -> None:
-        """Close the connection that has waited longest for its client; this one, if all others are being answered."""
+        """Close the connection that has waited longest for its client, or this one if all others are being answered."""
         config = self._server_config
         if self.loop.time() - config.warned_at >= _WARN_EVERY:
             config.warned_at = self.loop.time()
@@ -307,7 +307,7 @@ class LimitedProtocol(HttpToolsProtocol):
             longest.transport.abort()
 
     def _have_the_kernel_watch(self, transport: asyncio.Transport) -> None:
-        """Have the kernel find out that the client is gone, or reads nothing, while it is the api's turn."""
+        """Let the kernel detect that the client is gone, or reads nothing, while it is the api's turn."""
         peer: socket.socket = transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, self._limits.peer_timeout // 2))
@@ -316,10 +316,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def allow_open_files(connections: int) -> None:
-    """Let the process open as many files as so many connections need.
+    """Let the process open as many files as this number of connections needs.
 
     Raises:
-        ConfigurationError: The system allows fewer.
+        ConfigurationError: The system allows fewer open files.
     """
     needed = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,27 +1,27 @@
-"""`cursor` and `nextCursor` of lists: a place in one list, in a form that only we read."""
+"""The values of `cursor` and `nextCursor`: a place in one list, in a form that is opaque to clients."""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from contract.errors import BadRequest
-from contract.rest.problems import bad_field
+from schemas.errors import BadRequest
+from schemas.rest.problems import bad_field
 
 _DIGEST = 8
-"""Bytes that tell a cursor of this list from one of another, and from what somebody has cut off."""
+"""Bytes of the digest that tells a cursor of this list from those of other lists and from truncated ones."""
 
 
 def cursor_of(place: bytes, of: str) -> str:
-    """The cursor of a place in the list `of`."""
+    """Return the cursor of a place in the list `of`."""
     return urlsafe_b64encode(_digest(place, of) + place).rstrip(b"=").decode("ascii")
 
 
 def place_of(cursor: str, of: str) -> bytes:
-    """The place that a cursor of the list `of` stands for.
+    """Return the place that a cursor of the list `of` stands for.
 
     Raises:
-        BadRequest: It is none, or that of another list.
+        BadRequest: It is not a cursor, or it belongs to another list.
     """
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))

@@ -1,31 +1,31 @@
-"""Deliveries as they are answered: what the engine knows of them, with the records of their tries."""
+"""Answers about Deliveries: their state in Temporal, with the records of their tries."""
 
 from __future__ import annotations
 
 import asyncio
 
-from api.parts import Parts
-from contract.flow.delivery import TryProblem, TryRecord
-from contract.rest.delivery import Delivery, DeliveryError, Try
-from engine.deliveries import DeliveryState
+from api.dependencies import Services
+from schemas.rest.delivery import Delivery, DeliveryError, Try
+from schemas.workflow.delivery import TryProblem, TryRecord
 from storage import keys
+from temporal.deliveries import DeliveryState
 
 _AT_ONCE = 16
-"""Records that are read side by side: there may be hundreds."""
+"""Number of records that are read concurrently: there may be hundreds."""
 
 
-async def deliveries_of(parts: Parts, project: str, run_id: str) -> list[Delivery]:
-    """Those of a Run, which must be there.
+async def deliveries_of(parts: Services, project: str, run_id: str) -> list[Delivery]:
+    """Return the Deliveries of a Run, which must exist.
 
     Raises:
-        StoreError, Unavailable: The store, or Temporal, does not answer.
+        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
     states = await parts.deliveries.of_run(parts.settings.workspace, project, run_id)
     return [await delivery_body(parts, project, run_id, state) for state in states]
 
 
-async def delivery_body(parts: Parts, project: str, run_id: str, state: DeliveryState) -> Delivery:
-    """A Delivery with its tries. Raises StoreError."""
+async def delivery_body(parts: Services, project: str, run_id: str, state: DeliveryState) -> Delivery:
+    """Return a Delivery with its tries. Raises StoreError."""
     records = [key async for key in parts.store.list(keys.delivery_tries(project, run_id, state.id))]
     limit = asyncio.Semaphore(_AT_ONCE)
 
@@ -34,7 +34,7 @@ async def delivery_body(parts: Parts, project: str, run_id: str, state: Delivery
             record = await parts.store.get(key)
         return None if record is None else try_body(TryRecord.model_validate_json(record))
 
-    tries = await asyncio.gather(*(read(key) for key in records))  # keys are in the order of time
+    tries = await asyncio.gather(*(read(key) for key in records))  # the keys are in chronological order
     return Delivery(
         id=state.id,
         sink=state.sink,
@@ -45,7 +45,7 @@ async def delivery_body(parts: Parts, project: str, run_id: str, state: Delivery
 
 
 def try_body(record: TryRecord) -> Try:
-    """One try, from its record."""
+    """Return one try of a Delivery, from its record."""
     return Try(
         at=record.at,
         status_code=record.status_code,

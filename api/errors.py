@@ -1,4 +1,7 @@
-"""From an error to an answer, in one shape (docs/contract.md, section 5.1), and its mention in the OpenAPI page."""
+"""Error handlers: every error becomes an answer of one shape (docs/contract.md, section 5.1).
+
+`documented` describes these answers in the OpenAPI page.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from contract.errors import BadRequest, CallboardError, InternalServerError, MethodNotAllowed, NotFound, TooMany
-from contract.rest.error import ErrorBody
-from contract.rest.problems import bad_lines
+from schemas.errors import BadRequest, CallboardError, InternalServerError, MethodNotAllowed, NotFound, TooMany
+from schemas.rest.error import ErrorBody
+from schemas.rest.problems import bad_lines
 
 log = logging.getLogger(__name__)
 
 
 def answer(error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The response that tells `error`. What is our side's fault is logged with its cause."""
+    """Return the response that reports `error`, and log it with its cause if the server is at fault."""
     if error.status >= 500:
         log.error("%s [%s]", error.message, correlation_id, exc_info=error)
     return response_of(error, correlation_id, headers)
 
 
 def response_of(error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the response that tells `error`, for somebody who logs it in another way."""
+    """Return the response that reports `error`, for callers that log it in another way."""
     body = ErrorBody.of(error, correlation_id).model_dump(exclude={"details"} if error.details is None else None)
     return JSONResponse(body, error.status, {**(headers or {}), **headers_of(error)})
 
@@ -39,26 +42,26 @@ def headers_of(error: CallboardError) -> dict[str, str]:
 
 
 def defect() -> InternalServerError:
-    """What a caller hears of an exception that nobody foresaw; the log tells the rest."""
+    """Return the error that a client gets for an unexpected exception; only the log tells its cause."""
     return InternalServerError(
         "Callboard failed to answer, by a defect of its own. Its log tells the cause beside the correlationId."
     )
 
 
 def install(app: FastAPI) -> None:
-    """Have the application answer errors in the contract's shape, its framework's own ones included."""
+    """Make the application answer all errors in the contract's shape, those of its framework included."""
     app.add_exception_handler(CallboardError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_router)
 
 
 def documented(*errors: type[CallboardError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that raises these."""
+    """Return the `responses` argument of a route that raises these errors."""
     return {error.status: {"model": ErrorBody, "description": _first_line(error)} for error in errors}
 
 
 def correlation_id(request: Request) -> str:
-    """The id under which the log speaks of this request; `api.boundary` has given it."""
+    """Return the id under which this request appears in the log; `api.middleware` has assigned it."""
     return str(request.state.correlation_id)
 
 
@@ -67,14 +70,14 @@ def _first_line(error: type[CallboardError]) -> str:
 
 
 def _of_ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, CallboardError)  # noqa: S101 - that is what it is registered for
+    assert isinstance(error, CallboardError)  # noqa: S101 - the handler is registered for this class only
     return answer(error, correlation_id(request))
 
 
 def _of_validation(request: Request, error: Exception) -> Response:
-    """FastAPI's own answer would be 422 and would repeat the input."""
+    """Answer a validation error with 400: FastAPI's own answer would be 422 and would repeat the input."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    # The first part of a location says where the parameter stands ("query"), which is no part of the field's path.
+    # The first part of a location says where the parameter stands ("query"), and is not part of the field's path.
     return answer(bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()]), correlation_id(request))
 
 

@@ -18,22 +18,22 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from starlette.types import Scope
 
 from api.rate_limiter import RateLimiter
-from contract.errors import TooMany, Unauthorized
+from schemas.errors import TooMany, Unauthorized
 from security.apikeys import ApiKeys, digest_of
 
 WRONG_KEYS = 10
 WRONG_KEYS_WITHIN = timedelta(minutes=5)
-"""An address has to wait after so many wrong keys within that while."""
+"""Duration within which `WRONG_KEYS` wrong keys may come from one address; after these, it has to wait."""
 
 _REMEMBERED = 4096
-"""Pairs of an address and a key that was accepted from there. The least recently used one is forgotten."""
+"""Number of remembered pairs of an address and a key that was accepted from it. The least recently used is dropped."""
 
 _V6_PREFIX = 64
-"""One host has all IPv6 addresses below a prefix of so many bits, and could send each guess from another."""
+"""Length of the IPv6 prefix that counts as one address: one host owns all below it, and could use one per guess."""
 
 
 class KeyCheck:
-    """Decides whether a key is accepted, for one process."""
+    """Decides whether a key is accepted; each process keeps its own counts."""
 
     def __init__(self, keys: ApiKeys) -> None:
         self._keys = keys
@@ -41,10 +41,10 @@ class KeyCheck:
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
     def check(self, key: bytes, scope: Scope) -> None:
-        """Return if a key may be used by the client of this request.
+        """Return normally if the client of this request may use the key; raise otherwise.
 
         Args:
-            key: The bytes as they came.
+            key: The bytes of the key as they were received.
             scope: The ASGI scope of the request.
 
         Raises:
@@ -69,11 +69,11 @@ class KeyCheck:
 
 
 def _sender(scope: Scope) -> str:
-    """Return the address that a request came from; of an IPv6 address, the network that one host has for itself."""
+    """Return the address that a request came from; for IPv6, the network that one host has for itself."""
     client: tuple[str, int] | None = scope.get("client")
     try:
         address = ip_address(client[0] if client else "")
-    except ValueError:  # A proxy did not know it either. Whoever comes without an address shares one count.
+    except ValueError:  # A proxy did not know the address either. All clients without an address share one count.
         return ""
     if not isinstance(address, IPv6Address):
         return str(address)

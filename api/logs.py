@@ -1,7 +1,7 @@
-"""The log of an Attempt, from the artifact store alone: no worker is asked, so any host can answer.
+"""The log of an Attempt, read from the artifact store alone: no worker is asked, so any host can answer.
 
-While an Attempt runs, its log lies there in pieces, each named by where it begins; at the end, in one. Readers see the
-same bytes either way.
+While an Attempt runs, its log is stored in pieces, each named by the offset at which it begins; at the end it is stored
+as a whole. Readers see the same bytes either way.
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from datetime import timedelta
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api.attempts import LIVE_LOG, LOG, left_none, no_attempt, record_of
-from api.parts import Parts
-from contract.flow.attempt import AttemptStatus
+from api.dependencies import Services
+from schemas.workflow.attempt import AttemptStatus
 from storage import keys
 
 _LOOK_EVERY = timedelta(milliseconds=250)
 _LOOK_EVERY_IN_A_BUCKET = timedelta(seconds=1)
-"""Each look at a bucket is a request that is paid for."""
+"""Time between two looks for new lines in a bucket, where each look is a request that costs money."""
 _ASK_TEMPORAL_EVERY = 2.0
 _KEEP_ALIVE_EVERY = 15.0
-"""Seconds after which proxies are shown that the connection is still of use."""
+"""Seconds of silence after which a comment shows proxies that the connection is still in use."""
 
 
 class LogReader:
-    """Reads on from where it has come to."""
+    """Reads the log of an Attempt step by step: each call of `more` continues where the last one ended."""
 
-    def __init__(self, parts: Parts, project: str, run_id: str, number: int) -> None:
+    def __init__(self, parts: Services, project: str, run_id: str, number: int) -> None:
         self._store = parts.store
         self._whole = keys.attempt(project, run_id, number, LOG)
         self._pieces = keys.attempt(project, run_id, number, LIVE_LOG)
         self._last = ""
         """Key of the piece that was read last."""
         self._read = 0
-        """Bytes."""
+        """Number of bytes that have been read."""
 
     async def more(self, *, ended: bool) -> bytes | None:
-        """What has come since. Raises StoreError.
+        """Read what was added to the log since the last call. Raises StoreError.
 
         Args:
-            ended: The Attempt has, so that the log may be there as a whole. Only a lost worker leaves it in pieces.
+            ended: Whether the Attempt has ended, so that the log may be stored as a whole. Only a lost worker leaves it
+                in pieces.
 
         Returns:
-            None if there is no log at all.
+            The new bytes; None if there is no log at all.
         """
         whole = await self._store.get(self._whole) if ended else None
         if whole is not None:
@@ -57,7 +58,7 @@ class LogReader:
             found = True
             piece = await self._store.get(entry.key)
             if piece is None or _begin_of(entry.key) != self._read + len(new):
-                break  # the whole has taken the place of the pieces
+                break  # the whole log has replaced the pieces meanwhile
             new, self._last = new + piece, entry.key
         return self._take(new) if found or self._read else None
 
@@ -67,12 +68,12 @@ class LogReader:
 
 
 def _begin_of(piece: str) -> int:
-    """The place in the log where a piece begins, by its key."""
+    """Return the offset in the log at which a piece begins, from the piece's key."""
     return int(piece.rpartition("/")[2].partition(".")[0])
 
 
-async def stored_log(parts: Parts, project: str, run_id: str, number: int) -> bytes:
-    """The log as far as it is stored.
+async def stored_log(parts: Services, project: str, run_id: str, number: int) -> bytes:
+    """Return the log of an Attempt as far as it is stored.
 
     Raises:
         NotFound: There is no such Attempt, or it has left no log.
@@ -83,18 +84,18 @@ async def stored_log(parts: Parts, project: str, run_id: str, number: int) -> by
         raise no_attempt(run_id, number)
     reader = LogReader(parts, project, run_id, number)
     text = await reader.more(ended=True)
-    # The pieces may have been put together just while we looked.
+    # The pieces may have been replaced by the whole log during the first read.
     rest = await reader.more(ended=True)
     if text is None and rest is None and record.status is not AttemptStatus.STARTED:
         raise left_none(record, "log")
     return (text or b"") + (rest or b"")
 
 
-async def followed_log(parts: Parts, project: str, run_id: str, number: int, after: int) -> AsyncGenerator[bytes]:
-    """Server-sent events: a line each, with its number as id, from the one after `after` on; `end` at the end.
+async def followed_log(parts: Services, project: str, run_id: str, number: int, after: int) -> AsyncGenerator[bytes]:
+    """Yield the log as server-sent events: one for each line after line `after`, and `end` when the Attempt has ended.
 
-    An Attempt that has not begun is waited for. When the process is told to stop, the stream ends without `end`, so
-    that the client comes again and goes on elsewhere.
+    The id of an event is the number of its line. If the Attempt has not started yet, the stream waits for it. When the
+    process is told to stop, the stream ends without `end`, so that the client reconnects and goes on elsewhere.
     """
     follower = _Follower(parts, project, run_id, number)
     reader = LogReader(parts, project, run_id, number)
@@ -102,12 +103,12 @@ async def followed_log(parts: Parts, project: str, run_id: str, number: int, aft
     loop = asyncio.get_running_loop()
     said = loop.time()
     while True:
-        # Looked up first: what is stored by then is all that there will be.
+        # This is looked up before the log is read: if the Attempt has ended, the log that is stored then is complete.
         ended = await follower.ended()
         new = await reader.more(ended=ended is not None)
         *whole, rest = (rest + (new or b"")).split(b"\n")
         if ended is not None and rest:
-            whole.append(rest)  # of a worker that was killed while it wrote
+            whole.append(rest)  # the worker was killed while it wrote this line
         for line in whole:
             lines += 1
             if lines > after:
@@ -128,13 +129,13 @@ async def followed_log(parts: Parts, project: str, run_id: str, number: int, aft
 @dataclass(frozen=True)
 class _End:
     status: str | None
-    """None: it has never begun."""
+    """Status of the Attempt at its end; None if it has never started."""
 
 
 class _Follower:
-    """Knows whether an Attempt has ended."""
+    """Finds out whether an Attempt has ended."""
 
-    def __init__(self, parts: Parts, project: str, run_id: str, number: int) -> None:
+    def __init__(self, parts: Services, project: str, run_id: str, number: int) -> None:
         self._parts = parts
         self._of = (project, run_id, number)
         in_bucket = parts.settings.artifact_location.startswith("s3:")
@@ -142,10 +143,10 @@ class _Follower:
         self._asked = asyncio.get_running_loop().time()
 
     async def ended(self) -> _End | None:
-        """How; None while it runs, or has not begun."""
+        """Return how the Attempt has ended; None while it runs, or has not started."""
         if (end := await self._end()) is not None:
             return end
-        # It may never begin, and the record of its end may never be written.
+        # Temporal is asked, too: the Attempt may never start, and the record of its end may never be written.
         now = asyncio.get_running_loop().time()
         if now - self._asked < _ASK_TEMPORAL_EVERY:
             return None

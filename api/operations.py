@@ -1,4 +1,4 @@
-"""How a Create, an Update or a Validate stands: each is a Run, read as docs/contract.md, section 7.2, has it."""
+"""Results of a Create, an Update or a Validate. Each is a Run, reported as in docs/contract.md, section 7.2."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.closed_words import ClosedOutcome, closed_outcome
-from api.identity import is_run_id
-from api.parts import Parts
-from contract.errors import NotFound
-from contract.flow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
-from engine.runs import RunState
+from api.dependencies import Services
+from api.run_ids import is_run_id
+from schemas.errors import NotFound
+from schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
 from storage import keys
+from temporal.runs import RunState
 
 
-async def note_accepted(parts: Parts, project: str, operation_id: str, kind: RunType, auth_session_id: str) -> None:
-    """Write down that a Create or Update is accepted: its Run begins only when its AuthSession comes to it.
+async def note_accepted(parts: Services, project: str, operation_id: str, kind: RunType, auth_session_id: str) -> None:
+    """Record that a Create or Update is accepted: its Run begins only when its AuthSession comes to it.
 
     Raises:
         StoreError: The store failed.
@@ -26,13 +26,13 @@ async def note_accepted(parts: Parts, project: str, operation_id: str, kind: Run
 
 
 async def operation_body(
-    parts: Parts, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
+    parts: Services, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
 ) -> dict[str, Any]:
-    """The answer to `result`.
+    """Return the body of the answer to a `result` call.
 
     Raises:
         NotFound: There is no such operation of this kind, and of this AuthSession if one is named.
-        StoreError, Unavailable: The store, or Temporal, does not answer.
+        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
     if not is_run_id(operation_id):
         raise _no_such()
@@ -43,7 +43,7 @@ async def operation_body(
             raise _no_such()
         if await _is_there(parts, project, accepted):
             return {"status": "pending"}
-        # Its AuthSession is gone. Either it never came to this, or it has done it since we looked.
+        # The AuthSession is gone. Either it never came to this operation, or it has since the state was read above.
         state = await _state(parts, project, operation_id)
         if state is None:
             message = "The AuthSession was deleted before this began."
@@ -73,21 +73,21 @@ def _canceled(closed: ClosedOutcome) -> dict[str, Any]:
     return {"status": "canceled", "message": closed.message, "reason": closed.reason}
 
 
-async def _state(parts: Parts, project: str, operation_id: str) -> RunState | None:
+async def _state(parts: Services, project: str, operation_id: str) -> RunState | None:
     try:
         return await parts.runs.state(parts.settings.workspace, project, operation_id)
     except NotFound:
         return None
 
 
-async def _accepted_for(parts: Parts, project: str, operation_id: str, kind: RunType) -> str | None:
-    """The AuthSession that the operation was accepted for."""
+async def _accepted_for(parts: Services, project: str, operation_id: str, kind: RunType) -> str | None:
+    """Return the id of the AuthSession that the operation was accepted for, or None if it was not accepted."""
     data = await parts.store.get(keys.accepted(project, operation_id))
     note: dict[str, str] = {} if data is None else json.loads(data)
     return note["authSessionId"] if note.get("type") == kind.value else None
 
 
-async def _is_there(parts: Parts, project: str, auth_session_id: str) -> bool:
+async def _is_there(parts: Services, project: str, auth_session_id: str) -> bool:
     try:
         await parts.auth_sessions.view(parts.settings.workspace, project, auth_session_id)
     except NotFound:
@@ -95,8 +95,8 @@ async def _is_there(parts: Parts, project: str, auth_session_id: str) -> bool:
     return True
 
 
-async def _is_being_kept(parts: Parts, project: str, state: RunState) -> bool:
-    """Its Run has ended a moment ago, and the AuthSession has not taken up yet what came of it."""
+async def _is_being_kept(parts: Services, project: str, state: RunState) -> bool:
+    """Tell whether the Run has just ended and the AuthSession has not processed its outcome yet."""
     if state.type is RunType.AUTH_SESSION_VALIDATE or state.auth_session_id is None:
         return False
     try:

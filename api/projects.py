@@ -1,27 +1,27 @@
-"""Projects as they are answered: what is deployed, and how many Machines there are for it."""
+"""Answers about projects: what is deployed, and how many Machines there are for it."""
 
 from __future__ import annotations
 
 import asyncio
 
-from api.admission import deployed
-from api.parts import Parts
-from contract.rest.projects import MachinesOfProject, ProjectBody, ProjectList
-from engine.slots import Machines
+from api.dependencies import Services
+from api.guards import require_project
 from projects.manifest import Manifest
+from schemas.rest.projects import MachinesOfProject, ProjectBody, ProjectList
+from temporal.pool_usage import Machines
 
 
-async def project_list(parts: Parts) -> ProjectList:
-    """All of them, by name. Raises StoreError, Unavailable."""
+async def project_list(parts: Services) -> ProjectList:
+    """Return all deployed projects, sorted by name. Raises StoreError, Unavailable."""
     names = await parts.catalog.projects()
     manifests = await asyncio.gather(*(parts.catalog.current(name) for name in names))
     machines = await parts.records.machines()
     return ProjectList(projects=[_body(manifest, machines) for manifest in manifests if manifest is not None])
 
 
-async def project_body(parts: Parts, project: str) -> ProjectBody:
-    """One of them. Raises NotFound, StoreError, Unavailable."""
-    manifest = await deployed(parts, project)
+async def project_body(parts: Services, project: str) -> ProjectBody:
+    """Return one deployed project. Raises NotFound, StoreError, Unavailable."""
+    manifest = await require_project(parts, project)
     return _body(manifest, await parts.records.machines())
 
 

@@ -1,4 +1,4 @@
-"""How often somebody may do something: counted by who they are, within a window that begins with the first time."""
+"""A rate limiter that counts by caller, within a window that begins with the caller's first request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from time import monotonic
 
 _REMEMBERED = 4096
-"""Callers whose count is kept, so that memory does not grow with their number. The least recent one is forgotten."""
+"""Number of callers whose count is kept, so that memory is bounded. The least recent one is forgotten."""
 
 
 @dataclass
@@ -21,20 +21,20 @@ class RateLimiter:
     """A fixed-window rate limiter of one process, in memory."""
 
     def __init__(self, times: int, within: timedelta) -> None:
-        """Allow each caller so many times within that while."""
+        """Allow each caller to do something `times` times `within` that duration."""
         self._times = times
         self._within = within.total_seconds()
         self._counts: OrderedDict[str, _Count] = OrderedDict()
 
     def wait(self, who: str) -> int:
-        """Return how many seconds a caller has to wait until they may again; 0 means not at all."""
+        """Return how many seconds a caller has to wait before the next time; 0 means that they need not wait."""
         count = self._current(who)
         if count is None or count.times < self._times:
             return 0
         return max(1, round(count.since + self._within - monotonic()))
 
     def record(self, who: str) -> None:
-        """Count one time."""
+        """Count one more time for a caller."""
         count = self._current(who) or _Count(monotonic())
         count.times += 1
         self._counts[who] = count

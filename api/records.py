@@ -1,4 +1,4 @@
-"""Runs as they are listed, and all that is known of one."""
+"""Answers that list Runs, and the answer that holds all that is known of one Run."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from api.answers import returned
 from api.attempts import attempts_of
 from api.causes import error_body, reason_body
 from api.cursor import cursor_of, place_of
 from api.deliveries import deliveries_of
-from api.inputs import shown_input
-from api.jsontext import member, object_of, raw_member, text_of
-from api.parts import Parts
-from contract.flow.run import RunInput, RunStatus
-from contract.rest.base import ResponseModel
-from contract.rest.runs import (
+from api.dependencies import Services
+from api.raw_json import member, object_of, raw_member, text_of
+from api.run_input_view import shown_input
+from api.run_result import returned
+from schemas.rest.base import ResponseModel
+from schemas.rest.runs import (
     ErrorInShort,
     ReasonInShort,
     RunList,
@@ -26,17 +25,18 @@ from contract.rest.runs import (
     ValidateOfRun,
     Waiting,
 )
-from engine.listing import RunFilter, RunLine
-from engine.records import RunRecord
-from engine.slots import Machines
+from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
+from temporal.listing import RunFilter, RunListItem
+from temporal.pool_usage import Machines
+from temporal.run_queries import RunRecord
 
 
-async def run_list(parts: Parts, project: str, query: RunsQuery) -> RunList:
-    """A page of a project's Runs.
+async def run_list(parts: Services, project: str, query: RunsQuery) -> RunList:
+    """Return a page of a project's Runs.
 
     Raises:
-        BadRequest: The cursor is none of this list.
+        BadRequest: The cursor does not belong to this list.
         Unavailable: Temporal does not answer.
     """
     wanted = RunFilter(
@@ -56,8 +56,8 @@ async def run_list(parts: Parts, project: str, query: RunsQuery) -> RunList:
     )
 
 
-def summary_of(line: RunLine) -> RunSummaryBody:
-    """A Run as lists show it."""
+def summary_of(line: RunListItem) -> RunSummaryBody:
+    """Return a Run as lists show it."""
     cause = line.cause
     error = reason = None
     if cause is not None and line.status is RunStatus.FAILED:
@@ -82,12 +82,12 @@ def summary_of(line: RunLine) -> RunSummaryBody:
     )
 
 
-async def run_body(parts: Parts, project: str, run_id: str) -> bytes:
-    """All that is known of a Run, as the JSON text of a `RunBody`.
+async def run_body(parts: Services, project: str, run_id: str) -> bytes:
+    """Return all that is known of a Run, as the JSON text of a `RunBody`.
 
     Raises:
         NotFound: There is no such Run.
-        StoreError, Unavailable: The store, or Temporal, does not answer.
+        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
     record = await parts.records.record(parts.settings.workspace, project, run_id)
     outcome, order = record.state.outcome, record.order
@@ -113,7 +113,7 @@ async def run_body(parts: Parts, project: str, run_id: str) -> bytes:
     return object_of(members)
 
 
-async def _input(parts: Parts, record: RunRecord) -> bytes:
+async def _input(parts: Services, record: RunRecord) -> bytes:
     members = [member(name, value) for name, value in shown_input(record.order).items()]
     if isinstance(record.order, RunInput):
         text = await text_of(record.order.parameters, "parameters", record.line.run_id, parts.store)
@@ -121,12 +121,12 @@ async def _input(parts: Parts, record: RunRecord) -> bytes:
     return object_of(members)
 
 
-async def _reruns(parts: Parts, project: str, run_id: str) -> list[str]:
+async def _reruns(parts: Services, project: str, run_id: str) -> list[str]:
     prefix = keys.reruns(project, run_id)
     return [key.removeprefix(prefix).removesuffix(".json") async for key in parts.store.list(prefix)]
 
 
-async def _validates(parts: Parts, record: RunRecord) -> list[ValidateOfRun]:
+async def _validates(parts: Services, record: RunRecord) -> list[ValidateOfRun]:
     if not isinstance(record.order, RunInput) or record.order.auth is None:
         return []
     lines = await parts.records.validates(parts.settings.workspace, record.line)
@@ -141,7 +141,7 @@ async def _validates(parts: Parts, record: RunRecord) -> list[ValidateOfRun]:
     ]
 
 
-async def _waiting(parts: Parts, record: RunRecord) -> Waiting:
+async def _waiting(parts: Services, record: RunRecord) -> Waiting:
     machines = await parts.records.machines()
     its = None if machines is None else machines.get(record.line.project, Machines())
     return Waiting(
@@ -152,7 +152,7 @@ async def _waiting(parts: Parts, record: RunRecord) -> Waiting:
     )
 
 
-def _link(parts: Parts, record: RunRecord) -> TemporalLink:
+def _link(parts: Services, record: RunRecord) -> TemporalLink:
     settings, run_id = parts.settings, record.line.run_id
     url = None
     if settings.temporal_ui_url is not None:
@@ -167,7 +167,7 @@ def _json(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:
 
 
 def _canonical(query: RunsQuery) -> str:
-    """Equal for two queries for the same list."""
+    """Return a text that is equal for two queries that ask for the same list."""
     values = {name: sorted(set(getattr(query, name))) for name in ("status", "type", "api", "auth_session")}
     times = [when and when.timestamp() for when in (query.started_after, query.started_before)]
     return json.dumps([values, times])

@@ -1,7 +1,7 @@
-"""A Run again: a new one with the same inputs, of the version that is deployed now.
+"""A rerun: a new Run with the inputs of an earlier one, executed by the version that is deployed now.
 
-What is secret in them is sealed for the Run that carries it, so it is opened, and sealed anew for the new one. It lives
-in this process meanwhile, as it did when it came with the start.
+Secrets in the inputs are sealed for the Run that carries them, so they are opened here and sealed anew for the new Run.
+Meanwhile they are held in this process in plain text, as they were when they came with the start.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from api.inputs import seconds
-from api.jsontext import text_of
-from api.parts import Parts
-from api.reading import read_as
-from api.sealing import forget, is_undone
-from api.service import begin_run, identify
-from contract.errors import BadRequest, CallboardError, Conflict
-from contract.flow.auth import AuthOrder, AuthSessionType
-from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunInput
-from contract.flow.sink import SinkOrder
-from contract.rest.runs import RerunResponse
-from contract.rest.start import StartRequest
+from api.dependencies import Services
+from api.json_body import read_as
+from api.raw_json import text_of
+from api.request_secrets import definitely_not_started, delete_artifacts
+from api.run_input_view import seconds
+from api.start_run import begin_run, identify
 from projects.manifest import Manifest
-from security import bindings
+from schemas.errors import BadRequest, CallboardError, Conflict
+from schemas.rest.runs import RerunResponse
+from schemas.rest.start import StartRequest
+from schemas.workflow.auth import AuthSessionType, RunAuth
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import RunInput
+from schemas.workflow.sink import SealedSink
+from security import seal_context
 from storage import keys
 
 
-async def rerun(parts: Parts, manifest: Manifest, run_id: str, idempotency_key: str | None) -> RerunResponse:
+async def rerun(parts: Services, manifest: Manifest, run_id: str, idempotency_key: str | None) -> RerunResponse:
     """Start a Run with the inputs of `run_id`, or find the one that the Idempotency-Key stands for.
 
     Raises:
-        BadRequest: It is no Run of an API, or what it was started with may not be started (any more).
-        NotFound: There is no such Run; or its API, or its AuthSession, is not there any more.
+        BadRequest: It is not a Run of an API, or a Run with these inputs may not be started (any more).
+        NotFound: There is no such Run, or its API or its AuthSession does not exist any more.
         Conflict: It had an AuthSession of its own, which is gone; or the Idempotency-Key was used for another Run.
-        SealError, ConfigurationError: What was sealed cannot be opened.
-        StoreError, Unavailable: Nothing is known to have been started; repeating helps.
+        SealError, ConfigurationError: A sealed input cannot be opened.
+        StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
     record = await parts.records.record(parts.settings.workspace, manifest.project, run_id)
     if not isinstance(record.order, RunInput):
@@ -46,22 +46,22 @@ async def rerun(parts: Parts, manifest: Manifest, run_id: str, idempotency_key: 
             " again. Update or validate its AuthSession instead."
         )
     request = read_as(StartRequest, await _said(parts, run_id, record.order))
-    # By which Run is meant: nothing else was said.
+    # The id of the earlier Run is all that this request says, so it is what the fingerprint is made from.
     who = await identify(parts, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
     note = keys.rerun(manifest.project, run_id, who.run_id)
     await parts.store.put(note, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
     try:
         await begin_run(parts, manifest, request, who, rerun_of=run_id)
     except CallboardError as error:
-        # With an Idempotency-Key, the Run may be there: by another request, or this one, heard before.
-        if is_undone(error) and not who.fingerprint:
-            await forget(parts, note)
+        # With an Idempotency-Key, the Run may exist: an earlier request, or an earlier try of this one, started it.
+        if definitely_not_started(error) and not who.fingerprint:
+            await delete_artifacts(parts, note)
         raise
     return RerunResponse(run_id=who.run_id, rerun_of=run_id)
 
 
-async def _said(parts: Parts, run_id: str, order: RunInput) -> dict[str, Any]:
-    """The body of a start that orders the same."""
+async def _said(parts: Services, run_id: str, order: RunInput) -> dict[str, Any]:
+    """Return the body of a start request with the same inputs."""
     opener = _Opener(parts, order.workspace, order.project, run_id)
     said: dict[str, Any] = {
         "api": order.api,
@@ -78,7 +78,7 @@ async def _said(parts: Parts, run_id: str, order: RunInput) -> dict[str, Any]:
     return said
 
 
-def _auth(opener: _Opener, run_id: str, auth: AuthOrder) -> dict[str, Any]:
+def _auth(opener: _Opener, run_id: str, auth: RunAuth) -> dict[str, Any]:
     if auth.ref.type is AuthSessionType.RUNTIME:
         raise Conflict(
             f"Run {run_id} had an AuthSession of its own, and its runtimeInput is not kept. Start a new Run with it."
@@ -95,15 +95,18 @@ def _auth(opener: _Opener, run_id: str, auth: AuthOrder) -> dict[str, Any]:
 
 
 class _Opener:
-    """Opens what was sealed for a Run."""
+    """Opens the secrets that were sealed for one Run."""
 
-    def __init__(self, parts: Parts, workspace: str, project: str, run_id: str) -> None:
+    def __init__(self, parts: Services, workspace: str, project: str, run_id: str) -> None:
         self._ring = parts.ring
         self._run_id = run_id
-        self._bound_to = bindings.run(workspace, project, run_id)
+        self._bound_to = seal_context.run(workspace, project, run_id)
 
     def proxy(self, proxy: SealedProxy | None) -> str | None:
-        """Its URL; None also for one that is the AuthSession's own, which the new Run finds there."""
+        """Return the URL of a proxy, with its credentials.
+
+        Return None if there is no proxy, and also if it is the AuthSession's own: the new Run finds it there.
+        """
         if proxy is None or proxy.owner not in (None, self._run_id):
             return None
         scheme, _, host = proxy.server.partition("://")
@@ -112,8 +115,8 @@ class _Opener:
         user = [quote(self._open(part), safe="") for part in (proxy.username, proxy.password) if part is not None]
         return f"{scheme}://{':'.join(user)}@{host}"
 
-    def sink(self, sink: SinkOrder) -> dict[str, Any]:
-        """As a client writes it."""
+    def sink(self, sink: SealedSink) -> dict[str, Any]:
+        """Return a sink as a client writes it."""
         shared = {"skipOnFail": sink.skip_on_fail, "apisToSend": sink.apis_to_send and list(sink.apis_to_send)}
         if sink.webhook is not None:
             headers = {name: self._open(value) for name, value in sink.webhook.headers.items()}

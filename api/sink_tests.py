@@ -1,4 +1,4 @@
-"""A test of a sink: sent by the workers that deliver, by the way and with the signature of every Delivery."""
+"""A test of a sink: one message, which delivery workers send in the same way, and sign, as every Delivery."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.deliveries import try_body
-from api.identity import new_identity
-from api.parts import Parts
-from api.reading import read_as
+from api.dependencies import Services
+from api.json_body import read_as
+from api.run_ids import new_identity
 from api.sinks import sink_of_run
-from contract.flow.delivery import SinkTestInput
-from contract.rest.delivery import Try
-from contract.rest.problems import bad_field
-from contract.rest.start import StartRequest
 from projects.manifest import Manifest
+from schemas.rest.delivery import Try
+from schemas.rest.problems import bad_field
+from schemas.rest.start import StartRequest
+from schemas.workflow.delivery import SinkTestInput
 
 
 @dataclass(frozen=True)
 class SinkTest:
-    """What came of it."""
+    """The outcome of a test of a sink."""
 
     id: str
-    """What was sent has it where a Run's id stands."""
+    """Id of the test; the message that was sent has it in place of a Run's id."""
     came: Try
     failure: str | None
-    """Why it did not arrive. None: it did."""
+    """Why the message did not arrive; None if it arrived."""
 
 
-async def test_sink(parts: Parts, manifest: Manifest, body: dict[str, Any]) -> SinkTest:
-    """Send one message to the sink that a start would have: the one in its body, else the project's.
+async def test_sink(parts: Services, manifest: Manifest, body: dict[str, Any]) -> SinkTest:
+    """Send one message to the sink that a start would use: the one in its body, else the project's.
 
     Raises:
         BadRequest: A field is wrong, or there is no sink.
-        ConfigurationError: There is no key to seal it with.
-        Unavailable: Temporal does not answer, or no worker has sent it.
+        ConfigurationError: There is no key to seal the sink with.
+        Unavailable: Temporal does not answer, or no worker has sent the message.
     """
     said = read_as(StartRequest, {"api": body["api"], "parameters": {}, "sink": body.get("sink")})
     test_id = f"test-{new_identity().run_id}"

@@ -1,13 +1,13 @@
-"""The sink of a Run: whose it is, whether it may be reached, and sealed before it goes anywhere."""
+"""The sink of a Run: chosen from the request or the project, checked, and sealed before it is passed on."""
 
 from __future__ import annotations
 
-from api.parts import Parts
-from api.reach import check_sink
-from contract.flow.sink import DeliverySchedule, SealedBucket, SealedWebhook, SinkOrder, bucket_address
-from contract.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
+from api.dependencies import Services
+from api.egress_checks import check_sink
 from projects.manifest import Manifest
-from security import bindings
+from schemas.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
+from schemas.workflow.sink import DeliverySchedule, SealedBucket, SealedSink, SealedWebhook, bucket_address
+from security import seal_context
 from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
@@ -16,16 +16,16 @@ AnySink = WebhookSink | S3Sink | ProjectS3Sink
 
 _IN_HOST = " With forcePathStyle the bucket is part of the path, and not of the host's name."
 _DEFAULT_REGION = "us-east-1"
-"""Of a project's sink that names none: what every server that is not AWS takes."""
+"""Region of a project's sink that names none: every server that is not AWS accepts it."""
 
 
 async def sink_of_run(
-    parts: Parts, manifest: Manifest, said: WebhookSink | S3Sink | None, run_id: str
-) -> SinkOrder | None:
-    """The sink that a start names, else the project's; sealed for the Run.
+    parts: Services, manifest: Manifest, said: WebhookSink | S3Sink | None, run_id: str
+) -> SealedSink | None:
+    """Return the sink that a start names, else the project's, sealed for the Run; None if there is neither.
 
     Raises:
-        BadRequest: It leads where nothing may be sent.
+        BadRequest: The sink leads where nothing may be sent.
         ConfigurationError: There is no key to seal it with.
     """
     settings = parts.settings
@@ -39,12 +39,12 @@ async def sink_of_run(
         address = bucket_address(sink.endpoint, sink.bucket, path_style=sink.force_path_style)
         in_host = not address.startswith(sink.endpoint.rstrip("/"))
         await check_sink(parts, "sink.endpoint", address, f"{whose}.endpoint", hint=_IN_HOST if in_host else "")
-    bound_to = bindings.run(settings.workspace, manifest.project, run_id)
+    bound_to = seal_context.run(settings.workspace, manifest.project, run_id)
     return seal_sink(sink, schedule_of(settings), parts.ring, bound_to)
 
 
-def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to: str) -> SinkOrder:
-    """The sink as it may stand in a history: addresses masked, all that is secret sealed.
+def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to: str) -> SealedSink:
+    """Return the sink as it may appear in a workflow's history: with masked addresses and sealed secrets.
 
     Raises:
         ConfigurationError: There is no key to seal it with.
@@ -67,7 +67,7 @@ def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to
             access_key_id=seal(sink.access_key_id),
             secret_access_key=seal(sink.secret_access_key),
         )
-    return SinkOrder(
+    return SealedSink(
         webhook=webhook,
         bucket=bucket,
         skip_on_fail=sink.skip_on_fail,
@@ -77,7 +77,7 @@ def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to
 
 
 def schedule_of(settings: Settings) -> DeliverySchedule:
-    """When a Delivery is tried again: decided for a Run when it is accepted."""
+    """Return when a Delivery is tried again; this is decided for a Run when it is created."""
     return DeliverySchedule(
         first_delay=settings.delivery_first_delay,
         factor=settings.delivery_factor,

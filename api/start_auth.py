@@ -1,4 +1,4 @@
-"""`authSession` of a start: which AuthSession the Run uses, and how it is kept good."""
+"""The field `authSession` of a start: which AuthSession the Run uses, and how it is checked and recreated."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import hashlib
 import json
 from datetime import timedelta
 
-from api.admission import auth_session
-from api.identity import Identity
-from api.parts import Parts
-from api.sealing import first_proxy, put_sealed
-from contract.errors import NotFound
-from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
-from contract.flow.trace import TraceMode
-from contract.rest.auth_session import RuntimeAuthSession, StoredAuthSession
-from contract.rest.problems import bad_field
+from api.dependencies import Services
+from api.guards import auth_session
+from api.request_secrets import first_proxy, put_sealed
+from api.run_ids import Identity
 from projects.manifest import Manifest
+from schemas.errors import NotFound
+from schemas.rest.auth_session import RuntimeAuthSession, StoredAuthSession
+from schemas.rest.problems import bad_field
+from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from schemas.workflow.trace import TraceMode
 from storage import keys
 
 
 async def auth_order(
-    parts: Parts, manifest: Manifest, said: StoredAuthSession | RuntimeAuthSession, who: Identity
-) -> AuthOrder:
-    """What the Run is ordered to do about its login. Nothing is kept yet.
+    parts: Services, manifest: Manifest, said: StoredAuthSession | RuntimeAuthSession, who: Identity
+) -> RunAuth:
+    """Return the part of the Run's input that is about its AuthSession. Nothing is stored yet.
 
     Raises:
-        BadRequest: `runtimeInput` for a project whose logins are recorded.
+        BadRequest: The request has a `runtimeInput`, but people record the logins of this project.
         NotFound: There is no such AuthSession.
-        ConfigurationError, Unavailable: As everywhere.
+        ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
+        Unavailable: Temporal does not answer.
     """
     stored, parameters_key = None, None
     if isinstance(said, StoredAuthSession):
@@ -40,7 +41,7 @@ async def auth_order(
             id=said.id or f"runtime-{who.run_id}", type=AuthSessionType.RUNTIME, owner=f"~{who.run_id}"
         )
         parameters_key = _parameters_key(manifest.project, ref.owner, who)
-    return AuthOrder(
+    return RunAuth(
         ref=ref,
         auto_recreate=said.auto_recreate and ref.type is not AuthSessionType.RECORDER,
         check_attempts=said.check_attempts,
@@ -54,13 +55,16 @@ async def auth_order(
 
 
 async def keep_runtime_input(
-    parts: Parts, project: str, order: AuthOrder, said: RuntimeAuthSession, who: Identity
+    parts: Services, project: str, order: RunAuth, said: RuntimeAuthSession, who: Identity
 ) -> bool:
-    """Keep the `runtimeInput` for the Run, sealed; False if the Run exists, and has what it needs or needs no more.
+    """Store the `runtimeInput` for the Run, sealed.
+
+    Return whether it was stored. False means that there is none to store, or that the Run exists already, and has what
+    it needs or does not need it any more.
 
     Raises:
         ConfigurationError: There is no key to seal with.
-        StoreError, Unavailable: The store, or Temporal, does not answer.
+        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
     if order.parameters_key is None or (who.fingerprint and await _exists(parts, project, who.run_id)):
         return False
@@ -69,7 +73,7 @@ async def keep_runtime_input(
     return True
 
 
-async def _exists(parts: Parts, project: str, run_id: str) -> bool:
+async def _exists(parts: Services, project: str, run_id: str) -> bool:
     try:
         await parts.runs.state(parts.settings.workspace, project, run_id)
     except NotFound:
@@ -78,7 +82,7 @@ async def _exists(parts: Parts, project: str, run_id: str) -> bool:
 
 
 def _parameters_key(project: str, owner: str, who: Identity) -> str:
-    # Two bodies of one Idempotency-Key are two objects: the one that comes second must not replace the first one's.
+    # Two bodies with one Idempotency-Key get two artifacts: the second one must not replace that of the first.
     which = hashlib.sha256(who.fingerprint.encode("ascii")).hexdigest() if who.fingerprint else who.run_id
     return keys.auth_session_parameters(project, owner, which)
 

@@ -22,7 +22,7 @@ from bench.callboard import Callboard
 from bench.reading import launch, read
 from bench.rows import Row
 from bench.servers import process, temporal_as_it_comes, temporal_tuned
-from stack import ports
+from devstack import ports
 
 console = Console()
 

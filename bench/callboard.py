@@ -17,9 +17,9 @@ import httpx
 import psutil
 
 from bench.reading import SLOTS
-from contract.flow.attempt import AttemptRecord
+from devstack.dev import DevStack
+from schemas.workflow.attempt import AttemptRecord
 from settings import Settings
-from stack.dev import DevStack
 
 _PROJECTS = Path(__file__).parent / "projects"
 _LOGIN = "bench"

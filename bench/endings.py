@@ -8,9 +8,9 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.base import JsonText
-    from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
+    from schemas.workflow import names
+    from schemas.workflow.base import JsonRef
+    from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
     from workflows.run import RunWorkflow
 
 _MESSAGE = (
@@ -19,7 +19,7 @@ _MESSAGE = (
 
 _OUTCOMES = {
     RunStatus.COMPLETED: RunOutcome(
-        status=RunStatus.COMPLETED, result=JsonText(text='{"items": 50}', size=13), attempts=1
+        status=RunStatus.COMPLETED, result=JsonRef(text='{"items": 50}', size=13), attempts=1
     ),
     RunStatus.FAILED: RunOutcome(
         status=RunStatus.FAILED,

@@ -30,16 +30,16 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from bench.endings import EndingRun
 from bench.servers import process, temporal_tuned
-from contract.flow import names
-from contract.flow.base import JsonText
-from contract.flow.run import RunInput, RunStatus
-from engine.client import connect
-from engine.runs import Runs
+from devstack import ports
+from devstack.environment import environment_of
 from projects.deploy import deploy
+from schemas.workflow import names
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import RunInput, RunStatus
 from settings import Settings
-from stack import ports
-from stack.environment import environment_of
 from storage.folder import FolderStore
+from temporal.client import connect
+from temporal.runs import Runs
 
 PROJECT = "many"
 APIS = ("list", "details", "search")
@@ -127,7 +127,7 @@ async def _fill(client: Client, settings: Settings, version: str, many: int) -> 
                 project=PROJECT,
                 version=version,
                 api=APIS[number % len(APIS)],
-                parameters=JsonText(text=status.value, size=len(status.value)),
+                parameters=JsonRef(text=status.value, size=len(status.value)),
                 maximum_attempts=3,
                 request_timeout=timedelta(minutes=10),
             )

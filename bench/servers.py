@@ -10,8 +10,8 @@ from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
 
-from stack import ports
-from stack.temporal import TemporalServer
+from devstack import ports
+from devstack.temporal import TemporalServer
 
 
 @asynccontextmanager

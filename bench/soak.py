@@ -23,8 +23,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from devstack.dev import DevStack
 from settings import Settings
-from stack.dev import DevStack
 
 MACHINES = 3
 _PROJECT = Path(__file__).parents[1] / "tests" / "whole" / "projects" / "lab"

@@ -12,10 +12,10 @@ import typer
 
 from cli.logs import followed, print_lines, stored
 from cli.output import print_json, writing
-from cli.showing import show_attempt
-from cli.target import AsJson, Target, on_project, part
+from cli.render import show_attempt
 from cli.viewer import show_trace
-from contract.errors import NotFound
+from cli.with_api import AsJson, Target, on_project, part
+from schemas.errors import NotFound
 
 app = typer.Typer(help="Attempts of a Run: their records, logs and traces.", no_args_is_help=True, add_completion=False)
 

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.exits import exit_of
+from cli.exit_codes import exit_of
 from cli.filters import Filters, matching
-from cli.given import duration
+from cli.json_argument import JSON_HELP, read_object
+from cli.options import duration
 from cli.output import print_facts, print_json, print_table, say
-from cli.reading import JSON_HELP, read_object
-from cli.showing import cause_of
-from cli.target import AsJson, Target, on_project, part
-from cli.waiting import UNFINISHED_OPERATION, until_done
-from contract.errors import BadRequest
-from engine.durations import said
+from cli.polling import UNFINISHED_OPERATION, until_done
+from cli.render import cause_of
+from cli.with_api import AsJson, Target, on_project, part
+from schemas.errors import BadRequest
+from temporal.durations import said
 
 app = typer.Typer(help="The AuthSessions of a project: its stored logins.", no_args_is_help=True, add_completion=False)
 

@@ -8,7 +8,7 @@ from typing import cast
 import typer
 from pydantic import SecretStr
 
-from cli.given import settings_with
+from cli.options import settings_with
 from settings import Settings
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from cli.output import print_json
-from cli.showing import print_deliveries
-from cli.target import AsJson, Target, on_project, part
-from contract.errors import NotFound
+from cli.render import print_deliveries
+from cli.with_api import AsJson, Target, on_project, part
+from schemas.errors import NotFound
 
 app = typer.Typer(help="Deliveries of a Run's result to its sink.", no_args_is_help=True, add_completion=False)
 

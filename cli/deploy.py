@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cli.given import settings_with
+from cli.options import settings_with
 from projects.deploy import deploy as deploy_folder
 from projects.environments import Environments
-from storage.open import open_store
+from storage.factory import open_store
 
 
 def deploy(

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cli.given import settings_with
-from stack.banner import banner
-from stack.dev import DevStack
-from stack.foreground import until_signalled
+from cli.options import settings_with
+from devstack.banner import banner
+from devstack.dev import DevStack
+from devstack.signals import until_signalled
 
 DEFAULT_TEMPORAL_PORT = 7233
 DEFAULT_UI_PORT = 8233

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from contract.errors import BadRequest
+from schemas.errors import BadRequest
 
 Filters = Annotated[
     list[str] | None,

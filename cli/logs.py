@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.output import plain
-from cli.target import Target
-from contract.errors import Unavailable
+from cli.with_api import Target
+from schemas.errors import Unavailable
 
 _PATIENCE = 60.0
 """Seconds for an API that does not answer any more: it may be on its way back."""

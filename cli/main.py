@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import Commands
-from cli.exits import exit_code
+from cli.exit_codes import exit_code
+from cli.lazy_group import Commands
 from cli.output import say
-from contract.errors import CallboardError
-from engine.leaving import leave
+from schemas.errors import CallboardError
 from security.inspection import forbid_inspection
+from temporal.hard_exit import leave
 
 app = typer.Typer(
     name="callboard",

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from contract.errors import BadRequest
+from schemas.errors import BadRequest
 
 _COLORS = {
     "completed": "green",

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api_client import Remote
 from cli.output import print_facts, print_json, print_table, when
-from cli.remote import Remote
-from cli.target import AsJson, Project, named_project, on_api, part
+from cli.with_api import AsJson, Project, named_project, on_api, part
 
 app = typer.Typer(help="Projects that are deployed.", no_args_is_help=True, add_completion=False)
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.exits import Exit, exit_of
+from cli.exit_codes import Exit, exit_of
 from cli.filters import Filters, run_filters
+from cli.json_argument import JSON_HELP, read_object
 from cli.output import moment, print_json, print_table, say, took
-from cli.reading import JSON_HELP, read_object
-from cli.showing import cause_of, show_run
-from cli.target import AsJson, Target, on_project, part
-from cli.waiting import UNFINISHED, until_ended
-from contract.errors import BadRequest
+from cli.polling import UNFINISHED, until_ended
+from cli.render import cause_of, show_run
+from cli.with_api import AsJson, Target, on_project, part
+from schemas.errors import BadRequest
 
 app = typer.Typer(
     help="Runs of a project: start them, find them, wait for them.", no_args_is_help=True, add_completion=False

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.given import settings_with
+from cli.options import settings_with
 
 
 def api(

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cli.given import settings_with
-from contract.errors import Unavailable
-from engine.client import connect
-from engine.durations import said
-from engine.namespace import Retention, set_up
+from cli.options import settings_with
+from schemas.errors import Unavailable
 from settings import Settings
+from temporal.client import connect
+from temporal.durations import said
+from temporal.namespace import Retention, ensure_namespace
 
 _PATIENCE = timedelta(seconds=60)
 """A Temporal that is only just starting is waited for."""
@@ -59,7 +59,7 @@ async def _set_up(settings: Settings) -> list[str]:
         before_sleep=tell,
         reraise=True,
     )
-    return await retrying(set_up, client, Retention.of(settings))
+    return await retrying(ensure_namespace, client, Retention.of(settings))
 
 
 def _as_it_should_be(settings: Settings) -> str:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import typer
 
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 
 _TRACE = "trace.zip"
 _CHUNK = 256 * 1024

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from contract.errors import StackError
-from stack.dev import DevStack
+from devstack.dev import DevStack
+from schemas.errors import StackError
 
 LIMIT = 60.0
 """Seconds that one thing of the demo may take."""

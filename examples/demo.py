@@ -19,18 +19,18 @@ from typing import Any
 
 import httpx
 
-from contract.errors import CallboardError, StackError
-from engine.leaving import leave
+from devstack import ports
+from devstack.banner import banner, curl_to_try
+from devstack.child import Child
+from devstack.dev import WEBHOOK_KEY_FILE, DevStack
+from devstack.environment import environment_of
+from devstack.signals import until_signalled
 from examples.caller import Caller
 from examples.site.accounts import ACCOUNTS
 from examples.site.proxy import PASSWORD, USER
+from schemas.errors import CallboardError, StackError
 from settings import Settings
-from stack import ports
-from stack.banner import banner, curl_to_try
-from stack.child import Child
-from stack.dev import WEBHOOK_KEY_FILE, DevStack
-from stack.environment import environment_of
-from stack.foreground import until_signalled
+from temporal.hard_exit import leave
 
 PROJECTS = Path(__file__).parent / "projects"
 SITE_PORT = 8401

@@ -19,8 +19,8 @@ from typing import Any
 
 import playwright
 
-from contract.errors import MachineError
 from machines.environment import user_environment
+from schemas.errors import MachineError
 
 _START_LIMIT = 30.0
 """Seconds a browser may take to print its version; a cold disk can make the first start slow."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contract.flow.attempt import AttemptKind
-from machines.order import End, Order, Report
-from machines.secrecy import masker_of
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import AttemptReport, AttemptSpec, EndState
 from machines.services import Answering
+from schemas.workflow.attempt import AttemptKind
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Begun:
 class Current:
     """The Attempt that a Machine is busy with."""
 
-    def __init__(self, order: Order, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
+    def __init__(self, order: AttemptSpec, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
         self._order = order
         self._on_begun = on_begun
         self._loop = asyncio.get_running_loop()
@@ -116,10 +116,10 @@ class Current:
             self._ended_at = datetime.now(UTC)
             self.done.set_result(message)
 
-    def report(self, machine: str, **fields: Any) -> Report:
-        """How it went; the fields are those of `Report`."""
-        return Report(
-            end=End.COMPLETED if "result" in fields else End.FAILED,
+    def report(self, machine: str, **fields: Any) -> AttemptReport:
+        """How it went; the fields are those of `AttemptReport`."""
+        return AttemptReport(
+            end=EndState.COMPLETED if "result" in fields else EndState.FAILED,
             machine=machine,
             browser_version=self.begun.browser_version if self.begun else None,
             started_at=self.begun.at if self.begun else self._started_at,
@@ -127,7 +127,7 @@ class Current:
             **fields,
         )
 
-    def completed(self, machine: str, done: dict[str, Any]) -> Report:
+    def completed(self, machine: str, done: dict[str, Any]) -> AttemptReport:
         """What the child has told of a good end."""
         if reason := done.get("uncaptured"):
             told = masker_of(self._order).text(reason)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contract.flow.trace import TraceMode
+from schemas.workflow.trace import TraceMode
 
 SCREENSHOT = "screenshot.png"
 TRACE = "trace.zip"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from contract.errors import Category
-from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
-from contract.flow.run import ErrorCode, RunError
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import AttemptSpec
 from machines.keeping import ChildEnd
-from machines.order import Order
-from machines.secrecy import masker_of
+from schemas.errors import Category
+from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
+from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 
 _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
@@ -54,7 +54,7 @@ def _text(told: str, limit: int) -> str:
     return clip(told.encode(errors="backslashreplace").decode(), limit)
 
 
-def timed_out(order: Order, waiting_at: str) -> RunError:
+def timed_out(order: AttemptSpec, waiting_at: str) -> RunError:
     """The Attempt's clock ran out, while it was there in its code, as far as that is known."""
     stack = _text(masker_of(order).text(waiting_at), STACK_LIMIT)
     return RunError(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contract.flow.attempt import AttemptUsage
 from machines import keeper, sweep
+from schemas.workflow.attempt import AttemptUsage
 
 _GONE_WITHIN = 12.0
 """Seconds that a keeper has to kill everything: it gives up by itself after ten."""

@@ -20,20 +20,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contract.errors import MachineError
-from contract.flow.run import ErrorCode
 from machines import failures
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.browser import find_browser
+from machines.cancellation import uncancellable
 from machines.current import Begun, Current
 from machines.environment import display_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
-from machines.order import Order, Report, Version
-from machines.persist import to_the_end
 from machines.runner import main as runner_main
 from machines.sandbox import sandbox_refusal
-from machines.secrecy import masker_of
 from machines.services import Answering
+from schemas.errors import MachineError
+from schemas.workflow.run import ErrorCode
 from security.masking import mask_url
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,10 @@ class Machine:
         # A cancel must not come between a process and its owner: it waits until there is one, who ends it again.
         spawning = asyncio.ensure_future(cls._spawn(name, version, scratch))
         try:
-            machine = await to_the_end(spawning)
+            machine = await uncancellable(spawning)
         except asyncio.CancelledError:
             if not spawning.cancelled() and spawning.exception() is None:
-                await to_the_end(spawning.result().close())
+                await uncancellable(spawning.result().close())
             raise
         except OSError as error:
             raise MachineError(f"Machine {name} did not start: {error}") from error
@@ -128,15 +128,15 @@ class Machine:
             async with asyncio.timeout(_START_WITHIN):
                 await self._configure(launch, scratch)
         except TimeoutError as error:
-            await to_the_end(self.close())
+            await uncancellable(self.close())
             raise MachineError(f"Machine {self.name} did not start within {_START_WITHIN:g} seconds.") from error
         except ConnectionError as error:
-            await to_the_end(self.close())
+            await uncancellable(self.close())
             output = self._keeping.child_end.output.strip().splitlines()
             last = f": {output[-1]}" if output else "."
             raise MachineError(f"Machine {self.name} did not start{last}") from error
         except BaseException:
-            await to_the_end(self.close())
+            await uncancellable(self.close())
             raise
 
     async def _configure(self, launch: Launch, scratch: Path) -> None:
@@ -202,7 +202,7 @@ class Machine:
         except TimeoutError:
             self.unfit = "idle"
 
-    async def run(self, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+    async def run(self, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
         """Execute one Attempt. The Machine must be settled and fit.
 
         When canceled, the Attempt is stopped, and the Machine is gone when CancelledError is raised.
@@ -227,20 +227,20 @@ class Machine:
                 current.clock = None
                 if not current.heard:
                     order.note(f"The time of {order.timeout.total_seconds():g} seconds is over", "warning")
-                    await to_the_end(self._stop(current))
+                    await uncancellable(self._stop(current))
                     return current.report(self.name, error=failures.timed_out(order, current.waiting_at))
                 done = current.done.result()  # it came with the end of the time: it stands
             except asyncio.CancelledError:
                 current.clock = None
                 order.note("The Attempt is being stopped", "warning")
-                await to_the_end(self._stop(current))
+                await uncancellable(self._stop(current))
                 raise
             except ConnectionError:
                 done = None
             if done is not None and order.evidence is not None:
                 await self._until_left(current)
             if done is None:
-                await to_the_end(self.close())
+                await uncancellable(self.close())
                 if current.begun is None:
                     error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
                     order.note(error.message, "warning")
@@ -250,7 +250,7 @@ class Machine:
                 return current.completed(self.name, done)
             error, final = failures.of_user_code(done["error"], masker_of(order))
             if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
-                await to_the_end(self.close())
+                await uncancellable(self.close())
             return current.report(self.name, error=error, final=final, attributes=done["attributes"])
         finally:
             self._current = None
@@ -266,10 +266,10 @@ class Machine:
         except TimeoutError:
             log.warning("Machine %s has not saved its Attempt's trace within %g seconds", self.name, _LEAVE_WITHIN)
         except asyncio.CancelledError:
-            await to_the_end(self._stop(current))
+            await uncancellable(self._stop(current))
             raise
 
-    def _beginning(self, order: Order) -> str:
+    def _beginning(self, order: AttemptSpec) -> str:
         by_proxy = f", by proxy {mask_url(order.proxy.server)}" if order.proxy is not None else ""
         what = f"Attempt {order.number} of Run {order.run_id}: {order.function}, version {self.version.version}"
         return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"

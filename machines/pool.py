@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from contract.errors import MachineError
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines.cancellation import uncancellable
 from machines.machine import Begun, Launch
-from machines.order import Order, Report, Version
-from machines.persist import to_the_end
 from machines.slot import Limits, Slot
+from schemas.errors import MachineError
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Pool:
         """All slots there are; some may have no Machine."""
         return [*self._free, *self._busy, *self._warming]
 
-    async def run(self, version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
         """Execute one Attempt as soon as a slot is free.
 
         Raises:
@@ -128,7 +128,7 @@ class Pool:
         for task in warming:
             task.cancel()
         if warming:
-            await to_the_end(asyncio.wait(warming))
+            await uncancellable(asyncio.wait(warming))
 
     async def _warm(self, slot: Slot, version: Version) -> None:
         try:
@@ -181,7 +181,7 @@ class Pool:
         """Stop their Machines. Until that is done their places are not free."""
         if slots:
             self._closing.update(slots)
-            await to_the_end(self._stop(slots))
+            await uncancellable(self._stop(slots))
 
     async def _stop(self, slots: Sequence[Slot]) -> None:
         try:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
-from contract.errors import CallboardError
 from machines.frames import Frames
+from schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines.cancellation import uncancellable
 from machines.machine import Begun, Launch, Machine, NotBegunError
-from machines.order import Order, Report, Version
-from machines.persist import to_the_end
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Slot:
         """Whether it is there, and done with cleaning up after its last Attempt."""
         return self._machine is not None and self._machine.version == version and self._machine.is_settled
 
-    async def run(self, version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
         """Execute one Attempt, on the warm Machine or a new one. Errors as for `Machine.run`, or `MachineError`."""
         try:
             try:
@@ -77,12 +77,12 @@ class Slot:
         await self._leave_after()
         await self._drop()
 
-    async def _ready(self, version: Version, order: Order) -> Machine:
+    async def _ready(self, version: Version, order: AttemptSpec) -> Machine:
         await self._leave_after()
         if self._machine is not None:
             await self._machine.settled()
             if self._worn(self._machine) or not self.warm_for(version):
-                await to_the_end(self._drop())
+                await uncancellable(self._drop())
         if self._machine is None:
             order.note(f"Machine {self._next_name} is being started")
             self._machine = await self._start(version)
@@ -117,7 +117,7 @@ class Slot:
         after, self._after = self._after, None
         if after is not None:
             after.cancel()
-            await to_the_end(asyncio.wait({after}))
+            await uncancellable(asyncio.wait({after}))
             if not after.cancelled() and (error := after.exception()):
                 log.error("Machines of %s: closing one failed", self._name, exc_info=error)
 
@@ -125,4 +125,4 @@ class Slot:
         machine, self._machine = self._machine, None
         if machine is not None:
             log.debug("closing Machine %s: %s", machine.name, self._worn(machine) or "idle")
-            await to_the_end(machine.close())
+            await uncancellable(machine.close())

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from contract.errors import ProjectError
 from projects.files import project_files
 from projects.manifest import DeployWarning
+from schemas.errors import ProjectError
 
 
 def find_apis(folder: Path) -> list[str]:

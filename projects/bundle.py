@@ -16,8 +16,8 @@ import zlib
 from pathlib import Path
 from typing import IO, Protocol
 
-from contract.errors import ProjectError, StoreError
 from projects.files import ProjectFile, project_files
+from schemas.errors import ProjectError, StoreError
 
 MAX_SIZE = 256 * 1024 * 1024
 """Bytes of all files of a project. Every worker unpacks every version: data sets belong elsewhere."""

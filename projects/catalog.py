@@ -7,11 +7,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 
-from contract.errors import StoreError
 from projects.manifest import Manifest, is_version
 from projects.settings import is_project_name
-from projects.shared_calls import SharedCalls
-from projects.stored import read_current, read_manifest
+from projects.single_flight import SharedCalls
+from projects.version_reader import read_current, read_manifest
+from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from contract.errors import ProjectError
 from projects.interpreters import meets, ours
 from projects.manifest import DeployWarning
+from schemas.errors import ProjectError
 
 PYPROJECT = "pyproject.toml"
 REQUIREMENTS = "requirements.txt"

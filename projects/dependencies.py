@@ -7,13 +7,13 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from contract.errors import MachineError, ProjectError
 from projects.declaration import Declaration, FrozenVenv, read_declaration
 from projects.environments import Environments
 from projects.interpreters import OLDEST, choose, meets
+from projects.lock_resolution import held_playwright, resolve
 from projects.manifest import DeployWarning, OwnEnvironment
-from projects.resolving import held_playwright, resolve
 from projects.threads import in_thread
+from schemas.errors import MachineError, ProjectError
 from storage import keys
 from storage.store import Store
 

@@ -16,17 +16,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contract.errors import ProjectError
 from projects.apis import check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
 from projects.declaration import FrozenVenv, check_declaration
 from projects.dependencies import settle
 from projects.environments import Environments
-from projects.frozen import frozen_venv
 from projects.manifest import Current, DeployWarning, Manifest
 from projects.settings_file import SettingsFile, project_name, read_settings_file
 from projects.settings_syntax import SPELLINGS
 from projects.threads import in_thread
+from projects.venv_freeze import frozen_venv
+from schemas.errors import ProjectError
 from storage import keys
 from storage.store import Store
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from contract.errors import ConfigurationError, ProjectError
 from projects.settings_file import project_name, read_settings
+from schemas.errors import ConfigurationError, ProjectError
 
 _NAME = ".env"
 

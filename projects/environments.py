@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from contract.errors import MachineError
 from projects.declaration import index_options
 from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.interpreters import Interpreter
-from projects.resolving import held_playwright
-from projects.shared_calls import SharedCalls
+from projects.lock_resolution import held_playwright
+from projects.single_flight import SharedCalls
 from projects.threads import in_thread
 from projects.uv import UvError, run_uv
+from schemas.errors import MachineError
 
 BUILD_WITHIN = timedelta(minutes=10)
 KEPT_UNUSED = timedelta(days=30)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from contract.errors import ProjectError
+from schemas.errors import ProjectError
 
 _EXCLUDED = frozenset(
     {

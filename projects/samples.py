@@ -10,9 +10,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import ProjectError, StoreError
-from projects.shared_calls import SharedCalls
+from projects.single_flight import SharedCalls
 from projects.threads import in_thread
+from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.store import Store
 

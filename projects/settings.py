@@ -27,8 +27,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from contract.rest.proxy import ProxyUrl
-from contract.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
+from schemas.rest.proxy import ProxyUrl
+from schemas.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
 
 Environment = Literal["dev", "deployed"]
 """Whether a project runs on its author's machine or in production."""

@@ -17,12 +17,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from contract.errors import ProjectError, SettingsError
-from contract.rest.base import EXPECTED
-from contract.rest.sink import NO_SUCH_KIND
 from projects.settings import NAME_RULE, ProjectSettings, is_project_name
 from projects.settings_ignored import ignored
 from projects.settings_syntax import SPELLINGS, NotReadableError
+from schemas.errors import ProjectError, SettingsError
+from schemas.rest.base import EXPECTED
+from schemas.rest.sink import NO_SUCH_KIND
 
 _MAX_SIZE = 1024 * 1024
 """Bytes. A settings file is written by hand; a bigger one is something else under its name."""

@@ -7,7 +7,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from contract.errors import ProjectError
+from schemas.errors import ProjectError
 
 API = "hello"
 """Name of its API."""

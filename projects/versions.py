@@ -14,13 +14,13 @@ import shutil
 import uuid
 from pathlib import Path
 
-from contract.errors import StoreError
 from projects.bundle import unpack
 from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.manifest import is_version
 from projects.settings import is_project_name
-from projects.shared_calls import SharedCalls
+from projects.single_flight import SharedCalls
 from projects.threads import in_thread
+from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store
 

@@ -21,10 +21,10 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 # Found by the line above.
+from devstack.dev import DevStack  # noqa: E402
 from examples.demo import site_beside  # noqa: E402
 from machines.browser import browser_args, find_browser  # noqa: E402
 from settings import Settings  # noqa: E402
-from stack.dev import DevStack  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"
 PROJECTS = REPOSITORY / "examples" / "projects"

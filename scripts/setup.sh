@@ -114,8 +114,8 @@ install_packages() {
 
 # Also where Python is told not to write what it has compiled: each process would compile all of this anew.
 compile_rooms() {
-    .venv/bin/python -m compileall -q settings.py worker.py activities api bench cli contract engine examples machines \
-        projects security stack storage workflows >/dev/null || say "some files do not compile; they say so when they are run"
+    .venv/bin/python -m compileall -q settings.py worker.py activities api bench cli devstack examples machines \
+        projects schemas security storage temporal workflows >/dev/null || say "some files do not compile; they say so when they are run"
 }
 
 browser() { .venv/bin/python -m machines.browser; }

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 
 MINIMUM_LENGTH = 20
 """Characters of a key. A random one of these cannot be guessed, however many guesses are made: `token_urlsafe(15)` has

@@ -1,8 +1,8 @@
 """Where requests that callers ask for may go: to public addresses, and to what the operator has opened.
 
 Every address that a name has must be allowed, since nobody knows which one would be taken. The check is made when a
-request is accepted, and once more by whoever connects (`security.guarded`), who connects to an address that was
-checked: a name may lead elsewhere by then.
+request is accepted, and once more by whoever connects (`security.pinned_transport`), who connects to an address that
+was checked: a name may lead elsewhere by then.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import httpx
 
-from contract.errors import ConfigurationError, EgressRefused
-from contract.rest.host import HOST_EXPECTED, parse_host
-from security.addresses import Address, Network, embedded_v4, plain, unmapped, why_not_public
-from security.resolving import Resolve, resolve
+from schemas.errors import ConfigurationError, EgressRefused
+from schemas.rest.host import HOST_EXPECTED, parse_host
+from security.dns import Resolve, resolve
+from security.ip_policy import Address, Network, embedded_v4, plain, unmapped, why_not_public
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """This host."""

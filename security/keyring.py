@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from contract.errors import ConfigurationError, SealError
+from schemas.errors import ConfigurationError, SealError
 
 MINIMUM_LENGTH = 16
 """Characters of a configured secret."""

@@ -20,7 +20,7 @@ from datetime import timedelta
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from contract.errors import CallboardError
+from schemas.errors import CallboardError
 from security.keyring import KeyRing
 
 LASTS = timedelta(hours=12)

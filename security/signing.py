@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook
 
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 
 PREFIX = "whsec_"
 

@@ -12,8 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from contract.errors import ConfigurationError
-from storage.plain import check_key
+from schemas.errors import ConfigurationError
+from storage.key_validation import check_key
 from storage.s3 import CONNECTIONS, S3Store
 
 if TYPE_CHECKING:

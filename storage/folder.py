@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from contract.errors import StoreError
+from schemas.errors import StoreError
 from storage.files import TEMPORARY, replace_file
-from storage.plain import check_key, check_prefix
+from storage.key_validation import check_key, check_prefix
 from storage.store import Entry
 
 _BATCH = 1000
@@ -37,7 +37,7 @@ class FolderStore:
     """A `storage.store.Store` in the folder `root`, which is made at the first write.
 
     Objects get the permissions that the process's umask leaves; a root made here is its owner's alone. A key that
-    is not a plain relative path is a ValueError (`storage.plain`).
+    is not a plain relative path is a ValueError (`storage.key_validation`).
     """
 
     def __init__(self, root: Path) -> None:

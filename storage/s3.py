@@ -33,9 +33,9 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from contract.errors import StoreError
+from schemas.errors import StoreError
 from storage.files import replace_file
-from storage.plain import check_key, check_prefix
+from storage.key_validation import check_key, check_prefix
 from storage.store import Entry
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ class Store(Protocol):
 
     A write is atomic: a reader sees the old object or the new one, never half of one. It survives the death of
     the process that wrote it. A missing key is `None` or no item, never an error; a store that cannot be reached
-    or refuses is `contract.errors.StoreError`, which names the key and the cause.
+    or refuses is `schemas.errors.StoreError`, which names the key and the cause.
     """
 
     async def put(self, key: str, data: bytes) -> None:

@@ -18,11 +18,11 @@ import httpx
 import hypothesis
 import pytest
 
+from devstack import ports
+from devstack.dev import DevStack
 from examples.site import proxy
 from machines.sweep import processes_of
 from settings import Settings
-from stack import ports
-from stack.dev import DevStack
 from tests.package_index import FETCHED, package_index
 from tests.schedule import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.schedule import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from api.sinks import seal_sink
-from contract.flow import names
-from contract.flow.base import JsonText
-from contract.flow.delivery import DeliverInput
-from contract.flow.run import ErrorCode, RunError, RunOutcome, RunStatus
-from contract.flow.sink import DeliverySchedule, SinkOrder
-from contract.rest.sink import S3Sink, Sink, WebhookSink
-from security import bindings
+from schemas.rest.sink import S3Sink, Sink, WebhookSink
+from schemas.workflow import names
+from schemas.workflow.base import JsonRef
+from schemas.workflow.delivery import DeliverInput
+from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from schemas.workflow.sink import DeliverySchedule, SealedSink
+from security import seal_context
 from security.keyring import KeyRing
 from tests.workflows.scripted import WORKSPACE
 
@@ -33,9 +33,9 @@ QUICK = DeliverySchedule(
 _SINK: TypeAdapter[WebhookSink | S3Sink] = TypeAdapter(Sink)
 
 
-def sealed(sink: dict[str, Any], project: str, run_id: str, schedule: DeliverySchedule = QUICK) -> SinkOrder:
+def sealed(sink: dict[str, Any], project: str, run_id: str, schedule: DeliverySchedule = QUICK) -> SealedSink:
     """A sink as a client writes it, as it stands in the order of a Run."""
-    return seal_sink(_SINK.validate_python(sink), schedule, RING, bindings.run(WORKSPACE, project, run_id))
+    return seal_sink(_SINK.validate_python(sink), schedule, RING, seal_context.run(WORKSPACE, project, run_id))
 
 
 def delivery(
@@ -64,9 +64,9 @@ def webhook(url: str, **fields: Any) -> dict[str, Any]:
     return {"type": "webhook", "url": url, **fields}
 
 
-def json_text(value: Any) -> JsonText:
+def json_text(value: Any) -> JsonRef:
     text = json.dumps(value)
-    return JsonText(text=text, size=len(text))
+    return JsonRef(text=text, size=len(text))
 
 
 def completed(value: Any = None) -> RunOutcome:

@@ -16,16 +16,16 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 import worker
-from activities.serving import WorkerPools
-from activities.ticket import Tickets
-from contract.flow import names
-from contract.flow.base import JsonText
-from contract.flow.run import RunOutcome
-from engine import search
-from engine.closing import wait_for_outcome
-from engine.runs import Runs
+from activities.attempts.running_attempts import RunningAttempts
+from activities.workers.project_workers import WorkerPools
+from schemas.workflow import names
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import RunOutcome
 from settings import Settings
 from storage.store import Store
+from temporal import search_attributes
+from temporal.closing import wait_for_outcome
+from temporal.runs import Runs
 from tests.workflows.scripted import order
 from workflows.run import RunWorkflow
 
@@ -43,7 +43,7 @@ class Inside:
     project: str
     version: str
     data: Path
-    tickets: Tickets = field(default_factory=Tickets)
+    running_attempts: RunningAttempts = field(default_factory=RunningAttempts)
     pools: list[WorkerPools] = field(default_factory=list[WorkerPools])
     run_ids: list[str] = field(default_factory=list[str])
     ended: set[str] = field(default_factory=set[str])
@@ -71,28 +71,28 @@ class Inside:
         def opened(*_arguments: Any, **_options: Any) -> Store:
             return store
 
-        patch.setattr(worker, "Tickets", lambda: inside.tickets)
+        patch.setattr(worker, "RunningAttempts", lambda: inside.running_attempts)
         patch.setattr(worker, "WorkerPools", pools)
         patch.setattr(worker, "open_store", opened)
         config = client.service_client.config
         settings = Settings(data_dir=data, temporal_address=config.target_host, temporal_namespace=client.namespace)
         stop = asyncio.Event()
-        serving = asyncio.create_task(worker.serve(settings, stop))
+        project_workers = asyncio.create_task(worker.serve(settings, stop))
         try:
             async with asyncio.timeout(_WITHIN):
                 while not await Runs(client).served(project):
-                    assert not serving.done(), serving
+                    assert not project_workers.done(), project_workers
                     await asyncio.sleep(0.05)
             yield inside
         finally:
             stop.set()
-            await asyncio.wait_for(serving, _WITHIN)
+            await asyncio.wait_for(project_workers, _WITHIN)
         assert list((data / "workers").iterdir()) == []
 
     async def start(self, api: str, parameters: Any = None, **fields: Any) -> str:
         """Start a Run."""
         text = json.dumps(parameters or {})
-        sent = JsonText(text=text, size=len(text))
+        sent = JsonRef(text=text, size=len(text))
         run = order(self.project, version=self.version, api=api, parameters=sent, **fields)
         run_id = f"inside-{secrets.token_hex(6)}"
         await self.client.start_workflow(
@@ -100,8 +100,8 @@ class Inside:
             run,
             id=run_id,
             task_queue=names.CALLBOARD_QUEUE,
-            search_attributes=search.of_new_run(run),
-            memo=search.memo_of_new_run(run, fingerprint=""),
+            search_attributes=search_attributes.of_new_run(run),
+            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
         )
         self.run_ids.append(run_id)
         return run_id
@@ -117,7 +117,7 @@ class Inside:
 
     def held(self) -> Held:
         """The Attempts that the worker knows to run."""
-        return frozenset(self.tickets._held)
+        return frozenset(self.running_attempts._held)
 
     def noted(self) -> Held:
         """Those in its journal."""

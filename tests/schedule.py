@@ -29,9 +29,9 @@ LONG_ONES = (
     ("tests/machines/test_pool.py",),
     ("tests/machines/test_capturing.py",),
     ("tests/storage/",),
-    ("tests/stack/test_dev.py",),
+    ("tests/devstack/test_dev.py",),
     ("tests/cli/test_dev.py",),
-    ("tests/engine/",),
+    ("tests/temporal/",),
     ("tests/whole/test_https_proxy.py",),
 )
 """Units that are to begin first, in this order, each by how the paths of its files begin; the longest match counts."""

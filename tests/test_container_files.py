@@ -27,15 +27,15 @@ import pytest
 import yaml
 from temporalio.testing import WorkflowEnvironment
 
-from engine.client import connect
-from engine.namespace import Namespace, Retention, examine
-from engine.sweeping import Sweep
+from devstack import ports
+from devstack import temporal as embedded
+from devstack.child import Child
+from devstack.temporal_ui import CADDYFILE
 from settings import Settings
-from stack import ports
-from stack import temporal as embedded
-from stack.child import Child
-from stack.temporal_ui import CADDYFILE
-from storage.open import open_store
+from storage.factory import open_store
+from temporal.client import connect
+from temporal.namespace import Namespace, Retention, inspect_namespace
+from temporal.sweep_schedule import Sweep
 from tests.polling import until
 
 REPOSITORY = Path(__file__).parents[1]
@@ -313,7 +313,7 @@ async def test_the_namespace_is_made_with_all_that_runs_need_also_twice() -> Non
             done = await asyncio.create_subprocess_exec(BESIDE / "callboard", *command, env=given, stdout=-3)
             assert await asyncio.wait_for(done.wait(), 60) == 0
         client = await connect(Settings(temporal_address=address, temporal_namespace="made-by-compose"))
-        found = await examine(client)
+        found = await inspect_namespace(client)
     kept = Retention.of(Settings())
     assert found == Namespace(kept.runs, sweep=Sweep(kept.artifacts, paused=False))
 

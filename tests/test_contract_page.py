@@ -13,23 +13,23 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from api.routes import attempts, auth_sessions, deliveries, health, projects, records, runs
-from contract.errors import Category
-from contract.flow.attempt import AttemptKind, AttemptStatus
-from contract.flow.auth import AuthSessionStatus, AuthSessionType
-from contract.flow.run import ErrorCode, ReasonType, RunStatus, RunType
-from contract.rest import result
-from contract.rest.attempt import AttemptBody, UsageBody
-from contract.rest.auth_session import StoredAuthSession
-from contract.rest.auth_sessions import CreateAuthSession, ImportAuthSession, ValidateAuthSession
-from contract.rest.delivery import Delivery, Try
-from contract.rest.error import ErrorBody
-from contract.rest.projects import ProjectBody
-from contract.rest.result import ResultResponse
-from contract.rest.runs import RunBody, RunsQuery, RunSummaryBody
-from contract.rest.sink import S3Sink, WebhookSink
-from contract.rest.start import Retry, StartRequest
 from projects.settings import ProjectSettings
 from projects.settings_ignored import NAMED
+from schemas.errors import Category
+from schemas.rest import result
+from schemas.rest.attempt import AttemptBody, UsageBody
+from schemas.rest.auth_session import StoredAuthSession
+from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, ValidateAuthSession
+from schemas.rest.delivery import Delivery, Try
+from schemas.rest.error import ErrorBody
+from schemas.rest.projects import ProjectBody
+from schemas.rest.result import ResultResponse
+from schemas.rest.runs import RunBody, RunsQuery, RunSummaryBody
+from schemas.rest.sink import S3Sink, WebhookSink
+from schemas.rest.start import Retry, StartRequest
+from schemas.workflow.attempt import AttemptKind, AttemptStatus
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 
 PAGE = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
 FIELDS = re.compile(r"`([\w.-]+)`")

@@ -118,8 +118,8 @@ def test_every_path_that_is_named_is_there(page: str) -> None:
 
 
 def test_the_paths_are_found() -> None:
-    assert {"workflows/run.py", "engine/run_status.py", "machines/runner/", "share.py"} <= paths(
-        "`workflows/run.py` `engine/run_status.py` `machines/runner/` `share.py` `projects/{name}/current.json`"
+    assert {"workflows/run.py", "temporal/run_status.py", "machines/runner/", "share.py"} <= paths(
+        "`workflows/run.py` `temporal/run_status.py` `machines/runner/` `share.py` `projects/{name}/current.json`"
     )
     assert len(paths(PAGES["docs/architecture.md"])) > 40
     assert not is_there("workflows/no_such_module.py")

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from contract.flow.names import SWEEP_SCHEDULE
-from engine.sweeping import SWEEP_EVERY
+from schemas.workflow.names import SWEEP_SCHEDULE
 from settings import Settings
 from storage import keys
+from temporal.sweep_schedule import SWEEP_EVERY
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "operations.md").read_text()

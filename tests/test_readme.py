@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stack import ports
+from devstack import ports
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()

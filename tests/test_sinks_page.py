@@ -17,13 +17,13 @@ import httpx
 import pytest
 
 from api.sinks import seal_sink
-from contract.rest.delivery import DeliveriesResponse
-from contract.rest.start import StartRequest
+from devstack import ports
+from devstack.data_folder import new_webhook_secret
+from devstack.dev import WEBHOOK_KEY_FILE
+from schemas.rest.delivery import DeliveriesResponse
+from schemas.rest.start import StartRequest
 from security.signing import Signer
 from settings import Settings
-from stack import ports
-from stack.datafolder import new_webhook_secret
-from stack.dev import WEBHOOK_KEY_FILE
 from tests.deliveries import QUICK, RING
 
 REPOSITORY = Path(__file__).parents[1]

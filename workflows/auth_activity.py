@@ -11,9 +11,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptStatus, AuthAttemptResult, LostInput
-    from contract.flow.run import RunOutcome, RunStatus
+    from schemas.workflow import names
+    from schemas.workflow.attempt import AttemptInput, AttemptStatus, AuthAttemptResult, LostInput
+    from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.auth_outcomes import of_lost_tries
     from workflows.browser_activity import BrowserWorkflow

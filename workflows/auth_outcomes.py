@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from contract.flow.attempt import (
+from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
     INTERRUPTED,
@@ -13,12 +13,12 @@ from contract.flow.attempt import (
     AuthAttemptResult,
     FailedAttemptDetails,
 )
-from contract.flow.auth import LoginState
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from schemas.workflow.auth import LoginState
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from workflows import outcomes
 
-_NULL = JsonText(text="null", size=4)
+_NULL = JsonRef(text="null", size=4)
 
 
 def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> AuthAttemptResult:

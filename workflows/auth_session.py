@@ -15,11 +15,24 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureErro
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.auth import AuthSessionStatus, AuthSessionType, CheckReport, ForgetInput, Imported, SavedBack
-    from contract.flow.auth_session import AuthSessionInput, CreateInput, LoginOrder, RecreateRequest, RecreateResult
-    from contract.flow.proxy import SealedProxy, owned_by_auth_session
-    from contract.flow.run import RunOutcome, RunType
+    from schemas.workflow import names
+    from schemas.workflow.auth import (
+        AuthSessionStatus,
+        AuthSessionType,
+        CheckReport,
+        DeleteStatesInput,
+        Imported,
+        SavedBack,
+    )
+    from schemas.workflow.auth_session import (
+        AuthSessionInput,
+        CreateInput,
+        LoginSpec,
+        RecreateRequest,
+        RecreateResult,
+    )
+    from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
+    from schemas.workflow.run import RunOutcome, RunType
     from workflows import auth_outcomes, outcomes
     from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
@@ -40,7 +53,7 @@ class AuthSessionWorkflow:
         self._order = order
         self._view = order.view
         self._asked: list[RecreateRequest] = []
-        self._updates: list[LoginOrder] = []
+        self._updates: list[LoginSpec] = []
         self._stale = list(order.stale)
         self._deleted = False
 
@@ -121,14 +134,14 @@ class AuthSessionWorkflow:
         served, self._asked = self._asked, []
         await self._reply(answer, served)
 
-    async def _update(self, order: LoginOrder) -> None:
+    async def _update(self, order: LoginSpec) -> None:
         before = self._view.status
         outcome = await self._log_in(order)
         if outcome.login is None:  # the old login stays, and the old parameters
             self._stale.append(order.parameters_key)
             self._change(status=before, making=None)
 
-    async def _log_in(self, order: LoginOrder) -> RunOutcome:
+    async def _log_in(self, order: LoginSpec) -> RunOutcome:
         """Have a login made, and keep it; if there is none, whoever calls says what that means."""
         self._change(status=AuthSessionStatus.PENDING, making=order.run_id)
         outcome = await self._create(order)
@@ -137,7 +150,7 @@ class AuthSessionWorkflow:
             self._keep(outcome.login.key, None if anew else order)
         return outcome
 
-    async def _create(self, order: LoginOrder) -> RunOutcome:
+    async def _create(self, order: LoginSpec) -> RunOutcome:
         """A Create of this AuthSession as a Run of its own; a delete cancels it. It has ended when this returns."""
         ref = self._order.ref
         handle = await workflow.start_child_workflow(
@@ -165,7 +178,7 @@ class AuthSessionWorkflow:
         except ChildWorkflowError as error:
             return outcomes.of_child(error)
 
-    def _keep(self, state_key: str, order: LoginOrder | None) -> None:
+    def _keep(self, state_key: str, order: LoginSpec | None) -> None:
         """A new login is the current one; with an order, its parameters and proxy are, too."""
         changes: dict[str, object] = {}
         if order is not None:
@@ -218,7 +231,7 @@ class AuthSessionWorkflow:
         try:
             await workflow.execute_activity(
                 names.FORGET_STATES,
-                ForgetInput(project=self._order.project, owner=self._order.ref.owner, keys=stale),
+                DeleteStatesInput(project=self._order.project, owner=self._order.ref.owner, keys=stale),
                 schedule_to_close_timeout=_FORGET_WITHIN,
                 start_to_close_timeout=timedelta(minutes=1),
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
@@ -234,7 +247,7 @@ class AuthSessionWorkflow:
             self._asked.append(request)
 
     @workflow.signal(name=names.UPDATE_LOGIN)
-    def update_login(self, order: LoginOrder) -> None:
+    def update_login(self, order: LoginSpec) -> None:
         """It shall log in with other parameters."""
         self._updates.append(order)
 

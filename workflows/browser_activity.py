@@ -13,9 +13,16 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStarted, AttemptStatus, LostInput, StopInput
-    from contract.flow.run import RunOutcome, RunStatus, RunSummary
+    from schemas.workflow import names
+    from schemas.workflow.attempt import (
+        AttemptInput,
+        AttemptOutcome,
+        AttemptStarted,
+        AttemptStatus,
+        LostInput,
+        StopInput,
+    )
+    from schemas.workflow.run import RunOutcome, RunStatus, RunSummary
     from workflows.outcomes import cause_of, close
     from workflows.visibility import STATUS, quoted
 

@@ -9,16 +9,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ChildWorkflowHandle, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.auth import AuthOrder, AuthSessionStatus
-    from contract.flow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
-    from contract.flow.delivery import DeliverInput
-    from contract.flow.run import RunInput, RunOutcome, RunStatus, RunType
+    from schemas.workflow import names
+    from schemas.workflow.auth import AuthSessionStatus, RunAuth
+    from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
+    from schemas.workflow.delivery import DeliverInput
+    from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
     from workflows.deliver import DeliverWorkflow
     from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 
-async def start_validate(run: RunInput, auth: AuthOrder, number: int) -> ChildWorkflowHandle[Any, RunOutcome]:
+async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWorkflowHandle[Any, RunOutcome]:
     """Start the Validate before Attempt `number`: a Run of its own, which is canceled with this one."""
     run_id = workflow.info().workflow_id
     return await workflow.start_child_workflow(
@@ -49,7 +49,7 @@ async def start_validate(run: RunInput, auth: AuthOrder, number: int) -> ChildWo
     )
 
 
-async def start_runtime_auth_session(run: RunInput, auth: AuthOrder) -> None:
+async def start_runtime_auth_session(run: RunInput, auth: RunAuth) -> None:
     """Start the AuthSession that lives for this Run alone.
 
     It is canceled, and removes itself with the input that it was given, when the Run is over. So it is started also

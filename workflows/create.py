@@ -5,12 +5,12 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptKind, AttemptStatus
-    from contract.flow.auth import AttemptAuth, LoginState
-    from contract.flow.auth_session import CreateInput
-    from contract.flow.base import JsonText
-    from contract.flow.run import ErrorCode, RunOutcome
+    from schemas.workflow import names
+    from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
+    from schemas.workflow.auth import AttemptAuth, LoginState
+    from schemas.workflow.auth_session import CreateInput
+    from schemas.workflow.base import JsonRef
+    from schemas.workflow.run import ErrorCode, RunOutcome
     from workflows import auth_outcomes
     from workflows.auth_activity import AuthWorkflow
 
@@ -47,7 +47,7 @@ def _attempt_input(create: CreateInput, kind: AttemptKind, state: LoginState | N
         project=create.project,
         version=order.version,
         api=kind.path,
-        parameters=JsonText(text="null", size=4),
+        parameters=JsonRef(text="null", size=4),
         request_timeout=order.request_timeout,
         trace=order.trace,
         proxy=order.proxy,

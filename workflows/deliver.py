@@ -11,10 +11,17 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.base import MESSAGE_LIMIT, clip
-    from contract.flow.delivery import DeliverInput, DeliveryOutcome, DeliveryStatus, Prepared, TryInput, TryProblem
-    from contract.flow.sink import DeliverySchedule
+    from schemas.workflow import names
+    from schemas.workflow.base import MESSAGE_LIMIT, clip
+    from schemas.workflow.delivery import (
+        DeliverInput,
+        DeliveryOutcome,
+        DeliveryStatus,
+        Prepared,
+        TryInput,
+        TryProblem,
+    )
+    from schemas.workflow.sink import DeliverySchedule
     from workflows.visibility import quoted
 
 HEARTBEAT = timedelta(seconds=30)

@@ -21,11 +21,11 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
-from contract.errors import Category
-from contract.flow import names
-from contract.flow.attempt import AUTH_SESSION_GONE, INTERRUPTED, NO_LOGIN, AttemptOutcome, AttemptStatus
-from contract.flow.base import MESSAGE_LIMIT, FlowModel, clip
-from contract.flow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from schemas.errors import Category
+from schemas.workflow import names
+from schemas.workflow.attempt import AUTH_SESSION_GONE, INTERRUPTED, NO_LOGIN, AttemptOutcome, AttemptStatus
+from schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
+from schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 
 _SHORT = 300
 """Characters of a message that lists show."""

@@ -6,10 +6,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptOutcome, AttemptStatus, LostInput
-    from contract.flow.auth import AttemptAuth, AuthOrder, AuthSessionType, LoginState
-    from contract.flow.run import RunInput, RunOutcome, RunStatus
+    from schemas.workflow import names
+    from schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus, LostInput
+    from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
+    from schemas.workflow.run import RunInput, RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.browser_activity import ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
@@ -81,7 +81,7 @@ class RunWorkflow(BrowserWorkflow):
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return outcomes.canceled(number)
 
-    async def _validate(self, run: RunInput, auth: AuthOrder, number: int) -> RunOutcome:
+    async def _validate(self, run: RunInput, auth: RunAuth, number: int) -> RunOutcome:
         """Have the AuthSession validated before Attempt `number`, and return how that Run ended."""
         workflow.set_current_details(f"The AuthSession is validated before Attempt {number}{self._last_failure}")
         validate = await start_validate(run, auth, number)

@@ -8,8 +8,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.delivery import SinkTestInput, SinkTestOutcome
+    from schemas.workflow import names
+    from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 
 BEYOND_A_TRY = timedelta(seconds=10)
 """What it may need beyond the time of the try itself: to read the beginning of an answer that comes slowly."""

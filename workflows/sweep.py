@@ -9,9 +9,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.base import MESSAGE_LIMIT, clip
-    from contract.flow.sweep import SweepInput, SweepPart, Swept, Tally
+    from schemas.workflow import names
+    from schemas.workflow.base import MESSAGE_LIMIT, clip
+    from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 
 PARTS = 20
 """Parts that one history holds."""
@@ -26,7 +26,7 @@ class SweepWorkflow:
     """One sweep, from the first artifact to the last."""
 
     @workflow.run
-    async def run(self, order: SweepInput) -> Tally:
+    async def run(self, order: SweepInput) -> SweepTotals:
         """Sweep until nothing is left to look at; what was removed.
 
         A Run that could not be removed holds up no other: the sweep goes on, and fails in the end.
@@ -42,11 +42,11 @@ class SweepWorkflow:
             after = swept.after
         return workflow.continue_as_new(order.model_copy(update={"before": before, "after": after, "tally": tally}))
 
-    async def _part(self, part: SweepPart) -> Swept:
+    async def _part(self, part: SweepPart) -> SweepPartResult:
         return await workflow.execute_activity(
             names.SWEEP_ARTIFACTS,
             part,
-            result_type=Swept,
+            result_type=SweepPartResult,
             start_to_close_timeout=_PART_WITHIN,
             schedule_to_close_timeout=_GIVE_UP_AFTER,
             heartbeat_timeout=timedelta(seconds=30),
@@ -54,12 +54,12 @@ class SweepWorkflow:
             summary=f"From {part.after or 'the beginning'} on",
         )
 
-    def _ended(self, tally: Tally) -> Tally:
+    def _ended(self, tally: SweepTotals) -> SweepTotals:
         if not tally.failed:
             return tally
         message = f"{_said(tally)}; those of {tally.failed} Runs could not be removed. {tally.failure}"
         raise ApplicationError(clip(message, MESSAGE_LIMIT), tally, type="NotRemoved")
 
 
-def _said(tally: Tally) -> str:
+def _said(tally: SweepTotals) -> str:
     return f"{tally.artifacts} artifacts of {tally.runs} Runs removed"

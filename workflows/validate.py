@@ -8,12 +8,12 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from contract.flow import names
-    from contract.flow.attempt import AttemptInput, AttemptKind, AttemptStatus
-    from contract.flow.auth import AttemptAuth, AuthSessionType, CheckReport, LoginState
-    from contract.flow.auth_session import LoginOrder, RecreateRequest, RecreateResult, ValidateInput
-    from contract.flow.base import JsonText
-    from contract.flow.run import ErrorCode, RunOutcome, RunType
+    from schemas.workflow import names
+    from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
+    from schemas.workflow.auth import AttemptAuth, AuthSessionType, CheckReport, LoginState
+    from schemas.workflow.auth_session import LoginSpec, RecreateRequest, RecreateResult, ValidateInput
+    from schemas.workflow.base import JsonRef
+    from schemas.workflow.run import ErrorCode, RunOutcome, RunType
     from workflows import auth_outcomes
     from workflows.auth_activity import AuthWorkflow
 
@@ -103,7 +103,7 @@ def _check_input(validate: ValidateInput, state: LoginState | None = None) -> At
         project=validate.project,
         version=validate.version,
         api=AttemptKind.CHECK.path,
-        parameters=JsonText(text="null", size=4),
+        parameters=JsonRef(text="null", size=4),
         request_timeout=validate.request_timeout,
         trace=validate.trace,
         proxy=validate.proxy,
@@ -118,7 +118,7 @@ def _recreate_request(validate: ValidateInput, seen: int) -> RecreateRequest:
     return RecreateRequest(
         asker=run_id,
         login=seen,
-        order=LoginOrder(
+        order=LoginSpec(
             run_id="",
             type=RunType.AUTH_SESSION_CREATE,
             version=validate.version,

@@ -6,8 +6,8 @@ from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from contract.flow import names
-from contract.flow.run import RunStatus, RunSummary, RunType
+from schemas.workflow import names
+from schemas.workflow.run import RunStatus, RunSummary, RunType
 
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 

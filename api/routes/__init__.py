@@ -1,1 +1,1 @@
-"""The routes, grouped by what they are about. Each is a few lines over `api.service`."""
+"""The routes, grouped by subject. Each route is a few lines that call the modules of `api`."""

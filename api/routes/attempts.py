@@ -9,15 +9,15 @@ from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api.admission import in_workspace, key_header
 from api.artifacts import screenshot_of, trace_of
 from api.attempts import attempt_of
+from api.dependencies import ServicesDep
 from api.errors import documented
+from api.guards import in_workspace, key_header
 from api.logs import followed_log, stored_log
-from api.parts import PartsDep
-from contract.errors import BadRequest, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
-from contract.rest.attempt import AttemptBody
-from contract.rest.base import expects
+from schemas.errors import BadRequest, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
+from schemas.rest.attempt import AttemptBody
+from schemas.rest.base import expects
 
 _Number = Annotated[
     int,
@@ -48,7 +48,7 @@ router = APIRouter(
 
 
 @router.get("", summary="Get an Attempt")
-async def get(parts: PartsDep, projectName: str, runId: str, number: _Number) -> AttemptBody:  # noqa: N803
+async def get(parts: ServicesDep, projectName: str, runId: str, number: _Number) -> AttemptBody:  # noqa: N803
     """Its record; and where its log, its trace and its screenshot are, if it has left them."""
     await parts.runs.state(parts.settings.workspace, projectName, runId)
     return await attempt_of(parts, projectName, runId, number)
@@ -69,7 +69,7 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/log", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS)
 async def log(
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     runId: str,  # noqa: N803
     number: _Number,
@@ -91,7 +91,7 @@ async def log(
     response_class=Response,
     responses={200: {"description": "A Playwright trace.", "content": {"application/zip": {}}}},
 )
-async def trace(parts: PartsDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
+async def trace(parts: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
     """Open it with Playwright's trace viewer: `playwright show-trace FILE`."""
     await parts.runs.state(parts.settings.workspace, projectName, runId)
     return await trace_of(parts, projectName, runId, number)
@@ -103,7 +103,7 @@ async def trace(parts: PartsDep, projectName: str, runId: str, number: _Number) 
     response_class=Response,
     responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}, "image/jpeg": {}}}},
 )
-async def screenshot(parts: PartsDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
+async def screenshot(parts: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
     """Of an Attempt that failed."""
     await parts.runs.state(parts.settings.workspace, projectName, runId)
     return await screenshot_of(parts, projectName, runId, number)

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Request, Security
 from starlette.responses import JSONResponse, Response
 
 from api import auth_sessions
-from api.admission import auth_session, deployed, in_workspace, key_header, logging_in
 from api.closed_words import closed_auth_session
-from api.docs import body_of
+from api.dependencies import Services, ServicesDep
 from api.errors import documented
+from api.guards import auth_session, in_workspace, key_header, require_auth_project, require_project
+from api.json_body import read_object
+from api.openapi import body_of
 from api.operations import operation_body
-from api.parts import Parts, PartsDep
-from api.reading import read_object
-from contract.errors import (
+from schemas.errors import (
     BadRequest,
     Conflict,
     Forbidden,
@@ -26,8 +26,7 @@ from contract.errors import (
     Unauthorized,
     Unavailable,
 )
-from contract.flow.run import RunType
-from contract.rest.auth_sessions import (
+from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
     ImportAuthSession,
@@ -37,9 +36,10 @@ from contract.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
+from schemas.workflow.run import RunType
 
 IMPORT_LIMIT = 8 * 1024 * 1024
-"""Bytes of an import: browsers give each origin 5 MB of localStorage."""
+"""Largest import in bytes: browsers give each origin 5 MB of localStorage."""
 
 _STARTING = documented(BadRequest, Forbidden, PayloadTooLarge)
 
@@ -52,9 +52,9 @@ router = APIRouter(
 
 
 @router.get("", summary="List a project's AuthSessions")
-async def list_all(parts: PartsDep, projectName: str) -> list[AuthSessionBody]:  # noqa: N803 - the contract's names
+async def list_all(parts: ServicesDep, projectName: str) -> list[AuthSessionBody]:  # noqa: N803 - the contract's names
     """All of them, by id. Those that live for a single Run are not among them."""
-    manifest = await deployed(parts, projectName)
+    manifest = await require_project(parts, projectName)
     views = await parts.auth_sessions.views(parts.settings.workspace, manifest.project)
     return [closed_auth_session(view) for view in views]
 
@@ -66,14 +66,14 @@ async def list_all(parts: PartsDep, projectName: str) -> list[AuthSessionBody]: 
     openapi_extra=body_of(CreateAuthSession),
     responses=_STARTING | documented(Conflict),
 )
-async def create(request: Request, parts: PartsDep, projectName: str) -> LoginStarted:  # noqa: N803
+async def create(request: Request, parts: ServicesDep, projectName: str) -> LoginStarted:  # noqa: N803
     """Log in with these parameters, and keep the login. If that fails, there is no such AuthSession."""
-    manifest = await logging_in(parts, projectName)
+    manifest = await require_auth_project(parts, projectName)
     return await auth_sessions.create(parts, manifest, await read_object(request))
 
 
 @router.get("/create/{operationId}/result", summary="How a Create stands", response_model=OperationResult)
-async def create_result(parts: PartsDep, projectName: str, operationId: str) -> Response:  # noqa: N803
+async def create_result(parts: ServicesDep, projectName: str, operationId: str) -> Response:  # noqa: N803
     """`in_progress` from the moment its Run has begun."""
     return await _result(parts, projectName, operationId, RunType.AUTH_SESSION_CREATE)
 
@@ -85,23 +85,23 @@ async def create_result(parts: PartsDep, projectName: str, operationId: str) -> 
     openapi_extra=body_of(ImportAuthSession),
     responses=_STARTING | documented(Conflict),
 )
-async def import_state(request: Request, parts: PartsDep, projectName: str) -> AuthSessionBody:  # noqa: N803
+async def import_state(request: Request, parts: ServicesDep, projectName: str) -> AuthSessionBody:  # noqa: N803
     """Take over the state of a browser in which a person has logged in. With the id of a recorded one: record anew."""
-    manifest = await logging_in(parts, projectName)
+    manifest = await require_auth_project(parts, projectName)
     return await auth_sessions.import_state(parts, manifest, await read_object(request, IMPORT_LIMIT))
 
 
 @router.get("/{authSessionId}", summary="Get an AuthSession")
-async def get(parts: PartsDep, projectName: str, authSessionId: str) -> AuthSessionBody:  # noqa: N803
+async def get(parts: ServicesDep, projectName: str, authSessionId: str) -> AuthSessionBody:  # noqa: N803
     """How it stands at this moment."""
-    manifest = await deployed(parts, projectName)
+    manifest = await require_project(parts, projectName)
     return closed_auth_session(await auth_session(parts, manifest.project, authSessionId))
 
 
 @router.delete("/{authSessionId}", status_code=204, summary="Delete an AuthSession", response_class=Response)
-async def delete(parts: PartsDep, projectName: str, authSessionId: str) -> None:  # noqa: N803
+async def delete(parts: ServicesDep, projectName: str, authSessionId: str) -> None:  # noqa: N803
     """Remove it with its login and its parameters; answers when it is gone. Runs that still need it are canceled."""
-    manifest = await deployed(parts, projectName)
+    manifest = await require_project(parts, projectName)
     view = await auth_session(parts, manifest.project, authSessionId)
     await parts.auth_sessions.delete(parts.settings.workspace, manifest.project, view.id)
 
@@ -115,12 +115,12 @@ async def delete(parts: PartsDep, projectName: str, authSessionId: str) -> None:
 )
 async def update(
     request: Request,
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
 ) -> LoginStarted:
     """Log in with other parameters. If that fails, the old login and parameters stay."""
-    manifest = await logging_in(parts, projectName)
+    manifest = await require_auth_project(parts, projectName)
     return await auth_sessions.update(parts, manifest, authSessionId, await read_object(request))
 
 
@@ -128,7 +128,7 @@ async def update(
     "/{authSessionId}/update/{operationId}/result", summary="How an Update stands", response_model=OperationResult
 )
 async def update_result(
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
     operationId: str,  # noqa: N803
@@ -146,12 +146,12 @@ async def update_result(
 )
 async def validate(
     request: Request,
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
 ) -> ValidateStarted:
     """Check whether its login is good and, with `autoRecreate`, make it anew if it is not."""
-    manifest = await logging_in(parts, projectName)
+    manifest = await require_auth_project(parts, projectName)
     return await auth_sessions.validate(parts, manifest, authSessionId, await read_object(request))
 
 
@@ -159,7 +159,7 @@ async def validate(
     "/{authSessionId}/validate/{operationId}/result", summary="How a Validate stands", response_model=OperationResult
 )
 async def validate_result(
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
     operationId: str,  # noqa: N803
@@ -169,8 +169,8 @@ async def validate_result(
 
 
 async def _result(
-    parts: Parts, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
+    parts: Services, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
 ) -> Response:
-    manifest = await deployed(parts, project)
+    manifest = await require_project(parts, project)
     body: dict[str, Any] = await operation_body(parts, manifest.project, operation_id, kind, auth_session_id)
     return JSONResponse(body)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Security
 
-from api.admission import in_workspace, key_header
 from api.deliveries import deliveries_of, delivery_body
+from api.dependencies import ServicesDep
 from api.errors import documented
-from api.parts import PartsDep
-from contract.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
-from contract.rest.delivery import DeliveriesResponse, Delivery
+from api.guards import in_workspace, key_header
+from schemas.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
+from schemas.rest.delivery import DeliveriesResponse, Delivery
 
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs/{runId}/deliveries",
@@ -20,7 +20,7 @@ router = APIRouter(
 
 
 @router.get("", summary="What has become of a Run's result", response_model_exclude_none=True)
-async def list_all(parts: PartsDep, projectName: str, runId: str) -> DeliveriesResponse:  # noqa: N803
+async def list_all(parts: ServicesDep, projectName: str, runId: str) -> DeliveriesResponse:  # noqa: N803
     """The Delivery to the Run's sink, with every try. None while the Run has not ended, and if there is no sink."""
     await parts.runs.state(parts.settings.workspace, projectName, runId)
     return DeliveriesResponse(deliveries=await deliveries_of(parts, projectName, runId))
@@ -29,7 +29,7 @@ async def list_all(parts: PartsDep, projectName: str, runId: str) -> DeliveriesR
 @router.post(
     "/{deliveryId}/redeliver", status_code=202, summary="Send a result again", response_model_exclude_none=True
 )
-async def redeliver(parts: PartsDep, projectName: str, runId: str, deliveryId: str) -> Delivery:  # noqa: N803
+async def redeliver(parts: ServicesDep, projectName: str, runId: str, deliveryId: str) -> Delivery:  # noqa: N803
     """Send the same bytes once more: after success, after it was given up, or now instead of at the next try."""
     await parts.runs.state(parts.settings.workspace, projectName, runId)
     state = await parts.deliveries.redeliver(parts.settings.workspace, projectName, runId, deliveryId)

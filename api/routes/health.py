@@ -1,6 +1,6 @@
-"""Whether the service is alive, and whether it is of use (docs/contract.md, section 13.6).
+"""Health checks: whether the service is alive, and whether it is ready (docs/contract.md, section 13.6).
 
-Both answer without a key, so that a load balancer needs none. Details are told only to a caller who sends one.
+Both answer without a key, so that a load balancer needs none. Only a caller who sends a key gets details.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Security
 from starlette.responses import JSONResponse
 
-from api.admission import key_header
-from api.parts import Parts, PartsDep
-from contract.errors import CallboardError, TooMany, Unauthorized, Unavailable
-from contract.rest.health import Alive, PartState, Readiness
+from api.dependencies import Services, ServicesDep
+from api.guards import key_header
+from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
+from schemas.rest.health import Alive, PartState, Readiness
 
 _PATIENCE = 5
-"""Seconds for each part."""
+"""Seconds within which each of the checked parts must answer."""
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["Health"])
@@ -38,7 +38,9 @@ async def healthz() -> Alive:
     response_model_exclude_none=True,
     responses={503: {"model": Readiness, "description": "Something that a Run needs is missing."}},
 )
-async def readyz(request: Request, parts: PartsDep, key: Annotated[str | None, Security(key_header)]) -> JSONResponse:
+async def readyz(
+    request: Request, parts: ServicesDep, key: Annotated[str | None, Security(key_header)]
+) -> JSONResponse:
     """Ask Temporal and the artifact store, and who offers Machines for each project.
 
     Without a valid key the answer holds the states of Temporal, of the store and of all together. With one it also says
@@ -55,28 +57,32 @@ async def readyz(request: Request, parts: PartsDep, key: Annotated[str | None, S
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 
-def _is_accepted(parts: Parts, key: str, request: Request) -> bool:
-    """Whether a key opens the API. A wrong one counts as everywhere, or keys could be guessed here."""
+def _is_accepted(parts: Services, key: str, request: Request) -> bool:
+    """Tell whether a key is valid. A wrong one counts against its sender, or keys could be guessed here."""
     try:
-        parts.keys.check(key.encode("latin-1"), request.scope)  # the bytes as they came
+        parts.keys.check(key.encode("latin-1"), request.scope)  # latin-1 gives back the bytes as they were received
     except (Unauthorized, TooMany):
         return False
     return True
 
 
-async def _projects(parts: Parts) -> dict[str, PartState]:
+async def _projects(parts: Services) -> dict[str, PartState]:
     try:
         async with asyncio.timeout(_PATIENCE):
             names = await parts.catalog.projects()
             offered = await parts.runs.machines_offered()
     except (CallboardError, TimeoutError):
-        return {}  # the store or Temporal is not reachable, which its own state says
+        return {}  # the store or Temporal is not reachable, and its own state says so
     states = await asyncio.gather(*(_project(parts, name, offered) for name in names))
     return dict(zip(names, states, strict=True))
 
 
-async def _project(parts: Parts, project: str, offered: dict[str, int] | None) -> PartState:
-    """Whether it is served and, where Temporal can tell, whether the workers' shares fit its number of Machines."""
+async def _project(parts: Services, project: str, offered: dict[str, int] | None) -> PartState:
+    """Return the state of a project.
+
+    The state says whether workers serve the project and, if Temporal can tell, whether the workers' shares fit its
+    number of Machines.
+    """
     if parts.settings.ready_needs_workers:
         return await _state(_served(parts, project))
     manifest = await parts.catalog.current(project)
@@ -94,7 +100,7 @@ async def _project(parts: Parts, project: str, offered: dict[str, int] | None) -
     return PartState(status="ok")
 
 
-async def _served(parts: Parts, project: str) -> None:
+async def _served(parts: Services, project: str) -> None:
     if not await parts.runs.served(project):
         raise Unavailable("No worker serves this project yet.")
 

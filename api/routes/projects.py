@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Security
 
 from api import projects
-from api.admission import in_workspace, key_header
+from api.dependencies import ServicesDep
 from api.errors import documented
-from api.parts import PartsDep
-from contract.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
-from contract.rest.projects import ProjectBody, ProjectList
+from api.guards import in_workspace, key_header
+from schemas.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
+from schemas.rest.projects import ProjectBody, ProjectList
 
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects",
@@ -20,12 +20,12 @@ router = APIRouter(
 
 
 @router.get("", summary="List projects")
-async def list_all(parts: PartsDep) -> ProjectList:
+async def list_all(parts: ServicesDep) -> ProjectList:
     """All that are deployed, by name."""
     return await projects.project_list(parts)
 
 
 @router.get("/{projectName}", summary="Get a project")
-async def get(parts: PartsDep, projectName: str) -> ProjectBody:  # noqa: N803 - the contract's name
+async def get(parts: ServicesDep, projectName: str) -> ProjectBody:  # noqa: N803 - the contract's name
     """Its deployed version, its APIs, and how many Machines there are for it."""
     return await projects.project_body(parts, projectName)

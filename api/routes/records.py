@@ -1,4 +1,4 @@
-"""Lists and records of Runs, and a Run again; these calls are Callboard's own (docs/contract.md, section 13)."""
+"""The calls that list, read and rerun Runs, which are Callboard's own (docs/contract.md, section 13)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
 from api import records, reruns
-from api.admission import deployed, in_workspace, key_header, opened
-from api.docs import IDEMPOTENCY_DOCS
+from api.dependencies import ServicesDep
 from api.errors import documented
-from api.identity import IDEMPOTENCY_HEADER, check_idempotency_key
-from api.parts import PartsDep
-from contract.errors import (
+from api.guards import in_workspace, key_header, require_open_project, require_project
+from api.openapi import IDEMPOTENCY_DOCS
+from api.run_ids import IDEMPOTENCY_HEADER, check_idempotency_key
+from schemas.errors import (
     BadRequest,
     Conflict,
     Forbidden,
@@ -23,7 +23,7 @@ from contract.errors import (
     Unauthorized,
     Unavailable,
 )
-from contract.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
+from schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 
 router = APIRouter(
     prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs",
@@ -35,17 +35,17 @@ router = APIRouter(
 
 @router.get("", summary="List Runs", responses=documented(BadRequest))
 async def list_runs(
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803 - the contract's name
     query: Annotated[RunsQuery, Query()],
 ) -> RunList:
     """The unfinished first, then by their end, newest first. A start shows within two seconds."""
-    manifest = await deployed(parts, projectName)
+    manifest = await require_project(parts, projectName)
     return await records.run_list(parts, manifest.project, query)
 
 
 @router.get("/{runId}", summary="Get a Run", response_model=RunBody)
-async def get(parts: PartsDep, projectName: str, runId: str) -> Response:  # noqa: N803
+async def get(parts: ServicesDep, projectName: str, runId: str) -> Response:  # noqa: N803
     """All that is known of it: inputs, result or error, Attempts, Validates, Deliveries, and what it waits for."""
     return Response(await records.run_body(parts, projectName, runId), media_type="application/json")
 
@@ -57,8 +57,8 @@ async def get(parts: PartsDep, projectName: str, runId: str) -> Response:  # noq
     openapi_extra=IDEMPOTENCY_DOCS,
     responses=documented(BadRequest, Forbidden, Conflict),
 )
-async def rerun(request: Request, parts: PartsDep, projectName: str, runId: str) -> RerunResponse:  # noqa: N803
+async def rerun(request: Request, parts: ServicesDep, projectName: str, runId: str) -> RerunResponse:  # noqa: N803
     """Start a new Run with the same inputs, secrets included, of the version that is deployed now."""
-    manifest = await opened(parts, projectName)
+    manifest = await require_open_project(parts, projectName)
     key = check_idempotency_key(request.headers.getlist(IDEMPOTENCY_HEADER))
     return await reruns.rerun(parts, manifest, runId, key)

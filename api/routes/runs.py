@@ -9,16 +9,16 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api.admission import in_workspace, key_header, opened
-from api.answers import result_body
-from api.docs import IDEMPOTENCY_DOCS, body_of
+from api.dependencies import ServicesDep
 from api.errors import documented
-from api.identity import IDEMPOTENCY_HEADER, check_idempotency_key
-from api.parts import PartsDep
-from api.reading import read_object
-from api.service import start_run
-from api.waiting import state_within
-from contract.errors import (
+from api.guards import in_workspace, key_header, require_open_project
+from api.json_body import read_object
+from api.long_poll import state_within
+from api.openapi import IDEMPOTENCY_DOCS, body_of
+from api.run_ids import IDEMPOTENCY_HEADER, check_idempotency_key
+from api.run_result import result_body
+from api.start_run import start_run
+from schemas.errors import (
     BadRequest,
     Conflict,
     Forbidden,
@@ -29,9 +29,9 @@ from contract.errors import (
     Unauthorized,
     Unavailable,
 )
-from contract.rest.base import expects
-from contract.rest.result import ResultResponse
-from contract.rest.start import StartRequest, StartResponse
+from schemas.rest.base import expects
+from schemas.rest.result import ResultResponse
+from schemas.rest.start import StartRequest, StartResponse
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
 
@@ -61,9 +61,9 @@ router = APIRouter(
     openapi_extra={**body_of(StartRequest), **IDEMPOTENCY_DOCS},
     responses=documented(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
-async def start(request: Request, parts: PartsDep, projectName: str) -> StartResponse:  # noqa: N803
+async def start(request: Request, parts: ServicesDep, projectName: str) -> StartResponse:  # noqa: N803
     """Accept a Run. From the answer on it is never lost; it is `pending` until a Machine is free."""
-    manifest = await opened(parts, projectName)
+    manifest = await require_open_project(parts, projectName)
     key = check_idempotency_key(request.headers.getlist(IDEMPOTENCY_HEADER))
     return await start_run(parts, manifest, await read_object(request), key)
 
@@ -73,7 +73,7 @@ async def start(request: Request, parts: PartsDep, projectName: str) -> StartRes
 )
 async def result(
     request: Request,
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     runId: str,  # noqa: N803
     query: Annotated[_WaitQuery, Query()],
@@ -86,13 +86,13 @@ async def result(
 @router.post("/{runId}/cancel", summary="Cancel a Run", response_model=ResultResponse, responses=documented(BadRequest))
 async def cancel(
     request: Request,
-    parts: PartsDep,
+    parts: ServicesDep,
     projectName: str,  # noqa: N803
     runId: str,  # noqa: N803
     query: Annotated[_CancelQuery, Query()],
 ) -> Response:
     """End the Run. It is `canceled` once its browser is gone; a Run that has ended is answered as it is."""
-    # Asked for first and by itself, so that a client that leaves while it waits has canceled the Run all the same.
+    # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
     state = await parts.runs.cancel(parts.settings.workspace, projectName, runId, wait=timedelta())
     if state.outcome is None and query.wait > 0:
         state = await state_within(parts, request, projectName, runId, timedelta(seconds=query.wait))

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from cli.doctor import host, keys
 from cli.doctor.findings import Finding, Status, skipped
-from cli.doctor.place import Place, find_place
 from cli.doctor.store import artifact_store
+from cli.doctor.target import Place, find_place
 from cli.doctor.temporal import temporal
 from cli.doctor.workers import projects, workers
 

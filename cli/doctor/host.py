@@ -10,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from cli.doctor.findings import Finding, failed, ok, skipped, warning
-from contract.errors import MachineError
 from machines.browser import browser_args, find_browser
 from machines.sandbox import sandbox_refusal
 from projects.uv import UvError, run_uv
+from schemas.errors import MachineError
 from settings import Settings, installed_version
 
 _LOWEST = (3, 12)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import SecretStr
 
 from cli.doctor.findings import Finding, failed, ok, warning
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 from security.apikeys import ApiKeys
 from security.keyring import KeyRing
 from security.signing import Signer

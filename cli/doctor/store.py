@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cli.doctor.findings import Finding, failed, ok
-from contract.errors import ConfigurationError, NotSupported, StoreError
+from schemas.errors import ConfigurationError, NotSupported, StoreError
 from settings import Settings
-from storage.open import open_store
+from storage.factory import open_store
 from storage.store import Store
 
 

@@ -9,13 +9,13 @@ from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
 from cli.doctor.findings import Finding, failed, ok, skipped, warning
-from contract.errors import ConfigurationError, Unavailable
-from contract.flow import names
-from engine.client import connect
-from engine.durations import said
-from engine.namespace import Namespace, examine
-from engine.reaching import RPC_TIMEOUT, asking
+from schemas.errors import ConfigurationError, Unavailable
+from schemas.workflow import names
 from settings import Settings
+from temporal.client import connect
+from temporal.durations import said
+from temporal.namespace import Namespace, inspect_namespace
+from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 
 _SET_UP = "Run `callboard setup-namespace`."
 _START = (
@@ -37,7 +37,7 @@ async def temporal(settings: Settings) -> Temporal:
     """Look at it, as far as that goes."""
     client = await connect(settings, lazy=True, identity="callboard-doctor", patience=timedelta(seconds=3))
     try:
-        with asking(client, "say what it is"):
+        with translate_operator_errors(client, "say what it is"):
             system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC_TIMEOUT)
     except Unavailable:
         first = failed("Temporal", f"It cannot be reached at {settings.temporal_address}.", _START)
@@ -47,7 +47,7 @@ async def temporal(settings: Settings) -> Temporal:
         return Temporal([first, *(skipped(check, "Temporal cannot be reached.") for check in _LATER)])
     reached = ok("Temporal", f"{system.server_version} at {settings.temporal_address}")
     try:
-        found = await examine(client)
+        found = await inspect_namespace(client)
     except (Unavailable, ConfigurationError) as error:
         mend = "Check what Temporal allows whoever comes from here, and CALLBOARD_TEMPORAL_NAMESPACE."
         return Temporal([reached, failed("Namespace", error.message, mend)])

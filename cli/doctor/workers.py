@@ -5,13 +5,13 @@ from __future__ import annotations
 from temporalio.client import Client
 
 from cli.doctor.findings import Finding, failed, ok, skipped, warning
-from contract.errors import ConfigurationError, StoreError, Unavailable
-from contract.flow import names
-from engine.pollers import pollers
-from engine.runs import Runs
 from projects.catalog import Catalog
 from projects.manifest import Manifest
+from schemas.errors import ConfigurationError, StoreError, Unavailable
+from schemas.workflow import names
 from storage.store import Store
+from temporal.pollers import pollers
+from temporal.runs import Runs
 
 _QUEUES = {names.CALLBOARD_QUEUE: "no Run begins", names.DELIVERIES_QUEUE: "no result is delivered"}
 """What happens if nobody serves them."""

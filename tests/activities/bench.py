@@ -12,14 +12,12 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.attempt import AttemptActivity
-from activities.environments import ProjectEnvironments
-from activities.orders import LostActivity, StopActivity
-from activities.serving import WorkerPools
-from activities.ticket import Tickets
-from activities.workplace import Workplace
-from contract.errors import StoreError
-from contract.flow.attempt import AttemptRecord
+from activities.attempts.execution import AttemptActivities
+from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.runtime_environment import ProjectEnvironments
+from activities.control import LostActivity, StopActivity
+from activities.workers.project_workers import WorkerPools
+from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
 from machines.machine import Launch
 from machines.slot import Limits
@@ -29,6 +27,8 @@ from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.environments import Environments
 from projects.versions import VersionFolders
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptRecord
 from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
@@ -136,10 +136,10 @@ class Bench:
 
     store: TestStore
     catalog: Catalog
-    tickets: Tickets
+    running_attempts: RunningAttempts
     pools: WorkerPools
-    workplace: Workplace
-    attempt: AttemptActivity
+    worker_dir: WorkerDir
+    attempt: AttemptActivities
     stop: StopActivity
     lost: LostActivity
     folder: Path
@@ -149,23 +149,23 @@ class Bench:
         return None if body is None else AttemptRecord.model_validate_json(body)
 
     def processes(self) -> list[int]:
-        return processes_of(self.workplace.scratch)
+        return processes_of(self.worker_dir.scratch)
 
     def notes(self) -> list[Path]:
-        return list(self.workplace.scratch.parent.glob("attempts/*.json"))
+        return list(self.worker_dir.scratch.parent.glob("attempts/*.json"))
 
 
 @asynccontextmanager
 async def open_bench(folder: Path, client: Client, worker: str, pools: Any = None) -> AsyncGenerator[Bench]:
     """A bench below `folder`. With `pools`, these instead of real ones."""
     store = TestStore(folder / "artifacts")
-    workplace = Workplace(folder / "workers" / worker)
-    launch = Launch(workplace.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
+    worker_dir = WorkerDir(folder / "workers" / worker)
+    launch = Launch(worker_dir.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
     machines = WorkerPools(launch, Limits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
-    tickets = Tickets()
+    running_attempts = RunningAttempts()
     redactor = TraceRedactor()
     catalog = Catalog(store, max_age=timedelta())
-    attempt = AttemptActivity(
+    attempt = AttemptActivities(
         worker=worker,
         client=client,
         store=store,
@@ -174,18 +174,18 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         environments=ProjectEnvironments(store, Environments(folder / "environments"), None),
         pools=pools or machines,
         keyring=KeyRing([SECRET]),
-        tickets=tickets,
+        running_attempts=running_attempts,
         trace_limit=Settings().trace_limit,
         redactor=redactor,
-        journal=workplace.journal,
-        evidence=workplace.evidence,
+        journal=worker_dir.journal,
+        evidence=worker_dir.evidence,
     )
-    stop, lost = StopActivity(tickets), LostActivity(store)
+    stop, lost = StopActivity(running_attempts), LostActivity(store)
     try:
-        yield Bench(store, catalog, tickets, machines, workplace, attempt, stop, lost, folder)
+        yield Bench(store, catalog, running_attempts, machines, worker_dir, attempt, stop, lost, folder)
     finally:
         await machines.close()
         await redactor.close()
-        left = processes_of(workplace.scratch), list(workplace.scratch.iterdir())
-        workplace.leave()
+        left = processes_of(worker_dir.scratch), list(worker_dir.scratch.iterdir())
+        worker_dir.leave()
     assert left == ([], [])

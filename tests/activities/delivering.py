@@ -13,18 +13,18 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from activities.deliver import DeliverActivities
+from activities.deliveries.delivery_sender import DeliverySender
+from activities.delivery import DeliverActivities
 from activities.sink_test import SinkTestActivity
-from activities.trying import Trier
-from contract.flow import names
-from contract.flow.delivery import DeliverInput, DeliveryStatus, TryRecord
-from engine.deliveries import Deliveries, DeliveryState
-from engine.worker_shutdown import running
+from devstack.data_folder import new_webhook_secret
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
 from security.egress import LOOPBACK, Egress
-from security.guarded import GuardedTransport
+from security.pinned_transport import GuardedTransport
 from security.signing import Signer
-from stack.datafolder import new_webhook_secret
 from storage import keys
+from temporal.deliveries import Deliveries, DeliveryState
+from temporal.worker_shutdown import running
 from tests.activities.bench import TestStore
 from tests.deliveries import RING, sealed
 from tests.workflows.scripted import IDENTITY, WORKSPACE, Stage, completed, ends
@@ -94,8 +94,10 @@ async def delivering(
 ) -> AsyncGenerator[Delivering]:
     store = TestStore(folder / "artifacts")
     async with GuardedTransport(egress or Egress(LOOPBACK)) as transport:
-        trier = Trier(store=store, transport=transport, keyring=RING, signer=Signer(secrets), agent="callboard/test")
-        activities = DeliverActivities(client=client, store=store, trier=trier)
+        delivery_sender = DeliverySender(
+            store=store, transport=transport, keyring=RING, signer=Signer(secrets), agent="callboard/test"
+        )
+        activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,
@@ -103,7 +105,7 @@ async def delivering(
             activities=[
                 activities.prepare_delivery,
                 activities.send_delivery,
-                SinkTestActivity(store, trier).send_test,
+                SinkTestActivity(store, delivery_sender).send_test,
             ],
             identity=IDENTITY,
             max_concurrent_activities=500,

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import psutil
 
-from activities.workplace import HeldAttempt
+from activities.workers.worker_dir import HeldAttempt
 
 REPOSITORY = Path(__file__).parents[2]
 
 _PROGRAM = """
 import contextlib, os, pickle, subprocess, sys, time
 from pathlib import Path
-from activities.workplace import Workplace
+from activities.workers.worker_dir import WorkerDir
 
-place = Workplace(Path(sys.argv[1]))
+place = WorkerDir(Path(sys.argv[1]))
 with contextlib.ExitStack() as notes:
     for attempt in pickle.loads(bytes.fromhex(sys.argv[2])):
         notes.enter_context(place.journal(attempt))

@@ -14,14 +14,14 @@ import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities import attempt as activity_module
 from activities import heartbeat
-from activities.serving import Serving
-from contract.flow import names
-from contract.flow.attempt import AttemptStatus
-from contract.flow.base import INLINE_LIMIT, JsonText
-from contract.flow.proxy import SealedProxy
-from contract.flow.run import ErrorCode, RunOutcome, RunStatus
+from activities.attempts import execution as activity_module
+from activities.workers.project_workers import ProjectWorkerManager
+from schemas.workflow import names
+from schemas.workflow.attempt import AttemptStatus
+from schemas.workflow.base import INLINE_LIMIT, JsonRef
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus
 from storage import keys
 from tests.activities.bench import Bench, deploy_project, failing, open_bench
 from tests.polling import until
@@ -72,9 +72,9 @@ class Lab:
         return await self.stage.ended()
 
     async def start(self, api: str, parameters: Any = None, **fields: Any) -> None:
-        if not isinstance(parameters, JsonText):
+        if not isinstance(parameters, JsonRef):
             text = json.dumps(parameters or {})
-            parameters = JsonText(text=text, size=len(text))
+            parameters = JsonRef(text=text, size=len(text))
         fields = {"maximum_attempts": 1, **fields}
         await self.stage.start(version=self.version, api=api, parameters=parameters, **fields)
 
@@ -114,7 +114,7 @@ async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> Asyn
         served.bench.store.tries.clear()
         served.bench.store.refuse = lambda _key: False
         yield Lab(served.bench, served.version, stage, tmp_path)
-    assert len(served.bench.tickets) == 0
+    assert len(served.bench.running_attempts) == 0
     assert served.bench.notes() == []
 
 
@@ -157,11 +157,11 @@ async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: Lab, 
     outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": size - quotes})
     text = json.dumps("x" * (size - quotes))
     if not beyond:
-        assert outcome.result == JsonText(text=text, size=size)
+        assert outcome.result == JsonRef(text=text, size=size)
         assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
         return
     key = keys.attempt(PROJECT, lab.stage.run_id, 1, "result.json")
-    assert outcome.result == JsonText(key=key, size=size)
+    assert outcome.result == JsonRef(key=key, size=size)
     assert await lab.bench.store.get(key) == text.encode()
     assert lab.left() == [f"attempts/1/{name}" for name in ("attempt.json", "log.jsonl", "result.json", "trace.zip")]
 
@@ -170,7 +170,7 @@ async def test_big_parameters_come_from_the_store(lab: Lab) -> None:
     key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
     text = json.dumps({"text": "y" * 40_000})
     await lab.bench.store.put(key, text.encode())
-    outcome = await lab.run("echo", JsonText(key=key, size=len(text)))
+    outcome = await lab.run("echo", JsonRef(key=key, size=len(text)))
     assert outcome.result
     assert outcome.result.key
     assert json.loads(await lab.bench.store.get(outcome.result.key) or b"") == {"text": "y" * 40_000}
@@ -214,7 +214,7 @@ async def test_what_the_store_has_lost_ends_the_run(lab: Lab, missing: str) -> N
         outcome = await lab.run("echo", maximum_attempts=3)
     else:
         key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
-        outcome = await lab.run("echo", JsonText(key=key, size=9), maximum_attempts=3)
+        outcome = await lab.run("echo", JsonRef(key=key, size=9), maximum_attempts=3)
     assert outcome.error
     assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
     assert "not there any more" in outcome.error.message
@@ -266,8 +266,8 @@ async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkey
 
 async def test_an_attempt_that_a_worker_lets_go_is_interrupted_and_tried_again(lab: Lab) -> None:
     await lab.hold(maximum_attempts=2)
-    lab.bench.tickets.interrupt_all("The worker could not reach Temporal for 21 seconds.")
-    await until(lambda: len(lab.bench.tickets) == 0)
+    lab.bench.running_attempts.interrupt_all("The worker could not reach Temporal for 21 seconds.")
+    await until(lambda: len(lab.bench.running_attempts) == 0)
     lab.go()
     outcome = await lab.stage.ended()
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
@@ -294,21 +294,21 @@ async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
     async def connect() -> Client:
         raise AssertionError("one connection is enough")
 
-    serving = Serving(
+    project_workers = ProjectWorkerManager(
         client=client,
         connect=connect,
         identity=IDENTITY,
         catalog=lab.bench.catalog,
         pools=lab.bench.pools,
         attempt=lab.bench.attempt.attempt,
-        tickets=lab.bench.tickets,
+        running_attempts=lab.bench.running_attempts,
         drain=drain,
     )
     manifest = await lab.bench.catalog.current(project)
     assert manifest
-    await serving._serve(project, manifest.settings.machines)
+    await project_workers._serve(project, manifest.settings.machines)
     await lab.hold()
-    stopping = asyncio.create_task(serving.stop())
+    stopping = asyncio.create_task(project_workers.stop())
     if drain > timedelta(minutes=1):
         await asyncio.sleep(0)
         lab.go()

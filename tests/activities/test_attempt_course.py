@@ -15,12 +15,13 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import announcement, heartbeat
-from contract.flow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
-from contract.flow.base import JsonText
-from contract.flow.proxy import SealedProxy
+from activities import heartbeat
+from activities.attempts import start_signals
+from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Proxy, Version
 from machines.machine import Begun
-from machines.order import End, Order, Proxy, Report, Version
+from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
+from schemas.workflow.base import JsonRef
+from schemas.workflow.proxy import SealedProxy
 from tests.activities.bench import Bench, deploy_project, open_bench
 from tests.polling import until
 
@@ -32,19 +33,19 @@ class ScriptedPool:
     """Begins at once, and ends when it is told to; a cancel stops it."""
 
     def __init__(self) -> None:
-        self.orders: list[tuple[Version, Order]] = []
+        self.orders: list[tuple[Version, AttemptSpec]] = []
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.end.set_result(None)
 
     def of(self, _project: str) -> ScriptedPool:
         return self
 
-    async def run(self, version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
         self.orders.append((version, order))
         on_begun(Begun("scripted-1-1", "156", AT))
         await asyncio.shield(self.end)
-        return Report(
-            end=End.COMPLETED,
+        return AttemptReport(
+            end=EndState.COMPLETED,
             machine="scripted-1-1",
             browser_version="156",
             started_at=AT,
@@ -68,7 +69,7 @@ class Scene:
             project=PROJECT,
             version=version,
             api="list",
-            parameters=JsonText(text="{}", size=2),
+            parameters=JsonRef(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
         self.held = asyncio.Event()
@@ -116,18 +117,18 @@ async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
         bench.store.writes.clear()
         bench.store.given.clear()
         yield Scene(bench, pool, version)
-        assert len(bench.tickets) == 0
+        assert len(bench.running_attempts) == 0
         assert bench.notes() == []
 
 
 @pytest.fixture
 def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(announcement, "ANNOUNCE_AFTER", 0)
+    monkeypatch.setattr(start_signals, "SIGNAL_AFTER", 0)
 
 
 async def test_a_quick_attempt_writes_one_record(scene: Scene) -> None:
     outcome = await scene.begin()
-    assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonText(text="1", size=1), started_at=AT)
+    assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text="1", size=1), started_at=AT)
     assert [key.rpartition("/")[2] for key, _ in scene.bench.store.writes] == ["log.jsonl", "attempt.json"]
     record = await scene.bench.record(PROJECT, "run-1")
     assert record
@@ -164,7 +165,7 @@ async def test_nor_after_that_of_a_cancel(scene: Scene, announced_at_once: None)
     scene.hold_record("started")
     attempt = scene.begin()
     await scene.until_written("started")
-    assert scene.bench.tickets.stop("run-1", 1)
+    assert scene.bench.running_attempts.stop("run-1", 1)
     await asyncio.wait({attempt}, timeout=0.2)
     scene.held.set()
     assert (await attempt).status is AttemptStatus.CANCELED
@@ -176,7 +177,7 @@ async def test_a_cancel_by_order_and_one_by_heartbeat_are_one_cancel(scene: Scen
     scene.hold_record("canceled")
     attempt = scene.begin()
     await until(lambda: scene.pool.orders)
-    assert scene.bench.tickets.stop("run-1", 1)
+    assert scene.bench.running_attempts.stop("run-1", 1)
     await scene.until_written("canceled")
     scene.temporal.cancel()  # as the last record is being written
     await asyncio.wait({attempt}, timeout=0.2)
@@ -223,7 +224,7 @@ async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> N
     bound_to = "w/scripted/run-1"
     scene.order = scene.order.model_copy(
         update={
-            "parameters": JsonText(text='{"a":1}', size=7),
+            "parameters": JsonRef(text='{"a":1}', size=7),
             "proxy": SealedProxy(
                 server="http://proxy.test:8080",
                 username=keyring.seal("ada", bound_to=bound_to),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from activities.body import GoneError, body_of
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
+from activities.deliveries.payload import GoneError, body_of
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
 from storage.folder import FolderStore
 from tests.deliveries import completed, delivery, failed, webhook
 from tests.workflows.scripted import WORKSPACE
@@ -68,15 +68,15 @@ async def test_big_parameters_and_results_come_from_the_store_byte_for_byte(stor
     odd = '{"big":123456789012345678901234567890,"lone":"\\ud800","e":1e400}'
     await store.put("a.json", odd.encode())
     await store.put("b.json", b'"' + b"x" * 100_000 + b'"')
-    order = delivery(SINK).model_copy(update={"parameters": JsonText(key="b.json", size=100_002)})
-    outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonText(key="a.json", size=len(odd)))
+    order = delivery(SINK).model_copy(update={"parameters": JsonRef(key="b.json", size=100_002)})
+    outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(key="a.json", size=len(odd)))
     text = await body_of(order, outcome, store)
     assert f'"result":{odd},"statusCode":200'.encode() in text
     assert text.isascii()
 
 
 async def test_what_is_not_in_the_store_any_more_is_said(store: FolderStore) -> None:
-    outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonText(key="runs/shop/run-1/r.json", size=1))
+    outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(key="runs/shop/run-1/r.json", size=1))
     with pytest.raises(GoneError, match=r"runs/shop/run-1/r\.json is not in the artifact store any more"):
         await body_of(delivery(SINK), outcome, store)
 

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from activities import bucket
-from activities.sending import Answer, Judgement, send
-from contract.flow.sink import SealedBucket
+from activities.deliveries import s3_sink
+from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, send
+from schemas.workflow.sink import SealedBucket
 from security.egress import LOOPBACK, Egress
-from security.guarded import GuardedTransport
+from security.pinned_transport import GuardedTransport
 from tests.deliveries import RING, delivery
 from tests.receiver import receiver
 from tests.storage.s3_server import BUCKET, S3Server, s3_server
@@ -57,7 +57,7 @@ def sealed_bucket(**fields: Any) -> SealedBucket:
     ],
 )
 def test_where_the_bucket_is(fields: dict[str, Any], url: str) -> None:
-    assert bucket.object_url(sealed_bucket(**fields), "r") == url
+    assert s3_sink.object_url(sealed_bucket(**fields), "r") == url
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_where_the_bucket_is(fields: dict[str, Any], url: str) -> None:
     ],
 )
 def test_one_slash_stands_between_prefix_and_run(prefix: str, key: str) -> None:
-    url = bucket.object_url(sealed_bucket(prefix=prefix), "r")
+    url = s3_sink.object_url(sealed_bucket(prefix=prefix), "r")
     assert url == f"https://results.s3.eu-central-1.amazonaws.com/{key}"
     assert httpx.URL(url).raw_path.decode() == f"/{key}", "httpx sends what was signed"
 
 
 def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     order = delivery(sink())
-    plain = bucket.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
+    plain = s3_sink.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AMBIENT",
         "AWS_SECRET_ACCESS_KEY": "ambient",
@@ -92,7 +92,7 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
         "AWS_USE_FIPS_ENDPOINT": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    again = bucket.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
+    again = s3_sink.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
     assert again.url == plain.url
     assert again.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-central-1/s3/aws4_request" in again.headers["authorization"]
@@ -100,7 +100,7 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
 
 
 def test_the_request_prints_no_secret() -> None:
-    out = bucket.outgoing(delivery(sink()), sealed_bucket(), BODY, ring=RING, agent="callboard/1")
+    out = s3_sink.outgoing(delivery(sink()), sealed_bucket(), BODY, ring=RING, agent="callboard/1")
     assert "a-secret-of-no-worth" not in repr(out)
     assert out.secrets == {"AKIDEXAMPLE", "a-secret-of-no-worth"}
 
@@ -118,19 +118,19 @@ async def transport() -> AsyncGenerator[GuardedTransport]:
         yield transport
 
 
-async def put(transport: GuardedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> Judgement:
+async def put(transport: GuardedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> ResponseVerdict:
     keys = {"accessKeyId": server.access_key, "secretAccessKey": server.secret_key}
     place = {"bucket": BUCKET, "endpoint": server.endpoint, "forcePathStyle": True}
     order = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
     assert order.sink.bucket is not None
-    out = bucket.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
+    out = s3_sink.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
     return out.judge(await send(transport, out.request, timedelta(seconds=20)))
 
 
 @pytest.mark.parametrize("prefix", ["", "runs/", "a b/é", "it's (fine)!*~+,;=@&$"])
 async def test_a_real_server_takes_it(transport: GuardedTransport, server: tuple[S3Server, Path], prefix: str) -> None:
     s3, folder = server
-    assert await put(transport, s3, "run-7", prefix=prefix) == Judgement()
+    assert await put(transport, s3, "run-7", prefix=prefix) == ResponseVerdict()
     assert (folder / prefix.strip("/") / "run-7.json").read_bytes() == BODY
 
 
@@ -161,7 +161,7 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
     async with receiver() as inbox, GuardedTransport(Egress(LOOPBACK, resolve=look_up)) as transport:
         order = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
         assert order.sink.bucket is not None
-        out = bucket.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
+        out = s3_sink.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
         await send(transport, out.request, timedelta(seconds=20))
     (request,) = inbox.received
     assert (request.method, request.target, request.body) == ("PUT", "/run-8.json", BODY)
@@ -172,8 +172,8 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
     assert {"host", "content-type", "x-amz-content-sha256", "x-amz-date"} <= set(signed)
 
 
-def answer(status: int, body: bytes) -> Answer:
-    return Answer(status, httpx.Headers(), body, timedelta())
+def answer(status: int, body: bytes) -> SinkResponse:
+    return SinkResponse(status, httpx.Headers(), body, timedelta())
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,11 @@ def answer(status: int, body: bytes) -> Answer:
 )
 def test_which_errors_are_final(status: int, code: str, final: bool) -> None:
     xml = f'<?xml version="1.0"?><Error xmlns="x"><Code>{code}</Code><Message>a &lt;b&gt;</Message></Error>'
-    judged = bucket.judge(answer(status, xml.encode()))
+    judged = s3_sink.judge(answer(status, xml.encode()))
     assert (judged.final, judged.message) == (final, f"The bucket's server answered {status} {code}: a <b>")
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, b""), (403, b"<html>no</html>"), (500, b"\xff\xfe")])
 def test_an_answer_in_other_words_is_not_final(status: int, body: bytes) -> None:
-    judged = bucket.judge(answer(status, body))
+    judged = s3_sink.judge(answer(status, body))
     assert (judged.final, judged.message) == (False, f"The bucket's server answered {status}.")

@@ -12,14 +12,14 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from activities.deliver import _next_delay
-from contract.errors import NotFound
-from contract.flow import names
-from contract.flow.delivery import DeliveryStatus
-from contract.flow.run import RunStatus
-from engine.deliveries import Deliveries
+from activities.delivery import _next_delay
+from devstack.data_folder import new_webhook_secret
+from schemas.errors import NotFound
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliveryStatus
+from schemas.workflow.run import RunStatus
 from security.egress import Egress
-from stack.datafolder import new_webhook_secret
+from temporal.deliveries import Deliveries
 from tests.activities.delivering import DEADLINE, SECRET, Delivering, delivering, run
 from tests.deliveries import QUICK, delivery, sealed, webhook
 from tests.receiver import Received, Receiver, Reply, answers, closes, hangs, receiver, resets
@@ -401,7 +401,7 @@ async def test_one_that_was_ended_in_temporal_itself_has_failed(deliver: Deliver
 async def test_a_record_that_cannot_be_written_costs_the_record_only(
     deliver: Delivering, inbox: Receiver, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.tries._PATIENCE", timedelta(seconds=0.1))
+    monkeypatch.setattr("activities.deliveries.delivery_records._PATIENCE", timedelta(seconds=0.1))
     await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
     deliver.store.refuse = lambda key: "/tries/" in key
     assert (await deliver.ended(name, name)).status is DeliveryStatus.DELIVERED

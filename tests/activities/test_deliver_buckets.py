@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contract.flow.delivery import DeliveryStatus
+from schemas.workflow.delivery import DeliveryStatus
 from tests.activities.delivering import Delivering, run
 from tests.deliveries import delivery
 from tests.storage.s3_server import BUCKET, S3Server, s3_server

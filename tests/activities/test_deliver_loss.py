@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
-from contract.flow.delivery import DeliveryStatus
+from schemas.workflow.delivery import DeliveryStatus
 from tests.activities.bench import TestStore
 from tests.activities.delivering import SECRET, Delivering
 from tests.activities.dying import REPOSITORY

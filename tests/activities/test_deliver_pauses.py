@@ -10,10 +10,10 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
-from activities import deliver as deliver_module
+from activities import delivery as deliver_module
 from activities import heartbeat
-from contract.flow import names
-from contract.flow.delivery import DeliveryStatus
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliveryStatus
 from tests.activities.delivering import Delivering
 from tests.activities.pausing import PendingActivity
 from tests.deliveries import delivery, webhook

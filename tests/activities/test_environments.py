@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from activities.environments import ProjectEnvironments
-from contract.errors import StoreError
+from activities.attempts.runtime_environment import ProjectEnvironments
 from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.manifest import Manifest, OwnEnvironment
 from projects.settings import ProjectSettings
+from schemas.errors import StoreError
 from storage.folder import FolderStore
 
 SOON = timedelta(milliseconds=10)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from activities.evidence import EvidenceRoom, Kept
-from contract.errors import StoreError
-from contract.flow.attempt import AttemptInput, AttemptStatus
-from contract.flow.base import JsonText
-from contract.flow.trace import TraceMode
+from activities.attempts.artifact_uploader import ArtifactUploader, UploadedArtifacts
 from machines.evidence import Evidence
 from machines.trace_redactor import TraceRedactor
 from machines.traces import Showing
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from schemas.workflow.base import JsonRef
+from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from storage import keys
 from tests.activities.bench import TestStore
@@ -43,7 +43,7 @@ class Room:
     within: timedelta = timedelta(seconds=20)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
 
-    async def keep(self, status: AttemptStatus = AttemptStatus.FAILED) -> Kept:
+    async def keep(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
         order = AttemptInput(
             workspace="w",
             run_id="run-1",
@@ -51,10 +51,10 @@ class Room:
             project="shop",
             version="1",
             api="list",
-            parameters=JsonText(text="{}", size=2),
+            parameters=JsonRef(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
-        room = EvidenceRoom(self.store, self.redactor)
+        room = ArtifactUploader(self.store, self.redactor)
         return await room.keep(order, self.evidence, status, Masker(self.secrets), within=self.within)
 
     async def stored(self, name: str) -> bytes | None:

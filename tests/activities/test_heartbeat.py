@@ -13,15 +13,15 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
-from activities import deliver as deliver_module
+from activities import delivery as deliver_module
 from activities import heartbeat
-from activities.beside import forward_cancellation
-from activities.deliver import DeliverActivities
+from activities.background import forward_cancellation
+from activities.deliveries.delivery_sender import SendResult
+from activities.delivery import DeliverActivities
 from activities.heartbeat import heartbeats
 from activities.sweep import SweepActivity
-from activities.trying import Came
-from contract.flow.delivery import TryInput, TryRecord
-from contract.flow.sweep import SweepPart
+from schemas.workflow.delivery import TryInput, TryRecord
+from schemas.workflow.sweep import SweepPart
 from tests.activities.bench import TestStore
 from tests.deliveries import delivery, webhook
 from tests.polling import until
@@ -48,10 +48,10 @@ class _SlowTrier:
         self.go = asyncio.Event()
         self.began = asyncio.Event()
 
-    async def once(self, _order: TryInput, at: datetime) -> Came:
+    async def once(self, _order: TryInput, at: datetime) -> SendResult:
         self.began.set()
         await self.go.wait()
-        return Came(TryRecord(at=at, status_code=200))
+        return SendResult(TryRecord(at=at, status_code=200))
 
 
 async def _recorded(*_details: object) -> None:
@@ -81,12 +81,12 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     beats: Beats, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = TestStore(tmp_path)
-    trier = _SlowTrier()
+    delivery_sender = _SlowTrier()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
-    activities = DeliverActivities(client=client, store=store, trier=trier)  # pyright: ignore[reportArgumentType]
+    activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
     order = TryInput(order=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
-    sending = await _beats_of(activities.send_delivery, order, trier.began, beats)
-    trier.go.set()
+    sending = await _beats_of(activities.send_delivery, order, delivery_sender.began, beats)
+    delivery_sender.go.set()
     await sending
 
     began, go = asyncio.Event(), asyncio.Event()

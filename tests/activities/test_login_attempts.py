@@ -15,9 +15,12 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import records
-from contract.errors import BadRequest, StoreError
-from contract.flow.attempt import (
+from activities.attempts import attempt_records
+from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Version
+from machines.machine import Begun
+from projects.deploy import deploy
+from schemas.errors import BadRequest, StoreError
+from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
     NO_LOGIN,
@@ -28,13 +31,10 @@ from contract.flow.attempt import (
     AttemptStatus,
     FailedAttemptDetails,
 )
-from contract.flow.auth import AttemptAuth, AuthSessionType, LoginState
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, RunError
-from machines.machine import Begun
-from machines.order import End, Order, Report, Version
-from projects.deploy import deploy
-from security import bindings
+from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, RunError
+from security import seal_context
 from storage import keys
 from storage.folder import FolderStore
 from tests.activities.bench import Bench, open_bench
@@ -57,20 +57,22 @@ class LoginPool:
     """A Machine that reports what it is told to."""
 
     def __init__(self) -> None:
-        self.orders: list[Order] = []
+        self.orders: list[AttemptSpec] = []
         self.report: dict[str, Any] = {"result": "true"}
         self.lasts = False
 
     def of(self, _project: str) -> LoginPool:
         return self
 
-    async def run(self, _version: Version, order: Order, on_begun: Callable[[Begun], None]) -> Report:
+    async def run(self, _version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
         self.orders.append(order)
         on_begun(Begun("scripted-1-1", "156", AT))
         if self.lasts:
             await asyncio.get_running_loop().create_future()
-        end = End.FAILED if "error" in self.report else End.COMPLETED
-        return Report(end=end, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report)
+        end = EndState.FAILED if "error" in self.report else EndState.COMPLETED
+        return AttemptReport(
+            end=end, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
+        )
 
 
 class Scene:
@@ -93,7 +95,7 @@ class Scene:
             project=stage.project,
             version=version,
             api="list",
-            parameters=JsonText(text="{}", size=2),
+            parameters=JsonRef(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
 
@@ -135,7 +137,7 @@ class Scene:
 
     @property
     def bound_to(self) -> str:
-        return bindings.auth_session(WORKSPACE, self.stage.project, ID)
+        return seal_context.auth_session(WORKSPACE, self.stage.project, ID)
 
     async def keep(self) -> None:
         keyring = self.bench.attempt._keyring
@@ -158,7 +160,7 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
         await scene.keep()
         await stage.bring_up(state_key=scene.state.key, parameters_key=scene.state.parameters_key)
         yield scene
-        assert len(bench.tickets) == 0
+        assert len(bench.running_attempts) == 0
         assert bench.notes() == []
 
 
@@ -184,7 +186,7 @@ async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
     async def away(_key: str) -> bool:
         raise StoreError("The store is away.")
 
-    monkeypatch.setattr(records, "_LOOK_PATIENCE", timedelta())
+    monkeypatch.setattr(attempt_records, "_LOOK_PATIENCE", timedelta())
     monkeypatch.setattr(scene.bench.store, "exists", away)
     later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
     scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
@@ -289,7 +291,7 @@ async def test_a_check_that_its_worker_gives_up_is_tried_again(scene: Scene) -> 
     scene.pool.lasts = True
     check = asyncio.create_task(scene.attempt(AttemptKind.CHECK))
     await until(lambda: scene.pool.orders)
-    scene.bench.tickets.interrupt_all("The worker was stopped before the Attempt ended.")
+    scene.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
     with pytest.raises(ApplicationError) as caught:
         await check
     assert (caught.value.type, caught.value.non_retryable) == (INTERRUPTED, False)
@@ -339,7 +341,7 @@ async def test_an_attempt_has_its_login_restored_and_saved_back_if_that_is_wante
 ) -> None:
     scene.pool.report = {"result": "[1]", "session": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.API, save_back=save_back)
-    assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonText(text="[1]", size=3))
+    assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="[1]", size=3))
     (order,) = scene.pool.orders
     assert (order.session, order.capture) == (browser_state(), save_back)
     assert order.run_info["auth_session_id"] == ID
@@ -352,7 +354,7 @@ async def test_an_attempt_that_fails_or_is_canceled_saves_nothing_back(scene: Sc
     scene.pool.lasts = True
     attempt = asyncio.create_task(scene.attempt(AttemptKind.API, number=2))
     await until(lambda: len(scene.pool.orders) == 2)
-    scene.bench.tickets.stop("run-1", 2)
+    scene.bench.running_attempts.stop("run-1", 2)
     assert (await attempt).status is AttemptStatus.CANCELED
     assert await scene.states() == []
 

@@ -13,14 +13,14 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from activities import logins as module
-from activities.logins import Login, Logins
-from contract.errors import SealError, StoreError
-from contract.flow import names
-from contract.flow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
-from contract.flow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
-from contract.flow.base import JsonText
-from security import bindings
+from activities.attempts import auth_state as module
+from activities.attempts.auth_state import AuthState, AuthStates
+from schemas.errors import SealError, StoreError
+from schemas.workflow import names
+from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
+from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
+from schemas.workflow.base import JsonRef
+from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
 from tests.activities.bench import TestStore, failing
@@ -46,7 +46,7 @@ class Scene:
         self.stage = stage
         self.store = TestStore(folder)
         self.keyring = KeyRing(["the secret key of these tests"])
-        self.logins = Logins(stage.client, self.store, self.keyring)
+        self.logins = AuthStates(stage.client, self.store, self.keyring)
 
     def order(self, kind: AttemptKind = AttemptKind.CHECK, *, number: int = 1) -> AttemptInput:
         return AttemptInput(
@@ -56,7 +56,7 @@ class Scene:
             project=self.stage.project,
             version="0123456789abcdef",
             api="list",
-            parameters=JsonText(text="null", size=4),
+            parameters=JsonRef(text="null", size=4),
             request_timeout=timedelta(minutes=1),
             kind=kind,
         )
@@ -64,7 +64,9 @@ class Scene:
     def auth(self, **fields: Any) -> AttemptAuth:
         return AttemptAuth(ref=self.stage.ref, **fields)
 
-    async def begin(self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1) -> Login:
+    async def begin(
+        self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
+    ) -> AuthState:
         return await self.logins.begin(self.order(number=number), self.auth(state=state), secret)
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
@@ -79,13 +81,13 @@ class Scene:
         await self.store.put(key, self.sealed(text, owner))
 
     def sealed(self, text: str, owner: str = ID) -> bytes:
-        bound_to = bindings.auth_session(WORKSPACE, self.stage.project, owner)
+        bound_to = seal_context.auth_session(WORKSPACE, self.stage.project, owner)
         return self.keyring.seal(text, bound_to=bound_to).encode("ascii")
 
     async def opened(self, key: str) -> str:
         token = await self.store.get(key)
         assert token
-        bound_to = bindings.auth_session(WORKSPACE, self.stage.project, ID)
+        bound_to = seal_context.auth_session(WORKSPACE, self.stage.project, ID)
         return self.keyring.open(token.decode("ascii"), bound_to=bound_to)
 
     async def bring_up(self, state: LoginState | None, **view: Any) -> None:
@@ -125,7 +127,7 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
 async def test_a_check_begins_with_the_current_login(scene: Scene) -> None:
     await scene.bring_up(state := await scene.there())
     login = await scene.begin()
-    assert login == Login(state, browser_state(), PARAMETERS, (SESSION, PASSWORD))
+    assert login == AuthState(state, browser_state(), PARAMETERS, (SESSION, PASSWORD))
 
 
 async def test_what_must_not_be_shown_is_found_and_is_in_no_repr(scene: Scene) -> None:
@@ -179,14 +181,14 @@ async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
     scene.stage.recorder()
     state = (await scene.there()).model_copy(update={"parameters_key": None})
     await scene.bring_up(state)
-    assert await scene.begin() == Login(state, browser_state(), None, (SESSION,))
+    assert await scene.begin() == AuthState(state, browser_state(), None, (SESSION,))
 
 
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
     state = await scene.there()
     auth = scene.auth(login=2, parameters_key=state.parameters_key)
     login = await scene.logins.begin(scene.order(AttemptKind.CREATE), auth, ())
-    assert login == Login(None, None, PARAMETERS, (PASSWORD,))
+    assert login == AuthState(None, None, PARAMETERS, (PASSWORD,))
 
 
 async def test_a_store_that_is_away_for_a_moment_costs_time_only(scene: Scene) -> None:
@@ -260,7 +262,7 @@ async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(sce
 async def saved_back(scene: Scene, text: str | None, kind: AttemptKind = AttemptKind.API, **auth: Any) -> LoginState:
     """The login after a good Attempt that has left this state."""
     state = LoginState(login=1, key="before", parameters_key="parameters-1")
-    login = Login(state, browser_state(), PARAMETERS)
+    login = AuthState(state, browser_state(), PARAMETERS)
     after = await scene.logins.good(scene.order(kind), scene.auth(**auth), login, text)
     assert after
     assert (after.login, after.parameters_key) == (1, "parameters-1")
@@ -322,6 +324,6 @@ async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_go
     scene: Scene, kind: AttemptKind, expired: bool, told: list[CheckReport]
 ) -> None:
     await scene.bring_up(state := await scene.there())
-    login = Login(state, browser_state(), PARAMETERS, expired=expired)
+    login = AuthState(state, browser_state(), PARAMETERS, expired=expired)
     assert await scene.logins.good(scene.order(kind), scene.auth(), login, None) == state
     assert await scene.told(names.CHECKED, CheckReport) == told

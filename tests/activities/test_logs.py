@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from activities.logs import AttemptLog, LogRules, last_line, open_log
-from contract.flow.attempt import AttemptInput, AttemptStatus, AttemptUsage
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, RunError
+from activities.attempts.attempt_log import AttemptLog, LogPolicy, last_line, open_log
 from machines.transcript import Transcript
+from schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
 from tests.activities.bench import TestStore, failing
 
-OFTEN = LogRules(first=timedelta(milliseconds=1), every=timedelta(milliseconds=1))
-NEVER = LogRules(first=timedelta(hours=1))
+OFTEN = LogPolicy(first=timedelta(milliseconds=1), every=timedelta(milliseconds=1))
+NEVER = LogPolicy(first=timedelta(hours=1))
 SOON = timedelta(seconds=20)
 
 ORDER = AttemptInput(
@@ -34,7 +34,7 @@ ORDER = AttemptInput(
     project="shop",
     version="1",
     api="list",
-    parameters=JsonText(text="{}", size=2),
+    parameters=JsonRef(text="{}", size=2),
     request_timeout=timedelta(seconds=60),
 )
 
@@ -69,7 +69,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(folder: Path, rules: LogRules) -> AsyncGenerator[Desk]:
+async def open_desk(folder: Path, rules: LogPolicy) -> AsyncGenerator[Desk]:
     (folder / "evidence").mkdir()
     store = TestStore(folder / "artifacts")
     async with open_log(store, ORDER, folder / "evidence", rules) as opened:
@@ -84,7 +84,7 @@ def messages(data: bytes | None) -> list[str]:
 
 
 async def test_an_attempt_that_is_soon_over_costs_one_write(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, LogRules()) as desk:
+    async with open_desk(tmp_path, LogPolicy()) as desk:
         desk.log.book.say("begins")
         desk.keeper.text(b"one\ntwo\n")
         came = await desk.end()

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from activities.patience import patiently
-from contract.errors import StoreError
+from activities.store_retry import retry_store
+from schemas.errors import StoreError
 
 
 class Store:
@@ -24,17 +24,17 @@ class Store:
 
 
 async def test_what_succeeds_is_asked_once() -> None:
-    assert await patiently(timedelta(minutes=1), Store(0).get) == 1
+    assert await retry_store(timedelta(minutes=1), Store(0).get) == 1
 
 
 async def test_a_store_that_fails_twice_costs_two_more_questions() -> None:
-    assert await patiently(timedelta(minutes=1), Store(2).get) == 3
+    assert await retry_store(timedelta(minutes=1), Store(2).get) == 3
 
 
 async def test_patience_ends_with_what_the_store_said_last() -> None:
     store = Store(1000)
     with pytest.raises(StoreError) as caught:
-        await patiently(timedelta(seconds=0.5), store.get)
+        await retry_store(timedelta(seconds=0.5), store.get)
     assert store.asked > 1
     assert caught.value.message == f"failure {store.asked}"
 
@@ -42,7 +42,7 @@ async def test_patience_ends_with_what_the_store_said_last() -> None:
 async def test_without_patience_there_is_one_try() -> None:
     store = Store(1000)
     with pytest.raises(StoreError, match="failure 1"):
-        await patiently(timedelta(), store.get)
+        await retry_store(timedelta(), store.get)
     assert store.asked == 1
 
 
@@ -51,12 +51,12 @@ async def test_any_other_error_is_not_waited_out() -> None:
         raise ValueError("a defect")
 
     with pytest.raises(ValueError, match="a defect"):
-        await patiently(timedelta(minutes=1), broken)
+        await retry_store(timedelta(minutes=1), broken)
 
 
 async def test_whoever_is_cancelled_does_not_go_on_asking() -> None:
     store = Store(1000)
-    asking = asyncio.create_task(patiently(timedelta(minutes=1), store.get))
+    asking = asyncio.create_task(retry_store(timedelta(minutes=1), store.get))
     while not store.asked:
         await asyncio.sleep(0)
     asking.cancel()

@@ -11,9 +11,9 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 from activities import heartbeat
-from activities.ticket import Ticket
-from contract.flow.attempt import AttemptStatus
-from contract.flow.run import ErrorCode, RunStatus
+from activities.attempts.running_attempts import RunningAttempt
+from schemas.workflow.attempt import AttemptStatus
+from schemas.workflow.run import ErrorCode, RunStatus
 from tests.activities.pausing import PendingActivity
 from tests.activities.test_attempt import PROJECT, Lab
 from tests.activities.test_attempt import lab as lab
@@ -29,13 +29,13 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
     monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
     monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.05)
     heard: Heard = []
-    told: Callable[..., None] = Ticket.on_cancellation
+    told: Callable[..., None] = RunningAttempt.on_cancellation
 
-    def listen(ticket: Ticket, details: ActivityCancellationDetails | None) -> None:
+    def listen(running_attempt: RunningAttempt, details: ActivityCancellationDetails | None) -> None:
         heard.append(details)
-        told(ticket, details)
+        told(running_attempt, details)
 
-    monkeypatch.setattr(Ticket, "on_cancellation", listen)
+    monkeypatch.setattr(RunningAttempt, "on_cancellation", listen)
     return heard
 
 
@@ -57,7 +57,7 @@ async def test_one_that_is_paused_goes_on_and_its_outcome_counts(
     await paused(lab, activity, heard)
     seen = len(heard)
     await until(lambda: len(heard) > seen + 3)  # it still sends heartbeats
-    assert len(lab.bench.tickets) == 1
+    assert len(lab.bench.running_attempts) == 1
     assert (await activity.info()).state == PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED
     lab.go()
     outcome = await lab.stage.ended()
@@ -95,7 +95,7 @@ async def test_one_that_was_paused_still_hears_that_its_run_is_gone(
     await paused(lab, activity, heard)
     await lab.stage.handle.terminate()
     await lab.until_recorded(AttemptStatus.INTERRUPTED)
-    await until(lambda: len(lab.bench.tickets) == 0)
+    await until(lambda: len(lab.bench.running_attempts) == 0)
     assert lab.bench.processes() == []
 
 
@@ -136,7 +136,7 @@ async def test_one_that_is_interrupted_while_it_is_paused_does_not_wait_to_be_un
     lab: Lab, activity: PendingActivity, heard: Heard
 ) -> None:
     await paused(lab, activity, heard, maximum_attempts=2)
-    lab.bench.tickets.interrupt_all("The worker was stopped before the Attempt ended.")
+    lab.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
     lab.go()
     outcome = await lab.stage.ended()
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)

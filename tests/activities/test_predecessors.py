@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.logs import LOG_FILE
-from activities.orders import LostActivity
-from activities.predecessors import bury
-from activities.records import Records
-from activities.salvage import Salvage, note_secrets
-from activities.workplace import HeldAttempt
-from contract.flow.attempt import AttemptInput, AttemptStatus
-from contract.flow.base import JsonText
-from contract.flow.run import RunStatus
+from activities.attempts.attempt_log import LOG_FILE
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.log_recovery import LogRecovery, persist_masking_secrets
+from activities.control import LostActivity
+from activities.workers.crash_recovery import recover_dead_workers
+from activities.workers.worker_dir import HeldAttempt
 from machines.transcript import line_of
+from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import RunStatus
 from security.keyring import KeyRing
 from security.masking import Masker
 from storage import keys
@@ -31,8 +31,8 @@ from tests.workflows.scripted import Gone, Held, Stage, completed, ends
 KEYS = KeyRing(["the key of this test, long enough"])
 
 
-def salvage(folder: Path) -> Salvage:
-    return Salvage(FolderStore(folder / "artifacts"), KEYS, limit=10_000)
+def log_recovery(folder: Path) -> LogRecovery:
+    return LogRecovery(FolderStore(folder / "artifacts"), KEYS, limit=10_000)
 
 
 async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
@@ -45,7 +45,7 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
     worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
     try:
         worker.die()
-        await bury(client, tmp_path / "workers", salvage(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
         outcome = await stage.ended()  # within seconds: the heartbeat would have told it after 30
         assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
         assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
@@ -78,19 +78,19 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
             project=stage.project,
             version="1",
             api="list",
-            parameters=JsonText(text="{}", size=2),
+            parameters=JsonRef(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
-        note_secrets(evidence, order, Masker(()), KEYS)
+        persist_masking_secrets(evidence, order, Masker(()), KEYS)
         (evidence / LOG_FILE).write_bytes(line_of("info", "user", "the last words"))
-        await bury(client, tmp_path / "workers", salvage(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
         await stage.ended()
     finally:
         worker.end()
     text = await store.get(keys.log(stage.project, stage.run_id, 1))
     assert text is not None
     assert json.loads(text.splitlines()[0])["message"] == "the last words"
-    record = await Records(store).read(stage.project, stage.run_id, 1)
+    record = await AttemptRecords(store).read(stage.project, stage.run_id, 1)
     assert record is not None
     assert (record.status, record.log, sorted(record.missing)) == (
         AttemptStatus.INTERRUPTED,
@@ -108,7 +108,7 @@ async def test_a_run_whose_attempt_was_paused_goes_on_as_well(client: Client, st
     worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
     try:
         worker.die()
-        await bury(client, tmp_path / "workers", salvage(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
         outcome = await stage.ended()
         assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
     finally:
@@ -125,7 +125,7 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, t
         worker.die()
         await stage.cancel()
         await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
-        await bury(client, tmp_path / "workers", salvage(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
         assert (await stage.ended()).status is RunStatus.CANCELED
     finally:
         worker.end()
@@ -152,7 +152,7 @@ async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_noth
         worker = await DyingWorker.start(tmp_path / "workers" / "one", *attempts)
         try:
             worker.die()
-            await bury(client, tmp_path / "workers", salvage(tmp_path))
+            await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
             assert (await second.ended()).attempts == 2
         finally:
             worker.end()
@@ -163,4 +163,4 @@ async def test_without_dead_workers_there_is_nothing_to_do(client: Client, tmp_p
     folder = tmp_path / "workers"
     if there:
         folder.mkdir()
-    await bury(client, folder, salvage(tmp_path))
+    await recover_dead_workers(client, folder, log_recovery(tmp_path))

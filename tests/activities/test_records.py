@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from activities.records import Records
-from contract.flow.attempt import AttemptRecord, AttemptStatus, LostInput
-from contract.flow.trace import TraceMode
+from activities.attempts.attempt_records import AttemptRecords
+from schemas.workflow.attempt import AttemptRecord, AttemptStatus, LostInput
+from schemas.workflow.trace import TraceMode
 from storage import keys
 from storage.folder import FolderStore
 
@@ -20,13 +20,13 @@ def record(status: AttemptStatus) -> AttemptRecord:
     return AttemptRecord(run_id="run-1", number=1, status=status)
 
 
-async def status(records: Records) -> AttemptStatus | None:
+async def status(records: AttemptRecords) -> AttemptStatus | None:
     known = await records.read("shop", "run-1", 1)
     return known and known.status
 
 
 async def test_the_record_of_the_start_is_the_first_one_or_none(tmp_path: Path) -> None:
-    records = Records(FolderStore(tmp_path))
+    records = AttemptRecords(FolderStore(tmp_path))
     await records.write_first("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert await status(records) is AttemptStatus.STARTED
     await records.write("shop", record(AttemptStatus.INTERRUPTED), within=PATIENCE)
@@ -52,7 +52,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
     tmp_path: Path, trace: TraceMode, stored: str | None, missing: dict[str, str], announced: bool
 ) -> None:
     store = FolderStore(tmp_path)
-    records = Records(store)
+    records = AttemptRecords(store)
     if announced:
         await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     if stored is not None:
@@ -68,7 +68,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
 
 
 async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -> None:
-    records = Records(FolderStore(tmp_path))
+    records = AttemptRecords(FolderStore(tmp_path))
     await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
     await records.close_lost(lost(), within=PATIENCE)
     assert await status(records) is AttemptStatus.COMPLETED

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from activities.logs import LOG_FILE
-from activities.records import Records
-from activities.salvage import Salvage, note_secrets
-from contract.flow.attempt import AttemptInput, AttemptRecord, AttemptStatus
-from contract.flow.base import JsonText
+from activities.attempts.attempt_log import LOG_FILE
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.log_recovery import LogRecovery, persist_masking_secrets
 from machines.transcript import Transcript
+from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
+from schemas.workflow.base import JsonRef
 from security.keyring import KeyRing
 from security.masking import Masker
 from storage import keys
@@ -38,7 +38,7 @@ def order(run_id: str = "run-1", number: int = 2) -> AttemptInput:
         project="shop",
         version="1",
         api="list",
-        parameters=JsonText(text="{}", size=2),
+        parameters=JsonRef(text="{}", size=2),
         request_timeout=timedelta(minutes=1),
     )
 
@@ -56,14 +56,14 @@ class Left:
         folder = self.root / f"evidence-{len(self.folders)}"
         folder.mkdir()
         self.folders.append(folder)
-        note_secrets(folder, of or order(), Masker([SECRET]), keyring)
+        persist_masking_secrets(folder, of or order(), Masker([SECRET]), keyring)
         keeper = Transcript(str(folder / LOG_FILE), self.limit)
         keeper.text(printed)
         keeper.close()
         return folder
 
-    async def salvage(self, keyring: KeyRing = KEYS, within: timedelta = SOON) -> None:
-        await Salvage(self.store, keyring, limit=self.limit).store_logs(self.folders, within=within)
+    async def log_recovery(self, keyring: KeyRing = KEYS, within: timedelta = SOON) -> None:
+        await LogRecovery(self.store, keyring, limit=self.limit).store_logs(self.folders, within=within)
 
     async def stored(self, run_id: str = "run-1", number: int = 2) -> list[str] | None:
         data = await FolderStore.get(self.store, keys.log("shop", run_id, number))
@@ -81,7 +81,7 @@ async def test_it_is_stored_to_its_last_line_masked_and_in_place_of_its_pieces(l
         file.write(b'{"timestamp": "2026-01')  # the host was about to go down, too
     piece = keys.log_piece("shop", "run-1", 2, 0)
     await left.store.put(piece, b"{}\n")
-    await left.salvage()
+    await left.log_recovery()
     assert await left.stored() == ["it is ***", "the last", LOST]
     assert not await left.store.exists(piece)
 
@@ -96,7 +96,7 @@ async def test_what_is_noted_tells_no_secret(left: Left) -> None:
 async def test_each_attempt_has_its_own(left: Left) -> None:
     for number in range(1, 6):
         left.attempt(f"of {number}\n".encode(), order("run-2", number))
-    await left.salvage()
+    await left.log_recovery()
     assert [await left.stored("run-2", number) for number in range(1, 6)] == [
         [f"of {number}", LOST] for number in range(1, 6)
     ]
@@ -105,15 +105,15 @@ async def test_each_attempt_has_its_own(left: Left) -> None:
 async def test_what_its_worker_had_stored_stays_as_it_is(left: Left) -> None:
     left.attempt(b"one\n")
     await left.store.put(keys.log("shop", "run-1", 2), b'{"message": "stored"}\n')
-    await left.salvage()
+    await left.log_recovery()
     assert await left.stored() == ["stored"]
 
 
 @pytest.mark.parametrize("status", list(AttemptStatus))
 async def test_an_attempt_that_had_come_to_its_end_was_not_lost(left: Left, status: AttemptStatus) -> None:
     left.attempt(b"one\n")
-    await Records(left.store).write("shop", AttemptRecord(run_id="run-1", number=2, status=status), within=SOON)
-    await left.salvage()
+    await AttemptRecords(left.store).write("shop", AttemptRecord(run_id="run-1", number=2, status=status), within=SOON)
+    await left.log_recovery()
     unfinished = status in {AttemptStatus.STARTED, AttemptStatus.INTERRUPTED}
     assert await left.stored() == (["one", LOST] if unfinished else None)
 
@@ -166,30 +166,30 @@ async def test_what_cannot_be_trusted_is_lost_and_costs_the_others_nothing(
 ) -> None:
     spoil(left.attempt(b"one\n"))
     left.attempt(b"two\n", order("run-2"))
-    await left.salvage()
+    await left.log_recovery()
     assert [await left.stored(run_id) for run_id in ("run-1", "run-2", "run-9")] == [None, ["two", LOST], None]
 
 
 async def test_without_the_key_that_sealed_it_nothing_is_told(left: Left) -> None:
     left.attempt(b"one\n")
-    await left.salvage(KeyRing(["another key, which is long enough"]))
+    await left.log_recovery(KeyRing(["another key, which is long enough"]))
     assert await left.stored() is None
 
 
 async def test_without_any_key_nothing_is_noted(left: Left) -> None:
     folder = left.attempt(b"one\n", keyring=KeyRing([]))
     assert [path.name for path in folder.iterdir()] == [LOG_FILE]
-    await left.salvage(KeyRing([]))
+    await left.log_recovery(KeyRing([]))
     assert await left.stored() is None
 
 
 async def test_a_store_that_refuses_or_does_not_answer_is_not_waited_for(left: Left) -> None:
     left.attempt(b"one\n")
     left.store.refuse = lambda _key: True
-    await left.salvage(within=timedelta(seconds=0.2))
+    await left.log_recovery(within=timedelta(seconds=0.2))
     left.store.refuse = lambda _key: False
     never = asyncio.Event()
     left.store.hold = lambda _key, _data: never
-    await left.salvage(within=timedelta(seconds=0.2))
+    await left.log_recovery(within=timedelta(seconds=0.2))
     assert await left.stored() is None
     never.set()

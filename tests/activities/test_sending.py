@@ -10,10 +10,10 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from activities.sending import Answer, SendError, send
+from activities.deliveries.http_sender import SendError, SinkResponse, send
+from devstack import ports
 from security.egress import LOOPBACK, Egress
-from security.guarded import GuardedTransport
-from stack import ports
+from security.pinned_transport import GuardedTransport
 from tests.receiver import Reply, answers, closes, hangs, receiver, resets, speaks_nonsense
 
 SECOND = timedelta(seconds=1)
@@ -57,7 +57,7 @@ async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_the_status_counts_whatever_becomes_of_the_answer_s_body(
     transport: GuardedTransport, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.sending._ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr("activities.deliveries.http_sender._ANSWER_WITHIN", 0.2)
     async with receiver(reply) as inbox:
         answer = await send(transport, post(inbox.url), 20 * SECOND)
     assert answer.status == 200
@@ -119,7 +119,7 @@ async def test_nothing_is_added_to_what_was_made_and_no_cookie_is_kept(transport
 
 def said(value: str | None) -> timedelta | None:
     headers = httpx.Headers() if value is None else httpx.Headers({"retry-after": value})
-    return Answer(429, headers, b"", timedelta()).retry_after
+    return SinkResponse(429, headers, b"", timedelta()).retry_after
 
 
 @pytest.mark.parametrize(

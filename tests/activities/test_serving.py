@@ -14,14 +14,14 @@ from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
-from activities.serving import Serving, WorkerPools
-from activities.share import Share
-from activities.ticket import Tickets
-from contract.errors import StoreError
-from contract.flow.attempt import AttemptInput, AttemptOutcome
+from activities.attempts.running_attempts import RunningAttempts
+from activities.workers.project_worker import ProjectWorker
+from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
 from machines.machine import Launch
 from machines.slot import Limits
 from projects.catalog import Catalog
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from storage import keys
 from tests.activities.bench import TestStore, deploy_project
 from tests.polling import until
@@ -31,8 +31,8 @@ from tests.workflows.scripted import CANCELED, IDENTITY, Stage, completed
 class Running:
     """The Attempts that run, each until it is let go."""
 
-    def __init__(self, tickets: Tickets) -> None:
-        self._tickets = tickets
+    def __init__(self, running_attempts: RunningAttempts) -> None:
+        self._running_attempts = running_attempts
         self.held: dict[str, asyncio.Future[AttemptOutcome]] = {}
         self.most = 0
 
@@ -42,7 +42,7 @@ class Running:
         self.most = max(self.most, len(self.held))
         work = asyncio.ensure_future(_until(end))
         try:
-            with self._tickets.hold(order.run_id, order.number, work):
+            with self._running_attempts.hold(order.run_id, order.number, work):
                 await asyncio.wait({work})
             return CANCELED if work.cancelled() else work.result()
         finally:
@@ -65,21 +65,21 @@ class House:
         self.name = name
         self.folder = folder
         self.store = TestStore(folder / "artifacts")
-        self.tickets = Tickets()
-        self.running = Running(self.tickets)
+        self.running_attempts = RunningAttempts()
+        self.running = Running(self.running_attempts)
         self.connections = 0
         self.runs: list[Stage] = []
         launch = Launch(folder / "scratch", Path("/nonexistent"))
         limits = Limits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
         self.pools = WorkerPools(launch, limits)
-        self.serving = Serving(
+        self.project_workers = ProjectWorkerManager(
             client=client,
             connect=self._connect,
             identity=IDENTITY,
             catalog=Catalog(self.store, max_age=timedelta()),
             pools=self.pools,
             attempt=self.running.attempt,
-            tickets=self.tickets,
+            running_attempts=self.running_attempts,
             drain=timedelta(seconds=0.1),
         )
 
@@ -109,17 +109,17 @@ class House:
 async def house(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[House]:
     house = House(client, name[:40].strip("-"), tmp_path)
     yield house
-    await asyncio.wait_for(house.serving.stop(), 20)
+    await asyncio.wait_for(house.project_workers.stop(), 20)
     assert house.running.held == {}
     for stage in house.runs:
         await stage.__aexit__(None, None, None)
 
 
 async def test_a_project_that_appears_is_served_with_as_many_slots_as_it_has_machines(house: House) -> None:
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     await house.deploy(2)
     await house.start_runs(3)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     await house.until_running(2)
     house.running.end(1)
     await until(lambda: sum(run.run_id in house.running.held for run in house.runs) == 2)
@@ -127,7 +127,7 @@ async def test_a_project_that_appears_is_served_with_as_many_slots_as_it_has_mac
 
 
 async def test_it_looks_by_itself_again_and_again(house: House) -> None:
-    following = asyncio.create_task(house.serving.follow(timedelta(seconds=0.05)))
+    following = asyncio.create_task(house.project_workers.follow(timedelta(seconds=0.05)))
     await house.deploy(1)
     await house.start_runs(1)
     await house.until_running(1)
@@ -138,18 +138,18 @@ async def test_it_looks_by_itself_again_and_again(house: House) -> None:
 async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: House) -> None:
     await house.deploy(1)
     for _ in range(3):
-        await house.serving.refresh()
-    assert len(house.serving._served[house.name].shares) == 1
+        await house.project_workers.refresh()
+    assert len(house.project_workers._served[house.name].shares) == 1
 
 
 async def test_more_machines_take_more_attempts_beside_those_that_run(house: House) -> None:
     await house.deploy(1)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     await house.start_runs(4)
     await house.until_running(1)
     (first,) = house.running.held
     await house.deploy(3)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     await house.until_running(3)
     assert first in house.running.held
     assert house.running.most == 3
@@ -157,22 +157,22 @@ async def test_more_machines_take_more_attempts_beside_those_that_run(house: Hou
 
 async def test_fewer_machines_let_the_attempts_that_run_end_and_take_no_others(house: House) -> None:
     await house.deploy(3)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     await house.start_runs(6)
     await house.until_running(3)
     before = set(house.running.held)
     await house.deploy(1)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     assert set(house.running.held) == before, "nobody is disturbed"
     house.running.end(2)
     await house.until_running(1)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     assert set(house.running.held) < before
     house.running.end(1)
 
     async def looks() -> None:
         while not (set(house.running.held) - before):
-            await house.serving.refresh()
+            await house.project_workers.refresh()
             await asyncio.sleep(0.02)
 
     await asyncio.wait_for(looks(), 20)
@@ -186,8 +186,8 @@ async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
         await house.deploy(machines)
         async with asyncio.timeout(30):
             while True:
-                await house.serving.refresh()
-                shares = house.serving._served[house.name].shares
+                await house.project_workers.refresh()
+                shares = house.project_workers._served[house.name].shares
                 if len(house.running.held) == machines and sum(share.claims for share in shares) == machines:
                     break
                 if len(house.running.held) > machines:
@@ -206,7 +206,7 @@ async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest
     await house.store.put(keys.current(broken), current.replace(b'"version": "', b'"version": "0000'))
     await house.start_runs(1, good)
     for _ in range(3):
-        await house.serving.refresh()
+        await house.project_workers.refresh()
     await house.until_running(1)
     complaints = [record for record in caplog.records if broken in record.getMessage()]
     assert len(complaints) == 1, "it is said once, not at every look"
@@ -214,30 +214,30 @@ async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest
 
 async def test_a_store_that_is_away_changes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.deploy(1)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     with monkeypatch.context() as away:
 
         async def projects(_self: Catalog) -> list[str]:
             raise StoreError("away")
 
         away.setattr(Catalog, "projects", projects)
-        await house.serving.refresh()
+        await house.project_workers.refresh()
     await house.start_runs(1)
     await house.until_running(1)
 
 
 async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: House) -> None:
     await house.deploy(2)
-    await house.serving.refresh()
+    await house.project_workers.refresh()
     await house.start_runs(2)
     await house.until_running(2)
-    await asyncio.wait_for(house.serving.stop(), 20)
+    await asyncio.wait_for(house.project_workers.stop(), 20)
     assert house.running.held == {}
 
 
 async def test_a_worker_without_projects_stops_at_once(house: House) -> None:
-    await house.serving.refresh()
-    await house.serving.stop()
+    await house.project_workers.refresh()
+    await house.project_workers.stop()
 
 
 # Its SDK does not stop.
@@ -271,7 +271,7 @@ async def test_a_share_whose_worker_does_not_stop_is_left_behind_once_it_holds_n
     own = await house._connect()
     converter = dataclasses.replace(own.data_converter, payload_codec=codec)
     client = Client(own.service_client, namespace=own.namespace, data_converter=converter)
-    share = Share(
+    share = ProjectWorker(
         house.name,
         1,
         client=client,

@@ -10,10 +10,10 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
-from contract.errors import Unavailable
-from engine import deliveries
-from engine.deliveries import Deliveries
+from schemas.errors import Unavailable
 from security.egress import Egress
+from temporal import deliveries
+from temporal.deliveries import Deliveries
 from tests.activities.delivering import SECRET, Delivering, delivering
 from tests.receiver import Receiver, answers
 from tests.workflows.sink_testing import sink_test

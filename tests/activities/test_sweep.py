@@ -17,15 +17,15 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import heartbeat
 from activities.sweep import SweepActivity
-from contract.errors import ConfigurationError, StoreError, Unavailable
-from contract.flow.sweep import SweepPart, Swept, Tally
-from engine.client import connect
+from devstack import ports
+from schemas.errors import ConfigurationError, StoreError, Unavailable
+from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from settings import Settings
-from stack import ports
 from storage import keys
+from storage.factory import open_store
 from storage.folder import FolderStore
-from storage.open import open_store
 from storage.store import Entry, Store
+from temporal.client import connect
 from tests.polling import until
 from tests.storage.s3_server import BUCKET, S3Server, s3_server
 from tests.workflows.scripted import Held, Stage, completed
@@ -83,8 +83,14 @@ async def written_after(store: Store, key: str, moment: datetime) -> None:
 
 
 async def sweep(
-    client: Client, store: Store, before: datetime, *, after: str = "", known: Swept | None = None, **options: Any
-) -> Swept:
+    client: Client,
+    store: Store,
+    before: datetime,
+    *,
+    after: str = "",
+    known: SweepPartResult | None = None,
+    **options: Any,
+) -> SweepPartResult:
     """One part of a sweep; with `known`, as one that goes on where another was lost."""
     environment = ActivityEnvironment()
     details = [known.model_dump(mode="json")] if known else []
@@ -95,11 +101,11 @@ async def sweep(
 
 async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(client: Client, store: Store) -> None:
     files = await leave(store, "one", "one-v1", "two")
-    assert await sweep(client, store, datetime.now(UTC) - timedelta(hours=1)) == Swept()
+    assert await sweep(client, store, datetime.now(UTC) - timedelta(hours=1)) == SweepPartResult()
     assert len(await left(store)) == len(files)
-    assert await sweep(client, store, soon()) == Swept(tally=Tally(runs=3, artifacts=len(files)))
+    assert await sweep(client, store, soon()) == SweepPartResult(tally=SweepTotals(runs=3, artifacts=len(files)))
     assert await left(store) == []
-    assert await sweep(client, store, soon()) == Swept()
+    assert await sweep(client, store, soon()) == SweepPartResult()
 
 
 async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its_end(
@@ -111,14 +117,16 @@ async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its
     await stage.start()
     await held.began.wait()
     in_flight = soon()
-    assert await sweep(client, store, in_flight) == Swept()
+    assert await sweep(client, store, in_flight) == SweepPartResult()
     while datetime.now(UTC) < in_flight:
         await asyncio.sleep(0.05)
     held.end(completed())
     await stage.ended()
-    assert await sweep(client, store, in_flight) == Swept(), "its artifacts are older than that, its end is not"
+    assert await sweep(client, store, in_flight) == SweepPartResult(), (
+        "its artifacts are older than that, its end is not"
+    )
     assert len(await left(store)) == len(files)
-    assert (await sweep(client, store, soon())).tally == Tally(runs=1, artifacts=len(files))
+    assert (await sweep(client, store, soon())).tally == SweepTotals(runs=1, artifacts=len(files))
     assert await left(store) == []
 
 
@@ -126,7 +134,7 @@ async def test_the_newest_artifact_of_a_run_keeps_the_others(client: Client, sto
     files = await leave(store, "one")
     moment = soon()
     await written_after(store, keys.delivery_try("shop", "one", "sink", "20260101T000000.000000Z"), moment)
-    assert await sweep(client, store, moment) == Swept()
+    assert await sweep(client, store, moment) == SweepPartResult()
     assert len(await left(store)) == len(files) + 1
 
 
@@ -156,7 +164,7 @@ async def test_a_part_ends_after_so_many_runs_and_the_next_goes_on_behind_it(cli
     await leave(store, *runs)
     before = soon()
     after: str | None = ""
-    seen: list[Tally] = []
+    seen: list[SweepTotals] = []
     while after is not None:
         swept = await sweep(client, store, before, after=after, most=2)
         seen.append(swept.tally)
@@ -175,9 +183,9 @@ async def test_a_part_ends_after_a_time_and_the_next_goes_on_behind_it(client: C
 
 async def test_one_that_was_lost_is_gone_on_with_where_it_had_come_to(client: Client, store: Store) -> None:
     await leave(store, "one", "two")
-    known = Swept(after="runs/shop/one0", tally=Tally(runs=7, artifacts=70))
+    known = SweepPartResult(after="runs/shop/one0", tally=SweepTotals(runs=7, artifacts=70))
     swept = await sweep(client, store, soon(), known=known)
-    assert swept == Swept(tally=Tally(runs=8, artifacts=75))
+    assert swept == SweepPartResult(tally=SweepTotals(runs=8, artifacts=75))
     assert {key.split("/")[2] for key in await left(store)} == {"one"}
 
 
@@ -189,7 +197,7 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
     store = FolderStore(tmp_path)
     await leave(store, *(f"run-{number}" for number in range(9)))
     environment = ActivityEnvironment()
-    beats: list[Swept] = []
+    beats: list[SweepPartResult] = []
     environment.on_heartbeat = beats.append
     tidy = store.tidy
 
@@ -201,7 +209,7 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
     monkeypatch.setattr(store, "tidy", tidies)
     await environment.run(SweepActivity(client, store).sweep_artifacts, SweepPart(before=soon()))
     assert [beat.tally.runs for beat in beats] == sorted(beat.tally.runs for beat in beats)
-    assert beats[-1].tally == Tally(runs=9, artifacts=45)
+    assert beats[-1].tally == SweepTotals(runs=9, artifacts=45)
 
 
 async def test_sweeps_side_by_side_do_not_disturb_each_other(client: Client, store: Store) -> None:
@@ -246,7 +254,7 @@ async def test_a_run_that_is_begun_anew_meanwhile_keeps_what_it_has(client: Clie
     store = BegunAnew(tmp_path)
     files = await leave(store, "one")
     before = datetime.now(UTC)
-    assert await sweep(client, store, before) == Swept()
+    assert await sweep(client, store, before) == SweepPartResult()
     assert len(await left(store)) == len(files)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 
-from activities.ticket import Cause, Tickets
+from activities.attempts.running_attempts import Cause, RunningAttempts
 
 
 async def nothing() -> None:
@@ -19,72 +19,78 @@ async def forever() -> None:
 
 
 @pytest.fixture
-def tickets() -> Tickets:
-    return Tickets()
+def running_attempts() -> RunningAttempts:
+    return RunningAttempts()
 
 
-async def test_one_attempt_is_stopped_and_no_other(tickets: Tickets) -> None:
+async def test_one_attempt_is_stopped_and_no_other(running_attempts: RunningAttempts) -> None:
     one, other = asyncio.create_task(forever()), asyncio.create_task(forever())
-    with tickets.hold("run", 1, one) as ticket, tickets.hold("run", 2, other) as second:
-        assert len(tickets) == 2
-        assert tickets.stop("run", 1)
+    with running_attempts.hold("run", 1, one) as running_attempt, running_attempts.hold("run", 2, other) as second:
+        assert len(running_attempts) == 2
+        assert running_attempts.stop("run", 1)
         await asyncio.wait({one})
-        assert (ticket.cause, second.cause) == (Cause.CANCELED, None)
+        assert (running_attempt.cause, second.cause) == (Cause.CANCELED, None)
         assert not other.done()
         other.cancel()
-    assert len(tickets) == 0
+    assert len(running_attempts) == 0
 
 
-async def test_what_is_not_here_cannot_be_stopped(tickets: Tickets) -> None:
-    assert not tickets.stop("run", 1)
+async def test_what_is_not_here_cannot_be_stopped(running_attempts: RunningAttempts) -> None:
+    assert not running_attempts.stop("run", 1)
     work = asyncio.create_task(forever())
-    with tickets.hold("run", 1, work):
-        assert not tickets.stop("other", 1)
+    with running_attempts.hold("run", 1, work):
+        assert not running_attempts.stop("other", 1)
         work.cancel()
-    assert not tickets.stop("run", 1)
+    assert not running_attempts.stop("run", 1)
 
 
-async def test_a_later_try_is_stopped_for_the_one_that_was_heard_of(tickets: Tickets) -> None:
+async def test_a_later_try_is_stopped_for_the_one_that_was_heard_of(running_attempts: RunningAttempts) -> None:
     """A check that is tried again has another number by then; its Run has one Attempt at a time."""
     work = asyncio.create_task(forever())
-    with tickets.hold("run", 2, work) as ticket:
-        assert tickets.stop("run", 1)
-        assert ticket.cause is Cause.CANCELED
+    with running_attempts.hold("run", 2, work) as running_attempt:
+        assert running_attempts.stop("run", 1)
+        assert running_attempt.cause is Cause.CANCELED
         await asyncio.wait({work})
 
 
-async def test_all_are_let_go_with_the_reason(tickets: Tickets) -> None:
+async def test_all_are_let_go_with_the_reason(running_attempts: RunningAttempts) -> None:
     works = [asyncio.create_task(forever()) for _ in range(3)]
-    with tickets.hold("a", 1, works[0]) as a, tickets.hold("b", 1, works[1]) as b, tickets.hold("c", 2, works[2]) as c:
-        tickets.interrupt_all("no Temporal")
+    with (
+        running_attempts.hold("a", 1, works[0]) as a,
+        running_attempts.hold("b", 1, works[1]) as b,
+        running_attempts.hold("c", 2, works[2]) as c,
+    ):
+        running_attempts.interrupt_all("no Temporal")
         await asyncio.wait(works)
-        assert {(ticket.cause, ticket.message) for ticket in (a, b, c)} == {(Cause.INTERRUPTED, "no Temporal")}
+        assert {(running_attempt.cause, running_attempt.message) for running_attempt in (a, b, c)} == {
+            (Cause.INTERRUPTED, "no Temporal")
+        }
 
 
-async def test_the_first_reason_to_stop_stays(tickets: Tickets) -> None:
+async def test_the_first_reason_to_stop_stays(running_attempts: RunningAttempts) -> None:
     work = asyncio.create_task(forever())
-    with tickets.hold("run", 1, work) as ticket:
-        tickets.interrupt_all("no Temporal")
-        assert tickets.stop("run", 1)
-        assert (ticket.cause, ticket.message) == (Cause.INTERRUPTED, "no Temporal")
+    with running_attempts.hold("run", 1, work) as running_attempt:
+        running_attempts.interrupt_all("no Temporal")
+        assert running_attempts.stop("run", 1)
+        assert (running_attempt.cause, running_attempt.message) == (Cause.INTERRUPTED, "no Temporal")
         await asyncio.wait({work})
 
 
-async def test_an_attempt_that_has_ended_is_not_stopped_any_more(tickets: Tickets) -> None:
+async def test_an_attempt_that_has_ended_is_not_stopped_any_more(running_attempts: RunningAttempts) -> None:
     work = asyncio.create_task(nothing())
     await work
-    with tickets.hold("run", 1, work) as ticket:
-        tickets.stop("run", 1)
-        tickets.interrupt_all("no Temporal")
-        assert ticket.cause is None
+    with running_attempts.hold("run", 1, work) as running_attempt:
+        running_attempts.stop("run", 1)
+        running_attempts.interrupt_all("no Temporal")
+        assert running_attempt.cause is None
 
 
-async def test_a_ticket_is_given_back_also_when_the_attempt_fails(tickets: Tickets) -> None:
+async def test_a_ticket_is_given_back_also_when_the_attempt_fails(running_attempts: RunningAttempts) -> None:
     work = asyncio.create_task(forever())
-    with pytest.raises(ValueError), tickets.hold("run", 1, work):
+    with pytest.raises(ValueError), running_attempts.hold("run", 1, work):
         raise ValueError
     work.cancel()
-    assert len(tickets) == 0
+    assert len(running_attempts) == 0
 
 
 @pytest.mark.parametrize(
@@ -102,11 +108,11 @@ async def test_a_ticket_is_given_back_also_when_the_attempt_fails(tickets: Ticke
     ids=str,
 )
 async def test_what_temporal_says_stops_it_unless_it_is_paused(
-    tickets: Tickets, details: dict[str, bool] | None, cause: Cause | None, message: str
+    running_attempts: RunningAttempts, details: dict[str, bool] | None, cause: Cause | None, message: str
 ) -> None:
     work = asyncio.create_task(forever())
-    with tickets.hold("run", 1, work) as ticket:
-        ticket.on_cancellation(None if details is None else ActivityCancellationDetails(**details))
-        assert (ticket.cause, ticket.message) == (cause, message)
+    with running_attempts.hold("run", 1, work) as running_attempt:
+        running_attempt.on_cancellation(None if details is None else ActivityCancellationDetails(**details))
+        assert (running_attempt.cause, running_attempt.message) == (cause, message)
         work.cancel()
         await asyncio.wait({work})

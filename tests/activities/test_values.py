@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from activities.values import ProjectValues
-from contract.errors import StoreError
+from activities.attempts.runtime_services import ProjectValues
+from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
 

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 
 from temporalio.client import Client
 
-from activities import warmth
-from engine.slots import Machines, Up, machines
+from activities.workers import machine_heartbeat
+from temporal.pool_usage import Machines, Up, machines
 from tests.polling import until
 
 
 @asynccontextmanager
 async def reporting(client: Client, identity: str, up: Callable[[], dict[str, Up]]) -> AsyncGenerator[None]:
-    task = asyncio.create_task(warmth.report(client, identity, up))
+    task = asyncio.create_task(machine_heartbeat.report(client, identity, up))
     try:
         yield
     finally:

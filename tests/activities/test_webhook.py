@@ -9,11 +9,11 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from activities import webhook as kind
-from activities.sending import Answer, Outgoing
-from contract.errors import SealError
+from activities.deliveries import webhook_sink as kind
+from activities.deliveries.http_sender import PreparedRequest, SinkResponse
+from devstack.data_folder import new_webhook_secret
+from schemas.errors import SealError
 from security.signing import Signer
-from stack.datafolder import new_webhook_secret
 from tests.deliveries import RING, delivery, webhook
 
 BODY = b'{"n":1}'
@@ -21,7 +21,9 @@ SECRET = new_webhook_secret()
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
-def outgoing(url: str = "https://hook.example/in?key=k3y-value&n=1", at: datetime = NOW, **fields: Any) -> Outgoing:
+def outgoing(
+    url: str = "https://hook.example/in?key=k3y-value&n=1", at: datetime = NOW, **fields: Any
+) -> PreparedRequest:
     order = delivery(webhook(url, **fields), run_id="run-7")
     assert order.sink.webhook is not None
     return kind.outgoing(
@@ -85,5 +87,5 @@ def test_what_was_sealed_for_another_run_does_not_open() -> None:
     ],
 )
 def test_only_200_to_299_is_delivered(status: int, message: str | None, final: bool) -> None:
-    judged = kind.judge(Answer(status, httpx.Headers(), b"", timedelta()))
+    judged = kind.judge(SinkResponse(status, httpx.Headers(), b"", timedelta()))
     assert (judged.message, judged.final) == (message, final)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from engine.runs import Runs
-from stack import ports
+from devstack import ports
 from storage.folder import FolderStore
+from temporal.runs import Runs
 from tests.activities.bench import PATIENCE, deploy_project
 from tests.activities.dying import REPOSITORY
 from tests.polling import until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from activities.workplace import HeldAttempt, Workplace, dead_workers
-from contract.flow.attempt import AttemptKind
+from activities.workers.worker_dir import HeldAttempt, WorkerDir, dead_workers
+from schemas.workflow.attempt import AttemptKind
 from tests.activities.dying import DyingWorker
 
 Start = Callable[..., Awaitable[DyingWorker]]
@@ -45,7 +45,7 @@ def test_where_there_never_was_a_worker_none_is_dead(workers: Path) -> None:
 
 
 def test_a_worker_that_leaves_leaves_nothing(workers: Path) -> None:
-    place = Workplace(workers / "one")
+    place = WorkerDir(workers / "one")
     assert place.scratch.is_dir()
     place.leave()
     assert list(workers.iterdir()) == []
@@ -53,7 +53,7 @@ def test_a_worker_that_leaves_leaves_nothing(workers: Path) -> None:
 
 
 def test_an_attempt_is_noted_for_as_long_as_it_runs(workers: Path) -> None:
-    place = Workplace(workers / "one")
+    place = WorkerDir(workers / "one")
     notes = workers / "one" / "attempts"
     with place.journal(held("run-1", 1)), place.journal(held("run-1", 2)):
         assert {note.name for note in notes.glob("*.json")} == {"run-1-1.json", "run-1-2.json"}
@@ -67,15 +67,15 @@ def test_an_attempt_is_noted_for_as_long_as_it_runs(workers: Path) -> None:
 
 
 def test_two_workers_cannot_have_one_place(workers: Path) -> None:
-    place = Workplace(workers / "one")
+    place = WorkerDir(workers / "one")
     with pytest.raises(FileExistsError):
-        Workplace(workers / "one")
+        WorkerDir(workers / "one")
     place.leave()
 
 
 async def test_a_worker_that_lives_is_not_dead_though_it_be_another_process(workers: Path, start: Start) -> None:
     await start("one", held("run-1", 1))
-    own = Workplace(workers / "two")
+    own = WorkerDir(workers / "two")
     assert dead_workers(workers) == []
     own.leave()
 
@@ -87,7 +87,7 @@ async def test_a_killed_worker_is_found_with_the_attempts_it_held(workers: Path,
     (dead,) = dead_workers(workers)
     assert dead.folder == workers / "two"
     assert sorted(dead.attempts, key=str) == [held("run-2", 1), held("run-with-3", 12)]
-    dead.bury()
+    dead.remove()
     assert living.machine_lives
 
 
@@ -101,12 +101,12 @@ async def test_what_a_killed_worker_held_is_known_by_its_kind_and_temporals_name
     dying.die()
     (dead,) = dead_workers(workers)
     assert sorted(dead.attempts, key=lambda held: held.number) == attempts
-    dead.bury()
+    dead.remove()
 
 
 def test_the_note_of_an_attempt_has_nothing_of_the_check_before(workers: Path) -> None:
     """They may use one file."""
-    place = Workplace(workers / "one")
+    place = WorkerDir(workers / "one")
     with place.journal(HeldAttempt("validate-with-a-long-id", 1, b"a longer token", AttemptKind.CHECK)):
         pass
     with place.journal(held("run-1", 2)):
@@ -120,7 +120,7 @@ async def test_of_a_killed_worker_nothing_is_left(workers: Path, start: Start) -
     dying.die()
     assert dying.machine_lives
     (dead,) = dead_workers(workers)
-    dead.bury()
+    dead.remove()
     assert not dying.machine_lives
     assert list(workers.iterdir()) == []
     assert dead_workers(workers) == []
@@ -130,7 +130,7 @@ async def test_a_dead_worker_is_found_by_one_only(workers: Path, start: Start) -
     (await start("one")).die()
     found = await asyncio.gather(*(asyncio.to_thread(dead_workers, workers) for _ in range(8)))
     assert sorted(map(len, found)) == [0] * 7 + [1]
-    next(dead for dead in found if dead)[0].bury()
+    next(dead for dead in found if dead)[0].remove()
 
 
 async def test_a_note_that_was_cut_off_is_no_attempt(workers: Path, start: Start) -> None:
@@ -140,7 +140,7 @@ async def test_a_note_that_was_cut_off_is_no_attempt(workers: Path, start: Start
         (workers / "one" / "attempts" / name).write_text(text)
     (dead,) = dead_workers(workers)
     assert dead.attempts == [held("run-1", 1)]
-    dead.bury()
+    dead.remove()
 
 
 async def test_workers_that_come_and_go_all_at_once_take_none_for_dead(workers: Path) -> None:
@@ -150,7 +150,7 @@ async def test_workers_that_come_and_go_all_at_once_take_none_for_dead(workers: 
     def live(name: str) -> int:
         lives = 0
         while not done.is_set():
-            place = Workplace(workers / f"{name}-{lives}")
+            place = WorkerDir(workers / f"{name}-{lives}")
             place.leave()
             lives += 1
         return lives

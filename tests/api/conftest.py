@@ -18,11 +18,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from contract.flow.run import RunInput
+from devstack import ports
+from devstack.temporal import TemporalServer
 from projects.deploy import deploy
+from schemas.workflow.run import RunInput
 from settings import Settings
-from stack import ports
-from stack.temporal import TemporalServer
 from storage.folder import FolderStore
 from tests.api.memory import WORKSPACE, MemoryAuthSessions, MemoryDeliveries, MemoryRecords, MemoryRuns
 

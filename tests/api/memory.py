@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contract.errors import Conflict, NotFound, Unavailable
-from contract.flow.auth import AuthSessionStatus
-from contract.flow.auth_session import AuthSessionInput, AuthSessionView, LoginOrder, ValidateInput
-from contract.flow.delivery import SinkTestInput, SinkTestOutcome
-from contract.flow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
-from engine.deliveries import DeliveryState
-from engine.listing import RunFilter, RunLine, RunPage
-from engine.records import AnyOrder, RunRecord, ValidateLine
-from engine.runs import RunState
-from engine.slots import Machines
+from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.workflow.auth import AuthSessionStatus
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
+from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
+from temporal.deliveries import DeliveryState
+from temporal.listing import RunFilter, RunListItem, RunPage
+from temporal.pool_usage import Machines
+from temporal.run_queries import AnyOrder, RunRecord, ValidateLine
+from temporal.runs import RunState
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 """The one that is served."""
@@ -134,10 +134,10 @@ class MemoryRecords:
             execution="01a210ec-1fdd",
         )
 
-    async def validates(self, workspace: str, of: RunLine) -> list[ValidateLine]:  # noqa: ARG002
+    async def validates(self, workspace: str, of: RunListItem) -> list[ValidateLine]:  # noqa: ARG002
         return self.validated
 
-    async def ahead(self, of: RunLine) -> int:  # noqa: ARG002
+    async def ahead(self, of: RunListItem) -> int:  # noqa: ARG002
         return 4
 
     async def waiting(self, project: str) -> int:
@@ -176,7 +176,7 @@ class MemoryDeliveries:
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
-def line(run_id: str, project: str = "shop", **fields: Any) -> RunLine:
+def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
     """A Run as a list knows it."""
     known: dict[str, Any] = {
         "type": RunType.API,
@@ -191,7 +191,7 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunLine:
         "attempts": 0,
         "cause": None,
     }
-    return RunLine(run_id=run_id, project=project, **{**known, **fields})
+    return RunListItem(run_id=run_id, project=project, **{**known, **fields})
 
 
 class MemoryAuthSessions:
@@ -200,7 +200,7 @@ class MemoryAuthSessions:
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], AuthSessionView] = {}
         self.created: list[AuthSessionInput] = []
-        self.updates: list[LoginOrder] = []
+        self.updates: list[LoginSpec] = []
         self.validates: dict[str, ValidateInput] = {}
         self.failure: BaseException | None = None
 
@@ -219,7 +219,7 @@ class MemoryAuthSessions:
     async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
         return [view for (its, _), view in sorted(self.known.items()) if its == project and workspace == WORKSPACE]
 
-    async def update(self, workspace: str, project: str, id: str, order: LoginOrder) -> None:  # noqa: A002
+    async def update(self, workspace: str, project: str, id: str, order: LoginSpec) -> None:  # noqa: A002
         self._fail()
         await self.view(workspace, project, id)
         self.updates.append(order)

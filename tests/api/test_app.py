@@ -3,7 +3,7 @@
 import pytest
 
 from api.app import create_app
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 from settings import Settings
 from tests.api.conftest import KEY
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from contract.flow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
-from contract.flow.run import ErrorCode, RunError
+from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
+from schemas.workflow.run import ErrorCode, RunError
 from storage import keys
 from tests.api.conftest import WORKSPACE, Api
 from tests.api.memory import BEGAN

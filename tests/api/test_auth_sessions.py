@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.errors import ConfigurationError, NotFound, StoreError, Unavailable
-from contract.flow.auth import AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionView
-from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunType
-from contract.flow.trace import TraceMode
 from projects.deploy import deploy
+from schemas.errors import ConfigurationError, NotFound, StoreError, Unavailable
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import RunType
+from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 

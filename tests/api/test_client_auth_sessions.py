@@ -8,12 +8,12 @@ import pytest
 from intuned_client import AsyncIntunedClient, IntunedClient, models
 from intuned_client.exceptions import AuthenticationError, NotFoundError, ServerError, ValidationError
 
-from contract.errors import Unavailable
-from contract.flow.auth import AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionView
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
-from contract.flow.trace import TraceMode
-from engine.runs import RunState
+from schemas.errors import Unavailable
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
+from schemas.workflow.trace import TraceMode
+from temporal.runs import RunState
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CREATE = models.AuthSessionsCreateStartRequestBody

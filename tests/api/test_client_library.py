@@ -8,10 +8,10 @@ import pytest
 from intuned_client import AsyncIntunedClient, IntunedClient, models
 from intuned_client.exceptions import AuthenticationError, NotFoundError, ServerError, ValidationError
 
-from contract.errors import Unavailable
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
-from contract.flow.trace import TraceMode
+from schemas.errors import Unavailable
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from schemas.workflow.trace import TraceMode
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -45,8 +45,8 @@ async def test_it_starts_a_run_and_reads_every_status(api: Any, client: AsyncInt
     payloads = '[{"api": "products/details", "parameters": {"id": 7}}]'
     completed = RunOutcome(
         status=RunStatus.COMPLETED,
-        result=JsonText(text='{"a": ["\\u00e9"]}', size=18),
-        extended_payloads=JsonText(text=payloads, size=len(payloads)),
+        result=JsonRef(text='{"a": ["\\u00e9"]}', size=18),
+        extended_payloads=JsonRef(text=payloads, size=len(payloads)),
     )
     api.runs.end(run_id, completed)
     answer = await result(client, run_id)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.connections import Limits, ServerConfig, allow_open_files
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 from tests.api.conftest import QuietServer
 
 HEAD = b"POST /x HTTP/1.1\r\nhost: x\r\n"

@@ -4,9 +4,9 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from contract.rest.attempt import AttemptBody
-from contract.rest.projects import ProjectBody, ProjectList
-from contract.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
+from schemas.rest.attempt import AttemptBody
+from schemas.rest.projects import ProjectBody, ProjectList
+from schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
 
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 RUN = f"{PROJECT}/run"

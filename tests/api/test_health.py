@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contract.errors import StoreError, Unavailable
+from schemas.errors import StoreError, Unavailable
 
 PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
 

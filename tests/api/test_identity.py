@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from api.identity import LENGTH, identities, is_run_id, new_identity
+from api.run_ids import LENGTH, identities, is_run_id, new_identity
 from security.keyring import KeyRing
 
 

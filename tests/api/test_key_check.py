@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.key_check import WRONG_KEYS, KeyCheck
-from contract.errors import TooMany, Unauthorized
+from schemas.errors import TooMany, Unauthorized
 from security.apikeys import ApiKeys
 from tests.api.conftest import KEY, OTHER_KEY, Api
 

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 from intuned_client import AsyncIntunedClient
 
-from contract.flow.attempt import AttemptRecord
-from contract.flow.auth import AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionView
-from contract.flow.delivery import DeliveryOutcome
-from contract.flow.run import RunCause, RunOutcome, RunStatus, RunType
-from contract.rest.result import ResultResponse
-from contract.rest.runs import RunBody, RunList
-from engine.deliveries import DeliveryState
-from engine.listing import RunPage
-from engine.records import ValidateLine
-from engine.runs import RunState
+from schemas.rest.result import ResultResponse
+from schemas.rest.runs import RunBody, RunList
+from schemas.workflow.attempt import AttemptRecord
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.delivery import DeliveryOutcome
+from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunType
 from storage import keys
+from temporal.deliveries import DeliveryState
+from temporal.listing import RunPage
+from temporal.run_queries import ValidateLine
+from temporal.runs import RunState
 from tests.api.conftest import WORKSPACE, Api
+from tests.api.dashboard.test_sign_in import signed_in
 from tests.api.memory import BEGAN, line
-from tests.api.pages.test_sign_in import signed_in
 
 PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
 ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}

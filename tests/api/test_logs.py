@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from contract.flow.attempt import AttemptStatus
-from contract.flow.run import RunOutcome, RunStatus
+from schemas.workflow.attempt import AttemptStatus
+from schemas.workflow.run import RunOutcome, RunStatus
 from storage import keys
 from tests.api.conftest import KEY, WORKSPACE, Api
 from tests.api.test_attempts import keep, leave, record

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
-from engine.runs import RunState
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
+from temporal.runs import RunState
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 PATHS = {

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from stack import ports
+from devstack import ports
 from tests.api.conftest import KEY
 
 START = {"api": "list", "parameters": {"x": "é😀"}}

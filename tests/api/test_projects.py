@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.slots import Machines
+from temporal.pool_usage import Machines
 from tests.api.conftest import WORKSPACE, Api
 
 PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"

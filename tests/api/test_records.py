@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
-from contract.flow.auth_session import CreateInput, LoginOrder, ValidateInput
-from contract.flow.base import JsonText
-from contract.flow.proxy import SealedProxy
-from contract.flow.run import (
+from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
+from schemas.workflow.base import JsonRef
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import (
     ErrorCode,
     ReasonType,
     RunCause,
@@ -24,10 +24,10 @@ from contract.flow.run import (
     RunType,
     TraceMode,
 )
-from engine.listing import RunFilter, RunPage
-from engine.records import ValidateLine
-from engine.runs import RunState
 from storage import keys
+from temporal.listing import RunFilter, RunPage
+from temporal.run_queries import ValidateLine
+from temporal.runs import RunState
 from tests.api.conftest import WORKSPACE, Api
 from tests.api.memory import BEGAN, line
 
@@ -249,7 +249,7 @@ async def test_no_secret_of_the_input_is_told(api: Api) -> None:
 async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not(api: Api) -> None:
     run_id = await api.run()
     entry = api.runs.entries[run_id]
-    auth = AuthOrder(
+    auth = RunAuth(
         ref=AuthSessionRef(id="anna@shop", type=AuthSessionType.CREDENTIALS, owner="anna@shop"),
         auto_recreate=True,
         check_attempts=1,
@@ -289,7 +289,7 @@ async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do
     api.records.orders["validate"] = ValidateInput(
         workspace=WORKSPACE, project="shop", ref=ref, auto_recreate=False, **shared
     )
-    made = LoginOrder(run_id="create", type=RunType.AUTH_SESSION_CREATE, parameters_key="secret-place", **shared)
+    made = LoginSpec(run_id="create", type=RunType.AUTH_SESSION_CREATE, parameters_key="secret-place", **shared)
     api.records.orders["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, order=made, login=1)
     for run_id, kind in (("validate", RunType.AUTH_SESSION_VALIDATE), ("create", RunType.AUTH_SESSION_CREATE)):
         api.runs.logins["shop", run_id] = RunState(run_id, RunStatus.STARTED, type=kind, auth_session_id="anna")
@@ -307,8 +307,8 @@ async def test_a_run_that_completed_has_its_result_byte_for_byte(api: Api) -> No
         run_id,
         RunOutcome(
             status=RunStatus.COMPLETED,
-            result=JsonText(text=text, size=len(text)),
-            extended_payloads=JsonText(text="[]", size=2),
+            result=JsonRef(text=text, size=len(text)),
+            extended_payloads=JsonRef(text="[]", size=2),
             attempts=1,
         ),
     )
@@ -344,7 +344,7 @@ async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api) -> 
     run_id = await api.run()
     entry = api.runs.entries[run_id]
     ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
-    auth = AuthOrder(
+    auth = RunAuth(
         ref=ref, auto_recreate=True, check_attempts=1, create_attempts=1, request_timeout=timedelta(minutes=1)
     )
     entry.order = entry.order.model_copy(update={"auth": auth})

@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.errors import Unavailable
-from contract.flow.auth import AuthOrder, AuthSessionRef, AuthSessionType
-from contract.flow.auth_session import ValidateInput
-from contract.flow.run import RunInput, RunStatus, RunType, TraceMode
-from engine.runs import RunState
-from security import bindings
+from schemas.errors import Unavailable
+from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from schemas.workflow.auth_session import ValidateInput
+from schemas.workflow.run import RunInput, RunStatus, RunType, TraceMode
+from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
+from temporal.runs import RunState
 from tests.api.conftest import SECRET, WORKSPACE, Api, deploy_project
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
@@ -58,7 +58,7 @@ async def told(api: Api, run_id: str) -> dict[str, Any]:
 
 def plain(order: RunInput, run_id: str) -> dict[str, Any]:
     """An order with what was sealed for its Run opened."""
-    bound_to, ring = bindings.run(WORKSPACE, "shop", run_id), KeyRing([SECRET])
+    bound_to, ring = seal_context.run(WORKSPACE, "shop", run_id), KeyRing([SECRET])
 
     def opened(value: Any) -> Any:
         if isinstance(value, dict):
@@ -123,8 +123,8 @@ async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api) -> No
     assert (await again(api, first, idempotency_key="a b")).status_code == 400
 
 
-def with_auth(kind: AuthSessionType, run_id: str) -> AuthOrder:
-    return AuthOrder(
+def with_auth(kind: AuthSessionType, run_id: str) -> RunAuth:
+    return RunAuth(
         ref=AuthSessionRef(id="anna", type=kind, owner="anna"),
         auto_recreate=True,
         check_attempts=1,

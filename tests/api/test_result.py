@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
-from contract.rest.result import ResultResponse
+from schemas.rest.result import ResultResponse
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from tests.polling import until
 
 
-def inline(text: str) -> JsonText:
-    return JsonText(text=text, size=len(text))
+def inline(text: str) -> JsonRef:
+    return JsonRef(text=text, size=len(text))
 
 
 async def result(api: Any, run_id: str, query: str = "") -> Any:
@@ -52,8 +52,8 @@ async def test_a_big_result_and_extended_payloads_come_from_the_store(api: Any):
     await api.store.put(f"runs/shop/{run_id}/attempts/1/extended-payloads.json", payloads.encode())
     outcome = RunOutcome(
         status=RunStatus.COMPLETED,
-        result=JsonText(key=f"runs/shop/{run_id}/attempts/1/result.json", size=len(big)),
-        extended_payloads=JsonText(key=f"runs/shop/{run_id}/attempts/1/extended-payloads.json", size=len(payloads)),
+        result=JsonRef(key=f"runs/shop/{run_id}/attempts/1/result.json", size=len(big)),
+        extended_payloads=JsonRef(key=f"runs/shop/{run_id}/attempts/1/extended-payloads.json", size=len(payloads)),
     )
     api.runs.end(run_id, outcome)
     body = (await result(api, run_id)).json()
@@ -64,7 +64,7 @@ async def test_a_big_result_and_extended_payloads_come_from_the_store(api: Any):
 
 async def test_an_artifact_that_is_gone_is_an_error_that_names_the_store(api: Any):
     run_id = await api.run()
-    gone = JsonText(key=f"runs/shop/{run_id}/attempts/1/result.json", size=50_000)
+    gone = JsonRef(key=f"runs/shop/{run_id}/attempts/1/result.json", size=50_000)
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=gone))
     answer = await result(api, run_id)
     assert answer.status_code == 500

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contract.flow.run import RunInput
 from projects.deploy import deploy
+from schemas.workflow.run import RunInput
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contract.errors import StoreError, Unavailable
-from contract.flow.trace import TraceMode
+from schemas.errors import StoreError, Unavailable
+from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 
 OLD = "the older secret key of the ring"

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.errors import ConfigurationError, StoreError, Unavailable
-from contract.flow.auth import AuthOrder, AuthSessionStatus, AuthSessionType
-from contract.flow.auth_session import AuthSessionView
-from contract.flow.proxy import SealedProxy
-from contract.flow.run import RunInput, RunOutcome, RunStatus
-from contract.flow.trace import TraceMode
 from projects.deploy import deploy
+from schemas.errors import ConfigurationError, StoreError, Unavailable
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType, RunAuth
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import RunInput, RunOutcome, RunStatus
+from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 
@@ -57,7 +57,7 @@ def there_is(
     api.auth_sessions.known[project, "anna"] = AuthSessionView.model_validate({**view, **times})
 
 
-def ordered(api: Any, answer: httpx.Response) -> tuple[RunInput, AuthOrder]:
+def ordered(api: Any, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
     assert answer.status_code == 201, answer.text
     order = api.order(answer.json()["runId"])
     assert order.auth is not None

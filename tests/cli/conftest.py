@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from stack import ports
+from devstack import ports
 from tests.cli.fake_api import FakeApi
 
 

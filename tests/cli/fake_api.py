@@ -13,9 +13,9 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from cli.exits import exit_code
+from cli.exit_codes import exit_code
 from cli.main import app
-from contract.errors import CallboardError
+from schemas.errors import CallboardError
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 KEY = "key-of-the-test"

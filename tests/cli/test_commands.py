@@ -66,7 +66,7 @@ def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: 
 
 
 def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path, tmp_path: Path) -> None:
-    for name in ("settings.py", "worker.py", "contract.py", "cli.py"):
+    for name in ("settings.py", "worker.py", "schemas.py", "cli.py"):
         (project / name).write_text("raise SystemExit('this is user code')\n")
     (project / "api" / "__init__.py").write_text("raise SystemExit('this is user code')\n")
     done = callboard("deploy", ".", "--artifacts", tmp_path / "store", cwd=project)

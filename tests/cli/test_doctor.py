@@ -21,15 +21,15 @@ from cli.doctor.findings import Finding, Status
 from cli.doctor.store import artifact_store
 from cli.doctor.temporal import temporal
 from cli.doctor.workers import projects, workers
-from contract.flow import names
-from engine.client import connect
-from engine.namespace import Retention, set_up
+from devstack import ports
+from devstack.temporal import TemporalServer
 from projects.deploy import deploy
 from projects.skeleton import write_skeleton
+from schemas.workflow import names
 from settings import Settings
-from stack import ports
-from stack.temporal import TemporalServer
 from storage.folder import FolderStore
+from temporal.client import connect
+from temporal.namespace import Retention, ensure_namespace
 from workflows.sweep import SweepWorkflow
 
 GOOD_KEY = "a-key-of-this-test-of-no-worth"
@@ -51,7 +51,7 @@ async def namespace(server: TemporalServer, name: str, **fields: Any) -> tuple[S
     """One that is set up."""
     settings = Settings(temporal_address=server.address, temporal_namespace=name, **fields)
     client = await connect(settings)
-    await set_up(client, Retention.of(Settings()))
+    await ensure_namespace(client, Retention.of(Settings()))
     return settings, client
 
 

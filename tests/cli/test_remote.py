@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from httpcore._synchronization import ThreadLock  # there is no other place where an interrupt can be put in
 
-from cli.remote import Remote
+from cli.api_client import Remote
 from tests.cli.fake_api import KEY, WORKSPACE, FakeApi, callboard, error_of
 
 PROJECTS = {"projects": []}

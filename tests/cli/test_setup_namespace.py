@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.flow.names import SEARCH_ATTRIBUTES
-from stack import ports
-from stack.temporal import TemporalServer
+from devstack import ports
+from devstack.temporal import TemporalServer
+from schemas.workflow.names import SEARCH_ATTRIBUTES
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
 

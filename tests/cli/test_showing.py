@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.showing import _waiting
-from cli.waiting import _progress
+from cli.polling import _progress
+from cli.render import _waiting
 
 BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
 

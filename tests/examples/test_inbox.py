@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from devstack.data_folder import new_webhook_secret
 from examples.site.app import create_app
 from security.signing import Signer
-from stack.datafolder import new_webhook_secret
 
 BODY = json.dumps({"apiInfo": {"runId": "run-1"}}).encode()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from machines.order import Report, Version
+from machines.attempt_spec import AttemptReport, Version
 from tests.machines.lab import Lab, Run, open_lab, order, unnoticed
 
 
@@ -47,7 +47,7 @@ async def quiet(quiet_lab: Lab, quiet_version: Version) -> AsyncIterator[Run]:
     """
     pool = quiet_lab.pool()
 
-    async def run(api: str, parameters: Any = None, **fields: Any) -> Report:
+    async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
         return await pool.run(quiet_version, order(api, parameters, **fields), unnoticed)
 
     yield run

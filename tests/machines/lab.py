@@ -16,14 +16,14 @@ from typing import Any, Protocol
 
 import psutil
 
-from contract.flow.run import ErrorCode, RunError
 from machines import keeper, tree
+from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Proxy, Version
 from machines.browser import browser_args, find_browser
 from machines.machine import Begun, Launch, Machine
-from machines.order import End, Order, Proxy, Report, Version
 from machines.pool import Pool
 from machines.slot import Limits
 from machines.sweep import processes_of
+from schemas.workflow.run import ErrorCode, RunError
 from settings import Settings
 
 PATIENCE = 60.0
@@ -42,10 +42,10 @@ def order(
     proxy: Proxy | None = None,
     run_info: Mapping[str, Any] | None = None,
     **fields: Any,
-) -> Order:
-    """One Attempt of `api`. Parameters may be JSON text; further fields are those of `Order`."""
+) -> AttemptSpec:
+    """One Attempt of `api`. Parameters may be JSON text; further fields are those of `AttemptSpec`."""
     text = parameters if isinstance(parameters, str) else json.dumps(parameters)
-    return Order(
+    return AttemptSpec(
         run_id=uuid.uuid4().hex,
         number=1,
         api=api,
@@ -57,7 +57,7 @@ def order(
     )
 
 
-def value(report: Report) -> Any:
+def value(report: AttemptReport) -> Any:
     """What the automation returned."""
     assert report.error is None, report.error
     assert report.result is not None
@@ -77,10 +77,10 @@ class Failure:
     final: bool
 
 
-def failure(report: Report) -> Failure:
+def failure(report: AttemptReport) -> Failure:
     """How the Attempt failed."""
     error = report.error
-    assert report.end is End.FAILED
+    assert report.end is EndState.FAILED
     assert (report.result, report.extended_payloads) == (None, None)
     assert error is not None
     assert error.retirable is not report.final
@@ -191,7 +191,7 @@ async def open_lab(folder: Path) -> AsyncGenerator[Lab]:
 class Run(Protocol):
     """Runs one API of a module's `PROJECT`; see fixture `quiet`."""
 
-    async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> Report:
+    async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
         """The fields are those of `order`."""
         ...
 

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Self
 
+from machines.attempt_spec import AttemptReport
 from machines.machine import Begun, Machine
-from machines.order import Report
 from tests.machines.lab import PATIENCE, Lab, order, settled, value
 
 ENDLESS = {
@@ -42,7 +42,7 @@ class One:
         self.version = lab.version(files, **fields)
         self.pool = lab.pool()
         self._begun = asyncio.Event()
-        self._attempts: list[asyncio.Task[Report]] = []
+        self._attempts: list[asyncio.Task[AttemptReport]] = []
         self._before = 0
         """Machines that were gone when the turn began."""
 
@@ -91,7 +91,7 @@ class One:
         self.lab.assert_clean()
         self._before = self._started
 
-    def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[Report]:
+    def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[AttemptReport]:
         """Set an Attempt on its way. The fields are those of `order`."""
         self._begun.clear()
 
@@ -106,7 +106,7 @@ class One:
         """Wait until the Attempt that was started last is on the Machine."""
         await asyncio.wait_for(self._begun.wait(), PATIENCE)
 
-    async def run(self, api: str, parameters: Any = None, **fields: Any) -> Report:
+    async def run(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
         """One Attempt, to its end."""
         return await self.start(api, parameters, **fields)
 

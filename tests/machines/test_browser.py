@@ -11,8 +11,8 @@ import psutil
 import pytest
 from playwright.async_api import async_playwright
 
-from contract.errors import MachineError
 from machines.browser import browser_args, find_browser
+from schemas.errors import MachineError
 from settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]

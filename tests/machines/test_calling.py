@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT
-from contract.flow.run import ErrorCode, RunError
-from machines.order import End
+from machines.attempt_spec import EndState
+from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
+from schemas.workflow.run import ErrorCode, RunError
 from tests.machines.lab import Run, failure, value
 
 LIMIT = 2 * 1024 * 1024
@@ -147,7 +147,7 @@ PROJECT = {
 async def test_parameters_are_given_as_a_plain_dict(quiet: Run) -> None:
     report = await quiet("arguments", {"item": "lamp", "n": 3})
     assert value(report) == [2, "Page", [{"item": "lamp", "n": 3}], {}]
-    assert report.end is End.COMPLETED
+    assert report.end is EndState.COMPLETED
     assert report.error is None
     assert report.extended_payloads is None
     assert report.browser_version

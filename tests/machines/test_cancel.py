@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from machines import keeper
-from machines.order import Report
+from machines.attempt_spec import AttemptReport
 from tests.machines.lab import Lab, of_folder, order, unnoticed, value
 from tests.machines.one import ENDLESS, One
 from tests.polling import until
@@ -69,7 +69,7 @@ class Running(One):
     async def until(self, condition: Callable[[], object]) -> None:
         await until(condition, every=0.001)
 
-    async def cancel(self, attempt: asyncio.Task[Report], *, times: int = 1) -> None:
+    async def cancel(self, attempt: asyncio.Task[AttemptReport], *, times: int = 1) -> None:
         """Cancel it; when that is heard, nothing of it is left."""
         for _ in range(times):
             attempt.cancel()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from contract.flow.attempt import AttemptKind
-from contract.flow.run import ErrorCode
-from machines.order import End, Report
+from machines.attempt_spec import AttemptReport, EndState
+from schemas.workflow.attempt import AttemptKind
+from schemas.workflow.run import ErrorCode
 from tests.machines.lab import Lab, Run, failure, order, unnoticed, value
 from tests.machines.site import Site, cookie, running_site, state
 
@@ -107,9 +107,9 @@ async def sites() -> AsyncIterator[tuple[Site, Site]]:
         yield one, other
 
 
-def left(report: Report) -> dict[str, Any]:
+def left(report: AttemptReport) -> dict[str, Any]:
     """The state that was reported, in alphabetical order: that of the browser is its own."""
-    assert report.end is End.COMPLETED, report.error
+    assert report.end is EndState.COMPLETED, report.error
     assert report.session is not None
     assert report.session.isascii()
     found = json.loads(report.session)
@@ -121,7 +121,7 @@ def left(report: Report) -> dict[str, Any]:
     return found
 
 
-async def used(run: Run, given: dict[str, Any], parameters: Any, *, api: str = "uses") -> Report:
+async def used(run: Run, given: dict[str, Any], parameters: Any, *, api: str = "uses") -> AttemptReport:
     return await run(api, parameters, session=json.dumps(given), capture=True)
 
 
@@ -183,7 +183,7 @@ async def test_what_was_created_can_be_restored_and_has_not_changed(quiet: Run, 
     created = left(await quiet("", parameters, kind=AttemptKind.CREATE))
     for urls in ([], [one.origin], [one.origin, other.origin]):
         report = await used(quiet, created, {"urls": urls})
-        assert (report.end, report.session) == (End.COMPLETED, None)
+        assert (report.end, report.session) == (EndState.COMPLETED, None)
     assert {*one.cookies[-1].split("; ")} == {*other.cookies[-1].split("; ")} == {"sid=s1", "long=1"}
 
 
@@ -282,7 +282,7 @@ async def check(shared_lab: Lab) -> Any:
     files = {**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))}
     version, pool = shared_lab.version(files), shared_lab.pool()
 
-    async def check(does: dict[str, Any], **fields: Any) -> Report:
+    async def check(does: dict[str, Any], **fields: Any) -> AttemptReport:
         told.write_text(json.dumps(does))
         return await pool.run(version, order("", {"not": "given"}, kind=AttemptKind.CHECK, **fields), unnoticed)
 
@@ -302,7 +302,7 @@ async def test_a_check_is_what_its_answer_is_worth(check: Any) -> None:
         (0, "false"),
     ):
         report = await check({"returns": returned})
-        assert (report.end, report.result) == (End.COMPLETED, worth)
+        assert (report.end, report.result) == (EndState.COMPLETED, worth)
     failed = failure(await check({"returns": "odd"}))
     assert (failed.name, failed.message, failed.final) == ("ArithmeticError", "neither", False)
 

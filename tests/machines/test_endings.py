@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from contract.flow.run import ErrorCode
 from machines import keeper
 from machines.machine import Begun, Machine, NotBegunError
+from schemas.workflow.run import ErrorCode
 from tests.machines.lab import PATIENCE, Failure, Lab, failure, order, value
 from tests.machines.one import ENDLESS, One
 

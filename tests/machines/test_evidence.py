@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from playwright.async_api import async_playwright
 
-from contract.flow.attempt import AttemptKind
-from contract.flow.run import ErrorCode, TraceMode
+from machines.attempt_spec import AttemptReport
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
-from machines.order import Report
 from machines.runner import evidence as runner_evidence
 from machines.traces import parts_in
+from schemas.workflow.attempt import AttemptKind
+from schemas.workflow.run import ErrorCode, TraceMode
 from settings import Settings
 from tests.machines.lab import PATIENCE, Lab, failure, open_lab, order, settled, unnoticed, value
 from tests.machines.one import ENDLESS
@@ -109,7 +109,7 @@ class Left:
     """What there is of an Attempt."""
 
     evidence: Evidence
-    report: Report | None
+    report: AttemptReport | None
 
     @property
     def names(self) -> list[str]:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.flow.base import MESSAGE_LIMIT, STACK_LIMIT
-from contract.flow.run import ErrorCode, RunError
 from machines import failures
 from machines.keeping import ChildEnd
+from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
+from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 from tests.machines.lab import order
 

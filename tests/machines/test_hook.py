@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from contract.errors import MachineError
-from contract.flow.run import ErrorCode
-from machines.order import End
+from machines.attempt_spec import EndState
+from schemas.errors import MachineError
+from schemas.workflow.run import ErrorCode
 from tests.machines.lab import Lab, Run, failure, open_lab, order, unnoticed, value
 
 # One hook for all: what it does is the parameter `hook` of the Attempt.
@@ -177,7 +177,7 @@ async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_
     version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
     if shutil.which("chromium") or shutil.which("google-chrome"):
         report = await lab.pool().run(version, order("agent", None), unnoticed)
-        assert report.end is End.COMPLETED
+        assert report.end is EndState.COMPLETED
         assert "Headless" not in value(report)
     else:
         with pytest.raises(MachineError, match="chromium"):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.rest.proxy import split_proxy
 from examples.site import proxy
-from machines.order import Proxy, Report, Version
+from machines.attempt_spec import AttemptReport, Proxy, Version
 from machines.pool import Pool
+from schemas.rest.proxy import split_proxy
 from tests.machines.lab import failure, open_lab, order, unnoticed, value
 from tests.tls import Certificate, make_certificate
 
@@ -35,7 +35,7 @@ class World:
     trusting: Pool
     other: Pool
 
-    async def go(self, pool: Pool, url: str) -> Report:
+    async def go(self, pool: Pool, url: str) -> AttemptReport:
         return await pool.run(self.version, order("goes", {"url": url}, proxy=self.proxy), unnoticed)
 
 

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from machines.order import Version
+from machines.attempt_spec import Version
 from tests.machines.lab import Lab, Run, order, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
 
 PROJECT = {
     "storage/__init__.py": "NAME = 'the storage of the project'",
-    "contract.py": "NAME = 'the contract of the project'",
+    "schemas.py": "NAME = 'the schemas of the project'",
     "worker.py": "NAME = 'the worker of the project'",
     "cli.py": "NAME = 'the cli of the project'",
     "machines.py": "NAME = 'the machines of the project'",
     "api/helpers.py": "NAME = 'the helpers of the project'",
     "api/names.py": """
-        import cli, contract, machines, storage, worker
+        import cli, schemas, machines, storage, worker
         from api import helpers
         from api.helpers import NAME
 
         async def automation(page):
-            return [m.NAME for m in (storage, contract, worker, cli, machines, helpers)]
+            return [m.NAME for m in (storage, schemas, worker, cli, machines, helpers)]
     """,
     "api/imports.py": """
         import importlib
@@ -141,14 +141,14 @@ PROJECT = {
 
 
 async def test_modules_of_a_project_may_be_called_like_ours(quiet: Run) -> None:
-    names = ["storage", "contract", "worker", "cli", "machines", "helpers"]
+    names = ["storage", "schemas", "worker", "cli", "machines", "helpers"]
     assert value(await quiet("names")) == [f"the {name} of the project" for name in names]
 
 
 async def test_only_the_standard_library_playwright_and_the_runtime_can_be_imported(quiet: Run) -> None:
     rooms = {path.stem if path.is_file() else path.name for path in REPOSITORY.iterdir() if path.name[0].isalpha()}
-    ours = rooms - set(PROJECT) - {"storage", "contract", "worker", "cli", "machines", "api"}
-    assert {"workflows", "engine", "settings", "security"} <= ours
+    ours = rooms - set(PROJECT) - {"storage", "schemas", "worker", "cli", "machines", "api"}
+    assert {"workflows", "temporal", "settings", "security"} <= ours
     packages = ["fastapi", "temporalio", "pydantic", "psutil", "httpx", "pytest", "pip", "yaml", "typer", "rich"]
     allowed = ["json", "sqlite3", "ssl", "zoneinfo", "playwright.async_api", "playwright.sync_api", "intuned_runtime"]
     asked = [*sorted(ours), *packages, *allowed]

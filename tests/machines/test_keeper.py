@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any]) -> Any:
     return found
 
 
-class Kept:
+class UploadedArtifacts:
     """A keeper over a child that is a few lines of Python."""
 
     def __init__(self, scratch: Path, code: str, memory_limit: int = GIB) -> None:
@@ -73,15 +73,15 @@ class Kept:
         return psutil.Process(self.process.pid).children()
 
 
-Keep = Callable[..., Kept]
+Keep = Callable[..., UploadedArtifacts]
 
 
 @pytest.fixture
 def keep(tmp_path: Path) -> Iterator[Keep]:
-    kept: list[Kept] = []
+    kept: list[UploadedArtifacts] = []
 
-    def start(code: str, **fields: Any) -> Kept:
-        kept.append(Kept(tmp_path / f"scratch-{len(kept)}", code, **fields))
+    def start(code: str, **fields: Any) -> UploadedArtifacts:
+        kept.append(UploadedArtifacts(tmp_path / f"scratch-{len(kept)}", code, **fields))
         return kept[-1]
 
     yield start

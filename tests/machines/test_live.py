@@ -14,9 +14,9 @@ from typing import Any, cast
 import pytest
 from playwright.async_api import CDPSession
 
-from contract.flow.trace import TraceMode
 from machines.evidence import Evidence
 from machines.runner.live import SOCKET, Live
+from schemas.workflow.trace import TraceMode
 from tests.machines.lab import PATIENCE, Run, value
 
 PROJECT = {

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from contract.flow.attempt import AttemptUsage
 from machines import keeper
-from machines.logbook import Logbook
-from machines.order import Proxy, Report
-from machines.secrecy import masker_of
+from machines.attempt_log_file import AttemptLogFile
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import AttemptReport, Proxy
+from schemas.workflow.attempt import AttemptUsage
 from tests.machines.lab import PATIENCE, Lab, open_lab, order, settled
 from tests.machines.one import One
 
@@ -192,7 +192,7 @@ class Line:
 class Logged:
     """An Attempt that has ended, and its log."""
 
-    report: Report | BaseException
+    report: AttemptReport | BaseException
     lines: list[Line]
     usage: AttemptUsage | None
     size: int
@@ -212,7 +212,7 @@ class Logging(One):
 
     def begin(self, api: str, parameters: Any = None, *, limit: int = 10_000_000, **fields: Any) -> Attempt:
         self.numbers += 1
-        book = Logbook(self.folder / f"{self.numbers}.jsonl", limit)
+        book = AttemptLogFile(self.folder / f"{self.numbers}.jsonl", limit)
         task = self.start(api, parameters, log=book, **fields)
         book.masker = masker_of(order(api, parameters, **fields))
         return Attempt(book, task)
@@ -223,8 +223,8 @@ class Logging(One):
 
 @dataclass
 class Attempt:
-    book: Logbook
-    task: asyncio.Task[Report]
+    book: AttemptLogFile
+    task: asyncio.Task[AttemptReport]
 
     async def until(self, text: bytes) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -350,7 +350,7 @@ async def test_a_page_that_talks_without_end_is_no_longer_listened_to(undisturbe
 
 async def test_much_is_cut_at_the_limit_and_the_automation_goes_on(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("prints_much", limit=100_000)
-    assert isinstance(logged.report, Report)
+    assert isinstance(logged.report, AttemptReport)
     assert logged.report.result == '"done"'
     assert logged.size < 102_000
     printed = logged.messages("user")
@@ -416,7 +416,7 @@ async def test_an_attempt_that_prints_without_end_is_stopped_in_time_and_takes_n
     await attempt.until(b"The log was cut")
     assert psutil.Process(one.machine.keeper_pid).memory_info().rss < 50_000_000
     logged = await attempt.ended()
-    assert isinstance(logged.report, Report)
+    assert isinstance(logged.report, AttemptReport)
     assert logged.report.error is not None
     assert logged.report.error.code == "script-timeout"
     assert logged.size < 1_002_000
@@ -453,7 +453,7 @@ async def test_last_words_of_a_cancel_are_there(one: Logging) -> None:
 )
 async def test_the_last_line_before_a_crash_is_there(one: Logging, api: str, words: list[str]) -> None:
     logged = await one.logged(api)
-    assert isinstance(logged.report, Report)
+    assert isinstance(logged.report, AttemptReport)
     assert logged.report.error is not None
     assert logged.report.error.code == "script-process-crashed"
     assert logged.messages("user") == words
@@ -472,7 +472,7 @@ async def test_whoever_is_killed_what_was_said_stays(one: Logging, victim: Calla
     await attempt.until(b"hello")
     os.kill(victim(one.machine.keeper_pid), signal.SIGKILL)
     logged = await attempt.ended()
-    assert isinstance(logged.report, Report)
+    assert isinstance(logged.report, AttemptReport)
     assert logged.report.error is not None
     assert logged.messages("user") == ["hello"]
 
@@ -485,7 +485,7 @@ async def test_a_worker_that_stands_still_holds_up_nothing(one: Logging) -> None
         assert time.monotonic() < deadline
         time.sleep(0.01)  # noqa: ASYNC251  # and nothing else happens in this process
     logged = await attempt.ended()
-    assert isinstance(logged.report, Report)
+    assert isinstance(logged.report, AttemptReport)
     assert logged.report.result == '"done"'
     assert logged.size >= 2_900_000
 

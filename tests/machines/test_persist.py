@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from machines.persist import to_the_end
+from machines.cancellation import uncancellable
 
 
 class Work:
@@ -42,7 +42,7 @@ async def test_work_ends_before_a_cancel_is_heard_and_a_cancel_is_always_heard(
     turns: int, end: str, cancels: list[int]
 ) -> None:
     work = Work(turns, end)
-    task = asyncio.create_task(to_the_end(work()))
+    task = asyncio.create_task(uncancellable(work()))
     asked = False
     for turn in range(12):
         for _ in range(cancels.count(turn)):
@@ -63,14 +63,14 @@ async def test_a_timeout_around_it_is_heard_after_the_work() -> None:
     work = Work(50, "return")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await to_the_end(work())
+            await uncancellable(work())
     assert work.ended
 
 
 async def test_errors_that_nobody_hears_are_not_reported_as_forgotten() -> None:
     """Warnings are errors here: an exception that was never retrieved would fail this test."""
     work = Work(2, "raise")
-    task = asyncio.create_task(to_the_end(work()))
+    task = asyncio.create_task(uncancellable(work()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from machines import keeper
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.machine import Begun, Launch
-from machines.order import Order, Report, Version
 from machines.pool import Pool
 from machines.slot import Limits
 from tests.machines.lab import PATIENCE, Lab, order, unnoticed, value
@@ -132,7 +132,7 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
     pool, version = lab.pool(2), lab.version(PROJECT)
     begun: list[str] = []
 
-    def attempt(n: int) -> asyncio.Task[Report]:
+    def attempt(n: int) -> asyncio.Task[AttemptReport]:
         given = {"file": str(tmp_path / f"go-{n}")}
         return asyncio.create_task(pool.run(version, order("waits_for", given), lambda at: begun.append(at.machine)))
 
@@ -233,7 +233,7 @@ class Imagined:
     async def leave_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
 
-    async def run(self, order: Order, on_begun: Callable[[Begun], None]) -> Any:
+    async def run(self, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> Any:
         assert self.name in self.alive
         self.attempts += 1
         on_begun(cast("Begun", order))
@@ -266,7 +266,7 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     size = largest = chance.randint(1, 3)
     pool = Pool("imagined", size, Launch(nowhere, nowhere), Limits(timedelta(1), 3, timedelta(1)))
     begun: list[Any] = []
-    attempts: list[tuple[Order, asyncio.Task[Any]]] = []
+    attempts: list[tuple[AttemptSpec, asyncio.Task[Any]]] = []
     changes: list[asyncio.Task[None]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("machines.slot.Machine", Imagined)
@@ -311,7 +311,7 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
     begun: list[str] = []
 
     async def attempt(name: str) -> None:
-        await pool.run(version, order(name), lambda at: begun.append(cast("Order", at).api))
+        await pool.run(version, order(name), lambda at: begun.append(cast("AttemptSpec", at).api))
         if name.startswith("old"):
             tasks.append(asyncio.create_task(attempt(f"new-{name}")))
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from machines.order import Proxy
+from machines.attempt_spec import Proxy
 from tests.machines.lab import Run, failure, value
 
 PROJECT = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contract.flow.run import ErrorCode
-from machines.order import Proxy, Report
+from machines.attempt_spec import AttemptReport, Proxy
+from schemas.workflow.run import ErrorCode
 from tests.machines.lab import Lab, Run, failure, open_lab, order, settled, unnoticed, value
 from tests.machines.site import Site, cookie, running_site, state
 
@@ -88,7 +88,7 @@ async def sites() -> AsyncIterator[tuple[Site, Site]]:
         yield one, other
 
 
-async def begun(run: Run, api: str, parameters: Any, session: Any, **fields: Any) -> Report:
+async def begun(run: Run, api: str, parameters: Any, session: Any, **fields: Any) -> AttemptReport:
     text = session if isinstance(session, str) else json.dumps(session)
     return await run(api, parameters, session=text, **fields)
 
@@ -268,7 +268,7 @@ async def hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]
     async with open_lab(tmp_path_factory.mktemp("hooked")) as lab:
         version, pool = lab.version(HOOKED), lab.pool()
 
-        async def run(api: str, parameters: Any = None, **fields: Any) -> Report:
+        async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
             return await pool.run(version, order(api, parameters, **fields), unnoticed)
 
         yield run

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from contract.errors import BadRequest
-from contract.flow.attempt import AttemptKind
-from contract.flow.base import MESSAGE_LIMIT
-from machines.order import Proxy
-from machines.secrecy import masker_of
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import Proxy
+from schemas.errors import BadRequest
+from schemas.workflow.attempt import AttemptKind
+from schemas.workflow.base import MESSAGE_LIMIT
 from tests.machines.lab import Run, failure, order, value
 from tests.machines.site import cookie, state
 

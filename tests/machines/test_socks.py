@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from machines.order import Proxy
+from machines.attempt_spec import Proxy
 from tests.machines.lab import Run, value
 
 PROJECT = {

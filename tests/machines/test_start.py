@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import MachineError
+from schemas.errors import MachineError
 from tests.machines.lab import Lab, order, unnoticed, value
 
 PROJECT = {"api/fine.py": "async def automation(page): return 'fine'"}

@@ -24,13 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
-from api.viewer.app import viewer_folder
-from contract.flow.trace import TraceMode
+from api.dashboard.viewer.app import viewer_folder
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import Proxy
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
-from machines.order import Proxy
-from machines.secrecy import masker_of
 from machines.traces import Showing, TraceError, parts_in, show
+from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from settings import Settings
 from tests.machines.lab import Run, order, value

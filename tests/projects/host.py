@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from activities.environments import ProjectEnvironments
-from machines.order import Version
+from activities.attempts.runtime_environment import ProjectEnvironments
+from machines.attempt_spec import Version
 from projects.deploy import deploy
 from projects.environments import Environments
 from projects.manifest import Manifest

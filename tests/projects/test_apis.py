@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ProjectError
 from projects.apis import check_names, check_syntax, find_apis
+from schemas.errors import ProjectError
 
 Make = Callable[..., Path]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ProjectError
 from projects.brought_along import without_runtime
+from schemas.errors import ProjectError
 from tests.projects.host import Host, listing
 from tests.projects.wheels import make_wheel
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import projects.bundle
-from contract.errors import ProjectError, StoreError
 from projects.bundle import extract, pack, unpack
+from schemas.errors import ProjectError, StoreError
 
 Make = Callable[..., Path]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import StoreError
 from projects.catalog import Catalog
 from projects.deploy import deploy
+from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
 from tests.polling import until

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ProjectError
 from projects.declaration import FrozenVenv, check_declaration, index_options, read_declaration, requirement_files
+from schemas.errors import ProjectError
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["humanize"]\n'
 EMPTY = '[project]\nname = "shop"\nversion = "1"\ndependencies = []\n'

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ProjectError, StoreError
 from projects.deploy import deploy
 from projects.manifest import Manifest
+from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.folder import FolderStore
 

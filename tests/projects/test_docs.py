@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from devstack.dev import DevStack
 from projects.bundle import MAX_SIZE
 from projects.deploy import deploy
 from projects.files import project_files
@@ -21,7 +22,6 @@ from projects.settings_file import read_settings
 from projects.settings_ignored import NAMED
 from projects.settings_syntax import SPELLINGS
 from settings import Settings
-from stack.dev import DevStack
 from storage.folder import FolderStore
 
 REPOSITORY = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ConfigurationError
 from projects.dotenv import DevFolders
+from schemas.errors import ConfigurationError
 
 Make = Callable[..., Path]
 

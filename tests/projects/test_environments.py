@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from contract.errors import MachineError
 from projects import environments as module
-from projects import resolving
+from projects import lock_resolution
 from projects.interpreters import ours
+from schemas.errors import MachineError
 from tests.projects.host import Host, listing
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ async def test_a_worker_builds_what_another_host_deployed(host: Host):
 async def test_a_list_of_an_older_callboard_gets_our_playwright(host: Host, monkeypatch: Any):
     with monkeypatch.context() as older:
         older.setattr(module, "held_playwright", lambda: "playwright==1.49.0")
-        older.setattr(resolving, "held_playwright", lambda: "playwright==1.49.0")
+        older.setattr(lock_resolution, "held_playwright", lambda: "playwright==1.49.0")
         manifest = await host.deploy({"requirements.txt": "text-unidecode==1.2\n"})
     assert "playwright==1.49.0" in await host.listed(manifest)
     here = await host.here(manifest, "text_unidecode")

@@ -26,7 +26,7 @@ async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(h
     assert manifest.warnings == ()
     assert manifest.environment is not None
     assert manifest.environment.source == "requirements.txt"
-    ours_only = ["temporalio", "pydantic", "fastapi", "contract", "machines", "projects", "worker", "pip", "uv"]
+    ours_only = ["temporalio", "pydantic", "fastapi", "schemas", "machines", "projects", "worker", "pip", "uv"]
     here = await host.here(manifest, "slugify", "text_unidecode", "playwright", "intuned_runtime", *ours_only)
     (environment,) = host.root.iterdir()
     inside = f"{environment}/lib/python{ours().minor}/site-packages/"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ProjectError
 from projects.deploy import deploy
 from projects.interpreters import ours
 from projects.manifest import Manifest
 from projects.uv import run_uv
+from schemas.errors import ProjectError
 from tests.projects.host import WHAT_IS_HERE, Host, listing
 from tests.projects.wheels import make_wheel
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import StoreError
 from projects.deploy import deploy
 from projects.samples import Samples, login_samples, samples_in
+from schemas.errors import StoreError
 from storage.folder import FolderStore
 
 FILES = {

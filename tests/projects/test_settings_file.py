@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contract.errors import ProjectError, SettingsError
 from projects.settings import NAME_RULE, ProjectSettings, is_project_name
 from projects.settings_file import project_name, read_settings, read_settings_file
+from schemas.errors import ProjectError, SettingsError
 
 GIB = 1024**3
 

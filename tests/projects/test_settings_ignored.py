@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from contract.errors import SettingsError
 from projects.settings import ProjectSettings
 from projects.settings_file import SettingsFile, read_settings_file
+from schemas.errors import SettingsError
 
 SECRET = "t0p-s3cret"
 PROXY = f"http://user:{SECRET}@proxy.example:3128"

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import SettingsError
 from projects.settings_file import read_settings, read_settings_file
 from projects.settings_syntax import SPELLINGS, NotReadableError, parse_toml, parse_yaml
+from schemas.errors import SettingsError
 
 JSON = '{"projectName": "shop", "replication": {"maxConcurrentRequests": 3}, "headful": true, "version": "2.0"}'
 YAML = """

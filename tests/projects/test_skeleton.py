@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ProjectError
 from projects.apis import find_apis
 from projects.deploy import deploy
 from projects.settings_file import read_settings
 from projects.skeleton import API, write_skeleton
+from schemas.errors import ProjectError
 from storage.folder import FolderStore
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import StoreError
 from projects.deploy import deploy
 from projects.manifest import Manifest
 from projects.versions import VersionFolders
+from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
 from tests.polling import until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from security.addresses import embedded_v4, plain, why_not_public
+from security.ip_policy import embedded_v4, plain, why_not_public
 
 PUBLIC = [
     "1.1.1.1",

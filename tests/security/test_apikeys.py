@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.errors import ConfigurationError
+from schemas.errors import ConfigurationError
 from security.apikeys import MINIMUM_LENGTH, ApiKeys
 
 FIRST, SECOND = "the-first-key-of-two", "der-zweite-schlüssel-von-zweien"

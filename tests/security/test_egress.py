@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from contract.errors import ConfigurationError, EgressRefused
+from schemas.errors import ConfigurationError, EgressRefused
+from security.dns import resolve
 from security.egress import LOOPBACK, Egress
-from security.resolving import resolve
 
 Names = dict[str, list[str]]
 

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from contract.errors import EgressRefused
+from devstack import ports
+from schemas.errors import EgressRefused
 from security.egress import LOOPBACK, Egress
-from security.guarded import GuardedTransport
-from stack import ports
+from security.pinned_transport import GuardedTransport
 from tests.receiver import Receiver, answers, closes, hangs, receiver, resets, speaks_nonsense
 from tests.tls import Certificate, make_certificate
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import ConfigurationError, SealError
+from schemas.errors import ConfigurationError, SealError
 from security.keyring import KeyRing
 
 OLD = "an old key of 32 characters ....."

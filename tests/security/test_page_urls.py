@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security.masking import Masker
-from security.page_urls import LONGEST, shown_url
+from security.url_redaction import LONGEST, shown_url
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9x7Qk2"
 

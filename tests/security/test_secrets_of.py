@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.secrets_of import names_a_secret, secrets_of_parameters, secrets_of_state
+from security.secret_detection import names_a_secret, secrets_of_parameters, secrets_of_state
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 

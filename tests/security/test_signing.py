@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from contract.errors import ConfigurationError
+from devstack.data_folder import new_webhook_secret
+from schemas.errors import ConfigurationError
 from security.signing import Signer
-from stack.datafolder import new_webhook_secret
 
 BODY = '{"n":1,"text":"é"}'.encode()
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from contract.errors import ConfigurationError
-from security import trace_addresses
+from schemas.errors import ConfigurationError
+from security import signed_trace_urls
 from security.keyring import KeyRing
-from security.trace_addresses import TraceAddresses, TraceOf
+from security.signed_trace_urls import TraceAddresses, TraceOf
 
 KEY, NEWER = "the key of these tests", "the one that came after it"
 OF = TraceOf("workspace", "shop", "run-1", 2)
@@ -47,7 +47,7 @@ def test_nothing_that_is_sealed_for_something_else_is_an_address() -> None:
 
 
 def test_its_time_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace_addresses, "LASTS", timedelta(seconds=-1))
+    monkeypatch.setattr(signed_trace_urls, "LASTS", timedelta(seconds=-1))
     addresses = TraceAddresses(KeyRing([KEY]))
     assert addresses.read(addresses.make(OF)) is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.open import open_store
+from storage.factory import open_store
 from storage.store import Store
 from tests.storage.s3_server import BUCKET, S3Server, s3_server
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from stack import ports
-from stack.child import Child
+from devstack import ports
+from devstack.child import Child
 
 BUCKET = "artifacts"
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.errors import StoreError
+from schemas.errors import StoreError
 from storage import keys as places
-from storage.open import open_store
+from storage.factory import open_store
 from storage.store import Store
 from tests.storage.s3_server import BUCKET, S3Server
 

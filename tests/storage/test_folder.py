@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from contract.errors import StoreError
+from schemas.errors import StoreError
 from storage.folder import FolderStore
 from storage.store import Store
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import ConfigurationError, NotSupported
-from storage.open import open_store
+from schemas.errors import ConfigurationError, NotSupported
+from storage.factory import open_store
 from tests.storage.s3_server import S3Server
 
 

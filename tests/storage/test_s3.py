@@ -14,9 +14,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from contract.errors import StoreError
-from stack import ports
-from storage.open import open_store
+from devstack import ports
+from schemas.errors import StoreError
+from storage.factory import open_store
 from storage.s3 import CONNECTIONS, S3Store
 from storage.store import Store
 from tests.polling import until
@@ -245,5 +245,5 @@ async def test_a_download_that_is_cancelled_stops_and_leaves_nothing(
 
 
 def test_a_folder_store_does_not_load_boto3() -> None:
-    script = "import sys; from storage.open import open_store; open_store('x'); sys.exit('boto3' in sys.modules)"
+    script = "import sys; from storage.factory import open_store; open_store('x'); sys.exit('boto3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, timeout=60).returncode == 0

@@ -16,7 +16,7 @@ PROJECT = "orders"
 
 
 @dataclass(frozen=True)
-class Logins:
+class AuthStates:
     """The calls of docs/contract.md, section 7."""
 
     stack: Stack

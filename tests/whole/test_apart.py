@@ -16,10 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack import ports
+from devstack.temporal import TemporalServer
 from machines.sweep import processes_of
 from settings import Settings
-from stack import ports
-from stack.temporal import TemporalServer
 from storage.bucket import open_bucket
 from storage.store import Store
 from tests.polling import until

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOSITORY, Stack
-from tests.whole.logins import Logins
+from tests.whole.logins import AuthStates
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -28,7 +28,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncItera
 
 
 async def test_a_worker_that_dies_during_a_login_locks_nothing(own: Stack, tmp_path: Path) -> None:
-    logins = Logins(own, "guarded")
+    logins = AuthStates(own, "guarded")
     body = {"id": "slow", "parameters": {"password": "a-slow-password", "folder": str(tmp_path)}}
     making = asyncio.create_task(logins.operation("create", "create", body))
     await until(lambda: len(list(tmp_path.glob("create-*"))) == 1)
@@ -49,13 +49,13 @@ async def test_a_worker_that_dies_during_a_login_locks_nothing(own: Stack, tmp_p
 
 
 async def test_no_credential_and_no_cookie_is_anywhere(own: Stack) -> None:
-    logins = Logins(own)
+    logins = AuthStates(own)
     for name, user in (("searched", "alice"), ("turning", "rotating")):
         assert (await logins.create(name, user, saveTrace=True))["status"] == "done"
         assert (await logins.run(name, authSession={"saveTrace": True}))["status"] == "completed"
     await logins.expire("alice")
     assert (await logins.run("searched", authSession={"saveTrace": True}))["status"] == "completed"
-    guarded = Logins(own, "guarded")
+    guarded = AuthStates(own, "guarded")
     proxy = "http://somebody:the-password-of-a-proxy@127.0.0.1:9"
     refused = {"id": "refused", "parameters": {"password": "an-unusual-password", "fail": True}, "createAttempts": 1}
     answer = await guarded.operation("create", "create", {**refused, "proxy": proxy})

@@ -10,20 +10,20 @@ import pytest
 
 from tests.conftest import Stack
 from tests.polling import until
-from tests.whole.logins import Logins
+from tests.whole.logins import AuthStates
 
 
 @pytest.fixture
-def logins(stack: Stack) -> Logins:
-    return Logins(stack)
+def logins(stack: Stack) -> AuthStates:
+    return AuthStates(stack)
 
 
 @pytest.fixture
-def guarded(stack: Stack) -> Logins:
-    return Logins(stack, "guarded")
+def guarded(stack: Stack) -> AuthStates:
+    return AuthStates(stack, "guarded")
 
 
-async def test_a_login_is_made_kept_and_used(logins: Logins) -> None:
+async def test_a_login_is_made_kept_and_used(logins: AuthStates) -> None:
     before = (await logins.account("alice"))["logins"]
     made = await logins.create("alice", "alice")
     assert (made["status"], made["authSessionId"]) == ("done", "alice")
@@ -40,7 +40,7 @@ async def test_a_login_is_made_kept_and_used(logins: Logins) -> None:
     assert await logins.status("alice") is None
 
 
-async def test_twenty_runs_on_an_expired_login_log_in_once(logins: Logins) -> None:
+async def test_twenty_runs_on_an_expired_login_log_in_once(logins: AuthStates) -> None:
     await logins.create("crowd", "bob")
     await logins.expire("bob")
     before = (await logins.account("bob"))["logins"]
@@ -51,7 +51,7 @@ async def test_twenty_runs_on_an_expired_login_log_in_once(logins: Logins) -> No
     assert await logins.status("crowd") == "READY"
 
 
-async def test_a_site_that_rotates_its_cookie_needs_no_new_login(logins: Logins) -> None:
+async def test_a_site_that_rotates_its_cookie_needs_no_new_login(logins: AuthStates) -> None:
     await logins.create("rotating", "rotating")
     before = (await logins.account("rotating"))["logins"]
     for _ in range(2):
@@ -60,11 +60,11 @@ async def test_a_site_that_rotates_its_cookie_needs_no_new_login(logins: Logins)
 
 
 @pytest.mark.parametrize("user", ["code", "flaky"])
-async def test_a_login_may_take_a_code_or_a_second_try(logins: Logins, user: str) -> None:
+async def test_a_login_may_take_a_code_or_a_second_try(logins: AuthStates, user: str) -> None:
     assert (await logins.create(f"own-{user}", user))["status"] == "done"
 
 
-async def test_a_login_that_cannot_be_made_leaves_nothing(logins: Logins) -> None:
+async def test_a_login_that_cannot_be_made_leaves_nothing(logins: AuthStates) -> None:
     failed = await logins.create("locked", "locked", createAttempts=2)
     assert (failed["status"], failed["error"]["code"]) == ("failed", "create-attempts-failed")
     assert failed["error"]["details"]["attempts_count"] == 2
@@ -75,7 +75,7 @@ async def test_a_login_that_cannot_be_made_leaves_nothing(logins: Logins) -> Non
     assert (run["status"], run["error"]["code"]) == ("failed", "create-attempts-failed")
 
 
-async def test_an_update_that_fails_leaves_the_login_as_it_was(logins: Logins) -> None:
+async def test_an_update_that_fails_leaves_the_login_as_it_was(logins: AuthStates) -> None:
     await logins.create("kept", "alice")
     failed = await logins.update("kept", logins.parameters("alice", password="wrong-for-sure"), createAttempts=1)
     assert failed["status"] == "failed"
@@ -87,7 +87,7 @@ async def test_an_update_that_fails_leaves_the_login_as_it_was(logins: Logins) -
     assert (await logins.run("kept"))["result"]["member"] == "Bob"
 
 
-async def test_a_login_that_may_not_be_made_anew_cancels_the_run(logins: Logins) -> None:
+async def test_a_login_that_may_not_be_made_anew_cancels_the_run(logins: AuthStates) -> None:
     await logins.create("final", "alice")
     await logins.expire("alice")
     answer = await logins.run("final", authSession={"autoRecreate": False, "checkAttempts": 2})
@@ -103,7 +103,7 @@ async def test_a_login_that_may_not_be_made_anew_cancels_the_run(logins: Logins)
     assert await logins.status("final") == "READY"
 
 
-async def test_a_deleted_login_ends_the_runs_that_wait_for_it(guarded: Logins, tmp_path: Path) -> None:
+async def test_a_deleted_login_ends_the_runs_that_wait_for_it(guarded: AuthStates, tmp_path: Path) -> None:
     made = await guarded.operation(
         "create", "create", {"id": "short-lived", "parameters": {"password": "expired-in-a-moment"}}
     )
@@ -120,7 +120,7 @@ async def test_a_deleted_login_ends_the_runs_that_wait_for_it(guarded: Logins, t
     assert "deleted" in answer["message"]
 
 
-async def test_user_code_knows_its_login(guarded: Logins) -> None:
+async def test_user_code_knows_its_login(guarded: AuthStates) -> None:
     parameters = {"password": "known-to-the-code", "more": [1, "é"]}
     await guarded.operation("create", "create", {"id": "known", "parameters": parameters})
     answer = await result(guarded, await start(guarded, "known"))
@@ -130,7 +130,7 @@ async def test_user_code_knows_its_login(guarded: Logins) -> None:
     assert [cookie["name"] for cookie in answer["state"]["cookies"]] == ["login"]
 
 
-async def test_an_auth_session_of_a_single_run_is_gone_with_it(guarded: Logins, stack: Stack) -> None:
+async def test_an_auth_session_of_a_single_run_is_gone_with_it(guarded: AuthStates, stack: Stack) -> None:
     auth = {"runtimeInput": {"password": "for-one-run-only"}}
     run_id = await stack.start("list-orders", {}, project="guarded", authSession=auth)
     answer = await result(guarded, run_id)
@@ -143,7 +143,7 @@ async def test_an_auth_session_of_a_single_run_is_gone_with_it(guarded: Logins, 
 
 
 async def test_a_recorded_login_is_imported_used_and_recorded_anew(stack: Stack) -> None:
-    recorded = Logins(stack, "recorded")
+    recorded = AuthStates(stack, "recorded")
 
     def state(value: str) -> dict[str, Any]:
         cookie = {"name": "login", "value": value, "domain": "127.0.0.1", "path": "/", "expires": -1}
@@ -166,12 +166,12 @@ async def test_a_recorded_login_is_imported_used_and_recorded_anew(stack: Stack)
     assert (await result(recorded, await start(recorded, "by-hand")))["cookies"] == {"login": "by-a-person-again"}
 
 
-async def start(logins: Logins, name: str, *, folder: Path | None = None) -> str:
+async def start(logins: AuthStates, name: str, *, folder: Path | None = None) -> str:
     parameters = {"folder": str(folder)} if folder else {}
     return await logins.stack.start("list-orders", parameters, project=logins.project, authSession={"id": name})
 
 
-async def result(logins: Logins, run_id: str) -> dict[str, Any]:
+async def result(logins: AuthStates, run_id: str) -> dict[str, Any]:
     answer = await logins.stack.result(run_id, project=logins.project)
     assert answer["status"] == "completed", answer
     return answer["result"]

@@ -8,9 +8,9 @@ import re
 import shutil
 from pathlib import Path
 
-from cli.exits import Exit
+from cli.exit_codes import Exit
 from cli.filters import run_filters
-from contract.rest.runs import RunsQuery
+from schemas.rest.runs import RunsQuery
 from settings import Settings
 from tests.conftest import REPOSITORY, Stack
 from tests.whole.command import PROGRAM, Command

@@ -10,12 +10,12 @@ import pytest
 
 from tests.conftest import Stack
 from tests.whole.command import Command
-from tests.whole.logins import Logins
+from tests.whole.logins import AuthStates
 
 
 @pytest.fixture
-def logins(stack: Stack) -> Logins:
-    return Logins(stack)
+def logins(stack: Stack) -> AuthStates:
+    return AuthStates(stack)
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def callboard(stack: Stack) -> Command:
     return Command(stack, "orders")
 
 
-async def test_a_login_goes_through_its_life(callboard: Command, logins: Logins, tmp_path: Path) -> None:
+async def test_a_login_goes_through_its_life(callboard: Command, logins: AuthStates, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.json", json.dumps(logins.parameters("alice", password="wrong-for-sure"))
     good.write_text(json.dumps(logins.parameters("alice")))
     made = await callboard("authsessions", "create", "typed", "--input", f"@{good}", "--wait")
@@ -53,4 +53,4 @@ async def test_a_login_that_a_person_made_is_imported(stack: Stack, tmp_path: Pa
     (tmp_path / "state.json").write_text('{"cookies": [], "origins": []}')
     done = await callboard("authsessions", "import", str(tmp_path / "state.json"), "--id", "by-hand")
     assert done.out == "AuthSession by-hand (RECORDER) is READY.\n"
-    assert await Logins(stack, "recorded").delete("by-hand") == 204
+    assert await AuthStates(stack, "recorded").delete("by-hand") == 204

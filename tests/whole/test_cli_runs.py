@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import ports
+from devstack import ports
 from tests.conftest import Stack
 from tests.whole.command import Command
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench.soak import MACHINES, Soak, project, until
-from contract.flow.run import RunOutcome, RunStatus
 from machines.sweep import processes_of
 from machines.trace_redactor import KEPT_IDLE
 from projects.deploy import deploy
+from schemas.workflow.run import RunOutcome, RunStatus
 from storage.folder import FolderStore
 from tests.conftest import Stack
 from tests.inside import Inside

@@ -14,7 +14,7 @@ from intuned_client import AsyncIntunedClient, IntunedClient
 from intuned_client.exceptions import NotFoundError
 
 from tests.conftest import Stack
-from tests.whole.logins import Logins
+from tests.whole.logins import AuthStates
 
 PROJECT = "guarded"
 
@@ -69,7 +69,7 @@ async def test_an_auth_session_from_its_create_to_its_delete(stack: Stack, clien
     validated = await client.operation("auth_sessions.validate", auth_session_id=name, body={})
     assert validated.status == "done"
     run = await client.call("runs.start", body={"api": "list-orders", "parameters": {}, "authSession": {"id": name}})
-    assert (await Logins(stack, PROJECT).stack.result(run.run_id, project=PROJECT))["status"] == "completed"
+    assert (await AuthStates(stack, PROJECT).stack.result(run.run_id, project=PROJECT))["status"] == "completed"
     updated = await client.operation(
         "auth_sessions.update",
         auth_session_id=name,

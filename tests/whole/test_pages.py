@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, expect
 from storage import keys
 from tests.conftest import Stack
 from tests.receiver import answers, receiver
-from tests.whole.logins import Logins
+from tests.whole.logins import AuthStates
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">'"
 
@@ -116,7 +116,7 @@ async def test_runs_are_filtered_and_pending_ones_canceled_together(page: Page, 
 
 
 async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Stack) -> None:
-    logins = Logins(stack)
+    logins = AuthStates(stack)
     await page.goto("/projects/orders/auth-sessions")
     if not await page.get_by_label("Parameters, as JSON").first.is_visible():
         await page.get_by_text("Create an AuthSession").click()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Stack
 from tests.polling import until
-from tests.whole.logins import Logins
+from tests.whole.logins import AuthStates
 
 
 class Runs:
@@ -157,7 +157,7 @@ async def test_pages_leave_no_run_out_while_others_start_and_end(stack: Stack, r
 
 
 async def test_a_run_with_a_login_tells_its_validates_and_who_made_the_login(stack: Stack) -> None:
-    logins = Logins(stack)
+    logins = AuthStates(stack)
     runs = Runs(stack, logins.project)
     await logins.create("told", "alice")
     run_id = await logins.start("told")

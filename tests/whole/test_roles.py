@@ -15,15 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contract.flow.base import JsonText
-from contract.flow.run import RunInput, RunStatus
-from engine.runs import Runs
+from devstack import ports
+from devstack.temporal import TemporalServer
 from machines.sweep import processes_of
 from projects.deploy import deploy
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import RunInput, RunStatus
 from settings import Settings
-from stack import ports
-from stack.temporal import TemporalServer
-from storage.open import open_store
+from storage.factory import open_store
+from temporal.runs import Runs
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
 SETTINGS = '{"projectName": "shared", "replication": {"maxConcurrentRequests": 2}}'
@@ -76,7 +76,7 @@ class Installation:
             project="shared",
             version=self.version,
             api="gate",
-            parameters=JsonText(text=text, size=len(text)),
+            parameters=JsonRef(text=text, size=len(text)),
             maximum_attempts=1,
             request_timeout=timedelta(seconds=60),
         )

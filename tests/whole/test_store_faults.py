@@ -17,11 +17,11 @@ from typing import Any, Protocol, Self
 
 import pytest
 
-from activities import attempt as activity_module
-from contract.errors import StoreError
-from contract.flow.base import INLINE_LIMIT
-from contract.flow.run import ErrorCode, RunStatus
+from activities.attempts import execution as activity_module
 from projects.deploy import deploy
+from schemas.errors import StoreError
+from schemas.workflow.base import INLINE_LIMIT
+from schemas.workflow.run import ErrorCode, RunStatus
 from storage.folder import FolderStore
 from tests.conftest import REPOSITORY, Stack
 from tests.inside import Inside
@@ -336,7 +336,7 @@ async def test_a_stop_while_only_the_record_is_outstanding_leaves_the_outcome_as
     async with asyncio.timeout(PATIENCE):
         while inside.busy() or not faulty_store.refused:
             await asyncio.sleep(0.02)
-    inside.tickets.interrupt_all("The worker could not reach Temporal.")
+    inside.running_attempts.interrupt_all("The worker could not reach Temporal.")
     outcome = await inside.end(run_id)
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
     assert len(list(tmp_path.glob("run-began-*"))) == 1

@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from engine.client import connect
 from settings import Settings
+from temporal.client import connect
 from tests.conftest import Stack
 
 NINE_DAYS = 9 * 86_400

@@ -19,11 +19,11 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import Worker
 
 from api.sinks import schedule_of
-from contract.flow import names
-from contract.flow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
-from contract.flow.sink import DeliverySchedule
-from engine.closing import wait_for_delivery
+from schemas.workflow import names
+from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
+from schemas.workflow.sink import DeliverySchedule
 from settings import Settings
+from temporal.closing import wait_for_delivery
 from tests.deliveries import QUICK, delivery, webhook
 from tests.workflows.scripted import DEADLINE, IDENTITY
 from workflows.deliver import DeliverWorkflow

@@ -1,7 +1,4 @@
-"""The shapes that the workflows around an AuthSession can take: each is played by the tests, and recorded.
-
-Those of Runs whose checks are made with their Attempts are in `after_check_shapes`.
-"""
+"""The shapes that the workflows around an AuthSession can take: each is played by the tests, and recorded."""
 
 from __future__ import annotations
 
@@ -12,10 +9,10 @@ from typing import Protocol
 
 from temporalio.exceptions import ApplicationError
 
-from contract.flow import names
-from contract.flow.attempt import AUTH_SESSION_GONE, INTERRUPTED, AttemptInput, AttemptOutcome, StopInput
-from contract.flow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
-from contract.flow.run import ErrorCode
+from schemas.workflow import names
+from schemas.workflow.attempt import AUTH_SESSION_GONE, INTERRUPTED, AttemptInput, AttemptOutcome, StopInput
+from schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
+from schemas.workflow.run import ErrorCode
 from tests.workflows.logins import LoginStage, bad, good, made_by, not_made, stops
 from tests.workflows.scripted import Gone, Held, completed, ends, failed, interrupted, raises
 from tests.workflows.servers import LONG_HISTORY

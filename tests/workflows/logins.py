@@ -16,9 +16,9 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.converter import PayloadCodec
 from temporalio.exceptions import ApplicationError
 
-from contract.errors import NotFound
-from contract.flow import names
-from contract.flow.attempt import (
+from schemas.errors import NotFound
+from schemas.workflow import names
+from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
     NO_LOGIN,
@@ -28,23 +28,18 @@ from contract.flow.attempt import (
     FailedAttemptDetails,
     StopInput,
 )
-from contract.flow.auth import (
-    AuthOrder,
+from schemas.workflow.auth import (
     AuthSessionRef,
     AuthSessionStatus,
     AuthSessionType,
-    ForgetInput,
+    DeleteStatesInput,
     LoginState,
+    RunAuth,
 )
-from contract.flow.auth_session import (
-    AuthSessionInput,
-    AuthSessionView,
-    LoginOrder,
-    ValidateInput,
-)
-from contract.flow.run import ErrorCode, RunError, RunOutcome, RunType
-from engine import search
-from engine.auth_sessions import AuthSessions
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
+from temporal import search_attributes
+from temporal.auth_sessions import AuthSessions
 from tests.workflows.scripted import DEADLINE, WORKSPACE, Held, Part, Stage, outcome_of
 from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
@@ -92,8 +87,8 @@ class LoginStage(Stage):
         self.checked: list[AttemptInput] = []
         """Each with the number that it has as a try."""
         self.created: list[AttemptInput] = []
-        self.forgotten: list[ForgetInput] = []
-        self.on_forget: Callable[[ForgetInput], Awaitable[None]] = _noted
+        self.forgotten: list[DeleteStatesInput] = []
+        self.on_forget: Callable[[DeleteStatesInput], Awaitable[None]] = _noted
 
     def as_it_sends(self, text: str, do: Callable[[], Awaitable[None]]) -> None:
         """Do something as soon as a worker that is started from now on is about to send `text`; but once.
@@ -108,7 +103,7 @@ class LoginStage(Stage):
 
     def light_activities(self) -> list[Callable[..., Any]]:
         @activity.defn(name=names.FORGET_STATES)
-        async def forget_states(order: ForgetInput) -> None:
+        async def forget_states(order: DeleteStatesInput) -> None:
             self.forgotten.append(order)
             await self.on_forget(order)
 
@@ -151,7 +146,7 @@ class LoginStage(Stage):
     def session(self) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(names.auth_session_workflow(self.project, self.ref.owner))
 
-    async def bring_up(self, create: LoginOrder | None = None, **view: Any) -> None:
+    async def bring_up(self, create: LoginSpec | None = None, **view: Any) -> None:
         """Start the AuthSession: with its first login, or with this way to make one."""
         first: dict[str, Any] = {"status": AuthSessionStatus.READY, "login": 1, "state_key": FIRST.key}
         first |= {"parameters_key": None if self.ref.type is AuthSessionType.RECORDER else FIRST.parameters_key}
@@ -164,10 +159,10 @@ class LoginStage(Stage):
             id=self.session.id,
             task_queue=self.queue,
             memo={names.MEMO_WORKSPACE: WORKSPACE, names.MEMO_VIEW: being.model_dump(mode="json")},
-            search_attributes=search.of_auth_session(self.project, self.ref.id),
+            search_attributes=search_attributes.of_auth_session(self.project, self.ref.id),
         )
 
-    def login_order(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginOrder:
+    def login_order(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:
         """How a Create or Update is ordered."""
         defaults: dict[str, Any] = {
             "run_id": f"{run_id}-{self.project}",
@@ -178,9 +173,9 @@ class LoginStage(Stage):
             "check_attempts": 2,
             "request_timeout": timedelta(minutes=10),
         }
-        return LoginOrder(**{**defaults, **fields})
+        return LoginSpec(**{**defaults, **fields})
 
-    async def update(self, run_id: str, **fields: Any) -> LoginOrder:
+    async def update(self, run_id: str, **fields: Any) -> LoginSpec:
         order = self.login_order(run_id, RunType.AUTH_SESSION_UPDATE, **fields)
         await self.session.signal(names.UPDATE_LOGIN, order)
         return order
@@ -225,7 +220,7 @@ class LoginStage(Stage):
 
     # Runs that use it.
 
-    def auth(self, **fields: Any) -> AuthOrder:
+    def auth(self, **fields: Any) -> RunAuth:
         defaults: dict[str, Any] = {
             "ref": self.ref,
             "auto_recreate": True,
@@ -233,9 +228,9 @@ class LoginStage(Stage):
             "create_attempts": 2,
             "request_timeout": timedelta(minutes=5),
         }
-        return AuthOrder(**{**defaults, **fields})
+        return RunAuth(**{**defaults, **fields})
 
-    def runtime(self) -> AuthOrder:
+    def runtime(self) -> RunAuth:
         """From now on the AuthSession is one that lives for the stage's Run alone."""
         self.ref = AuthSessionRef(id="runtime", type=AuthSessionType.RUNTIME, owner=f"~{self.run_id}")
         return self.auth(parameters_key=FIRST.parameters_key)
@@ -306,7 +301,7 @@ class _Tripwire(PayloadCodec):
         return list(payloads)
 
 
-async def _noted(_order: ForgetInput) -> None:
+async def _noted(_order: DeleteStatesInput) -> None:
     pass
 
 

@@ -21,8 +21,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
-from contract.flow import names
-from contract.flow.attempt import (
+from schemas.workflow import names
+from schemas.workflow.attempt import (
     INTERRUPTED,
     AttemptInput,
     AttemptKind,
@@ -32,10 +32,10 @@ from contract.flow.attempt import (
     LostInput,
     StopInput,
 )
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
-from engine import closing, search
-from engine.closing import wait_for_outcome
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from temporal import closing, search_attributes
+from temporal.closing import wait_for_outcome
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.run import RunWorkflow
@@ -78,7 +78,7 @@ def order(project: str, **fields: Any) -> RunInput:
         "project": project,
         "version": "0123456789abcdef",
         "api": "list",
-        "parameters": JsonText(text="{}", size=2),
+        "parameters": JsonRef(text="{}", size=2),
         "maximum_attempts": 3,
         "request_timeout": timedelta(minutes=10),
     }
@@ -86,7 +86,7 @@ def order(project: str, **fields: Any) -> RunInput:
 
 
 def completed(text: str = "1") -> AttemptOutcome:
-    return AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonText(text=text, size=len(text)))
+    return AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text=text, size=len(text)))
 
 
 def failed(
@@ -313,8 +313,8 @@ class Stage:
             run,
             id=run_id or self.run_id,
             task_queue=self.queue,
-            search_attributes=search.of_new_run(run),
-            memo=search.memo_of_new_run(run, fingerprint=""),
+            search_attributes=search_attributes.of_new_run(run),
+            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
         )
 
     async def announce(self, number: int, order: AttemptInput | None = None) -> None:

@@ -15,9 +15,9 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from contract.flow.names import SEARCH_ATTRIBUTES
-from stack import ports
-from stack.temporal import NAMESPACE, TemporalServer
+from devstack import ports
+from devstack.temporal import NAMESPACE, TemporalServer
+from schemas.workflow.names import SEARCH_ATTRIBUTES
 from tests.workflows.scripted import IDENTITY, Stage
 
 LONG_HISTORY = 60

@@ -11,9 +11,9 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, LostInput, StopInput
-from contract.flow.run import ErrorCode, ReasonType, RunReason
-from contract.flow.sink import SinkOrder
+from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, LostInput, StopInput
+from schemas.workflow.run import ErrorCode, ReasonType, RunReason
+from schemas.workflow.sink import SealedSink
 from tests.deliveries import sealed, webhook
 from tests.workflows.scripted import Gone, Held, Part, Stage, completed, ends, failed, interrupted, raises
 from tests.workflows.servers import skipping_stage
@@ -106,7 +106,7 @@ async def unexpected_error(stage: Stage) -> None:
 # Results that are delivered.
 
 
-def _sink(stage: Stage, **fields: Any) -> SinkOrder:
+def _sink(stage: Stage, **fields: Any) -> SealedSink:
     return sealed(webhook("https://hook.example", **fields), stage.project, stage.run_id)
 
 

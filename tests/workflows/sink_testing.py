@@ -9,8 +9,8 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowHistory
 from temporalio.worker import Worker
 
-from contract.flow import names
-from contract.flow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
+from schemas.workflow import names
+from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
 from tests.deliveries import sealed, webhook
 from tests.workflows.scripted import DEADLINE, IDENTITY, WORKSPACE
 from workflows.sink_test import SinkTestWorkflow

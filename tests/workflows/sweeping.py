@@ -16,14 +16,14 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from contract.flow import names
-from contract.flow.sweep import SweepInput, SweepPart, Swept, Tally
+from schemas.workflow import names
+from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 from tests.workflows.scripted import IDENTITY
 from workflows.sweep import PARTS, SweepWorkflow
 
 A_WEEK = timedelta(days=7)
 
-Part = Callable[[SweepPart], Awaitable[Swept]]
+Part = Callable[[SweepPart], Awaitable[SweepPartResult]]
 
 
 class Sweeping:
@@ -33,7 +33,7 @@ class Sweeping:
         self.client = client
         self.orders: list[SweepPart] = []
         self.began = datetime.now(UTC)
-        self.tally: Tally | None = None
+        self.tally: SweepTotals | None = None
         self.failure: ApplicationError | None = None
         self.first: WorkflowHistory
         """Of the first execution, if it went on in others."""
@@ -42,7 +42,7 @@ class Sweeping:
         """Start it and wait for its end."""
 
         @activity.defn(name=names.SWEEP_ARTIFACTS)
-        async def sweep_artifacts(order: SweepPart) -> Swept:
+        async def sweep_artifacts(order: SweepPart) -> SweepPartResult:
             self.orders.append(order)
             return await part(order)
 
@@ -58,7 +58,7 @@ class Sweeping:
             first = self.client.get_workflow_handle(shape, run_id=handle.first_execution_run_id)
             self.first = await first.fetch_history()
 
-    async def _ended(self, handle: WorkflowHandle[Any, Tally]) -> None:
+    async def _ended(self, handle: WorkflowHandle[Any, SweepTotals]) -> None:
         try:
             self.tally = await handle.result()
         except WorkflowFailureError as error:
@@ -66,11 +66,11 @@ class Sweeping:
                 self.failure = error.cause
 
 
-def parts(*parts: Swept | Exception) -> Part:
+def parts(*parts: SweepPartResult | Exception) -> Part:
     """What the activity does each time it is asked."""
     left = list(parts)
 
-    async def part(_order: SweepPart) -> Swept:
+    async def part(_order: SweepPart) -> SweepPartResult:
         came = left.pop(0)
         if isinstance(came, Exception):
             raise came
@@ -79,15 +79,17 @@ def parts(*parts: Swept | Exception) -> Part:
     return part
 
 
-def some(after: str | None, runs: int = 1) -> Swept:
-    return Swept(after=after, tally=Tally(runs=runs, artifacts=5 * runs))
+def some(after: str | None, runs: int = 1) -> SweepPartResult:
+    return SweepPartResult(after=after, tally=SweepTotals(runs=runs, artifacts=5 * runs))
 
 
 AWAY = ApplicationError("The artifact store could not list 'runs/'.", type="StoreError")
-REFUSED = Swept(after="runs/shop/b0", tally=Tally(failed=1, failure="The artifact store could not remove 'x'."))
+REFUSED = SweepPartResult(
+    after="runs/shop/b0", tally=SweepTotals(failed=1, failure="The artifact store could not remove 'x'.")
+)
 
 
-async def _always_away(_order: SweepPart) -> Swept:
+async def _always_away(_order: SweepPart) -> SweepPartResult:
     raise AWAY
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from temporalio.client import WorkflowExecutionStatus
 
-from contract.flow import names
-from contract.flow.attempt import AttemptInput, AttemptOutcome
-from contract.flow.auth import AuthSessionStatus, CheckReport, ForgetInput, Imported, LoginState, SavedBack
-from contract.flow.run import RunStatus
-from engine import search
+from schemas.workflow import names
+from schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, Imported, LoginState, SavedBack
+from schemas.workflow.run import RunStatus
+from temporal import search_attributes
 from tests.workflows.login_shapes import LOGIN_SHAPES
 from tests.workflows.logins import FIRST, ID, LoginStage, good, made_by, not_made
 from tests.workflows.scripted import WORKSPACE, Held, completed, ends
@@ -211,14 +211,14 @@ async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any
     begun = (await stage.events(stage.session.id))[0].workflow_execution_started_event_attributes
     before = stage.client.get_workflow_handle(stage.session.id, run_id=begun.first_execution_run_id)
     assert (await before.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
-    assert description.typed_search_attributes[search.PROJECT] == stage.project
-    assert description.typed_search_attributes[search.AUTH_SESSION] == ID
+    assert description.typed_search_attributes[search_attributes.PROJECT] == stage.project
+    assert description.typed_search_attributes[search_attributes.AUTH_SESSION] == ID
     assert await description.static_summary() == await (await before.describe()).static_summary()
     memo = await description.memo()
     assert memo[names.MEMO_WORKSPACE] == WORKSPACE
     told = memo[names.MEMO_VIEW]
     assert (told["status"], told["login"], told["state_key"]) == ("EXPIRED", 1, "state-1-1")
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID, keys=EVERYTHING)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID, keys=EVERYTHING)]
 
 
 async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStage) -> None:

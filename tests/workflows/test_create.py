@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from contract.flow.attempt import AttemptKind, StopInput
-from contract.flow.auth import AuthSessionStatus, ForgetInput, LoginState
-from contract.flow.auth_session import LoginOrder
-from contract.flow.proxy import SealedProxy, owned_by_auth_session
-from contract.flow.run import ErrorCode, RunStatus, RunType
-from contract.flow.trace import TraceMode
-from engine import search
+from schemas.workflow.attempt import AttemptKind, StopInput
+from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput, LoginState
+from schemas.workflow.auth_session import LoginSpec
+from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
+from schemas.workflow.run import ErrorCode, RunStatus, RunType
+from schemas.workflow.trace import TraceMode
+from temporal import search_attributes
 from tests.workflows.logins import FIRST, ID, LoginStage, bad, not_made
 from tests.workflows.scripted import WORKSPACE, Held, ends
 from tests.workflows.test_run import scheduled
@@ -50,7 +50,7 @@ async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_sta
     description = await login_stage.client.get_workflow_handle(order.run_id).describe()
     memo = await description.memo()
     assert (memo["workspace"], "parentRunId" in memo) == (WORKSPACE, False)
-    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ async def test_an_auth_session_that_could_not_be_made_leaves_nothing(
     assert details.get("attempts_count") == (sum(tries) if wrapped else None)
     assert (len(stage.created), len(stage.checked)) == tries
     assert stage.outcome.attempts == sum(tries)
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
 async def test_the_last_error_is_in_that_of_the_create(play_login: Any) -> None:
@@ -101,7 +101,7 @@ async def test_a_create_that_is_canceled_is_stopped_at_once_and_leaves_nothing(
     assert stage.outcome.attempts == number
     assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=number)]
     assert (len(stage.created), len(stage.checked)) == (1, checked)
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
 # Update.
@@ -114,7 +114,7 @@ async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -
     assert (view.status, view.state, view.making) == (AuthSessionStatus.READY, second, None)
     assert stage.outcome.login == second
     description = await stage.client.get_workflow_handle(stage.created[0].run_id).describe()
-    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
+    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
 
 
 async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(play_login: Any) -> None:
@@ -125,7 +125,7 @@ async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(
     assert stage.forgotten == []
 
 
-async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginOrder:
+async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginSpec:
     """An Update that has been taken up, whatever it came to."""
     order = await stage.update(name, **fields)
     await stage.outcome_of(order.run_id)
@@ -184,23 +184,23 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None
 
 async def test_a_delete_leaves_nothing(play_login: Any) -> None:
     stage = await play_login("session-made")
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
 async def test_a_delete_stops_the_create_that_runs(play_login: Any) -> None:
     stage = await play_login("session-deleted-while-a-create-is-waited-for")
     assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=1)]
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
 async def test_a_login_that_is_made_although_its_auth_session_is_deleted_is_not_kept(play_login: Any) -> None:
     stage = await play_login("session-deleted-as-a-create-is-about-to-end")
     assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
 async def test_an_update_that_waits_is_not_begun_when_the_auth_session_is_deleted(play_login: Any) -> None:
     stage = await play_login("session-deleted-before-an-update")
     assert_canceled(stage.outcome)
     assert await stage.creates_begun() == [stage.created[0].run_id]
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=ID)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]

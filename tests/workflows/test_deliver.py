@@ -15,8 +15,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from contract.flow.delivery import DeliveryOutcome, DeliveryStatus
-from engine.closing import wait_for_delivery
+from schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus
+from temporal.closing import wait_for_delivery
 from tests.deliveries import delivery, webhook
 from tests.workflows.delivering import DELIVERIES, Play, Try, arrives, asks_to_wait, fails
 

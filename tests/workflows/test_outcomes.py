@@ -17,9 +17,9 @@ from temporalio.exceptions import (
     TimeoutType,
 )
 
-from contract.flow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
-from contract.flow.base import MESSAGE_LIMIT, JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
+from schemas.workflow.base import MESSAGE_LIMIT, JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 from workflows import auth_outcomes, outcomes
 
 ERROR = RunError(
@@ -56,8 +56,8 @@ def failed(error: RunError | None = ERROR, *, final: bool = False) -> AttemptOut
 
 def test_completed() -> None:
     result, payloads = (
-        JsonText(text="[1]", size=3),
-        JsonText(key="runs/p/r/attempts/2/extended-payloads.json", size=50_000),
+        JsonRef(text="[1]", size=3),
+        JsonRef(key="runs/p/r/attempts/2/extended-payloads.json", size=50_000),
     )
     ended = AttemptOutcome(status=AttemptStatus.COMPLETED, result=result, extended_payloads=payloads)
     assert outcomes.completed(ended, 2) == RunOutcome(

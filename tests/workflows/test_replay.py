@@ -16,8 +16,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from contract.flow import names
-from contract.flow.run import RunInput, RunOutcome, RunStatus
+from schemas.workflow import names
+from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from tests.workflows.delivering import DELIVERIES
 from tests.workflows.login_playing import login_histories
 from tests.workflows.scripted import WORKFLOWS

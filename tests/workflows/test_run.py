@@ -12,15 +12,15 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from contract.flow import names
-from contract.flow.attempt import StopInput
-from contract.flow.base import JsonText
-from contract.flow.delivery import DeliverInput
-from contract.flow.proxy import SealedProxy
-from contract.flow.run import ErrorCode, ReasonType, RunStatus
-from contract.flow.trace import TraceMode
-from engine import search
-from engine.closing import wait_for_outcome
+from schemas.workflow import names
+from schemas.workflow.attempt import StopInput
+from schemas.workflow.base import JsonRef
+from schemas.workflow.delivery import DeliverInput
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
+from schemas.workflow.trace import TraceMode
+from temporal import search_attributes
+from temporal.closing import wait_for_outcome
 from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed
 from tests.workflows.shapes import SHAPES
 
@@ -56,7 +56,7 @@ def assert_canceled(stage: Stage) -> None:
 async def test_the_result_of_an_attempt_that_succeeds_is_the_runs(play: Any) -> None:
     stage = await play("success")
     assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.outcome.result == JsonText(text='{"n": 1}', size=8)
+    assert stage.outcome.result == JsonRef(text='{"n": 1}', size=8)
     assert stage.outcome.attempts == 1
 
 
@@ -64,14 +64,14 @@ async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stag
     await stage.serve(ends(failed()), ends(completed()))
     proxy = SealedProxy(server="http://proxy.test:8080", username="sealed-1", password="sealed-2")
     await stage.start(
-        parameters=JsonText(key="runs/p/r/parameters-1.json", size=90_000), trace=TraceMode.NEVER, proxy=proxy
+        parameters=JsonRef(key="runs/p/r/parameters-1.json", size=90_000), trace=TraceMode.NEVER, proxy=proxy
     )
     await stage.ended()
     assert [order.number for order in stage.orders] == [1, 2]
     for order in stage.orders:
         assert (order.workspace, order.run_id, order.project) == (WORKSPACE, stage.run_id, stage.project)
         assert (order.version, order.api, order.request_timeout.total_seconds()) == ("0123456789abcdef", "list", 600)
-        assert order.parameters == JsonText(key="runs/p/r/parameters-1.json", size=90_000)
+        assert order.parameters == JsonRef(key="runs/p/r/parameters-1.json", size=90_000)
         assert (order.trace, order.proxy) == (TraceMode.NEVER, proxy)
 
 
@@ -287,7 +287,7 @@ async def test_a_cancel_ends_also_when_the_worker_is_gone(play: Any) -> None:
 async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_run(play: Any) -> None:
     stage = await play("cancel-of-no-avail")
     assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.outcome.result == JsonText(text="1", size=1)
+    assert stage.outcome.result == JsonRef(text="1", size=1)
 
 
 async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: Any) -> None:
@@ -300,7 +300,7 @@ async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: Any) -> None
 async def test_an_outcome_that_is_there_when_the_cancel_arrives_stands(play: Any, shape: str) -> None:
     stage = await play(shape)
     assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.outcome.result == JsonText(text="1", size=1)
+    assert stage.outcome.result == JsonRef(text="1", size=1)
 
 
 async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play: Any) -> None:
@@ -325,7 +325,7 @@ async def details(stage: Stage) -> str:
 
 
 async def status(stage: Stage) -> str | None:
-    return (await stage.handle.describe()).typed_search_attributes.get(search.STATUS)
+    return (await stage.handle.describe()).typed_search_attributes.get(search_attributes.STATUS)
 
 
 async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage) -> None:

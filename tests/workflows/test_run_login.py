@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from contract.flow import names
-from contract.flow.attempt import StopInput
-from contract.flow.auth import AuthSessionStatus, ForgetInput
-from contract.flow.run import ReasonType, RunStatus, RunType
-from engine import search
+from schemas.workflow import names
+from schemas.workflow.attempt import StopInput
+from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
+from schemas.workflow.run import ReasonType, RunStatus, RunType
+from temporal import search_attributes
 from tests.workflows.logins import FIRST, LoginStage, good
 from tests.workflows.scripted import WORKSPACE, Held, completed, ends, failed
 from tests.workflows.test_run import scheduled_of, status
@@ -204,9 +204,9 @@ async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and
     assert create.parent_run_id == f"{stage.run_id}-v1"
     assert attempt.auth
     assert (attempt.auth.ref, attempt.auth.state) == (stage.ref, FIRST)
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=f"~{stage.run_id}")]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
     description = await stage.client.get_workflow_handle(create.run_id).describe()
-    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
 
 
 async def _cancel(stage: LoginStage, attempt: Held) -> None:
@@ -234,20 +234,20 @@ async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any
     assert login_stage.forgotten == []
     await end(login_stage, attempt)
     await login_stage.closed()
-    assert login_stage.forgotten == [ForgetInput(project=login_stage.project, owner=f"~{login_stage.run_id}")]
+    assert login_stage.forgotten == [DeleteStatesInput(project=login_stage.project, owner=f"~{login_stage.run_id}")]
 
 
 async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: Any) -> None:
     stage = await play_login("run-with-a-runtime-session-canceled-with-the-start")
     assert_canceled(stage.outcome)
     assert (stage.checked, stage.created, stage.orders) == ([], [], [])
-    assert stage.forgotten == [ForgetInput(project=stage.project, owner=f"~{stage.run_id}")]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
 
 
 async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage) -> None:
     attempt, removed = Held(login_stage), asyncio.Event()
 
-    async def slowly(order: ForgetInput) -> None:
+    async def slowly(order: DeleteStatesInput) -> None:
         if order.keys:
             await removed.wait()
 
@@ -263,7 +263,7 @@ async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login
     await login_stage.until("WORKFLOW_EXECUTION_CANCEL_REQUESTED", of=login_stage.session.id)
     removed.set()
     await login_stage.closed()
-    assert login_stage.forgotten[-1] == ForgetInput(project=login_stage.project, owner=f"~{login_stage.run_id}")
+    assert login_stage.forgotten[-1] == DeleteStatesInput(project=login_stage.project, owner=f"~{login_stage.run_id}")
 
 
 async def test_a_validate_whose_run_was_terminated_ends_too(login_stage: LoginStage) -> None:

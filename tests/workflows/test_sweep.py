@@ -8,7 +8,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from contract.flow.sweep import SweepPart, Tally
+from schemas.workflow.sweep import SweepPart, SweepTotals
 from tests.workflows.sweeping import A_WEEK, skipping_client, swept
 from workflows.sweep import PARTS
 
@@ -21,7 +21,7 @@ async def skipping() -> AsyncGenerator[Client]:
 
 async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Client) -> None:
     sweeping = await swept("sweep-in-one-part", skipping)
-    assert sweeping.tally == Tally(runs=3, artifacts=15)
+    assert sweeping.tally == SweepTotals(runs=3, artifacts=15)
     assert [order.after for order in sweeping.orders] == [""]
 
 
@@ -29,7 +29,7 @@ async def test_every_part_begins_where_the_one_before_has_come_to_and_removes_wh
     skipping: Client,
 ) -> None:
     sweeping = await swept("sweep-in-parts", skipping)
-    assert sweeping.tally == Tally(runs=4, artifacts=20)
+    assert sweeping.tally == SweepTotals(runs=4, artifacts=20)
     before = sweeping.orders[0].before
     assert abs((sweeping.began - A_WEEK - before).total_seconds()) < 1
     assert sweeping.orders == [SweepPart(before=before, after=after) for after in ("", "runs/shop/a0", "runs/shop/b0")]
@@ -37,7 +37,7 @@ async def test_every_part_begins_where_the_one_before_has_come_to_and_removes_wh
 
 async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None:
     sweeping = await swept("sweep-that-goes-on", skipping)
-    assert sweeping.tally == Tally(runs=PARTS + 1, artifacts=5 * (PARTS + 1))
+    assert sweeping.tally == SweepTotals(runs=PARTS + 1, artifacts=5 * (PARTS + 1))
     assert len(sweeping.orders) == PARTS + 1
     assert sweeping.orders[-1].after == f"runs/shop/{PARTS - 1:02}0"
     assert {order.before for order in sweeping.orders} == {sweeping.orders[0].before}
@@ -47,7 +47,7 @@ async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None
 
 async def test_a_store_that_is_away_for_a_while_costs_time(skipping: Client) -> None:
     sweeping = await swept("sweep-store-away-for-a-while", skipping)
-    assert sweeping.tally == Tally(runs=2, artifacts=10)
+    assert sweeping.tally == SweepTotals(runs=2, artifacts=10)
     assert [order.after for order in sweeping.orders] == ["", *["runs/shop/a0"] * 3]
 
 

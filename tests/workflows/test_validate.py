@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-from contract.flow import names
-from contract.flow.attempt import AttemptKind, StopInput
-from contract.flow.auth import AuthSessionStatus, LoginState
-from contract.flow.base import JsonText
-from contract.flow.run import ErrorCode, ReasonType, RunOutcome, RunStatus, RunType
-from contract.flow.trace import TraceMode
-from engine import search
+from schemas.workflow import names
+from schemas.workflow.attempt import AttemptKind, StopInput
+from schemas.workflow.auth import AuthSessionStatus, LoginState
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus, RunType
+from schemas.workflow.trace import TraceMode
+from temporal import search_attributes
 from tests.workflows.logins import FIRST, LoginStage, bad, good, made_by
 from tests.workflows.scripted import WORKSPACE, Held, ends
 from tests.workflows.test_run import scheduled
@@ -48,7 +48,7 @@ def numbers(stage: LoginStage) -> list[int]:
 
 async def test_a_login_that_is_good_is_the_outcome(play_login: Any) -> None:
     stage = await play_login("login-good")
-    nothing = JsonText(text="null", size=4)
+    nothing = JsonRef(text="null", size=4)
     assert stage.outcome == RunOutcome(status=RunStatus.COMPLETED, result=nothing, attempts=1, login=FIRST)
     assert stage.created == []
     assert await stage.status() is AuthSessionStatus.READY
@@ -147,9 +147,9 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
     assert order.auth
     assert (order.auth.login, order.auth.parameters_key, order.auth.state) == (2, "parameters-1", None)
     description = await stage.client.get_workflow_handle(order.run_id).describe()
-    assert description.typed_search_attributes[search.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
-    assert description.typed_search_attributes[search.AUTH_SESSION] == stage.ref.id
-    assert description.typed_search_attributes[search.STATUS] == "completed"
+    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+    assert description.typed_search_attributes[search_attributes.AUTH_SESSION] == stage.ref.id
+    assert description.typed_search_attributes[search_attributes.STATUS] == "completed"
     memo = await description.memo()
     assert (memo["workspace"], memo["parentRunId"]) == (WORKSPACE, stage.validate_id)
     (create,) = scheduled(await stage.events(order.run_id))

@@ -1,0 +1,1 @@
+"""Executing one Attempt: from the activity's input to a durable outcome."""

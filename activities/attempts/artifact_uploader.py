@@ -1,0 +1,138 @@
+"""What an Attempt leaves beside its record: looked at, masked and stored. What is lost is told, and fails nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from activities.store_retry import retry_store
+from machines.evidence import SCREENSHOT, TRACE, Evidence
+from machines.trace_redactor import TraceRedactor
+from machines.traces import Showing, TraceError
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from security.masking import Masker
+from security.url_redaction import shown_url
+from storage import keys
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+_LARGEST_PICTURE = 32 * 1024 * 1024
+"""Bytes. Of a page as a screen shows it, it has a hundredth of that."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ENDED_BEFORE = "The Machine was ended before it had saved it."
+
+
+@dataclass(frozen=True)
+class UploadedArtifacts:
+    """What the record of an Attempt tells of it."""
+
+    page_url: str | None = None
+    screenshot: bool = False
+    trace_size: int | None = None
+    """Bytes, as stored. None: there is none."""
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class ArtifactLostError(Exception):
+    """A file is not to be kept, or could not be; the message is a sentence."""
+
+
+class ArtifactUploader:
+    """Takes in what Attempts leave."""
+
+    def __init__(self, store: Store, redactor: TraceRedactor) -> None:
+        self._store = store
+        self._redactor = redactor
+
+    async def keep(
+        self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
+    ) -> UploadedArtifacts:
+        """Store what an Attempt has left that has begun on a Machine and ended so, in that time at most."""
+        missing = {name: masker.text(reason) for name, reason in evidence.missing.items()}
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within.total_seconds()
+
+        async def kept(what: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
+            try:
+                # What refuses is asked again for half of the time, so that it is known what it said.
+                async with asyncio.timeout_at(end):
+                    size = await work(timedelta(seconds=max(0, end - loop.time())))
+            except (TraceError, ArtifactLostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
+                log.warning("Run %s, Attempt %d: its %s is lost", order.run_id, order.number, what, exc_info=error)
+                missing[what] = _said(error)
+                return None
+            if size is None and not evidence.told:
+                missing.setdefault(what, _ENDED_BEFORE)
+            return size
+
+        url = screenshot = trace = None
+        if status is not AttemptStatus.COMPLETED:
+            url = evidence.page_url
+            screenshot = await kept("screenshot", lambda left: self._keep_picture(order, evidence.folder, left))
+        if evidence.trace.wants(completed=status is AttemptStatus.COMPLETED):
+            trace = await kept("trace", lambda left: self._keep_trace(order, evidence, masker, left))
+        return UploadedArtifacts(
+            None if url is None else shown_url(url, masker), screenshot is not None, trace, missing
+        )
+
+    async def _keep_picture(self, order: AttemptInput, folder: Path, within: timedelta) -> int | None:
+        picture = await asyncio.to_thread(read_left, folder / SCREENSHOT, _LARGEST_PICTURE)
+        if picture is None:
+            return None
+        if not picture.startswith(_PNG):
+            raise ArtifactLostError("What the Machine left is no picture.")
+        key = keys.attempt(order.project, order.run_id, order.number, SCREENSHOT)
+        await retry_store(within / 2, lambda: self._store.put(key, picture))
+        return len(picture)
+
+    async def _keep_trace(
+        self, order: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
+    ) -> int | None:
+        shown = evidence.folder / TRACE
+        how = Showing(masker, evidence.limit, evidence.root, cookies=order.auth is not None)
+        if not await self._redactor.redact(evidence.folder, shown, how, within=within):
+            return None
+        key = keys.attempt(order.project, order.run_id, order.number, TRACE)
+        await retry_store(within / 2, lambda: self._store.put_file(key, shown))
+        return shown.stat().st_size
+
+
+def read_left(path: Path, largest: int) -> bytes | None:
+    """The contents of a file, or None if there is none. User code could have put anything there.
+
+    Raises:
+        LostError: It cannot be read, is no file, or has more than `largest` bytes.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactLostError(f"What the Machine left cannot be read: {error.strerror}.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ArtifactLostError("What the Machine left is no file.")
+        if found.st_size > largest:
+            raise ArtifactLostError(f"It has {found.st_size} bytes; at most {largest} are kept.")
+        return file.read(largest)
+
+
+def _said(error: Exception) -> str:
+    match error:
+        case StoreError():
+            return f"The artifact store did not take it: {error.message}"
+        case TimeoutError():
+            return "It could not be masked and stored in time."
+        case OSError():
+            return f"The worker's disk failed: {error.strerror or type(error).__name__}."
+        case _:
+            return str(error)

@@ -1,0 +1,113 @@
+"""`attempt.json`: the durable record that each Attempt leaves in the artifact store."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from temporalio.exceptions import ApplicationError
+
+from activities.store_retry import retry_store
+from machines.cancellation import uncancellable
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus, LostInput
+from schemas.workflow.base import MESSAGE_LIMIT, clip
+from schemas.workflow.run import ErrorCode, RunError
+from storage import keys
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+_LOOK_PATIENCE = timedelta(seconds=5)
+_NOT_SAVED = "The worker was lost before it had saved it."
+_NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
+
+
+class AttemptRecords:
+    """Writes and reads the records."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
+        """Write it. A store that fails for longer than `within` costs the record, not the Attempt."""
+        key = keys.attempt(project, record.run_id, record.number, "attempt.json")
+        body = record.model_dump_json(exclude_none=True).encode()
+        try:
+            # A write once begun is awaited, also when cancelled: it would be carried out all the same, and must not
+            # come after the next one.
+            await retry_store(within, lambda: uncancellable(self._store.put(key, body)))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
+
+    async def write_first(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
+        """Write it unless there is one: a worker that hung may come to speak of a start after the loss is recorded."""
+        key = keys.attempt(project, record.run_id, record.number, "attempt.json")
+        try:
+            there = await retry_store(within, lambda: self._store.exists(key))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
+            return
+        if not there:
+            await self.write(project, record, within=within)
+
+    async def exists(self, project: str, run_id: str, number: int) -> bool:
+        """Whether there is one. A store that fails for long is taken to have none."""
+        key = keys.attempt(project, run_id, number, "attempt.json")
+        try:
+            return await retry_store(_LOOK_PATIENCE, lambda: self._store.exists(key))
+        except StoreError:
+            log.exception("Run %s, Attempt %d: it is not known whether there is a record", run_id, number)
+            return False
+
+    async def close_lost(self, order: LostInput, *, within: timedelta) -> None:
+        """Write `interrupted` into the record of a try whose worker has not written its end, and what is missing of it.
+
+        Raises:
+            StoreError: It cannot be read what there is. (A record that cannot be written is lost, as by `write`.)
+        """
+        of = (order.project, order.run_id, order.number)
+        known = await retry_store(within, lambda: self.read(*of))
+        if known is not None and known.status is not AttemptStatus.STARTED:
+            return
+        base = known or AttemptRecord(
+            run_id=order.run_id, number=order.number, kind=order.kind.value, status=AttemptStatus.INTERRUPTED
+        )
+        missing = await retry_store(within, lambda: self._missing(order))
+        changes = {
+            "status": AttemptStatus.INTERRUPTED,
+            "ended_at": datetime.now(UTC),
+            "error": interruption(order.cause),
+            "log": "log" not in missing,
+            "missing": missing,
+        }
+        await self.write(order.project, base.model_copy(update=changes), within=within)
+
+    async def _missing(self, order: LostInput) -> dict[str, str]:
+        """What a lost Attempt was to leave and has not. Trace and picture are made at its end. Raises StoreError."""
+        missing = {"screenshot": _NOT_SAVED}
+        if order.trace.wants(completed=False):
+            missing["trace"] = _NOT_SAVED
+        of = (order.project, order.run_id, order.number)
+        if not await self._store.exists(keys.log(*of)):
+            pieces = aiter(self._store.list(keys.log_pieces(*of)))
+            missing["log"] = _NOT_SAVED if await anext(pieces, None) is None else _NOT_ALL_SAVED
+        return missing
+
+    async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
+        """The record, or None if there is none. Raises StoreError."""
+        body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
+        return None if body is None else AttemptRecord.model_validate_json(body)
+
+
+def failure(error: Exception) -> RunError:
+    """The error in the record of an Attempt whose activity raises."""
+    if isinstance(error, ApplicationError) and error.type in (AUTH_SESSION_GONE, NO_LOGIN):
+        return RunError(code=ErrorCode.AUTH_CHECK_FAILED, category="auth", message=error.message, retirable=True)
+    message = clip(f"The worker could not carry out the Attempt: {error}", MESSAGE_LIMIT)
+    return RunError(code=ErrorCode.INTERNAL_SERVER_ERROR, category="infrastructure", message=message, retirable=True)
+
+
+def interruption(message: str) -> RunError:
+    """The error in the record of an Attempt that was lost with its worker, or given up by it."""
+    return RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)

@@ -1,0 +1,139 @@
+"""The log of an Attempt whose worker was killed: what lies on the worker's disk is stored by the next one there.
+
+An Attempt's folder of evidence has, beside the log as its keeper wrote it (to the last line, and not masked):
+
+    secrets.json    whose log it is, and, sealed, what is to be masked in it
+
+The trace and the picture of a page are not on disk before the Attempt's end; they are lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from activities.attempts.artifact_uploader import ArtifactLostError, read_left
+from activities.attempts.attempt_log import LOG_FILE
+from activities.attempts.attempt_records import AttemptRecords
+from activities.store_retry import retry_store
+from machines.attempt_log_file import readable
+from machines.transcript import line_of
+from schemas.errors import CallboardError
+from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from security import seal_context
+from security.keyring import KeyRing
+from security.masking import Masker
+from storage import keys
+from storage.files import replace_file
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+_NOTE = "secrets.json"
+_LARGEST_NOTE = 16 * 1024 * 1024
+"""Bytes. The cookies of an AuthSession are among it."""
+_BESIDE = 1024 * 1024
+"""Bytes that a log can have beyond its limit: lines of Callboard's own."""
+_AT_ONCE = 2
+"""Logs that are in memory side by side."""
+_LAST_LINE = "The worker that ran the Attempt was lost."
+
+
+@dataclass(frozen=True)
+class _Note:
+    workspace: str
+    project: str
+    run_id: str
+    number: int
+    secrets: str
+    """Sealed: a JSON array."""
+
+
+def persist_masking_secrets(folder: Path, order: AttemptInput, masker: Masker, keyring: KeyRing) -> None:
+    """Leave in the Attempt's folder what the next worker needs, should this one be killed.
+
+    Without a key nothing can be sealed, and what has not been noted is not stored later.
+    """
+    if not keyring:
+        return
+    bound_to = seal_context.run(order.workspace, order.project, order.run_id)
+    sealed = keyring.seal(json.dumps(sorted(masker.secrets)), bound_to=bound_to)
+    note = json.dumps(asdict(_Note(order.workspace, order.project, order.run_id, order.number, sealed)))
+    try:
+        replace_file(folder / _NOTE, lambda path: _write(path, note))
+    except OSError as error:
+        log.warning("Run %s, Attempt %d: its secrets cannot be noted: %s", order.run_id, order.number, error)
+
+
+class LogRecovery:
+    """Stores logs that dead workers have left."""
+
+    def __init__(self, store: Store, keyring: KeyRing, *, limit: int) -> None:
+        """Nothing is read yet.
+
+        Args:
+            store: Where they belong.
+            keyring: Opens what is to be masked.
+            limit: Bytes that a log may have.
+        """
+        self._store = store
+        self._records = AttemptRecords(store)
+        self._keyring = keyring
+        self._limit = limit
+
+    async def store_logs(self, folders: Iterable[Path], *, within: timedelta) -> None:
+        """Store what is in these folders, each of one Attempt, in that time at most. What fails is lost, and told."""
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def store(folder: Path) -> None:
+            async with limit:
+                try:
+                    await self._store_log(folder, within)
+                except (ArtifactLostError, CallboardError, OSError, ValueError, TypeError) as error:
+                    log.warning("the log in %s is lost: %s", folder.name, error)
+
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await asyncio.gather(*map(store, folders))
+        except TimeoutError:
+            log.warning("logs of a dead worker could not be stored within %g seconds", within.total_seconds())
+
+    async def _store_log(self, folder: Path, within: timedelta) -> None:
+        left = await asyncio.to_thread(self._left_in, folder)
+        if left is None:
+            return
+        note, text = left
+        of = (note.project, note.run_id, note.number)
+        # It may have been killed after the end of the Attempt.
+        known = await self._records.read(*of)
+        ended = known is not None and known.status not in {AttemptStatus.STARTED, AttemptStatus.INTERRUPTED}
+        if ended or await self._store.exists(keys.log(*of)):
+            return
+        await retry_store(within / 2, lambda: self._store.put(keys.log(*of), text))
+        async for piece in self._store.list(keys.log_pieces(*of)):
+            await self._store.delete(piece)
+
+    def _left_in(self, folder: Path) -> tuple[_Note, bytes] | None:
+        """Whose log it is, and what of it may be read. None: it had not begun."""
+        noted = read_left(folder / _NOTE, _LARGEST_NOTE)
+        raw = read_left(folder / LOG_FILE, self._limit + _BESIDE)
+        if noted is None or raw is None:
+            return None
+        said: dict[str, Any] = json.loads(noted)
+        note = _Note(**said)
+        # Opens for this Run alone: nobody's log becomes another's.
+        bound_to = seal_context.run(note.workspace, note.project, note.run_id)
+        secrets: list[str] = json.loads(self._keyring.open(note.secrets, bound_to=bound_to))
+        whole = raw[: raw.rfind(b"\n") + 1]
+        return note, readable(whole, Masker(secrets)) + line_of("error", "callboard", _LAST_LINE)
+
+
+def _write(path: Path, text: str) -> None:
+    path.touch(0o600)
+    path.write_text(text)

@@ -1,0 +1,84 @@
+"""The Attempts that this worker holds right now, and how to stop one: by a cancel, or because the worker lets go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from temporalio.activity import ActivityCancellationDetails
+
+_GIVEN_UP = (
+    "Temporal has given the Attempt up: its worker was not heard of in time, it was reset there, or its Run was ended."
+)
+
+
+class Cause(Enum):
+    """Why an Attempt is stopped."""
+
+    CANCELED = auto()
+    """Its Run was canceled."""
+    INTERRUPTED = auto()
+    """This worker cannot go on with it; the Attempt does not count."""
+
+
+@dataclass
+class RunningAttempt:
+    """One running Attempt."""
+
+    work: asyncio.Task[Any]
+    cause: Cause | None = None
+    message: str = ""
+
+    def stop(self, cause: Cause, message: str = "") -> None:
+        """Stop it. The first cause stays; the Machine's teardown bounds the time."""
+        if self.cause is None and not self.work.done():
+            self.cause, self.message = cause, message
+            self.work.cancel()
+
+    def on_cancellation(self, details: ActivityCancellationDetails | None) -> None:
+        """Stop it for what Temporal says. A pause stops nothing: it only keeps further tries from being made."""
+        if details is not None and details.cancel_requested:
+            self.stop(Cause.CANCELED)
+        elif details is not None and details.reset:
+            self.stop(Cause.INTERRUPTED, "The Attempt was reset in Temporal before it ended.")
+        elif details is not None and (details.not_found or details.timed_out):
+            self.stop(Cause.INTERRUPTED, _GIVEN_UP)
+        elif details is None or not details.paused:
+            self.stop(Cause.INTERRUPTED, "The worker was stopped before the Attempt ended.")
+
+
+class RunningAttempts:
+    """All running Attempts of a worker, by Run and number."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, int], RunningAttempt] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @contextmanager
+    def hold(self, run_id: str, number: int, work: asyncio.Task[Any]) -> Generator[RunningAttempt]:
+        """Register the Attempt as running for as long as the block lasts."""
+        running_attempt = self._held[run_id, number] = RunningAttempt(work)
+        try:
+            yield running_attempt
+        finally:
+            del self._held[run_id, number]
+
+    def stop(self, run_id: str, number: int) -> bool:
+        """Cancel one Attempt, or the one that its Run has here by now; False if there is none."""
+        others = (held for (of_run, _), held in self._held.items() if of_run == run_id)
+        running_attempt = self._held.get((run_id, number)) or next(others, None)
+        if running_attempt is None:
+            return False
+        running_attempt.stop(Cause.CANCELED)
+        return True
+
+    def interrupt_all(self, message: str) -> None:
+        """Let go of every Attempt."""
+        for running_attempt in list(self._held.values()):
+            running_attempt.stop(Cause.INTERRUPTED, message)

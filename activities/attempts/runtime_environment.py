@@ -1,0 +1,74 @@
+"""What a version's Machines run on, on this host: its own environment, and in `callboard dev` its `.env`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from activities.store_retry import retry_store
+from machines.attempt_spec import Python
+from projects.dotenv import DevFolders
+from projects.environments import Environment, Environments
+from projects.interpreters import choose
+from projects.manifest import Manifest
+from schemas.errors import StoreError
+from storage import keys
+from storage.store import Store
+
+
+@dataclass(frozen=True)
+class RuntimeEnvironment:
+    """Of one version."""
+
+    python: Python | None = None
+    """None: our own interpreter."""
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+class ProjectEnvironments:
+    """The environments of all projects, fetched from the store and built when an Attempt needs them."""
+
+    def __init__(self, store: Store, environments: Environments, dev: DevFolders | None) -> None:
+        """Nothing is built yet.
+
+        Args:
+            store: Where the lists of packages are.
+            environments: Those of this host.
+            dev: The project folders, in `callboard dev` only.
+        """
+        self._store = store
+        self._environments = environments
+        self._dev = dev
+        self._known: dict[tuple[str, str], Environment] = {}
+
+    async def of(self, manifest: Manifest, folder: Path, *, patience: timedelta) -> RuntimeEnvironment:
+        """What the version runs on; built when this returns.
+
+        Raises:
+            MachineError: The environment cannot be built.
+            ConfigurationError: The project's `.env` cannot be read.
+            StoreError: The store failed, for longer than `patience`.
+        """
+        python = await self._python(manifest, folder, patience)
+        variables = await asyncio.to_thread(self._dev.variables, manifest.project) if self._dev is not None else {}
+        return RuntimeEnvironment(python, tuple(sorted(variables.items())))
+
+    async def _python(self, manifest: Manifest, folder: Path, patience: timedelta) -> Python | None:
+        own = manifest.environment
+        if own is None:
+            return None
+        name = (manifest.project, own.declaration)
+        known = self._known.get(name)
+        if known is None or not await asyncio.to_thread(known.claim):
+            key = keys.environment(*name)
+            requirements = await retry_store(patience, lambda: self._store.get(key))
+            if requirements is None:
+                raise StoreError(f"{key} is not there any more. Deploy project {manifest.project} again.")
+            python = await choose(SpecifierSet(own.requires_python or ""), folder)
+            known = await self._environments.ensure(requirements.decode(), python=python, folder=folder)
+            self._known[name] = known
+        return Python(known.python, known.site_packages)

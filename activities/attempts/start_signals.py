@@ -1,0 +1,58 @@
+"""Signals of an Attempt that has been on a Machine for a moment: to its Run, to who waits for it, and on record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_state import AttemptState
+from activities.background import background_task
+from schemas.workflow import names
+from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStarted, AttemptStatus
+
+log = logging.getLogger(__name__)
+
+SIGNAL_AFTER = 0.5
+"""Seconds. An Attempt that is over sooner says nothing of its start: that would cost its Run a workflow task."""
+_RECORD_PATIENCE = timedelta(seconds=5)
+
+
+class StartSignals:
+    """Sends the start signals of Attempts."""
+
+    def __init__(self, client: Client, records: AttemptRecords) -> None:
+        self._client = client
+        self._records = records
+
+    @asynccontextmanager
+    async def of(self, attempt: AttemptInput, progress: AttemptState) -> AsyncGenerator[None]:
+        """Signal the start of the Attempt if the block lasts for a moment, and write it down."""
+        run = self._client.get_workflow_handle(attempt.run_id, run_id=activity.info().workflow_run_id)
+
+        async def signal_start() -> None:
+            await asyncio.sleep(SIGNAL_AFTER)
+            await _signal(run, names.ATTEMPT_STARTED, progress.started())
+            if attempt.kind is AttemptKind.CHECK and attempt.parent_run_id is not None:
+                waiting = self._client.get_workflow_handle(attempt.parent_run_id)
+                await _signal(waiting, names.VALIDATE_STARTED, attempt.number)
+            record = progress.record(AttemptStatus.STARTED)
+            await self._records.write_first(attempt.project, record, within=_RECORD_PATIENCE)
+
+        async with background_task(signal_start(), "start signals"):
+            yield
+
+
+async def _signal(run: WorkflowHandle[object, object], signal: str, value: AttemptStarted | int) -> None:
+    try:
+        await run.signal(signal, value)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # The Run may be over.
+            log.warning("Run %s: its start could not be signaled: %s", run.id, error.message)

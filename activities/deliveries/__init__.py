@@ -1,0 +1,1 @@
+"""Sending a Delivery: what is sent, how, and the record of every try."""

@@ -1,0 +1,50 @@
+"""The records of a Delivery's tries in the artifact store: each is an object of its own, named by when it began."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from activities.store_retry import retry_store
+from machines.cancellation import uncancellable
+from schemas.errors import StoreError
+from schemas.workflow.delivery import DeliverInput, TryProblem, TryRecord
+from storage import keys
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = timedelta(seconds=45)
+
+
+class DeliveryRecords:
+    """Writes the records."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, order: DeliverInput, record: TryRecord) -> None:
+        """Write it. A store that fails for long costs the record, not the Delivery."""
+        key = _key(order, record.at)
+        body = record.model_dump_json(exclude_none=True).encode()
+        try:
+            await retry_store(_PATIENCE, lambda: uncancellable(self._store.put(key, body)))
+        except StoreError:
+            log.exception("Run %s, Delivery %s: no record of a try", order.run_id, order.delivery_id)
+
+    async def write_lost(self, order: DeliverInput, began: str) -> None:
+        """Write down a try that began then, if whoever made it could not."""
+        at = datetime.fromisoformat(began)
+        try:
+            if await self._store.exists(_key(order, at)):
+                return
+        except StoreError:
+            log.exception("Run %s, Delivery %s: no record of a lost try", order.run_id, order.delivery_id)
+            return
+        problem = TryProblem(type="WorkerLost", message="The worker was lost before it could say what came of it.")
+        await self.write(order, TryRecord(at=at, error=problem))
+
+
+def _key(order: DeliverInput, at: datetime) -> str:
+    time = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return keys.delivery_try(order.project, order.run_id, order.delivery_id, time)

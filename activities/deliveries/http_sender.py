@@ -1,0 +1,121 @@
+"""One request to a sink and its answer, within its time; and what a sink's kind makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from schemas.errors import EgressRefused
+from schemas.workflow.delivery import TryProblem
+
+ANSWER_KEPT = 2048
+"""Bytes of an answer that are kept."""
+
+_ANSWER_READ = ANSWER_KEPT + 8192
+"""Bytes of an answer that are read: more than are kept, so that a secret at the edge is found whole."""
+_ANSWER_WITHIN = 5.0
+"""Seconds for an answer's body. Its status has said already what counts."""
+
+
+@dataclass(frozen=True)
+class SinkResponse:
+    """What a receiver has answered."""
+
+    status: int
+    headers: httpx.Headers
+    beginning: bytes
+    latency: timedelta
+    """To its status."""
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """When the receiver wants to be asked again, if it says so."""
+        said = self.headers.get("retry-after", "").strip()
+        if said.isascii() and said.isdigit() and len(said) < 10:
+            return timedelta(seconds=int(said))
+        try:
+            at = parsedate_to_datetime(said)
+        except (TypeError, ValueError):
+            return None
+        wait = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - datetime.now(UTC)
+        return max(wait, timedelta())
+
+
+@dataclass(frozen=True)
+class ResponseVerdict:
+    """What an answer comes to: good without a message, else why not."""
+
+    message: str | None = None
+    problem: TryProblem | None = None
+    """What the receiver itself says is wrong, if it says so in a way that is known."""
+    final: bool = False
+    """No other try can do better."""
+
+
+@dataclass(frozen=True)
+class PreparedRequest:
+    """A request, ready to be sent."""
+
+    request: httpx.Request
+    judge: Callable[[SinkResponse], ResponseVerdict]
+    secrets: frozenset[str] = field(repr=False)
+    """What must not be read in errors and answers."""
+
+
+class SendError(Exception):
+    """There is no answer; `problem` says why."""
+
+    def __init__(self, problem: TryProblem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, within: timedelta) -> SinkResponse:
+    """Send it, once.
+
+    Goes to the transport directly: a client would add headers, and keep cookies for other receivers.
+
+    Raises:
+        SendError: No answer came within the time, or the address is refused.
+    """
+    seconds = within.total_seconds()
+    request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(seconds):
+            response = await transport.handle_async_request(request)
+    except TimeoutError:
+        raise SendError(TryProblem(type="Timeout", message=f"No answer within {seconds:g} seconds.")) from None
+    except EgressRefused as error:
+        raise SendError(TryProblem(type="EgressRefused", message=error.message)) from error
+    except httpx.TimeoutException as error:
+        said = str(error) or f"No answer within {seconds:g} seconds"
+        raise SendError(TryProblem(type=type(error).__name__, message=f"{said}.")) from error
+    except httpx.TransportError as error:
+        said = str(error).rstrip(".") or "The connection broke"
+        raise SendError(TryProblem(type=type(error).__name__, message=f"{said}.")) from error
+    latency = timedelta(seconds=time.monotonic() - began)
+    return SinkResponse(response.status_code, response.headers, await _beginning(response), latency)
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """The first bytes of the body, as they come over the wire; as many as come without trouble."""
+    read = bytearray()
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            body: AsyncIterator[bytes] = response.aiter_raw()
+            async for part in body:
+                read += part
+                if len(read) >= _ANSWER_READ:
+                    break
+    except (TimeoutError, httpx.TransportError):
+        pass  # what has come is kept
+    finally:
+        await response.aclose()
+    return bytes(read[:_ANSWER_READ])

@@ -1,0 +1,111 @@
+"""Sinks of kind `s3`: one object for each Run, in a bucket of AWS or of whatever speaks S3.
+
+The request is made and signed here, and sent like every other: connections that boto3 makes itself could not be held to
+the address that was checked. Nothing is taken from this host, neither credentials nor settings for AWS.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.loaders import Loader
+from botocore.regions import EndpointResolver
+
+from activities.deliveries.http_sender import PreparedRequest, ResponseVerdict, SinkResponse
+from schemas.workflow.delivery import DeliverInput, TryProblem
+from schemas.workflow.sink import SealedBucket, bucket_address
+from security import seal_context
+from security.keyring import KeyRing
+
+_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]*)</Message>")
+
+_FINAL = frozenset(
+    {
+        *("AccessDenied", "AccountProblem", "AllAccessDisabled", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken"),
+        *("SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "NotSignedUp", "InvalidPayer"),
+        *("NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "IllegalLocationConstraintException"),
+        *("InvalidArgument", "InvalidRequest", "InvalidURI"),
+        *("KeyTooLongError", "EntityTooLarge", "MethodNotAllowed", "KMS.DisabledException", "KMS.NotFoundException"),
+    }
+)
+"""Errors that are the same the next time: somebody must change keys, rights or the sink."""
+
+
+def outgoing(order: DeliverInput, sink: SealedBucket, body: bytes, *, ring: KeyRing, agent: str) -> PreparedRequest:
+    """The request for one try, signed for this moment.
+
+    Raises:
+        ConfigurationError: There is no key to open with.
+        SealError: What is sealed was changed.
+    """
+    bound_to = seal_context.run(order.workspace, order.project, order.run_id)
+    keys = Credentials(
+        ring.open(sink.access_key_id, bound_to=bound_to), ring.open(sink.secret_access_key, bound_to=bound_to)
+    )
+    unsigned = AWSRequest("PUT", object_url(sink, order.run_id), {"content-type": "application/json"}, data=body)
+    S3SigV4Auth(keys, "s3", sink.region).add_auth(unsigned)
+    signed = unsigned.prepare()
+    headers = {
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "user-agent": agent,
+        **{name: _text(value) for name, value in signed.headers.items()},
+    }
+    request = httpx.Request("PUT", signed.url, headers=headers, content=body)
+    return PreparedRequest(request, judge, frozenset({keys.access_key, keys.secret_key}))
+
+
+def object_url(sink: SealedBucket, run_id: str) -> str:
+    """Where a Run's object lies: `{prefix}/{runId}.json`, with one slash between."""
+    prefix = sink.prefix.strip("/")
+    key = quote(f"{prefix}/{run_id}.json" if prefix else f"{run_id}.json", safe="/~")
+    endpoint = sink.endpoint or f"https://{_aws_host(sink.region)}"
+    return f"{bucket_address(endpoint, sink.bucket, path_style=sink.force_path_style)}/{key}"
+
+
+def judge(answer: SinkResponse) -> ResponseVerdict:
+    """S3 says what is wrong in words that are the same everywhere."""
+    if 200 <= answer.status < 300:
+        return ResponseVerdict()
+    said = _error(answer)
+    if said is None:
+        return ResponseVerdict(f"The bucket's server answered {answer.status}.")
+    return ResponseVerdict(
+        f"The bucket's server answered {answer.status} {said.type}: {said.message}",
+        problem=said,
+        final=said.type in _FINAL,
+    )
+
+
+def _error(answer: SinkResponse) -> TryProblem | None:
+    """Code and message of an error of S3: there is no more to its XML, and it comes from a stranger."""
+    code = _CODE.search(answer.beginning)
+    if code is None:
+        return None
+    message = _MESSAGE.search(answer.beginning)
+    said = "" if message is None else unescape(message[1].decode("utf-8", "replace")).strip()
+    return TryProblem(type=code[1].decode("ascii"), message=said or "It says no more.")
+
+
+@cache
+def _endpoints() -> EndpointResolver:
+    return EndpointResolver(Loader().load_data("endpoints"))
+
+
+def _aws_host(region: str) -> str:
+    known: dict[str, Any] | None = _endpoints().construct_endpoint("s3", region)
+    return known["hostname"] if known else f"s3.{region}.amazonaws.com"
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("ascii")

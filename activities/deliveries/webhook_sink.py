@@ -1,0 +1,56 @@
+"""Sinks of kind `webhook`: the result is POSTed, signed as Standard Webhooks has it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+
+from activities.deliveries.http_sender import PreparedRequest, ResponseVerdict, SinkResponse
+from schemas.workflow.delivery import DeliverInput
+from schemas.workflow.sink import SealedWebhook
+from security import seal_context
+from security.keyring import KeyRing
+from security.signing import Signer
+
+
+def outgoing(
+    order: DeliverInput, sink: SealedWebhook, body: bytes, *, at: datetime, ring: KeyRing, signer: Signer, agent: str
+) -> PreparedRequest:
+    """The request for one try; only its time and signature differ from those of another.
+
+    Raises:
+        ConfigurationError: There is no secret to sign with, or no key to open with.
+        SealError: What is sealed was changed.
+    """
+    bound_to = seal_context.run(order.workspace, order.project, order.run_id)
+    url = ring.open(sink.sealed_url, bound_to=bound_to)
+    own = {name.lower(): ring.open(sealed, bound_to=bound_to) for name, sealed in sink.headers.items()}
+    headers = {
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "user-agent": agent,
+        **own,
+        "content-type": "application/json",
+        # The same for every try: receivers know by it what they have seen already.
+        **signer.headers(order.run_id, at, body),
+    }
+    request = httpx.Request("POST", url, headers=headers, content=body)
+    query = urlsplit(url).query
+    secrets = {*own.values(), query, *(value for _, value in parse_qsl(query))}
+    return PreparedRequest(request, judge, frozenset(secrets - {""}))
+
+
+def judge(answer: SinkResponse) -> ResponseVerdict:
+    """Delivered is what was answered with 200 to 299 (docs/contract.md, section 11.4)."""
+    status = answer.status
+    if 200 <= status < 300:
+        return ResponseVerdict()
+    if status == HTTPStatus.GONE:
+        return ResponseVerdict("The receiver answered 410: it wants nothing any more.", final=True)
+    if 300 <= status < 400:
+        return ResponseVerdict(f"The receiver answered {status}, a redirect, and redirects are not followed.")
+    return ResponseVerdict(f"The receiver answered {status}.")

@@ -1,0 +1,1 @@
+"""Hosting the Temporal workers of projects, and what one worker process keeps for itself."""

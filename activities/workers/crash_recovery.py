@@ -1,0 +1,49 @@
+"""A worker that starts speaks for the dead ones of its host: their Attempts are lost, and their Runs go on at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from activities.attempts.log_recovery import LogRecovery
+from activities.workers.worker_dir import HeldAttempt, dead_workers
+from schemas.workflow.attempt import INTERRUPTED, AttemptKind
+
+log = logging.getLogger(__name__)
+
+
+_SALVAGE_WITHIN = timedelta(seconds=5)
+"""Runs wait for it."""
+
+
+async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogRecovery) -> None:
+    """Clean up after the dead workers below `workers`, then report their Attempts as lost.
+
+    First the processes: a Run must not try again while the lost Attempt's browser still acts. Then the logs, which are
+    whole now: what is stored by the time an Attempt is reported is not missing in its record.
+    """
+    for dead in await asyncio.to_thread(dead_workers, workers):
+        log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
+        await asyncio.to_thread(dead.end_machines)
+        await log_recovery.store_logs(dead.evidence, within=_SALVAGE_WITHIN)
+        await asyncio.to_thread(dead.remove)
+        for held in dead.attempts:
+            await _report(client, held)
+
+
+async def _report(client: Client, held: HeldAttempt) -> None:
+    # By its token, as a check or create keeps its activity's id when it is tried again, perhaps elsewhere by now.
+    handle = client.get_async_activity_handle(task_token=held.task_token)
+    try:
+        lost = "The worker that ran the Attempt was lost."
+        # Temporal tries checks and creates again. An API's Attempt is over, also where a pause would keep it.
+        over = held.kind is AttemptKind.API
+        await handle.fail(ApplicationError(lost, held.run_id, held.number, type=INTERRUPTED, non_retryable=over))
+    except RPCError as error:  # its Run is over, or the heartbeat has told already; else the heartbeat will
+        log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)

@@ -1,0 +1,163 @@
+"""A worker's folder on its host: its lock, the journal of its Attempts, the scratch folders of its Machines.
+
+    {data}/workers/{worker}/lock            held as long as the worker lives; the kernel lets go of it
+    {data}/workers/{worker}/attempts/…      one small file for each Attempt that runs
+    {data}/workers/{worker}/scratch/…       one folder for each Machine
+    {data}/workers/{worker}/evidence/…      one folder for each Attempt that runs: what it leaves, until that is stored
+
+So a worker that starts can tell which others of this host are dead, and which Attempts died with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from base64 import b64decode, b64encode
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from machines import sweep
+from schemas.workflow.attempt import AttemptKind
+
+
+@dataclass(frozen=True)
+class HeldAttempt:
+    """An Attempt in a journal."""
+
+    run_id: str
+    number: int
+    task_token: bytes
+    """Temporal's name for this very try."""
+    kind: AttemptKind = AttemptKind.API
+
+
+class WorkerDir:
+    """The folder of one worker, locked until `leave`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.scratch = folder / "scratch"
+        self._attempts = folder / "attempts"
+        self._evidence = folder / "evidence"
+        with _alone(folder.parent):
+            for part in (self.scratch, self._attempts, self._evidence):
+                part.mkdir(parents=True)
+            lock = _lock(folder)
+        if lock is None:
+            raise RuntimeError(f"{folder} is in use by another worker")
+        self._lock = lock
+        self._numbers = itertools.count(1)
+        self._spare: list[Path] = []
+        """Files of the journal that tell of no Attempt."""
+        self._removing = ThreadPoolExecutor(1, "removing")
+        """Nobody waits for what disks take to remove a folder: some, much longer than to fill it."""
+
+    @contextmanager
+    def journal(self, attempt: HeldAttempt) -> Generator[None]:
+        """Note the Attempt as running for as long as the block lasts."""
+        note = self._attempts / f"{attempt.run_id}-{attempt.number}.json"
+        # The file of one that has ended becomes the next one's: disks take longer to make and to remove one.
+        spare = self._spare.pop() if self._spare else self._attempts / f"spare-{next(self._numbers)}"
+        token = b64encode(attempt.task_token).decode()
+        spare.write_text(json.dumps({**asdict(attempt), "task_token": token}))
+        spare.rename(note)
+        try:
+            yield
+        finally:
+            note.rename(spare)
+            self._spare.append(spare)
+
+    @contextmanager
+    def evidence(self, run_id: str, number: int) -> Generator[Path]:
+        """A folder for what the Attempt leaves, which outlives its Machine; removed after the end of the block."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{run_id}-{number}-", dir=self._evidence))
+        try:
+            yield folder
+        finally:
+            self._removing.submit(shutil.rmtree, folder, ignore_errors=True)
+
+    def leave(self) -> None:
+        """Remove the folder and let go of the lock."""
+        self._removing.shutdown(cancel_futures=True)
+        with _alone(self._folder.parent):
+            shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+@dataclass(frozen=True)
+class DeadWorker:
+    """What a worker left that did not leave by itself. Its lock is ours now."""
+
+    folder: Path
+    attempts: list[HeldAttempt]
+    _lock: int
+
+    @property
+    def evidence(self) -> list[Path]:
+        """The folders of its Attempts."""
+        return list((self.folder / "evidence").glob("*"))
+
+    def end_machines(self) -> None:
+        """End what still runs of its Machines. Blocking."""
+        for scratch in (self.folder / "scratch").glob("*"):
+            sweep.scratch(scratch)
+
+    def remove(self) -> None:
+        """The same, and remove its folder. Blocking."""
+        self.end_machines()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def dead_workers(workers: Path) -> list[DeadWorker]:
+    """The folders below `workers` that nobody holds."""
+    found: list[DeadWorker] = []
+    with _alone(workers):
+        for folder in workers.glob("*"):
+            lock = _lock(folder)
+            if lock is not None:
+                found.append(DeadWorker(folder, list(_held(folder)), lock))
+    return found
+
+
+@contextmanager
+def _alone(workers: Path) -> Generator[None]:
+    """Nobody looks while a folder below `workers` is being made or removed: for a moment it is there, but unlocked."""
+    workers.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(workers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> Generator[HeldAttempt]:
+    for note in (folder / "attempts").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # half-written: its Attempt had not begun
+            held: dict[str, Any] = json.loads(note.read_text())
+            token = b64decode(held["task_token"])
+            yield HeldAttempt(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock the folder; None if somebody has it, or it is gone."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor

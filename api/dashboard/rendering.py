@@ -1,0 +1,176 @@
+"""Rendering of data as an answer: a page for people, or the same data as JSON for clients that ask for JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.dashboard.assets import ASSETS
+from api.dashboard.projects import TABS
+from settings import installed_version
+
+POLICY = (
+    "default-src 'none'; "
+    "script-src 'self'; "
+    "style-src 'self'; "
+    "img-src 'self'; "
+    "connect-src 'self'; "
+    "form-action 'self'; "
+    "base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Content-Security-Policy of the pages. It allows nothing from other origins and nothing inline, so that text that a
+site or a user controls can never become code."""
+
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+    "vary": "accept, cookie",
+}
+
+
+def secured(answer: Response) -> Response:
+    """Return the same answer with the security headers that every page has."""
+    for name, value in _HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer
+
+
+def wants_json(request: Request) -> bool:
+    """Tell whether the address ends in `.json`, or the request accepts JSON but no HTML."""
+    accept = request.headers.get("accept", "")
+    return request.url.path.endswith(".json") or ("application/json" in accept and "text/html" not in accept)
+
+
+def page(
+    request: Request,
+    template: str,
+    data: Mapping[str, Any],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **beside: Any,
+) -> Response:
+    """Return the page made from `template`, or `data` as JSON if the request asks for that.
+
+    Args:
+        request: The request that is answered.
+        template: The name of a file in `templates/`.
+        data: The content of the page; all of it can be written as JSON.
+        status: The status of the answer.
+        headers: The headers of the answer.
+        beside: What the template needs beside the content, and the JSON leaves out.
+    """
+    if wants_json(request):
+        return secured(Response(_json(data), status, headers, "application/json"))
+    session = getattr(request.state, "session", None)
+    own = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
+    text = _ENVIRONMENT.get_template(template).render({**own, **beside, **data})
+    # What user code returned may hold half a surrogate pair, which UTF-8 cannot encode: it is shown as in JSON, \ud800.
+    body = text.encode("utf-8", "backslashreplace")
+    # Pages that follow a Run ask again and again, and mostly nothing has changed: then the answer is 304.
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    if status == 200 and request.headers.get("if-none-match") == tag:
+        return secured(Response(status_code=304, headers={"etag": tag}))
+    return secured(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    """Return the JSON text, all in ASCII: half a surrogate pair can be written only as an escape."""
+    return json.dumps(dict(data), allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _when(value: datetime | str | None) -> dict[str, str] | None:
+    """Return a time in the format of `<time>`, and as a text in UTC that is shown where there is no script."""
+    if value is None:
+        return None
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    at = at.astimezone(UTC)
+    return {
+        "machine": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "text": f"{at:%Y-%m-%d %H:%M:%S} UTC",
+    }
+
+
+def _moment(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
+
+
+def _duration(value: timedelta | float | None) -> str:
+    """Return a duration as a text such as `800 ms`, `42.0 s`, `3 min 5 s` or `2 h 4 min`."""
+    if value is None:
+        return "–"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _bytes(value: int) -> str:
+    """Return a size as a text such as `812 B`, `4.1 kB` or `412 MB`, in powers of 1000, as networks and disks count."""
+    size = float(value)
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.5 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _segment(value: str) -> str:
+    return quote(value, safe="")
+
+
+def local_query(values: Mapping[str, Any], **changed: Any) -> str:
+    """Return the query part of an address, including its `?`; empty values are left out."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in {**values, **changed}.items():
+        items: list[Any] = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]  # pyright: ignore[reportUnknownArgumentType]
+        pairs += [(name, str(item)) for item in items if item not in (None, "")]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _without(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != name}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("api.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    filters: dict[str, Any] = environment.filters
+    filters |= {"when": _when, "moment": _moment, "duration": _duration, "segment": _segment, "pretty": _pretty}
+    filters |= {"bytes": _bytes, "without": _without}
+    known: dict[str, Any] = environment.globals
+    known |= {"assets": ASSETS, "project_tabs": TABS, "query": local_query, "callboard_version": installed_version()}
+    return environment
+
+
+_ENVIRONMENT = _environment()

@@ -1,0 +1,300 @@
+// Behaviour of the pages beyond what HTML does. Every page also works without it, but is then not updated by itself.
+"use strict";
+
+const say = (text) => { document.getElementById("said").textContent = text; };
+
+// Show times in the reader's time zone; the exact time, with its zone, is shown on hover.
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const near = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const far = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+function localTimes(root) {
+  const today = new Date().toDateString();
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    time.textContent = (at.toDateString() === today ? near : far).format(at);
+    time.title = full.format(at);
+  }
+}
+
+function theme() {
+  const button = document.getElementById("theme");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    try { localStorage.setItem("callboard-theme", root.dataset.theme); } catch { /* the storage is disabled, so the theme applies to this page only */ }
+    say(`${dark ? "Light" : "Dark"} theme`);
+  });
+}
+
+// A browser that follows a link from another site does not send the cookie, though its user may be signed in. So the
+// sign-in page asks again by itself, and goes on if they are.
+async function alreadySignedIn() {
+  const door = document.querySelector("[data-next]");
+  if (!door || document.querySelector(".problem")) return;
+  const answer = await fetch("/sign-in", { redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect" && !document.getElementById("key").value) location.replace(door.dataset.next);
+}
+
+// Show how long something has taken that has not ended yet.
+function runningTimes(root) {
+  for (const since of root.querySelectorAll("[data-since]")) {
+    const seconds = Math.max(0, (Date.now() - Date.parse(since.dataset.since)) / 1000);
+    since.textContent = seconds < 60 ? `${Math.floor(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  }
+}
+
+// Keep the page up to date: it is fetched again and again, and its parts that are marked as live replace the old ones.
+let tag = null;
+const texts = new Map();  // HTML of the live parts as it was received, by their ids
+function refresh(fresh) {
+  for (const part of fresh.querySelectorAll("[data-live]")) {
+    const old = document.getElementById(part.id);
+    if (!old) continue;
+    const text = part.innerHTML;
+    if (texts.get(part.id) === text) continue;
+    texts.set(part.id, text);
+    localTimes(part);
+    const chosen = new Set([...old.querySelectorAll("input:checked")].map((box) => box.value));
+    const closed = [...old.querySelectorAll("details")].map((each) => each.open);
+    const focused = old.contains(document.activeElement) ? [...old.querySelectorAll("a,button,input,summary")].indexOf(document.activeElement) : -1;
+    for (const box of part.querySelectorAll("input[name=run]")) box.checked = chosen.has(box.value);
+    const details = part.querySelectorAll("details");
+    if (details.length === closed.length) details.forEach((each, index) => { each.open = closed[index]; });
+    const place = document.adoptNode(part);
+    old.replaceWith(place);
+    if (focused >= 0) place.querySelectorAll("a,button,input,summary")[focused]?.focus();
+    enhance(place);
+  }
+  for (const list of fresh.querySelectorAll("[data-live-children]")) {
+    const old = document.getElementById(list.id);
+    for (const child of [...list.children]) {
+      if (document.getElementById(child.id)) continue;
+      localTimes(child);
+      old.append(document.adoptNode(child));
+      enhance(child);
+    }
+  }
+}
+async function follow() {
+  const every = [...document.querySelectorAll("[data-follow]")].map((part) => Number(part.dataset.follow));
+  if (!every.length) return;
+  setTimeout(async () => {
+    if (!document.hidden) {
+      try {
+        const headers = { accept: "text/html", ...(tag ? { "if-none-match": tag } : {}) };
+        const answer = await fetch(location.href, { headers, redirect: "error" });
+        if (answer.status === 200) {
+          tag = answer.headers.get("etag");
+          const before = document.querySelector("h1 + .status")?.textContent;
+          refresh(new DOMParser().parseFromString(await answer.text(), "text/html"));
+          const now = document.querySelector("h1 + .status")?.textContent;
+          if (now && now !== before) say(`The Run is ${now}`);
+        }
+      } catch { /* the page is fetched again in a moment */ }
+    }
+    follow();
+  }, Math.min(...every));
+}
+
+// Show what is wrong with the JSON in a field while it is being written.
+function checkJson(area) {
+  const problem = area.parentElement.querySelector("[data-json-problem]");
+  const format = document.querySelector(`[data-format="${area.id}"]`);
+  const check = () => {
+    let wrong = "";
+    if (area.value.trim()) {
+      try { JSON.parse(area.value); } catch (error) { wrong = `Not JSON: ${error.message}`; }
+    }
+    area.setCustomValidity(wrong);
+    problem.textContent = wrong;
+    problem.hidden = !wrong;
+    if (wrong) area.setAttribute("aria-invalid", "true"); else area.removeAttribute("aria-invalid");
+    if (format) format.disabled = Boolean(wrong);
+  };
+  let timer;
+  area.addEventListener("input", () => { clearTimeout(timer); area.setCustomValidity(""); timer = setTimeout(check, 400); });
+  area.addEventListener("change", check);
+  if (format) {
+    format.hidden = false;
+    format.addEventListener("click", () => { area.value = JSON.stringify(JSON.parse(area.value || "{}"), null, 2); check(); });
+  }
+}
+
+// Fill in the parameters with which this browser last started the API, unless the address asks for a sample.
+function remember(form) {
+  const name = `callboard-parameters ${form.dataset.remember}`;
+  const area = form.elements.parameters;
+  try {
+    const last = localStorage.getItem(name);
+    if (last !== null && !("asked" in form.dataset)) area.value = last;
+  } catch { /* the storage is disabled, so the samples stay */ }
+  form.addEventListener("submit", () => {
+    try { localStorage.setItem(name, area.value.slice(0, 100000)); } catch { /* the parameters are not remembered */ }
+  });
+}
+
+// Send a test to the sink without leaving the form, because its secrets would have to be entered again.
+function sendTest(button) {
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
+    const place = document.getElementById("sink-test");
+    const said = (text) => { const line = document.createElement("p"); line.className = "hint"; line.textContent = text; place.replaceChildren(line); };
+    button.disabled = true;
+    said("Sending …");
+    try {
+      const body = new URLSearchParams(new FormData(button.form));
+      body.set("do", "test");
+      const answer = await fetch(button.form.action, { method: "POST", body, headers: { accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const came = page.getElementById("sink-test");
+      if (came) place.replaceChildren(...came.childNodes); else said(page.querySelector("main .lead")?.textContent ?? "It could not be sent.");
+    } catch { said("Callboard did not answer. Try again."); }
+    button.disabled = false;
+    button.focus();
+  });
+}
+
+// Show the parts of a form as tabs (the pattern of WAI-ARIA); without script they are shown below each other.
+function tabs(around) {
+  const panels = [...around.querySelectorAll(":scope > section")];
+  const kept = around.querySelector("[data-tab]");
+  const list = document.createElement("div");
+  list.className = "tabs";
+  list.setAttribute("role", "tablist");
+  list.setAttribute("aria-label", around.dataset.tabs);
+  const made = panels.map((panel) => {
+    const heading = panel.querySelector("h2");
+    const tab = document.createElement("button");
+    tab.type = "button";
+    tab.id = `${panel.id}-tab`;
+    tab.textContent = heading.textContent;
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", panel.id);
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-labelledby", tab.id);
+    heading.hidden = true;
+    list.append(tab);
+    return tab;
+  });
+  const choose = (index) => {
+    made.forEach((tab, each) => {
+      tab.setAttribute("aria-selected", String(each === index));
+      tab.tabIndex = each === index ? 0 : -1;
+      panels[each].hidden = each !== index;
+    });
+    kept.value = panels[index].id;
+  };
+  const mark = (index) => {
+    const wrong = Boolean(panels[index].querySelector("[aria-invalid=true]:not(:disabled)"));
+    if (wrong === made[index].classList.contains("wrong")) return;
+    made[index].classList.toggle("wrong", wrong);
+    made[index].querySelector("span")?.remove();
+    if (!wrong) return;
+    const told = document.createElement("span");
+    told.className = "unseen";
+    told.textContent = " (has an error)";
+    made[index].append(told);
+  };
+  list.addEventListener("click", (event) => { const index = made.indexOf(event.target.closest("button")); if (index >= 0) choose(index); });
+  list.addEventListener("keydown", (event) => {
+    const at = made.indexOf(document.activeElement);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    const index = (to + made.length) % made.length;
+    choose(index);
+    made[index].focus();
+  });
+  // The browser moves to the first invalid field only if that is visible, so its tab is shown.
+  let led = false;
+  panels.forEach((panel, index) => {
+    panel.addEventListener("invalid", () => {
+      if (!led) choose(index);
+      led = true;
+      setTimeout(() => { led = false; });
+    }, true);
+    new MutationObserver(() => mark(index)).observe(panel, { subtree: true, attributes: true, attributeFilter: ["aria-invalid", "disabled"] });
+    mark(index);
+  });
+  around.prepend(list);
+  const wrong = panels.findIndex((_, index) => made[index].classList.contains("wrong"));
+  choose(wrong >= 0 ? wrong : Math.max(0, panels.findIndex((panel) => panel.id === kept.value)));
+}
+
+function enhance(root) {
+  runningTimes(root);
+  for (const button of root.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(await (await fetch(button.dataset.copy)).text());
+        button.textContent = "Copied";
+        say("Copied");
+      } catch { button.textContent = "Cannot copy here"; }
+    });
+  }
+  for (const all of root.querySelectorAll("[data-all]")) {
+    all.hidden = false;
+    all.addEventListener("change", () => { for (const box of document.querySelectorAll("input[name=run]")) box.checked = all.checked; });
+  }
+  for (const button of root.querySelectorAll("[data-confirm]")) {
+    button.addEventListener("click", (event) => { if (!confirm(button.dataset.confirm)) event.preventDefault(); });
+  }
+  for (const panel of root.querySelectorAll("[data-log]")) {
+    const around = panel.closest("details");
+    let log = null;
+    const open = () => { if (!log && (!around || around.open)) log = new Log(panel); };
+    around?.addEventListener("toggle", open);
+    open();
+  }
+  for (const button of root.querySelectorAll("[data-copy-from]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(document.getElementById(button.dataset.copyFrom).textContent);
+        button.textContent = "Copied";
+        say("Copied");
+      } catch { button.textContent = "Cannot copy here"; }
+    });
+  }
+  for (const area of root.querySelectorAll("[data-json]")) checkJson(area);
+  for (const choice of root.querySelectorAll("[data-shows]")) {
+    const show = () => {
+      for (const part of document.querySelectorAll(`[data-when^="${choice.id}="]`)) {
+        part.hidden = part.dataset.when !== `${choice.id}=${choice.value}`;
+        // Hidden fields are disabled, so that they are neither sent nor checked.
+        for (const field of part.querySelectorAll("input,select,textarea")) field.disabled = part.hidden;
+      }
+    };
+    choice.addEventListener("change", show);
+    show();
+  }
+  for (const parts of root.querySelectorAll("[data-tabs]")) tabs(parts);
+  for (const form of root.querySelectorAll("[data-remember]")) remember(form);
+  for (const button of root.querySelectorAll("[data-send-test]")) sendTest(button);
+  for (const form of root.querySelectorAll("[data-filter]")) {
+    form.addEventListener("change", (event) => {
+      // Another API has other samples, so the chosen sample is not sent along.
+      if (event.target.name === "api" && form.elements.sample) form.elements.sample.disabled = true;
+      form.requestSubmit();
+    });
+  }
+}
+
+// Stop the live pictures while the page is hidden: nobody watches them, so the browsers need not send them.
+document.addEventListener("visibilitychange", () => {
+  for (const picture of document.querySelectorAll("[data-live-picture]")) {
+    picture.dataset.from ??= picture.getAttribute("src");
+    if (document.hidden) picture.removeAttribute("src"); else picture.src = picture.dataset.from;
+  }
+});
+
+for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
+localTimes(document);
+theme();
+alreadySignedIn();
+enhance(document);
+setInterval(() => runningTimes(document), 1000);
+follow();

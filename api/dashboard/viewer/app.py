@@ -1,0 +1,94 @@
+"""The second application of the api service: the trace viewer of the installed Playwright, and the traces for it.
+
+Snapshots in a trace are pages of strange sites. So there is nothing to steal on this origin: it sets and reads no
+cookie, and gives out one trace to whoever knows its sealed address. What it serves can reach only this origin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from base64 import b64encode
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from api.artifacts import stored_trace
+from api.dashboard.viewer.headers import Headers
+from schemas.errors import ConfigurationError, StoreError
+from security.keyring import KeyRing
+from security.signed_trace_urls import TraceAddresses
+from storage.store import Store
+
+_INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
+    """Create the application of the trace viewer.
+
+    Args:
+        workspace: The workspace whose traces are given out.
+        ring: The keys that open the sealed addresses of traces.
+        store: The artifact store that holds the traces.
+
+    Raises:
+        ConfigurationError: The installed Playwright has no viewer.
+    """
+    folder = viewer_folder()
+    addresses = TraceAddresses(ring)
+
+    async def trace(request: Request) -> Response:
+        of = addresses.read(request.path_params["address"])
+        if of is None or of.workspace != workspace:
+            return PlainTextResponse("This address has run out. Open the trace from the page of its Run again.", 404)
+        found = await stored_trace(store, of.project, of.run_id, of.number)
+        return found or PlainTextResponse("This trace is not there any more.", 404)
+
+    async def store_failed(_: Request, error: Exception) -> Response:
+        return PlainTextResponse(f"The artifact store failed: {error}", 503)
+
+    return Starlette(
+        routes=[Route("/traces/{address}.zip", trace), Mount("/", StaticFiles(directory=folder))],
+        middleware=[Middleware(Headers, policy=_policy(folder))],
+        exception_handlers={StoreError: store_failed},
+    )
+
+
+def viewer_folder() -> Path:
+    """Return the folder of the installed Playwright's viewer; Playwright is not imported. Raises ConfigurationError."""
+    found = importlib.util.find_spec("playwright")
+    for place in (found and found.submodule_search_locations) or ():
+        folder = Path(place) / "driver" / "package" / "lib" / "vite" / "traceViewer"
+        if (folder / "index.html").is_file():
+            return folder
+    raise ConfigurationError("The installed Playwright has no trace viewer. Install Callboard's own dependencies.")
+
+
+def _policy(folder: Path) -> str:
+    """Return the Content-Security-Policy of the viewer.
+
+    It lets the viewer load its own parts, draw snapshots in frames, and ask this origin for a trace.
+    """
+    inline = _INLINE.findall((folder / "index.html").read_bytes())
+    hashes = " ".join(f"'sha256-{b64encode(hashlib.sha256(each).digest()).decode('ascii')}'" for each in inline)
+    return (
+        "default-src 'none'; "
+        f"script-src 'self' {hashes}; "
+        "style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; "
+        "media-src 'self' data: blob:; "
+        "font-src 'self' data:; "
+        "connect-src 'self' data:; "
+        "worker-src 'self'; "
+        "frame-src 'self' blob: data:; "
+        "manifest-src 'self'; "
+        "form-action 'none'; "
+        "base-uri 'none'; "
+        "frame-ancestors 'self'"
+    )

@@ -1,0 +1,159 @@
+"""Dependencies of the request handlers: the application creates them once and hands them to every endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Protocol, cast
+
+from fastapi import Depends, Request
+
+from api.key_check import KeyCheck
+from projects.catalog import Catalog
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
+from schemas.workflow.run import RunInput
+from security.egress import Egress
+from security.keyring import KeyRing
+from settings import Settings
+from storage.store import Store
+from temporal.deliveries import DeliveryState
+from temporal.listing import RunFilter, RunListItem, RunPage
+from temporal.pool_usage import Machines
+from temporal.run_queries import RunRecord, ValidateLine
+from temporal.runs import RunState
+
+
+class Runs(Protocol):
+    """What the api needs of Runs; `temporal.runs.Runs` says what each method does and raises."""
+
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
+        """Start a Run; return False if the very same Run was started before."""
+        ...
+
+    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = ...) -> RunState:
+        """Return the state of a Run: with `wait`, as soon as the Run has ended, but after that time at the latest."""
+        ...
+
+    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+        """Request the cancellation of a Run, and wait at most `wait` for its end."""
+        ...
+
+    async def check(self) -> None:
+        """Raise Unavailable if Temporal does not answer."""
+        ...
+
+    async def machines_offered(self) -> dict[str, int] | None:
+        """Return how many Machines live workers offer for each project; None if Temporal cannot tell."""
+        ...
+
+    async def served(self, project: str) -> bool:
+        """Tell whether a worker polls for the project's Attempts."""
+        ...
+
+
+class RunQueries(Protocol):
+    """Queries about Runs beyond their result; `temporal.run_queries.RunQueries` says what each does and raises."""
+
+    async def page(
+        self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
+    ) -> RunPage:
+        """Return a page of a project's Runs."""
+        ...
+
+    async def record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+        """Return all that is known of a Run. Raises NotFound."""
+        ...
+
+    async def validates(self, workspace: str, of: RunListItem) -> list[ValidateLine]:
+        """Return the Validates that a Run has waited for."""
+        ...
+
+    async def ahead(self, of: RunListItem) -> int:
+        """Return how many Runs of the project came before this one and wait, too."""
+        ...
+
+    async def waiting(self, project: str) -> int:
+        """Return how many Runs of a project wait for a Machine."""
+        ...
+
+    async def machines(self) -> dict[str, Machines] | None:
+        """Return the Machines that live workers offer, by project; None if Temporal cannot tell."""
+        ...
+
+
+class AuthSessions(Protocol):
+    """What the api needs of AuthSessions; `temporal.auth_sessions.AuthSessions` says what each does and raises."""
+
+    async def create(self, order: AuthSessionInput) -> None:
+        """Create an AuthSession. Raises Conflict if there is already one with its id."""
+        ...
+
+    async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002 - the contract's name
+        """Return the current state of an AuthSession. Raises NotFound."""
+        ...
+
+    async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
+        """Return all AuthSessions of a project, sorted by id."""
+        ...
+
+    async def update(self, workspace: str, project: str, id: str, order: LoginSpec) -> None:  # noqa: A002
+        """Make an AuthSession log in with other parameters. Raises NotFound."""
+        ...
+
+    async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
+        """Give a recorded AuthSession another browser state, and return once it has it.
+
+        Raises NotFound, or Unavailable if no worker took the state up.
+        """
+        ...
+
+    async def validate(self, run_id: str, order: ValidateInput) -> None:
+        """Start a Validate with this id."""
+        ...
+
+    async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
+        """Delete an AuthSession, and return when it is gone. Raises NotFound, or Unavailable if no worker did it."""
+        ...
+
+
+class Deliveries(Protocol):
+    """What the api needs of Deliveries; `temporal.deliveries.Deliveries` says what each does and raises."""
+
+    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+        """Return the Deliveries of a Run."""
+        ...
+
+    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
+        """Make a worker send a Delivery now. Raises NotFound."""
+        ...
+
+    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+        """Make a worker send a test to a sink, and wait for its outcome."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """The settings, and the services that were made from them."""
+
+    settings: Settings
+    keys: KeyCheck
+    runs: Runs
+    records: RunQueries
+    auth_sessions: AuthSessions
+    deliveries: Deliveries
+    store: Store
+    catalog: Catalog
+    ring: KeyRing
+    egress: Egress
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
+
+
+async def _parts(request: Request) -> Services:
+    return cast("Services", request.app.state.parts)
+
+
+ServicesDep = Annotated[Services, Depends(_parts)]

@@ -1,0 +1,59 @@
+"""Arguments that are JSON: as they are typed, or as a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from schemas.errors import BadRequest
+
+JSON_HELP = "JSON, or @FILE, or - for stdin"
+
+
+def read_json(argument: str, what: str) -> Any:
+    """The value that an argument stands for: JSON, `@FILE`, the name of a file, or `-` for stdin.
+
+    Raises:
+        BadRequest: It is none. What it holds is not repeated: it may be a secret.
+    """
+    if argument == "-":
+        return _parsed(sys.stdin.read(), f"{what}: what came on stdin")
+    if argument.startswith("@"):
+        return _parsed(_read(Path(argument[1:]), what), f"{what}: {argument[1:]}")
+    if _is_file(argument):
+        return _parsed(_read(Path(argument), what), f"{what}: {argument}")
+    return _parsed(argument, what)
+
+
+def read_object(argument: str, what: str) -> dict[str, Any]:
+    """The same for what must be an object."""
+    value = read_json(argument, what)
+    if not isinstance(value, dict):
+        raise BadRequest(f"{what}: expected a JSON object.")
+    return cast("dict[str, Any]", value)
+
+
+def _is_file(argument: str) -> bool:
+    if argument.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        return Path(argument).is_file()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise BadRequest(f"{what}: {path} cannot be read: {why}.") from error
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:  # it names a place, and quotes nothing
+        raise BadRequest(f"{where} is not JSON: {error}. Expected JSON, or @FILE.") from error

@@ -1,0 +1,38 @@
+"""What a command is given: settings, which are the environment, beaten by options; and options that are durations."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.errors import ConfigurationError
+from settings import Seconds, Settings
+
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)
+
+
+def settings_with(**options: Any) -> Settings:
+    """The settings, with those options that are not None in place of what the environment says.
+
+    Raises:
+        ConfigurationError: a value does not fit; the message names its variable, and never shows a value.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"CALLBOARD_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"The settings are wrong: {problems}.") from None
+
+
+def duration(text: str) -> timedelta:
+    """The parser of an option: a number of seconds, or `90s`, `5m`, `12h`, `7d`."""
+    try:
+        return _DURATION.validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is no time such as 90s, 5m or 12h.") from None

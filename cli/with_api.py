@@ -1,0 +1,122 @@
+"""Which API and which project a command is for: the options that say so, and what is taken where they do not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from cli.api_client import Remote, remote
+from projects.settings_file import project_name, read_settings
+from projects.settings_syntax import SPELLINGS
+from schemas.errors import BadRequest
+
+Url = Annotated[
+    str | None,
+    typer.Option(help="Address of the API. Default: CALLBOARD_URL, else the `callboard dev` on the data folder."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Key to the API. Others on this host can see it; better set CALLBOARD_API_KEY."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data folder of `callboard dev`. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard."),
+]
+Project = Annotated[
+    str | None,
+    typer.Option("--project", "-p", help="Name of the project. Default: the one whose folder you stand in."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_API_OPTIONS: Mapping[str, Any] = {"url": Url, "key": Key, "data": Data}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A project behind an API."""
+
+    remote: Remote
+    project: str
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """As `Remote.call`, with a path below the project."""
+        return self.remote.call(method, self.place(path), body, query=query, headers=headers)
+
+    def place(self, path: str) -> str:
+        """The path, below the workspace."""
+        return f"projects/{part(self.project)}/{path}"
+
+
+def part(text: str) -> str:
+    """A name as a part of a path."""
+    return quote(text, safe="")
+
+
+def on_api(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function whose first argument is the API; it has the options that say which."""
+
+    def run(**given: Any) -> None:
+        options = {name: given.pop(name) for name in _API_OPTIONS}
+        command(remote(**options), **given)
+
+    return _with_options(command, run, _API_OPTIONS)
+
+
+def on_project(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with a project."""
+
+    def run(**given: Any) -> None:
+        options = {name: given.pop(name) for name in _API_OPTIONS}
+        project = named_project(given.pop("project"))
+        command(Target(remote(**options), project), **given)
+
+    return _with_options(command, run, {"project": Project, **_API_OPTIONS})
+
+
+def _with_options(
+    command: Callable[..., None], run: Callable[..., None], options: Mapping[str, Any]
+) -> Callable[..., None]:
+    known = inspect.signature(command, eval_str=True)
+    _, *own = known.parameters.values()
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in options.items()
+    ]
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + added
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    vars(run)["__signature__"] = known.replace(parameters=parameters)
+    return run
+
+
+def named_project(given: str | None) -> str:
+    """The project that is meant: the given one, else the one whose folder the user stands in, or below.
+
+    Raises:
+        BadRequest: There is none.
+        ProjectError, SettingsError: Its settings file cannot be read.
+    """
+    if given is not None:
+        return given
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if any((folder / name).is_file() for name in SPELLINGS):
+            return project_name(folder, read_settings(folder))
+    raise BadRequest(
+        f"Which project is meant? Name it with -p, or stand in its folder: neither {here} nor a folder above it has a "
+        "settings file."
+    )

@@ -1,0 +1,56 @@
+"""What `callboard dev` says once it runs: where everything is, what is served, and a call to try."""
+
+from __future__ import annotations
+
+import shlex
+
+from devstack import messages
+from devstack.dev import DevStack
+from projects.manifest import Manifest
+
+
+def banner(stack: DevStack) -> str:
+    """Several lines for a terminal. The API key is among them only if it was made at this start."""
+    text = [
+        "",
+        f"Pages        {stack.url}",
+        f"API          {stack.url}   (documentation: {stack.url}/docs)",
+        f"API key      {_key(stack)}",
+        f"Workspace    {stack.settings.workspace}",
+        f"Webhooks     {_webhooks(stack)}",
+        f"Temporal UI  {stack.temporal.ui_url}",
+        f"Data         {stack.settings.data_dir}   (logs: {stack.settings.data_dir / 'logs'})",
+        "",
+    ]
+    projects = stack.projects
+    for manifest in projects.deployed:
+        text.append(f"Project {messages.served(manifest)}")
+        text += [f"  warning: {warning}" for warning in manifest.warnings]
+    text += [messages.broken(project) for project in projects.broken]
+    text += [messages.pending(folder) for folder in projects.pending]
+    if projects.deployed:
+        text += ["", "Try:", curl_to_try(stack, projects.deployed[0])]
+    text += ["", "A change of a project folder is published at once. Ctrl-C stops everything."]
+    return "\n".join(text)
+
+
+def curl_to_try(stack: DevStack, manifest: Manifest, api: str | None = None, parameters: str = "{}") -> str:
+    """A shell command that starts a Run; it reads the key from its file, or the environment, and does not show it."""
+    key = "${CALLBOARD_API_KEYS%%,*}" if stack.key_file is None else f"$(cat {shlex.quote(str(stack.key_file))})"
+    body = f'{{"api": "{api or manifest.apis[0]}", "parameters": {parameters}}}'
+    runs = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/{manifest.project}/run"
+    headers = f"-H \"x-api-key: {key}\" -H 'content-type: application/json'"
+    return f"  curl -X POST {runs}/start {headers} -d {shlex.quote(body)}"
+
+
+def _key(stack: DevStack) -> str:
+    if stack.made_key is not None:
+        return f"{stack.api_key}   (made now and kept in {stack.made_key}; not shown again)"
+    if stack.key_file is not None:
+        return f"in {stack.key_file}"
+    return "as set in CALLBOARD_API_KEYS"
+
+
+def _webhooks(stack: DevStack) -> str:
+    file = stack.webhook_secret_file
+    return f"signed with the secret {'set in CALLBOARD_WEBHOOK_SECRETS' if file is None else f'in {file}'}"

@@ -1,0 +1,200 @@
+"""One child process, kept alive: started, logged to a file, started again when it dies, and stopped in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from devstack import die_with_parent
+from schemas.errors import StackError
+
+MAX_DEATHS = 5
+"""Deaths within `DEATH_WINDOW` after which a child is given up: what dies so often will not be saved by a restart."""
+DEATH_WINDOW = timedelta(minutes=1)
+
+_FIRST_DELAY = 0.2
+_LONGEST_DELAY = 5.0
+_LOG_LIMIT = 10 * 1024 * 1024
+"""Bytes after which a log is put aside (as `.1`) when its child starts."""
+_KILL_LIMIT = 5.0
+"""Seconds the kernel may take to end a process that has been killed."""
+
+
+class Child:
+    """A child process of `callboard dev`.
+
+    It is in a session of its own, so that Ctrl-C in the terminal reaches only its parent, which then stops it in
+    order; and it dies with its parent, also when that is killed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        grace: timedelta,
+        report: Callable[[str], None],
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            name: What it is called in messages.
+            command: Absolute path of the program, and its arguments.
+            log: File to which its output is appended.
+            environment: Its whole environment.
+            grace: How long it may take to end after SIGTERM, before it is killed.
+            report: Takes one line for the user, when the child died and is started again.
+        """
+        self.name = name
+        self.log = log
+        self._command = [str(part) for part in command]
+        self._environment = dict(environment)
+        self._grace = grace
+        self._report = report
+        self._proven = False
+        self._hurry = asyncio.Event()
+        self._process: Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, or None while it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start it and from now on keep it alive.
+
+        Raises:
+            StackError: the program cannot be executed.
+        """
+        self._process = await self._spawn()
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"supervise {self.name}")
+
+    async def become_ready(self, ready: Coroutine[Any, Any, None]) -> None:
+        """Wait for `ready` to return; before that, a death is not answered with a new start.
+
+        Raises:
+            StackError: the child died first. What `ready` raises is raised as it is.
+        """
+        probe = asyncio.create_task(ready, name=f"wait for {self.name}")
+        died = asyncio.create_task(self.given_up(), name=f"watch {self.name}")
+        try:
+            await asyncio.wait((probe, died), return_when=asyncio.FIRST_COMPLETED)
+            if died.done():
+                died.result()
+            await probe
+            self._proven = True
+        finally:
+            for task in (probe, died):
+                task.cancel()
+            await asyncio.wait((probe, died))
+
+    async def given_up(self) -> None:
+        """Wait until the child is given up. Returns only if it is stopped meanwhile.
+
+        Raises:
+            StackError: the child died before it was ready, or dies too often.
+        """
+        if self._supervisor is None:
+            raise RuntimeError(f"{self.name} was not started")
+        supervisor = self._supervisor
+        await asyncio.wait((supervisor,))
+        if not supervisor.cancelled():
+            supervisor.result()
+
+    def hurry(self) -> None:
+        """Let a stop that is under way, or comes, not wait for the child: it is killed."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """SIGTERM, wait for the grace time, SIGKILL. It has ended when this returns.
+
+        Only the process itself is killed: what it started has owners of its own (the keepers of Machines), which
+        clean up when they see that it is gone.
+        """
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.gather(supervisor, return_exceptions=True)  # its error is told by `given_up`
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await self._wait_graciously(process)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            async with asyncio.timeout(_KILL_LIMIT):
+                await process.wait()
+
+    async def _wait_graciously(self, process: Process) -> None:
+        waiters = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(self._hurry.wait())]
+        try:
+            await asyncio.wait(waiters, timeout=self._grace.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        deaths: list[float] = []
+        while self._process is not None:
+            code = await self._process.wait()
+            deaths = [at for at in deaths if loop.time() - at < DEATH_WINDOW.total_seconds()] + [loop.time()]
+            how = _how_it_ended(code)
+            if not self._proven:
+                raise StackError(f"{self.name} ended ({how}) before it was ready. {self._last_words()}")
+            if len(deaths) >= MAX_DEATHS:
+                raise StackError(
+                    f"{self.name} ended {len(deaths)} times within a minute (the last time {how}) and is not started"
+                    f" again. {self._last_words()}"
+                )
+            self._report(f"{self.name} ended unexpectedly ({how}); starting it again. Its log: {self.log}")
+            await asyncio.sleep(min(_FIRST_DELAY * 2 ** (len(deaths) - 1), _LONGEST_DELAY))
+            self._process = await self._spawn()
+
+    def _last_words(self) -> str:
+        return f"The end of {self.log}:\n{tail(self.log)}"
+
+    async def _spawn(self) -> Process:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+            self.log.replace(self.log.with_suffix(self.log.suffix + ".1"))
+        leashed = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), *self._command]
+        with self.log.open("ab") as log:
+            try:
+                return await asyncio.create_subprocess_exec(
+                    *leashed, stdin=DEVNULL, stdout=log, stderr=log, env=self._environment, start_new_session=True
+                )
+            except OSError as error:
+                raise StackError(f"{self.name} could not be started: {error}") from error
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log file; empty if there is none."""
+    with suppress(FileNotFoundError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16_384))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+    return ""
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"

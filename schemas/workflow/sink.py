@@ -1,0 +1,119 @@
+"""Sinks as they stand in histories: what is secret in them is sealed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from schemas.workflow.base import FlowModel
+
+_MASK = "***"
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+"""A bucket whose name can be part of a host's, also in a certificate."""
+
+
+def bucket_address(endpoint: str, bucket: str, *, path_style: bool) -> str:
+    """Where the objects of a bucket lie, without a slash at the end.
+
+    The bucket is part of the host, or of the path: where that is wanted, and where it has to be.
+    """
+    base = endpoint.rstrip("/")
+    parts = urlsplit(base)
+    if path_style or not _LABEL.fullmatch(bucket) or _is_address(parts.hostname or ""):
+        return f"{base}/{bucket}"
+    return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class SealedWebhook(FlowModel):
+    """A webhook whose secrets are sealed for the Run that carries it."""
+
+    url: str
+    """May be shown: what is secret in it is masked."""
+    sealed_url: str
+    """All of it."""
+    headers: dict[str, str] = Field(default_factory=dict[str, str])
+    """Names, and sealed values."""
+
+
+class SealedBucket(FlowModel):
+    """A bucket whose keys are sealed for the Run that carries it."""
+
+    bucket: str
+    region: str
+    prefix: str = ""
+    endpoint: str | None = None
+    """None: AWS."""
+    force_path_style: bool = False
+    access_key_id: str
+    """Sealed."""
+    secret_access_key: str
+    """Sealed."""
+
+
+class DeliverySchedule(FlowModel):
+    """When a Delivery that fails is tried again, and for how long."""
+
+    first_delay: timedelta
+    factor: float
+    max_delay: timedelta
+    give_up_after: timedelta
+    timeout: timedelta
+    """Of one try."""
+
+
+class SealedSink(FlowModel):
+    """Where a Run's result is to go: to one of the two kinds."""
+
+    webhook: SealedWebhook | None = None
+    bucket: SealedBucket | None = None
+    skip_on_fail: bool = False
+    apis_to_send: tuple[str, ...] | None = None
+    """None: all."""
+    schedule: DeliverySchedule
+
+    def wants(self, api: str, *, failed: bool) -> bool:
+        """Whether a Run of this API is delivered that has completed, or failed."""
+        if failed and self.skip_on_fail:
+            return False
+        return self.apis_to_send is None or api in self.apis_to_send
+
+    @property
+    def target(self) -> str:
+        """The host of the webhook or the bucket, for people; nothing secret is in it."""
+        if self.webhook is not None:
+            return urlsplit(self.webhook.url).hostname or self.webhook.url
+        return f"s3://{self.bucket.bucket}" if self.bucket is not None else "nowhere"
+
+    def shown(self) -> dict[str, Any]:
+        """The sink as a client wrote it, with what is secret masked."""
+        shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send}
+        if self.webhook is not None:
+            headers = dict.fromkeys(self.webhook.headers, _MASK)
+            return {"type": "webhook", "url": self.webhook.url, "headers": headers, **shared}
+        if self.bucket is None:
+            raise ValueError("A sink is a webhook or a bucket")
+        bucket = self.bucket
+        return {
+            "type": "s3",
+            "bucket": bucket.bucket,
+            "region": bucket.region,
+            "prefix": bucket.prefix,
+            "endpoint": bucket.endpoint,
+            "forcePathStyle": bucket.force_path_style,
+            "accessKeyId": _MASK,
+            "secretAccessKey": _MASK,
+            **shared,
+        }

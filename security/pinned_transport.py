@@ -1,0 +1,175 @@
+"""A guarded way out: the transport of httpx for requests that callers ask for.
+
+It looks a name up once, has every address checked (`security.egress`), and connects to one of those, with the name in
+`Host` and in TLS: what a name leads to a moment later changes nothing. It takes no proxy from the environment, keeps no
+connection for another request, and follows no redirect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, cast, override
+
+import httpcore
+import httpx
+
+from security.egress import Egress
+from security.ip_policy import Address
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Raises what httpx raises, and EgressRefused for an address that is not allowed."""
+
+    def __init__(self, egress: Egress, *, tls: ssl.SSLContext | None = None) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            egress: Says which addresses are allowed.
+            tls: How servers prove who they are; by default as for every client of httpx.
+        """
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls or httpx.create_ssl_context(),
+            max_connections=None,  # whoever sends bounds how much: those that wait here would wait for the dead
+            max_keepalive_connections=0,
+            network_backend=_CheckedAddresses(egress),
+        )
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        asked = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=cast("httpx.AsyncByteStream", request.stream),
+            extensions=request.extensions,
+        )
+        with _as_of_httpx():
+            answer = await self._pool.handle_async_request(asked)
+        return httpx.Response(
+            status_code=answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        )
+
+    @override
+    async def __aenter__(self) -> Self:
+        await self._pool.__aenter__()
+        return self
+
+    @override
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._pool.__aexit__(exc_type, exc_value, traceback)
+
+    @override
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _CheckedAddresses(httpcore.AsyncNetworkBackend):
+    """Connects to addresses, never to names."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+        self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
+
+    @override
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                try:
+                    addresses = await self._egress.addresses(host, port)
+                except socket.gaierror as error:
+                    raise httpcore.ConnectError(f"{host} cannot be looked up: {error.strerror}") from error
+                options = {"local_address": local_address, "socket_options": socket_options}
+                return await self._first(host, port, addresses, limit, options)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(f"{host}:{port} takes no connection") from error
+
+    async def _first(
+        self,
+        host: str,
+        port: int,
+        addresses: list[Address],
+        limit: asyncio.Timeout,
+        options: dict[str, Any],
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to the first address that takes one; each has its share of the time that is left."""
+        loop = asyncio.get_running_loop()
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for position, address in enumerate(addresses):
+            end = limit.when()
+            share = None if end is None else max(0.0, end - loop.time()) / (len(addresses) - position)
+            try:
+                return await self._inner.connect_tcp(str(address), port, timeout=share, **options)
+            except httpcore.ConnectTimeout as error:
+                failure = httpcore.ConnectTimeout(f"{host}:{port} takes no connection")
+                failure.__cause__ = error
+            except httpcore.ConnectError as error:
+                failure = httpcore.ConnectError(f"{host}:{port}: {_reason(error)}")
+                failure.__cause__ = error
+        raise failure
+
+
+class _Body(httpx.AsyncByteStream):
+    """What is answered, as it comes in."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    @override
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        with _as_of_httpx():
+            async for part in self._answer.aiter_stream():
+                yield part
+
+    @override
+    async def aclose(self) -> None:
+        with _as_of_httpx():
+            await self._answer.aclose()
+
+
+@contextmanager
+def _as_of_httpx() -> Generator[None]:
+    """The exceptions of httpcore as those of httpx, which have the same names."""
+    try:
+        yield
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+        kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+        raise kind(str(error)) from error
+    except httpcore.UnsupportedProtocol as error:
+        raise httpx.UnsupportedProtocol(str(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system has said: that stands at the end of the chain."""
+    cause: BaseException | None = error
+    said = str(error)
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            said = os.strerror(cause.errno)
+        cause = cause.__cause__
+    return said

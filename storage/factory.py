@@ -1,0 +1,38 @@
+"""From the location of an artifact store, as the settings give it, to the store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from schemas.errors import NotSupported
+from storage.folder import FolderStore
+from storage.store import Store
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def open_store(location: str, *, endpoint: str | None = None) -> Store:
+    """The store at `location`: a folder that need not exist yet, or `s3://bucket/prefix`. Nothing is asked of it here.
+
+    Args:
+        location: setting `artifacts`.
+        endpoint: setting `artifacts_endpoint`, the address of an S3-compatible store; a folder has none.
+
+    Raises:
+        ConfigurationError: what is set for S3 cannot be; the message names the variable.
+        NotSupported: the address has another scheme.
+    """
+    scheme = _SCHEME.match(location)
+    if scheme is None:
+        return FolderStore(Path(location).expanduser().absolute())
+    if scheme.group().lower() != "s3://":
+        raise NotSupported(
+            f"Artifacts cannot be kept at {scheme.group()}…: Callboard keeps them in a folder or in an S3 bucket. "
+            "Set CALLBOARD_ARTIFACTS to the path of a folder, or to s3://bucket/prefix."
+        )
+    bucket, _, prefix = location[scheme.end() :].partition("/")
+    # Not with the others above: boto3 costs memory and a moment, which a folder need not pay for.
+    from storage.bucket import open_bucket
+
+    return open_bucket(bucket, prefix.strip("/"), endpoint)

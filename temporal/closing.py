@@ -1,0 +1,74 @@
+"""How a workflow closes: waiting for it, and reading the outcome of a Run from its close. No worker is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import CancelledError, TerminatedError
+
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus, TryProblem
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from temporal.rpc_errors import RPC_TIMEOUT
+from workflows.outcomes import closed_with
+
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 5.0
+"""Seconds of the first wait, each of the next twice as long as the last, and of the longest. Of an end that comes just
+then, a busy server can lose the news on its way to who waits, and answers only after twenty, as if there were none.
+Whoever asks anew is told at once."""
+
+TERMINATED = RunOutcome(
+    status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.TERMINATED, message="The Run was terminated.")
+)
+"""Somebody ended the workflow in Temporal itself, so that it could not say how the Run ended."""
+
+CANCELED = RunOutcome(
+    status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
+)
+
+DEFECT = RunOutcome(
+    status=RunStatus.FAILED,
+    error=RunError(
+        code=ErrorCode.INTERNAL_SERVER_ERROR,
+        category="infrastructure",
+        message="The Run ended by an error of Callboard; its workflow in Temporal shows which.",
+        retirable=True,
+    ),
+)
+
+
+async def wait_for_result[T](handle: WorkflowHandle[Any, T], *, follow_runs: bool = True) -> T:
+    """Return what the workflow returns, as soon as it has closed. Errors and `follow_runs`: see `handle.result`."""
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            async with asyncio.timeout(wait):
+                return await handle.result(follow_runs=follow_runs)
+        except TimeoutError:
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+
+async def wait_for_outcome(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
+    """Return how a Run ended, as soon as its workflow has closed; see `workflows.outcomes.close`. Raises RPCError."""
+    try:
+        return await wait_for_result(handle)
+    except WorkflowFailureError as error:
+        if isinstance(error.cause, TerminatedError):
+            return TERMINATED
+        if isinstance(error.cause, CancelledError):
+            description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+            return await description.memo_value(names.MEMO_OUTCOME, CANCELED, type_hint=RunOutcome)
+        return closed_with(error.cause, RunOutcome) or DEFECT
+
+
+async def wait_for_delivery(handle: WorkflowHandle[Any, DeliveryOutcome]) -> DeliveryOutcome:
+    """Return how this execution of a Delivery ended, as soon as it has closed. Raises RPCError."""
+    try:
+        return await wait_for_result(handle, follow_runs=False)
+    except WorkflowFailureError as error:
+        ended = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
+        otherwise = DeliveryOutcome(status=DeliveryStatus.FAILED, error=ended)
+        return closed_with(error.cause, DeliveryOutcome) or otherwise

@@ -1,0 +1,151 @@
+"""Deliveries: how they stand, and having one sent again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from schemas.errors import NotFound, Unavailable
+from schemas.workflow import names
+from schemas.workflow.delivery import (
+    DeliverInput,
+    DeliveryOutcome,
+    DeliveryStatus,
+    SinkTestInput,
+    SinkTestOutcome,
+    TryProblem,
+)
+from temporal.closing import wait_for_delivery, wait_for_result
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+
+_TEST_WITHIN = timedelta(seconds=15)
+"""How long a test of a sink may take beyond the time of one try."""
+
+_NOT_THERE = "There is no such Delivery."
+
+
+@dataclass(frozen=True)
+class DeliveryState:
+    """What is known of a Delivery, but for its tries: those lie in the artifact store."""
+
+    id: str
+    sink: dict[str, Any]
+    """As a client wrote it, with what is secret masked."""
+    status: DeliveryStatus
+    error: TryProblem | None = None
+    """Why it failed."""
+
+
+class Deliveries:
+    """The Deliveries of one Temporal namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+        """Those of a Run. None while it has not ended, and for one that has no sink.
+
+        Raises:
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors(_NOT_THERE):
+            try:
+                return [await self._state(workspace, project, run_id, names.SINK_DELIVERY)]
+            except NotFound:
+                return []
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
+                    return []
+                raise
+
+    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
+        """Have it sent now: once more, or instead of waiting for the next try.
+
+        Raises:
+            NotFound: There is no such Delivery.
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors(_NOT_THERE):
+            description = await self._describe(workspace, project, run_id, delivery_id)
+            order = await self._order(description)
+            await self._client.start_workflow(
+                names.DELIVER,
+                order,
+                id=description.id,
+                task_queue=names.DELIVERIES_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                start_signal=names.REDELIVER,
+                memo=await description.memo(),
+                static_summary=await description.static_summary(),
+                rpc_timeout=RPC_TIMEOUT,
+            )
+            return await self._state(workspace, project, run_id, delivery_id)
+
+    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+        """Have a test sent to a sink, once, by the workers that deliver; returns when it is known what came of it.
+
+        Raises:
+            Unavailable: Temporal cannot be reached, or no worker has taken it up in time.
+        """
+        with translate_rpc_errors():
+            handle = await self._client.start_workflow(
+                names.SINK_TEST,
+                order,
+                id=names.sink_test_workflow(order.test_id),
+                task_queue=names.DELIVERIES_QUEUE,
+                result_type=SinkTestOutcome,
+                # Nobody waits any longer, and it must not be sent tomorrow.
+                execution_timeout=order.sink.schedule.timeout + _TEST_WITHIN,
+                static_summary=f"Test a sink of {order.project}",
+                rpc_timeout=RPC_TIMEOUT,
+            )
+            try:
+                return await wait_for_result(handle)
+            except WorkflowFailureError as error:
+                raise Unavailable("No worker that delivers has sent the test in time. Is one running?") from error
+
+    async def _state(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
+        description = await self._describe(workspace, project, run_id, delivery_id)
+        sink = cast("dict[str, Any]", await description.memo_value(names.MEMO_SINK))
+        if description.status is WorkflowExecutionStatus.RUNNING:
+            return DeliveryState(delivery_id, sink, DeliveryStatus.PENDING)
+        outcome = await self._outcome(description)
+        return DeliveryState(delivery_id, sink, outcome.status, outcome.error)
+
+    async def _describe(
+        self, workspace: str, project: str, run_id: str, delivery_id: str
+    ) -> WorkflowExecutionDescription:
+        if delivery_id != names.SINK_DELIVERY:
+            raise NotFound(_NOT_THERE)
+        handle = self._client.get_workflow_handle(names.delivery_workflow(run_id, delivery_id))
+        description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+        whose = [await description.memo_value(key, default=None) for key in (names.MEMO_WORKSPACE, names.MEMO_PROJECT)]
+        if whose != [workspace, project]:
+            raise NotFound(_NOT_THERE)
+        return description
+
+    async def _order(self, description: WorkflowExecutionDescription) -> DeliverInput:
+        """What it was started with: that stands at the beginning of its history."""
+        async for event in self._handle(description).fetch_history_events(page_size=1):
+            payloads = event.workflow_execution_started_event_attributes.input.payloads
+            (order,) = await self._client.data_converter.decode(payloads, [DeliverInput])
+            return order
+        raise NotFound(_NOT_THERE)
+
+    async def _outcome(self, description: WorkflowExecutionDescription) -> DeliveryOutcome:
+        return await wait_for_delivery(self._handle(description))
+
+    def _handle(self, description: WorkflowExecutionDescription) -> WorkflowHandle[Any, DeliveryOutcome]:
+        """Of this execution: there may be another by now."""
+        return self._client.get_workflow_handle(description.id, run_id=description.run_id, result_type=DeliveryOutcome)

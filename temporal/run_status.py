@@ -1,0 +1,93 @@
+"""Whether a Run that has not ended is pending or started, told from what Temporal says of its workflow right now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from schemas.workflow import names
+from schemas.workflow.run import RunStatus
+from temporal import search_attributes
+from temporal.rpc_errors import RPC_TIMEOUT
+
+_BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
+
+_ONCE_STARTED = {
+    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
+}
+"""Events that only a Run has which was on a Machine, or whose Validate was."""
+
+
+class Progress(Enum):
+    """How far a Run has come that has not ended."""
+
+    QUEUED = auto()
+    """Neither an Attempt of it nor a check of its Validate is or was on a Machine."""
+    PAUSED = auto()
+    """The same, and the activity that waits for a Machine is paused in Temporal."""
+    STARTED = auto()
+
+
+async def progress_of(client: Client, description: WorkflowExecutionDescription) -> Progress:
+    """Tell how far an unfinished Run has come.
+
+    A pending browser activity tells: it is queued, paused, or a worker has it. Without any, the Run is between two
+    steps: before its first one, or after an Attempt that ended so quickly that it never signaled its start. `describe`
+    cannot tell these two apart, so for this moment the history is asked whether an activity was ever started. From the
+    next step on, the Run's own search attribute says it. So a Run that was started is never pending again.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    status = description.typed_search_attributes.get(search_attributes.STATUS, RunStatus.PENDING.value)
+    if status != RunStatus.PENDING.value:
+        return Progress.STARTED
+    now = description.raw_description
+    if now.pending_activities:
+        return _progress_of_activities(now.pending_activities)
+    for child in now.pending_children:
+        if child.workflow_type_name == names.VALIDATE:
+            return await _progress_of_validate(client, child.workflow_id)
+    return Progress.STARTED if await _was_started(client, description) else Progress.QUEUED
+
+
+def _progress_of_activities(activities: Iterable[PendingActivityInfo]) -> Progress:
+    progress = Progress.QUEUED
+    for activity in activities:
+        if activity.attempt > 1 or activity.activity_type.name not in _BROWSER_ACTIVITIES:
+            return Progress.STARTED
+        match activity.state:
+            case PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+                pass
+            case PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED:
+                progress = Progress.PAUSED
+            case _:  # Also where a pause is requested: a worker has it still.
+                return Progress.STARTED
+    return progress
+
+
+async def _was_started(client: Client, description: WorkflowExecutionDescription) -> bool:
+    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
+    return any([event.event_type in _ONCE_STARTED async for event in handle.fetch_history_events()])
+
+
+async def _progress_of_validate(client: Client, run_id: str) -> Progress:
+    try:
+        description = await client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return Progress.QUEUED  # It is about to be started.
+    if description.status is not WorkflowExecutionStatus.RUNNING:
+        return Progress.STARTED
+    return await progress_of(client, description)

@@ -1,0 +1,248 @@
+"""Start, look at and cancel Runs. What leaves this module are our own models; no Temporal type does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+)
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from schemas.errors import Conflict, NotFound
+from schemas.workflow import names
+from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
+from settings import Settings
+from temporal import pool_usage, search_attributes
+from temporal.client import connect
+from temporal.closing import wait_for_outcome
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from temporal.run_status import Progress, progress_of
+from workflows.run import RunWorkflow
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KNOWN = 10_000
+"""Runs of which a process remembers that it has started them."""
+_API_PATIENCE = timedelta(seconds=3)
+"""A client of the API is told within seconds that Temporal is away, and may come again."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is known of a Run; `outcome` is there once it has ended."""
+
+    run_id: str
+    status: RunStatus
+    outcome: RunOutcome | None = None
+    type: RunType = RunType.API
+    auth_session_id: str | None = None
+    paused: bool = False
+    """It is pending, and what is next of it is paused in Temporal."""
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """Whose Run it is."""
+
+    workspace: str
+    project: str
+    auth_session_id: str | None
+
+
+class Runs:
+    """The Runs of one Temporal namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._owners: dict[str, _Owner] = {}
+        """Of Runs that were started here, the last ones: who waits for the end of one need not ask whose it is."""
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Runs:
+        """Lazy: a Temporal that is down shows at the first call, as `Unavailable`."""
+        return cls(await connect(settings, lazy=True, identity="callboard-api", patience=_API_PATIENCE))
+
+    @property
+    def client(self) -> Client:
+        """For the other parts of the engine in the same process: one connection serves all."""
+        return self._client
+
+    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
+        """Start workflow `Run` with id `run_id`.
+
+        Args:
+            run_id: Its id.
+            order: Its argument.
+            fingerprint: Of the body that it is started with.
+            rerun_of: The Run whose inputs these are.
+
+        Returns:
+            True if it was started, False if a Run with this id and this fingerprint of its body exists.
+
+        Raises:
+            Conflict: A Run with this id exists and was started with another body.
+            ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
+            Unavailable: Temporal cannot be reached; whether the Run was started is not known.
+        """
+        with translate_rpc_errors():
+            try:
+                await self._client.start_workflow(
+                    RunWorkflow.run,
+                    order,
+                    id=run_id,
+                    task_queue=names.CALLBOARD_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    static_summary=f"{order.project}/{order.api}",
+                    static_details=_details(order),
+                    priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
+                    memo=search_attributes.memo_of_new_run(order, fingerprint=fingerprint, rerun_of=rerun_of),
+                    search_attributes=search_attributes.of_new_run(order),
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+            except WorkflowAlreadyStartedError as error:
+                description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+                known = await description.memo_value(search_attributes.MEMO_FINGERPRINT, default=None)
+                if known != fingerprint:
+                    raise Conflict(
+                        "This Idempotency-Key was used before with another body. Send the same body, or a new key."
+                    ) from error
+                return False
+            self._remember(run_id, order)
+            return True
+
+    def _remember(self, run_id: str, order: RunInput) -> None:
+        self._owners[run_id] = _Owner(order.workspace, order.project, order.auth and order.auth.ref.id)
+        if len(self._owners) > _KNOWN:
+            del self._owners[next(iter(self._owners))]
+
+    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
+        """The Run's state; with `wait`, as soon as it has ended but no later than that.
+
+        Raises:
+            NotFound: No such Run in this workspace and project.
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors():
+            owner = self._owners.get(run_id)
+            if wait > timedelta() and owner is not None and (owner.workspace, owner.project) == (workspace, project):
+                with suppress(TimeoutError):
+                    outcome = await asyncio.wait_for(self._outcome(run_id), wait.total_seconds())
+                    return RunState(run_id, outcome.status, outcome, RunType.API, owner.auth_session_id)
+                wait = timedelta()
+            description = await self.describe(workspace, project, run_id)
+            return await self.settle(description, wait)
+
+    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+        """Ask for the Run's cancellation and wait for its end, at most `wait`. Idempotent.
+
+        A Run that has ended is left as it is. Errors as for `state`.
+        """
+        with translate_rpc_errors():
+            description = await self.describe(workspace, project, run_id)
+            if description.status is WorkflowExecutionStatus.RUNNING:
+                try:
+                    await self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+                        raise
+            return await self.settle(description, wait)
+
+    async def check(self) -> None:
+        """Whether Temporal answers for our namespace. Raises Unavailable, or ConfigurationError."""
+        with translate_rpc_errors():
+            await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=3))
+
+    async def served(self, project: str) -> bool:
+        """Whether a worker has asked for this project's Attempts lately (Temporal forgets pollers after minutes)."""
+        with translate_rpc_errors():
+            answer = await self._client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=self._client.namespace,
+                    task_queue=TaskQueue(name=names.project_queue(project)),
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+                ),
+                timeout=RPC_TIMEOUT,
+            )
+            return len(answer.pollers) > 0
+
+    async def machines_offered(self) -> dict[str, int] | None:
+        """How many Machines the live workers offer for each project, by their heartbeats.
+
+        None where the server does not keep heartbeats. A worker shows within ten seconds of its start.
+        """
+        with translate_rpc_errors():
+            found = await pool_usage.machines(self._client)
+        return None if found is None else {project: machines.offered for project, machines in found.items()}
+
+    def _handle(self, run_id: str) -> WorkflowHandle[RunWorkflow, RunOutcome]:
+        return self._client.get_workflow_handle_for(RunWorkflow.run, run_id)
+
+    async def describe(self, workspace: str, project: str, run_id: str) -> WorkflowExecutionDescription:
+        """For the rest of the engine. Raises NotFound, or RPCError."""
+        if not _RUN_ID.fullmatch(run_id):
+            raise NotFound("There is no such Run.")
+        description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+        if (
+            description.typed_search_attributes.get(search_attributes.PROJECT) != project
+            or description.typed_search_attributes.get(search_attributes.RUN_TYPE) is None
+            or await description.memo_value(search_attributes.MEMO_WORKSPACE, default=None) != workspace
+        ):
+            raise NotFound("There is no such Run.")
+        return description
+
+    async def settle(self, description: WorkflowExecutionDescription, wait: timedelta = timedelta()) -> RunState:
+        """How a Run stands that was described a moment ago. Raises RPCError."""
+        outcome = None
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            outcome = await self._outcome(description.id)
+        elif wait > timedelta():
+            try:
+                outcome = await asyncio.wait_for(self._outcome(description.id), wait.total_seconds())
+            except TimeoutError:
+                # Look again: it may have begun, or even ended, while we waited.
+                description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
+                return await self.settle(description, timedelta())
+        paused = False
+        if outcome is not None:
+            status = outcome.status
+        else:
+            progress = await progress_of(self._client, description)
+            status = RunStatus.STARTED if progress is Progress.STARTED else RunStatus.PENDING
+            paused = progress is Progress.PAUSED
+        return RunState(
+            description.id,
+            status,
+            outcome,
+            RunType(description.typed_search_attributes[search_attributes.RUN_TYPE]),
+            description.typed_search_attributes.get(search_attributes.AUTH_SESSION),
+            paused,
+        )
+
+    async def _outcome(self, run_id: str) -> RunOutcome:
+        return await wait_for_outcome(self._handle(run_id))
+
+
+def _details(run: RunInput) -> str:
+    """Describe the Run for the reader of the Temporal Web UI, in Markdown; nothing secret is in it."""
+    lines = [
+        f"API `{run.api}` of project `{run.project}`, version `{run.version}`",
+        f"Up to {run.maximum_attempts} Attempt(s) of {run.request_timeout.total_seconds():g} seconds",
+    ]
+    if run.auth is not None:
+        lines.append(f"AuthSession `{run.auth.ref.id}`, validated before each Attempt")
+    if run.sink is not None:
+        lines.append(f"The result is delivered to `{run.sink.target}`")
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,50 @@
+"""The search attributes of a Run, typed, and the memo beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from schemas.workflow import names
+from schemas.workflow.run import RunInput, RunStatus, RunSummary, RunType
+
+PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
+API = SearchAttributeKey.for_keyword(names.SEARCH_API)
+STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+RUN_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_RUN_TYPE)
+AUTH_SESSION = SearchAttributeKey.for_keyword(names.SEARCH_AUTH_SESSION)
+
+MEMO_WORKSPACE = names.MEMO_WORKSPACE
+MEMO_FINGERPRINT = "fingerprint"
+"""Keyed hash of the start's body: what an Idempotency-Key is held against."""
+
+
+def of_new_run(order: RunInput) -> TypedSearchAttributes:
+    """The search attributes a Run starts with."""
+    pairs = [
+        SearchAttributePair(PROJECT, order.project),
+        SearchAttributePair(API, order.api),
+        SearchAttributePair(STATUS, RunStatus.PENDING.value),
+        SearchAttributePair(RUN_TYPE, RunType.API.value),
+    ]
+    if order.auth is not None:
+        pairs.append(SearchAttributePair(AUTH_SESSION, order.auth.ref.id))
+    return TypedSearchAttributes(pairs)
+
+
+def memo_of_new_run(order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> dict[str, Any]:
+    """The memo a Run starts with."""
+    memo: dict[str, Any] = {
+        MEMO_WORKSPACE: order.workspace,
+        MEMO_FINGERPRINT: fingerprint,
+        names.MEMO_SUMMARY: RunSummary(version=order.version).model_dump(mode="json"),
+    }
+    return memo if rerun_of is None else {**memo, names.MEMO_RERUN_OF: rerun_of}
+
+
+def of_auth_session(project: str, auth_session: str) -> TypedSearchAttributes:
+    """Those of an AuthSession itself, which is no Run."""
+    return TypedSearchAttributes(
+        [SearchAttributePair(PROJECT, project), SearchAttributePair(AUTH_SESSION, auth_session)]
+    )

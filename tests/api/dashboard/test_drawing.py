@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.dashboard.rendering import _bytes
+from api.dashboard.timeline import WIDTH, Span, bars_of
+from api.dashboard.tree import Node, tree_of
+
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def test_spans_are_drawn_to_scale() -> None:
+    bars = bars_of([Span("Queued", "waited", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
+    assert [(bar.x, bar.width) for bar in bars] == [(0, 200), (200, 800)]
+    assert [bar.took for bar in bars] == [timedelta(seconds=2), timedelta(seconds=8)]
+
+
+def test_what_goes_on_ends_now() -> None:
+    (bar,) = bars_of([Span("Attempt 1", "started", at(0), None)], at(4))
+    assert (bar.goes_on, bar.took, bar.width) == (True, timedelta(seconds=4), WIDTH)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(-10, 1e6)), max_size=8))
+def test_every_span_is_seen_and_none_leaves_the_picture(spans: list[tuple[float, float]]) -> None:
+    bars = bars_of([Span("", "failed", at(begin), at(begin + took)) for begin, took in spans], at(0))
+    for bar in bars:
+        assert bar.width >= 4
+        assert bar.x >= 0
+        assert bar.x + bar.width <= WIDTH + 0.2
+
+
+def nodes(node: Node) -> int:
+    return 1 + sum(nodes(child) for child in node.children)
+
+
+def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
+    deep: Any = "bottom"
+    for _ in range(190):
+        deep = {"down": deep}
+    tree = tree_of({"deep": deep, "long": list(range(100_000)), "text": "x" * 1_000_000, "none": None})
+    assert nodes(tree) < 2000
+    assert tree.children[1].left_out > 90_000
+    assert tree.left_out == 2
+    small = tree_of({"a": [1, True, None, "é\n"]})
+    assert [child.text for child in small.children[0].children] == ["1", "true", "null", '"é\\n"']
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (812, "812 B"),
+        (4_140, "4.1 kB"),
+        (99_960, "100 kB"),
+        (412_000_000, "412 MB"),
+        (2_500_000_000, "2.5 GB"),
+    ],
+)
+def test_sizes_are_read_at_a_glance(size: int, text: str) -> None:
+    assert _bytes(size) == text

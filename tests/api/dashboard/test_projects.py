@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from schemas.workflow.run import RunStatus
+from temporal.listing import RunPage
+from tests.api.conftest import Api
+from tests.api.dashboard.test_sign_in import browser, signed_in
+from tests.api.memory import BEGAN, line
+
+
+async def test_every_project_is_listed_with_its_apis(api: Api) -> None:
+    client = await signed_in(api)
+    text = (await client.get("/projects")).text
+    assert 'href="/projects/shop"' in text
+    assert "products/details" in text
+    assert "closed" in text
+
+
+async def test_the_same_is_told_as_json(api: Api) -> None:
+    client = await signed_in(api)
+    answers = [
+        await client.get("/projects.json"),
+        await client.get("/projects", headers={"accept": "application/json"}),
+        await browser(api, **{"x-api-key": "test-key-number-one-of-two", "accept": "application/json"}).get(
+            "/projects"
+        ),
+    ]
+    for answer in answers:
+        assert answer.headers["content-type"] == "application/json"
+        projects = {each["project"]: each for each in answer.json()["projects"]}
+        assert projects["shop"]["apis"] == ["list", "products/details"]
+        assert projects["members"]["authSessions"] == "API"
+        assert (await client.get("/projects/shop.json")).json() == projects["shop"]
+
+
+async def test_errors_are_told_as_a_page_or_as_json(api: Api) -> None:
+    client = await signed_in(api)
+    missing = await client.get("/projects/none")
+    assert missing.status_code == 404
+    assert missing.headers["content-type"] == "text/html; charset=utf-8"
+    assert "There is no project" in missing.text
+    told = await client.get("/projects/none.json")
+    assert (told.status_code, told.json()["code"]) == (404, "not-found")
+    nobody = await browser(api).get("/projects.json")
+    assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthorized")
+    wrong = await browser(api, **{"x-api-key": "wrong"}).get("/projects.json")
+    assert wrong.status_code == 401
+
+
+async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(api: Api) -> None:
+    client = await signed_in(api)
+    first = await client.get("/projects/shop")
+    again = await client.get("/projects/shop", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_style_and_script_are_served_for_good_at_addresses_of_their_content(api: Api) -> None:
+    client = browser(api)
+    text = (await client.get("/sign-in")).text
+    address = text.split('rel="stylesheet" href="')[1].split('"')[0]
+    style = await client.get(address)
+    assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert "immutable" in style.headers["cache-control"]
+    assert (await client.get("/assets/0000000000000000/pages.css")).status_code == 404
+
+
+async def test_a_project_tells_how_it_does(api: Api) -> None:
+    took = [(RunStatus.COMPLETED, 2), (RunStatus.FAILED, 4), (RunStatus.COMPLETED, 30), (RunStatus.CANCELED, 900)]
+    api.records.answer = RunPage(
+        tuple(
+            line(f"run-{n}", status=status, started_at=BEGAN, ended_at=BEGAN + timedelta(seconds=seconds))
+            for n, (status, seconds) in enumerate(took)
+        ),
+        None,
+    )
+    client = await signed_in(api)
+    told = (await client.get("/projects/shop.json")).json()
+    assert (told["machinesBusy"], told["machinesWarm"], told["machinesOffered"], told["waiting"]) == (2, 1, 3, 7)
+    assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
+    assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
+    text = (await client.get("/projects")).text
+    assert "67 %" in text
+    assert "2 busy, 1 warm, of 1" in text
+    assert 'href="/projects/shop/runs/run-0"' in text

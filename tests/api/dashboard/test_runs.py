@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
+from temporal.listing import RunPage
+from tests.api.conftest import Api
+from tests.api.dashboard.test_sign_in import signed_in, token
+from tests.api.memory import BEGAN, line
+
+EVIL = "</script><img src=x onerror=alert(1)>\"'"
+ESCAPED = "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&#34;&#39;"
+
+
+def json_text(value: Any) -> JsonRef:
+    text = json.dumps(value)
+    return JsonRef(text=text, size=len(text))
+
+
+async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
+    failed = line(
+        "failed-run",
+        status=RunStatus.FAILED,
+        started_at=BEGAN,
+        ended_at=BEGAN + timedelta(seconds=31),
+        attempts=2,
+        cause=RunCause(word="api-attempts-failed", message=EVIL),
+        api=EVIL,
+    )
+    api.records.answer = RunPage((line("waiting-run"), failed), b"more")
+    client = await signed_in(api)
+    text = (await client.get("/projects/shop/runs?status=failed&api=list")).text
+    assert 'href="/projects/shop/runs/failed-run"' in text
+    assert "31.0 s" in text
+    assert ESCAPED in text
+    assert EVIL not in text
+    assert re.findall(r'name="run" value="([^"]+)"', text) == ["waiting-run"]
+    following = re.search(r'id="next" href="([^"]+)"', text)
+    assert following
+    assert following[1].startswith("?status=failed&amp;api=list&amp;cursor=")
+    answer = await client.get("/projects/shop/runs" + following[1].replace("&amp;", "&"))
+    assert answer.status_code == 200
+    assert api.records.asked[-1][2] == b"more"
+    (wanted, limit, _) = api.records.asked[0]
+    assert (wanted.statuses, wanted.apis, limit) == ({RunStatus.FAILED}, {"list"}, 50)
+
+
+async def test_the_list_is_told_as_json_too(api: Api) -> None:
+    api.records.answer = RunPage((line("waiting-run"),), None)
+    client = await signed_in(api)
+    answer = await client.get("/projects/shop/runs.json")
+    assert [run["runId"] for run in answer.json()["runs"]] == ["waiting-run"]
+
+
+async def test_how_long_ago_becomes_a_moment_in_the_address(api: Api) -> None:
+    client = await signed_in(api)
+    answer = await client.get("/projects/shop/runs?within=24h&status=failed")
+    assert answer.status_code == 303
+    assert re.search(r"\?status=failed&startedAfter=\d{4}-\d\d-\d\dT\d\d%3A", answer.headers["location"])
+    assert (await client.get(answer.headers["location"])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("status=none", "within=ever", "cursor=x", "limit=1000", "api=%00", "authSession=a%00b"),
+        "startedAfter=0001-01-01T00:00:00%2B14:00",
+    ],
+)
+async def test_a_wrong_filter_is_named(api: Api, query: str) -> None:
+    client = await signed_in(api)
+    answer = await client.get(f"/projects/shop/runs?{query}")
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.text
+    assert api.records.asked == []
+
+
+async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api) -> None:
+    cause = RunCause(word=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
+    runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
+    api.records.answer = RunPage(tuple(runs), None)
+    client = await signed_in(api)
+    text = (await client.get("/projects/shop/runs")).text
+    weight = len(text.encode())
+    for address in set(re.findall(r"/assets/[^\"]+", text)):
+        weight += len((await client.get(address)).content)
+    assert weight < 150_000
+
+
+async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api) -> None:
+    runs = [await api.run() for _ in range(3)]
+    api.runs.end(runs[1], RunOutcome(status=RunStatus.COMPLETED, result=json_text(1)))
+    client = await signed_in(api)
+    data = {"token": await token(client), "run": runs[:2]}
+    answer = await client.post("/projects/shop/runs/cancel", data=data)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/projects/shop/runs?canceled=1")
+    statuses = [api.runs.entries[run_id].outcome for run_id in runs]
+    assert [each and each.status for each in statuses] == ["canceled", "completed", None]
+
+
+async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api) -> None:
+    run_id = await api.run(parameters={"evil": EVIL})
+    api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=json_text({"also": [EVIL, None, 1.5]})))
+    client = await signed_in(api)
+    answer = await client.get(f"/projects/shop/runs/{run_id}")
+    assert answer.status_code == 200
+    assert "onerror=alert(1)&gt;" in answer.text
+    assert "<img src=x" not in answer.text
+    assert f'href="/projects/shop/runs/{run_id}/result"' in answer.text
+    result = await client.get(f"/projects/shop/runs/{run_id}/result")
+    assert (result.json()["also"][0], "attachment" in result.headers["content-disposition"]) == (EVIL, True)
+    told = (await client.get(f"/projects/shop/runs/{run_id}.json")).json()
+    assert (told["runId"], told["status"]) == (run_id, "completed")
+
+
+async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api) -> None:
+    run_id = await api.run()
+    error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message=EVIL, details={"n": EVIL})
+    api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
+    client = await signed_in(api)
+    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    assert "Why it failed" in text
+    assert ESCAPED in text
+    assert EVIL not in text
+    again = await client.post(f"/projects/shop/runs/{run_id}/rerun", data={"token": await token(client)})
+    assert again.status_code == 303
+    new = again.headers["location"].rpartition("/")[2]
+    assert api.runs.entries[new].rerun_of == run_id
+
+
+async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api) -> None:
+    run_id = await api.run()
+    client = await signed_in(api)
+    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    assert "4 Runs are before it, 2 of 3 Machines are busy" in text
+    answer = await client.post(f"/projects/shop/runs/{run_id}/cancel", data={"token": await token(client)})
+    assert answer.headers["location"] == f"/projects/shop/runs/{run_id}"
+    assert "cancelled-user-action" in (await client.get(answer.headers["location"])).text
+
+
+@pytest.mark.parametrize("field", ["result", "extended_payloads"])
+async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api: Api, field: str) -> None:
+    value = [{"key \udc00": "half \ud800 <b>", "back": "\\ud800", "whole": "\U0001f600"}]
+    run_id = await api.run()
+    api.runs.end(run_id, RunOutcome.model_validate({"status": RunStatus.COMPLETED, field: json_text(value)}))
+    client = await signed_in(api)
+    answer = await client.get(f"/projects/shop/runs/{run_id}")
+    assert answer.status_code == 200
+    for shown in ("key \\udc00", "half \\ud800 &lt;b&gt;", "&#34;\\\\ud800&#34;", "\U0001f600"):
+        assert shown in answer.text
+    for address, headers in ((f"{run_id}.json", {}), (run_id, {"accept": "application/json"})):
+        told = (await client.get(f"/projects/shop/runs/{address}", headers=headers)).json()
+        assert told["result" if field == "result" else "extendedPayloads"] == value
+
+
+async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> None:
+    cause = RunCause(word="api-attempts-failed", message="half \ud800")
+    api.records.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
+    client = await signed_in(api)
+    assert "half \\ud800" in (await client.get("/projects/shop/runs")).text
+    (told,) = (await client.get("/projects/shop/runs.json")).json()["runs"]
+    assert told["error"]["message"] == "half \ud800"
+
+
+@pytest.mark.parametrize("rest", ["", "/result", "/attempts/1/log", "/attempts/1/trace", "/attempts/1/screenshot"])
+async def test_a_run_of_another_project_is_not_found(api: Api, rest: str) -> None:
+    run_id = await api.run()
+    client = await signed_in(api)
+    assert (await client.get(f"/projects/closed/runs/{run_id}{rest}")).status_code == 404
+
+
+async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: Any) -> None:
+    api = await make_api()
+    run_id = await api.run()
+    client = await signed_in(api)
+    base = f"/projects/shop/runs/{run_id}"
+    assert (await client.get(f"{base}/attempts/1/log")).status_code == 404
+    client.cookies.clear()
+    for rest in ("", "/result", "/attempts/1/log?follow=true", "/attempts/1/trace", "/attempts/1/screenshot"):
+        assert (await client.get(base + rest)).status_code == 303
+
+
+async def test_a_run_that_waits_says_for_what(api: Api) -> None:
+    run_id = await api.run()
+    client = await signed_in(api)
+    assert "Waits for a Machine." in (await client.get(f"/projects/shop/runs/{run_id}")).text
+    api.runs.paused.add(run_id)
+    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    assert "Paused in Temporal." in text
+    assert "Waits for a Machine." not in text

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devstack.child import MAX_DEATHS, Child, tail
+from schemas.errors import StackError
+from tests.polling import until
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+PATIENT = """
+import sys, time
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+PARENT = """
+import asyncio, os, sys
+from datetime import timedelta
+from pathlib import Path
+from devstack.child import Child
+
+async def main():
+    child = Child("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], log=Path(sys.argv[1]),
+                  environment={}, grace=timedelta(seconds=1), report=print)
+    await child.start()
+    print(child.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+MakeChild = Callable[..., Child]
+
+
+@pytest.fixture
+async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
+    made: list[Child] = []
+
+    def make(code: str, *, grace: float = 5, report: Callable[[str], None] = print) -> Child:
+        child = Child(
+            "helper",
+            [sys.executable, "-c", code],
+            log=tmp_path / "logs" / "helper.log",
+            environment={"GREETING": "hello"},
+            grace=timedelta(seconds=grace),
+            report=report,
+        )
+        made.append(child)
+        return child
+
+    yield make
+    for child in made:
+        child.hurry()
+        await child.stop()
+
+
+async def test_its_output_goes_to_its_log_and_it_has_only_the_given_environment(make_child: MakeChild) -> None:
+    child = make_child("import os, time; print(dict(os.environ), flush=True); time.sleep(600)")
+    await child.start()
+    await until(lambda: "hello" in tail(child.log))
+    assert "PATH" not in tail(child.log)
+
+
+async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(make_child: MakeChild) -> None:
+    child = make_child(PATIENT)
+    await child.start()
+    assert child.pid is not None
+    assert os.getsid(child.pid) == child.pid != os.getsid(0)
+
+
+async def test_stop_ends_it(make_child: MakeChild) -> None:
+    child = make_child(PATIENT)
+    await child.start()
+    await until(lambda: "ready" in tail(child.log))
+    pid = child.pid
+    await child.stop()
+    assert child.pid is None
+    assert not psutil.pid_exists(pid or 0)
+
+
+async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child: MakeChild) -> None:
+    child = make_child(STUBBORN, grace=0.2)
+    await child.start()
+    await until(lambda: "ready" in tail(child.log))
+    pid = child.pid
+    await child.stop()
+    assert not psutil.pid_exists(pid or 0)
+
+
+async def test_hurry_ends_a_stop_that_waits(make_child: MakeChild) -> None:
+    child = make_child(STUBBORN, grace=600)
+    await child.start()
+    await until(lambda: "ready" in tail(child.log))
+    stopping = asyncio.create_task(child.stop())
+    child.hurry()
+    async with asyncio.timeout(10):
+        await stopping
+
+
+async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: MakeChild) -> None:
+    told: list[str] = []
+    child = make_child(PATIENT, report=told.append)
+    await child.start()
+    await child.become_ready(asyncio.sleep(0))
+    first = child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: child.pid not in {None, first})
+    (line,) = told
+    assert "helper ended unexpectedly (by SIGKILL)" in line
+
+
+async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(make_child: MakeChild) -> None:
+    told: list[str] = []
+    child = make_child("import sys; sys.exit('cannot read the moon')", report=told.append)
+    await child.start()
+    await child.become_ready(asyncio.sleep(0))
+    with pytest.raises(StackError, match=rf"(?s)ended {MAX_DEATHS} times .*exit code 1.*cannot read the moon"):
+        await child.given_up()
+    assert len(told) == MAX_DEATHS - 1
+
+
+async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(make_child: MakeChild) -> None:
+    told: list[str] = []
+    child = make_child("import sys; sys.exit('no moon today')", report=told.append)
+    await child.start()
+    with pytest.raises(StackError, match=r"(?s)before it was ready.*no moon today"):
+        await child.become_ready(asyncio.sleep(600))
+    assert told == []
+
+
+async def test_what_the_wait_for_readiness_raises_is_raised(make_child: MakeChild) -> None:
+    async def never() -> None:
+        raise StackError("it does not answer")
+
+    child = make_child(PATIENT)
+    await child.start()
+    with pytest.raises(StackError, match="it does not answer"):
+        await child.become_ready(never())
+
+
+async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devstack.child._LOG_LIMIT", 3)
+    child = make_child(PATIENT)
+    child.log.parent.mkdir()
+    child.log.write_text("yesterday\n")
+    await child.start()
+    await until(lambda: "ready" in tail(child.log))
+    assert child.log.with_name("helper.log.1").read_text() == "yesterday\n"
+    assert "yesterday" not in tail(child.log)
+
+
+async def test_it_dies_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, tmp_path / "log", stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    try:
+        assert parent.stdout is not None
+        async with asyncio.timeout(20):
+            pid = int(await parent.stdout.readline())
+        assert psutil.pid_exists(pid)
+    finally:
+        with suppress(ProcessLookupError):
+            parent.kill()
+        await parent.communicate()
+    await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

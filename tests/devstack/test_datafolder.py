@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devstack import data_folder
+from schemas.errors import StackError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from devstack import data_folder
+with data_folder.exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with (
+        data_folder.exclusive(data),
+        pytest.raises(StackError, match=rf"in use by another `callboard dev` \(process {os.getpid()}\)"),
+        data_folder.exclusive(data),
+    ):
+        pass
+
+
+def test_it_is_free_again_after_its_owner_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        with data_folder.exclusive(tmp_path / "data"):
+            pass
+
+
+def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StackError, match=str(holder.pid)), data_folder.exclusive(tmp_path):
+            pass
+        holder.kill()
+        holder.wait(10)
+        with data_folder.exclusive(tmp_path):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match=r"cannot be used.*--data"), data_folder.exclusive(tmp_path / "file" / "data"):
+        pass
+
+
+def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    secret = data_folder.new_secret("cb_")
+    assert secret.startswith("cb_")
+    assert len(secret) >= 40
+    assert data_folder.new_secret("cb_") != secret
+    data_folder.write_private(tmp_path / "api-key", secret + "\n")
+    assert mode(tmp_path / "api-key") == 0o600
+    assert data_folder.kept_secret(tmp_path / "api-key") == secret
+
+
+def test_an_empty_file_holds_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "api-key").write_text("\n")
+    assert data_folder.kept_secret(tmp_path / "api-key") is None
+    assert data_folder.kept_secret(tmp_path / "nowhere") is None
+
+
+def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None:
+    with data_folder.address_card(tmp_path, {"url": "http://127.0.0.1:1", "pid": 7}):
+        card = tmp_path / "dev.json"
+        assert mode(card) == 0o600
+        assert json.loads(card.read_text()) == {"url": "http://127.0.0.1:1", "pid": 7}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_is_of_this_format_from_then_on(tmp_path: Path) -> None:
+    data_folder.require_format(tmp_path)
+    (tmp_path / "temporal.db").touch()
+    data_folder.require_format(tmp_path)
+    assert (tmp_path / "format").read_text() == f"{data_folder.FORMAT}\n"
+
+
+@pytest.mark.parametrize("written", [None, "1", "99"])
+def test_a_folder_of_another_format_is_refused_and_left_as_it_is(tmp_path: Path, written: str | None) -> None:
+    (tmp_path / "temporal.db").write_text("Runs of before")
+    if written is not None:
+        (tmp_path / "format").write_text(f"{written}\n")
+    with pytest.raises(StackError, match=rf"its format is {written or 1}, not .*Move the folder away.*--data"):
+        data_folder.require_format(tmp_path)
+    assert (tmp_path / "format").exists() is (written is not None)
+    assert (tmp_path / "temporal.db").read_text() == "Runs of before"

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from devstack.banner import banner
+from devstack.dev import DevStack
+from schemas.errors import StackError
+from settings import Settings
+from tests.polling import until
+
+API = """
+async def automation(page, params=None, **_):
+    return {"hello": (params or {}).get("name")}
+"""
+
+
+def make_projects(folder: Path) -> Path:
+    for name, settings in {"greeter": '{"projectName": "greeter"}', "wrong": '{"apiAccess": 7}'}.items():
+        (folder / "projects" / name / "api").mkdir(parents=True)
+        (folder / "projects" / name / "Intuned.json").write_text(settings)
+        (folder / "projects" / name / "api" / "hello.py").write_text(API)
+    return folder / "projects"
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Path:
+    return make_projects(tmp_path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def make_stack(projects: Path, data: Path, report: Callable[[str], None] = print, **settings: Any) -> DevStack:
+    plain: dict[str, Any] = {"api_keys": [], "secret_key": [], "webhook_secrets": [], "port": 0}
+    given: dict[str, Any] = plain | {"artifacts": f"{data}/artifacts"} | settings
+    return DevStack(projects, Settings(data_dir=data, **given), temporal_port=0, ui_port=0, report=report)
+
+
+def processes_on(data: Path) -> list[str]:
+    """Command lines of all processes that have to do with a data folder."""
+    found: list[str] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = process.cmdline()
+            if process.pid != os.getpid() and any(str(data) in text for text in [*line, *process.environ().values()]):
+                found.append(" ".join(line))
+    return found
+
+
+@asynccontextmanager
+async def client(stack: DevStack) -> AsyncGenerator[httpx.AsyncClient]:
+    base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/greeter/run"
+    async with httpx.AsyncClient(
+        base_url=base, headers={"x-api-key": stack.api_key}, timeout=60, trust_env=False
+    ) as http:
+        yield http
+
+
+async def run_one(stack: DevStack, name: str) -> dict[str, Any]:
+    async with client(stack) as http:
+        answer = await http.post("/start", json={"api": "hello", "parameters": {"name": name}})
+        assert answer.status_code == 201, answer.text
+        return (await http.get(f"/{answer.json()['runId']}/result", params={"wait": 60})).json()
+
+
+@dataclass
+class Running:
+    """A stack that is up, and what it has reported."""
+
+    stack: DevStack
+    told: list[str]
+    projects: Path
+    data: Path
+
+
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Running]:
+    """One for the tests that leave it as it was. It leaves nothing, whatever was done to it."""
+    folder, told = tmp_path_factory.mktemp("running"), list[str]()
+    projects, data = make_projects(folder), folder / "data"
+    async with make_stack(projects, data, told.append) as stack:
+        yield Running(stack, told, projects, data)
+    assert processes_on(data) == []
+    assert not (data / "dev.json").exists()
+
+
+async def test_every_good_project_is_served_and_the_broken_one_is_named(running: Running) -> None:
+    stack = running.stack
+    assert [manifest.project for manifest in stack.projects.deployed] == ["greeter"]
+    assert [project.folder.name for project in stack.projects.broken] == ["wrong"]
+    assert (await run_one(stack, "Ada"))["result"] == {"hello": "Ada"}
+    text = banner(stack)
+    assert "greeter" in text
+    assert "NOT DEPLOYED wrong" in text
+    assert "apiAccess" in text
+
+
+async def test_clients_find_it_by_its_address_card_while_it_runs(running: Running) -> None:
+    stack, card = running.stack, running.data / "dev.json"
+    assert stat.S_IMODE(card.stat().st_mode) == 0o600
+    assert json.loads(card.read_text()) == {
+        "url": stack.url,
+        "apiKey": stack.api_key,
+        "workspaceId": "00000000-0000-0000-0000-000000000000",
+        "temporalAddress": stack.temporal.address,
+        "temporalUiUrl": stack.temporal.ui_url,
+        "pid": os.getpid(),
+    }
+
+
+async def test_it_keeps_the_key_that_it_made_and_shows_it_once_and_the_secret_that_signs_webhooks_never(
+    projects: Path, data: Path
+) -> None:
+    key_file, secret_file = data / "api-key", data / "webhook-secret"
+    async with make_stack(projects, data) as stack:
+        key = stack.api_key
+        (secret,) = stack.settings.webhook_secrets
+        assert secret_file.read_text() == secret.get_secret_value() + "\n"
+        assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+        text = banner(stack)
+        assert key in text
+        assert secret.get_secret_value() not in text
+        assert f"signed with the secret in {secret_file}" in text
+        assert {"127.0.0.0/8", "::1/128"} <= set(stack.settings.egress_allow), "a receiver may be on this machine"
+        await run_one(stack, "Ada")
+    async with make_stack(projects, data, egress_allow=["10.0.0.0/8"]) as stack:
+        assert stack.api_key == key
+        assert stack.settings.webhook_secrets == [secret]
+        text = banner(stack)
+        assert key not in text
+        assert secret.get_secret_value() not in text
+        assert str(key_file) in text
+        assert "10.0.0.0/8" in stack.settings.egress_allow
+    for log in (data / "logs").iterdir():
+        for word in (key, secret.get_secret_value()):
+            assert word not in log.read_text(errors="replace"), log
+
+
+async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("devstack.dev._READY_LIMIT", timedelta(seconds=0.01))
+        with pytest.raises(StackError, match="was not ready"):
+            async with make_stack(projects, data):
+                pass
+    async with make_stack(projects, data) as stack:
+        assert stack.api_key in banner(stack)
+        assert (data / "api-key").read_text().strip() == stack.api_key
+
+
+async def test_keys_of_the_settings_are_used_and_shown_nowhere(projects: Path, data: Path) -> None:
+    keys = [SecretStr("first-key-of-two-of-this-test"), SecretStr("second-key-of-two-of-this-test")]
+    async with make_stack(projects, data, api_keys=keys) as stack:
+        assert stack.api_key == "first-key-of-two-of-this-test"
+        assert "first-key" not in banner(stack)
+        assert not (data / "api-key").exists()
+
+
+async def test_a_second_stack_on_the_same_data_is_refused_and_disturbs_nothing(running: Running) -> None:
+    with pytest.raises(StackError, match=f"process {os.getpid()}"):
+        async with make_stack(running.projects, running.data):
+            pass
+    assert (await run_one(running.stack, "Ada"))["status"] == "completed"
+
+
+async def test_a_port_in_use_is_told_before_anything_starts(projects: Path, data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"Port {port} is in use"):
+            async with make_stack(projects, data, port=port):
+                pass
+    assert not (data / "temporal.db").exists()
+    assert processes_on(data) == []
+
+
+@pytest.mark.parametrize("name", ["temporal", "api", "worker"])
+async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running, name: str) -> None:
+    stack = running.stack
+    child = next(child for child in stack._children if child.name == name)
+    killed = child.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+
+        async def is_back() -> bool:
+            with suppress(httpx.TransportError):
+                return child.pid not in {None, killed} and (await http.get(f"{stack.url}/readyz")).status_code == 200
+            return False
+
+        await until(is_back, every=0.05)
+    assert any(f"{name} ended unexpectedly (by SIGKILL)" in line for line in running.told)
+    assert (await run_one(stack, "Grace"))["result"] == {"hello": "Grace"}
+
+
+async def test_a_start_that_fails_leaves_nothing_running(
+    projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devstack.dev._READY_LIMIT", timedelta(seconds=0.01))
+    with pytest.raises(StackError, match=r"was not ready within 0\.01 seconds"):
+        async with make_stack(projects, data):
+            pass
+    assert processes_on(data) == []
+    assert not (data / "dev.json").exists()

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from devstack.signals import until_signalled
+
+
+async def test_the_result_of_the_work_is_returned() -> None:
+    async def work() -> int:
+        return 7
+
+    assert await until_signalled(work(), hurry=lambda: None) == 7
+
+
+async def test_an_error_of_the_work_is_raised() -> None:
+    async def work() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await until_signalled(work(), hurry=lambda: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_lets_the_work_clean_up_and_a_second_one_hurries_it(number: signal.Signals) -> None:
+    hurried, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+        finally:
+            os.kill(os.getpid(), number)
+            await hurried.wait()
+            cleaned.set()
+
+    async with asyncio.timeout(10):
+        assert await until_signalled(work(), hurry=hurried.set) is None
+    assert cleaned.is_set()

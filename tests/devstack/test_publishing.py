@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack import publishing
+from devstack.publishing import Publisher
+from projects.catalog import Catalog
+from projects.deploy import deploy
+from projects.environments import Environments
+from projects.version_reader import read_current
+from schemas.errors import StoreError
+from storage.factory import open_store
+from storage.store import Store
+from tests.polling import until
+
+API = "async def automation(page, params=None, **_):\n    return 1\n"
+PATIENCE = timedelta(seconds=60)
+SEEN_WITHIN = timedelta(seconds=0.3)
+
+
+class World:
+    """A folder of projects, a store, and what was said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.parent = folder / "projects"
+        self.store: Store = open_store(str(folder / "store"))
+        self.environments = Environments(folder / "environments")
+        self.lines: list[str] = []
+
+    def write(self, project: str, path: str = "api/hello.py", text: str = API) -> Path:
+        file = self.parent / project / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def project(self, folder: str, **settings: Any) -> Path:
+        self.write(folder)
+        return self.write(folder, "Intuned.json", json.dumps(settings)).parent
+
+    async def version(self, project: str) -> str | None:
+        """As the api and the workers see it."""
+        current = await read_current(self.store, project)
+        return current.version if current is not None else None
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        await until(condition)
+
+    async def line(self, *words: str) -> str:
+        """The next line, which has these words in it."""
+        await self.until(lambda: self.lines)
+        said = self.lines.pop(0)
+        assert all(word in said for word in words), said
+        assert "\n" not in said
+        return said
+
+    def publisher(self) -> Publisher:
+        return Publisher(self.parent, self.store, self.environments, self.lines.append, SEEN_WITHIN)
+
+    @asynccontextmanager
+    async def published(self) -> AsyncGenerator[Publisher]:
+        """Everything is deployed, and from now on everything is told."""
+        async with self.publisher() as publisher:
+            await publisher.settle(PATIENCE)
+            assert publisher.pending == []
+            publisher.announce()
+            yield publisher
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_what_is_there_is_deployed_and_one_that_is_broken_stops_no_other(world: World) -> None:
+    world.project("a-good")
+    world.project("b-broken", apiAccess={"enabled": "yes"})
+    world.project("c-good")
+    async with world.published() as publisher:
+        assert [manifest.project for manifest in publisher.deployed] == ["a-good", "c-good"]
+        (broken,) = publisher.broken
+        assert broken.folder == world.parent / "b-broken"
+        assert "apiAccess.enabled" in broken.reason
+        assert await world.version("c-good") == publisher.deployed[1].version
+        assert world.lines == []
+
+
+async def test_the_second_project_of_a_name_does_not_replace_the_first_until_that_has_left(world: World) -> None:
+    world.project("one", projectName="shop")
+    world.project("two", projectName="shop", replication={"maxConcurrentRequests": 2})
+    async with world.published() as publisher:
+        (first,) = publisher.deployed
+        (broken,) = publisher.broken
+        assert (broken.folder.name, broken.serving) == ("two", None)
+        assert str(world.parent / "one") in broken.reason
+        shutil.rmtree(world.parent / "one")
+        await world.line("Project shop", "one is not there any more", f"version {first.version} is served on")
+        await world.line("Published shop")
+        assert await world.version("shop") not in {None, first.version}
+        assert publisher.broken == []
+
+
+async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: World) -> None:
+    world.project("shop")
+    catalog = Catalog(world.store, max_age=SEEN_WITHIN)  # as the api has it
+
+    async def has_told() -> bool:
+        await catalog.current("shop")  # what it knows is as old as it may be
+        return bool(world.lines)
+
+    async with world.published():
+        for number in range(3):
+            world.write("shop", "api/hello.py", f"{API}# {number}")
+            await until(has_told)
+            said = await world.line("Published shop")
+            current = await catalog.current("shop")
+            assert current is not None
+            assert current.version in said
+
+
+async def test_a_change_is_published_and_told_in_one_line_with_its_apis_and_warnings(world: World) -> None:
+    world.project("shop")
+    async with world.published() as publisher:
+        before = await world.version("shop")
+        world.write("shop", "api/list.py")
+        world.write("shop", "Intuned.toml", "")
+        line = await world.line("Published shop", "APIs: hello, list", "warning: Intuned.toml: ignored")
+        after = await world.version("shop")
+        assert after != before
+        assert f"version {after}" in line
+        assert [manifest.version for manifest in publisher.deployed] == [after]
+
+
+async def test_a_change_that_changes_nothing_says_nothing(world: World) -> None:
+    world.project("shop")
+    async with world.published():
+        world.write("shop")  # the same text once more
+        world.write("shop", "output/result.json", "{}")
+        world.write("shop", "api/list.py")
+        await world.line("Published shop", "hello, list")
+        assert world.lines == []
+
+
+async def test_a_change_that_breaks_a_project_keeps_the_last_version_and_is_told_and_so_is_its_mending(
+    world: World,
+) -> None:
+    world.project("shop")
+    async with world.published() as publisher:
+        before = await world.version("shop")
+        assert before is not None
+        world.write("shop", "Intuned.json", '{"apiAccess": ')
+        await world.line("NOT DEPLOYED shop", "Intuned.json", f"Version {before} is served on.")
+        assert (await world.version("shop"), [project.serving for project in publisher.broken]) == (before, [before])
+        world.write("shop", "Intuned.json", "{}")
+        await world.line("Project shop", "good again", before)
+        assert publisher.broken == []
+        world.write("shop", "api/hello.py", API + "# more\n")
+        await world.line("Published shop")
+        assert await world.version("shop") != before
+
+
+async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: World) -> None:
+    world.project("shop")
+    async with world.published():
+        before = await world.version("shop")
+        world.write("shop", "api/hello.py", "async def automation(page:\n")
+        await world.line("NOT DEPLOYED shop", "api/hello.py, line 1", f"Version {before} is served on.")
+        world.write("shop", "utils.py", "(")
+        await world.line("NOT DEPLOYED shop", "api/hello.py, line 1", "utils.py, line 1")
+        assert await world.version("shop") == before
+        world.write("shop", "utils.py", "")
+        world.write("shop", "api/hello.py")
+        assert "NOT DEPLOYED" not in (await world.line("shop"))
+
+
+async def test_a_file_that_has_never_parsed_is_warned_of_and_does_not_hold_up_changes_of_others(world: World) -> None:
+    world.project("shop")
+    world.write("shop", "api/draft.py", "async def automation(page:\n")
+    async with world.published() as publisher:
+        assert [warning.file for warning in publisher.deployed[0].warnings] == ["api/draft.py"]
+        world.write("shop", "api/hello.py", API + "# more\n")
+        await world.line("Published shop", "warning: api/draft.py, line 1")
+
+
+async def test_the_same_mistake_is_told_once(world: World) -> None:
+    world.project("shop")
+    async with world.published():
+        world.write("shop", "Intuned.json", '{"apiAccess": 7}')
+        await world.line("NOT DEPLOYED shop", "apiAccess")
+        world.write("shop", "api/list.py")
+        world.project("other")
+        await world.line("Published other")
+        world.write("shop", "Intuned.json", '{"replication": 7}')
+        await world.line("NOT DEPLOYED shop", "replication")
+        assert world.lines == []
+
+
+async def test_a_project_that_appears_is_published(world: World) -> None:
+    world.project("shop")
+    async with world.published() as publisher:
+        world.project("library")
+        await world.line("Published library")
+        assert await world.version("library") is not None
+        assert [manifest.project for manifest in publisher.deployed] == ["library", "shop"]
+
+
+async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: World) -> None:
+    folder = world.project("shop")
+    async with world.published() as publisher:
+        version = await world.version("shop")
+        folder.rename(world.parent.parent / "away")
+        await world.line("Project shop", "not there any more", f"version {version} is served on")
+        assert await world.version("shop") == version
+        assert publisher.broken == []
+        (world.parent.parent / "away").rename(folder)
+        await world.line("Project shop", "good again", f"version {version}")
+
+
+async def test_a_folder_whose_project_gets_another_name_publishes_that_one_and_says_what_stays(world: World) -> None:
+    world.project("shop")
+    async with world.published():
+        version = await world.version("shop")
+        world.project("shop", projectName="market")
+        await world.line("Project shop", "is project market now", f"version {version} of shop is served on")
+        await world.line("Published market")
+        assert await world.version("shop") == version
+        assert await world.version("market") is not None
+        world.project("other", projectName="shop")
+        await world.line("Published shop")
+
+
+async def test_what_changes_during_a_deploy_is_deployed_afterwards(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.project("shop")
+    packed, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(folder: Path, *rest: Any) -> Any:
+        manifest = await deploy(folder, *rest)
+        packed.set()
+        await go_on.wait()
+        return manifest
+
+    async with world.published():
+        monkeypatch.setattr(publishing, "deploy", held)
+        world.write("shop", "api/first.py")
+        await packed.wait()
+        world.write("shop", "api/second.py")
+        go_on.set()
+        await world.line("APIs: first, hello")
+        await world.line("APIs: first, hello, second")
+
+
+async def test_a_deploy_that_takes_long_is_told_and_holds_up_neither_the_start_nor_other_projects(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.project("library")
+    world.project("shop")
+    go_on = asyncio.Event()
+
+    async def slow(folder: Path, *rest: Any) -> Any:
+        if folder.name == "shop":
+            await go_on.wait()
+        return await deploy(folder, *rest)
+
+    monkeypatch.setattr(publishing, "deploy", slow)
+    monkeypatch.setattr(publishing, "_SLOW", 0.01)
+    async with world.publisher() as publisher:
+        await world.until(lambda: publisher.deployed)
+        await publisher.settle(timedelta())
+        assert [folder.name for folder in publisher.pending] == ["shop"]
+        await world.until(lambda: any("shop" in line and "is being deployed" in line for line in world.lines))
+        publisher.announce()
+        monkeypatch.setattr(publishing, "_SLOW", 60)
+        world.lines.clear()
+        world.write("library", "api/list.py")
+        await world.line("Published library")
+        go_on.set()
+        await world.line("Published shop")
+        assert publisher.pending == []
+
+
+async def test_leaving_breaks_off_what_is_being_deployed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.project("shop")
+
+    async def endless(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(publishing, "deploy", endless)
+    async with asyncio.timeout(20):
+        async with world.publisher() as publisher:
+            await publisher.settle(timedelta())
+    assert await world.version("shop") is None
+
+
+async def test_a_broken_project_says_which_version_of_an_earlier_start_is_served(world: World) -> None:
+    folder = world.project("shop")
+    manifest = await deploy(folder, world.store)
+    (folder / "api" / "hello.py").unlink()
+    async with world.published() as publisher:
+        (broken,) = publisher.broken
+        assert broken.serving == manifest.version
+
+
+async def test_a_store_that_refuses_ends_a_start_and_later_is_told_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.project("shop")
+    refuses = True
+
+    async def deploy_if_it_may(*arguments: Any) -> Any:
+        if refuses:
+            raise StoreError("The artifact store is full.")
+        return await deploy(*arguments)
+
+    monkeypatch.setattr(publishing, "deploy", deploy_if_it_may)
+    monkeypatch.setattr(publishing, "_TRY_AGAIN", 0.1)
+    with pytest.raises(StoreError, match="is full"):
+        async with world.publisher() as publisher:
+            await publisher.settle(PATIENCE)
+    refuses = False
+    async with world.published():
+        refuses = True
+        world.write("shop", "api/list.py")
+        await world.line("NOT DEPLOYED shop", "is full. It is tried again.")
+        refuses = False
+        await world.line("Published shop", "hello, list")
+
+
+async def test_a_defect_is_not_hidden(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.project("shop")
+    async with world.published() as publisher:
+
+        async def defect(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(publishing, "deploy", defect)
+        world.write("shop", "api/list.py")
+        async with asyncio.timeout(30):
+            with pytest.raises(ExceptionGroup) as raised:
+                await publisher.failed()
+    assert raised.group_contains(ZeroDivisionError)

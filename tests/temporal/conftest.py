@@ -1,0 +1,77 @@
+"""Temporal as `callboard dev` starts it, with a worker for Runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from devstack.temporal import TemporalServer
+from schemas.workflow import names
+from schemas.workflow.attempt import LostInput
+from schemas.workflow.auth import DeleteStatesInput
+from temporal.runs import Runs
+from tests.workflows.logins import LoginStage
+from tests.workflows.scripted import IDENTITY, WORKFLOWS, Stage, name_of
+from tests.workflows.servers import dev_client, dev_server
+
+
+@activity.defn(name=names.RECORD_LOST)
+async def record_lost(_lost: LostInput) -> None:
+    pass
+
+
+@activity.defn(name=names.FORGET_STATES)
+async def forget_states(_order: DeleteStatesInput) -> None:
+    pass
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[TemporalServer]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
+    client = await dev_client(temporal)
+    activities = [record_lost, forget_states]
+    async with Worker(
+        client, task_queue=names.CALLBOARD_QUEUE, workflows=WORKFLOWS, activities=activities, identity=IDENTITY
+    ):
+        yield client
+
+
+@pytest.fixture
+def runs(client: Client) -> Runs:
+    return Runs(client)
+
+
+@pytest.fixture
+def name(request: Any) -> str:
+    return name_of(request.node.name)
+
+
+@pytest.fixture
+async def stage(name: str, client: Client) -> AsyncGenerator[Stage]:
+    """Attempts for the Runs of a project that is this test's alone."""
+    async with Stage(client, name, queue=names.CALLBOARD_QUEUE) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def login_stage(name: str, client: Client) -> AsyncGenerator[LoginStage]:
+    """The same, with an AuthSession."""
+    async with LoginStage(client, name, queue=names.CALLBOARD_QUEUE) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def idle_stage(name: str, client: Client) -> AsyncGenerator[LoginStage]:
+    """With an AuthSession, and no worker for workflows but its own."""
+    async with LoginStage(client, name) as stage:
+        yield stage

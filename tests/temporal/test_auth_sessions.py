@@ -1,0 +1,365 @@
+"""AuthSessions on a real Temporal: made, looked at, changed and removed, with workers and without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from devstack import ports
+from devstack.temporal import TemporalServer
+from schemas.errors import ConfigurationError, Conflict, NotFound, Unavailable
+from schemas.workflow import names
+from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, SavedBack
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.run import RunStatus, RunType
+from settings import Settings
+from temporal import auth_sessions
+from temporal.auth_sessions import AuthSessions
+from temporal.runs import Runs, RunState
+from tests.workflows.logins import AT, FIRST, ID, LoginStage, bad, good
+from tests.workflows.scripted import WORKSPACE, Held, completed, ends
+
+ELSEWHERE = "11111111-1111-1111-1111-111111111111"
+LONG = timedelta(seconds=20)
+
+
+@pytest.fixture
+def sessions(client: Client) -> AuthSessions:
+    return AuthSessions(client)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth_sessions, "_WITHIN", timedelta(milliseconds=300))
+
+
+def being(stage: LoginStage, id_: str = ID, create: LoginSpec | None = None) -> AuthSessionInput:
+    """What an AuthSession is started with."""
+    ref = AuthSessionRef(id=id_, type=stage.ref.type, owner=id_)
+    status = AuthSessionStatus.READY if create is None else AuthSessionStatus.PENDING
+    login = (1, FIRST.key) if create is None else (0, None)
+    view = AuthSessionView(
+        id=id_, type=ref.type, status=status, login=login[0], state_key=login[1], created_at=AT, updated_at=AT
+    )
+    return AuthSessionInput(workspace=WORKSPACE, project=stage.project, ref=ref, view=view, create=create)
+
+
+def validation(stage: LoginStage, **fields: Any) -> ValidateInput:
+    defaults: dict[str, Any] = {"auto_recreate": True, "check_attempts": 1, "create_attempts": 1}
+    return ValidateInput(
+        workspace=WORKSPACE,
+        project=stage.project,
+        version="0123456789abcdef",
+        ref=stage.ref,
+        request_timeout=timedelta(minutes=5),
+        **{**defaults, **fields},
+    )
+
+
+# Create.
+
+
+async def test_an_auth_session_is_made_by_a_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
+    order = login_stage.login_order("create")
+    await sessions.create(being(login_stage, create=order))
+    view = await sessions.view(WORKSPACE, login_stage.project, ID)
+    assert (view.id, view.type, view.status) == (ID, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
+    await login_stage.serve_attempts()
+    ended = await until_made(runs, login_stage, order)
+    assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_CREATE, ID)
+    await login_stage.until_status(AuthSessionStatus.READY)
+
+
+async def until_made(runs: Runs, stage: LoginStage, order: LoginSpec) -> RunState:
+    """The Run's state once it has ended; it begins when its AuthSession comes to it."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await runs.state(WORKSPACE, stage.project, order.run_id, wait=LONG)
+            except NotFound:
+                await asyncio.sleep(0.02)
+
+
+async def test_there_is_one_auth_session_with_an_id(sessions: AuthSessions, login_stage: LoginStage) -> None:
+    order = being(login_stage)
+    made = await asyncio.gather(*(sessions.create(order) for _ in range(5)), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in made) == ["Conflict"] * 4 + ["NoneType"]
+    with pytest.raises(Conflict, match=f"There is an AuthSession '{ID}' in project {login_stage.project} already"):
+        await sessions.create(order)
+
+
+async def test_an_id_is_free_again_when_its_auth_session_is_gone(
+    sessions: AuthSessions, login_stage: LoginStage
+) -> None:
+    for _ in range(2):
+        await sessions.create(being(login_stage))
+        await sessions.delete(WORKSPACE, login_stage.project, ID)
+
+
+async def test_an_auth_session_can_be_found_by_operators(sessions: AuthSessions, login_stage: LoginStage) -> None:
+    await sessions.create(being(login_stage))
+    description = await login_stage.session.describe()
+    assert (description.id, description.workflow_type) == (f"auth:{login_stage.project}:{ID}", "AuthSession")
+    assert description.task_queue == "callboard"
+    assert await description.static_summary() == f"AuthSession {ID} of {login_stage.project}"
+    found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
+    assert found | {"BuildIds": None} == {
+        "CallboardProject": login_stage.project,
+        "CallboardAuthSession": ID,
+        "BuildIds": None,
+    }
+
+
+# View.
+
+
+async def test_how_it_stands_can_be_read_without_a_worker(sessions: AuthSessions, idle_stage: LoginStage) -> None:
+    await idle_stage.bring_up(status=AuthSessionStatus.EXPIRED)
+    view = await sessions.view(WORKSPACE, idle_stage.project, ID)
+    assert (view.status, view.state, view.created_at) == (AuthSessionStatus.EXPIRED, FIRST, AT)
+
+
+Call = Callable[[AuthSessions, str, str, str], Coroutine[Any, Any, Any]]
+
+
+async def update(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
+    order = LoginSpec(
+        run_id="update",
+        type=RunType.AUTH_SESSION_UPDATE,
+        version="",
+        parameters_key="",
+        create_attempts=1,
+        check_attempts=1,
+        request_timeout=LONG,
+    )
+    await sessions.update(workspace, project, id_, order)
+
+
+async def record(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
+    await sessions.record(workspace, project, id_, "state-2")
+
+
+CALLS: dict[str, Call] = {
+    "view": AuthSessions.view,
+    "update": update,
+    "record": record,
+    "delete": AuthSessions.delete,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_it_belongs_to_one_project_and_workspace(
+    sessions: AuthSessions, idle_stage: LoginStage, call: str
+) -> None:
+    await idle_stage.bring_up()
+    project = idle_stage.project
+    for which in ((ELSEWHERE, project, ID), (WORKSPACE, "other", ID), (WORKSPACE, project, "nobody")):
+        with pytest.raises(NotFound, match="There is no such AuthSession"):
+            await CALLS[call](sessions, *which)
+    assert len(await idle_stage.events(idle_stage.session.id)) == 2, "no stranger has told it anything"
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_one_that_is_gone_is_not_there(sessions: AuthSessions, idle_stage: LoginStage, call: str) -> None:
+    await idle_stage.bring_up()
+    await idle_stage.session.terminate()
+    with pytest.raises(NotFound, match="There is no such AuthSession"):
+        await CALLS[call](sessions, WORKSPACE, idle_stage.project, ID)
+
+
+async def test_all_of_a_project_are_listed_by_id(sessions: AuthSessions, client: Client, name: str) -> None:
+    ids = ["cleo", "ada", "bob", "gone"]
+    async with LoginStage(client, name) as stage, LoginStage(client, f"{name[:40]}-other") as other:
+        for id_ in ids:
+            await started(stage, id_)
+        await started(other, "dora")
+        await started(stage, "~run-1")  # it is its Run's own affair
+        await client.get_workflow_handle(names.auth_session_workflow(stage.project, "gone")).terminate()
+        found: list[AuthSessionView] = []
+        async with asyncio.timeout(20):  # a list may be a moment late
+            while [view.id for view in found] != sorted(ids[:3]):
+                found = await sessions.views(WORKSPACE, stage.project)
+        assert [view.status for view in found] == [AuthSessionStatus.READY] * 3
+        assert await sessions.views(ELSEWHERE, stage.project) == []
+        assert await sessions.views(WORKSPACE, "nobody") == []
+
+
+async def started(stage: LoginStage, id_: str) -> None:
+    stage.ref = AuthSessionRef(id=id_, type=AuthSessionType.CREDENTIALS, owner=id_)
+    await stage.bring_up()
+
+
+# Update, record, validate.
+
+
+async def test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it(
+    sessions: AuthSessions, login_stage: LoginStage, runs: Runs
+) -> None:
+    await login_stage.serve_attempts()
+    await login_stage.bring_up()
+    order = login_stage.login_order("update", RunType.AUTH_SESSION_UPDATE)
+    await sessions.update(WORKSPACE, login_stage.project, ID, order)
+    ended = await until_made(runs, login_stage, order)
+    assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_UPDATE, ID)
+    assert (await login_stage.until_view(lambda view: view.login == 2)).parameters_key == order.parameters_key
+
+
+async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
+    sessions: AuthSessions, login_stage: LoginStage
+) -> None:
+    login_stage.recorder()
+    await login_stage.bring_up(status=AuthSessionStatus.EXPIRED)
+    view = await sessions.record(WORKSPACE, login_stage.project, ID, "state-2")
+    assert (view.status, view.login, view.state_key) == (AuthSessionStatus.READY, 2, "state-2")
+
+
+async def test_also_if_a_run_has_saved_another_back_by_then(sessions: AuthSessions, idle_stage: LoginStage) -> None:
+    idle_stage.recorder()
+    await idle_stage.bring_up()
+    recording = asyncio.create_task(sessions.record(WORKSPACE, idle_stage.project, ID, "state-2"))
+    await idle_stage.until("WORKFLOW_EXECUTION_SIGNALED", of=idle_stage.session.id)
+    await idle_stage.session.signal(names.SAVED_BACK, SavedBack(before="state-2", after="newer"))
+    await idle_stage.serve_runs()
+    assert (await asyncio.wait_for(recording, 10)).state_key == "newer"
+
+
+async def test_a_validate_is_a_run_of_its_own(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
+    check = Held(login_stage)
+    login_stage.checks.append(check)
+    await login_stage.bring_up()
+    run_id = login_stage.validate_id[:60]
+    await sessions.validate(run_id, validation(login_stage))
+    kind = (RunType.AUTH_SESSION_VALIDATE, ID)
+    assert await runs.state(WORKSPACE, login_stage.project, run_id) == RunState(run_id, RunStatus.PENDING, None, *kind)
+    await login_stage.serve_attempts()
+    await check.began.wait()
+    assert await runs.state(WORKSPACE, login_stage.project, run_id) == RunState(run_id, RunStatus.STARTED, None, *kind)
+    check.end(good())
+    ended = await runs.state(WORKSPACE, login_stage.project, run_id, wait=LONG)
+    assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, *kind)
+    assert ended.outcome
+    assert ended.outcome.login == FIRST
+
+
+async def test_a_validate_is_canceled_like_any_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
+    await sessions.validate(run_id := login_stage.validate_id[:60], validation(login_stage))
+    ended = await runs.cancel(WORKSPACE, login_stage.project, run_id, wait=LONG)
+    assert ended.status is RunStatus.CANCELED
+
+
+async def test_a_validate_fails_with_the_codes_of_the_contract(
+    sessions: AuthSessions, login_stage: LoginStage, runs: Runs
+) -> None:
+    login_stage.checks.append(ends(bad()))
+    await login_stage.serve_attempts()
+    await login_stage.bring_up()
+    run_id = login_stage.validate_id[:60]
+    await sessions.validate(run_id, validation(login_stage, auto_recreate=False))
+    ended = await runs.state(WORKSPACE, login_stage.project, run_id, wait=LONG)
+    assert ended.outcome
+    assert ended.outcome.error
+    assert ended.outcome.error.code.value == "check-attempts-failed"
+    await login_stage.until_status(AuthSessionStatus.EXPIRED)
+
+
+async def test_a_run_of_a_project_that_logs_in_says_which_auth_session_it_uses(
+    login_stage: LoginStage, runs: Runs
+) -> None:
+    login_stage.valid = {1}
+    await login_stage.serve_attempts(ends(completed()))
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth())
+    ended = await runs.state(WORKSPACE, login_stage.project, login_stage.run_id, wait=LONG)
+    assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.API, ID)
+    assert (await runs.state(WORKSPACE, login_stage.project, f"{login_stage.run_id}-v1")).auth_session_id == ID
+
+
+async def test_an_auth_session_is_no_run(idle_stage: LoginStage, runs: Runs) -> None:
+    await idle_stage.bring_up()
+    with pytest.raises(NotFound):
+        await runs.state(WORKSPACE, idle_stage.project, idle_stage.session.id)
+
+
+async def test_nor_is_one_whose_workflow_has_an_id_that_a_run_could_have(idle_stage: LoginStage, runs: Runs) -> None:
+    await idle_stage.bring_up()
+    description = await idle_stage.session.describe()
+    await idle_stage.client.start_workflow(
+        names.AUTH_SESSION,
+        id=idle_stage.run_id,
+        task_queue=idle_stage.queue,
+        memo={names.MEMO_WORKSPACE: WORKSPACE},
+        search_attributes=description.typed_search_attributes,
+    )
+    with pytest.raises(NotFound):
+        await runs.state(WORKSPACE, idle_stage.project, idle_stage.run_id)
+
+
+# Delete.
+
+
+async def test_a_delete_returns_when_it_is_gone(sessions: AuthSessions, login_stage: LoginStage) -> None:
+    await login_stage.bring_up()
+    await sessions.delete(WORKSPACE, login_stage.project, ID)
+    with pytest.raises(NotFound):
+        await sessions.view(WORKSPACE, login_stage.project, ID)
+
+
+async def test_without_a_worker_a_delete_says_that_it_will_be_done(
+    sessions: AuthSessions, idle_stage: LoginStage, impatient: None
+) -> None:
+    await idle_stage.bring_up()
+    with pytest.raises(Unavailable, match="will be deleted, but no worker"):
+        await sessions.delete(WORKSPACE, idle_stage.project, ID)
+    await idle_stage.serve_runs()
+    await idle_stage.closed()
+
+
+async def test_without_a_worker_a_recording_says_that_it_will_be_done(
+    sessions: AuthSessions, idle_stage: LoginStage, impatient: None
+) -> None:
+    idle_stage.recorder()
+    await idle_stage.bring_up()
+    with pytest.raises(Unavailable, match="will be recorded anew, but no worker"):
+        await sessions.record(WORKSPACE, idle_stage.project, ID, "state-2")
+    await idle_stage.serve_runs()
+    await idle_stage.until_view(lambda view: view.state_key == "state-2")
+
+
+async def test_one_that_is_ended_in_temporal_while_it_is_deleted_is_gone(
+    sessions: AuthSessions, idle_stage: LoginStage
+) -> None:
+    await idle_stage.bring_up()
+    deleting = asyncio.create_task(sessions.delete(WORKSPACE, idle_stage.project, ID))
+    await idle_stage.until("WORKFLOW_EXECUTION_SIGNALED", of=idle_stage.session.id)
+    await idle_stage.session.terminate()
+    await asyncio.wait_for(deleting, 10)
+
+
+# Temporal as a part that may fail.
+
+
+async def errors_of_all(sessions: AuthSessions, stage: LoginStage) -> list[type]:
+    """What each call comes to."""
+    calls = [call(sessions, WORKSPACE, stage.project, ID) for call in CALLS.values()]
+    calls += [sessions.create(being(stage)), sessions.views(WORKSPACE, stage.project)]
+    calls += [sessions.validate("validate", validation(stage))]
+    return [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)]
+
+
+async def test_a_temporal_that_is_away_is_told_as_that(idle_stage: LoginStage) -> None:
+    port = ports.claim({"--temporal-port": 0})["--temporal-port"]
+    sessions = AuthSessions((await Runs.connect(Settings(temporal_address=f"127.0.0.1:{port}"))).client)
+    assert await errors_of_all(sessions, idle_stage) == [Unavailable] * 7
+
+
+async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(
+    temporal: TemporalServer, idle_stage: LoginStage
+) -> None:
+    settings = Settings(temporal_address=temporal.address, temporal_namespace="nowhere")
+    sessions = AuthSessions((await Runs.connect(settings)).client)
+    assert await errors_of_all(sessions, idle_stage) == [ConfigurationError] * 7

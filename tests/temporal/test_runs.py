@@ -1,0 +1,373 @@
+"""Start, look at and cancel Runs, on a real Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio import workflow
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from devstack import ports
+from devstack.temporal import TemporalServer
+from schemas.errors import ConfigurationError, Conflict, NotFound, Unavailable
+from schemas.workflow import names
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from settings import Settings
+from temporal import search_attributes
+from temporal.runs import Runs, RunState
+from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed, order
+from workflows.outcomes import close
+from workflows.run import RunWorkflow
+
+AT_ONCE = timedelta()
+LONG = timedelta(seconds=20)
+
+
+async def start(runs: Runs, stage: Stage, fingerprint: str = "body-1", **fields: Any) -> bool:
+    return await runs.start(stage.run_id, order(stage.project, **fields), fingerprint=fingerprint)
+
+
+async def state(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
+    return await runs.state(WORKSPACE, stage.project, stage.run_id, wait=wait)
+
+
+async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
+    return await runs.cancel(WORKSPACE, stage.project, stage.run_id, wait=wait)
+
+
+# Start.
+
+
+async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, stage: Stage) -> None:
+    assert await start(runs, stage, api="products/details")
+    description = await stage.handle.describe()
+    assert description.task_queue == "callboard"
+    assert description.workflow_type == "Run"
+    found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
+    assert found | {"BuildIds": None} == {
+        "CallboardProject": stage.project,
+        "CallboardApi": "products/details",
+        "CallboardStatus": "pending",
+        "CallboardRunType": "api",
+        "BuildIds": None,
+    }
+    assert await description.static_summary() == f"{stage.project}/products/details"
+    assert description.raw_description.workflow_execution_info.priority.priority_key == names.PRIORITY_NOT_BEGUN
+
+
+async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> None:
+    assert await start(runs, stage)
+    assert not await start(runs, stage)
+    await stage.serve_attempts(ends(completed()))
+    await state(runs, stage, LONG)
+    assert not await start(runs, stage), "nor does it when the Run has ended"
+    assert len(stage.orders) == 1
+
+
+async def test_the_same_start_with_another_body_is_a_conflict(runs: Runs, stage: Stage) -> None:
+    await start(runs, stage)
+    with pytest.raises(Conflict, match="another body"):
+        await start(runs, stage, fingerprint="body-2")
+    await cancel(runs, stage, LONG)
+    with pytest.raises(Conflict, match="another body"):
+        await start(runs, stage, fingerprint="body-2")
+
+
+async def test_of_many_same_starts_at_once_one_starts_the_run(runs: Runs, stage: Stage) -> None:
+    started = await asyncio.gather(*(start(runs, stage) for _ in range(10)))
+    assert sorted(started) == [False] * 9 + [True]
+
+
+# State.
+
+
+async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, stage: Stage) -> None:
+    held = Held(stage)
+    await start(runs, stage)
+    assert await state(runs, stage) == RunState(stage.run_id, RunStatus.PENDING)
+    await stage.serve_attempts(held)
+    await held.began.wait()
+    # The Attempt has said nothing: that it is on a Machine is seen from its activity.
+    assert await state(runs, stage) == RunState(stage.run_id, RunStatus.STARTED)
+    held.end(completed("[1]"))
+    ended = await state(runs, stage, LONG)
+    result = JsonRef(text="[1]", size=3)
+    assert ended == RunState(
+        stage.run_id, RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED, result=result, attempts=1)
+    )
+    assert await state(runs, stage) == ended
+
+
+async def test_whoever_started_a_run_waits_for_its_end_without_asking_whose_it_is(
+    runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start(runs, stage)
+    assert (await state(runs, stage, timedelta(seconds=0.1))).status is RunStatus.PENDING
+    await stage.serve_attempts(ends(completed()))
+    ended = await state(Runs(client), stage, LONG)
+    monkeypatch.setattr(runs, "describe", None)
+    assert await state(runs, stage, LONG) == ended
+    monkeypatch.undo()
+    for elsewhere in ((WORKSPACE, "other"), ("other", stage.project)):
+        with pytest.raises(NotFound, match="no such Run"):
+            await runs.state(*elsewhere, stage.run_id, wait=LONG)
+
+
+async def test_it_remembers_so_many_runs_that_it_has_started(
+    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("temporal.runs._KNOWN", 2)
+    for number in range(3):
+        await runs.start(f"{stage.run_id}-{number}", order(stage.project), fingerprint="")
+    assert list(runs._owners) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
+    for number in range(3):
+        await runs.cancel(WORKSPACE, stage.project, f"{stage.run_id}-{number}", wait=LONG)
+
+
+async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: Stage) -> None:
+    held = Held(stage, announced=True)
+    await stage.serve_attempts(held)
+    await start(runs, stage)
+    await held.began.wait()
+    await stage.stop_serving_attempts()
+    held.end(failed())
+    await stage.until("ACTIVITY_TASK_SCHEDULED", 2)
+    assert (await state(runs, stage)).status is RunStatus.STARTED
+
+
+async def test_waiting_ends_with_the_run(runs: Runs, stage: Stage) -> None:
+    held = Held(stage)
+    await stage.serve_attempts(held)
+    await start(runs, stage)
+    await held.began.wait()
+    waiting = asyncio.create_task(state(runs, stage, timedelta(minutes=1)))
+    await asyncio.sleep(0)
+    held.end(failed(final=True))
+    ended = await asyncio.wait_for(waiting, 20)
+    assert ended.status is RunStatus.FAILED
+    assert ended.outcome
+    assert ended.outcome.error
+
+
+async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Runs, stage: Stage) -> None:
+    held = Held(stage)
+    await start(runs, stage)
+    waiting = asyncio.create_task(state(runs, stage, timedelta(seconds=1)))
+    await stage.serve_attempts(held)
+    await held.began.wait()
+    assert await waiting == RunState(stage.run_id, RunStatus.STARTED)
+    held.end(completed())
+    await stage.ended()  # a worker that is stopped just as an Attempt ends has been seen to wait without end
+
+
+@pytest.mark.parametrize(
+    "run_id", ["nobody", "", "a b", "../other", "x" * 65, "é", "a/b", "run\n", "%00", "'; drop table runs"]
+)
+async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage: Stage, run_id: str) -> None:
+    for call in (
+        runs.state(WORKSPACE, stage.project, run_id),
+        runs.cancel(WORKSPACE, stage.project, run_id, wait=AT_ONCE),
+    ):
+        with pytest.raises(NotFound):
+            await call
+
+
+async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs, stage: Stage) -> None:
+    await start(runs, stage)
+    elsewhere = "11111111-1111-1111-1111-111111111111"
+    for workspace, project in ((elsewhere, stage.project), (WORKSPACE, "other"), (WORKSPACE, "")):
+        with pytest.raises(NotFound):
+            await runs.state(workspace, project, stage.run_id)
+        with pytest.raises(NotFound):
+            await runs.cancel(workspace, project, stage.run_id, wait=AT_ONCE)
+    assert (await state(runs, stage)).status is RunStatus.PENDING, "no stranger has canceled it"
+
+
+async def test_a_workflow_of_somebody_else_is_no_run(runs: Runs, client: Client, stage: Stage) -> None:
+    await client.start_workflow("Other", id=stage.run_id, task_queue="nobody")
+    with pytest.raises(NotFound):
+        await state(runs, stage)
+    await stage.handle.terminate()
+
+
+# Cancel.
+
+
+async def test_a_queued_run_is_canceled(runs: Runs, stage: Stage) -> None:
+    await start(runs, stage)
+    ended = await cancel(runs, stage, LONG)
+    assert ended.status is RunStatus.CANCELED
+    assert ended.outcome
+    assert ended.outcome.reason
+    assert ended.outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
+
+
+async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs: Runs, stage: Stage) -> None:
+    held = Held(stage, announced=True)
+    await stage.serve_attempts(held)
+    await start(runs, stage)
+    await held.began.wait()
+    for _ in range(3):  # to ask again changes nothing
+        assert await cancel(runs, stage) == RunState(stage.run_id, RunStatus.STARTED)
+    held.end()
+    ended = await cancel(runs, stage, LONG)
+    assert ended.status is RunStatus.CANCELED
+    assert await cancel(runs, stage, LONG) == ended == await state(runs, stage)
+
+
+async def test_a_run_that_has_ended_is_left_as_it_is_by_a_cancel(runs: Runs, stage: Stage) -> None:
+    await stage.serve_attempts(ends(completed()))
+    await start(runs, stage)
+    ended = await state(runs, stage, LONG)
+    assert ended.status is RunStatus.COMPLETED
+    assert await cancel(runs, stage, LONG) == ended
+
+
+# Ends that are not the workflow's own.
+
+
+async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, stage: Stage) -> None:
+    await start(runs, stage)
+    await stage.handle.terminate("by the operator")
+    ended = await state(runs, stage)
+    assert ended.status is RunStatus.CANCELED
+    assert ended.outcome
+    assert ended.outcome.reason
+    assert ended.outcome.reason.type is ReasonType.TERMINATED
+    assert await cancel(runs, stage) == ended
+
+
+async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client: Client, stage: Stage) -> None:
+    run: RunInput = order(stage.project)
+    await client.start_workflow(
+        RunWorkflow.run,
+        run,
+        id=stage.run_id,
+        task_queue=names.CALLBOARD_QUEUE,
+        execution_timeout=timedelta(seconds=1),
+        search_attributes=search_attributes.of_new_run(run),
+        memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+    )
+    ended = await state(runs, stage, LONG)
+    assert ended.status is RunStatus.FAILED
+    assert ended.outcome
+    assert ended.outcome.error
+    assert ended.outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert ended.outcome.error.retirable
+
+
+@workflow.defn(name=names.RUN, sandboxed=False)
+class Failing:
+    """A Run that does nothing but fail: with the outcome that its parameters are, or by a defect."""
+
+    @workflow.run
+    async def run(self, run: RunInput) -> RunOutcome:
+        if run.parameters.text is None:
+            raise ApplicationError("a secret of ours")
+        return close(RunOutcome.model_validate_json(run.parameters.text), cancel_requested=False)
+
+
+async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
+    queue = f"failing-{stage.project}"
+    run = order(stage.project, parameters=parameters)
+    async with Worker(stage.client, task_queue=queue, workflows=[Failing]):
+        await stage.client.start_workflow(
+            names.RUN,
+            run,
+            id=stage.run_id,
+            task_queue=queue,
+            search_attributes=search_attributes.of_new_run(run),
+            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+        )
+        return await state(runs, stage, LONG)
+
+
+async def test_a_workflow_that_failed_without_an_outcome_is_a_failed_run_that_does_not_tell_our_inside(
+    runs: Runs, stage: Stage
+) -> None:
+    ended = await fails(runs, stage, JsonRef(key="nowhere", size=0))
+    assert ended.status is RunStatus.FAILED
+    assert ended.outcome
+    assert ended.outcome.error
+    assert ended.outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "secret" not in ended.outcome.error.message
+
+
+async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs, stage: Stage) -> None:
+    error = RunError(
+        code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
+        category="user",
+        message="x" * 4_000,
+        details={"stack": "y" * 26_000},
+    )
+    outcome = RunOutcome(status=RunStatus.FAILED, error=error, attempts=1)
+    text = outcome.model_dump_json()
+    ended = await fails(runs, stage, JsonRef(text=text, size=len(text)))
+    assert ended.outcome == outcome
+
+
+# Temporal as a part that may fail.
+
+
+async def test_check_is_content_with_a_temporal_that_answers(runs: Runs) -> None:
+    await runs.check()
+
+
+async def test_a_project_is_served_when_a_worker_asks_for_its_attempts(runs: Runs, stage: Stage) -> None:
+    assert not await runs.served(stage.project)
+    await stage.serve_attempts()
+    async with asyncio.timeout(20):
+        while not await runs.served(stage.project):
+            await asyncio.sleep(0.02)
+
+
+Call = Callable[[Runs], Coroutine[Any, Any, Any]]
+CALLS: dict[str, Call] = {
+    "start": lambda runs: runs.start("run-1", order("shop"), fingerprint=""),
+    "state": lambda runs: runs.state(WORKSPACE, "shop", "run-1"),
+    "cancel": lambda runs: runs.cancel(WORKSPACE, "shop", "run-1", wait=AT_ONCE),
+    "check": lambda runs: runs.check(),
+    "served": lambda runs: runs.served("shop"),
+}
+
+
+async def test_a_temporal_that_is_away_is_told_as_that() -> None:
+    port = ports.claim({"--temporal-port": 0})["--temporal-port"]
+    runs = await Runs.connect(Settings(temporal_address=f"127.0.0.1:{port}"))
+    errors = await asyncio.gather(*(call(runs) for call in CALLS.values()), return_exceptions=True)
+    assert [type(error) for error in errors] == [Unavailable] * len(CALLS)
+
+
+async def test_runs_are_there_as_soon_as_temporal_is(temporal: TemporalServer) -> None:
+    runs = await Runs.connect(Settings(temporal_address=temporal.address))
+    await runs.check()
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(temporal: TemporalServer, call: str) -> None:
+    runs = await Runs.connect(Settings(temporal_address=temporal.address, temporal_namespace="nowhere"))
+    with pytest.raises(ConfigurationError, match="CALLBOARD_TEMPORAL_NAMESPACE"):
+        await CALLS[call](runs)
+
+
+async def test_a_namespace_without_our_search_attributes_is_the_operators_to_mend(client: Client) -> None:
+    bare = "bare"
+    retention = Duration(seconds=24 * 60 * 60)
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace=bare, workflow_execution_retention_period=retention)
+    )
+    other = await Client.connect(
+        client.service_client.config.target_host, namespace=bare, data_converter=pydantic_data_converter
+    )
+    with pytest.raises(ConfigurationError, match="search attributes"):
+        await Runs(other).start("run-1", order("shop"), fingerprint="")
