@@ -1,6 +1,6 @@
-"""The one settings class. Every value has a unit, a default and a reason; `callboard config` prints them.
+"""Define the only settings class. Every value has a unit, a default and a reason; `callboard config` prints them.
 
-Read from the environment with the prefix `CALLBOARD_`; a command-line option beats the environment.
+Settings are read from the environment with the prefix `CALLBOARD_`; a command-line option takes precedence.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _DURATION = re.compile(rf"(\d+(?:\.\d+)?) ?([{''.join(_UNITS)}]?)")
 
 
 def _seconds(value: object) -> object:
-    """A duration is a number of seconds at this edge, or `90s`, `5m`, `12h`, `7d`; inside, it is a `timedelta`."""
+    """Convert a duration to a `timedelta`: a number of seconds, or a text like `90s`, `5m`, `12h` or `7d`."""
     if isinstance(value, str) and (given := _DURATION.fullmatch(value.strip())):
         return timedelta(seconds=float(given[1]) * _UNITS[given[2]])
     return value
 
 
 def _networks(value: object) -> object:
-    """Read addresses and networks; `ip_network` says in its error which of them is wrong, and how."""
+    """Read addresses and networks; the error of `ip_network` says which of them is wrong, and how."""
     if isinstance(value, str):
         return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
     return value
@@ -50,13 +50,13 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
 def default_data_dir() -> Path:
-    """`$XDG_DATA_HOME/callboard`, else `~/.local/share/callboard`."""
+    """Return `$XDG_DATA_HOME/callboard`, or `~/.local/share/callboard` if that variable is not set."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "callboard"
 
 
 def installed_version() -> str:
-    """The version of Callboard that runs here."""
+    """Return the version of Callboard that runs here."""
     try:
         return version("callboard")
     except PackageNotFoundError:  # run from a source tree that is not installed
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CALLBOARD_", frozen=True, extra="ignore")
 
-    # Who may call, and for whom.
+    # These settings say who may call, and for whom.
     api_keys: Secrets = Field(default_factory=list[SecretStr])
     """Keys that open the API, comma-separated: several at once, so that they can be rotated. 20 characters or more."""
     workspace_id: UUID = NO_WORKSPACE
@@ -76,72 +76,73 @@ class Settings(BaseSettings):
     secret_key: Secrets = Field(default_factory=list[SecretStr])
     """Keys that seal secrets, comma-separated, newest first: the first seals, all open. 16 characters or more."""
 
-    # Where things lie.
+    # These settings say where data is stored.
     data_dir: Path = Field(default_factory=default_data_dir)
-    """Folder of this host: scratch, unpacked versions, and in `dev` everything."""
+    """Data folder of this host: scratch folders, unpacked versions, and in `dev` everything."""
     artifacts: str | None = None
     """The artifact store: a folder, or `s3://bucket/prefix`. Default: `artifacts` in the data folder."""
     artifacts_endpoint: str | None = None
-    """Address of a store that speaks S3, such as `https://s3.example.com:9000`. Unset: AWS."""
+    """Address of an S3-compatible store, such as `https://s3.example.com:9000`. Unset: AWS."""
 
-    # What projects are run for.
+    # These settings say what projects are run for.
     environment: Literal["dev", "deployed"] = "deployed"
     """Which of a project's settings apply where it has two, such as `proxy.dev` and `proxy.deployed`."""
     dev_projects: Path | None = None
-    """Where the project folders are whose `.env` user code gets (the embedded stack sets it). Unset: none is read."""
+    """Location of the project folders whose `.env` user code gets (the embedded stack sets it). Unset: none is read."""
 
-    # Delivering results to sinks.
+    # These settings are about delivering results to sinks.
     webhook_secrets: Secrets = Field(default_factory=list[SecretStr])
     """Secrets that sign webhooks (`whsec_…`), comma-separated, newest first. All of them sign, so that receivers may
     go from one to the next when it suits them."""
     egress_allow: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
     """Networks and hosts, comma-separated, that sinks may lead to although they are not public: `10.1.0.0/16`."""
     delivery_timeout: Seconds = Field(default=timedelta(seconds=30), gt=timedelta(), le=timedelta(minutes=10))
-    """How long one try may take, from looking the name up to the answer's status."""
+    """How long one try may take, from looking up the host name to the answer's status."""
     delivery_first_delay: Seconds = Field(default=timedelta(seconds=1), gt=timedelta())
-    """From a try that failed to the next one; it grows with each."""
+    """Delay from a failed try to the next one; it grows with each try."""
     delivery_factor: float = Field(default=2, ge=1, allow_inf_nan=False)
-    """By how much it grows."""
+    """Factor by which the delay grows."""
     delivery_max_delay: Seconds = Field(default=timedelta(minutes=5), gt=timedelta())
-    """It grows no further than this, also if a receiver asks for more (`Retry-After`)."""
+    """Longest delay, even if a receiver asks for more (`Retry-After`)."""
     delivery_give_up_after: Seconds = Field(default=timedelta(hours=24), gt=timedelta())
-    """A result that could not be delivered for so long is given up."""
+    """Time after which a result that could not be delivered is given up."""
 
-    # How long Runs and what they leave are kept. `callboard setup-namespace` puts it into force.
+    # These settings say how long Runs and their artifacts are kept. `callboard setup-namespace` applies them.
     run_retention: Seconds = Field(default=timedelta(days=7), ge=timedelta(hours=1))
-    """A Run is known, and its Idempotency-Key holds, for so long after its end: the retention of Temporal's namespace,
+    """How long a Run is known, and its Idempotency-Key holds, after its end: the retention of Temporal's namespace,
     which is an hour at least."""
     artifact_retention: Seconds | None = None
-    """What a Run leaves in the artifact store is kept for so long after its end. Unset: a day longer than Runs, so that
-    whatever is known of has its artifacts. Not shorter than that of Runs: a result may be an artifact."""
+    """How long the artifacts of a Run are kept after its end. Unset: a day longer than Runs, so that every Run that
+    is known has its artifacts. It is not shorter than the retention of Runs: a result may be an artifact."""
 
-    # Temporal.
+    # These settings are about Temporal.
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
     temporal_ui_url: str | None = None
     """Address of the Temporal Web UI, for links. Unset: no links."""
 
-    # The api service. Loopback by default: the operator decides what is reachable.
+    # These settings are about the API service. It listens on loopback by default: the operator decides what is
+    # reachable.
     host: str = "127.0.0.1"
     port: int = Field(default=8400, ge=0, le=65535)
     viewer_port: int | None = Field(default=None, ge=0, le=65535)
-    """Of the trace viewer, which has an origin of its own because it shows what strangers have made. Unset: ten
-    after `port` (8410)."""
+    """Port of the trace viewer, which has an origin of its own because it shows content made by strangers. Unset:
+    ten after `port` (8410)."""
     viewer_url: str | None = None
-    """Address of that port for browsers, where it is another than the api's with this port, such as behind a proxy:
-    best a host name of its own. It must be https, as service workers are, or on loopback."""
+    """Address of the trace viewer for browsers, where it is not the API's address with this port, such as behind a
+    proxy: preferably a host name of its own. It must be https, as service workers require, or on loopback."""
 
     trusted_proxies: Networks = Field(default_factory=list[IPv4Network | IPv6Network])
-    """Addresses and networks, comma-separated, of the proxies before the api: `10.1.0.7,fd00::/8`. Only what comes from
-    there is believed about who asks (`X-Forwarded-For`) and whether they use https (`X-Forwarded-Proto`). Unset: none,
-    since anybody can send these headers."""
+    """Addresses and networks, comma-separated, of the proxies in front of the API: `10.1.0.7,fd00::/8`. Only
+    requests from these are believed about the client's address (`X-Forwarded-For`) and about https
+    (`X-Forwarded-Proto`). Unset: none, since anybody can send these headers."""
     max_connections: int = Field(default=2000, ge=10)
-    """Connections at once to each of these two ports. A client that waits for a Run occupies one, and some 10 kB of
-    memory. When there are more, those on which no request is under way give way."""
+    """How many connections each of these two ports has at the same time. A client that waits for a Run occupies one,
+    and some 10 kB of memory. When there are more, those without a request in progress give way."""
     ready_needs_workers: bool = False
-    """`/readyz` also asks that every project is served by a worker (the embedded stack sets it)."""
+    """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 
-    # Workers and their Machines.
+    # These settings are about workers and their Machines.
     role: Literal["all", "browser", "control"] = "all"
     """What a worker does: `browser` executes Attempts, `control` sequences Runs, delivers their results and needs no
     browser, `all` both."""
@@ -152,21 +153,23 @@ class Settings(BaseSettings):
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""
     machine_idle: Seconds = timedelta(seconds=120)
-    """A Machine without work for so long is stopped; an idle worker costs no browser."""
+    """Time after which a Machine without work is stopped, so that an idle worker costs no browser."""
     machine_max_attempts: int = Field(default=200, ge=1)
-    """Recycled after so many Attempts: browsers grow with use."""
+    """Number of Attempts after which a Machine is recycled: browsers grow with use."""
     machine_max_age: Seconds = timedelta(hours=2)
-    """Recycled at this age, for the same reason."""
+    """Age at which a Machine is recycled, for the same reason."""
     trace_limit: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), gt=0)
-    """Bytes, or `64MiB`: a trace that is bigger is not kept. One of an Attempt of some minutes has a few."""
+    """Largest size of a trace in bytes, or as `64MiB`; a larger one is not kept. An Attempt of some minutes has a
+    few MiB."""
     drain: Seconds = timedelta(seconds=60)
     """How long a worker that is told to stop lets running Attempts finish."""
     log_limit: ByteSize = Field(default=ByteSize(10 * 1024 * 1024), ge=1024)
-    """Bytes of an Attempt's log, such as `10MiB`: a program that prints without end is cut there."""
+    """Largest size of an Attempt's log in bytes, or as `10MiB`: the log of a program that prints without end is cut
+    there."""
     poll_versions: Seconds = timedelta(seconds=2)
-    """How often workers and the api look for a newly deployed version."""
+    """Time between two looks of workers and the API for a newly deployed version."""
 
-    # Clients: the commands that call an API.
+    # These settings are about clients: the commands that call an API.
     url: str | None = None
     """Address of the API to call, such as `http://127.0.0.1:8400`. Unset: the `dev` stack on the data folder."""
     api_key: SecretStr | None = None
@@ -188,7 +191,7 @@ class Settings(BaseSettings):
 
     @property
     def viewer_listens_on(self) -> int:
-        """Port of the trace viewer; 0 takes a free one."""
+        """Port of the trace viewer; 0 takes a free port."""
         if self.viewer_port is not None:
             return self.viewer_port
         return self.port + 10 if 0 < self.port <= 65525 else 0
@@ -200,7 +203,7 @@ class Settings(BaseSettings):
 
     @property
     def artifact_location(self) -> str:
-        """Where artifacts lie: a folder or an `s3://` address."""
+        """Location of the artifact store: a folder or an `s3://` address."""
         return self.artifacts or str(self.data_dir / "artifacts")
 
     @property

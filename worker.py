@@ -1,4 +1,4 @@
-"""Composition root of a worker process: `python -m worker` (or `callboard worker`)."""
+"""Compose and run a worker process: `python -m worker` (or `callboard worker`)."""
 
 from __future__ import annotations
 
@@ -72,17 +72,19 @@ from workflows.validate import ValidateWorkflow
 log = logging.getLogger("worker")
 
 _STICKY = timedelta(seconds=1)
-"""How long a step of a Run waits for the worker that has it in its cache. By default it is ten seconds, for which every
-Run of a worker that was killed would stand still; a step that is taken elsewhere only reads a short history again."""
+"""How long a workflow task of a Run waits for the worker that has the Run in its cache. By default it is ten
+seconds, for which every Run of a killed worker would stand still; a worker that takes over only reads a short
+history again."""
 _PLAIN = UnsandboxedWorkflowRunner()
-"""Workflows are all our own, and tests run and replay them in the SDK's sandbox. Here it would take a third of what a
-worker computes for a Run."""
+"""Runner that executes workflows without the SDK's sandbox: all are Callboard's own, and tests run and replay them
+in the sandbox. Here the sandbox would take a third of what a worker computes for a Run."""
 _CONTROL_GRACE = timedelta(seconds=5)
 _DELIVERIES_AT_ONCE = 500
-"""A try that waits for a dead receiver takes one of these for half a minute, and the memory of what it sends."""
+"""How many tries of Deliveries run at the same time: one that waits for an unreachable receiver takes one of these
+for half a minute, and the memory of what it sends."""
 _TEMPORAL_PATIENCE = timedelta(seconds=30)
 _LOG_PIECES_IN_A_BUCKET = timedelta(seconds=3)
-"""From piece to piece of a log that is being written: each is a request that is paid for."""
+"""Time between two pieces of a log that is being written: each is a request that is paid for."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -99,7 +101,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
     client = await _reach_temporal(settings, identity)
     async with AsyncExitStack() as resources:
-        # Left in the other order: Attempts drain while Runs can still go on and be stopped.
+        # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         if settings.role != "browser":
             await resources.enter_async_context(_control(client, identity, store))
             await _deliver(resources, settings, client, identity, store)
@@ -114,7 +116,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _execute_attempts(
     resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store, browser: Path
 ) -> list[Coroutine[Any, Any, None]]:
-    """Bring up Machines and what serves them; what is to be run for as long as the worker lives."""
+    """Start the Machines and what serves them, and return what has to run as long as the worker lives."""
     workers = _folder(settings, "workers")
     log_recovery = LogRecovery(store, _keyring(settings), limit=settings.log_limit)
     await crash_recovery.recover_dead_workers(client, workers, log_recovery)
@@ -179,7 +181,7 @@ def _serving(
 async def _reach_temporal(settings: Settings, identity: str) -> Client:
     try:
         client = await connect(settings, identity=identity, patience=_TEMPORAL_PATIENCE)
-    except RuntimeError as error:  # the SDK's word for it
+    except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
         raise Unavailable(
             f"Temporal cannot be reached at {settings.temporal_address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
         ) from error
@@ -188,7 +190,7 @@ async def _reach_temporal(settings: Settings, identity: str) -> Client:
 
 
 async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None:
-    """Run `works` until `stop` is set; the first that fails ends all, and is raised."""
+    """Run `works` until `stop` is set; the first one that fails ends all, and its error is raised."""
     tasks = {asyncio.ensure_future(work) for work in (stop.wait(), *works)}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -201,7 +203,7 @@ async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None
 
 
 def _control(client: Client, identity: str, store: Store) -> AbstractAsyncContextManager[None]:
-    """Workflows and light activities."""
+    """Run the Temporal worker for workflows and light activities."""
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
@@ -220,7 +222,10 @@ def _control(client: Client, identity: str, store: Store) -> AbstractAsyncContex
 
 
 async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store) -> None:
-    """Bring up what delivers results: a queue and slots of its own, so that dead receivers hold up nothing else."""
+    """Start the worker that delivers results.
+
+    It has a task queue and slots of its own, so that dead receivers delay nothing else.
+    """
     signer = Signer([secret.get_secret_value() for secret in settings.webhook_secrets])
     transport = await resources.enter_async_context(GuardedTransport(Egress(settings.egress_allow)))
     delivery_sender = DeliverySender(
@@ -250,7 +255,7 @@ async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client
 
 
 def _orders(client: Client, identity: str, stop: StopActivity) -> AbstractAsyncContextManager[None]:
-    """Orders to this worker alone."""
+    """Run the Temporal worker for activities that are addressed to this worker process alone."""
     worker = Worker(
         client,
         task_queue=names.worker_queue(identity),
@@ -293,7 +298,7 @@ def _folder(settings: Settings, name: str) -> Path:
 async def _main() -> NoReturn:
     """Serve until SIGTERM or SIGINT, and end the process from within the event loop.
 
-    To close the loop would wait for the tasks of a worker that was left behind, which may never end.
+    Closing the loop would wait for the tasks of a worker that was left behind, which may never end.
     """
     try:
         settings = Settings()
@@ -304,7 +309,7 @@ async def _main() -> NoReturn:
         Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT))
         await serve(settings, stop)
     except CallboardError as error:
-        print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # it is the process's last word
+        print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # this is the last output of the process
         leave(1)
     except Exception:
         log.exception("The worker has failed")

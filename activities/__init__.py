@@ -1,1 +1,1 @@
-"""What the workflows call. Thin: a request becomes a call on Machines, storage and security, and an outcome."""
+"""Activities that workflows call. They are thin: each turns its input into calls to Machines, security and storage."""

@@ -1,4 +1,4 @@
-"""Work beside an activity, and cancels of an activity that must come to its end all the same."""
+"""Run work in the background of an activity, and let an activity that is cancelled come to its end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from temporalio.activity import ActivityCancellationDetails
 from machines.cancellation import uncancellable
 
 OnCancellation = Callable[[ActivityCancellationDetails | None], None]
-"""Is told why an activity is to end; None if nobody has said why."""
+"""Callback that is told why an activity is to end; None if no reason was given."""
 
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[None]:
-    """Run `work` beside the block; it is stopped and awaited when the block ends."""
+    """Run `work` concurrently with the block; it is stopped and awaited when the block ends."""
     task = asyncio.create_task(work, name=name)
     try:
         yield
@@ -28,10 +28,10 @@ async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncGe
 
 
 async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancellation) -> T:
-    """Await `work` to its end, whatever the SDK cancels meanwhile: `on_cancellation` is told why, and decides.
+    """Await `work` to its end, whatever the SDK cancels meanwhile; `on_cancellation` is told why, and decides.
 
-    So an outcome that is there when the cancel arrives stands, and what has to follow the end, such as its record, is
-    done.
+    So an outcome that exists when the cancel arrives stands, and what has to follow the end, such as writing the
+    record, is done.
     """
     task = asyncio.ensure_future(work)
     while not task.done():

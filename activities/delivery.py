@@ -1,4 +1,4 @@
-"""The activities of a Delivery: write down what is sent, and send it (docs/contract.md, section 11)."""
+"""Implement the activities of a Delivery: write down what is sent, and send it (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from temporal.closing import wait_for_outcome
 
 
 class DeliverActivities:
-    """The activities with what they work on."""
+    """The activities of a Delivery, with the services that they need."""
 
     def __init__(self, *, client: Client, store: Store, delivery_sender: DeliverySender) -> None:
-        """Nothing is sent yet.
+        """Set up without sending anything yet.
 
         Args:
-            client: To wait for the end of Runs.
-            store: Where results are, what is sent, and what came of it.
-            delivery_sender: Makes tries.
+            client: The Temporal client, to wait for the end of Runs.
+            store: The artifact store, which holds results, what is sent, and the records of tries.
+            delivery_sender: Sends the requests.
         """
         self._client = client
         self._store = store
@@ -44,7 +44,7 @@ class DeliverActivities:
 
     @activity.defn(name=names.PREPARE_DELIVERY)
     async def prepare_delivery(self, order: DeliverInput) -> Prepared:
-        """Wait until the Run is closed, and write down what is sent, once and for all.
+        """Wait until the Run is closed, and store what is sent, once and for all.
 
         Raises:
             StoreError: The store failed; repeating helps.
@@ -65,9 +65,9 @@ class DeliverActivities:
 
     @activity.defn(name=names.SEND_DELIVERY)
     async def send_delivery(self, order: TryInput) -> None:
-        """One try. It is written down before this ends, whatever comes of it.
+        """Make one try of the Delivery, and record it before this ends, whatever comes of it.
 
-        A pause or reset in Temporal, or another Delivery that is asked for, lets it come to its end; only what would
+        A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end; only what would
         take its worker or its place from it stops it.
 
         Raises:
@@ -93,7 +93,7 @@ class DeliverActivities:
             raise _failed(came, came.failure, order.order.sink.schedule)
 
     async def _send(self, order: TryInput, at: datetime) -> SendResult:
-        """Send it, once it is recorded that this try began: should its worker be lost, the next try is told so."""
+        """Send the Delivery, after recording that this try began: the next try is told so if the worker is lost."""
         told = await record_heartbeat(at.isoformat())
         if told is not None and told.not_found:
             raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
@@ -114,15 +114,15 @@ def _failed(came: SendResult, failure: str, schedule: DeliverySchedule) -> Appli
         clip(failure, MESSAGE_LIMIT),
         type=GIVEN_UP if came.final else TRY_FAILED,
         non_retryable=came.final,
-        category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is no news to the log of a worker
+        category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is not worth a line in the worker's log
         next_retry_delay=_next_delay(came.retry_after, schedule, activity.info().attempt),
     )
 
 
 def _next_delay(asked: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
-    """What the receiver asked for: up to the longest delay, and only if the next try would come sooner.
+    """Return the delay that the receiver asked for, up to the longest delay, if the next try would come sooner.
 
-    None leaves it to the schedule, so that one that always says "at once" is not asked without end.
+    None leaves the delay to the schedule, so that a receiver that always says "at once" is not asked without end.
     """
     if asked is None:
         return None

@@ -1,4 +1,4 @@
-"""Heartbeats: one way for all activities, which also hears what the SDK does not pass on."""
+"""Send heartbeats in one way for all activities, and hear of cancellations that the SDK does not pass on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from activities.background import OnCancellation, background_task
 log = logging.getLogger(__name__)
 
 FIRST_HEARTBEAT = 1.0
-"""Seconds before the first one. What is over sooner costs no request; and the SDK's worker must not stop while the very
-first heartbeat of an activity is answered by "not found": seen to hang then."""
+"""Seconds before the first heartbeat. A shorter activity costs no request; and the SDK's worker must not stop while
+the very first heartbeat of an activity is answered by "not found": it was seen to hang then."""
 HEARTBEAT_EVERY = 5.0
-"""Seconds from one to the next."""
+"""Seconds between two heartbeats."""
 _ANSWER_WITHIN = timedelta(seconds=5)
 
 
@@ -31,9 +31,9 @@ async def heartbeats(
 ) -> AsyncGenerator[None]:
     """Send heartbeats for as long as the block lasts.
 
-    The SDK tells an activity once that it is to end, and never again. So an activity that goes on after a pause would
-    not hear of its cancellation or reset, nor that its workflow is gone. From then on each heartbeat is a request of
-    its own, whose answer tells.
+    The SDK tells an activity only once that it is to end. So an activity that goes on after a pause would not hear of
+    its cancellation or reset, nor that its workflow is gone. From then on each heartbeat is a request of its own, whose
+    answer says so.
 
     Args:
         on_cancellation: Is told why the activity is to end, perhaps several times. Leave it out for an activity that
@@ -57,7 +57,8 @@ async def heartbeats(
 async def record_heartbeat(*details: object) -> ActivityCancellationDetails | None:
     """Record a heartbeat by a request of its own, past the SDK's worker, and return why the activity is to end.
 
-    The details are recorded when this returns. If the server does not answer, nobody knows, and None is returned.
+    The details are recorded when this returns. If the server does not answer, the reason is unknown, and None is
+    returned.
     """
     handle = activity.client().get_async_activity_handle(task_token=activity.info().task_token)
     try:

@@ -1,4 +1,4 @@
-"""Activity `send_test`: one message to a sink, as a Delivery would send it, so that somebody sees what it answers."""
+"""Implement the activity `send_test`: send one message to a sink as a Delivery would, to show what it answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESULT = {"test": "This is a test of the sink, sent by hand from the Playground
 
 
 class SinkTestActivity:
-    """The activity with what it works on."""
+    """The activity `send_test`, with the services that it needs."""
 
     def __init__(self, store: Store, delivery_sender: DeliverySender) -> None:
         self._store = store
@@ -27,7 +27,7 @@ class SinkTestActivity:
 
     @activity.defn(name=names.SEND_TEST)
     async def send_test(self, order: SinkTestInput) -> SinkTestOutcome:
-        """Send it, once. Whatever comes of it is an outcome."""
+        """Send the message once. A failure is an outcome, too, and is returned."""
         delivery = DeliverInput(
             workspace=order.workspace,
             project=order.project,

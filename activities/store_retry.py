@@ -1,4 +1,4 @@
-"""Repeat what the artifact store refused: a store that fails for a while costs time, not a Run."""
+"""Retry store operations with backoff, so that an outage delays a Run instead of failing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.errors import StoreError
 
 
 async def retry_store[T](within: timedelta, work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` returns, as soon as there is no StoreError; after `within`, the last one is raised."""
+    """Return what `work` returns as soon as it raises no StoreError; after `within`, raise the last StoreError."""
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(StoreError),
         wait=wait_exponential(multiplier=0.2, max=15),

@@ -1,11 +1,11 @@
-"""Activity `sweep_artifacts`: what Runs have left in the artifact store goes once they ended long enough ago.
+"""Implement the activity `sweep_artifacts`: remove the artifacts of Runs that ended long enough ago.
 
-A Run is looked after when its newest artifact is old: what is written for it later, by a Delivery, keeps all of it. It
-stays while it is in flight, and until it is old itself, by its end. One that Temporal does not know any more has
-nothing but its artifacts to tell its age. What it leaves is listed anew right before it goes, since a start with the
-same Idempotency-Key may have begun it once more.
+A Run is examined when its newest artifact is old: what a Delivery writes for it later keeps all of its artifacts. They
+stay while the Run is in flight, and until its end is long enough ago. For a Run that Temporal no longer knows, only the
+age of its artifacts counts. Its artifacts are listed anew right before they are removed, since a start with the same
+Idempotency-Key may have started it once more.
 
-Sweeps may run side by side: to remove what is gone is no error.
+Sweeps may run concurrently: removing what is gone already is no error.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 4
-"""Runs that are looked after side by side: a store has few connections, and Attempts need them more."""
+"""How many Runs are examined at the same time: a store has few connections, and Attempts need them more."""
 _MOST = 2_000
-"""Runs that are looked after in one part."""
+"""How many Runs one part examines at most."""
 _WITHIN = timedelta(minutes=5)
-"""A part ends after this time, wherever it has come to."""
+"""Time after which a part ends, wherever it has come to."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass
 class _Run:
-    """What the store has of a Run."""
+    """What the store holds of a Run."""
 
     id: str
     prefix: str
@@ -51,12 +51,12 @@ class _Run:
 
     @property
     def behind(self) -> str:
-        """A key behind all of its own, and before those of the next Run."""
+        """A key that sorts after all keys of this Run, and before those of the next one."""
         return self.prefix.removesuffix("/") + "0"  # the character after the slash
 
 
 class _Course:
-    """How far a part has come, also for whoever has to go on with it."""
+    """Progress of a part; it is sent as heartbeat details, so that the next try can go on from there."""
 
     def __init__(self, order: SweepPart) -> None:
         known = [SweepPartResult.model_validate(detail) for detail in activity.info().heartbeat_details[:1]]
@@ -68,16 +68,17 @@ class _Course:
 
 
 class SweepActivity:
-    """On the common queue."""
+    """The activity `sweep_artifacts`, on the common task queue."""
 
     def __init__(self, client: Client, store: Store, *, most: int = _MOST, within: timedelta = _WITHIN) -> None:
-        """Nothing is removed yet.
+        """Set up without removing anything yet.
 
         Args:
-            client: Knows which Runs are in flight, and when the others ended. Its namespace is the store's only one.
-            store: What is swept.
-            most: Runs that one part looks after.
-            within: Time after which it ends.
+            client: Tells which Runs are in flight, and when the others ended. Its namespace is the only one of the
+                store.
+            store: The artifact store that is swept.
+            most: How many Runs one part examines at most.
+            within: Time after which a part ends.
         """
         self._client = client
         self._store = store
@@ -86,7 +87,7 @@ class SweepActivity:
 
     @activity.defn(name=names.SWEEP_ARTIFACTS)
     async def sweep_artifacts(self, order: SweepPart) -> SweepPartResult:
-        """Look through a part of `runs/`, and remove what may go.
+        """Examine a part of `runs/`, and remove the artifacts that may go.
 
         Raises:
             StoreError: The store cannot be listed; repeating helps.
@@ -100,7 +101,7 @@ class SweepActivity:
         return SweepPartResult(tally=course.tally)
 
     async def _through(self, order: SweepPart, course: _Course) -> bool:
-        """Whether the end was reached."""
+        """Examine the Runs of this part, and tell whether the end of the store was reached."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._within.total_seconds()
         due: list[_Run] = []
@@ -122,12 +123,12 @@ class SweepActivity:
         return True
 
     async def _runs(self, after: str) -> AsyncGenerator[_Run]:
-        """The Runs that have left something, in the order of their keys."""
+        """Yield the Runs that have artifacts, in the order of their keys."""
         run: _Run | None = None
         async for entry in self._store.entries(keys.RUNS, after=after):
             parts = entry.key.split("/", 3)
             if len(parts) < 4 or not _RUN_ID.fullmatch(parts[2]):
-                continue  # it is not ours
+                continue  # Callboard did not write it
             prefix = keys.run(parts[1], parts[2])
             if run is not None and run.prefix == prefix:
                 run.newest = max(run.newest, entry.modified)
@@ -139,7 +140,7 @@ class SweepActivity:
             yield run
 
     async def _look_after(self, runs: list[_Run], before: datetime) -> SweepTotals:
-        """Remove those that may go. All have been tried when this raises."""
+        """Remove the artifacts of the Runs that are over. If one fails, raise after all have been tried."""
         tally = SweepTotals()
         for came in await asyncio.gather(*(self._remove(run, before) for run in runs), return_exceptions=True):
             if isinstance(came, BaseException):
@@ -162,7 +163,7 @@ class SweepActivity:
         return SweepTotals(runs=1, artifacts=len(left))
 
     async def _is_over(self, run_id: str, before: datetime) -> bool:
-        """Whether it ended before then, or is not known any more."""
+        """Tell whether the Run ended before then, or is not known any more."""
         try:
             with translate_rpc_errors():
                 run = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)

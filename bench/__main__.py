@@ -28,7 +28,7 @@ console = Console()
 
 
 async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None:
-    """Bring everything up, measure, print, take everything down."""
+    """Start all processes, measure, print the results, and stop all processes."""
     async with AsyncExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
         site = ports.claim({"site": 0})["site"]

@@ -1,6 +1,7 @@
-"""Bare Temporal, as one would write it by hand: one workflow, one activity, no Callboard.
+"""The same work on bare Temporal, as one would write it by hand: one workflow, one activity, and no Callboard.
 
-`python -m bench.bare ADDRESS` is its worker. The cold queue launches a browser for each, the others share one.
+`python -m bench.bare ADDRESS` runs its worker. On the cold task queue, each activity launches a browser; on the others,
+all activities share one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-# The sandbox loads this module anew for each workflow: what is imported here comes along each time, but for this.
+# The sandbox loads this module and its imports anew for each workflow, except for imports that are passed through.
 with workflow.unsafe.imports_passed_through():
     from playwright.async_api import Browser, async_playwright
 
@@ -24,35 +25,35 @@ WARM, COLD, TRACED = "bench-warm", "bench-cold", "bench-traced"
 
 @workflow.defn
 class ReadWorkflow:
-    """One activity."""
+    """A workflow with one activity."""
 
     @workflow.run
     async def run(self, url: str) -> list[str]:
-        """Read `url`."""
+        """Execute the activity that reads `url`, and return the items."""
         return await workflow.execute_activity(
             "read", url, result_type=list[str], start_to_close_timeout=timedelta(minutes=1)
         )
 
 
 class Reading:
-    """The activity in three kinds."""
+    """The activity in three variants."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
 
     @activity.defn(name="read")
     async def warm(self, url: str) -> list[str]:
-        """In the browser that is there."""
+        """Read the page in the running browser."""
         return await read(self._browser, url)
 
     @activity.defn(name="read")
     async def traced(self, url: str) -> list[str]:
-        """The same, with a trace."""
+        """Read the page in the running browser, with a trace."""
         return await read_traced(self._browser, url)
 
     @activity.defn(name="read")
     async def cold(self, url: str) -> list[str]:
-        """As it is usually written: Playwright and a browser of its own, from start to end."""
+        """Read the page as activities usually do: start Playwright and a browser for it, and stop them afterwards."""
         async with async_playwright() as playwright:
             browser = await launch(playwright)
             try:
@@ -62,7 +63,7 @@ class Reading:
 
 
 async def main(address: str) -> None:
-    """Serve the queues until the end of the process."""
+    """Serve the task queues until the end of the process."""
     client = await Client.connect(address)
     async with async_playwright() as playwright:
         reading = Reading(await launch(playwright))

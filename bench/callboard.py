@@ -1,4 +1,4 @@
-"""Callboard's own rows: Runs through REST on the embedded stack, and what only it can be asked for."""
+"""Measurements of Callboard: Runs through REST on the embedded stack, and figures that only Callboard has."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from settings import Settings
 
 _PROJECTS = Path(__file__).parent / "projects"
 _LOGIN = "bench"
-"""Id of the AuthSession."""
+"""Id of the AuthSession that the benchmark uses."""
 
 
 class Callboard:
-    """A running stack over the bench's projects."""
+    """A running stack that serves the projects of the benchmark."""
 
     def __init__(self, dev: DevStack, http: httpx.AsyncClient, url: str) -> None:
         self._dev = dev
@@ -39,7 +39,7 @@ class Callboard:
     @classmethod
     @asynccontextmanager
     async def up(cls, folder: Path, url: str) -> AsyncGenerator[Callboard]:
-        """The stack, for as long as the block lasts."""
+        """Run the stack until the block ends."""
         shutil.copytree(_PROJECTS, folder / "projects")
         settings = Settings(data_dir=folder / "data", port=0)
         dev = DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print)
@@ -52,15 +52,15 @@ class Callboard:
             yield cls(dev, http, url)
 
     async def once(self, api: str = "read", parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One Run, from POST to its result."""
+        """Execute one Run, from its POST to its result."""
         return await self._result(await self._start(api, parameters or {"url": self._url}))
 
     async def once_traced(self) -> dict[str, Any]:
-        """The same, leaving a trace."""
+        """Execute one Run that saves a trace."""
         return await self._result(await self._start("read", {"url": self._url}, trace=True))
 
     async def log_in(self) -> None:
-        """Make the AuthSession that `once_logged_in` uses."""
+        """Create the AuthSession that `once_logged_in` uses."""
         sessions = f"{self._projects}/bench-login/auth-sessions"
         body = {"id": _LOGIN, "parameters": {"url": self._url}}
         answer = await self._http.post(f"{sessions}/create", json=body)
@@ -75,7 +75,7 @@ class Callboard:
             await asyncio.sleep(0.05)
 
     async def once_logged_in(self) -> dict[str, Any]:
-        """One Run of a project that logs in, with a login that is good."""
+        """Execute one Run of a project with AuthSessions, whose login is valid."""
         runs = f"{self._projects}/bench-login/run"
         body = {"api": "read", "parameters": {"url": self._url}, "saveTrace": False, "authSession": {"id": _LOGIN}}
         answer = await self._http.post(f"{runs}/start", json=body)
@@ -83,7 +83,10 @@ class Callboard:
         return await self._result(answer.json()["runId"], runs)
 
     def handovers(self, run_ids: list[str]) -> list[float]:
-        """Seconds from the end of each Attempt to the beginning of the next on its Machine, if that waited then."""
+        """Return the seconds from the end of each Attempt to the start of the next on its Machine.
+
+        Only Attempts that were queued when their Machine became free count.
+        """
         attempts: dict[str, list[tuple[datetime, datetime, datetime]]] = {}
         for run_id in run_ids:
             record = self._dev.settings.data_dir / "artifacts" / "runs" / "bench" / run_id / "attempts/1/attempt.json"
@@ -99,7 +102,11 @@ class Callboard:
         return gaps
 
     async def accept(self, starts: int) -> tuple[list[float], list[str]]:
-        """Seconds that each of `starts` starts in a row took to be accepted, and the Runs, which are awaited."""
+        """Start Runs one after the other, and wait for them.
+
+        Returns:
+            The seconds that each start request took, and the ids of the Runs.
+        """
         took: list[float] = []
         run_ids: list[str] = []
         for _ in range(starts):
@@ -111,7 +118,11 @@ class Callboard:
         return took, run_ids
 
     async def cancel(self, times: int) -> list[float]:
-        """Seconds from the request to cancel until the last process of the Run's Machine was gone."""
+        """Cancel Runs one after the other.
+
+        Returns:
+            For each, the seconds from the cancel request until the last process of its Machine was gone.
+        """
         took: list[float] = []
         for _ in range(times):
             run_id = await self._start("forever", {})
@@ -126,13 +137,13 @@ class Callboard:
         return took
 
     async def memory_per_machine(self) -> float:
-        """Proportional set size of one warm Machine, megabytes: mean over those that are warm."""
+        """Return the mean proportional set size of the warm Machines, in megabytes."""
         await asyncio.gather(*(self.once() for _ in range(SLOTS)))
         keepers = self._keepers()
         return sum(_pss(keeper) for keeper in keepers) / len(keepers)
 
     def memory_of_worker(self) -> float:
-        """Proportional set size of the worker process alone, megabytes."""
+        """Return the proportional set size of the worker process alone, in megabytes."""
         return _pss_of(self._worker())
 
     async def _start(self, api: str, parameters: dict[str, Any], *, trace: bool = False) -> str:
@@ -151,7 +162,7 @@ class Callboard:
                 raise RuntimeError(f"a Run of the bench did not complete: {answer}")
 
     async def _machine_of(self, run_id: str) -> list[psutil.Process]:
-        """All processes of the one Machine that is busy, once the Run's code waits."""
+        """Wait until the Run's code runs, and return all processes of its Machine."""
         while True:
             for note in Path(self._dev.settings.data_dir).glob(f"workers/*/scratch/*/attempt-*/tmp/{run_id}"):
                 keeper = next(k for k in self._keepers() if str(note.parents[2]) in k.cmdline())

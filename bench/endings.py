@@ -1,4 +1,4 @@
-"""Runs that end as they are told, without a Machine: what lists show of them is what workflow `Run` leaves of any.
+"""Runs that end as their input says, without a Machine. For lists, they are like other Runs of the workflow `Run`.
 
 A million Attempts would not change a list, but would take days.
 """
@@ -36,11 +36,14 @@ _OUTCOMES = {
 
 @workflow.defn(name=names.RUN)
 class EndingRun(RunWorkflow):
-    """The real one, but for its Attempts. Its parameters are the status to end with; another one it keeps."""
+    """The real Run workflow without Attempts.
+
+    Its parameters are the status to end with. With a status that is not final, it never ends.
+    """
 
     @workflow.run
     async def run(self, run: RunInput) -> RunOutcome:
-        """End as told."""
+        """End with the status that the parameters name."""
         return await super().run(run)
 
     async def _attempts(self, run: RunInput) -> RunOutcome:

@@ -49,7 +49,7 @@ _ENDS = (
     *[RunStatus.CANCELED] * 5,
 )
 _UNFINISHED = 25
-"""Of either kind: pending and started."""
+"""Number of pending Runs, and of started Runs."""
 _AT_ONCE = 16
 _KEY = "key-of-the-bench-of-lists"
 _ASSET = re.compile(r"""(?:href|src)="(/assets/[^"]+)""")
@@ -59,19 +59,19 @@ console = Console()
 
 @dataclass
 class Measured:
-    """One kind of request."""
+    """One kind of request, and what was measured of it."""
 
     name: str
     path: str
     accept: str = "application/json"
     took: list[float] = field(default_factory=list[float])
-    """Seconds."""
+    """Seconds that each request took."""
     size: int = 0
-    """Bytes."""
+    """Size of the answer in bytes."""
 
 
 async def main(runs: int, repetitions: int) -> None:
-    """Fill a server, ask the api, print, take everything down."""
+    """Fill a server with Runs, measure requests to the api, print the results, and stop everything."""
     with tempfile.TemporaryDirectory(prefix="callboard-lists-") as folder:
         data = Path(folder)
         async with temporal_tuned(data) as address:
@@ -109,7 +109,7 @@ async def _worker(client: Client) -> AsyncGenerator[None]:
         task_queue=names.CALLBOARD_QUEUE,
         workflows=[EndingRun],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_cached_workflows=0,  # they have one task each
+        max_cached_workflows=0,  # Each workflow has one workflow task, so a cache is useless.
     ):
         yield
 
@@ -133,7 +133,7 @@ async def _fill(client: Client, settings: Settings, version: str, many: int) -> 
             )
             run_id = secrets.token_urlsafe(16)[:21]
             await engine.start(run_id, order, fingerprint="")
-            if status in _ENDS:  # a queue that grows long slows the server down
+            if status in _ENDS:  # A long task queue slows the server down.
                 await client.get_workflow_handle(run_id).result()
             if number % 1000 == 0:
                 console.print(f"{number} of {many} are there", style="dim")
@@ -168,7 +168,7 @@ async def _ask(settings: Settings, repetitions: int) -> None:
             Measured("the page of the list, filtered", f"{page}?status=failed&api=details", "text/html"),
         ]
         for _ in range(repetitions):
-            for row in rows:  # interleaved, so that all meet the same moments of the machine
+            for row in rows:  # Rows are interleaved, so that all are measured under the same load.
                 await _measure(http, row)
         _print(rows, await _assets(http, page))
 
@@ -218,7 +218,7 @@ async def _pages(http: httpx.AsyncClient, base: str) -> AsyncGenerator[dict[str,
 
 
 async def _assets(http: httpx.AsyncClient, path: str) -> int:
-    """Bytes of what a page draws beside itself; a browser gets them once."""
+    """Return the size in bytes of the scripts and styles of a page, which a browser loads once."""
     page = await http.get(path, headers={"accept": "text/html"})
     return sum([len((await http.get(named)).content) for named in set(_ASSET.findall(page.text))])
 

@@ -1,4 +1,4 @@
-"""The work itself, by plain Playwright: a fresh context, a page, 50 items."""
+"""The work of the benchmark in plain Playwright: read 50 items from a page in a fresh context."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from machines.browser import browser_args, find_browser
 from settings import Settings
 
 SLOTS = 4
-"""How many at a time, in every row."""
+"""Number of reads at a time, in every row."""
 
 
 async def launch(playwright: Playwright) -> Browser:
-    """The browser that all rows use."""
+    """Launch the browser that all rows use."""
     return await playwright.chromium.launch(executable_path=find_browser(Settings().chromium), args=browser_args())
 
 
 async def read(browser: Browser, url: str, trace: Path | None = None) -> list[str]:
-    """Read the page in a fresh context; with a trace of it, if it is said where that is to be saved."""
+    """Read the page in a fresh context, and save a trace to the path `trace` if it is given."""
     context = await browser.new_context()
     try:
         page = await context.new_page()
@@ -36,6 +36,6 @@ async def read(browser: Browser, url: str, trace: Path | None = None) -> list[st
 
 
 async def read_traced(browser: Browser, url: str) -> list[str]:
-    """The same with a trace, which is thrown away."""
+    """Read the page with a trace that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="callboard-bench-") as folder:
         return await read(browser, url, Path(folder) / "trace.zip")

@@ -1,4 +1,4 @@
-"""The rows of the table: each is something that can be done once, and takes some time."""
+"""The rows of the table: each measures the time of something that can be done repeatedly."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ import psutil
 from bench.reading import SLOTS
 
 _IDLE = 0.8
-"""Of the processors: then the host is at rest."""
+"""Idle share of the processors at which the host counts as at rest."""
 _LOOK_EVERY = 0.05
 _REST_WITHIN = 2.0
-"""Seconds. A host that others keep busy is never at rest."""
+"""Most seconds to wait for a host at rest, as a host that others keep busy never is."""
 
 
 @dataclass
 class Row:
-    """One way to read the page, and what was measured of it."""
+    """One way to read the page, and its measurements."""
 
     name: str
     once: Callable[[], Awaitable[object]]
     share: float = 1.0
-    """Of the usual number of repetitions: slow rows do fewer."""
+    """Share of the usual number of repetitions; slow rows do fewer."""
     throughput: list[float] = field(default_factory=list[float])
-    """Per second, `SLOTS` at a time: one figure a round."""
+    """Reads per second with `SLOTS` at a time, one figure for each round."""
     latency: list[float] = field(default_factory=list[float])
-    """Seconds, one at a time, on a host at rest: what the one before leaves to be cleaned up is not its time."""
+    """Seconds of single reads on a host at rest, so that cleaning up after the read before is not counted."""
     in_a_row: list[float] = field(default_factory=list[float])
-    """Seconds, one at a time, each as soon as the one before has ended."""
+    """Seconds of single reads, each begun as soon as the one before has ended."""
 
     async def round(self, repetitions: int) -> None:
-        """Measure once more."""
+        """Measure one more round."""
         many = max(SLOTS, round(repetitions * self.share))
         for _ in range(SLOTS):
-            await self.once()  # warm again after the other rows had their turn
+            await self.once()  # These warm up again, after the other rows had their turn.
         for _ in range(max(3, many // 4)):
             await _rest()
             self.latency.append(await self._timed())
@@ -50,17 +50,17 @@ class Row:
 
     @property
     def per_second(self) -> float:
-        """Median of the rounds."""
+        """Median throughput of the rounds, in reads per second."""
         return statistics.median(self.throughput)
 
     @property
     def p50(self) -> float:
-        """Median on a host at rest, milliseconds."""
+        """Median latency on a host at rest, in milliseconds."""
         return statistics.median(self.latency) * 1000
 
     @property
     def p50_in_a_row(self) -> float:
-        """Median where one follows the other, milliseconds."""
+        """Median latency where one read follows the other, in milliseconds."""
         return statistics.median(self.in_a_row) * 1000
 
     async def _timed(self) -> float:
@@ -74,7 +74,7 @@ class Row:
 
 
 async def _rest() -> None:
-    """Wait until the host is at rest."""
+    """Wait until the host is at rest, but no longer than `_REST_WITHIN`."""
     deadline = time.monotonic() + _REST_WITHIN
     while time.monotonic() < deadline:
         before = psutil.cpu_times()

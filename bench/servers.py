@@ -1,4 +1,4 @@
-"""The processes that the bench needs beside Callboard: helpers of its own, and Temporal in two tunings."""
+"""The processes that the benchmark needs beside Callboard: its own helpers, and Temporal in two tunings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from devstack.temporal import TemporalServer
 async def process(
     *arguments: str, environment: Mapping[str, str] | None = None, log: Path | None = None
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """A Python process, ended with the block.
+    """Run a Python process until the block ends.
 
     Args:
-        arguments: Of Python.
-        environment: Default: this process's own.
-        log: File for what it says. Default: it says it here.
+        arguments: The arguments of Python.
+        environment: The environment of the process; by default, that of this process.
+        log: File for the output; by default, the process writes to the output of this process.
     """
     with log.open("w") if log else nullcontext() as said:
         started = await asyncio.create_subprocess_exec(
@@ -43,7 +43,7 @@ async def process(
 
 @asynccontextmanager
 async def temporal_as_it_comes() -> AsyncGenerator[str]:
-    """Address of a dev server with nothing set."""
+    """Run a dev server with default settings, and yield its address."""
     path = Path(sys.executable).with_name("temporal")
     starting = WorkflowEnvironment.start_local(dev_server_existing_path=str(path))  # pyright: ignore[reportUnknownMemberType]
     async with await starting as environment:
@@ -52,7 +52,7 @@ async def temporal_as_it_comes() -> AsyncGenerator[str]:
 
 @asynccontextmanager
 async def temporal_tuned(data: Path) -> AsyncGenerator[str]:
-    """Address of a dev server as the embedded stack starts it."""
+    """Run a dev server as the embedded stack starts it, and yield its address."""
     free = ports.claim({"port": 0, "ui": 0})
     (data / "logs").mkdir(parents=True)
     server = TemporalServer(data, port=free["port"], ui_port=free["ui"], report=print)

@@ -1,4 +1,4 @@
-"""The page that the bench reads: 50 items, served from memory. `python -m bench.site PORT`."""
+"""The site of the benchmark, with a page of 50 items served from memory: `python -m bench.site PORT`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _PAGE = HTMLResponse(f"<!doctype html><title>Bench</title><h1>Fifty items</h1><u
 
 
 async def page(_: Request) -> HTMLResponse:
-    """The page."""
+    """Return the page of 50 items."""
     return _PAGE
 
 
 async def login(_: Request) -> HTMLResponse:
-    """Whoever asks is logged in."""
+    """Log in whoever requests it, by setting a cookie."""
     answer = HTMLResponse("<!doctype html><title>Welcome</title>")
     answer.set_cookie("session", "of-the-bench", httponly=True)
     return answer
 
 
 async def account(request: Request) -> HTMLResponse:
-    """For those who are."""
+    """Answer 200 to clients that are logged in, and 401 to others."""
     known = request.cookies.get("session") == "of-the-bench"
     return HTMLResponse("<!doctype html><title>Account</title>", status_code=200 if known else 401)
 

@@ -29,7 +29,7 @@ from settings import Settings
 MACHINES = 3
 _PROJECT = Path(__file__).parents[1] / "tests" / "whole" / "projects" / "lab"
 _SETTLES_WITHIN = 30.0
-"""Seconds. A Machine that was stopped last is gone after two."""
+"""Most seconds to wait until all is at rest. The Machine that was stopped last is gone after two."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Kind:
 
     api: str
     runs: int
-    """Of these, in every hundred Attempts."""
+    """Number of Runs of this kind in one round of the mix."""
     status: str = "completed"
     code: str | None = None
     attempts: int = 1
     seconds: int = 60
-    """`requestTimeout`."""
+    """The Run's `requestTimeout`."""
     canceled: bool = False
 
 
@@ -51,43 +51,43 @@ MIX = (
     Kind("echo", 59),
     Kind("opens", 10),
     Kind("fail", 8, "failed", "script-execution-exception", attempts=3),
-    # Each of those below takes its Machine with it, whose successor costs as much as ten Attempts that do not.
+    # Each Run below ends its Machine, and starting the next Machine costs as much as ten other Attempts.
     Kind("crash", 2, "failed", "script-process-crashed"),
     Kind("wait", 2, "failed", "script-timeout", seconds=1),
     Kind("stubborn", 1, "failed", "script-timeout", seconds=1),
     Kind("wait", 2, "canceled", canceled=True),
 )
 ROUND = sum(kind.runs * kind.attempts for kind in MIX)
-"""Attempts of one round of the mix."""
+"""Number of Attempts in one round of the mix."""
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What the two services hold while nothing runs and every Machine is warm."""
+    """The resources that the two services hold while nothing runs and every Machine is warm."""
 
     worker_memory: float
-    """Megabytes that are the worker's alone: what it shares with other processes depends on those."""
+    """Megabytes that the worker alone uses, as the memory that it shares with other processes depends on those."""
     worker_threads: int
     worker_files: int
     machine_processes: int
-    """All below the worker."""
+    """Number of processes below the worker, without those that mask traces."""
     api_memory: float
     api_threads: int
     api_files: int
     api_processes: int
     scratch_files: int
-    """In the folders of the Machines; the browsers' profiles are most of it."""
+    """Number of files in the folders of the Machines, most of them of the browsers' profiles."""
 
 
 class Soak:
-    """The load on a running stack, and a look at its processes."""
+    """A load on a running stack, and measurements of its processes."""
 
     def __init__(self, dev: DevStack, folder: Path) -> None:
-        """Nothing runs yet.
+        """Create the load without starting a Run.
 
         Args:
-            dev: Serves `project`, and nobody else uses it.
-            folder: For files by which Runs are told to go on.
+            dev: A stack that serves `project` and that nobody else uses.
+            folder: Folder for files by which Runs are told to go on.
         """
         self._dev = dev
         self._folder = folder
@@ -97,17 +97,17 @@ class Soak:
     @classmethod
     @asynccontextmanager
     async def up(cls, folder: Path) -> AsyncGenerator[Soak]:
-        """A stack of its own, for as long as the block lasts."""
+        """Run a stack for the load until the block ends."""
         project(folder / "projects")
         settings = Settings(data_dir=folder / "data", port=0)
         async with DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print) as dev:
             yield cls(dev, folder)
 
     async def round(self, seed: int) -> None:
-        """A hundred Attempts in mixed order, more at a time than there are Machines.
+        """Execute a hundred Attempts in mixed order, more at a time than there are Machines.
 
         Raises:
-            RuntimeError: A Run did not end as its kind does.
+            RuntimeError: A Run did not end as its kind has to.
         """
         kinds = [kind for kind in MIX for _ in range(kind.runs)]
         random.Random(seed).shuffle(kinds)
@@ -117,7 +117,7 @@ class Soak:
                 group.create_task(self._drain(http, left))
 
     async def settle(self) -> Holding:
-        """Make every Machine warm, wait until nothing runs, and look."""
+        """Make every Machine warm, wait until nothing runs, and measure."""
         async with self._client() as http:
             with tempfile.TemporaryDirectory(dir=self._folder) as folder:
                 go = Path(folder) / "go"
@@ -137,38 +137,38 @@ class Soak:
         return self.holding()
 
     def journal(self) -> list[Path]:
-        """The worker's notes of Attempts that run."""
+        """Return the files that the worker has for running Attempts."""
         return list(self._data.glob("workers/*/attempts/*.json"))
 
     def prepared(self) -> list[Path]:
-        """The folders of Attempts. At rest every Machine has one, which it has made for its next."""
+        """Return the folders of Attempts. At rest, every Machine has one, which it has created for its next Attempt."""
         return list(self._data.glob("workers/*/scratch/*/attempt-*"))
 
     def machines(self) -> list[Path]:
-        """The scratch folders of the Machines that are there."""
+        """Return the scratch folders of the existing Machines."""
         return list(self._data.glob("workers/*/scratch/*"))
 
     def keepers(self) -> list[psutil.Process]:
-        """The processes above the Machines that are there."""
+        """Return the keeper processes of the existing Machines."""
         return [child for child in self._service("worker").children() if "keeper.py" in " ".join(child.cmdline())]
 
     def zombies(self) -> list[psutil.Process]:
-        """Below either service: processes that have ended, and that nobody has waited for."""
+        """Return the processes below both services that have ended, and that nobody has waited for."""
         below = [*self.below_worker(), *self._service("api").children(recursive=True)]
         return [process for process in below if process.status() == psutil.STATUS_ZOMBIE]
 
     def below_worker(self) -> list[psutil.Process]:
-        """The processes of all Machines, and those that mask traces."""
+        """Return the processes of all Machines, and those that mask traces."""
         return self._service("worker").children(recursive=True)
 
     def trace_processes(self) -> list[psutil.Process]:
-        """The processes that mask traces; they belong to the worker, and outlive Machines."""
+        """Return the processes that mask traces; they belong to the worker, and outlive Machines."""
         return [
             child for child in self._service("worker").children() if "trace_process.py" in " ".join(child.cmdline())
         ]
 
     def holding(self) -> Holding:
-        """A look at the two services."""
+        """Measure the resources that the two services hold now."""
         worker, api = self._service("worker"), self._service("api")
         return Holding(
             worker_memory=worker.memory_full_info().uss / 1e6,
@@ -190,7 +190,7 @@ class Soak:
         raise RuntimeError(f"there is no process {module}")
 
     def _client(self) -> httpx.AsyncClient:
-        """One for each round, as the connections that it keeps are open files of the api."""
+        """Return a client for one round, as the connections that it keeps open are open files of the api."""
         return httpx.AsyncClient(
             base_url=self._dev.url, headers={"x-api-key": self._dev.api_key}, timeout=120, trust_env=False
         )
@@ -230,7 +230,7 @@ class Soak:
 
 
 def project(folder: Path) -> None:
-    """The project of the load, in the folder of projects `folder`."""
+    """Create the project of the load in `folder`, the folder of projects."""
     shutil.copytree(_PROJECT, folder / "lab")
     (folder / "lab" / "Intuned.jsonc").write_text(
         f'{{"projectName": "lab", "replication": {{"maxConcurrentRequests": {MACHINES}}}}}'
@@ -238,10 +238,10 @@ def project(folder: Path) -> None:
 
 
 async def until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Wait until it is true.
+    """Wait until `condition` is true.
 
     Raises:
-        TimeoutError: It did not become so; with what `otherwise` says then.
+        TimeoutError: It did not become true in time; the message is what `otherwise` returns then.
     """
     deadline = time.monotonic() + _SETTLES_WITHIN
     while not condition():
@@ -251,7 +251,7 @@ async def until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> 
 
 
 async def main(attempts: int) -> None:
-    """Load, look after each round, print."""
+    """Execute the rounds, measure after each of them, and print the results."""
     console = Console()
     seen: list[Holding] = []
     began = time.monotonic()
@@ -270,7 +270,7 @@ async def main(attempts: int) -> None:
     )
     for field in fields(Holding):
         values = [getattr(each, field.name) for each in seen]
-        # The first round loads code and fills caches: the slope is that of the others.
+        # The first round loads code and fills caches, so the slope is that of the other rounds.
         slope = statistics.linear_regression(range(1, len(values)), values[1:]).slope * 1000 / ROUND
         table.add_row(field.name.replace("_", " "), f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{slope:+.2f}")
     console.print(table)

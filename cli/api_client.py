@@ -1,4 +1,4 @@
-"""The API that a command calls: where it is, who may call it, and what it answers."""
+"""A client of the API that a command calls: its address, its key, and requests to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from schemas.errors import (
 )
 
 _TIMEOUT = httpx.Timeout(90, connect=10)
-"""Seconds. An answer may be waited for, for up to a minute."""
+"""Timeouts of requests in seconds. The API may hold a request for up to a minute before it answers."""
 
 _REFUSALS: dict[int, type[CallboardError]] = {
     400: BadRequest,
@@ -51,7 +51,7 @@ class Remote:
     workspace: str
     key: str = field(repr=False)
     on_this_host: bool = False
-    """It is the embedded stack, on loopback: a proxy of the environment is not meant for it."""
+    """Whether it is the embedded stack on loopback, for which proxies of the environment are not used."""
 
     def call(
         self,
@@ -62,21 +62,21 @@ class Remote:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Call something of the workspace.
+        """Send a request to the workspace, and return the JSON of the answer.
 
         Args:
-            method: Of HTTP.
-            path: Below the workspace, such as `projects/shop/runs`; its parts percent-encoded.
-            body: JSON.
-            query: Parameters; a list for one that stands several times.
-            headers: More of them.
+            method: The HTTP method.
+            path: Path below the workspace, such as `projects/shop/runs`, with its parts percent-encoded.
+            body: Value to send as JSON; None sends no body.
+            query: Query parameters; the value is a list if a parameter occurs several times.
+            headers: Additional headers.
 
         Returns:
-            The JSON of the answer; None if it has none.
+            The JSON of the answer, or None if the answer is empty.
 
         Raises:
-            CallboardError: The API refuses; the message is its own.
-            Unavailable: It cannot be reached.
+            CallboardError: The API refuses the request; the message is the API's own.
+            Unavailable: The API cannot be reached, or the answer is not that of a Callboard API.
         """
         content = None if body is None else json.dumps(body)
 
@@ -92,7 +92,7 @@ class Remote:
             raise self._no_api(answer) from None
 
     def fetch(self, path: str, out: BinaryIO) -> None:
-        """Write an answer that is a file into another. Errors as for `call`."""
+        """Write an answer that is a file to `out`; raise the same errors as `call`."""
 
         def copy() -> None:
             with self._client() as client, client.stream("GET", self._place(path)) as answer:
@@ -104,7 +104,7 @@ class Remote:
 
     @contextmanager
     def lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
-        """An answer that comes line by line, for as long as the block lasts. Errors as for `call`."""
+        """Open an answer that comes line by line until the block ends; raise the same errors as `call`."""
         with self._client(headers) as client:
             request = client.build_request("GET", self._place(path))
             with closing(_aside(lambda: client.send(request, stream=True))) as answer:
@@ -146,7 +146,7 @@ class Remote:
 
 
 def _all_of(message: str, details: Any) -> str:
-    """All that is wrong with a request, where the message tells the first of it and how much more there is."""
+    """Return all errors of a request, of which the message tells only the first and the number of others."""
     try:
         errors = [f"{each['path']}: expected {each['expected']}." for each in details["errors"]]
     except (LookupError, TypeError):
@@ -155,10 +155,10 @@ def _all_of(message: str, details: Any) -> str:
 
 
 def _aside[T](work: Callable[[], T]) -> T:
-    """Do what makes a request in a thread, and wait for it.
+    """Run `work`, which makes a request, in a thread and wait for it.
 
-    Ctrl-C raises wherever the main thread is. Within httpx that can be behind a lock and before its release; and then
-    to close the client is to wait for that lock for ever.
+    Ctrl-C raises wherever the main thread is. Within httpx, that can be between taking a lock and releasing it; then
+    closing the client would wait for that lock for ever.
     """
     ended: SimpleQueue[Future[T]] = SimpleQueue()
 
@@ -166,7 +166,7 @@ def _aside[T](work: Callable[[], T]) -> T:
         came: Future[T] = Future()
         try:
             came.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+        except BaseException as error:  # noqa: BLE001  # The waiting thread raises it.
             came.set_exception(error)
         ended.put(came)
 
@@ -175,7 +175,7 @@ def _aside[T](work: Callable[[], T]) -> T:
 
 
 def _lines(chunks: Iterable[bytes]) -> Generator[str]:
-    """Split at line feeds alone. httpx would split wherever Python sees the end of a line, also within JSON."""
+    """Split chunks into lines at line feeds only. httpx would also split at other line ends of Python, within JSON."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -186,16 +186,16 @@ def _lines(chunks: Iterable[bytes]) -> Generator[str]:
 
 
 def remote(*, url: str | None, key: str | None, data: Path | None) -> Remote:
-    """The API that the options, else the environment, else the running `callboard dev` name.
+    """Return the API that the options name, else that of the environment, else that of the running `callboard dev`.
 
     Raises:
-        ConfigurationError: There is no key, or it cannot be one.
-        Unavailable: None of them names one.
+        ConfigurationError: There is no key, or it cannot be a key.
+        Unavailable: None of them names an API.
     """
     settings = settings_with(url=url, data_dir=data, api_key=key)
     given = None if settings.api_key is None else _checked(settings.api_key.get_secret_value())
     if data is not None and url is None:
-        # That stack is meant, and not what the environment's address and key lead to.
+        # The user means that stack, and not the API that the environment's address and key name.
         return _of_dev(settings.data_dir, None if key is None else given)
     if settings.url is None:
         return _of_dev(settings.data_dir, given)
@@ -219,7 +219,7 @@ def _of_dev(data: Path, key: str | None) -> Remote:
 
 
 def _checked(key: str) -> str:
-    # Said here: the libraries below would quote it.
+    # The key is checked here, because errors of the HTTP libraries would quote it.
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise ConfigurationError(
             "The key to the API has a space, a line end or another character that no key has. Set CALLBOARD_API_KEY to "

@@ -1,4 +1,4 @@
-"""`callboard attempts …`: what the tries of a Run have left."""
+"""`callboard attempts …`: the records, logs and traces of the Attempts of a Run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def log(
     place = f"{_place(run_id, number or _latest(target, run_id, default=1 if follow else None))}/log"
     lines = followed(target, place) if follow else stored(target, place)
     if output_file is not None:
-        first = list(itertools.islice(lines, 1))  # whatever is wrong, the file was not touched
+        first = list(itertools.islice(lines, 1))  # If the log cannot be had, this raises before the file is touched.
         with writing(output_file) as out:
             for line in itertools.chain(first, lines):
                 out.write(f"{line}\n".encode())

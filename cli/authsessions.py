@@ -1,4 +1,4 @@
-"""`callboard authsessions …`: logins of a project, over its API."""
+"""`callboard authsessions …`: the AuthSessions of a project, over the API."""
 
 from __future__ import annotations
 
@@ -178,5 +178,5 @@ def _operation(
 def _json_of(file: typer.FileBinaryRead) -> Any:
     try:
         return json.loads(file.read())
-    except ValueError as error:  # it names a place, and quotes nothing
+    except ValueError as error:  # The error names a place in the text, and quotes nothing.
         raise BadRequest(f"{file.name} is not JSON: {error}.") from error

@@ -1,4 +1,4 @@
-"""`callboard config`: the settings as they are, with secrets masked."""
+"""`callboard config`: the current settings, with secrets masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`callboard deliveries …`: what has become of the result of a Run, and sending it again."""
+"""`callboard deliveries …`: the Deliveries of the result of a Run, and sending it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the exit codes of `callboard` mean."""
+"""The exit codes of `callboard`."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from schemas.errors import BadRequest, CallboardError, NotFound, Unavailable
 
 
 class Exit(IntEnum):
-    """For scripts; the docs list them."""
+    """The exit codes of commands, for scripts; the docs list them."""
 
     DONE = 0
     FAILED = 1
-    """The command; or the Run, or the operation, that it has waited for, or that has not ended yet."""
+    """The command failed; or the Run or operation that it asked about or waited for failed or has not ended yet."""
     USAGE = 2
-    """As Typer has it: what was typed cannot be."""
+    """The command line is wrong; Typer uses the same code."""
     CANCELED = 3
-    """The Run, or the operation, was."""
+    """The Run or the operation was canceled."""
     NOT_FOUND = 4
     UNREACHABLE = 5
-    """The API, or what stands behind it."""
+    """The API or a service behind it cannot be reached."""
     INTERRUPTED = 130
-    """By Ctrl-C, as shells have it."""
+    """The command was interrupted by Ctrl-C; shells use the same code."""
 
 
 _BY_STATUS = {"completed": Exit.DONE, "done": Exit.DONE, "canceled": Exit.CANCELED}
 
 
 def exit_of(status: str) -> Exit:
-    """That of a command that has waited for something which stands so now."""
+    """Return the exit code of a command that has waited for a Run or an operation with this status now."""
     return _BY_STATUS.get(status, Exit.FAILED)
 
 
 def exit_code(error: CallboardError) -> Exit:
-    """That of a command that could not be carried out."""
+    """Return the exit code of a command that ended with this error."""
     match error:
         case NotFound():
             return Exit.NOT_FOUND

@@ -1,4 +1,4 @@
-"""`-f NAME=VALUE` of lists."""
+"""The option `-f NAME=VALUE` of commands that list something."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ _RUNS = {
     ("startedat", "<"): "startedBefore",
 }
 _WORDS = ("status", "type")
-"""Of which it does not matter whether they are in capitals."""
+"""Filters whose values are not case-sensitive."""
 
 
 def run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
-    """The query of a list of Runs. Raises BadRequest."""
+    """Return the query parameters of a list of Runs.
+
+    Raises:
+        BadRequest: A filter is not one that Runs have.
+    """
     query: dict[str, list[str]] = {}
     for text in given or ():
         name, operator, value = _split(text)
@@ -49,14 +53,14 @@ def run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
 
 
 def matching(given: Sequence[str] | None, fields: Mapping[str, str]) -> dict[str, set[str]]:
-    """For lists that the API does not filter: the values that each field may have, in lower case.
+    """Return the values, in lower case, that each field may have, for lists that the API does not filter.
 
     Args:
-        given: As typed.
-        fields: From the names that people may use, in lower case, to the fields of an answer.
+        given: The filters as typed.
+        fields: The fields of an answer, by the names that people may use, in lower case.
 
     Raises:
-        BadRequest: There is no such field.
+        BadRequest: A filter has no such form, or there is no such field.
     """
     wanted: dict[str, set[str]] = {}
     for text in given or ():
@@ -76,5 +80,5 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _plain(name: str) -> str:
-    """`auth_session` and `authSession` are one."""
+    """Return the name without underscores and in lower case: `auth_session` and `authSession` are the same."""
     return name.replace("_", "").lower()

@@ -1,4 +1,4 @@
-"""Arguments that are JSON: as they are typed, or as a file."""
+"""Reading arguments that are JSON, typed on the command line, in a file or on stdin."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ JSON_HELP = "JSON, or @FILE, or - for stdin"
 
 
 def read_json(argument: str, what: str) -> Any:
-    """The value that an argument stands for: JSON, `@FILE`, the name of a file, or `-` for stdin.
+    """Return the value of an argument, which is JSON, `@FILE`, the name of a file, or `-` for stdin.
 
     Raises:
-        BadRequest: It is none. What it holds is not repeated: it may be a secret.
+        BadRequest: It is not JSON, or the file cannot be read. The message does not repeat the content, as it may be a
+            secret.
     """
     if argument == "-":
         return _parsed(sys.stdin.read(), f"{what}: what came on stdin")
@@ -28,7 +29,7 @@ def read_json(argument: str, what: str) -> Any:
 
 
 def read_object(argument: str, what: str) -> dict[str, Any]:
-    """The same for what must be an object."""
+    """Return the value of an argument like `read_json`, and raise BadRequest if it is not an object."""
     value = read_json(argument, what)
     if not isinstance(value, dict):
         raise BadRequest(f"{what}: expected a JSON object.")
@@ -40,7 +41,7 @@ def _is_file(argument: str) -> bool:
         return False
     try:
         return Path(argument).is_file()
-    except (OSError, ValueError):  # no file can have such a name
+    except (OSError, ValueError):  # No file can have such a name.
         return False
 
 
@@ -55,5 +56,5 @@ def _read(path: Path, what: str) -> str:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:  # it names a place, and quotes nothing
+    except ValueError as error:  # The error names a place in the text, and quotes nothing.
         raise BadRequest(f"{where} is not JSON: {error}. Expected JSON, or @FILE.") from error

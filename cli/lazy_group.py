@@ -1,4 +1,4 @@
-"""The commands, each loaded when it is asked for: what only some of them need would make all others begin later."""
+"""The group of all commands. It imports the module of a command only when it is used, so that others start faster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODULES = {
     "deliveries": "cli.deliveries",
     "projects": "cli.projects",
 }
-"""Each has a group of commands, `app`, or a function of the command's name."""
+"""Modules of the commands. Each has a group of commands, `app`, or a function of the command's name."""
 
 
 class Commands(TyperGroup):
@@ -32,10 +32,10 @@ class Commands(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands: Any = dict.fromkeys(_MODULES)  # names are all that lists and suggestions want of it
+        self.commands: Any = dict.fromkeys(_MODULES)  # Lists and suggestions use only the names.
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
-        """The command of that name; None if there is none."""
+        """Return the command of that name, or None if there is none."""
         if cmd_name not in _MODULES:
             return None
         module = import_module(_MODULES[cmd_name])

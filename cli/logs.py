@@ -1,4 +1,4 @@
-"""Logs of Attempts: as they are stored, or followed while they are written; and printed for people."""
+"""Reading logs of Attempts, as stored or while they are written, and printing them for people."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from cli.with_api import Target
 from schemas.errors import Unavailable
 
 _PATIENCE = 60.0
-"""Seconds for an API that does not answer any more: it may be on its way back."""
+"""Seconds to wait for an API that does not answer any more, as it may be restarting."""
 _COME_AGAIN_AFTER = 0.5
 _COLORS = {"error": "red", "warning": "yellow", "debug": "dim"}
 
 
 def stored(target: Target, place: str) -> Generator[str]:
-    """The lines of a log so far. Raises CallboardError: there is no such log, or the API does not answer."""
+    """Yield the lines of a log so far.
+
+    Raises:
+        CallboardError: There is no such log, or the API does not answer.
+    """
     with target.remote.lines(target.place(place)) as lines:
         yield from lines
 
 
 def followed(target: Target, place: str) -> Generator[str]:
-    """The lines of a log, until its Attempt has ended. A stream that breaks off is taken up where it was.
+    """Yield the lines of a log until its Attempt has ended, and resume a stream that breaks off.
 
     Raises:
-        CallboardError: There is no such log, or the API does not answer, or not again within a minute.
+        CallboardError: There is no such log, or the API does not answer, or does not answer again within a minute.
     """
     last = "0"
-    give_up_at = time.monotonic()  # where nobody answers the first time
+    give_up_at = time.monotonic()  # If the API does not answer the first time, there is no second try.
     while True:
         try:
             with target.remote.lines(f"{target.place(place)}?follow=true", {"last-event-id": last}) as lines:
@@ -64,7 +68,7 @@ class Event:
 
 
 def events(lines: Iterable[str]) -> Generator[Event]:
-    """The events that lines make. Those without data are only there to keep the connection open."""
+    """Yield the events in `lines`, without those that have no data and only keep the connection open."""
     fields: dict[str, str] = {}
     for line in lines:
         if line:
@@ -77,18 +81,18 @@ def events(lines: Iterable[str]) -> Generator[Event]:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Lines of a log, each as soon as it is there."""
+    """Print the lines of a log, each as soon as it comes."""
     console = Console(soft_wrap=True)
     for line in lines:
         try:
             said: dict[str, Any] = json.loads(line)
             at, level, source, message = (str(said[name]) for name in ("timestamp", "level", "source", "message"))
-        except (ValueError, LookupError, TypeError):  # cut off with its worker
+        except (ValueError, LookupError, TypeError):  # The line was cut off when its worker died.
             typer.echo(plain(line))
             continue
         if console.is_terminal:
             at = datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
             begin = f"{at} {level:7} {plain(source)} "
             console.print(Text.assemble((begin, "dim"), (plain(message).rstrip("\n"), _COLORS.get(level, ""))))
-        else:  # a log can have a hundred thousand lines
+        else:  # This avoids rich, as a log can have a hundred thousand lines.
             typer.echo(f"{at} {level} {plain(source)} {plain(message).rstrip('\n')}")

@@ -1,4 +1,4 @@
-"""The `callboard` command, and how it says what went wrong."""
+"""The `callboard` command, which reports errors and ends with their exit codes."""
 
 from __future__ import annotations
 
@@ -40,12 +40,15 @@ def _callboard(
 
 
 def main() -> None:
-    """Run the command. What we raise on purpose is one sentence on stderr; a traceback is a defect of ours."""
-    forbid_inspection()  # `dev` makes keys, and other commands have those of their environment
+    """Run the command.
+
+    Errors that we raise on purpose are one sentence on stderr; a traceback is a defect of ours.
+    """
+    forbid_inspection()  # `dev` creates keys, and other commands have keys in their environment.
     try:
         app()
     except CallboardError as error:
         say(error.message, "red")
         leave(exit_code(error))
-    except SystemExit as end:  # how Typer ends a command, also a good one
+    except SystemExit as end:  # Typer ends every command with this, also after success.
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))

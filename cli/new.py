@@ -1,4 +1,4 @@
-"""`callboard new`: a project that runs, to begin with."""
+"""`callboard new`: create a project that runs, to start from."""
 
 from __future__ import annotations
 

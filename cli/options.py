@@ -1,4 +1,4 @@
-"""What a command is given: settings, which are the environment, beaten by options; and options that are durations."""
+"""Settings from the environment, which options of a command override, and options that are durations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)
 
 
 def settings_with(**options: Any) -> Settings:
-    """The settings, with those options that are not None in place of what the environment says.
+    """Return the settings of the environment, overridden by those options that are not None.
 
     Raises:
-        ConfigurationError: a value does not fit; the message names its variable, and never shows a value.
+        ConfigurationError: A value is not valid; the message names its variable, and never shows a value.
     """
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
@@ -31,7 +31,7 @@ def settings_with(**options: Any) -> Settings:
 
 
 def duration(text: str) -> timedelta:
-    """The parser of an option: a number of seconds, or `90s`, `5m`, `12h`, `7d`."""
+    """Parse an option that is a number of seconds, or `90s`, `5m`, `12h`, `7d`."""
     try:
         return _DURATION.validate_python(text)
     except ValidationError:

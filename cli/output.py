@@ -1,4 +1,4 @@
-"""What commands print: tables and colour on a terminal, plain text elsewhere, JSON where it is asked for."""
+"""Printing: tables and colour on a terminal, plain text elsewhere, and JSON where it is requested."""
 
 from __future__ import annotations
 
@@ -31,21 +31,26 @@ _COLORS = {
     "pending": "dim",
 }
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What a terminal would obey: colours, moves of the cursor, whatever a page or user code has put into its words."""
+"""Control sequences that a terminal would obey, such as colours and moves of the cursor. Texts of pages and user code
+may have any of them."""
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON, for people and programs alike."""
+    """Print a value as JSON, for people and programs alike."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding)
-    except UnicodeEncodeError:  # not every terminal has every letter, and half a surrogate pair has no bytes at all
+    except UnicodeEncodeError:
+        # Not every terminal has every letter, and half a surrogate pair cannot be encoded at all.
         text = json.dumps(value, indent=2)
     typer.echo(text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Rows below the names of their columns, a line each: of a cell its first one. A narrow terminal cuts the end."""
+    """Print the names of the columns and the rows, one line each, with only the first line of each cell.
+
+    A narrow terminal cuts off the end of a row.
+    """
     console = Console()
     lines = [tuple(columns), *(tuple(_line(value) for value in row) for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
@@ -63,7 +68,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Names and values, a line each; those without a value are left out."""
+    """Print names and values, one line each, without those that have no value."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
     width = max(map(len, known), default=0)
     console = Console(soft_wrap=True)
@@ -72,13 +77,17 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 
 
 def print_text(text: str) -> None:
-    """Lines of somebody else's."""
+    """Print a text that comes from elsewhere, without its control sequences."""
     typer.echo(plain(text).rstrip("\n"))
 
 
 @contextmanager
 def writing(file: Path) -> Generator[BinaryIO]:
-    """A file that the user has named. Raises BadRequest: it cannot be written."""
+    """Open a file that the user has named for writing.
+
+    Raises:
+        BadRequest: The file cannot be written.
+    """
     try:
         with file.open("wb") as out:
             yield out
@@ -87,31 +96,31 @@ def writing(file: Path) -> Generator[BinaryIO]:
 
 
 def say(text: str, style: str = "") -> None:
-    """A line for people, beside what is printed: on stderr."""
+    """Print a line for people on stderr, apart from the output of the command."""
     Console(stderr=True, soft_wrap=True).print(Text(plain(text), style=style))
 
 
 def heading(text: str) -> None:
-    """The name of what follows."""
+    """Print the heading of the output that follows."""
     console = Console(soft_wrap=True)
     console.print()
     console.print(Text(text, style="bold"))
 
 
 def plain(value: Any) -> str:
-    """A value as text that does nothing to a terminal but to stand there. Line ends and tabs stay."""
+    """Return a value as text without control sequences for a terminal; line ends and tabs stay."""
     return "" if value is None else _CONTROL.sub("", str(value))
 
 
 def when(text: str | None) -> str:
-    """A time of an answer: to the second, where people look; as it came elsewhere."""
+    """Format a time of an answer: to the second on a terminal, and as it came elsewhere."""
     if text is None or not Console().is_terminal:
         return text or ""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def moment(text: str | None) -> str:
-    """The same in a table: today's without the day."""
+    """Format a time for a table: like `when`, but without the date if it is today, and else without seconds."""
     if text is None or not Console().is_terminal:
         return text or ""
     at = datetime.fromisoformat(text).astimezone()
@@ -119,7 +128,7 @@ def moment(text: str | None) -> str:
 
 
 def took(began: str | None, ended: str | None) -> str:
-    """From then to then, in seconds."""
+    """Format the seconds from `began` to `ended`, or return an empty text if one of them is None."""
     if began is None or ended is None:
         return ""
     seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()

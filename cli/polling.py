@@ -1,4 +1,4 @@
-"""Waiting for something to end, with a line that tells how it stands."""
+"""Waiting for a Run or an operation to end, with a line that shows its status."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from cli.with_api import Target, part
 from schemas.errors import Unavailable
 
 _LOOK_EVERY = 1.0
-"""Seconds, where somebody watches."""
+"""Seconds between two requests on a terminal, where somebody watches."""
 _WITHOUT_LOOKING = 30
-"""Seconds of one request, where nobody does."""
+"""Seconds for which one request waits where nobody watches."""
 _PATIENCE = 60.0
-"""Seconds for an API that does not answer any more: it may be on its way back."""
+"""Seconds to wait for an API that does not answer any more, as it may be restarting."""
 
 UNFINISHED = ("pending", "started")
 UNFINISHED_OPERATION = ("pending", "in_progress")
 
 
 def until_ended(target: Target, run_id: str) -> dict[str, Any]:
-    """The result of a Run that is known, once it has ended. Ctrl-C ends the waiting, not the Run.
+    """Wait until an existing Run has ended, and return its result. Ctrl-C ends the waiting, not the Run.
 
     Raises:
         CallboardError: The API refuses, or has not answered for a minute.
@@ -47,7 +47,7 @@ def until_ended(target: Target, run_id: str) -> dict[str, Any]:
 
 
 def until_done(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta) -> dict[str, Any]:
-    """What `look` answers of an operation on an AuthSession, once it has ended or the time is over.
+    """Call `look` until the operation on an AuthSession has ended or the time is over, and return its last answer.
 
     Raises:
         CallboardError: The API refuses, or has not answered for a minute.
@@ -65,7 +65,7 @@ def until_done(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta
 
 
 def patiently[T](ask: Callable[[], T]) -> T:
-    """Ask an API that has answered before; if it does not now, again for a minute."""
+    """Call an API that has answered before; if it does not answer now, try again for a minute."""
     try:
         return ask()
     except Unavailable as error:
@@ -82,7 +82,7 @@ def patiently[T](ask: Callable[[], T]) -> T:
 
 @contextmanager
 def _line(what: str, afterwards: str = "") -> Generator[Status | None]:
-    """A line on a terminal; nothing elsewhere."""
+    """Show a status line on a terminal, and yield None elsewhere; exit with a hint on Ctrl-C."""
     console = Console(stderr=True)
     try:
         if console.is_terminal:

@@ -1,4 +1,4 @@
-"""`callboard projects …`: what is deployed behind an API."""
+"""`callboard projects …`: the projects that are deployed behind an API."""
 
 from __future__ import annotations
 

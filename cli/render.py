@@ -1,4 +1,4 @@
-"""A Run and an Attempt, as people read them."""
+"""Printing Runs, Attempts and Deliveries for people."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from cli.output import heading, moment, print_facts, print_json, print_table, pr
 
 
 def cause_of(answer: dict[str, Any]) -> str:
-    """Why something failed or was canceled: its code, and its message. Empty if it did neither."""
+    """Return the code and message of why something failed or was canceled; empty if neither happened."""
     cause: dict[str, Any] | None = answer.get("error") or answer.get("reason")
     return "" if cause is None else f"{cause.get('code') or cause.get('type')}: {cause['message']}"
 
 
 def show_run(run: dict[str, Any]) -> None:
-    """All that is known of a Run."""
+    """Print all that is known of a Run."""
     print_facts(
         {
             "Run": run["runId"],
@@ -60,7 +60,7 @@ def show_run(run: dict[str, Any]) -> None:
 
 
 def show_attempt(attempt: dict[str, Any]) -> None:
-    """An Attempt."""
+    """Print an Attempt."""
     usage: dict[str, Any] = attempt["usage"] or {}
     print_facts(
         {
@@ -95,7 +95,7 @@ def show_attempt(attempt: dict[str, Any]) -> None:
 
 
 def print_deliveries(deliveries: list[dict[str, Any]]) -> None:
-    """Deliveries, with what has become of their last try."""
+    """Print Deliveries, with the outcome of their last try."""
     rows = [
         (each["id"], each["status"], each["sink"]["type"], _where(each["sink"]), len(each["tries"]), _last(each))
         for each in deliveries

@@ -1,4 +1,4 @@
-"""`callboard runs …`: start Runs, find them, wait for them."""
+"""`callboard runs …`: starting Runs, finding them, and waiting for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Key = Annotated[
 
 _PAGE = 200
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
-"""What may stand in the header; the API itself never hears of anything else."""
+"""Pattern of keys that the header may hold. Others are refused here, as they would never reach the API."""
 
 
 @app.command()

@@ -26,7 +26,7 @@ def api(
 
 
 class Role(StrEnum):
-    """What a worker does."""
+    """The role of a worker, which says what it does."""
 
     ALL = "all"
     BROWSER = "browser"
@@ -52,8 +52,8 @@ def worker(
 
 
 def _become(module: str, **options: str | int | Path | None) -> NoReturn:
-    settings_with(**options)  # what is wrong is told here, in one sentence
+    settings_with(**options)  # Wrong settings are reported here, in one sentence.
     given = {f"CALLBOARD_{name.upper()}": str(value) for name, value in options.items() if value is not None}
-    # -P: a folder `api` or a file `worker.py` in the working folder is not ours.
+    # -P keeps Python from importing a folder `api` or a file `worker.py` of the working folder.
     command = [sys.executable, "-P", "-m", module]
     os.execve(sys.executable, command, os.environ | given)  # noqa: S606 - no shell, and no parent in between

@@ -1,4 +1,4 @@
-"""`callboard setup-namespace`: what Callboard needs of Temporal, once for each namespace, and again to change it."""
+"""`callboard setup-namespace`: sets up a Temporal namespace for Callboard, and is run again to change it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temporal.durations import said
 from temporal.namespace import Retention, ensure_namespace
 
 _PATIENCE = timedelta(seconds=60)
-"""A Temporal that is only just starting is waited for."""
+"""How long to wait for a Temporal that is just starting."""
 
 
 def setup_namespace(

@@ -1,7 +1,7 @@
-"""Playwright's trace viewer, as the installed package has it, served on loopback by this process.
+"""Serving Playwright's trace viewer, which is in the installed package, on loopback by this process.
 
-Snapshots in a trace are pages of strangers: what is served may load from this server alone, and only whoever was given
-the address finds it.
+Snapshots in a trace are pages of strangers. So served pages may load from this server alone, and its address is secret:
+only somebody who was given it finds the trace.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def show_trace(trace: BinaryIO) -> None:
             address = f"http://127.0.0.1:{server.server_port}{place}index.html?trace={_TRACE}"
             typer.echo(f"{address}\nCtrl-C ends it.")
             if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-                webbrowser.open(address)  # without a desktop it would be one in this terminal
+                webbrowser.open(address)  # Without a desktop, this could open a browser in this terminal.
             threading.Event().wait()
         except KeyboardInterrupt:
             pass
@@ -71,7 +71,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Everything lies below `place`: the viewer's files, and the trace."""
+    """The request handler, which serves the viewer's files and the trace below `place`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -81,11 +81,11 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, **named)
 
     def do_HEAD(self) -> None:
-        """Nobody asks so."""
+        """Refuse HEAD requests, which nobody needs."""
         self.send_error(405)
 
     def do_GET(self) -> None:
-        """The trace, or a file of the viewer."""
+        """Send the trace, or a file of the viewer."""
         path = self.path.partition("?")[0]
         if not path.startswith(self._place):
             self.send_error(404)
@@ -101,16 +101,16 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("content-type", "application/zip")
         self.send_header("content-length", str(os.fstat(file).st_size))
         self.end_headers()
-        while chunk := os.pread(file, _CHUNK, at):  # other requests read it, too
+        while chunk := os.pread(file, _CHUNK, at):  # Other requests read the file, too, so its offset is not moved.
             self.wfile.write(chunk)
             at += len(chunk)
 
     def end_headers(self) -> None:
-        """With those that every answer has."""
+        """Add the headers that every answer has, then end the headers."""
         self.send_header("content-security-policy", _POLICY)
         self.send_header("x-content-type-options", "nosniff")
         self.send_header("cache-control", "no-store")
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """Nobody wants to know."""
+        """Log nothing, as nobody wants to see requests."""

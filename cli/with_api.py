@@ -1,4 +1,4 @@
-"""Which API and which project a command is for: the options that say so, and what is taken where they do not."""
+"""Options of commands that say which API and which project they are for, and the defaults of those options."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ class Target:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """As `Remote.call`, with a path below the project."""
+        """Send a request like `Remote.call`, with a path below the project."""
         return self.remote.call(method, self.place(path), body, query=query, headers=headers)
 
     def place(self, path: str) -> str:
-        """The path, below the workspace."""
+        """Return the path below the workspace for a path below the project."""
         return f"projects/{part(self.project)}/{path}"
 
 
 def part(text: str) -> str:
-    """A name as a part of a path."""
+    """Return a name, percent-encoded, as one part of a path."""
     return quote(text, safe="")
 
 
 def on_api(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command of a function whose first argument is the API; it has the options that say which."""
+    """Make a command from a function whose first argument is the API, and add the options that say which API."""
 
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _API_OPTIONS}
@@ -77,7 +77,7 @@ def on_api(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def on_project(command: Callable[..., None]) -> Callable[..., None]:
-    """The same with a project."""
+    """Make a command from a function whose first argument is a project, and add the options that say which project."""
 
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _API_OPTIONS}
@@ -104,11 +104,11 @@ def _with_options(
 
 
 def named_project(given: str | None) -> str:
-    """The project that is meant: the given one, else the one whose folder the user stands in, or below.
+    """Return the name of the given project, else of the one whose folder is the working folder or above it.
 
     Raises:
-        BadRequest: There is none.
-        ProjectError, SettingsError: Its settings file cannot be read.
+        BadRequest: There is no project.
+        ProjectError, SettingsError: The project's settings file cannot be read.
     """
     if given is not None:
         return given

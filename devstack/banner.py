@@ -1,4 +1,4 @@
-"""What `callboard dev` says once it runs: where everything is, what is served, and a call to try."""
+"""The banner of `callboard dev` once it runs: where everything is, what is served, and a call to try."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from projects.manifest import Manifest
 
 
 def banner(stack: DevStack) -> str:
-    """Several lines for a terminal. The API key is among them only if it was made at this start."""
+    """Return the lines of the banner. The API key is among them only if it was created at this start."""
     text = [
         "",
         f"Pages        {stack.url}",
@@ -35,7 +35,10 @@ def banner(stack: DevStack) -> str:
 
 
 def curl_to_try(stack: DevStack, manifest: Manifest, api: str | None = None, parameters: str = "{}") -> str:
-    """A shell command that starts a Run; it reads the key from its file, or the environment, and does not show it."""
+    """Return a shell command that starts a Run.
+
+    The command reads the key from its file or from the environment, and does not show it.
+    """
     key = "${CALLBOARD_API_KEYS%%,*}" if stack.key_file is None else f"$(cat {shlex.quote(str(stack.key_file))})"
     body = f'{{"api": "{api or manifest.apis[0]}", "parameters": {parameters}}}'
     runs = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/{manifest.project}/run"

@@ -1,4 +1,4 @@
-"""One child process, kept alive: started, logged to a file, started again when it dies, and stopped in bounded time."""
+"""A supervised child process: logged to a file, started again when it dies, and stopped in bounded time."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from devstack import die_with_parent
 from schemas.errors import StackError
 
 MAX_DEATHS = 5
-"""Deaths within `DEATH_WINDOW` after which a child is given up: what dies so often will not be saved by a restart."""
+"""Number of deaths within `DEATH_WINDOW` after which a child is given up, as another restart would not help."""
 DEATH_WINDOW = timedelta(minutes=1)
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
 _LOG_LIMIT = 10 * 1024 * 1024
-"""Bytes after which a log is put aside (as `.1`) when its child starts."""
+"""Size in bytes above which a log is moved aside (to `.1`) when its child starts."""
 _KILL_LIMIT = 5.0
-"""Seconds the kernel may take to end a process that has been killed."""
+"""Seconds that the kernel may take to end a process that has been killed."""
 
 
 class Child:
     """A child process of `callboard dev`.
 
-    It is in a session of its own, so that Ctrl-C in the terminal reaches only its parent, which then stops it in
-    order; and it dies with its parent, also when that is killed.
+    It has its own session, so that Ctrl-C in the terminal reaches only its parent, which then stops it in order. It
+    dies with its parent, even if that is killed.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class Child:
         grace: timedelta,
         report: Callable[[str], None],
     ) -> None:
-        """Nothing is started yet.
+        """Create a child without starting it.
 
         Args:
-            name: What it is called in messages.
+            name: Its name in messages.
             command: Absolute path of the program, and its arguments.
             log: File to which its output is appended.
             environment: Its whole environment.
             grace: How long it may take to end after SIGTERM, before it is killed.
-            report: Takes one line for the user, when the child died and is started again.
+            report: Function that takes one line for the user when the child died and is started again.
         """
         self.name = name
         self.log = log
@@ -68,24 +68,24 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Process id, or None while it does not run."""
+        """Process id, or None while the child does not run."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Start it and from now on keep it alive.
+        """Start the child, and keep it alive from now on.
 
         Raises:
-            StackError: the program cannot be executed.
+            StackError: The program cannot be executed.
         """
         self._process = await self._spawn()
         self._supervisor = asyncio.create_task(self._supervise(), name=f"supervise {self.name}")
 
     async def become_ready(self, ready: Coroutine[Any, Any, None]) -> None:
-        """Wait for `ready` to return; before that, a death is not answered with a new start.
+        """Wait for `ready` to return; a child that dies before that is not started again.
 
         Raises:
-            StackError: the child died first. What `ready` raises is raised as it is.
+            StackError: The child died first. Errors of `ready` are raised as they are.
         """
         probe = asyncio.create_task(ready, name=f"wait for {self.name}")
         died = asyncio.create_task(self.given_up(), name=f"watch {self.name}")
@@ -101,10 +101,10 @@ class Child:
             await asyncio.wait((probe, died))
 
     async def given_up(self) -> None:
-        """Wait until the child is given up. Returns only if it is stopped meanwhile.
+        """Wait until the child is given up, and return only if it is stopped meanwhile.
 
         Raises:
-            StackError: the child died before it was ready, or dies too often.
+            StackError: The child died before it was ready, or dies too often.
         """
         if self._supervisor is None:
             raise RuntimeError(f"{self.name} was not started")
@@ -114,19 +114,19 @@ class Child:
             supervisor.result()
 
     def hurry(self) -> None:
-        """Let a stop that is under way, or comes, not wait for the child: it is killed."""
+        """Make the current or a later `stop` kill the child without waiting for it."""
         self._hurry.set()
 
     async def stop(self) -> None:
-        """SIGTERM, wait for the grace time, SIGKILL. It has ended when this returns.
+        """Send SIGTERM, wait for the grace time, then send SIGKILL. The child has ended when this returns.
 
-        Only the process itself is killed: what it started has owners of its own (the keepers of Machines), which
-        clean up when they see that it is gone.
+        Only the process itself is killed. The processes that it started have owners of their own (the keepers of
+        Machines), which clean up when they see that it is gone.
         """
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             supervisor.cancel()
-            await asyncio.gather(supervisor, return_exceptions=True)  # its error is told by `given_up`
+            await asyncio.gather(supervisor, return_exceptions=True)  # `given_up` raises its error.
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -184,7 +184,7 @@ class Child:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log file; empty if there is none."""
+    """Return the last lines of a log file, or an empty string if there is none."""
     with suppress(FileNotFoundError), log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 16_384))
         return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])

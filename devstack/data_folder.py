@@ -1,15 +1,15 @@
-"""The data folder of `callboard dev`: one owner at a time, keys made once, and the address card for clients.
+"""The data folder of `callboard dev`, which has one owner at a time and holds these files and folders.
 
-format          which way of writing Runs its database and store are of
-lock            held while a stack runs on the folder; holds its process id
-api-key         made at the first start that succeeds, if CALLBOARD_API_KEYS is not set
-secret-key      made once, if CALLBOARD_SECRET_KEY is not set
-webhook-secret  made once, if CALLBOARD_WEBHOOK_SECRETS is not set: receivers verify with it
-dev.json        where the running stack is; there only while it runs
+format          format in which the database and the store hold Runs
+lock            locked while a stack runs on the folder; holds its process id
+api-key         API key, created at the first start that succeeds if CALLBOARD_API_KEYS is not set
+secret-key      secret key, created once if CALLBOARD_SECRET_KEY is not set
+webhook-secret  secret with which receivers verify webhooks, created once if CALLBOARD_WEBHOOK_SECRETS is not set
+dev.json        addresses and key of the running stack for clients; exists only while it runs
 temporal.db     Temporal's database
 artifacts/      the artifact store, if CALLBOARD_ARTIFACTS is not set
 logs/           output of temporal, temporal-ui, api and worker
-caddy/          what the reverse proxy of the Web UI keeps for itself
+caddy/          private data of the reverse proxy of the Web UI
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pathlib import Path
 from schemas.errors import StackError
 
 FORMAT = "2"
-"""Counted up when what was written before cannot be read any more."""
+"""Number of the data format, increased when data that was written before cannot be read any more."""
 
 
 @contextmanager
 def exclusive(data: Path) -> Generator[None]:
-    """Make the data folder if need be, and hold it alone. The kernel lets it go when the process dies.
+    """Create the data folder if it does not exist, and lock it. The kernel releases the lock when the process dies.
 
     Raises:
-        StackError: another stack runs on it, or it cannot be written.
+        StackError: Another stack runs on it, or it cannot be written.
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def exclusive(data: Path) -> Generator[None]:
 
 
 def require_format(data: Path) -> None:
-    """Note in a new folder which format its data is of, and refuse a folder whose data is of another one.
+    """Write the data format into a new folder, and refuse a folder whose data has another format.
 
     Raises:
-        StackError: the folder was written by another Callboard, whose Runs this one cannot read.
+        StackError: The folder was written by another version of Callboard, whose Runs this one cannot read.
     """
     note = data / "format"
     written = kept_secret(note)
@@ -75,7 +75,7 @@ def require_format(data: Path) -> None:
 
 
 def kept_secret(file: Path) -> str | None:
-    """The secret that `file` holds; None if it is empty or not there."""
+    """Return the secret that `file` holds, or None if it is empty or does not exist."""
     try:
         return file.read_text(encoding="ascii").strip() or None
     except FileNotFoundError:
@@ -83,17 +83,17 @@ def kept_secret(file: Path) -> str | None:
 
 
 def new_secret(prefix: str) -> str:
-    """32 random bytes behind `prefix`."""
+    """Return a secret of 32 random bytes as text, with `prefix` before it."""
     return prefix + secrets.token_urlsafe(32)
 
 
 def new_webhook_secret() -> str:
-    """32 random bytes in the form of Standard Webhooks."""
+    """Return a secret of 32 random bytes in the form of Standard Webhooks."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read; it appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -106,7 +106,7 @@ def write_private(path: Path, text: str) -> None:
 
 @contextmanager
 def address_card(data: Path, card: dict[str, str | int]) -> Generator[None]:
-    """Leave `dev.json` for clients on this host while the stack runs."""
+    """Keep `dev.json` in the data folder for clients on this host while the stack runs."""
     path = data / "dev.json"
     write_private(path, json.dumps(card, indent=2) + "\n")
     try:

@@ -27,46 +27,46 @@ from storage.factory import open_store
 from temporal.namespace import Retention
 
 WEBHOOK_KEY_FILE = "webhook-secret"
-"""File of the data folder with the secret that signs webhooks, unless one is set."""
+"""Name of the file in the data folder with the secret that signs webhooks, unless one is set."""
 
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
-"""Sinks may lead there: the receiver of somebody who tries things out is on the same machine."""
+"""Networks to which sinks may also lead, as somebody who tries things out has a receiver on the same machine."""
 
 DRAIN = timedelta(seconds=10)
-"""How long Attempts may go on when the stack is stopped, unless set otherwise: a person is waiting. What is cut off
-is tried again when the stack runs again."""
+"""How long Attempts may go on when the stack is stopped, unless set otherwise. It is short because a person is waiting.
+An Attempt that is cut off is tried again when the stack runs again."""
 
 LOOK_FOR_VERSIONS = timedelta(seconds=0.5)
-"""How often the api and the worker look for a new version, unless set otherwise: a person has changed something, and
-wants to see it."""
+"""How often the api and the worker look for a new version, unless set otherwise. It is often because a person who has
+changed something wants to see it."""
 
 _DEPLOY_PATIENCE = timedelta(seconds=2)
-"""How long the start waits for deploys once everything runs. What takes longer is told when it is done."""
+"""How long the start waits for deploys once everything runs. A deploy that takes longer is reported when it is done."""
 _READY_LIMIT = timedelta(seconds=60)
 _API_GRACE = timedelta(seconds=15)
 _WORKER_TEARDOWN = timedelta(seconds=15)
-"""What a worker may need beyond its drain time, to stop its Machines."""
+"""How long a worker may take to stop its Machines, after its drain time."""
 
 
 class DevStack:
     """The embedded stack as an async context manager: it runs within the `async with`.
 
-    Attributes that say where it is (`url`, `api_key`, …) are there from then on. It starts all or nothing, and stops
-    in order: worker, api, Temporal.
+    Attributes that say where it is (`url`, `api_key`, …) are set when it has started. It starts as a whole or not at
+    all, and stops in order: worker, api, Temporal.
     """
 
     url: str
     """Address of the api."""
     api_key: str
     made_key: Path | None
-    """File of the API key, if it was made at this start and nobody can know it yet."""
+    """File of the API key, if it was created at this start and nobody can know it yet; else None."""
     key_file: Path | None
-    """File of the API key; None if it came with the settings."""
+    """File of the API key; None if the settings had one."""
     webhook_secret_file: Path | None
-    """File of the secret that signs webhooks; None if it came with the settings."""
+    """File of the secret that signs webhooks; None if the settings had one."""
     temporal: TemporalServer
     projects: Publisher
-    """What has become of the project folders."""
+    """The publisher, which knows the state of the project folders."""
 
     def __init__(
         self,
@@ -77,14 +77,15 @@ class DevStack:
         ui_port: int,
         report: Callable[[str], None],
     ) -> None:
-        """Nothing is started yet.
+        """Create a stack without starting it.
 
         Args:
-            projects_dir: Every project folder directly below it is deployed and served, and again when it changes.
-            settings: Data folder, port of the api, keys if they are not to be made, and what else an operator sets.
-            temporal_port: Of Temporal's gRPC service; 0 takes a free one, as with every port here.
-            ui_port: Of Temporal's Web UI.
-            report: Takes one line for the user when a process died and is started again, or a project was published.
+            projects_dir: Folder whose project folders are deployed and served, and deployed again when they change.
+            settings: Data folder, port of the api, keys if they are not to be created, and the operator's settings.
+            temporal_port: Port of Temporal's gRPC service; 0 takes a free one, as with every port here.
+            ui_port: Port of Temporal's Web UI.
+            report: Function that takes one line for the user when a process died and is started again, or a project was
+                published.
         """
         self._projects_dir = projects_dir
         self._settings = settings
@@ -97,15 +98,16 @@ class DevStack:
 
     @property
     def settings(self) -> Settings:
-        """The settings of its processes: those given, completed with ports and keys once it runs."""
+        """The settings of the stack's processes: those given, completed with ports and keys once it runs."""
         return self._settings
 
     async def __aenter__(self) -> Self:
         """Start everything.
 
         Raises:
-            StackError: something cannot be had (folder, port, program) or does not come up; nothing is left running.
-            StoreError: the artifact store cannot be written.
+            StackError: A folder, port or program is not available, or a process does not become ready; nothing is left
+                running.
+            StoreError: The artifact store cannot be written.
         """
         async with AsyncExitStack() as resources:
             await self._start(resources)
@@ -122,18 +124,18 @@ class DevStack:
         """Wait until one of the processes is given up, which ends the stack.
 
         Raises:
-            StackError: it died too often; the message has the end of its log.
+            StackError: The process died too often; the message has the end of its log.
         """
         await asyncio.gather(self.projects.failed(), *(child.given_up() for child in self._children))
 
     def hurry(self) -> None:
-        """Do not wait for running Attempts, or for anything, while stopping."""
+        """Make stopping wait neither for running Attempts nor for anything else."""
         self._in_a_hurry = True
         for child in self._children:
             child.hurry()
 
     async def _start(self, resources: AsyncExitStack) -> None:
-        project_folders(self._projects_dir)  # Is there anything to be served at all?
+        project_folders(self._projects_dir)  # This raises if there is no project to serve.
         data = self._settings.data_dir.expanduser().resolve()
         resources.enter_context(data_folder.exclusive(data))
         data_folder.require_format(data)
@@ -162,7 +164,7 @@ class DevStack:
         self._children += self.temporal.children
         resources.push_async_callback(self.temporal.stop)
         await self.temporal.start()
-        # The api first and the worker second, so that they stop in the other order.
+        # The api starts first and the worker second, so that they stop in reverse order.
         api = self._module("api", _API_GRACE)
         worker = self._module("worker", self._settings.drain + _WORKER_TEARDOWN)
         for child in (api, worker):
@@ -172,13 +174,13 @@ class DevStack:
         await self.projects.settle(_DEPLOY_PATIENCE)
         await worker.become_ready(until_ok(f"{self.url}/readyz", worker, self.api_key, within=_READY_LIMIT))
         if self.made_key is not None:
-            # Only now: a start that fails shows no key, so that the next one makes and shows another.
+            # The key is kept only now: a start that fails shows no key, so the next one creates and shows another.
             data_folder.write_private(self.made_key, self.api_key + "\n")
         resources.enter_context(data_folder.address_card(data, self._card()))
         self.projects.announce()
 
     def _complete(self, data: Path, port: int, viewer_port: int) -> Settings:
-        """The settings for the children: all that is fixed in an embedded stack, and the keys."""
+        """Return the settings for the children, with the keys and all values that are fixed in an embedded stack."""
         keys, self.key_file, self.made_key = self._settings.api_keys, None, None
         if not keys:
             self.key_file = data / "api-key"
@@ -219,7 +221,7 @@ class DevStack:
     def _module(self, name: str, grace: timedelta) -> Child:
         child = Child(
             name,
-            # -P: a folder `api` or a file `worker.py` in the user's working folder is not ours.
+            # -P keeps Python from importing a folder `api` or a file `worker.py` of the user's working folder.
             [sys.executable, "-P", "-m", name],
             log=self._settings.data_dir / "logs" / f"{name}.log",
             environment=environment_of(self._settings),
@@ -243,7 +245,10 @@ class DevStack:
 
 
 def _kept(file: Path, fresh: str) -> str:
-    """What `file` holds, else `fresh`; kept before it is used, as it must be the same another time."""
+    """Return the secret that `file` holds, or store and return `fresh`.
+
+    It is stored before it is used, because it must be the same at the next start.
+    """
     key = data_folder.kept_secret(file)
     if key is None:
         key = fresh

@@ -1,4 +1,4 @@
-"""The environment of the stack's own processes: settings, turned back into the variables that they are read from."""
+"""The environment of the stack's processes: settings are turned back into the variables that they are read from."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PREFIX = "CALLBOARD_"
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """This process's environment, with exactly these settings in it.
+    """Return this process's environment, with exactly these settings in it.
 
-    Whatever was set before is replaced, so that parent and children cannot differ.
+    All settings in the environment are replaced, so that parent and children cannot differ.
     """
     names = {_PREFIX + field.upper() for field in Settings.model_fields}
     environment = {name: value for name, value in os.environ.items() if name.upper() not in names}

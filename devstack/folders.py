@@ -1,4 +1,4 @@
-"""The project folders of `callboard dev`: finding them."""
+"""Finding the project folders of `callboard dev`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from schemas.errors import StackError
 
 
 def project_folders(parent: Path) -> list[Path]:
-    """The project folders directly below `parent`, by name: those with a settings file or a folder `api`.
+    """Return the project folders directly below `parent`, by name: those with a settings file or a folder `api`.
 
     Raises:
-        StackError: `parent` is no folder, holds no project, or is a project itself.
+        StackError: `parent` is not a folder, holds no project, or is a project itself.
     """
     if not parent.is_dir():
         raise StackError(f"There is no folder {parent}. Name the folder that holds your project folders.")
@@ -28,7 +28,7 @@ def project_folders(parent: Path) -> list[Path]:
 
 
 def folders_below(parent: Path) -> list[Path]:
-    """The project folders directly below `parent`, by name; none if it is not there."""
+    """Return the project folders directly below `parent`, by name; return none if `parent` does not exist."""
     try:
         return [folder for folder in sorted(parent.iterdir()) if is_project(folder)]
     except OSError:
@@ -36,7 +36,7 @@ def folders_below(parent: Path) -> list[Path]:
 
 
 def is_project(folder: Path) -> bool:
-    """Whether `folder` is meant as a project: it has a settings file or a folder `api`, and is not hidden."""
+    """Tell whether `folder` is meant as a project: it has a settings file or a folder `api`, and is not hidden."""
     return not folder.name.startswith(".") and (_has_settings(folder) or (folder / "api").is_dir())
 
 

@@ -1,4 +1,4 @@
-"""Ports on loopback: choosing free ones, and saying before anything starts that one is taken."""
+"""Choosing free ports on loopback, and reporting a port that is in use before anything starts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from contextlib import ExitStack
 from schemas.errors import StackError
 
 _RANGE = range(20_000, 32_000)
-"""Where free ports are looked for: below those that Linux gives to outgoing connections (32,768 and up). One of those
-could be taken again between the moment it is chosen and the moment its server listens."""
+"""Range in which free ports are looked for. It is below those that Linux gives to outgoing connections (32,768 and up),
+as one of those could be taken again between the moment it is chosen and the moment its server listens."""
 
 
 def claim(wanted: Mapping[str, int]) -> dict[str, int]:
-    """Check that the wanted ports can be had, and choose free ones for those that are 0.
+    """Check that the wanted ports are free, and choose free ones for those that are 0.
 
     Args:
-        wanted: For each option that sets a port (`--port`), its number or 0.
+        wanted: The number, or 0, for each option that sets a port (`--port`).
 
     Raises:
-        StackError: a port is in use; the message names it and its option.
+        StackError: A port is in use; the message names it and its option.
     """
     ports: dict[str, int] = {}
-    with ExitStack() as held:  # all are held until the last one is chosen, so that no two are the same
+    with ExitStack() as held:  # All are held until the last one is chosen, so that no two are the same.
         for option, port in wanted.items():
             try:
                 listener = _listen(port) if port else _listen_anywhere()
@@ -42,11 +42,11 @@ def _listen_anywhere() -> socket.socket:
     for port in random.sample(_RANGE, 1000):
         try:
             return _listen(port)
-        except OSError:  # somebody has it
+        except OSError:  # Another process uses it.
             continue
     raise StackError(f"No free port among {_RANGE.start} to {_RANGE.stop}. Choose ports with the options.")
 
 
 def _listen(port: int) -> socket.socket:
-    # It may be reused, as servers do it: a port whose last connections are only just closing is free.
+    # create_server sets SO_REUSEADDR, as servers do: a port whose last connections are just closing counts as free.
     return socket.create_server(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Programs that come as Python packages of their own, and that the stack starts."""
+"""Finding programs that the stack starts and that are installed as Python packages of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.errors import StackError
 
 
 def find_program(name: str, *, what: str, package: str) -> str:
-    """Return the path of a program: the one of our own environment, else the one on PATH.
+    """Return the path of a program: the one in our own environment, else the one on PATH.
 
     Args:
         name: The program's file name.
@@ -18,7 +18,7 @@ def find_program(name: str, *, what: str, package: str) -> str:
         package: The Python package that brings it, for the message.
 
     Raises:
-        StackError: the program is not installed; the message says how to install it.
+        StackError: The program is not installed; the message says how to install it.
     """
     beside = Path(sys.executable).parent / name
     program = str(beside) if beside.is_file() else shutil.which(name)

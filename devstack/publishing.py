@@ -1,7 +1,8 @@
-"""The projects of `callboard dev`: each is deployed at the start, and again whenever its folder changes.
+"""Publishing the projects of `callboard dev`: each is deployed at the start, and again whenever its folder changes.
 
-Every folder is deployed for itself, one deploy at a time: one that takes long or fails holds up no other, and what
-changes meanwhile is deployed afterwards. A project that cannot be deployed keeps the version that it had.
+Each folder is deployed independently, with one deploy of it at a time: a deploy that takes long or fails delays no
+other folder, and changes during a deploy are deployed afterwards. A project that cannot be deployed keeps the version
+that it had.
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ from schemas.errors import CallboardError, ProjectError, StoreError
 from storage.store import Store
 
 _SLOW = 2.0
-"""Seconds after which a deploy that goes on is told: it builds an environment, and somebody waits."""
+"""Seconds after which a deploy that still goes on is reported, as it builds an environment while somebody waits."""
 _SECOND_LOOK = 0.3
-"""Seconds that a folder gets to change once more before it is said that something is wrong with it: it may have been
-looked at while somebody was writing in it."""
+"""Seconds that a folder gets to change once more before an error in it is reported, as it may have been read while
+somebody was writing in it."""
 _TRY_AGAIN = 5.0
-"""Seconds between two tries while the artifact store refuses."""
+"""Seconds between two deploys of a project while the artifact store refuses."""
 
 
 class _Place:
-    """One folder, and what has become of it."""
+    """One project folder, and the state of its deploys."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name: str | None = None
-        """Of its project, as its settings said last."""
+        """Name of the project when its settings were last read."""
         self.published: Manifest | None = None
         self.broken: BrokenProject | None = None
         self.gone = False
         self.told = asyncio.Event()
-        """Set once it is known what has become of it."""
+        """Event that is set once the first outcome for the folder is known."""
         self.changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -61,9 +62,9 @@ class _Place:
 
 
 class Publisher:
-    """Deploys project folders from when it is entered until it is left.
+    """An async context manager that deploys project folders while it is entered.
 
-    What has become of them can be read at any time; after `announce`, every change of that is told.
+    The state of the folders can be read at any time. After `announce`, every change of it is reported.
     """
 
     def __init__(
@@ -74,15 +75,15 @@ class Publisher:
         report: Callable[[str], None],
         seen_within: timedelta,
     ) -> None:
-        """Nothing is deployed yet.
+        """Create a publisher without deploying anything.
 
         Args:
-            parent: The folder of the project folders.
-            store: Where versions are published.
-            environments: Of this host, for projects that declare dependencies.
-            report: Takes one line for the user.
-            seen_within: How long the api may go on with a version that it has seen. A new one is told only then, so
-                that who reads of it and starts a Run has it.
+            parent: The folder that holds the project folders.
+            store: The artifact store in which versions are published.
+            environments: The environments of this host, for projects that declare dependencies.
+            report: Function that takes one line for the user.
+            seen_within: How long the api may go on with a version that it has seen. A new version is reported only
+                after that time, so that a user who reads the report and starts a Run gets that version.
         """
         self._parent = parent
         self._store = store
@@ -91,7 +92,7 @@ class Publisher:
         self._seen_within = seen_within.total_seconds()
         self._places: dict[str, _Place] = {}
         self._owners: dict[str, _Place] = {}
-        """Names of projects, and the folders that hold them."""
+        """The folders that hold the names of projects, by name."""
         self._claiming = asyncio.Lock()
         self._announced = False
         self._refusal: StoreError | None = None
@@ -100,7 +101,7 @@ class Publisher:
 
     @property
     def deployed(self) -> list[Manifest]:
-        """The version that is served of each project, by folder."""
+        """The versions that are served, one for each project, in the order of the folders."""
         return [place.published for place in self._in_order() if place.published is not None]
 
     @property
@@ -110,11 +111,11 @@ class Publisher:
 
     @property
     def pending(self) -> list[Path]:
-        """The folders whose first deploy still goes on."""
+        """The folders whose first deploy has no outcome yet."""
         return [place.folder for place in self._in_order() if not place.told.is_set()]
 
     async def __aenter__(self) -> Self:
-        """Begin to watch, and to deploy what is there."""
+        """Start to watch the folders, and to deploy those that exist."""
         first = [self._place(folder) for folder in folders_below(self._parent)]
         self._work = asyncio.create_task(self._publish_all(first), name="publish projects")
         return self
@@ -122,16 +123,16 @@ class Publisher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Break off whatever is being deployed. Bounded."""
+        """Cancel all deploys, in bounded time."""
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait({self._work})
 
     async def settle(self, patience: timedelta) -> None:
-        """Wait until it is known of every folder what has become of it, but no longer than `patience`.
+        """Wait until the first deploy of every folder has an outcome, but no longer than `patience`.
 
         Raises:
-            StoreError: the artifact store cannot be written.
+            StoreError: The artifact store cannot be written.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience.total_seconds()):
@@ -141,11 +142,11 @@ class Publisher:
             raise self._refusal
 
     def announce(self) -> None:
-        """From now on, tell what changes."""
+        """Report changes from now on."""
         self._announced = True
 
     async def failed(self) -> None:
-        """Wait for what must not happen, and raise it. Returns only when the publisher is left."""
+        """Wait for an unexpected error of the publisher and raise it; return only when the publisher is left."""
         if self._work is not None:
             await asyncio.wait({self._work})
             if not self._work.cancelled():
@@ -154,7 +155,7 @@ class Publisher:
     async def _publish_all(self, first: list[_Place]) -> None:
         async with self._group:
             self._group.create_task(self._follow(), name="watch project folders")
-            await asyncio.sleep(0)  # It listens now: what is read below and changes after that is read again.
+            await asyncio.sleep(0)  # The watcher listens now, so changes after the reads below are noticed.
             for place in first:
                 self._look_at(place)
 
@@ -218,8 +219,13 @@ class Publisher:
             slow.cancel()
 
     async def _claim_name(self, place: _Place) -> None:
-        """Two folders must not publish versions of one project in turn: the first one has the name."""
-        async with self._claiming:  # in turn, so that at the start it is the first by name
+        """Claim the project's name for the folder, so that no two folders publish versions of one project in turn.
+
+        Raises:
+            ProjectError: Another folder has claimed the name first.
+        """
+        # Folders claim names one after the other, so that at the start the first folder by name gets a name.
+        async with self._claiming:
             name = await in_thread(_name_of, place.folder)
             owner = self._owners.setdefault(name, place)
         if owner is not place:
@@ -230,7 +236,7 @@ class Publisher:
         released = [name for name, owner in self._owners.items() if owner is place and name != but]
         for name in released:
             del self._owners[name]
-        if released:  # it may have been what was wrong with another
+        if released:  # Another folder may be broken only because this one had its name.
             for other in self._in_order():
                 if other.broken is not None and other is not place:
                     self._look_at(other)
@@ -266,7 +272,7 @@ class Publisher:
             return place.published.version
         if place.name is None:
             return None
-        with suppress(StoreError):  # what is wrong with the project is to be told all the same
+        with suppress(StoreError):  # The error of the project is to be reported all the same.
             current = await read_current(self._store, place.name)
             return current.version if current is not None else None
         return None
@@ -285,9 +291,9 @@ def _name_of(folder: Path) -> str:
 
 
 def _refuse_new_syntax_errors(folder: Path, published: Manifest) -> None:
-    """A deploy only warns of a file that does not parse; but here, it may be one that is just being written.
+    """Raise ProjectError if a file does not parse that is not already broken in the published version.
 
-    So a file that is broken now and was not in the version that is served breaks the project.
+    A deploy only warns of a file that does not parse. But here, such a file may just be being written.
     """
     known = {warning.file for warning in published.warnings}
     new = [str(warning) for warning in check_syntax(folder) if warning.file not in known]

@@ -15,15 +15,15 @@ _POLL = 0.05
 
 
 async def until_ok(url: str, child: Child, api_key: str | None = None, *, within: timedelta) -> None:
-    """Request `url` of a child until it answers 200. With the key, its last answer says which part is not ready.
+    """Request `url` of a child until it answers 200. With the key, its answers say which part is not ready.
 
     Raises:
-        StackError: it did not in time; the message has its last answer.
+        StackError: It did not answer 200 in time; the message has its last answer.
     """
     last = "no answer yet"
     headers = {} if api_key is None else {"x-api-key": api_key}
     try:
-        # A proxy of the environment is not meant for loopback.
+        # Proxies that the environment names are not for loopback, so they are not used.
         async with asyncio.timeout(within.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
             while True:
                 try:

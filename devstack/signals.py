@@ -1,4 +1,4 @@
-"""Running in a terminal: the first Ctrl-C ends the work in order, the second one at once."""
+"""Handling signals in a terminal: the first Ctrl-C ends the work in order, the second one at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def until_signalled[T](work: Coroutine[Any, Any, T], *, hurry: Callable[[], None]) -> T | None:
-    """Do `work`; SIGINT, SIGTERM and SIGHUP cancel it, and each further one calls `hurry`.
+    """Run `work`, cancel it at the first SIGINT, SIGTERM or SIGHUP, and call `hurry` at each further one.
 
-    Returns what `work` returned, or None if it was ended by a signal and has cleaned up after itself.
+    Return what `work` returned, or None if it was ended by a signal and has cleaned up after itself.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work)

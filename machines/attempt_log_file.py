@@ -1,6 +1,6 @@
-"""The log of one Attempt at the worker: a file that its Machine's keeper and the worker write to, and what may be read.
+"""The log file of one Attempt at the worker: its Machine's keeper and the worker write to it, and it is read masked.
 
-The file is not masked, and lies in the worker's own folder; only what has been masked leaves it.
+The file itself is not masked, and lies in the worker's own folder; only what has been masked leaves it.
 """
 
 from __future__ import annotations
@@ -16,34 +16,37 @@ from schemas.workflow.attempt import AttemptUsage
 from security.masking import Masker
 
 _AT_ONCE = 1024 * 1024
-"""Bytes that are masked in one go. No line is longer."""
+"""Most bytes that are read and masked in one go. No line of the file is longer."""
 
 
 class AttemptLogFile:
-    """Made for one Attempt, and closed by whoever has made it; its Machine writes into it, whatever becomes of both."""
+    """The log file of one Attempt. Whoever creates it closes it.
+
+    The Attempt's Machine writes into it, whatever becomes of the Attempt and of the Machine.
+    """
 
     def __init__(self, file: Path, limit: int) -> None:
-        """Nothing is written yet.
+        """Create the file, with nothing written yet.
 
         Args:
-            file: Is made here; the keeper appends to it, too.
-            limit: Bytes that the keeper writes at most.
+            file: The file that is created here; the keeper appends to it, too.
+            limit: The most bytes that the keeper writes.
 
         Raises:
-            OSError: The file cannot be made.
+            OSError: The file cannot be created.
         """
         self.file = file
         self.limit = limit
         self.masker = Masker(())
-        """Set before user code is called: until then nothing is written that could tell a secret."""
+        """The masker for what is read. It is set before user code is called: until then no secret can be written."""
         self.begun = asyncio.Event()
-        """Something was written."""
+        """Event that is set once something was written by `say`."""
         self._file = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._read = 0
         self._end: asyncio.Future[AttemptUsage | None] | None = None
 
     def say(self, message: str, level: str = "info") -> None:
-        """A line of Callboard's own. A disk that is full costs the line."""
+        """Write a line of Callboard's own. The line is lost if the disk is full."""
         try:
             os.write(self._file, line_of(level, "callboard", message))
         except OSError:
@@ -51,11 +54,18 @@ class AttemptLogFile:
         self.begun.set()
 
     def expect(self, end: asyncio.Future[AttemptUsage | None]) -> None:
-        """The Attempt is given to a Machine, whose keeper tells when all that was printed is written."""
+        """Take note that the Attempt is given to a Machine.
+
+        Args:
+            end: Is resolved by the Machine's keeper when all that was printed is written.
+        """
         self._end = end
 
     async def whole(self, within: float) -> AttemptUsage | None:
-        """Wait for that; what the Attempt took. None: it was on no Machine, or nothing has come of it in time."""
+        """Wait until the keeper has written the whole log, and return what the Attempt used.
+
+        Return None if the Attempt was on no Machine, or if its keeper has not told in time.
+        """
         if self._end is None:
             return None
         await asyncio.wait({self._end}, timeout=within)
@@ -63,24 +73,24 @@ class AttemptLogFile:
 
     @property
     def waiting(self) -> int:
-        """Bytes that were written and not taken."""
+        """Number of bytes that were written and not taken yet."""
         return os.fstat(self._file).st_size - self._read
 
     def take(self) -> bytes:
-        """What follows what was taken before, masked, in whole lines; nothing if there is none. Raises OSError."""
+        """Return the next whole lines after those taken before, masked; empty if there are none. Raises OSError."""
         data = os.pread(self._file, _AT_ONCE, self._read)
         data = data[: data.rfind(b"\n") + 1]
         self._read += len(data)
         return readable(data, self.masker)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
 
 def readable(lines: bytes, masker: Masker) -> bytes:
-    """Whole lines of the file, as they may be read."""
-    if not masker and b'"cut":' not in lines:  # in a message, quotes are escaped
+    """Return whole lines of the file as they may be read, that is, masked."""
+    if not masker and b'"cut":' not in lines:  # no message can contain `"cut":`, as quotes are escaped in it
         return lines
     return b"".join(_masked(line, masker) for line in lines.splitlines())
 
@@ -90,8 +100,8 @@ def _masked(line: bytes, masker: Masker) -> bytes:
         said: dict[str, Any] = json.loads(line)
         message, cut = said["message"], said.pop("cut", None)
     except (ValueError, LookupError):
-        return b""  # the disk was full
+        return b""  # the line is incomplete because the disk was full
     if cut is None:
         return encoded({**said, "message": masker.text(message)})
-    # A secret may have been cut in two.
+    # A secret may have been cut in two at the end of the message.
     return encoded({**said, "message": f"{masker.clipped(message)} … [cut: it had {cut} bytes]"})

@@ -1,4 +1,4 @@
-"""What the errors of an Attempt must not tell."""
+"""The masker of an Attempt: what the Attempt's errors must not tell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from security.secret_detection import secrets_of_state
 
 
 def masker_of(order: AttemptSpec) -> Masker:
-    """Masks the secrets that the Attempt was given: those listed, those of its AuthSession's state, its proxy's."""
+    """Return a masker for the secrets that the Attempt was given.
+
+    These are the listed ones, those in its AuthSession's state, and the credentials of its proxy.
+    """
     secrets = set(order.secrets)
     if order.session is not None:
         secrets.update(_of_state(order.session))
@@ -23,6 +26,6 @@ def masker_of(order: AttemptSpec) -> Masker:
 def _of_state(text: str) -> set[str]:
     try:
         state: Any = json.loads(text)
-    except ValueError:  # the Machine says so in its report
+    except ValueError:  # the state is no JSON, which the Machine says in its report
         return set()
     return secrets_of_state(cast("dict[str, Any]", state)) if isinstance(state, dict) else set()

@@ -1,4 +1,4 @@
-"""What a Machine is told and what it reports: plain values between the activity and the Machine."""
+"""What a Machine is told about an Attempt and what it reports: plain values between the activity and the Machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schemas.workflow.run import RunError
 
 @dataclass(frozen=True)
 class Python:
-    """An environment that a project has for itself."""
+    """A Python environment that belongs to one project."""
 
     executable: Path
     site_packages: Path
@@ -25,32 +25,32 @@ class Python:
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a project, unpacked on this host, and what its Machines need to know of it.
+    """One version of a project, unpacked on this host, and what its Machines need to know about it.
 
-    Where any of it differs, it takes another Machine.
+    A Machine serves one Version only: if any of these fields differs, another Machine is needed.
     """
 
     project: str
     version: str
     folder: Path
     memory_limit: int
-    """Bytes, of a Machine's whole process tree."""
+    """Most bytes of memory that a Machine's whole process tree may use."""
     width: int
     height: int
-    """Pixels of the browser's viewport."""
+    """Width and height of the browser's viewport in pixels."""
     headful: bool = False
-    """The project wants the full browser, in a window where there is a display."""
+    """Whether the project wants the full browser, in a window if there is a display."""
     allow_file_urls: bool = False
-    """Its code may have the browser open any address, that of a file on this host included."""
+    """Whether the project's code may have the browser open any address, including files on this host."""
     python: Python | None = None
-    """What its Machines run on, if not on our own interpreter. Playwright is in it, in our version."""
+    """Environment that the Machines run on, with Playwright in our version. None: they run on our own interpreter."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Environment variables of user code, beside those that the worker has for it."""
+    """Environment variables of user code, in addition to those that the worker has for it."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy with its credentials in the clear; lives in memory only."""
+    """A proxy with its credentials in clear text. It lives in memory only."""
 
     server: str
     username: str | None = None
@@ -59,45 +59,45 @@ class Proxy:
 
 @dataclass(frozen=True)
 class AttemptSpec:
-    """One Attempt."""
+    """The specification of one Attempt: what a Machine is to execute, and how."""
 
     run_id: str
     number: int
     api: str
     parameters: str = field(repr=False)
-    """JSON text of an object, or `null`."""
+    """JSON text of the parameters: an object, or `null`."""
     timeout: timedelta
-    """The Attempt's clock; `extend_timeout` restarts it."""
+    """The Attempt's timeout; `extend_timeout` restarts its clock."""
     proxy: Proxy | None = None
     run_info: dict[str, Any] = field(default_factory=dict[str, Any])
     """What `run_info()` tells user code (docs/contract.md, section 3.2)."""
     services: Services | None = field(default=None, repr=False, compare=False)
-    """Who answers what user code asks for."""
+    """The services that answer the requests of user code."""
     kind: AttemptKind = AttemptKind.API
-    """What is called: the API `api`, or the project's `check` or `create`; `parameters` are not a check's."""
+    """What is called: the API `api`, or the project's `check` or `create`. A check gets no `parameters`."""
     session: str | None = field(default=None, repr=False)
     """JSON text of the AuthSession's state (docs/contract.md, section 4.5), restored before user code is called."""
     capture: bool = False
-    """Report the state after a good end, if it is another than `session`. That of a create is always reported."""
+    """Whether to report the state after a good end if it differs from `session`. A create always reports its state."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What errors must not tell, beside the secrets of `session` and of the proxy."""
+    """Secrets that errors must not tell, in addition to those of `session` and of the proxy."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
-    """What it is to leave, and where. None: nothing."""
+    """The trace and screenshot that the Attempt is to leave, and where. None: it leaves nothing."""
     log: AttemptLogFile | None = field(default=None, repr=False, compare=False)
-    """Where its log is written; None: there is none."""
+    """The file that the Attempt's log is written to. None: it has no log."""
 
     @property
     def key(self) -> tuple[str, int]:
-        """Which Attempt this is."""
+        """The Run's id and the Attempt's number, which identify this Attempt."""
         return self.run_id, self.number
 
     @property
     def function(self) -> str:
-        """The path of what is called, as hooks are told it (docs/contract.md, section 3.1)."""
+        """The path of the called function, as hooks are told it (docs/contract.md, section 3.1)."""
         return f"api/{self.api}" if self.kind is AttemptKind.API else f"auth-sessions/{self.kind}"
 
     def note(self, message: str, level: str = "info") -> None:
-        """Write a line of Callboard's own into its log."""
+        """Write a line of Callboard's own into the Attempt's log, if it has one."""
         if self.log is not None:
             self.log.say(message, level)
 
@@ -108,12 +108,15 @@ class EndState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     STOPPED = "stopped"
-    """Somebody asked: a cancel, or a worker that must let go."""
+    """The Attempt was stopped by a cancel, or by a worker that must let go of it."""
 
 
 @dataclass(frozen=True)
 class AttemptReport:
-    """How it went. On every path but `COMPLETED` and a plain failure the Machine is gone when this is reported."""
+    """How an Attempt ended on its Machine.
+
+    Unless the Attempt completed or simply failed, the Machine is gone when this is reported.
+    """
 
     end: EndState
     machine: str
@@ -121,14 +124,14 @@ class AttemptReport:
     started_at: datetime
     ended_at: datetime
     result: str | None = field(default=None, repr=False)
-    """JSON text, ASCII. Of a check `true` or `false`, of a create `null`."""
+    """ASCII JSON text of the result. It is `true` or `false` for a check, and `null` for a create."""
     extended_payloads: str | None = field(default=None, repr=False)
-    """JSON text, ASCII: an array; None if there were none."""
+    """ASCII JSON text of an array with the extended payloads; None if there were none."""
     session: str | None = field(default=None, repr=False)
-    """JSON text, ASCII, of the state after a good end (docs/contract.md, section 4.5), if it was asked for
+    """ASCII JSON text of the AuthSession's state after a good end (docs/contract.md, section 4.5), if it was asked for
     and has changed."""
     error: RunError | None = None
     final: bool = False
-    """No further Attempt can help."""
+    """Whether the failure is final: no further Attempt can help."""
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What user code set by `set_attribute`, whatever the outcome."""
+    """The attributes that user code set by `set_attribute`, whatever the outcome."""

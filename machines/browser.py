@@ -1,4 +1,4 @@
-"""Finds the browser that Machines run, and says how it is launched. `python -m machines.browser` prints its path.
+"""Find the browser that Machines run, and say how it is launched. `python -m machines.browser` prints its path.
 
 A Machine runs Chromium's headless shell: it does the same work as the full browser with a fraction of its
 processes. The full browser is taken for a project that wants windows, or when there is nothing else.
@@ -27,18 +27,18 @@ _START_LIMIT = 30.0
 
 _SHELLS = ("chromium-headless-shell", "chrome-headless-shell")
 _ALSO_LOOKED_IN = "/usr/bin:/usr/local/bin"
-"""Where PATH has been cut short, as some service managers do."""
+"""Folders that are searched after PATH, as some service managers cut PATH short."""
 _FULL = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def find_browser(configured: Path | None, *, headful: bool = False) -> Path:
-    """The browser to use, which is known to start.
+    """Return the path of the browser to use, which is known to start.
 
-    The configured one; else Playwright's own, which its version was made for; else the system's. A headless shell
-    goes before a full browser, unless `headful`, which only a full browser can be.
+    This is the configured one; else Playwright's own, which its version was made for; else the system's. A headless
+    shell is preferred to a full browser, unless `headful` is set, as only a full browser can open windows.
 
     Raises:
-        MachineError: there is none, the configured one is missing, or none of those found starts.
+        MachineError: There is no browser, the configured one is missing, or none of those found starts.
     """
     if configured is not None:
         reason = _why_it_does_not_start(configured)
@@ -66,12 +66,12 @@ def find_browser(configured: Path | None, *, headful: bool = False) -> Path:
 
 
 def browser_args() -> list[str]:
-    """Arguments for the browser beyond those that Playwright gives it by default.
+    """Return arguments for the browser in addition to those that Playwright gives it by default.
 
-    Playwright's own switch off background networking, component updates, sync and the first-run pages already.
+    Playwright's own already switch off background networking, component updates, sync and the first-run pages.
     """
     return [
-        # What is UDP would go past a proxy: QUIC, and WebRTC unless it is relayed over TCP.
+        # UDP traffic would bypass a proxy: that is QUIC, and WebRTC unless it is relayed over TCP.
         "--disable-quic",
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     ]
@@ -93,7 +93,7 @@ def _installed(names: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _playwrights(browser: str, executables: tuple[str, ...]) -> Iterator[Path]:
-    """The executables of `browser` in the revision that belongs to the installed Playwright."""
+    """Yield the executables of `browser` in the revision that belongs to the installed Playwright."""
     package = Path(playwright.__file__).parent / "driver" / "package"
     listed: list[dict[str, Any]] = json.loads((package / "browsers.json").read_text(encoding="utf-8"))["browsers"]
     revision = next(str(entry["revision"]) for entry in listed if entry["name"] == browser)
@@ -105,7 +105,7 @@ def _playwrights(browser: str, executables: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _browsers_folder(package: Path) -> Path:
-    """Where Playwright keeps browsers; as it decides that itself, on Linux."""
+    """Return the folder where Playwright keeps browsers, found as Playwright itself finds it on Linux."""
     configured = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
     if configured == "0":
         return package / ".local-browsers"
@@ -115,7 +115,10 @@ def _browsers_folder(package: Path) -> Path:
 
 
 def _why_it_does_not_start(path: Path) -> str | None:
-    """None if `path` starts, else the reason. Asked once per process: the answer `yes` does not change."""
+    """Return why the browser at `path` does not start, or None if it does.
+
+    A browser that has started once is not tried again in this process: it is taken to start from then on.
+    """
     try:
         _version(path)
     except (OSError, subprocess.SubprocessError) as error:
@@ -126,10 +129,10 @@ def _why_it_does_not_start(path: Path) -> str | None:
 
 @lru_cache
 def _version(path: Path) -> str:
-    """What the browser says it is. A missing shared library shows up here, not in the first Attempt."""
+    """Return the version that the browser prints. A missing shared library shows up here, not in the first Attempt."""
     done = subprocess.run(
         [path, "--version"],
-        # As in a Machine: others of this user can read its environment, so it has none of our secrets.
+        # It gets the environment of a Machine, without our secrets: this user's other processes can read it.
         env=user_environment(Path(tempfile.gettempdir())),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -142,10 +145,10 @@ def _version(path: Path) -> str:
 
 
 def main() -> int:
-    """Print the path of the browser, or the sentence that says why there is none."""
+    """Print the path of the browser, or a sentence that says why there is none."""
     configured = os.environ.get("CALLBOARD_CHROMIUM")
     try:
-        print(find_browser(Path(configured) if configured else None))  # noqa: T201 - that is what it is for
+        print(find_browser(Path(configured) if configured else None))  # noqa: T201 - this command is there to print
     except MachineError as error:
         print(error.message, file=sys.stderr)  # noqa: T201
         return 1

@@ -1,4 +1,4 @@
-"""Finish what must be finished, also when somebody cancels in the middle of it."""
+"""Finish work that must be finished, even when the waiting task is canceled in the middle of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 
 async def uncancellable[T](work: Awaitable[T]) -> T:
-    """Await `work` to its end. A cancel that arrives meanwhile is raised afterwards; `work` must bound itself."""
+    """Await `work` to its end. A cancel that arrives meanwhile is raised afterwards; `work` must bound its own time."""
     task = asyncio.ensure_future(work)
     canceled = False
     while not task.done():
@@ -17,10 +17,10 @@ async def uncancellable[T](work: Awaitable[T]) -> T:
             if task.cancelled():
                 raise
             canceled = True
-        except Exception:  # noqa: BLE001  # raised below, by result()
+        except Exception:  # noqa: BLE001  # it is raised below, by result()
             break
     if canceled:
         if not task.cancelled():
-            task.exception()  # retrieved: the cancel is what the caller hears
+            task.exception()  # mark it as retrieved: the caller hears of the cancel instead
         raise asyncio.CancelledError
     return task.result()

@@ -1,4 +1,4 @@
-"""The Attempt that a Machine is busy with, from the worker's side: its clock, its beginning, its end."""
+"""The running Attempt of a Machine, as the worker sees it: its clock, its beginning, its end."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from schemas.workflow.attempt import AttemptKind
 log = logging.getLogger(__name__)
 
 HARD_LIMIT = timedelta(hours=12)
-"""`extend_timeout` reaches no further than this from the Attempt's start."""
+"""Longest time after the Attempt's start to which `extend_timeout` can move its end."""
 
 _NOTE_EXTENSIONS_EVERY = 1.0
-"""Seconds: user code may extend with every step that it takes."""
+"""Least seconds between two log lines about extensions, as user code may extend with every step that it takes."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """An Attempt has begun: its user code is about to be called."""
+    """The beginning of an Attempt: its user code is about to be called."""
 
     machine: str
     browser_version: str
@@ -33,7 +33,7 @@ class Begun:
 
 
 class Current:
-    """The Attempt that a Machine is busy with."""
+    """The running Attempt of a Machine, as the worker sees it."""
 
     def __init__(self, order: AttemptSpec, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
         self._order = order
@@ -46,16 +46,16 @@ class Current:
         self._ended_at: datetime | None = None
         self.begun: Begun | None = None
         self.clock: asyncio.Timeout | None = None
-        """The running clock; None once it no longer matters."""
+        """The running clock of the Attempt; None once it no longer matters."""
         self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         self.waiting_at = ""
-        """The automation's stack when it was told to stop, if it was waiting and not busy."""
+        """The automation's stack when it was told to stop, if it was waiting at that time and not busy."""
         self.stopped = asyncio.Event()
         self.left = asyncio.Event()
-        """The child has said what it leaves of it, or is gone."""
+        """Event that is set once the child has said what the Attempt leaves, or the child is gone."""
 
     def message(self) -> dict[str, Any]:
-        """What the child is told."""
+        """Return the message that orders the Attempt from the child."""
         order, proxy = self._order, self._order.proxy
         return {
             "type": "attempt",
@@ -78,7 +78,7 @@ class Current:
         }
 
     def begin(self, begun: Begun, *, root: str) -> None:
-        """Its user code is about to be called, in the copy of the project at `root`."""
+        """Take note that user code is about to be called, in the copy of the project at `root`."""
         self.begun = begun
         if self._order.evidence is not None:
             self._order.evidence.root = root
@@ -95,29 +95,32 @@ class Current:
                 self._order.note(f"extend_timeout: the clock of {seconds} seconds begins anew")
 
     def prolong(self, by: float) -> None:
-        """Put the end off by so many seconds, for what the Machine does and not the automation."""
+        """Put the end off by `by` seconds, for time that the Machine needs and not the automation."""
         if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
             self.clock.reschedule(end + by)
 
     def leave(self, message: dict[str, Any] | None) -> None:
-        """It has left this, or (None) its Machine has come to its end."""
+        """Take note of what the Attempt has left, or (None) that its Machine has come to its end."""
         if message is not None and self._order.evidence is not None:
             self._order.evidence.hear(message)
         self.left.set()
 
     @property
     def heard(self) -> bool:
-        """Whether its end was heard. A cancel of who waits for it cancels `done`, and is no end."""
+        """Whether the end of the Attempt was heard.
+
+        A cancel of the task that waits for `done` cancels `done`, and does not count as an end.
+        """
         return self.done.done() and not self.done.cancelled()
 
     def resolve(self, message: dict[str, Any] | None) -> None:
-        """It is done, or (None) lost; what is heard first counts."""
+        """Take note that the Attempt is done, or (None) lost. Only the first call counts."""
         if not self.done.done():
             self._ended_at = datetime.now(UTC)
             self.done.set_result(message)
 
     def report(self, machine: str, **fields: Any) -> AttemptReport:
-        """How it went; the fields are those of `AttemptReport`."""
+        """Return the report of the Attempt; `fields` are further fields of `AttemptReport`."""
         return AttemptReport(
             end=EndState.COMPLETED if "result" in fields else EndState.FAILED,
             machine=machine,
@@ -128,7 +131,7 @@ class Current:
         )
 
     def completed(self, machine: str, done: dict[str, Any]) -> AttemptReport:
-        """What the child has told of a good end."""
+        """Return the report of an Attempt that completed, from the child's `done` message."""
         if reason := done.get("uncaptured"):
             told = masker_of(self._order).text(reason)
             log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._order.run_id, told)

@@ -1,4 +1,4 @@
-"""What one Attempt is to leave beside its outcome: into which folder, and what its Machine has told of it."""
+"""What one Attempt is to leave in addition to its outcome: in which folder, and what its Machine has told about it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,36 @@ from schemas.workflow.trace import TraceMode
 
 SCREENSHOT = "screenshot.png"
 TRACE = "trace.zip"
-"""Their names in the folder, and in the artifact store."""
+"""Names of the screenshot and the trace, in the folder and in the artifact store."""
 
 
 @dataclass(eq=False)
 class Evidence:
-    """Made for one Attempt; its Machine fills it in, whatever becomes of the Attempt and of the Machine."""
+    """The trace and screenshot of one Attempt.
+
+    Its Machine fills this in, whatever becomes of the Attempt and of the Machine.
+    """
 
     folder: Path
-    """On this host, and not in the Machine's scratch, which is gone with the Machine."""
+    """Folder on this host for the files. It is not in the Machine's scratch folder, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
     limit: int = 64 * 1024 * 1024
-    """Bytes of the trace that are kept."""
+    """Most bytes that a trace which is kept may have."""
     root: str | None = None
-    """The copy of the project that the Attempt runs in; None before it has begun."""
+    """The copy of the project that the Attempt runs in; None before the Attempt has begun."""
     told: bool = False
-    """Whether the Machine has said what it left. If not, it was ended before it could."""
+    """Whether the Machine has said what it left. If not, the Machine was ended before it could."""
     page_url: str | None = field(default=None, repr=False)
-    """Of the automation's page at its end, as the browser has it."""
+    """Address of the page that the automation was at when it ended, as the browser has it."""
     missing: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """What the Machine was to leave and could not, by name: a sentence why. Not masked."""
+    """What the Machine was to leave and could not: by name, a sentence that says why. Not masked."""
 
     def wanted(self) -> dict[str, Any]:
-        """What the Machine is told."""
+        """Return the part of the Attempt's message that tells the Machine what to leave."""
         return {"folder": str(self.folder), "trace": self.trace, "limit": self.limit}
 
     def hear(self, message: dict[str, Any]) -> None:
-        """The Machine tells what it has left."""
+        """Take note of the Machine's message about what it has left."""
         self.told = True
         self.page_url = message["pageUrl"]
         self.missing.update(message["missing"])

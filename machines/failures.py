@@ -1,4 +1,4 @@
-"""How an Attempt's failure on its Machine reads on the wire (docs/contract.md, section 10.1)."""
+"""How an Attempt's failure on its Machine is expressed on the wire (docs/contract.md, section 10.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 
 _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
-    # kind in the child: code, category, whether no further Attempt can help
+    # kind in the child: error code, category, and whether the failure is final (no further Attempt can help)
     "user": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", False),
     "structural": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
     "non-retryable": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
@@ -25,10 +25,10 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
 
 
 def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
-    """The error that the child told, without what `masker` masks, and whether it is final."""
+    """Return the error that the child told, masked by `masker`, and whether it is final."""
 
     def masked(text: str, limit: int) -> str:
-        # Masked first: what is clipped here could not be recognised any more. The child has clipped already.
+        # Mask before clipping: a clipped secret would not be recognized. The child has clipped already.
         text = masker.clipped(text) if len(text) >= MESSAGE_LIMIT else masker.text(text)
         return _text(text, limit)
 
@@ -50,12 +50,20 @@ def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
 
 
 def _text(told: str, limit: int) -> str:
-    """What was told, clipped. A lone surrogate, which has no UTF-8 and so no place in a history, is spelled out."""
+    """Return the text, clipped to `limit`.
+
+    A lone surrogate is spelled out, as it has no UTF-8 form and so cannot be stored in a history.
+    """
     return clip(told.encode(errors="backslashreplace").decode(), limit)
 
 
 def timed_out(order: AttemptSpec, waiting_at: str) -> RunError:
-    """The Attempt's clock ran out, while it was there in its code, as far as that is known."""
+    """Return the error of an Attempt that timed out.
+
+    Args:
+        order: The Attempt.
+        waiting_at: The stack of its code at that time; empty if it is not known.
+    """
     stack = _text(masker_of(order).text(waiting_at), STACK_LIMIT)
     return RunError(
         code=ErrorCode.SCRIPT_TIMEOUT,
@@ -67,7 +75,7 @@ def timed_out(order: AttemptSpec, waiting_at: str) -> RunError:
 
 
 def crashed(end: ChildEnd) -> RunError:
-    """The Machine's process ended under the Attempt."""
+    """Return the error of an Attempt whose Machine's process ended while it ran."""
     if end.out_of_memory:
         message = "Execution ran out of memory."
     elif end.exit_code is None:

@@ -1,6 +1,6 @@
 """Messages between worker and child: four bytes of length, big-endian, then one JSON object.
 
-The child's side of the same is `machines.runner.channel`, which may import nothing of ours.
+The child has its own implementation, `machines.runner.channel`, which may import nothing of ours.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from typing import Any
 
 LARGEST = 64 * 1024 * 1024
-"""Bytes. A result is refused in the child at 2 MiB; a larger frame than this is not ours."""
+"""Most bytes of a message. The child refuses results above 2 MiB, so a message larger than this is not ours."""
 
 
 class Frames:
@@ -24,18 +24,21 @@ class Frames:
 
     @classmethod
     async def over(cls, end: socket.socket) -> Frames:
-        """Take over the socket."""
+        """Return the connection over the worker's end of a socket pair, which it takes over."""
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer)
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Write one message. Raises ConnectionError if the child is gone."""
+        """Send one message to the child. Raises ConnectionError if the child is gone."""
         body = json.dumps(message).encode()
         self._writer.write(struct.pack(">I", len(body)) + body)
         await self._writer.drain()
 
     async def receive(self) -> dict[str, Any] | None:
-        """The next message; None when the child has closed its end (it has ended, or is made to), or wrote nonsense."""
+        """Return the next message of the child.
+
+        Return None if the child has closed its end (as it has ended, or is being ended), or wrote what is no message.
+        """
         try:
             (length,) = struct.unpack(">I", await self._reader.readexactly(4))
             if length > LARGEST:
@@ -45,5 +48,5 @@ class Frames:
             return None
 
     def close(self) -> None:
-        """Close our end; the child takes that as its end too."""
+        """Close our end of the socket; the child ends when it sees that."""
         self._writer.close()

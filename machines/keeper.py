@@ -1,15 +1,15 @@
 """The keeper of one Machine: a process above the child that lets nothing outlive it.
 
-It runs on the standard library alone, as a script of its own. It is a child subreaper (Linux), so whatever the
-child's descendants do (detach, start a session, lose their parent), they stay below the keeper. When told, when
+The keeper runs on the standard library alone, as a script of its own. It is a child subreaper (Linux), so whatever the
+child's descendants do (detach, start a session, lose their parent), they stay below the keeper. When told to, when
 the worker's pipe closes (the worker has died), or when the child has ended, it kills all descendants until none is
-left, removes the Machine's scratch folder and exits. It also watches the memory of the whole tree, and takes in what
-that prints: into a file for each Attempt, so that a worker that is slow holds up nothing, and that the last words of a
-child which was killed are there, too.
+left, removes the Machine's scratch folder and exits. It also watches the memory of the whole process tree, and writes
+what the tree prints to a file for each Attempt, so that a slow worker holds up nothing, and so that the last words of
+a child which was killed are kept, too.
 
     argv    SCRATCH MEMORY_LIMIT CHILD_FD COMMAND…
-    stdin   anything, or its end: stop everything
-    stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (what it took, see `meter`) when an Attempt has
+    stdin   anything, or its end, means: stop everything
+    stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
             ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"memory"} (bytes at
             which the limit was passed), last {"gone": true} or {"left": [pid]}
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # A script finds what lies beside it here, behind the standard library, and nothing else of ours.
+    # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
 from machines.intake import Intake
@@ -44,18 +44,18 @@ __all__ = ["descendants", "kill_all", "remove"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_INTERVAL = 0.5
-"""Seconds between two looks at what the tree takes."""
+"""Seconds between two measurements of what the process tree uses."""
 _TAIL = 4096
-"""Bytes of the child's last output that are kept, to explain a child that would not start."""
+"""Bytes of the child's last output that are kept, to explain why a child did not start."""
 _CHUNK = 65536
 _LAST_CHUNKS = 256
-"""When everything is gone, a pipe holds no more than this; but somebody outside may have its other end."""
+"""Most chunks that are read at the end. A pipe holds no more, but a process outside the tree could go on writing."""
 _OOM_SCORE = "300"
-"""Where memory runs out, the kernel should take a Machine before a worker."""
+"""OOM score of a Machine's processes: when memory runs out, the kernel should kill a Machine before a worker."""
 
 
 class Keeper:
-    """One child, its tree, its scratch folder."""
+    """The keeper of one child, its process tree and its scratch folder."""
 
     def __init__(self, scratch: str, memory_limit: int, child_fd: int, command: list[str]) -> None:
         self._scratch = scratch
@@ -64,9 +64,9 @@ class Keeper:
         self._intake = Intake(self._printed, self._told)
         self._meter = Meter(os.getpid())
         self._busy = False
-        """An Attempt has begun, and not ended."""
+        """Whether an Attempt has begun and not ended yet."""
         self._transcript: Transcript | None = None
-        """Of that Attempt."""
+        """The log of that Attempt, if it has one."""
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -74,16 +74,16 @@ class Keeper:
             stderr=subprocess.STDOUT,
             pass_fds=(child_fd,),
             cwd=scratch,
-            preexec_fn=_offer_to_the_kernel,  # no other thread is here, so a hook between fork and exec is safe
+            preexec_fn=_offer_to_the_kernel,  # there is no other thread, so a hook between fork and exec is safe
         )
-        os.close(child_fd)  # the child's alone: its end must show at the worker
+        os.close(child_fd)  # only the child may hold it, so that the worker sees when the child ends
         if self._child.stdout is None:
             raise RuntimeError("the child was started without a pipe for its output")
         self._output = self._child.stdout.fileno()
         os.set_blocking(self._output, False)
 
     def run(self) -> None:
-        """Watch until there is a reason to stop; then stop everything."""
+        """Watch the child until there is a reason to stop; then stop everything."""
         _say({"pid": self._child.pid})
         try:
             self._watch()
@@ -109,7 +109,7 @@ class Keeper:
             while True:
                 for key, _ in selector.select(_LOOK_INTERVAL):
                     if key.fd == 0:
-                        os.read(0, 64)  # an order, or the end of the worker: the same to us
+                        os.read(0, 64)  # an order to stop, or the end of the worker: both mean the same
                         return
                     if key.fd == wake_r:
                         os.read(wake_r, 512)
@@ -125,7 +125,10 @@ class Keeper:
                         return
 
     def _drain(self) -> bytes | None:
-        """Take what the child's tree printed, so that it never blocks on it; nothing at its end, None until more."""
+        """Read what the child's tree printed, so that it never blocks on a full pipe.
+
+        Return what was read: empty at the end of the output, None if there is nothing to read now.
+        """
         try:
             chunk = os.read(self._output, _CHUNK)
         except BlockingIOError:
@@ -134,23 +137,23 @@ class Keeper:
         return chunk
 
     def _drain_rest(self) -> None:
-        """Take what is there."""
+        """Read all that was printed and not read yet, up to a limit."""
         for _ in range(_LAST_CHUNKS):
             if not self._drain():
                 return
 
     def _printed(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-_TAIL:]
-        if self._transcript is not None:  # else it is of an Attempt that has ended, whose result is on its way
+        if self._transcript is not None:  # else the Attempt has ended already, and its result is on its way
             self._transcript.text(data)
 
     def _told(self, kind: str, said: dict[str, Any]) -> None:
-        """The child has said something; see `intake`."""
+        """Handle a packet of the child; see `intake` for its kinds."""
         match kind:
             case "B":
                 self._busy = True
                 self._meter.begin()
-                with contextlib.suppress(OSError):  # without a place for it there is no log, and the worker says so
+                with contextlib.suppress(OSError):  # without a file there is no log, and the worker says so
                     self._transcript = Transcript(said["file"], said["limit"]) if said["file"] else None
             case "E" if self._busy:
                 self._end(self._meter.usage())
@@ -160,7 +163,7 @@ class Keeper:
                 pass
 
     def _end(self, usage: dict[str, Any]) -> None:
-        """The Attempt has ended: its log is whole."""
+        """Close the log of the Attempt that has ended, and tell the worker that the log is whole."""
         self._busy = False
         if self._transcript is not None:
             self._transcript.close()
@@ -168,7 +171,7 @@ class Keeper:
         _say({"ended": usage})
 
     def _ended(self) -> bool:
-        """Whether the child has ended; strays that were handed to us are reaped on the way."""
+        """Tell whether the child has ended, and reap ended processes that have become our children on the way."""
         while (peek := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if peek.si_pid == self._child.pid:
                 self._drain_rest()
@@ -179,35 +182,35 @@ class Keeper:
 
 
 def _offer_to_the_kernel() -> None:
-    """Let this process and all below it be the first to go where memory runs out.
+    """Have the kernel kill this process and all below it first when memory runs out.
 
     Only the process itself can do that at any time: once it has forbidden inspection, its files in /proc are root's.
     """
-    with contextlib.suppress(OSError):  # not allowed in some containers, and only an advice
+    with contextlib.suppress(OSError):  # some containers forbid it, and it is only a hint to the kernel
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
 def _noop(_signal: int, _frame: object) -> None:
-    """Does nothing: a handler must be set for the wake-up descriptor to work."""
+    """Do nothing: a handler must be set for the wake-up descriptor to work."""
 
 
 def _say(message: dict[str, object]) -> None:
-    with contextlib.suppress(OSError):  # the worker has gone; nobody listens
+    with contextlib.suppress(OSError):  # the worker is gone; nobody listens
         os.write(1, json.dumps(message).encode() + b"\n")
 
 
 def main() -> None:
-    """See the module's docstring."""
+    """Run the keeper of one Machine; the module's docstring describes its arguments and streams."""
     scratch, memory_limit, child_fd, *command = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Only the worker, or its end, stops a keeper. A handler and not SIG_IGN, which the child would inherit.
+        # Only the worker, or its end, stops a keeper. A handler is set and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)
     give_way()
     keeper = Keeper(scratch, int(memory_limit), int(child_fd), command)
-    forbid_inspection()  # not before: the child must be able to write its own files in /proc until it is executed
+    forbid_inspection()  # not earlier: until its exec, the child must be able to write its own files in /proc
     keeper.run()
 
 

@@ -1,4 +1,4 @@
-"""The worker's handle on a keeper: start one, hear how its child ended, have everything killed."""
+"""The worker's handle on a keeper process: start one, hear how its child ended, have everything killed."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from machines import keeper, sweep
 from schemas.workflow.attempt import AttemptUsage
 
 _GONE_WITHIN = 12.0
-"""Seconds that a keeper has to kill everything: it gives up by itself after ten."""
+"""Seconds that a keeper gets to kill everything; it gives up by itself after ten."""
 
 
 @dataclass(frozen=True)
 class ChildEnd:
-    """Why a Machine's child is gone, as its keeper saw it."""
+    """The end of a Machine's child, as its keeper saw it: the reason why the child is gone."""
 
     exit_code: int | None = None
-    """As subprocess gives it: negative for a signal. None: we had it killed, or the keeper died."""
+    """The exit code as `subprocess` gives it: negative for a signal. None: we had it killed, or the keeper died."""
     out_of_memory: bool = False
     output: str = ""
-    """The last it printed; may hold anything that user code prints."""
+    """The end of what the child printed; it may hold anything that user code prints."""
 
 
 class Keeping:
-    """One keeper process. `ended` is set once the whole tree is gone and the scratch folder removed.
+    """Handle of one keeper process. `ended` returns once the whole tree is gone and the scratch folder removed.
 
-    Not asyncio's own kind of subprocess: that kills its process when it is dropped, as it is when a worker dies of
-    an error of its own; and a keeper that is killed cannot keep anything.
+    This does not use asyncio's own subprocesses: these kill their process when they are dropped, which happens when a
+    worker dies of an error of its own; and a keeper that was killed cannot clean up.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class Keeping:
         memory_limit: int,
         environment: Mapping[str, str],
     ) -> Keeping:
-        """Make the scratch folder, start a keeper, and `command` below it.
+        """Make the scratch folder, and start a keeper with `command` below it.
 
-        `child_fd` stays open in the child and is ours to close. Not to be canceled before it returns.
+        `child_fd` stays open in the child, and the caller closes its own copy. Do not cancel this before it returns.
 
         Raises:
-            OSError: It could not be done; nothing of it is left.
+            OSError: The folder or the process could not be made; nothing of them is left.
         """
         try:
             await asyncio.to_thread(_make_scratch, scratch)
-            process = subprocess.Popen(  # noqa: ASYNC220  # asyncio's kind is no quicker: it does the same
+            process = subprocess.Popen(  # noqa: ASYNC220  # asyncio does the same, and is no quicker
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__, str(scratch), str(memory_limit), str(child_fd)),
                     *command,
@@ -97,9 +97,9 @@ class Keeping:
         return self._process.pid
 
     def attempt_end(self) -> asyncio.Future[AttemptUsage | None]:
-        """Comes when the Attempt that begins now has ended, and its log is whole: what it took.
+        """Return a future of what the Attempt that begins now used.
 
-        None: the keeper has gone without a word of it.
+        It is resolved when the Attempt has ended and its log is whole; to None if the keeper has gone without telling.
         """
         self._attempt = asyncio.get_running_loop().create_future()
         if self._listening.done():
@@ -107,12 +107,12 @@ class Keeping:
         return self._attempt
 
     async def kill(self) -> None:
-        """Have everything killed and wait until it is gone. Bounded; a second call waits for the same end."""
+        """Have everything killed and wait, in bounded time, until it is gone. A second call waits for the same end."""
         self._hang_up()
         await self.wait()
 
     async def wait(self) -> None:
-        """Wait until the tree is gone: the keeper reports it, or has died and we look after it ourselves."""
+        """Wait until the tree is gone: the keeper reports it, or has died and we clean up ourselves."""
         try:
             await asyncio.wait_for(asyncio.shield(self._listening), _GONE_WITHIN)
         except TimeoutError:
@@ -124,7 +124,7 @@ class Keeping:
         await asyncio.shield(self._listening)
 
     def _hang_up(self) -> None:
-        """The end of its input tells the keeper; there is nothing to wait for on our side."""
+        """Tell the keeper to stop everything by closing its input; there is nothing to wait for on our side."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -141,9 +141,9 @@ class Keeping:
             gone = gone or "gone" in message
         self._attempt_ended(None)
         self._hang_up()
-        self._pipe.close()  # not every loop does that at the end of what comes
-        await asyncio.to_thread(self._process.wait)  # what it has said last, it has said when it ended
-        if not gone:  # killed from outside, or it met processes that would not die
+        self._pipe.close()  # not every event loop does that when the output ends
+        await asyncio.to_thread(self._process.wait)  # the keeper ends as soon as it has sent its last message
+        if not gone:  # the keeper was killed from outside, or met processes that would not die
             await asyncio.to_thread(sweep.scratch, self._scratch)
 
     def _attempt_ended(self, usage: AttemptUsage | None) -> None:

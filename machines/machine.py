@@ -1,7 +1,7 @@
-"""One Machine, seen from the worker: a keeper, a child with one warm browser, one Attempt at a time.
+"""One Machine, as the worker sees it: a keeper, and a child with one warm browser that runs one Attempt at a time.
 
 A Machine is started, executes Attempts, and is closed, always by its `Slot`. When an Attempt times out, is canceled
-or crashes, the Machine is gone, with every process it had, before that is reported.
+or crashes, the Machine and all its processes are gone before that is reported.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ _LEAVE_WITHIN = 10.0
 """Seconds that an Attempt which has come to its end by itself gets to save its trace."""
 _LAST_REPORT_WITHIN = 1.0
 _SETTLE_WITHIN = 12.0
-"""Seconds for closing an Attempt's context and opening the next; each of the two is bounded by five in the child."""
+"""Seconds for closing an Attempt's context and opening the next; the child bounds each of the two by five."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What all Machines of a worker are started with."""
+    """What all Machines of a worker are started with: folder, browser and arguments."""
 
     scratch: Path
-    """Folder in which each Machine gets one of its own."""
+    """Folder in which each Machine gets a scratch folder of its own."""
     browser: Path
     arguments: tuple[str, ...] = ()
     find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
-    """The browser of a project that wants windows. Blocking; raises MachineError."""
+    """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
 
 
 class NotBegunError(MachineError):
-    """The Machine was lost before user code was called: another one may take the same Attempt."""
+    """The Machine was lost before user code was called, so another one may take the same Attempt."""
 
 
 class Machine:
-    """See the module's docstring. Made by `Machine.start`."""
+    """One Machine, as the worker sees it; see the module's docstring. `Machine.start` makes one."""
 
     def __init__(self, name: str, version: Version, keeping: Keeping, frames: Frames) -> None:
         self.name = name
@@ -84,13 +84,13 @@ class Machine:
 
     @classmethod
     async def start(cls, name: str, version: Version, launch: Launch) -> Machine:
-        """Start keeper, child and browser; returns when the Machine can take an Attempt.
+        """Start keeper, child and browser, and return when the Machine can take an Attempt.
 
         Raises:
-            MachineError: It did not start; nothing of it is left.
+            MachineError: The Machine did not start; nothing of it is left.
         """
         scratch = launch.scratch / name
-        # A cancel must not come between a process and its owner: it waits until there is one, who ends it again.
+        # A cancel must not leave a process without an owner: it waits for the Machine, which is then closed again.
         spawning = asyncio.ensure_future(cls._spawn(name, version, scratch))
         try:
             machine = await uncancellable(spawning)
@@ -105,7 +105,7 @@ class Machine:
 
     @classmethod
     async def _spawn(cls, name: str, version: Version, scratch: Path) -> Machine:
-        """Scratch folder, keeper and child; all of them, or none and an OSError."""
+        """Start keeper and child in a new scratch folder. Raises OSError if that fails; nothing is left then."""
         ours, theirs = socket.socketpair()
         frames = await Frames.over(ours)
         try:
@@ -123,7 +123,7 @@ class Machine:
         return cls(name, version, keeping, frames)
 
     async def begin(self, launch: Launch, scratch: Path) -> None:
-        """The second half of `start`: have the browser launched. If that fails, the Machine is gone."""
+        """Have the browser launched, as the second half of `start`. If that fails, the Machine is gone."""
         try:
             async with asyncio.timeout(_START_WITHIN):
                 await self._configure(launch, scratch)
@@ -143,7 +143,7 @@ class Machine:
         headful = self.version.headful
         browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
         refusal = await asyncio.to_thread(sandbox_refusal, browser)
-        if headful and refusal:  # of the other browser, the worker has said so when it started
+        if headful and refusal:  # for the headless browser, the worker has logged this when it started
             log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", self.name, browser, refusal)
         display = display_environment() if headful else {}
         await self._frames.send(
@@ -173,17 +173,17 @@ class Machine:
 
     @property
     def keeper_pid(self) -> int:
-        """Process id of the keeper; everything of the Machine is below it."""
+        """Process id of the keeper; all processes of the Machine are below it."""
         return self._keeping.pid
 
     @property
     def age(self) -> timedelta:
-        """Since it was started."""
+        """Time since the Machine was started."""
         return timedelta(seconds=time.monotonic() - self._born)
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last Attempt is cleaned up."""
+        """Whether everything of the last Attempt is cleaned up."""
         return self._idle.is_set()
 
     async def settled(self) -> None:
@@ -195,7 +195,7 @@ class Machine:
             self.unfit = "the last Attempt could not be cleaned up"
 
     async def leave_idle(self, within: timedelta) -> None:
-        """Wait while it is idle and alive, at most `within`."""
+        """Wait while the Machine is idle and alive, at most `within`; it becomes unfit after that."""
         try:
             async with asyncio.timeout(within.total_seconds()):
                 await self._keeping.ended()
@@ -205,10 +205,10 @@ class Machine:
     async def run(self, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
         """Execute one Attempt. The Machine must be settled and fit.
 
-        When canceled, the Attempt is stopped, and the Machine is gone when CancelledError is raised.
+        A cancel stops the Attempt, and the Machine is gone when CancelledError is raised.
 
         Raises:
-            NotBegunError: The Machine was lost before user code was called; it is gone.
+            NotBegunError: The Machine was lost before user code was called, and is gone.
         """
         self.attempts += 1
         self._idle.clear()
@@ -229,7 +229,7 @@ class Machine:
                     order.note(f"The time of {order.timeout.total_seconds():g} seconds is over", "warning")
                     await uncancellable(self._stop(current))
                     return current.report(self.name, error=failures.timed_out(order, current.waiting_at))
-                done = current.done.result()  # it came with the end of the time: it stands
+                done = current.done.result()  # the outcome came just as the time ran out: it counts
             except asyncio.CancelledError:
                 current.clock = None
                 order.note("The Attempt is being stopped", "warning")
@@ -258,7 +258,7 @@ class Machine:
                 await answering.end()
 
     async def _until_left(self, current: Current) -> None:
-        """Wait for what the Attempt leaves. Its outcome is known, but a cancel stops it as it does before."""
+        """Wait until the Attempt has saved what it leaves. Its outcome is known, but a cancel still stops it."""
         current.clock = None
         try:
             async with asyncio.timeout(_LEAVE_WITHIN):
@@ -275,19 +275,19 @@ class Machine:
         return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"
 
     async def _stop(self, current: Current) -> None:
-        """Ask, wait a little, kill."""
+        """Ask the child to stop, wait a little, and kill the Machine."""
         try:
             async with asyncio.timeout(_STOP_WITHIN):
                 await self._frames.send({"type": "stop"})
                 await current.stopped.wait()
         except (TimeoutError, ConnectionError):
-            pass  # it did not answer; it was only asked for what it might save
+            pass  # the child did not answer; it was only asked so that it can save something
         await self.close()
 
     async def close(self) -> None:
-        """End the child and everything below it; bounded. Once closed, always closed."""
+        """End the child and everything below it, in bounded time. A closed Machine stays closed."""
         if self._hung_up:
-            # The child has closed its end by itself: it is about to be gone, and its keeper about to say how.
+            # The child has closed its end by itself: it is about to end, and its keeper is about to tell how.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_REPORT_WITHIN):
                     await self._keeping.ended()
@@ -298,12 +298,12 @@ class Machine:
             await self._reading
 
     async def _read(self) -> None:
-        """Hear the child until its end."""
+        """Handle the messages of the child until it ends."""
         try:
             while (message := await self._frames.receive()) is not None:
                 self._hear(message)
             self._hung_up = True
-        except Exception:  # a defect of ours; whoever waits must hear of an end all the same
+        except Exception:  # this is a defect of ours, but whoever waits must still hear of an end
             log.exception("Machine %s was not understood", self.name)
         self.unfit = self.unfit or "its process ended"
         self._idle.set()
@@ -318,7 +318,7 @@ class Machine:
             case "idle":
                 self.unfit = self.unfit or message["unfit"]
                 self._idle.set()
-                if current is not None and self.unfit:  # it could not even begin
+                if current is not None and self.unfit:  # the Attempt could not even begin
                     current.resolve(None)
             case "begun" if current is not None:
                 current.begin(Begun(self.name, self._browser_version, datetime.now(UTC)), root=message["root"])
@@ -337,11 +337,11 @@ class Machine:
             case "stopped" if current is not None:
                 current.stopped.set()
             case _:
-                pass  # of an Attempt that is over
+                pass  # the message is of an Attempt that is over
 
 
 def _command(version: Version, child_fd: int, scratch: Path) -> list[str]:
-    """The child of a Machine: our code, on the project's own interpreter if it has one."""
+    """Return the command that starts a Machine's child, on the project's own interpreter if it has one."""
     own = version.python
     places = ["ours", sysconfig.get_path("platlib")] if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)

@@ -1,7 +1,7 @@
-"""What a Machine's processes take: memory, processor, and what its browser reads from the network.
+"""Measure what a Machine's processes use: memory, processor, and what its browser reads from the network.
 
-Linux, and the standard library alone, as the keeper needs it. A look at every process of a host that is busy costs many
-milliseconds; so mostly only those are looked at that are ours, or have come since.
+This works on Linux, with the standard library alone, as the keeper needs it. To look at every process of a busy host
+costs many milliseconds; so mostly, only those are looked at that belong to the Machine or are new.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from machines.tree import below, fields_of, parent_of, pids, read
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _UTIME, _CSTIME = 11, 14
-"""Places in `stat`: own time as a user and in the kernel, and the same of children that were waited for."""
+"""First and last place in `stat` of the times: own user and kernel time, and those of children that were waited for."""
 _NETWORK_SERVICE = b"--utility-sub-type=network.mojom.NetworkService"
-"""In the command line of the process of Chromium that has all its connections."""
+"""Argument by which the Chromium process that holds all network connections is recognized."""
 _WHOLE_EVERY = 10.0
-"""Seconds after which every process is looked at anew: the number of one that has ended may have been given to ours."""
+"""Seconds after which every process is looked at anew, as a new process of ours may have got an old process id."""
 
 
 class Meter:
-    """Measures what is below `root`. Processor time is right only if that is this process."""
+    """Meter of the process tree below `root`. Processor time is right only if `root` is this process."""
 
     def __init__(self, root: int) -> None:
         self._root = root
         self._others: set[int] = set()
-        """Processes that are not ours, as of the last whole look or since."""
+        """Processes that are not ours, found by the last look at every process or since."""
         self._whole_at = 0.0
         self._ours: dict[int, bytes] = {}
-        """`stat` of those that are."""
+        """The `stat` of each process that is ours."""
         self._settled: set[int] = set()
-        """Those of ours that will stay what they are: no network services."""
+        """Processes of ours that are known not to be network services, and need not be looked at again."""
         self._networks: set[int] = set()
         self._read_before: dict[int, int] = {}
         self._read: dict[int, int] = {}
-        """Bytes, of each network service: as the Attempt began, and as of the last look."""
+        """Bytes that each network service had read: when the Attempt began, and at the last look."""
         self._cpu_before = 0.0
         self._peak = 0
 
     def look(self) -> int:
-        """Bytes of memory that the tree has made itself. Shared code is not counted."""
+        """Measure now, and return the bytes of memory that the tree has allocated itself, without shared code."""
         self._find()
         self._see_network()
         return self._see_memory()
 
     def begin(self) -> None:
-        """What is taken from here on is the Attempt's."""
+        """Begin to measure an Attempt: what is used from now on counts as its usage."""
         self._find()
         self._peak = 0
         self._see_memory()
@@ -59,7 +59,10 @@ class Meter:
         self._cpu_before = self._cpu()
 
     def usage(self) -> dict[str, Any]:
-        """What was taken since: `peak_memory`, `cpu_seconds`, `bytes_received` (None if that cannot be known)."""
+        """Return what was used since `begin`.
+
+        The keys are `peak_memory`, `cpu_seconds` and `bytes_received` (None if that cannot be known).
+        """
         self._find()
         self._see_memory()
         self._see_network()
@@ -80,17 +83,20 @@ class Meter:
         parents = {pid: parent_of(stat) for pid, stat in stats.items()}
         known = self._ours.keys()
         self._ours = {pid: stats[pid] for pid in below(self._root, parents)}
-        # Whose parent has just ended is asked again: it will have another, which may be ours.
+        # A process whose parent has just ended is looked at again: it will get another parent, which may be ours.
         there = self._others | stats.keys() | {0}
         self._others |= {pid for pid in parents.keys() - self._ours.keys() if parents[pid] in there}
         self._networks &= self._ours.keys()
-        # When it begins, a process has its parent's command line for a moment: the young are looked at twice.
+        # A new process has its parent's command line for a moment, so new ones are looked at twice.
         young = self._ours.keys() - self._networks - self._settled
         self._settled = self._settled & self._ours.keys() | young & known
         self._networks |= {pid for pid in young if _NETWORK_SERVICE in read(f"/proc/{pid}/cmdline")}
 
     def _cpu(self) -> float:
-        """Seconds of processor that the tree has had; what of it has ended is with whoever waited for that."""
+        """Return the processor seconds that the tree has used.
+
+        The time of an ended process is counted by the process that has waited for it.
+        """
         ticks = sum(sum(map(int, fields_of(stat)[_UTIME : _CSTIME + 1])) for stat in self._ours.values())
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         return ticks / _TICKS + ended.ru_utime + ended.ru_stime
@@ -107,12 +113,12 @@ class Meter:
 
 
 def _anonymous(pid: int) -> int:
-    """Bytes of memory that a process has made itself: what is resident without what is of files or shared."""
+    """Return the bytes that a process has allocated itself: its resident memory without file and shared pages."""
     counts = read(f"/proc/{pid}/statm").split()
     return (int(counts[1]) - int(counts[2])) * _PAGE if counts else 0
 
 
 def _read_by(pid: int) -> int | None:
-    """Bytes that a process has read, from sockets above all; None if we may not know, or it is gone."""
+    """Return the bytes that a process has read, from sockets above all; None if we may not know, or it is gone."""
     name, _, count = read(f"/proc/{pid}/io").partition(b"\n")[0].partition(b": ")
     return int(count) if name == b"rchar" else None

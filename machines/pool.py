@@ -1,7 +1,8 @@
-"""The Machines of one project on this worker: as many slots as it may have Machines, taken in order of arrival.
+"""The Machines of one project on this worker: one slot for each Machine that it may have, taken in order of arrival.
 
-A Machine is started when an Attempt needs it, and one more, ahead, where an Attempt had to wait for a warm one to clean
-up after the last: the Attempt after a check, or of a client that starts Run after Run, finds it ready from then on.
+A Machine is started when an Attempt needs it. One more is started ahead when an Attempt has to wait until a warm one
+has cleaned up after its last Attempt: from then on, the Attempt after a check, or of a client that starts Run after
+Run, finds a Machine ready.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Pool:
-    """Never more Machines than `size`, also while that changes."""
+    """The pool of a project's Machines. There are never more than `size`, even while that changes."""
 
     def __init__(self, project: str, size: int, launch: Launch, limits: Limits) -> None:
         self._project = project
@@ -30,28 +31,28 @@ class Pool:
         self._launch = launch
         self._limits = limits
         self._free: list[Slot] = []
-        """Used least recently first."""
+        """Free slots, the least recently used first."""
         self._busy: set[Slot] = set()
         self._warming: dict[Slot, asyncio.Task[None]] = {}
-        """Nobody's, while their Machine is being started ahead."""
+        """Slots whose Machine is being started ahead, with the task that does it. No Attempt holds them."""
         self._closing: set[Slot] = set()
-        """No longer to be had, but their Machines still count."""
+        """Slots that are being closed. They cannot be taken any more, but their Machines still count."""
         self._waiting: deque[tuple[Version, asyncio.Future[Slot]]] = deque()
         self._made = 0
 
     @property
     def busy(self) -> int:
-        """Attempts that hold a slot."""
+        """Number of Attempts that hold a slot."""
         return len(self._busy)
 
     @property
     def warm(self) -> int:
-        """Machines that are up and have no Attempt."""
+        """Number of Machines that are up and have no Attempt."""
         return sum(slot.machine is not None for slot in self._free)
 
     @property
     def slots(self) -> list[Slot]:
-        """All slots there are; some may have no Machine."""
+        """All slots that can be used; some may have no Machine."""
         return [*self._free, *self._busy, *self._warming]
 
     async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
@@ -92,7 +93,10 @@ class Pool:
             raise
 
     def _hand_out(self) -> None:
-        """Give slots to those that wait, the first first: a slot is taken before anybody else can ask for it."""
+        """Give free slots to waiting Attempts, in order of arrival.
+
+        A slot is marked as taken here, before anybody else can ask for it.
+        """
         while self._waiting:
             version, turn = self._waiting[0]
             if turn.done():  # canceled while it waited
@@ -108,7 +112,7 @@ class Pool:
                 self._warm_another(version)
 
     def _warm_another(self, version: Version) -> None:
-        """Start a Machine ahead, if there may be one more; one at a time."""
+        """Start a Machine ahead if there may be one more, one at a time and only if no Attempt waits."""
         if self._warming or self._waiting:
             return
         slot = self._empty()
@@ -118,7 +122,7 @@ class Pool:
             warming.add_done_callback(partial(self._never_began, slot))
 
     def _never_began(self, slot: Slot, warming: asyncio.Task[None]) -> None:
-        """A task that is canceled before its first step has not given back its slot, which has no Machine then."""
+        """Put back the slot of a task that was canceled before its first step; the slot has no Machine then."""
         if self._warming.get(slot) is warming:
             del self._warming[slot]
             self._put_back(slot)
@@ -133,14 +137,14 @@ class Pool:
     async def _warm(self, slot: Slot, version: Version) -> None:
         try:
             await slot.warm(version)
-        except MachineError as error:  # whoever needs it will try again, and hear why
+        except MachineError as error:  # an Attempt that needs a Machine will try again, and hear the reason
             log.warning("Machines of %s: none could be started ahead: %s", self._project, error.message)
         finally:
             del self._warming[slot]
             await self._give_back(slot)
 
     def _empty(self) -> Slot | None:
-        """A slot without a Machine, taken from the free ones or new."""
+        """Return a slot without a Machine, taken from the free ones or new; None if there may be no more."""
         slot = next((slot for slot in self._free if slot.machine is None), None)
         if slot is not None:
             self._free.remove(slot)
@@ -150,12 +154,12 @@ class Pool:
         return slot
 
     def _pick(self, version: Version) -> Slot | None:
-        """The best slot for this version that may be used now, taken from the free ones or new."""
-        # The one used last before others: those that are not needed get idle and stop. But not one that still cleans up
-        # while another is ready: the Attempt after a check would wait for what the check leaves.
+        """Return the best slot for this version that may be used now, free or new; None if there is none."""
+        # Prefer the slot used last, so that Machines that are not needed become idle and stop. But prefer one that is
+        # ready to one that still cleans up: else the Attempt after a check would wait for the check's clean-up.
         slot = next((slot for slot in reversed(self._free) if slot.ready_for(version)), None)
         slot = slot or next((slot for slot in reversed(self._free) if slot.warm_for(version)), None)
-        # An empty one, or a new one, before one whose warm Machine another version could use.
+        # Prefer an empty or a new slot to one whose warm Machine another version could use.
         if slot is None and (empty := self._empty()) is not None:
             return empty
         if slot is None and self._free:
@@ -170,7 +174,7 @@ class Pool:
             await self._close([slot])
 
     def _put_back(self, slot: Slot) -> bool:
-        """It may be taken again, and is if somebody waits. False: there are enough without it."""
+        """Make the slot free, and give it to a waiting Attempt. Return False if there are enough slots without it."""
         if len(self.slots) >= self._size:
             return False
         self._free.append(slot)
@@ -178,7 +182,7 @@ class Pool:
         return True
 
     async def _close(self, slots: Sequence[Slot]) -> None:
-        """Stop their Machines. Until that is done their places are not free."""
+        """Stop the Machines of these slots. Until that is done, they count as Machines of the pool."""
         if slots:
             self._closing.update(slots)
             await uncancellable(self._stop(slots))

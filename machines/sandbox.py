@@ -1,7 +1,7 @@
-"""Finds out whether Chromium's own sandbox works here, which walls pages off from this user's files and processes.
+"""Find out whether Chromium's own sandbox works here, which isolates pages from this user's files and processes.
 
-It needs a user other than root and the right to make user namespaces. Distributions, containers and security modules
-all have their own ways of taking that right away, so it is tried, once per browser and process.
+The sandbox needs a user other than root and the right to make user namespaces. Distributions, containers and security
+modules all have their own ways of taking that right away, so the sandbox is tried, once per browser and process.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 from machines.environment import user_environment
 
 _TRIED_WITHIN = 30.0
-"""Seconds; it takes a third of one, but a cold disk can make the first start slow."""
+"""Seconds that the trial may take. It takes a third of one, but a cold disk can make the first start slow."""
 _CLIP = 300
-"""Characters of what the browser says."""
+"""Most characters of the browser's message that are quoted."""
 _NO_SANDBOX = "No usable sandbox"
-"""In what Chromium prints where it finds none."""
+"""Part of what Chromium prints when it finds no sandbox."""
 
 
 @lru_cache
 def sandbox_refusal(executable: Path) -> str | None:
     """Say why this browser cannot use Chromium's own sandbox here; None if it can.
 
-    It is the end of a sentence without its dot. Blocking.
+    The reason is the end of a sentence without its period. This call blocks.
     """
     if os.geteuid() == 0:
         return "Chromium refuses to use it as root"
@@ -53,7 +53,7 @@ def sandbox_refusal(executable: Path) -> str | None:
         except subprocess.TimeoutExpired:
             return f"the browser does not end within {_TRIED_WITHIN:g} seconds with it"
         finally:
-            if browser.returncode is None:  # all that it has started, and not just the script that started it
+            if browser.returncode is None:  # kill all that was started, and not just a script that starts the browser
                 os.killpg(browser.pid, signal.SIGKILL)
                 browser.communicate()
     if browser.returncode == 0:

@@ -1,4 +1,4 @@
-"""What a Machine does for user code on the worker's side: answers to the requests of a running Attempt."""
+"""The worker's side of the runtime services: it answers the requests of user code in a running Attempt."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ log = logging.getLogger(__name__)
 
 
 class Services(Protocol):
-    """What an Attempt may ask for. Values are JSON text."""
+    """The services that an Attempt may ask for. Values are JSON text."""
 
     async def persistent_get(self, key: str) -> str | None:
-        """The project's value of `key`, or None."""
+        """Return the project's value of `key`, or None."""
         ...
 
     async def persistent_set(self, key: str, value: str) -> None:
-        """Keep a value for the project."""
+        """Keep `value` for the project under `key`."""
         ...
 
     async def auth_session_parameters(self) -> str:
-        """What the Run's AuthSession was made from. Raises CallboardError with a sentence if there is no such thing."""
+        """Return the parameters that the Run's AuthSession was made from.
+
+        Raises:
+            CallboardError: There are none; the message is a sentence.
+        """
         ...
 
 
 class Answering:
-    """Answers the requests of one Attempt, side by side; ends with it."""
+    """Server that answers the requests of one Attempt concurrently, and ends with the Attempt."""
 
     def __init__(self, services: Services, frames: Frames) -> None:
         self._services = services
@@ -37,13 +41,13 @@ class Answering:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def request(self, message: dict[str, Any]) -> None:
-        """Start answering."""
+        """Start to answer the request in a task of its own."""
         task = asyncio.create_task(self._answer(message), name=f"request {message['operation']}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def end(self) -> None:
-        """Let go of what is not answered yet."""
+        """Cancel the requests that are not answered yet."""
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -55,7 +59,7 @@ class Answering:
             answer["value"] = await self._do(message["operation"], message["arguments"])
         except CallboardError as error:
             answer["error"] = error.message
-        except Exception:  # the Attempt must hear something, and we must know
+        except Exception:  # the Attempt must get an answer, and we must know of the defect
             log.exception("request %s of an Attempt failed", message["operation"])
             answer["error"] = "Callboard could not do it, by a defect of its own."
         try:

@@ -1,4 +1,4 @@
-"""One slot of a project: at most one Machine, kept warm, started and recycled when that is due."""
+"""One slot of a project: it owns at most one Machine, keeps it warm, and starts and recycles it when that is due."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """When a Machine is stopped or replaced."""
+    """Limits at which a Machine is stopped or replaced: idle time, number of Attempts, and age."""
 
     idle: timedelta
     attempts: int
@@ -25,7 +25,7 @@ class Limits:
 
 
 class Slot:
-    """Owner of one Machine at a time. Used by one Attempt at a time; the pool sees to that."""
+    """The owner of one Machine at a time. The pool ensures that one Attempt at a time uses it."""
 
     def __init__(self, name: str, launch: Launch, limits: Limits) -> None:
         self._name = name
@@ -34,28 +34,33 @@ class Slot:
         self._started = 0
         self._machine: Machine | None = None
         self._after: asyncio.Task[None] | None = None
-        """Between two Attempts: waits for the clean-up, recycles, or stops the idle Machine."""
+        """Task that runs between two Attempts: it waits for the clean-up, and recycles or stops the idle Machine."""
 
     @property
     def machine(self) -> Machine | None:
-        """The Machine that is there, if any."""
+        """The Machine that the slot has now, if any."""
         return self._machine
 
     def warm_for(self, version: Version) -> bool:
-        """Whether a Machine of this version is there."""
+        """Tell whether the slot has a Machine of this version."""
         return self._machine is not None and self._machine.version == version
 
     def ready_for(self, version: Version) -> bool:
-        """Whether it is there, and done with cleaning up after its last Attempt."""
+        """Tell whether the slot has a Machine of this version that has cleaned up after its last Attempt."""
         return self._machine is not None and self._machine.version == version and self._machine.is_settled
 
     async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
-        """Execute one Attempt, on the warm Machine or a new one. Errors as for `Machine.run`, or `MachineError`."""
+        """Execute one Attempt, on the warm Machine or a new one.
+
+        Raises:
+            NotBegunError: A second Machine, too, was lost before user code was called.
+            MachineError: No Machine could be started.
+        """
         try:
             try:
                 return await (await self._ready(version, order)).run(order, on_begun)
             except NotBegunError as error:
-                # A browser that died while idle shows only now. User code has not been called: take a fresh one.
+                # A browser that died while idle is noticed only now. User code has not been called: take a new Machine.
                 log.warning("%s; starting another", error)
                 return await (await self._ready(version, order)).run(order, on_begun)
         finally:
@@ -63,17 +68,17 @@ class Slot:
                 self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
 
     async def warm(self, version: Version) -> None:
-        """Start a Machine before anybody needs it; the slot has none, and is nobody's meanwhile.
+        """Start a Machine before an Attempt needs it. The slot must have none, and must not be used meanwhile.
 
         Raises:
-            MachineError: It did not start.
+            MachineError: The Machine did not start.
         """
         await self._leave_after()
         self._machine = await self._start(version)
         self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
 
     async def close(self) -> None:
-        """Stop the Machine; bounded."""
+        """Stop the Machine, in bounded time."""
         await self._leave_after()
         await self._drop()
 
@@ -113,7 +118,7 @@ class Slot:
         return None
 
     async def _leave_after(self) -> None:
-        """Take the Machine out of `_keep`, which may be about to close it: then that is waited for."""
+        """End the task that runs `_keep`. If it is already closing the Machine, wait until that is done."""
         after, self._after = self._after, None
         if after is not None:
             after.cancel()

@@ -1,4 +1,4 @@
-"""Clean up after a keeper that died itself: end what still runs of its Machine, remove its scratch folder."""
+"""Clean up after a keeper that has died: end what still runs of its Machine, and remove its scratch folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from machines.runner.removal import remove
 from machines.tree import descendants
 
 _WITHIN = 10.0
-"""Seconds."""
+"""Seconds that the processes of a Machine get to end."""
 
 
 def scratch(folder: Path) -> None:
-    """End every process of the Machine of `folder`, then remove that.
+    """End every process of the Machine whose scratch folder is `folder`, then remove the folder.
 
-    Blocking: call it in a thread. Processes of a Machine carry the folder in `TMPDIR` or `HOME`, as they were
-    started, or are below one that does. Keeper and child forbid reading these, and carry it in their arguments. User
-    code that changed that for a process of its own, and let it outlive its parent and a killed keeper, is not found.
+    This blocks, so call it in a thread. Processes of a Machine were started with the folder in `TMPDIR` or `HOME`, or
+    are below one that was. Keeper and child forbid reading their environment, and have the folder in their arguments.
+    A process for which user code has changed that, and which outlives its parent and a killed keeper, is not found.
     """
     deadline = time.monotonic() + _WITHIN
     dying: set[int] = set()
     while time.monotonic() < deadline:
-        # Parents are gone before their children are: who was found once is waited for.
+        # Parents may be gone before their children: every process that was found once is waited for.
         dying = {pid for pid in dying if _lives(pid)} | set(processes_of(folder))
         if not dying:
             break
@@ -37,9 +37,9 @@ def scratch(folder: Path) -> None:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Live processes that were started with `folder` in their environment or as an argument, and all below them.
+    """Return the live processes that were started with `folder` in their environment or arguments, and all below them.
 
-    Those below are asked for, as Chromium's own processes overwrite their environment with their title.
+    Those below are included because Chromium's own processes overwrite their environment with their title.
     """
     in_environment, as_argument = f"={folder}/".encode(), f"\0{folder}\0".encode()
     found: set[int] = set()
@@ -57,12 +57,12 @@ def processes_of(folder: Path) -> list[int]:
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
-    except OSError:  # it is not ours to read, or its process is gone
+    except OSError:  # we may not read it, or its process is gone
         return b""
 
 
 def _lives(pid: int) -> bool:
-    """Whether there is such a process, which is no zombie."""
+    """Tell whether there is such a process and it is no zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split(maxsplit=1)[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""The events of a Playwright trace: what is secret in them, and how they are masked and still understood."""
+"""Mask the events of a Playwright trace so that the viewer still understands them, and find the secrets in them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from typing import Any, cast
 from security.masking import Masker
 
 _DRIVER = b"/driver/package/"
-"""Part of the paths in the driver's own stacks."""
+"""Part of the paths by which stacks of Playwright's driver are recognized."""
 _VIEWERS = frozenset({"type", "class", "method", "callId", "parentId", "pageId", "frameId", "phase", "file", "version"})
-"""What the viewer goes by. No secret stands there, but a word of the viewer's own can be somebody's password."""
+"""Fields that the viewer relies on, which are not masked.
+
+They hold no secrets, but a word of the viewer's own can also be somebody's password.
+"""
 _CREDENTIALS = re.compile(r"\S+\s+(\S.*)", re.DOTALL)
 
 
 class EventMasker:
-    """Masks lines of JSON."""
+    """Masker of a trace's events, which are lines of JSON."""
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
 
     def masked(self, lines: list[bytes], root: str | None) -> bytes:
-        """These lines, with every secret masked, and without paths of this host."""
+        """Return these lines with every secret masked, and without paths of this host."""
         text = b"".join(lines)
         if self._masker.raw(text) != text or _DRIVER in text:
             text = b"".join(self._line(line) for line in lines)
@@ -36,7 +39,7 @@ class EventMasker:
             event: Any = json.loads(line)
             if isinstance(event, dict):
                 event = self._event(cast("dict[str, Any]", event))
-        except (ValueError, RecursionError):  # it was cut off, or never was one; or a page of a thousand levels
+        except (ValueError, RecursionError):  # the line is cut off or no JSON, or is nested too deeply to be parsed
             return self._masker.raw(line)
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
 
@@ -55,19 +58,19 @@ class EventMasker:
 
 
 def _without(text: bytes, root: str) -> bytes:
-    """`text` without the folder of the Attempt, of which `root` is the project's part."""
+    """Return `text` without the paths of the Attempt's folder and of `root`, the project's copy in it."""
     for folder in (root, root.rpartition("/")[0]):
         text = text.replace(json.dumps(f"{folder}/", ensure_ascii=False)[1:-1].encode(), b"")
     return text
 
 
 def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str]:
-    """What a network record shows to be secret: the credentials that were sent; and with `cookies`, those.
+    """Yield the secrets that a network record shows: the credentials that were sent, and with `cookies` also cookies.
 
-    A cookie is no secret if it shows that the page's own scripts may read it. It may not show who has set one: what a
-    redirect sets is not always recorded, what is sent thereafter is.
+    A cookie is no secret if the record shows that the page's own scripts may read it. The record may not show how a
+    cookie was set: what a redirect sets is not always recorded, but what is sent afterwards is.
     """
-    sent: set[tuple[str, str]] = set()  # the same ones go with every request
+    sent: set[tuple[str, str]] = set()  # a set, as the same cookies are sent with every request
     readable: set[str] = set()
     for line in lines:
         try:
@@ -85,7 +88,7 @@ def secrets_of_network(lines: Iterable[bytes], *, cookies: bool) -> Iterator[str
                             yield _named(pair)[1]
                         else:
                             readable.add(_named(pair)[0])
-        except (ValueError, KeyError, TypeError, AttributeError):  # not of that shape: there is nothing to be found
+        except (ValueError, KeyError, TypeError, AttributeError):  # of another shape: nothing can be found
             continue
     yield from (value for name, value in sent if name not in readable)
 

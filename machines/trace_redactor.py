@@ -1,4 +1,4 @@
-"""Masks the traces of Attempts in processes beside the worker, whose memory and time are bounded."""
+"""Mask the traces of Attempts in processes beside the worker, whose memory and time are bounded."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ from machines import trace_process
 from machines.traces import Showing, TraceError
 
 KEPT_IDLE = 4
-"""Processes that wait for the next trace, of some 15 MB each: to start one costs as much time as an ordinary trace.
-There are as many that work as there are Attempts that end at the same time."""
+"""Most idle processes that are kept for the next trace.
+
+Each takes some 15 MB, and to start one takes as much time as to mask an ordinary trace. The number of working processes
+is that of the Attempts that end at the same time.
+"""
 _GRACE = 10.0
-"""Seconds that a process has more than its worker gives it, before it ends itself."""
+"""Seconds beyond the worker's own time limit after which a process ends itself."""
 
 
 class TraceRedactor:
-    """The processes of one worker. Close it when no trace is being masked any more."""
+    """The masking processes of one worker. Close it when no trace is being masked any more."""
 
     def __init__(self) -> None:
         self._idle: list[Process] = []
         self._closed = False
 
     async def redact(self, folder: Path, target: Path, showing: Showing, *, within: timedelta) -> bool:
-        """Write one trace to `target` out of those that a Machine has left in `folder`; False if there are none.
+        """Write one masked trace to `target` from those that a Machine left in `folder`; return False if it left none.
 
         Args:
-            folder: Where they are; see `traces.parts_in`.
-            target: Is made; what is there after an error is not a trace.
-            showing: How they are made fit to be shown.
+            folder: The folder with the traces; see `traces.parts_in`.
+            target: The file to create. What is there after an error is not a trace.
+            showing: How the traces are redacted.
             within: How long that may take.
 
         Raises:
             TraceError: What is there is no trace, or takes more than a trace may.
-            TimeoutError: It has taken too long.
+            TimeoutError: The redaction has taken too long.
             OSError: The disk failed.
         """
         request = {
@@ -58,7 +61,7 @@ class TraceRedactor:
             except BaseException:
                 await _kill(process)
                 raise
-        # What was too much for a process may have left its mark on it: only one that has done its work takes another.
+        # A trace that was too much may have damaged the process: only one that has succeeded is used again.
         await self._put_back(process, reusable="found" in answer)
         match answer:
             case {"found": bool(found)}:
@@ -79,7 +82,7 @@ class TraceRedactor:
     def _waiting(self) -> Process | None:
         while self._idle:
             process = self._idle.pop()
-            if process.returncode is None:  # else somebody has killed it: the kernel, where memory ran out
+            if process.returncode is None:  # else it was killed, for example by the kernel when memory ran out
                 return process
         return None
 
@@ -105,7 +108,7 @@ async def _start() -> Process:
 
 
 async def _ask(process: Process, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a process; an empty one if it has died."""
+    """Send the request to a process and return its answer; an empty one if the process has died."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the process was started without pipes")
     with contextlib.suppress(ConnectionError):

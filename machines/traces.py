@@ -1,10 +1,10 @@
-"""Playwright's traces, made fit to be shown: known secrets masked, and of this host the sources of the project only.
+"""Redact Playwright's traces: mask known secrets, and keep of this host's files only the sources of the project.
 
 A trace is a zip: events as JSON, a line each (`*.trace`, `*.network`); the stacks of the calls (`*.stacks`); what the
 snapshots are drawn from (`resources/`); pictures (`screencast/`); sources, named by the hash of their path (`src/`).
-It was written in the process of user code, so it may hold anything. It is therefore read in pieces, and what it may
-make its reader hold or do is bounded by the size that is kept. Memory and time are bounded by the process that this
-runs in; see `trace_process`.
+The process of user code has written it, so it may hold anything. It is therefore read in pieces, and what it can make
+its reader hold or do is bounded in terms of the size that is kept. Memory and time are bounded by the process that
+this runs in; see `trace_process`.
 """
 
 from __future__ import annotations
@@ -29,65 +29,71 @@ from machines.trace_events import EventMasker, secrets_of_network
 from security.masking import Masker
 
 _UNPACKED = 16
-"""How many times the size that is kept a trace may have when it is unpacked. Playwright's events and snapshots are
-repetitive, but the Machine gives a trace up that grows to four times that size before it is packed."""
+"""Most times the kept size that an unpacked trace may have.
+
+Playwright's events and snapshots are repetitive, but the Machine gives up a trace that grows to four times the kept
+size before it is packed.
+"""
 _LARGEST_ENTRY = 8
-"""How many times the size that is kept one entry may have when it is unpacked."""
+"""Most times the kept size that one unpacked entry may have."""
 _LONGEST_LINE = 8
-"""The part of the size that is kept that one event may have: a line is parsed as a whole, and JSON grows in memory to
-some twenty times its size. A snapshot of a large page has one or two MiB."""
+"""Divisor of the kept size that gives the most bytes of one event.
+
+A line is parsed as a whole, and JSON grows in memory to some twenty times its size. A snapshot of a large page has one
+or two MiB.
+"""
 _LONGEST_LINE_AT_LEAST = 1024 * 1024
-"""Bytes that an event may always have: a page does not get smaller where less is kept."""
+"""Bytes that an event may always have: pages do not get smaller where the kept size is smaller."""
 _BYTES_OF_AN_ENTRY = 1024
-"""A trace may have one entry for so many bytes that are kept: few are smaller, and each takes memory to be read."""
+"""Number of kept bytes for which a trace may have one entry: few entries are smaller, and each takes memory."""
 _ENTRIES_AT_LEAST = 1000
 _MOST_CONTEXTS = 500
-"""Each is a file that is open while they become one trace."""
+"""Most contexts of an Attempt: each is a file that is open while they are merged into one trace."""
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""How Playwright packs. Of other methods, zipfile unpacks what a few bytes hold at once, however much that is."""
+"""Compression methods that Playwright uses. With others, `zipfile` may unpack a few bytes to any size at once."""
 _BLOCK = 1024 * 1024
 _WHOLE = 8 * 1024 * 1024
-"""Bytes of a resource up to which it is masked as a whole."""
+"""Most bytes of a resource that is masked as a whole."""
 _EVENTS = (".trace", ".network")
 _STACKS = ".stacks"
 _NAME = re.compile(r"[\w.@ -]+(?:/[\w.@ -]+)?")
-"""What names of entries look like."""
+"""Pattern of the names that entries may have."""
 
 
 class TraceError(Exception):
-    """It cannot be shown; the message is a sentence."""
+    """The trace cannot be shown. The message is a sentence that says why."""
 
 
 @dataclass(frozen=True)
 class Showing:
-    """How traces are made fit to be shown."""
+    """Options for the redaction of a trace."""
 
     masker: Masker
     limit: int
-    """Bytes of what is written."""
+    """Most bytes of the trace that is written."""
     root: str | None = None
-    """The folder of the project's copy that the Attempt ran in. None: it is not known, and no sources are shown."""
+    """Folder of the project's copy that the Attempt ran in. None: it is not known, and no sources are shown."""
     cookies: bool = False
-    """Cookies of the Attempt are secrets, unless it shows that the page's own scripts may read them."""
+    """Whether cookies are secrets, except those that the trace shows to be readable by the page's own scripts."""
 
 
 def show(parts: Sequence[Path], target: Path, how: Showing) -> None:
-    """Write one trace to `target` out of those of the Attempt's contexts. Blocking.
+    """Write one redacted trace to `target` from those of the Attempt's contexts. This blocks.
 
     Args:
         parts: The zip files. Each becomes one context in the viewer.
-        target: Is made; what is there after an error is not a trace.
-        how: See there.
+        target: The file to create. What is there after an error is not a trace.
+        how: The options of the redaction.
 
     Raises:
-        TraceError: One of them is none, or is bigger than allowed in any way.
+        TraceError: One of the files is no trace, or is bigger than allowed in any way.
         OSError: The disk failed.
     """
     if len(parts) > _MOST_CONTEXTS:
         raise TraceError(f"It is of {len(parts)} contexts. A trace of at most {_MOST_CONTEXTS} is kept.")
     try:
         with ExitStack() as opened:
-            # Never what is there already: user code could have put it there, as a link to anywhere.
+            # Never open a file that is there already: user code could have put it there, as a link to anywhere.
             out = opened.enter_context(zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED, compresslevel=3))
             files = [opened.enter_context(_regular(part)) for part in parts]
             _Writer(out, how).write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
@@ -96,14 +102,14 @@ def show(parts: Sequence[Path], target: Path, how: Showing) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        # It says that something in it lies before its beginning.
+        # The archive says that something in it lies before its beginning.
         raise TraceError("What the Machine left is no trace.") from error
     except MemoryError as error:
         raise TraceError("It takes more memory to read than a trace may take.") from error
 
 
 def _regular(path: Path) -> IO[bytes]:
-    """Opened, if it is a file and no link or device: user code could have put anything there."""
+    """Open the file; refuse what is a link or device, as user code could have put anything there."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -116,7 +122,7 @@ def _regular(path: Path) -> IO[bytes]:
 
 
 class _Writer:
-    """Writes one trace."""
+    """Writer of one redacted trace."""
 
     def __init__(self, out: zipfile.ZipFile, how: Showing) -> None:
         self._out = out
@@ -142,7 +148,7 @@ class _Writer:
             self._write_part(part, f"{number}-" if number else "")
 
     def _check_entries(self, entries: Sequence[zipfile.ZipInfo]) -> None:
-        """Refuse what would be too much to read. No more of an entry is read than the size that is looked at here."""
+        """Refuse a trace that is too big to read. No more of an entry is read than the size that is checked here."""
         limit = self._how.limit
         most = max(_ENTRIES_AT_LEAST, limit // _BYTES_OF_AN_ENTRY)
         if len(entries) > most:
@@ -157,7 +163,7 @@ class _Writer:
     def _write_part(self, part: zipfile.ZipFile, prefix: str) -> None:
         sources: dict[str, str] = {}
         entries = part.infolist()
-        # The stacks first: they tell which sources are whose.
+        # The stacks come first: they tell which sources are the project's.
         for entry in (one for one in entries if one.filename.endswith(_STACKS)):
             sources |= self._write_stacks(part, entry, prefix)
         for entry in entries:
@@ -175,7 +181,10 @@ class _Writer:
                 self._write_blocks(name, self._masked_resource(part, entry))
 
     def _write_stacks(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo, prefix: str) -> dict[str, str]:
-        """Write the frames of the project, by relative paths; where its sources lie, and are to lie."""
+        """Write the stacks with only the frames of the project, by relative paths.
+
+        Return where the sources of these frames lie in the trace, mapped to where they are to be written.
+        """
         self._check_length(entry.file_size)
         try:
             told: dict[str, Any] = json.loads(part.read(entry))
@@ -200,7 +209,7 @@ class _Writer:
         return path.removeprefix(f"{self._how.root}/")
 
     def _write_blocks(self, name: str, blocks: Iterator[bytes] | Sequence[bytes], *, packed: bool = False) -> None:
-        if name in self._written:  # a resource that two contexts share
+        if name in self._written:  # it is a resource that two contexts share
             return
         self._written.add(name)
         info = zipfile.ZipInfo(name)
@@ -226,7 +235,7 @@ class _Writer:
                 yield line
 
     def _masked_lines(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Many at a time: most have nothing to be masked, and that is seen at once."""
+        """Yield the masked lines, many at a time: most have nothing to mask, which is found out for all at once."""
         lines: list[bytes] = []
         size = 0
         for line in self._lines(part, entry):
@@ -248,7 +257,7 @@ class _Writer:
             data = part.read(entry)
             yield self._masker.raw(data) if _is_text(data) else self._masker.blotted(data)
             return
-        # In windows that overlap: whatever is written has been seen with as much before and behind it as a secret has.
+        # Mask in overlapping windows: around each byte written, as much has been searched as the longest secret has.
         reach, window, done = self._masker.reach, b"", 0
         for block in self._blocks(part, entry):
             window += block
@@ -261,7 +270,7 @@ class _Writer:
 
 
 def _source(path: str) -> str:
-    """Where the viewer looks for the source of `path`."""
+    """Return the name of the entry where the viewer looks for the source of `path`."""
     return f"src/{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()}{PurePosixPath(path).suffix}"
 
 
@@ -276,5 +285,5 @@ def _is_text(data: bytes) -> bool:
 
 
 def parts_in(folder: Path) -> list[Path]:
-    """The traces that a Machine has left in a folder, in the order in which their contexts were opened."""
+    """Return the traces that a Machine has left in a folder, in the order in which their contexts were opened."""
     return sorted(folder.glob("trace-*.zip"), key=lambda path: (len(path.name), path.name))

@@ -1,8 +1,9 @@
-"""The log of one Attempt as it comes in: a file with a JSON object for each line, not masked yet, up to a limit.
+"""Write the log of one Attempt: a file with a JSON object for each line, not masked yet, up to a limit.
 
-    {"timestamp", "level", "source", "message"}, and "cut" where a message was too long: the bytes that it had
+    {"timestamp", "level", "source", "message"}, and "cut" if the message was too long: the bytes that it had
 
-Keeper and worker append to it, each whole lines with one write. The standard library alone, as the keeper needs it.
+Keeper and worker append to the file, each whole lines with one write. This module uses the standard library alone, as
+the keeper needs it.
 """
 
 from __future__ import annotations
@@ -14,23 +15,26 @@ from datetime import UTC, datetime
 
 LEVELS = frozenset({"debug", "info", "warning", "error"})
 SOURCES = frozenset({"user", "logging", "console", "page", "network", "callboard"})
-"""Who says it: what user code prints, and what it logs; the page's console, its uncaught errors, requests of its that
-failed; and Callboard."""
+"""Sources of log lines.
+
+These are, in this order: what user code prints, and what it logs; the page's console, its uncaught errors, and its
+failed requests; and Callboard.
+"""
 LONGEST = 64 * 1024
-"""Bytes of a message. The rest of it is thrown away."""
+"""Most bytes of a message. The rest of it is thrown away."""
 
 _ENDS = re.compile(rb"\r\n|\n|\r")
 _ENDS_TO_OTHERS = (("\x85", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
-"""They do not end a line in JSON, but in many a program that reads line by line."""
+"""Characters that do not end a line in JSON, but do in many programs that read line by line; and their escapes."""
 
 
 def line_of(level: str, source: str, message: str, cut: int | None = None) -> bytes:
-    """One line of a log, of now."""
+    """Return one encoded line of a log, with the current time."""
     return _line(_now(), level, source, message, cut)
 
 
 def encoded(said: dict[str, object]) -> bytes:
-    """One line of a log."""
+    """Encode the fields of one line of a log."""
     text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
     if not text.isascii():
         for end, escaped in _ENDS_TO_OTHERS:
@@ -39,23 +43,23 @@ def encoded(said: dict[str, object]) -> bytes:
 
 
 class Transcript:
-    """The keeper's end of the file."""
+    """The keeper's writer of an Attempt's log file."""
 
     def __init__(self, file: str, limit: int) -> None:
-        """Raises OSError."""
+        """Open the file, of which `limit` bytes are written at most. Raises OSError."""
         self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._limit = limit
         self._left = limit
         self._full = False
         self._dropped = 0
         self._unfinished = bytearray()
-        """The line that is being printed, as far as it is kept."""
+        """The part that is kept of the line that is being printed."""
         self._over = 0
-        """Bytes of it beyond that."""
+        """Number of bytes of that line that are not kept."""
         self._after_return = False
 
     def text(self, data: bytes) -> None:
-        """Something was printed."""
+        """Write text that was printed: whole lines now, an unfinished line when it ends."""
         if self._full:
             self._dropped += len(data)
             return
@@ -72,7 +76,7 @@ class Transcript:
         self._write(lines)
 
     def say(self, level: str, source: str, message: str, cut: int | None = None) -> None:
-        """A line whose level and source are known."""
+        """Write a line whose level and source are known."""
         level, source = level if level in LEVELS else "info", source if source in SOURCES else "user"
         line = line_of(level, source, message[:LONGEST], cut)
         if self._full:
@@ -81,7 +85,7 @@ class Transcript:
             self._write([line])
 
     def close(self) -> None:
-        """The last line has no end: it is one all the same."""
+        """Write what was left, and close the file. A last line without an end counts as a line."""
         if self._unfinished and not self._full:
             self._write([self._finished(_now())])
         if self._dropped:
@@ -122,7 +126,7 @@ class Transcript:
     def _append(self, data: bytes) -> None:
         try:
             os.write(self._file, data)
-        except OSError:  # the disk is full: what follows would have no beginning
+        except OSError:  # the disk is full: log nothing more, as the lines before would be missing
             self._full = True
 
 

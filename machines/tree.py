@@ -1,4 +1,7 @@
-"""The processes below one: found and ended. Linux, and the standard library alone, as the keeper needs it."""
+"""Find and end the processes below one.
+
+This works on Linux, with the standard library alone, as the keeper needs it.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,20 @@ import signal
 import time
 
 _KILL_WITHIN = 10.0
-"""Seconds after which processes that do not die (stuck in the kernel) are given up and named."""
+"""Seconds after which processes that do not die (as they are stuck in the kernel) are given up and returned."""
 
 
 def descendants(root: int) -> list[int]:
-    """All processes below `root`, by one pass over /proc: a look, not a promise, as processes come and go meanwhile."""
+    """Return all processes below `root`, by one pass over /proc.
+
+    The result is not exact, as processes come and go meanwhile.
+    """
     parents = {pid: parent_of(stat) for pid in pids() if (stat := read(f"/proc/{pid}/stat"))}
     return below(root, parents)
 
 
 def below(root: int, parents: dict[int, int]) -> list[int]:
-    """Those of a map from process to parent that are below `root`; a parent before its children."""
+    """Return the processes of a map from process to parent that are below `root`; a parent before its children."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents.items():
         children.setdefault(parent, []).append(pid)
@@ -32,23 +38,26 @@ def below(root: int, parents: dict[int, int]) -> list[int]:
 
 
 def pids() -> list[int]:
-    """Every process of the host."""
+    """Return the ids of all processes of the host."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # as for `read`
 
 
 def parent_of(stat: bytes) -> int:
-    """The parent, by a process's `stat`."""
+    """Return the parent's id from a process's `stat`."""
     return int(fields_of(stat)[1])
 
 
 def fields_of(stat: bytes) -> list[bytes]:
-    """The fields of a process's `stat` from the third on, its state."""
-    # The command, in parentheses, may hold spaces and parentheses of its own: cut behind the last.
+    """Return the fields of a process's `stat` from the third on, which is its state."""
+    # The command, in parentheses, may hold spaces and parentheses of its own: cut after the last parenthesis.
     return stat.rpartition(b")")[2].split()
 
 
 def read(path: str) -> bytes:
-    """A small file of /proc; nothing if its process is gone. Without pathlib: it runs for every process of the host."""
+    """Return a small file of /proc; empty if its process is gone.
+
+    This does without pathlib for speed, as it runs for every process of the host.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -62,9 +71,9 @@ def read(path: str) -> bytes:
 
 
 def kill_all(within: float = _KILL_WITHIN) -> list[int]:
-    """Kill and reap everything below this process until nothing is left; the processes that would not die.
+    """Kill and reap everything below this process until nothing is left; return the processes that would not die.
 
-    Whatever loses its parent becomes our child. So when the kernel says that we have no children, nothing is left.
+    A process that loses its parent becomes our child. So when the kernel says we have no children, nothing is left.
     """
     deadline = time.monotonic() + within
     while True:
@@ -79,7 +88,7 @@ def kill_all(within: float = _KILL_WITHIN) -> list[int]:
 
 
 def _reap() -> bool:
-    """Reap what has ended; whether there are no children any more."""
+    """Reap ended children, and tell whether there are no children any more."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,4 +1,4 @@
-"""The APIs of a project folder, and what Python thinks of its files."""
+"""Finding the APIs of a project folder, and checking whether Python can import and compile its files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.errors import ProjectError
 
 
 def find_apis(folder: Path) -> list[str]:
-    """Names of the project's APIs, sorted (docs/contract.md, section 2).
+    """Return the names of the project's APIs, sorted (docs/contract.md, section 2).
 
-    Each Python file below `api/` is one, named by its path there without the suffix: `api/ai/extract.py` is
-    `ai/extract`. `__init__.py` and whatever begins with a dot are none.
+    Each Python file below `api/` is an API, named by its path there without the suffix: `api/ai/extract.py` is
+    `ai/extract`. `__init__.py` and paths with a part that begins with a dot are not APIs.
 
     Raises:
-        ProjectError: there is no `api` folder, or no API in it.
+        ProjectError: There is no `api` folder, or no API in it.
     """
     if not (folder / "api").is_dir():
         raise ProjectError(f"{folder}: there is no folder api in the project. {_WHAT_TO_DO}")
@@ -46,7 +46,7 @@ def _is_api(path: PurePosixPath) -> bool:
 
 
 def check_languages(folder: Path) -> list[DeployWarning]:
-    """One warning for each file below `api` that is an API elsewhere, but not here."""
+    """Return one warning for each TypeScript file below `api`: it is an API on another platform, but not here."""
     paths = [PurePosixPath(file.path) for file in project_files(folder)]
     return [
         DeployWarning(file=str(path), message="not served, as projects in TypeScript are out of scope")
@@ -56,7 +56,7 @@ def check_languages(folder: Path) -> list[DeployWarning]:
 
 
 def check_names(apis: Collection[str]) -> list[DeployWarning]:
-    """One warning for each API that cannot be imported because of its name, or of another API's.
+    """Return one warning for each API that cannot be imported because of its own name or another API's name.
 
     An API is imported as a module, with a dot for each `/` (docs/contract.md, section 3, rule 1).
     """
@@ -76,13 +76,13 @@ def check_names(apis: Collection[str]) -> list[DeployWarning]:
 
 
 def check_syntax(folder: Path) -> list[DeployWarning]:
-    """One warning for each Python file of the project that Python cannot compile.
+    """Return one warning for each Python file of the project that Python cannot compile.
 
-    Only its own APIs suffer from a broken file, so it does not make a project undeployable.
+    A broken file affects only the APIs that use it, so it does not prevent a deploy.
     """
     found: list[DeployWarning] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Questionable code is the author's business.
+        warnings.simplefilter("ignore")  # Python's warnings about questionable code are left to the author.
         for file in project_files(folder):
             if file.path.endswith(".py"):
                 try:

@@ -1,7 +1,8 @@
-"""What `intuned-runtime` brings into a project's environment, without that package: Callboard has its own in its place.
+"""The dependencies of `intuned-runtime` in a project's environment, without that package itself.
 
-Projects import pydantic, httpx and whatever else it requires without listing it, so uv resolves it like any package, by
-the bounds that its metadata has. Then it is taken out of the list again.
+Callboard has its own `intuned_runtime` in its place. But projects import pydantic, httpx and other dependencies of the
+package without listing them. So uv resolves the package like any other, within the bounds that its metadata gives, and
+then it is taken out of the list again.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from packaging.utils import canonicalize_name
 
 RUNTIME = "intuned-runtime"
 _VIA = re.compile(r"\s+#\s+(?:via\b\s*)?(.*)")
-"""Who requires a package: one stands behind `via`, several stand below it."""
+"""Matches a note of uv about who requires a package: one name stands behind `via`, several names stand below it."""
 _NUMPY_2 = SpecifierSet("<2")
 _WITHOUT_WHEELS = "python_full_version < '3.13'"
 
 
 def without_runtime(annotated: str) -> str:
-    """Return the list that `uv pip compile --annotation-style split` has made, without the package, and without notes.
+    """Return a list made by `uv pip compile --annotation-style split` without `intuned-runtime` and without comments.
 
-    The package requires numpy 1, of which there are no wheels for Python 3.13 and later: building it takes a compiler
-    and many minutes. So there it is left out, unless another package or the project requires it, too.
+    `intuned-runtime` requires numpy 1, which has no wheels for Python 3.13 and later: building it takes a compiler and
+    many minutes. So numpy is left out for those versions, unless another package or the project requires it, too.
     """
     kept: list[str] = []
     for entry in re.split(r"^(?=[^\s#])", annotated, flags=re.MULTILINE):
@@ -45,7 +46,7 @@ def without_runtime(annotated: str) -> str:
 def _requirement(line: str) -> Requirement | None:
     try:
         return Requirement(line.removesuffix("\\").strip())
-    except InvalidRequirement:  # a path, or an address without a name
+    except InvalidRequirement:  # It is a path, or an address without a name.
         return None
 
 

@@ -1,4 +1,4 @@
-"""The files of a version as one archive: packing it, naming it by its content, unpacking it.
+"""Packing the files of a version into one archive, naming the version by its content, and unpacking it.
 
 The same files give the same bytes and the same version on every host, whatever their dates and owners are.
 """
@@ -20,13 +20,16 @@ from projects.files import ProjectFile, project_files
 from schemas.errors import ProjectError, StoreError
 
 MAX_SIZE = 256 * 1024 * 1024
-"""Bytes of all files of a project. Every worker unpacks every version: data sets belong elsewhere."""
+"""Most bytes that all files of a project may have together. Every worker unpacks every version, so data sets do not
+belong in a project."""
 
 _DATE = 315_532_800
-"""1980-01-01, the modification time of every file: zip files know no earlier one, and user code may make some."""
+"""The modification time of every packed file, 1980-01-01. Zip files cannot hold an earlier one, and user code may make
+zip files."""
 
 _COMPILE_LIMIT = 60
-"""Seconds that compiling a version may take. What is not compiled by then is compiled by each Attempt that needs it."""
+"""Seconds that compiling a version may take. Each Attempt itself compiles the files it needs that are not compiled by
+then."""
 
 _CHUNK = 64 * 1024
 
@@ -34,13 +37,13 @@ _log = logging.getLogger(__name__)
 
 
 def pack(folder: Path, target: Path, *, beside: str = "") -> str:
-    """Write the files of the project in `folder` to the archive `target`; its version.
+    """Write the files of the project in `folder` to the archive `target`, and return the version.
 
-    The version is the first 16 hexadecimal digits of a SHA-256 over path, mode and content of all files, and over
-    `beside`: what is no file of the project, but makes it another version.
+    The version is the first 16 hexadecimal digits of a SHA-256 over the path, mode and content of all files, and over
+    `beside`, which is text that is in no file of the project but whose change makes another version.
 
     Raises:
-        ProjectError: a file cannot be bundled, or they are too big together.
+        ProjectError: A file cannot be bundled, or the files are too big together.
     """
     files = project_files(folder)
     _check_size(files)
@@ -71,7 +74,7 @@ def extract(bundle: Path, folder: Path) -> None:
         with gzip.open(bundle) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
             archive.extractall(folder, filter="data")
             while unzipped.read(_CHUNK):
-                pass  # To the end, where the checksum is compared.
+                pass  # Read to the end, because the checksum is compared only there.
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise StoreError(f"the bundle cannot be unpacked: {error}.") from error
 
@@ -79,14 +82,14 @@ def extract(bundle: Path, folder: Path) -> None:
 def unpack(bundle: Path, folder: Path) -> None:
     """Unpack the archive `bundle` into `folder` and compile its Python files.
 
-    The compiled files are bound to the content of their sources and not to their dates, so that they stay good in
-    every copy of the folder. A file with a syntax error has none; its import says what is wrong.
+    The compiled files are bound to the content of their sources and not to their dates, so that they stay valid in
+    every copy of the folder. A file with a syntax error is not compiled; importing it raises the error.
 
     Raises:
         StoreError: the archive is damaged or the folder cannot be written.
     """
     extract(bundle, folder)
-    # In a process of its own: the compiler holds the interpreter's lock, and code nested deeply enough ends it.
+    # This runs in its own process: the compiler holds the GIL, and code nested deeply enough crashes it.
     command = [sys.executable, "-I", "-W", "ignore", "-m", "compileall", "-qq", "--invalidation-mode", "checked-hash"]
     try:
         subprocess.run([*command, folder], check=False, timeout=_COMPILE_LIMIT, stdin=subprocess.DEVNULL)
@@ -116,7 +119,7 @@ def _add(archive: tarfile.TarFile, item: ProjectFile, digest: _Digest) -> None:
             entry.size = status.st_size
             entry.mode = 0o755 if status.st_mode & 0o100 else 0o644
             entry.mtime = _DATE
-            # With the length before the content, no two different sets of files are the same stream.
+            # The length comes before the content, so no two different sets of files give the same stream of bytes.
             digest.update(f"{item.path}\0{entry.mode:o}\0{entry.size}\0".encode())
             archive.addfile(entry, _Hashed(content, digest))
     except OSError as error:
@@ -124,7 +127,7 @@ def _add(archive: tarfile.TarFile, item: ProjectFile, digest: _Digest) -> None:
 
 
 class _Hashed:
-    """Passes on what is read, and hashes it: what is packed and what is hashed are the same bytes."""
+    """A readable file that hashes what is read from it, so that the packed and the hashed bytes are the same."""
 
     def __init__(self, content: IO[bytes], digest: _Digest) -> None:
         self._content = content

@@ -1,4 +1,4 @@
-"""Which projects are deployed, in which version, and what each version is: answered from memory where it can be."""
+"""The catalog of deployed projects and of their versions, answered from memory where possible."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from storage import keys
 from storage.store import Store
 
 _REMEMBERED = 1024
-"""Answers kept of each kind. Names come from requests, so memory must not grow with them."""
+"""Answers of each kind that are kept in memory. Names come from requests, so memory use must be bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     manifest: Manifest | None
     asked: float
-    """When the read began, on the event loop's clock: the answer may be as old as that."""
+    """When the read began, on the event loop's clock. The answer may be as old as that."""
 
 
 class Catalog:
-    """The deployed projects of a store. Belongs to one event loop.
+    """The deployed projects of a store. An instance belongs to one event loop.
 
     Args:
-        store: the artifact store.
-        max_age: how old an answer of `current` may be. A deploy is seen at most this much later.
+        store: The artifact store.
+        max_age: How old an answer of `current` may be. A deploy is seen at most this much later.
     """
 
     def __init__(self, store: Store, max_age: timedelta = timedelta(seconds=2)) -> None:
@@ -42,7 +42,7 @@ class Catalog:
         self._reads: SharedCalls[str, Manifest | None] = SharedCalls()
 
     async def projects(self) -> list[str]:
-        """Names of the deployed projects, sorted; always read from the store."""
+        """Return the sorted names of the deployed projects, which are always read from the store."""
         names = [
             key.split("/")[1]
             async for key in self._store.list(keys.PROJECTS)
@@ -51,10 +51,10 @@ class Catalog:
         return sorted(name for name in names if is_project_name(name))
 
     async def current(self, project: str) -> Manifest | None:
-        """The deployed version of `project`, or None if there is no such project.
+        """Return the manifest of the deployed version of `project`, or None if there is no such project.
 
         Raises:
-            StoreError: the store failed, or the version that is deployed is not in it.
+            StoreError: The store failed, or the deployed version is not in it.
         """
         if not is_project_name(project):
             return None
@@ -64,14 +64,17 @@ class Catalog:
         return await self._reads.run(project, lambda: self._read_current(project))
 
     async def manifest(self, project: str, version: str) -> Manifest | None:
-        """One version of `project`, or None if there is no such version. Read once: versions do not change."""
+        """Return the manifest of one version of `project`, or None if there is no such version.
+
+        A manifest is read only once, because versions do not change.
+        """
         if not (is_project_name(project) and is_version(version)):
             return None
         manifest = self._manifests.get((project, version))
         if manifest is None:
             manifest = await read_manifest(self._store, project, version)
             if manifest is None:
-                return None  # Not remembered: it may be deployed at any time.
+                return None  # This is not remembered, because the version may be deployed at any time.
         _remember(self._manifests, (project, version), manifest)
         return manifest
 

@@ -1,7 +1,7 @@
-"""What a project declares to depend on: packages, and the Python that it wants.
+"""The dependencies that a project declares: its packages, and the Python versions that it supports.
 
-The first of these that says anything is the declaration: `dependencies` in `pyproject.toml`, `requirements.txt`, a
-`.venv` of the project's own (what is installed there). A project that declares nothing has no environment of its own.
+The first of these sources that declares anything counts: `dependencies` in `pyproject.toml`, then `requirements.txt`,
+then the packages installed in the project's own `.venv`. A project that declares nothing has no environment of its own.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ _RUNTIME = re.compile(r"\bintuned[-_.]runtime\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FrozenVenv:
-    """What is installed in a project's own `.venv`."""
+    """The packages installed in a project's own `.venv`."""
 
     python: str
-    """Minor version of its Python, such as `3.12`."""
+    """Minor version of the `.venv`'s Python, such as `3.12`."""
     requirements: str
-    """One exact requirement a line."""
+    """Exact requirements, one per line."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What one project declares."""
+    """The dependencies that one project declares."""
 
     source: str
-    """Which of the three says it."""
+    """Source of the declaration: `pyproject.toml`, `requirements.txt` or `.venv`."""
     requires_python: str | None
     digest: str
-    """The same for the same declaration."""
+    """Hash of the declaration; equal declarations have equal digests."""
 
 
 def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declaration | None:
-    """The declaration of the project in `folder`, or None if it declares nothing.
+    """Return the declaration of the project in `folder`, or None if it declares nothing.
 
     Args:
-        folder: the project.
-        frozen: what is in its `.venv`, if it has one.
+        folder: The project folder.
+        frozen: The packages installed in its `.venv`, if it has one.
 
     Raises:
-        ProjectError: a file is not what its name says.
+        ProjectError: A file is not in the format that its name promises.
     """
     requires = _requires_python(folder)
     source = source_of_packages(folder)
@@ -79,7 +79,7 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
         return None
     digest = hashlib.sha256()
     if any(_RUNTIME.search(part) for part in said):
-        # Lists from before what it requires was in them hold no longer.
+        # A new digest invalidates lists that were stored before they included the dependencies of intuned-runtime.
         said = [*said, "with what intuned-runtime requires"]
     for part in (source, *said):
         digest.update(f"{len(part)}\0{part}\0".encode("utf-8", "surrogateescape"))
@@ -87,7 +87,11 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
 
 
 def source_of_packages(folder: Path) -> str | None:
-    """The file that declares packages, if one does. Raises ProjectError if one is not what its name says."""
+    """Return the name of the file that declares packages, or None if no file does.
+
+    Raises:
+        ProjectError: A file is not in the format that its name promises.
+    """
     project = _table(_read_toml(folder), "project")
     if project.get("dependencies") or "dependencies" in project.get("dynamic", ()):
         return PYPROJECT
@@ -95,7 +99,7 @@ def source_of_packages(folder: Path) -> str | None:
 
 
 def check_declaration(folder: Path) -> list[DeployWarning]:
-    """One warning for each thing that looks like a declaration and is none."""
+    """Return one warning for each thing that looks like a declaration but is not read as one."""
     poetry = _table(_read_toml(folder), "tool", "poetry", "dependencies")
     if source_of_packages(folder) is not None or set(poetry) <= {"python"}:
         return []
@@ -104,7 +108,10 @@ def check_declaration(folder: Path) -> list[DeployWarning]:
 
 
 def requirement_files(folder: Path) -> list[str]:
-    """`requirements.txt` and what it includes, below `folder`; empty if it requires nothing."""
+    """Return `requirements.txt` and the files that it includes, as paths below `folder`.
+
+    The list is empty if they require nothing.
+    """
     files, requires = [REQUIREMENTS], False
     for name in files:
         for line in _lines(folder / name):
@@ -117,7 +124,7 @@ def requirement_files(folder: Path) -> list[str]:
 
 
 def index_options(folder: Path) -> list[str]:
-    """Lines of `requirements.txt` that say where packages come from; folders in them are absolute."""
+    """Return the lines of `requirements.txt` that say where packages come from, with folders made absolute."""
     found: list[str] = []
     for name in requirement_files(folder):
         for line in _lines(folder / name):
@@ -130,13 +137,13 @@ def index_options(folder: Path) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a requirements file that say something."""
+    """Yield the stripped lines of a requirements file that are neither empty nor comments."""
     text = _text(path) if path.is_file() else ""
     yield from (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
 def _table(data: dict[str, Any], *path: str) -> dict[str, Any]:
-    """The table at `path`; empty if there is none."""
+    """Return the table at `path`, or an empty one if there is none."""
     for key in path:
         data = data[key] if isinstance(data.get(key), dict) else {}
     return data

@@ -1,4 +1,4 @@
-"""The environment of a version, settled at its deploy: resolved, and built for real on this host."""
+"""Settling the environment of a version at its deploy: it is resolved, and really built on this host."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from storage.store import Store
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What a version runs in."""
+    """The environment that a version runs in."""
 
     environment: OwnEnvironment
     requirements: str
-    """The list of packages, to be stored under the environment's declaration."""
+    """The list of packages, which is to be stored under the environment's declaration."""
     warnings: tuple[DeployWarning, ...]
 
 
 async def settle(
     project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments, scratch: Path
 ) -> Dependencies | None:
-    """Resolve what the project in `files` declares and build it here; None if it declares nothing.
+    """Resolve the dependencies of the project in `files` and build them here; return None if it declares none.
 
-    A declaration that was deployed before keeps its list, so that a change of code is not a change of packages.
+    A declaration that was deployed before keeps its list, so that a change of code does not change packages.
 
     Raises:
-        ProjectError: it cannot be resolved or built; names the package and the reason.
-        StoreError: the store refused.
+        ProjectError: They cannot be resolved or built; the message names the package and the reason.
+        StoreError: The store refused.
     """
     declaration = await in_thread(read_declaration, files, frozen)
     if declaration is None:
         return None
-    # uv looks for settings in the folders above, too: this one is ours and ends that, the next may be anybody's.
+    # uv looks for settings in the folders above, too. This file is ours and ends that search, as the next file may be
+    # anybody's.
     await in_thread((scratch / "uv.toml").touch)
     wanted = SpecifierSet(declaration.requires_python or "")
     python = await choose(wanted, files)

@@ -1,7 +1,7 @@
-"""Deploy: publish the current folder of a project as a version.
+"""Deploying: publishing the current folder of a project as a version.
 
-The order makes it safe to fail anywhere: nothing is written before the whole project is known to be good, and the
-pointer to the version moves last, when all that it points to is there.
+The order of the steps makes it safe to fail anywhere: nothing is written before the whole project is known to be valid,
+and the pointer to the version moves last, when all that it points to is stored.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _BUNDLE = "bundle.tar.gz"
 
 
 async def deploy(folder: Path, store: Store, environments: Environments | None = None) -> Manifest:
-    """Publish the project in `folder`; its manifest, with warnings about what will not work.
+    """Publish the project in `folder`, and return its manifest with warnings about what will not work.
 
-    The same files are the same version: deploying them again moves the pointer only.
+    The same files are the same version: deploying them again only moves the pointer.
 
     Args:
-        folder: the project.
-        store: the artifact store.
-        environments: of this host. A project that declares dependencies is tried out in an environment there, where
-            workers of this host find it; without, in one that is thrown away.
+        folder: The project folder.
+        store: The artifact store.
+        environments: The environments of this host. The environment of a project that declares dependencies is built
+            there, where workers of this host find it. Without this argument, it is built to be thrown away.
 
     Raises:
-        ProjectError: the folder is not a good project, or its dependencies cannot be installed; nothing has been
+        ProjectError: The folder is not a valid project, or its dependencies cannot be installed; nothing has been
             written.
-        StoreError: the store refused; the version that was deployed before still is.
+        StoreError: The store refused; the version that was deployed before still is.
     """
-    # Named before it is made, so that it is removed whatever happens from then on.
+    # The folder is named before it is created, so that it is removed whatever happens from then on.
     scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
     try:
         frozen = await frozen_venv(folder)
@@ -76,9 +76,9 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
 
 
 def _earlier(stored: bytes | None, manifest: Manifest) -> Manifest | None:
-    """The stored manifest, if it says the same as `manifest` but for its date.
+    """Return the stored manifest if it equals `manifest` except for its date, else None.
 
-    It does not where it is damaged, or where a Callboard that knew fewer settings has read the same files.
+    They differ if the stored one is damaged, or if a Callboard that knew fewer settings has read the same files.
     """
     if stored is None:
         return None
@@ -90,11 +90,11 @@ def _earlier(stored: bytes | None, manifest: Manifest) -> Manifest | None:
 
 
 def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest:
-    _check(folder)  # First, so that not every mistake is paid for with packing.
+    _check(folder)  # This comes first, so that most mistakes are found without the cost of packing.
     scratch.mkdir(mode=0o700)
     beside = f"{frozen.python}\n{frozen.requirements}" if frozen is not None else ""
     version = pack(folder, scratch / _BUNDLE, beside=beside)
-    # The manifest is taken from what was packed: files of the folder may change at any time.
+    # The manifest describes the files that were packed, as files of the folder may change at any time.
     extract(scratch / _BUNDLE, scratch / "files")
     file, apis = _check(scratch / "files")
     return Manifest(
@@ -128,7 +128,7 @@ def _check(folder: Path) -> tuple[SettingsFile, list[str]]:
     file = read_settings_file(folder)
     settings = file.settings
     if settings.auth_sessions.enabled:
-        # A login that a person recorded cannot be made again by code, so it has no create.py.
+        # Code cannot create a login that a person recorded, so such a project has no create.py.
         files = ["create.py", "check.py"] if settings.auth_sessions.type == "API" else ["check.py"]
         missing = [f"auth-sessions/{file}" for file in files if not (folder / "auth-sessions" / file).is_file()]
         if missing:

@@ -1,4 +1,7 @@
-"""The `.env` files of the project folders that `callboard dev` runs: for user code there, and never in a version."""
+"""The `.env` files of the project folders that `callboard dev` runs.
+
+Their variables are for user code in `callboard dev`; they are never part of a version.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ _NAME = ".env"
 
 
 class DevFolders:
-    """The project folders directly below `parent`, by the names of their projects. All blocking."""
+    """The project folders directly below `parent`, by the names of their projects. All methods block."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._names: dict[Path, str] = {}
-        """The last name that each folder had: while its settings are being edited, it may have none."""
+        """The last project name that each folder had. While its settings are being edited, a folder may have none."""
         self._seen: frozenset[tuple[Path, float]] = frozenset()
 
     def variables(self, project: str) -> dict[str, str]:
-        """What the `.env` of `project` says now; nothing where it has none.
+        """Return the variables that are in the `.env` of `project` now, or none if it has no such file.
 
-        Values are as they stand there: `${NAME}` is not replaced, as it would be by variables of the worker.
+        Values are returned as they are written: `${NAME}` is not replaced, as it would be by variables of the worker.
 
         Raises:
-            ConfigurationError: it cannot be read.
+            ConfigurationError: The file cannot be read.
         """
         folder = self.folder(project)
         if folder is None:
@@ -46,12 +49,12 @@ class DevFolders:
         return {name: value for name, value in values.items() if value is not None}
 
     def folder(self, project: str) -> Path | None:
-        """The folder of `project`, if it is here."""
+        """Return the folder of `project`, or None if it is not below `parent`."""
         self._look()
         return next((folder for folder, name in sorted(self._names.items()) if name == project), None)
 
     def _look(self) -> None:
-        """Read the names anew if a folder or a settings file has come, gone or changed."""
+        """Read the names again if a folder or a settings file was added, removed or changed."""
         folders = [path for path in self._parent.iterdir() if path.is_dir()] if self._parent.is_dir() else []
         seen = frozenset((path, path.stat().st_mtime) for folder in folders for path in (folder, *_settings(folder)))
         if seen == self._seen:

@@ -1,8 +1,8 @@
 """The environments of projects on this host: `{root}/{key}`, built once and shared by all workers and Machines.
 
-The key is a hash over the list of packages, the interpreter and our Playwright. An environment appears whole, by one
-rename, and Callboard never changes it after that. What is being built lies beside it, in a folder that its builder
-locks; the lock falls with the builder's process, and the next one begins anew.
+The key is a hash over the list of packages, the interpreter and Callboard's Playwright. An environment appears whole,
+by one rename, and Callboard never changes it after that. It is built in a folder beside its final place, which its
+builder locks. The lock is released when the builder's process ends, and the next builder starts from scratch.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from schemas.errors import MachineError
 
 BUILD_WITHIN = timedelta(minutes=10)
 KEPT_UNUSED = timedelta(days=30)
-"""How long an environment that nothing asks for is kept: each takes some 150 MB, most of it Playwright."""
+"""How long an unused environment is kept. Each takes some 150 MB, most of it Playwright."""
 
 _VENV_WITHIN = timedelta(minutes=1)
 _PARTIAL = ".partial-"
 _LOOK_EVERY = 0.1
-"""Seconds between two looks whether another process has finished. The kernel has no wait for a lock that could be
-cancelled."""
+"""Seconds between two checks whether another process has finished. Polling is needed because waiting in the kernel for
+a lock cannot be cancelled."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,31 @@ class Environment:
     site_packages: Path
 
     def claim(self) -> bool:
-        """Note that it is in use; False if it is not there (any more)."""
+        """Note that the environment is in use; return False if it does not exist (any more)."""
         try:
             os.utime(self.site_packages.parents[2])
         except FileNotFoundError:
             return False
-        return self.python.exists()  # a symbolic link, to an interpreter that may have been removed
+        return self.python.exists()  # This is a symbolic link, and its interpreter may be removed.
 
 
 class Environments:
-    """The environments below `root`. Belongs to one event loop."""
+    """The environments below `root`. An instance belongs to one event loop."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._builds: SharedCalls[str, None] = SharedCalls()
 
     async def ensure(self, requirements: str, *, python: Interpreter, folder: Path) -> Environment:
-        """The environment with these packages, built if it is not there.
+        """Return the environment with these packages, and build it if it does not exist.
 
         Args:
-            requirements: the list, as `resolve` makes it.
-            python: the interpreter to run them with.
-            folder: the project, whose settings for uv (indexes, for example) hold.
+            requirements: The list of packages, as `resolve` returns it.
+            python: The interpreter to run them with.
+            folder: The project folder, whose settings for uv (indexes, for example) are followed.
 
         Raises:
-            MachineError: it cannot be built; names the package and the reason. Another time it may be.
+            MachineError: It cannot be built; the message names the package and the reason. A later try may succeed.
         """
         key = _key(requirements, python)
         environment = _environment(self._root / key, python)
@@ -92,8 +92,8 @@ class Environments:
         partial = self._root / f"{_PARTIAL}{target.name}"
         async with _locked(partial):
             if await asyncio.to_thread(environment.claim):
-                return  # Another process was faster.
-            # Under a new name each time: a uv whose worker was killed may still be writing into the old one.
+                return  # Another process has built it in the meantime.
+            # The name is new each time: a uv whose worker was killed may still be writing into the old folder.
             work = partial / uuid.uuid4().hex
             exact = await in_thread(_begin, partial, work, requirements, folder)
             made = work / target.name
@@ -117,7 +117,7 @@ def _environment(folder: Path, python: Interpreter) -> Environment:
 
 @asynccontextmanager
 async def _locked(folder: Path) -> AsyncGenerator[None]:
-    """Hold the lock of `folder`, which is made for it and removed with it."""
+    """Hold the lock of `folder`, which is created for the lock and removed with it."""
     deadline = time.monotonic() + BUILD_WITHIN.total_seconds()
     while (lock := _made_and_locked(folder)) is None:
         if time.monotonic() > deadline:
@@ -133,15 +133,18 @@ async def _locked(folder: Path) -> AsyncGenerator[None]:
 
 
 def _made_and_locked(folder: Path) -> int | None:
-    """The lock, or None if somebody has it. Not for a thread: a cancel would lose what it brings."""
+    """Create and lock `folder`, and return the lock, or None if another owner holds it.
+
+    Do not call this in a thread: a cancelled caller would lose the descriptor that it returns.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     return lock_folder(folder)
 
 
 def _begin(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
-    """Write the lists into `work`; whether the list is exactly what is to be installed.
+    """Write the lists into `work`, and tell whether the list is exactly what is to be installed.
 
-    It is not when Playwright was another when the project was deployed: then uv has to see what still fits.
+    It is not if the project was deployed with another version of Playwright: then uv has to find out what still fits.
     """
     for left in partial.iterdir():
         shutil.rmtree(left, ignore_errors=True)
@@ -156,7 +159,7 @@ def _begin(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
 
 
 def _without_playwright(requirements: str) -> str:
-    """The list without Playwright and its hashes, which stand indented below it."""
+    """Return the list without Playwright and its hashes, which are indented below it."""
     kept: list[str] = []
     dropping = False
     for line in requirements.splitlines():
@@ -168,7 +171,7 @@ def _without_playwright(requirements: str) -> str:
 
 
 def _finish(made: Path, target: Path) -> None:
-    # There may be one whose interpreter was removed, and now is there again.
+    # The target may exist if its interpreter was removed and is now installed again.
     shutil.rmtree(target, ignore_errors=True)
     made.rename(target)
 
@@ -176,9 +179,9 @@ def _finish(made: Path, target: Path) -> None:
 def _remove_unused(root: Path) -> None:
     oldest = time.time() - KEPT_UNUSED.total_seconds()
     for folder in root.iterdir():
-        with contextlib.suppress(OSError):  # another process may be removing it, too
+        with contextlib.suppress(OSError):  # Another process may be removing it, too.
             if folder.name.startswith(_PARTIAL):
                 remove_if_left_behind(folder)
             elif folder.stat().st_mtime < oldest:
-                leaving = folder.rename(root / f"{_PARTIAL}{uuid.uuid4().hex}")  # it must not be found half removed
+                leaving = folder.rename(root / f"{_PARTIAL}{uuid.uuid4().hex}")  # Nobody may find it half removed.
                 shutil.rmtree(leaving, ignore_errors=True)

@@ -1,6 +1,7 @@
-"""Which files of a project folder belong to the project: what is bundled, and where APIs are looked for.
+"""The files of a project folder that belong to the project: they are bundled, and APIs are looked for among them.
 
-Left out are what tools, runs and logins leave behind, and what must not travel (docs/contract.md, section 2).
+Files that tools, Runs and logins leave behind, and files that must not travel, are left out (docs/contract.md,
+section 2).
 """
 
 from __future__ import annotations
@@ -14,31 +15,31 @@ from schemas.errors import ProjectError
 
 _EXCLUDED = frozenset(
     {
-        # Version control and editors.
+        # These are folders and files of version control and editors.
         ".git", ".hg", ".svn", ".bzr", ".idea", ".vscode", ".DS_Store",
-        # Environments and installed packages. An environment under any other name is known by its pyvenv.cfg.
+        # These are environments and installed packages. An environment under any other name is known by its pyvenv.cfg.
         ".venv", "node_modules", ".tox", ".nox",
-        # Caches.
+        # These are caches.
         "__pycache__", ".cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
     }
 )  # fmt: skip
-"""Names left out wherever they stand."""
+"""Names of files and folders that are left out wherever they are."""
 
 _EXCLUDED_PATTERNS = (
     ".env*", "*.log", "*.pyc", "*.db", "*.sqlite3", "*.egg-info",
-    # Files that editors (vim, Emacs, JetBrains) make beside one that is being edited.
+    # Editors (vim, Emacs, JetBrains) make these files beside one that is being edited.
     ".*.sw[a-p]", "*~", "#*#", ".#*", "*___jb_tmp___", "*___jb_old___",
 )  # fmt: skip
 
 _EXCLUDED_PATHS = frozenset(
     {
         "build", "dist", "venv", "output", "tmp", "traces", "README.md",
-        # Logins: what was stored of them on this host, and the credentials for trying and making them.
+        # These hold logins that were stored on this host, and the credentials for trying and creating logins.
         "auth-sessions-instances", "auth-session-instances",
         ".parameters/auth-sessions", "intuned-resources/auth-sessions",
     }
 )  # fmt: skip
-"""Paths left out: in other places, these are names of people's own modules."""
+"""Paths that are left out. In other places, people use these names for their own modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,20 @@ class ProjectFile:
     """One file of a project."""
 
     path: str
-    """Below the project folder, with `/` between its parts."""
+    """Path below the project folder, with `/` between its parts."""
     source: Path
-    """Where its content is: the file itself, or what a symbolic link leads to."""
+    """Path of the content: the file itself, or the target of a symbolic link."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
 
 def project_files(folder: Path) -> list[ProjectFile]:
-    """The files of the project in `folder`, in ascending order of their paths.
+    """Return the files of the project in `folder`, in ascending order of their paths.
 
-    A symbolic link to something inside the project counts as what it leads to.
+    A symbolic link to something inside the project is treated as its target.
 
     Raises:
-        ProjectError: a link leads out of the project or nowhere, or a file cannot be bundled; names it.
+        ProjectError: A link leads out of the project or nowhere, or a file cannot be bundled; the message names it.
     """
     root = folder.resolve()
     try:
@@ -69,9 +70,9 @@ def project_files(folder: Path) -> list[ProjectFile]:
 
 
 def is_project_path(folder: Path, path: Path) -> bool:
-    """Whether `path`, below the project folder `folder`, is one of its files, or a folder that such may be in.
+    """Tell whether `path`, below the project folder `folder`, is a file of the project or a folder that may hold one.
 
-    It need not be there (any more).
+    The path need not exist (any more).
     """
     parts = path.relative_to(folder).parts
     above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
@@ -79,7 +80,7 @@ def is_project_path(folder: Path, path: Path) -> bool:
 
 
 def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> Iterator[ProjectFile]:
-    """The files below `folder`; `inside` are the real folders that the walk is in, to notice a circle."""
+    """Yield the files below `folder`; `inside` are the real folders that the walk is in, to notice a circle."""
     for source in sorted(folder.iterdir()):
         path = prefix + source.name
         if _is_excluded(path):
@@ -113,7 +114,7 @@ def _is_excluded(path: str) -> bool:
 def _followed(root: Path, link: Path, path: str) -> Path:
     try:
         real = link.resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # 3.12 says RuntimeError to a circle of links, 3.13 OSError
+    except (OSError, RuntimeError) as error:  # For a circle of links, Python 3.12 raises RuntimeError and 3.13 OSError.
         raise ProjectError(f"{path}: the symbolic link leads nowhere. Remove it.") from error
     if not real.is_relative_to(root):
         raise ProjectError(
@@ -121,7 +122,7 @@ def _followed(root: Path, link: Path, path: str) -> Path:
             "A version must hold all that it needs: replace the link by what it leads to."
         )
     target = PurePosixPath(real.relative_to(root).as_posix())
-    # Else a link would carry away what must stay, such as an .env file.
+    # Without this check, a link would bundle a file that must not be, such as an .env file.
     if hidden := [str(part) for part in (target, *target.parents) if part.name and _is_excluded(str(part))]:
         raise ProjectError(f"{path}: the symbolic link leads to {hidden[-1]}, which is never bundled. Remove it.")
     return real

@@ -1,4 +1,4 @@
-"""A folder as a lock between processes: held as long as its owner lives, and let go of by the kernel when that dies."""
+"""Locking a folder between processes: the kernel releases the lock when its owner dies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def lock_folder(folder: Path) -> int | None:
-    """A file descriptor that locks `folder` until it is closed; None if somebody has the lock or it is gone."""
+    """Return a file descriptor that locks `folder` until it is closed; None if another has the lock or it is gone."""
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
@@ -28,7 +28,7 @@ def lock_folder(folder: Path) -> int | None:
 
 
 def remove_if_left_behind(folder: Path) -> None:
-    """Remove `folder` if its owner is dead."""
+    """Remove `folder` if the process that locked it is dead."""
     lock = lock_folder(folder)
     if lock is not None:
         try:

@@ -17,7 +17,7 @@ from projects.processes import run
 from projects.uv import UvError, environment, run_uv
 
 OLDEST = "3.12"
-"""A Machine's own code needs it."""
+"""The oldest minor version of Python that a Machine's own code can run on."""
 
 _LOOK_WITHIN = timedelta(seconds=60)
 _NEWEST_MINOR = 99
@@ -30,33 +30,33 @@ _DESCRIBE = (
 
 @dataclass(frozen=True)
 class Interpreter:
-    """One interpreter."""
+    """One Python interpreter of this host."""
 
     executable: Path
     version: str
-    """Such as `3.13.5`."""
+    """Version of Python, such as `3.13.5`."""
     build: str
-    """What an environment made for it depends on: another build may not be able to load its packages."""
+    """Identity of the build. Another build may not be able to load the packages of an environment made for this one."""
 
     @property
     def minor(self) -> str:
-        """Such as `3.13`."""
+        """The minor version, such as `3.13`."""
         return ".".join(self.version.split(".")[:2])
 
 
 def ours() -> Interpreter:
-    """The interpreter that Callboard runs on."""
+    """Return the interpreter that Callboard runs on."""
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX") or "")
     return _interpreter(Path(sys.executable), platform.python_version(), suffix, sys.version)
 
 
 def meets(version: str, requires: SpecifierSet | None) -> bool:
-    """Whether an interpreter of this version is one that a project asks for."""
+    """Tell whether an interpreter of this version meets what a project requires."""
     return requires is None or requires.contains(version, prereleases=True)
 
 
 def lowest_minor(requires: SpecifierSet | None) -> str:
-    """The lowest minor version that meets it and that a Machine can run; `OLDEST` if there is none."""
+    """Return the lowest minor version that meets `requires` and that a Machine can run; `OLDEST` if there is none."""
     for minor in range(int(OLDEST.partition(".")[2]), _NEWEST_MINOR):
         if any(meets(f"3.{minor}.{micro}", requires) for micro in range(_NEWEST_MINOR)):
             return f"3.{minor}"
@@ -64,15 +64,15 @@ def lowest_minor(requires: SpecifierSet | None) -> str:
 
 
 async def choose(requires: SpecifierSet | None, cwd: Path) -> Interpreter:
-    """Ours if it meets `requires`, else another of this host that does, else ours all the same.
+    """Return our interpreter if it meets `requires`, else another of this host that does, else ours all the same.
 
-    Nothing is downloaded: whether and from where Python comes to a host is the operator's business.
+    Nothing is downloaded: the operator decides whether and from where Python is installed on a host.
     """
     own = ours()
     if requires is None or meets(own.version, requires):
         return own
     wanted = str(requires & SpecifierSet(f">={OLDEST}"))
-    with contextlib.suppress(UvError, OSError):  # there is none, or one that is in the way does not even start
+    with contextlib.suppress(UvError, OSError):  # There is none, or uv came across one that does not even start.
         look = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
         found = await run_uv(*look, cwd=cwd, within=_LOOK_WITHIN)
         other = await _described(Path(found.strip()), cwd)

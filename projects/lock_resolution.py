@@ -1,8 +1,8 @@
-"""From what a project declares to the exact list of packages that its environment consists of.
+"""Resolving the dependencies that a project declares into the exact list of packages of its environment.
 
-Two packages are not the project's to choose: Playwright, which is held at Callboard's own version, as the browser is
-Callboard's too; and `intuned-runtime`, whose place Callboard's own takes. What that package requires comes along: see
-`brought_along`.
+A project cannot choose two packages: Playwright, which is held at Callboard's own version, as the browser is
+Callboard's too; and `intuned-runtime`, which Callboard replaces with its own. The dependencies of that package are
+included in the list: see `brought_along`.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _WITHIN = timedelta(minutes=5)
 
 
 def held_playwright() -> str:
-    """The requirement that holds Playwright at our version."""
+    """Return the requirement that holds Playwright at our version."""
     return f"{PLAYWRIGHT}=={version(PLAYWRIGHT)}"
 
 
 async def resolve(
     declaration: Declaration, files: Path, frozen: FrozenVenv | None, python: Interpreter, scratch: Path
 ) -> str:
-    """The list: a requirements file with exact versions and hashes, and without an address of an index.
+    """Return the list of packages: a requirements file with exact versions and hashes, without an index's address.
 
-    It is good for every platform, and for every Python from the lowest on that the project and a Machine can run on:
-    workers need not be like the host of the deploy.
+    It is valid for every platform, and for every Python from the lowest on that the project and a Machine can run on,
+    because workers need not be like the host of the deploy.
 
     Raises:
-        ProjectError: there is no such list; names the package and the reason.
+        ProjectError: There is no such list; the message names the package and the reason.
     """
     inputs = [_written(scratch / "held.in", held_playwright())]
     options: list[str | Path] = ["--override", _written(scratch / "overrides.txt", held_playwright())]
@@ -73,7 +73,7 @@ async def resolve(
 
 
 async def _pins_of_lock(files: Path) -> str:
-    """What the project's `uv.lock` pins, as constraints: what it has not heard of is resolved freely."""
+    """Return the pins of the project's `uv.lock` as constraints; packages that it does not list are resolved freely."""
     try:
         listed = await run_uv(
             *("export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project"),
@@ -83,12 +83,12 @@ async def _pins_of_lock(files: Path) -> str:
         )
     except UvError as error:
         raise ProjectError(f"{LOCK}: cannot be used: {error}. Make it anew with `uv lock`, or remove it.") from error
-    # A folder or file, which is the only thing without a name, cannot be a constraint.
+    # A folder or file cannot be a constraint, and only such a line has no name.
     return "\n".join(line for line in _pins(listed) if _name(line) is not None)
 
 
 def _pins(listed: str) -> list[str]:
-    """The lines of `listed` without those that are not the project's to choose, and what Playwright brings along."""
+    """Return the requirements in `listed` without Playwright and the packages that Playwright requires."""
     ours = {PLAYWRIGHT, *(canonicalize_name(Requirement(line).name) for line in requires(PLAYWRIGHT) or ())}
     return [line for line in _requirement_lines(listed) if _name(line) not in ours]
 
@@ -106,10 +106,10 @@ def _name(line: str) -> str | None:
 
 
 def _check_travels(line: str, source: str) -> None:
-    """Refuse what is installed from a folder or file of the host of the deploy."""
+    """Refuse a requirement that is installed from a folder or file on the host of the deploy."""
     try:
         url = Requirement(line).url
-    except InvalidRequirement:  # a path, or `-e` and one
+    except InvalidRequirement:  # It is a path, or `-e` and a path.
         url = "file:"
     if url is not None and url.startswith("file:"):
         raise ProjectError(

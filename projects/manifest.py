@@ -1,4 +1,4 @@
-"""What is written down beside a version's files, and the pointer to the version that is deployed."""
+"""The manifest that is stored beside a version's files, and the pointer to the deployed version."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _VERSION = re.compile(r"[0-9a-f]{16}")
 
 
 def is_version(text: str) -> bool:
-    """Whether `text` has the form of a version: the first 16 hexadecimal digits of its files' hash."""
+    """Tell whether `text` has the form of a version: the first 16 hexadecimal digits of its files' hash."""
     return _VERSION.fullmatch(text) is not None
 
 
 class _Stored(BaseModel):
-    """Frozen, camelCase in the store; unknown keys are ignored, as a newer Callboard may have written it."""
+    """A frozen model with camelCase keys. Unknown keys are ignored, as a newer Callboard may have written them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
     def to_bytes(self) -> bytes:
-        """The object as it lies in the store."""
+        """Return the object as it is stored."""
         return self.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode() + b"\n"
 
 
 class DeployWarning(_Stored):
-    """Something in a project that will not work, but does not stand in the way of the rest."""
+    """Something in a project that will not work, but does not prevent the rest from working."""
 
     file: str
     line: int | None = None
@@ -40,17 +40,17 @@ class DeployWarning(_Stored):
 
 
 class OwnEnvironment(_Stored):
-    """The environment that a version runs in, if not in Callboard's own."""
+    """The environment that a version runs in, if it does not run in Callboard's own."""
 
     source: str
-    """What declares it: `pyproject.toml`, `requirements.txt` or `.venv`."""
+    """Source of its declaration: `pyproject.toml`, `requirements.txt` or `.venv`."""
     requires_python: str | None = None
     declaration: str
-    """Names the list of its packages: `projects/{project}/environments/{declaration}.txt`."""
+    """Name of the list of its packages, which is at `projects/{project}/environments/{declaration}.txt`."""
 
 
 class Manifest(_Stored):
-    """A version of a project: `projects/{project}/versions/{version}/manifest.json`."""
+    """A version of a project, stored as `projects/{project}/versions/{version}/manifest.json`."""
 
     project: str
     version: str
@@ -59,11 +59,11 @@ class Manifest(_Stored):
     warnings: tuple[DeployWarning, ...] = ()
     environment: OwnEnvironment | None = None
     created_at: AwareDatetime
-    """When this version was deployed first."""
+    """Time at which this version was first deployed."""
 
 
 class Current(_Stored):
-    """Which version of a project is deployed: `projects/{project}/current.json`."""
+    """The pointer to the deployed version of a project, stored as `projects/{project}/current.json`."""
 
     version: str
     deployed_at: AwareDatetime

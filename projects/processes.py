@@ -1,4 +1,4 @@
-"""Runs a program to its end, or kills it: when it takes too long, or when nobody waits for it any more."""
+"""Running a program to its end, and killing it if it takes too long or nobody waits for it any more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended, and what it printed."""
+    """The exit code of a program that has ended, and its output."""
 
     code: int
     out: str
@@ -22,11 +22,11 @@ class Ended:
 
 
 async def run(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], within: timedelta) -> Ended:
-    """Run `command`. When cancelled, or when the time is over, it and all that it started are killed.
+    """Run `command`, and kill it with all that it started when the caller is cancelled or the time is over.
 
     Raises:
-        TimeoutError: it did not end in time.
-        OSError: it cannot be started.
+        TimeoutError: It did not end in time.
+        OSError: It cannot be started.
     """
     process = await asyncio.create_subprocess_exec(
         *(str(part) for part in command),
@@ -35,7 +35,7 @@ async def run(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # so that its process group is its own
+        start_new_session=True,  # This gives the command a process group of its own.
     )
     try:
         async with asyncio.timeout(within.total_seconds()):

@@ -1,4 +1,4 @@
-"""Parameters that a project has for trying its APIs: `.parameters/api/{API}/{name}.json` in the bundle of a version."""
+"""Sample parameters for trying a project's APIs: `.parameters/api/{API}/{name}.json` in the bundle of a version."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ from storage.store import Store
 _FOLDER = ".parameters/api/"
 _LOGINS = ".parameters/auth-sessions/create"
 _LONGEST = 64 * 1024
-"""Bytes of one file; a longer one is no example."""
+"""Most bytes of one sample file; longer files are skipped."""
 _MOST = 200
-"""Files of a version."""
+"""Most sample files that are read from one version."""
 _REMEMBERED = 64
-"""Versions."""
+"""Number of versions whose samples are kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One file."""
+    """One sample file."""
 
     api: str
     name: str
     text: str
-    """As it was written: it need not be good JSON."""
+    """Text of the file as it was written; it need not be valid JSON."""
 
 
 class Samples:
-    """Those of versions, each read once. Belongs to one event loop."""
+    """The samples of versions, each version read once. An instance belongs to one event loop."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], tuple[Sample, ...]] = OrderedDict()
         self._reads: SharedCalls[tuple[str, str], tuple[Sample, ...]] = SharedCalls()
 
     async def of(self, store: Store, project: str, version: str) -> tuple[Sample, ...]:
-        """Those of a version, by API and name, `default` first. Raises StoreError."""
+        """Return the samples of a version by API and name, `default` first.
+
+        Raises:
+            StoreError: The store failed, or the bundle is damaged.
+        """
         which = (project, version)
         if which not in self._known:
             self._known[which] = await self._reads.run(which, lambda: _read(store, *which))
@@ -54,10 +58,12 @@ class Samples:
 
 
 def login_samples(folder: Path) -> tuple[Sample, ...]:
-    """Those for making logins, `default` first. They hold credentials, and so are in project folders only.
+    """Return the samples for creating logins, `default` first.
+
+    They hold credentials, so they are in project folders only.
 
     Raises:
-        ProjectError: One cannot be read.
+        ProjectError: A sample cannot be read.
     """
     found: list[Sample] = []
     for path in sorted((folder / _LOGINS).glob("*.json"))[:_MOST]:
@@ -78,7 +84,7 @@ async def _read(store: Store, project: str, version: str) -> tuple[Sample, ...]:
 
 
 def samples_in(bundle: Path) -> tuple[Sample, ...]:
-    """Those in the archive `bundle`.
+    """Return the samples in the archive `bundle`.
 
     Raises:
         StoreError: The archive is damaged.
@@ -88,7 +94,7 @@ def samples_in(bundle: Path) -> tuple[Sample, ...]:
         with gzip.open(bundle) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
             for entry in archive:
                 if entry.name > _FOLDER and not entry.name.startswith(_FOLDER):
-                    break  # They are in the order of their paths, so nothing of a big bundle need be read behind.
+                    break  # Entries are in the order of their paths, so the rest of a big bundle need not be read.
                 path = entry.name.removeprefix(_FOLDER).removesuffix(".json")
                 api, _, name = path.rpartition("/")
                 if not (entry.name.startswith(_FOLDER) and entry.name.endswith(".json") and api and name):

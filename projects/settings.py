@@ -1,11 +1,11 @@
 """The settings of a project, as models (docs/contract.md, section 2.1), which `projects.settings_file` reads.
 
-Types are strict, since a setting that is guessed at is worse than one that is refused: `"3"` and `true` are not
+Types are strict, since a setting that is guessed is worse than one that is refused: `"3"` and `true` are not
 numbers. `null` is the same as an absent key. Keys that are not known here are ignored; `projects.settings_ignored`
-says which of them should be heard of.
+tells which of them the author should hear about.
 
-Proxies and sinks hold passwords and keys. They lie in the store as they are, as the settings file itself does, below
-`projects/`, which has credentials of its own; nothing prints them, and a Run that uses them seals them.
+Proxies and sinks hold passwords and keys. They are stored unsealed, like the settings file itself, below `projects/`,
+which has credentials of its own. Nothing prints them, and a Run that uses them seals them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from schemas.rest.proxy import ProxyUrl
 from schemas.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
 
 Environment = Literal["dev", "deployed"]
-"""Whether a project runs on its author's machine or in production."""
+"""Where a project runs: `dev` is its author's machine, `deployed` is production."""
 
 PLATFORM_PROXY = "intuned://auto"
-"""Stands for a proxy of the platform that the contract comes from. There is none here, so it counts as no proxy."""
+"""Value for a proxy of the platform that the contract comes from. Callboard has no such proxy, so it counts as none."""
 
 MAX_MACHINES = 1000
-"""Machines of one project at most: far above what a host can carry, low enough to catch a slip of the finger."""
+"""Most Machines of one project. This is far above what a host can carry, and low enough to catch a typing error."""
 
 NAME_RULE = (
     'lower-case letters and digits, in groups joined by single "-" or "_", 200 characters at most, and not a UUID'
@@ -48,7 +48,7 @@ _GIB = 1024**3
 
 
 def is_project_name(name: str) -> bool:
-    """Whether `name` is one that a project may have (docs/contract.md, section 2)."""
+    """Tell whether a project may have this name (docs/contract.md, section 2)."""
     if len(name) > 200 or not _NAME.fullmatch(name):
         return False
     try:
@@ -60,7 +60,7 @@ def is_project_name(name: str) -> bool:
 
 def _whole_number(low: int, high: int) -> BeforeValidator:
     def check(value: object) -> int:
-        # JSON has one kind of number, and 2.0 is a whole one. In Python True is one too, which nobody means.
+        # JSON has one kind of number, so 2.0 is a whole one. In Python True is an int, too, but nobody means it as one.
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
@@ -96,7 +96,7 @@ def _one_spelling(value: object) -> object:
 
 
 class Section(BaseModel):
-    """An object in the settings: frozen, camelCase in files, unknown keys ignored."""
+    """An object in the settings. It is frozen, has camelCase keys in files, and ignores unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
@@ -109,31 +109,34 @@ class Section(BaseModel):
 
 
 class Replication(Section):
-    """How many Machines the project has, and how big each is."""
+    """The number of Machines that the project has, and the size of each."""
 
     max_concurrent_requests: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
     max_count: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
-    """The older name of `maxConcurrentRequests`, which wins."""
+    """The older name of `maxConcurrentRequests`, which takes precedence."""
     min_count: Annotated[int, _whole_number(0, MAX_MACHINES)] | None = None
-    """Known from older projects. Machines are started on demand whatever it says."""
+    """A setting of older projects without effect: Machines are always started on demand."""
     size: Annotated[Literal["standard", "large", "x-large"], BeforeValidator(_one_spelling)] = "standard"
 
 
 class ApiAccess(Section):
-    """Whether Runs may be started over REST."""
+    """The setting that tells whether Runs may be started over REST."""
 
     enabled: StrictBool = True
 
 
 class AuthSessions(Section):
-    """Whether every Run needs an AuthSession, and where its login comes from: credentials, or a recorder."""
+    """The settings that say whether every Run needs an AuthSession, and where its login comes from.
+
+    It comes from credentials, or from a recorder.
+    """
 
     enabled: StrictBool = False
     type: Literal["API", "MANUAL"] | None = None
     save_back: StrictBool = True
-    """Keep the cookies and storage that the site changed while a good Attempt ran."""
+    """Whether to keep the cookies and storage that the site changed while a successful Attempt ran."""
     secret_parameters: Annotated[tuple[StrictStr, ...], BeforeValidator(_check_names_of_parameters)] = ()
-    """Names of parameters that are secrets, beside those whose names tell it."""
+    """Names of parameters that are secrets, in addition to those whose names show it."""
 
     @model_validator(mode="after")
     def _type_is_given(self) -> Self:
@@ -157,31 +160,31 @@ class Proxies(Section):
     """The proxy of every Attempt, by where the project runs."""
 
     enabled: StrictBool = True
-    """Known from older projects, where false stands alone."""
+    """Whether the proxies are used. Older projects set only this key, to false."""
     dev: _Proxy = Field(default=None, repr=False)
     deployed: _Proxy = Field(default=None, repr=False)
 
 
 class DefaultRetry(Section):
-    """`retry` of a start that has none."""
+    """The `retry` of a start request that has none."""
 
     maximum_attempts: Annotated[int, _whole_number(1, 100)] | None = None
 
 
 class DefaultSinks(Section):
-    """`sink` of a start that has none, by where the project runs."""
+    """The `sink` of a start request that has none, by where the project runs."""
 
     dev: ProjectSink | None = None
     deployed: ProjectSink | None = None
 
 
 class Defaults(Section):
-    """Fields of a start, for those starts that leave them out."""
+    """The fields that a start request has if it leaves them out."""
 
     proxy: _Proxy = Field(default=None, repr=False)
     retry: DefaultRetry = Field(default_factory=DefaultRetry)
     request_timeout: Annotated[int, _whole_number(1, 43_200)] | None = None
-    """Seconds."""
+    """Seconds that an Attempt may take, unless a start request sets it."""
     sink: DefaultSinks | None = None
 
 
@@ -194,19 +197,19 @@ class ProjectSettings(Section):
     auth_sessions: AuthSessions = Field(default_factory=AuthSessions)
     headful: StrictBool = False
     allow_file_urls: StrictBool = False
-    """Whether its APIs may open any address, that of a file on the worker included."""
+    """Whether the project's APIs may open any address, including that of a file on the worker."""
     browser_size: BrowserSize = Field(default_factory=BrowserSize)
     proxy: Proxies = Field(default_factory=Proxies)
     defaults: Defaults = Field(default_factory=Defaults)
 
     def proxy_in(self, environment: Environment) -> str | None:
-        """The proxy of a Run that names none itself."""
+        """Return the proxy of a Run whose start request names none."""
         if self.defaults.proxy is not None or not self.proxy.enabled:
             return self.defaults.proxy
         return self.proxy.dev if environment == "dev" else self.proxy.deployed
 
     def sink_in(self, environment: Environment) -> WebhookSink | ProjectS3Sink | None:
-        """The sink of a Run that names none itself."""
+        """Return the sink of a Run whose start request names none."""
         sinks = self.defaults.sink
         if sinks is None:
             return None
@@ -214,7 +217,7 @@ class ProjectSettings(Section):
 
     @property
     def machines(self) -> int:
-        """How many Attempts may be executed at the same time."""
+        """The number of Attempts that may be executed at the same time."""
         return self.replication.max_concurrent_requests or self.replication.max_count or 1
 
     @property

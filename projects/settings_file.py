@@ -1,6 +1,6 @@
-"""Reading the settings file of a project folder, and saying in plain words what is wrong with one.
+"""Reading the settings file of a project folder, and explaining in plain words what is wrong with one.
 
-The first of `SPELLINGS` that is there is read; whatever syntax it has, the same models check it.
+The first file of `SPELLINGS` that exists is read. Whatever its syntax is, the same models check it.
 """
 
 from __future__ import annotations
@@ -25,36 +25,38 @@ from schemas.rest.base import EXPECTED
 from schemas.rest.sink import NO_SUCH_KIND
 
 _MAX_SIZE = 1024 * 1024
-"""Bytes. A settings file is written by hand; a bigger one is something else under its name."""
+"""Most bytes of a settings file. It is written by hand, so a bigger file is something else under its name."""
 
 
 _SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"))
-"""Where proxies and sinks stand, and the names of secrets. What is there may be one, also in the wrong place."""
+"""Keys below which proxies, sinks and the names of secrets are. A value there may be a secret, even one that is in the
+wrong place."""
 
 _NO_SECRET = (("defaults", "retry"), ("defaults", "requestTimeout"))
 
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A settings file that was read."""
+    """The content of a settings file."""
 
     name: str
     settings: ProjectSettings
     ignored: tuple[str, ...]
-    """What it says without effect, a sentence each."""
+    """Sentences about settings in the file that have no effect."""
 
 
 def read_settings(folder: Path) -> ProjectSettings:
-    """The settings of the project in `folder`. Raises what `read_settings_file` raises."""
+    """Return the settings of the project in `folder`; raise the same errors as `read_settings_file`."""
     return read_settings_file(folder).settings
 
 
 def read_settings_file(folder: Path) -> SettingsFile:
-    """The settings of the project in `folder`, with what was read and is without effect.
+    """Return the settings of the project in `folder`, the file's name, and notes about keys without effect.
 
     Raises:
-        ProjectError: there is no settings file, or it cannot be read.
-        SettingsError: it is not in its syntax, or one key is wrong; names file, key, what is expected and found.
+        ProjectError: There is no settings file, or it cannot be read.
+        SettingsError: It does not follow its syntax, or a key is wrong; the message names the file, the key, and what
+            is expected and found.
     """
     for name, parse in SPELLINGS.items():
         path = folder / name
@@ -67,12 +69,12 @@ def read_settings_file(folder: Path) -> SettingsFile:
 
 
 def project_name(folder: Path, settings: ProjectSettings) -> str:
-    """`projectName` of the settings, else the folder's name.
+    """Return `projectName` of the settings, or the folder's name if it is not set.
 
     Raises:
-        ProjectError: the folder's name cannot be a project's.
+        ProjectError: The folder's name cannot be a project's name.
     """
-    # Not resolved: where the folder is a symbolic link, the name that people see is the link's.
+    # The path is not resolved: if the folder is a symbolic link, people see the link's name.
     name = settings.project_name or Path(os.path.abspath(folder)).name  # noqa: PTH100
     if not is_project_name(name):
         raise ProjectError(
@@ -100,7 +102,7 @@ def _parsed(name: str, text: str, parse: Callable[[str], object]) -> dict[str, A
     try:
         data = parse(text)
     except NotReadableError as error:
-        raise SettingsError(name, "", str(error)) from None  # its chain would show lines of the file
+        raise SettingsError(name, "", str(error)) from None  # The chained error would show lines of the file.
     if not isinstance(data, dict):
         raise SettingsError(name, "", f"expected an object, found {_found(data)}")
     return cast("dict[str, Any]", data)
@@ -108,20 +110,21 @@ def _parsed(name: str, text: str, parse: Callable[[str], object]) -> dict[str, A
 
 def _checked(name: str, data: dict[str, Any]) -> ProjectSettings:
     try:
-        # By alias only: `project_name` in a file is an unknown key, like any other.
+        # Only aliases count: `project_name` in a file is an unknown key like any other.
         return ProjectSettings.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SettingsError(name, *_said(first)) from None  # its chain would repeat the value that was found
+        raise SettingsError(name, *_said(first)) from None  # The chained error would repeat the value that was found.
 
 
 def _said(error: ErrorDetails) -> tuple[str, str]:
-    """The key, and what is wrong with it."""
+    """Return the key, and a phrase that says what is wrong with it."""
     kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
     if location[:2] == ("defaults", "sink"):
-        location = (*location[:3], *location[4:])  # behind dev or deployed stands the kind of sink: no key of the file
+        # The part after dev or deployed is the kind of sink, which is not a key of the file.
+        location = (*location[:3], *location[4:])
     given: Any = error["input"]
-    if "of" in context or kind == NO_SUCH_KIND:  # found by looking at a whole section, but about one key of it
+    if "of" in context or kind == NO_SUCH_KIND:  # The error is about one key, but was found by checking its section.
         about = context.get("of", "type")
         location = (*location, about)
         given = cast("dict[str, Any]", given).get(about) if isinstance(given, dict) else None
@@ -159,12 +162,12 @@ def _expected(error: ErrorDetails) -> str:
             return "an object"
         case "literal_error":
             return str(error.get("ctx", {})["expected"]).replace("'", '"')
-        case _:  # half a surrogate pair, for one
+        case _:  # This happens, for example, with half a surrogate pair.
             return "another value"
 
 
 def _found(value: Any) -> str:
-    """The value as it stands in the file, if it is short, else what kind it is."""
+    """Return the value as it is in the file if it is a simple one, cut to 80 characters, else its kind."""
     if not (value is None or isinstance(value, str | bool | int | float)) or _is_odd(value):
         return _kind(value)
     text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
@@ -172,7 +175,7 @@ def _found(value: Any) -> str:
 
 
 def _is_odd(value: object) -> bool:
-    """Whether it is a number that is not JSON's, or that Python refuses to write out."""
+    """Tell whether the value is a number that JSON does not have, or that Python refuses to write out."""
     if isinstance(value, float):
         return not math.isfinite(value)
     return isinstance(value, int) and value.bit_length() > 1024

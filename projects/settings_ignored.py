@@ -1,8 +1,8 @@
-"""What a settings file asks for and does not get: keys of the contract that are out of scope, and keys with a slip.
+"""Finding settings without effect: keys of the contract that are out of scope, and misspelled keys.
 
-A project written for another host runs here all the same; its author should hear once what is different
-(docs/contract.md, section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`) are passed
-over in silence.
+A project written for another host runs here all the same, but its author should be told once what is different
+(docs/contract.md, section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`) are ignored
+silently.
 """
 
 from __future__ import annotations
@@ -55,17 +55,18 @@ _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("proxy.deployed", _is_platform, _PLATFORM),
     ("defaults.proxy", _is_platform, _PLATFORM),
 )
-"""Key, whether its value asks for something, and why that is not to be had. No value is repeated: some are secrets."""
+"""Keys, functions that tell whether a value asks for something, and reasons why it is not available. No reason repeats
+a value, as some are secrets."""
 
 NAMED = tuple(key for key, _, _ in _IGNORED)
-"""The keys that `ignored` speaks of."""
+"""The keys that `ignored` reports."""
 
 _ALIKE = 0.8
-"""How alike an unknown key and a known one must be to be taken for a slip."""
+"""How similar an unknown key must be to a known one to be taken for a misspelling, from 0 to 1."""
 
 
 def ignored(data: Mapping[str, Any]) -> list[str]:
-    """One sentence for each key of a settings file that was good enough to be read and is still without effect."""
+    """Return one sentence for each key without effect in the data of a valid settings file."""
     asked = [f"{key}: ignored, as {why}" for key, asks, why in _IGNORED if asks(_at(data, key))]
     return [*asked, *_slips(data, ProjectSettings, "")]
 

@@ -1,6 +1,6 @@
-"""The syntaxes of settings files: JSON with comments, YAML, TOML. Each parser gives what JSON could say, and dates.
+"""Parsers for settings files in JSON with comments, YAML and TOML. Each returns values that JSON could hold, and dates.
 
-A key that stands twice in one object is refused in all of them: which of the two is meant, nobody can tell.
+All parsers refuse a key that occurs twice in one object, because nobody can tell which of the two is meant.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import yaml
 
 
 class NotReadableError(Exception):
-    """The text does not follow its syntax; the message says where and why, and repeats no value."""
+    """An error for text that does not follow its syntax. The message says where and why, and repeats no value."""
 
 
 def parse_json(text: str) -> object:
-    """JSON as people write it: with comments, trailing commas and what else JSON5 allows."""
+    """Parse JSON as people write it: with comments, trailing commas and whatever else JSON5 allows."""
     if not text.strip():
         raise NotReadableError("expected a JSON object, found an empty file")
     try:
@@ -37,7 +37,7 @@ def parse_json(text: str) -> object:
 
 
 def parse_toml(text: str) -> object:
-    """TOML 1.0. Its dates stay dates."""
+    """Parse TOML 1.0; dates stay dates."""
     try:
         return tomllib.loads(text)
     except RecursionError as error:
@@ -47,9 +47,9 @@ def parse_toml(text: str) -> object:
 
 
 def parse_yaml(text: str) -> object:
-    """One YAML document, its plain values read as JSON would: `on`, `yes`, dates and `1_000` are text."""
+    """Parse one YAML document. Plain values are read as in JSON: `on`, `yes`, dates and `1_000` are text."""
     try:
-        # A loader of the safe kind: it makes the values that `_Loader` lists, and nothing else.
+        # This loader is a safe one: it creates the values that `_Loader` lists, and nothing else.
         value: object = yaml.load(text, _Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -68,9 +68,9 @@ def parse_yaml(text: str) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without the guesses of YAML 1.1, by which `no` is false and `1:30` is ninety.
+    """PyYAML's safe loader without the guesses of YAML 1.1, which make `no` false and `1:30` ninety.
 
-    What a setting may be is decided by the settings alone, so the same text means the same in every spelling.
+    The settings models alone decide what a setting may be, so the same text means the same in every syntax.
     """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - filled below, as PyYAML wants it
@@ -115,4 +115,4 @@ SPELLINGS: Mapping[str, Callable[[str], object]] = {
     "Intuned.yml": parse_yaml,
     "Intuned.toml": parse_toml,
 }
-"""Name of a settings file and what parses it; the first that is there wins."""
+"""Names of settings files and their parsers; the first file that exists is read."""

@@ -1,4 +1,4 @@
-"""Callers that want the same thing at the same time wait for one piece of work."""
+"""Sharing one call between callers that want the same thing at the same time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class _Call[V]:
 
 
 class SharedCalls[K: Hashable, V]:
-    """Runs one call at a time for each key. All who ask meanwhile get its result or its error.
+    """A runner of one call at a time for each key, whose result or error all callers meanwhile get.
 
-    The call belongs to those who wait for it: a caller that is cancelled takes it from nobody, and the last one
-    that is cancelled stops it and sees it end.
+    The call belongs to all callers that wait for it: a cancelled caller does not stop it for the others, but the last
+    caller that is cancelled cancels it and waits for its end.
     """
 
     def __init__(self) -> None:
         self._calls: dict[K, _Call[V]] = {}
 
     async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """The result of `work`, or of the call for `key` that is already on its way."""
+        """Return the result of `work`, or of the call for `key` that is already running."""
         call = self._calls.get(key)
         if call is None:
             call = self._calls[key] = _Call(asyncio.ensure_future(work()))
@@ -35,10 +35,10 @@ class SharedCalls[K: Hashable, V]:
         finally:
             call.waiting -= 1
             if self._calls.get(key) is call and (call.task.done() or not call.waiting):
-                del self._calls[key]  # Who asks from now on begins anew.
+                del self._calls[key]  # Later callers start a new call.
             if not call.waiting:
                 if not call.task.done():
                     call.task.cancel()
                     await asyncio.wait([call.task])
                 if not call.task.cancelled():
-                    call.task.exception()  # Looked at, so that nobody reports it as forgotten.
+                    call.task.exception()  # This marks the exception as retrieved, so that asyncio does not log it.

@@ -1,4 +1,4 @@
-"""A new project: a folder with everything that a project needs, and an API that runs."""
+"""Creating a new project: a folder with everything that a project needs, and an API that runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from schemas.errors import ProjectError
 
 API = "hello"
-"""Name of its API."""
+"""Name of the new project's API."""
 
 _SETTINGS = """\
 // All settings: docs/projects.md of Callboard. Comments and trailing commas are fine.
@@ -54,21 +54,21 @@ _FILES = {
 
 
 def write_skeleton(parent: Path, name: str) -> list[Path]:
-    """Make the project `name` in a folder of that name below `parent`; its files.
+    """Create the project `name` in a folder of that name below `parent`, and return its files.
 
-    The folder appears whole, or not at all: a `callboard dev` may be watching.
+    The files appear all at once or not at all, because a `callboard dev` may be watching.
 
     Args:
-        parent: a folder that is there.
-        name: as `projects.settings.is_project_name` has it.
+        parent: An existing folder.
+        name: A name that `projects.settings.is_project_name` accepts.
 
     Raises:
-        ProjectError: there is something of that name already, or the folder cannot be made.
+        ProjectError: Something of that name exists already, or the folder cannot be created.
     """
     folder = parent / name
     beside = parent / f".{name}.new-{uuid.uuid4().hex}"
     try:
-        folder.mkdir()  # It is ours from here on: nobody else's is replaced.
+        folder.mkdir()  # The folder is ours from here on, so nobody else's is replaced.
     except FileExistsError:
         raise ProjectError(
             f"{folder} is there already, and is left as it is. Choose another name, or remove it."
@@ -79,7 +79,7 @@ def write_skeleton(parent: Path, name: str) -> list[Path]:
         for path, text in _FILES.items():
             (beside / path).parent.mkdir(parents=True, exist_ok=True)
             (beside / path).write_text(text.replace("PROJECT_NAME", name), encoding="utf-8")
-        beside.rename(folder)  # over the empty one
+        beside.rename(folder)  # This replaces the empty folder.
     except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
         with suppress(OSError):

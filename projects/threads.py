@@ -1,4 +1,4 @@
-"""Blocking work off the event loop, by callers who clean up after it."""
+"""Running blocking work in a thread, for callers who clean up after it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 async def in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Like `asyncio.to_thread`, but a cancelled caller goes on only when the thread has ended.
+    """Run `work` like `asyncio.to_thread`, but let a cancelled caller continue only when the thread has ended.
 
-    A thread cannot be stopped. Whoever removes the folder that it works in must wait for it; so `work` has to be
-    bounded by itself.
+    A thread cannot be stopped, and whoever removes the folder that it works in must wait for it. So `work` has to take
+    bounded time by itself.
     """
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
@@ -20,7 +20,7 @@ async def in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwa
             try:
                 await asyncio.wait([task])
             except asyncio.CancelledError:
-                continue  # Cancelled once more; the first cancellation is raised below all the same.
+                continue  # It was cancelled once more; the first cancellation is raised below all the same.
         if not task.cancelled():
-            task.exception()  # Looked at, so that nobody reports it as forgotten.
+            task.exception()  # This marks the exception as retrieved, so that asyncio does not log it.
         raise

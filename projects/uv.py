@@ -1,4 +1,4 @@
-"""Runs uv, which resolves and installs what projects depend on, and says in a sentence or two why it would not."""
+"""Running uv, which resolves and installs dependencies of projects, and explaining its errors in a sentence or two."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from projects.processes import run
 _log = logging.getLogger(__name__)
 
 _CLIP = 600
-"""Characters of a reason. The whole answer of uv may be hundreds of lines."""
+"""Most characters of a reason. The whole error output of uv may have hundreds of lines."""
 
 _KEPT_FROM_BUILDS = ("CALLBOARD_", "AWS_", "TEMPORAL_")
-"""Beginnings of variables that code of strangers, which building a package may run, has no business with."""
+"""Prefixes of variables that are hidden from builds, because building a package may run the code of strangers."""
 
 _MISLEADING = frozenset(
     {
@@ -26,25 +26,27 @@ _MISLEADING = frozenset(
         "UV_WORKING_DIRECTORY", "VIRTUAL_ENV",
     }
 )  # fmt: skip
-"""Variables that speak of another environment than the one at hand."""
+"""Variables that refer to another environment than the one that uv is to work on."""
 
 
 class UvError(Exception):
-    """uv failed. The message says why, as the end of a sentence, with neither a password nor a dot at its end."""
+    """A failure of uv. The message is the end of a sentence that says why, with no password and no dot at its end."""
 
 
 async def run_uv(*arguments: str | Path, cwd: Path, within: timedelta) -> str:
-    """What uv prints. It follows the operator's own configuration (`UV_*`, `uv.toml`), and the project's if in `cwd`.
+    """Run uv and return what it prints.
+
+    It follows the operator's own configuration (`UV_*`, `uv.toml`), and the project's if `cwd` is its folder.
 
     Raises:
-        UvError: it failed, or did not end in time.
+        UvError: It failed, or did not end in time.
     """
     try:
         command = [find_uv_bin(), *arguments]
         ended = await run(command, cwd=cwd, environment=environment(), within=within)
     except TimeoutError:
         raise UvError(f"it took longer than {within.total_seconds() / 60:g} minutes") from None
-    except OSError as error:  # also FileNotFoundError, from find_uv_bin
+    except OSError as error:  # This includes the FileNotFoundError of find_uv_bin.
         raise UvError(f"uv cannot be started ({error})") from error
     if ended.code:
         told = without_passwords(ended.err)
@@ -54,24 +56,24 @@ async def run_uv(*arguments: str | Path, cwd: Path, within: timedelta) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment of uv, and of what it runs to build packages."""
+    """Return the environment variables of uv, and of the programs that it runs to build packages."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _MISLEADING and not name.startswith(_KEPT_FROM_BUILDS)
     }
-    # Copied (where the file system can, without taking space), not linked: what one project's code does to an installed
-    # file must reach neither another environment nor uv's cache.
+    # Files are copied (without taking space, where the file system can) and not linked: what one project's code does to
+    # an installed file must reach neither another environment nor uv's cache.
     return {"UV_LINK_MODE": "copy"} | kept | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
 
 
 def without_passwords(text: str) -> str:
-    """`text` with the credentials taken out of all addresses in it."""
+    """Return `text` with the credentials in all addresses replaced by `***`."""
     return re.sub(r"(://)[^/@\s'\"`]+@", r"\1***@", text)
 
 
 def explain(told: str) -> str:
-    """The reason in what uv told: the part that a person can act on."""
+    """Return the reason in uv's error output: the part that a person can act on."""
     headline, causes = _parts(told)
     whole = " ".join([headline, *causes])
     if missing := re.search(r"Because (\S+) was not found in the package registry", whole):
@@ -92,7 +94,7 @@ def explain(told: str) -> str:
 
 
 def _parts(told: str) -> tuple[str, list[str]]:
-    """The headline, and the causes, each on one line."""
+    """Return the headline and the causes of uv's error output, each on one line."""
     headline, causes = "", list[str]()
     for paragraph in re.split(r"^(?=error: |warning: |hint: |  cause: )", told, flags=re.MULTILINE):
         text = " ".join(paragraph.split())
@@ -105,7 +107,7 @@ def _parts(told: str) -> tuple[str, list[str]]:
 
 
 def _last_line(told: str) -> str:
-    """The last that the build of a package printed: with Python, that is the exception."""
+    """Return the last line that the build of a package printed: with Python, that is the exception."""
     output = re.split(r"\[stderr\]|--- stderr|\[stdout\]", told)
     if len(output) == 1:
         return ""

@@ -1,4 +1,4 @@
-"""What is installed in a project's own `.venv`: the folder itself is never bundled, its list of packages counts."""
+"""Listing the packages in a project's own `.venv`. The folder is never bundled; only its list of packages counts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ _VERSION = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
 
 
 async def frozen_venv(folder: Path) -> FrozenVenv | None:
-    """What is installed in `folder/.venv`; None if there is none, or nothing in it, or files declare dependencies.
+    """Return the packages installed in `folder/.venv`.
+
+    Return None if there is no `.venv`, if it has no packages, or if files declare the project's dependencies.
 
     Raises:
-        ProjectError: it cannot be read.
+        ProjectError: The `.venv` cannot be read.
     """
     if await in_thread(_is_irrelevant, folder):
         return None
     try:
-        # By its name in there: the folder may be one that is relative to where we are.
+        # The `.venv` is named relative to cwd, because the path of `folder` may itself be a relative one.
         listed = await run_uv("pip", "freeze", "--python", VENV, cwd=folder, within=_WITHIN)
     except UvError as error:
         raise ProjectError(
@@ -45,10 +47,10 @@ def _is_irrelevant(folder: Path) -> bool:
 
 
 def _is_itself(line: str, folder: Path) -> bool:
-    """The project may be installed in its own environment; here it is found without that."""
+    """Tell whether the line is the project itself, which need not be installed in its environment here."""
     return line.partition("file://")[2] == str(folder.resolve())
 
 
 def _is_tool(line: str) -> bool:
-    """What stands in every environment that the venv module makes says nothing about the project."""
+    """Tell whether the line is a tool that the venv module puts into every environment, and so no dependency."""
     return line.startswith("pip==")

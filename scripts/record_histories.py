@@ -1,10 +1,10 @@
 """Records the history of every shape of `tests/workflows/` (shapes, login_playing, delivering, sink_testing, sweeping).
 
-    python scripts/record_histories.py              # the shapes that have none yet; so does `make histories`
-    python scripts/record_histories.py retry wall   # these anew
+    python scripts/record_histories.py              # record the shapes without a history, as `make histories` does
+    python scripts/record_histories.py retry wall   # record these shapes again
 
-A history that is there says what a Run in flight may look like, and must keep replaying. It is recorded anew only
-when no Run of its kind can be in flight any more. Real workflow, real servers; the Attempts play a script.
+An existing history shows what a Run in flight may look like, and must keep replaying. It is recorded again only when no
+Run of its kind can be in flight any more. Workflows and servers are the real ones; the Attempts play a script.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from temporalio.client import WorkflowHistory
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-# Found by the line above.
+# These modules are found because of the line above.
 from tests.workflows.delivering import DELIVERIES  # noqa: E402
 from tests.workflows.login_playing import histories, login_histories, played_login  # noqa: E402
 from tests.workflows.login_shapes import LOGIN_SHAPES  # noqa: E402
@@ -60,13 +60,13 @@ async def record(shapes: list[str], folder: Path) -> None:
 
 
 def write(folder: Path, shape: str, history: WorkflowHistory) -> None:
-    """Write it down, without what is only of this machine."""
+    """Write the history to a file, without what is specific to this machine."""
     (folder / f"{shape}.json").write_text(json.dumps(without_stacks(json.loads(history.to_json())), indent=1) + "\n")
     print(f"{shape}: {len(history.events)} events")
 
 
 def without_stacks(history: Any) -> Any:
-    """The history without stack traces: they name files of this machine, and no replay reads them."""
+    """Return the history without stack traces, which name files of this machine and which no replay reads."""
     if isinstance(history, dict):
         items = cast("dict[str, Any]", history)
         return {name: without_stacks(value) for name, value in items.items() if name != "stackTrace"}
@@ -76,7 +76,7 @@ def without_stacks(history: Any) -> Any:
 
 
 def main(wanted: list[str]) -> None:
-    """See the module's docstring."""
+    """Record the wanted shapes; see the module's docstring."""
     known = {**{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *SINK_TESTS, *SWEEPS)}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:
@@ -86,7 +86,7 @@ def main(wanted: list[str]) -> None:
     if not shapes:
         print("Every shape has its history. Name those that are to be recorded anew.")
         return
-    logging.disable(logging.WARNING)  # that Attempts fail is part of the play
+    logging.disable(logging.WARNING)  # Failing Attempts are part of the script.
     asyncio.run(record(shapes, HISTORIES))
 
 

@@ -1,6 +1,6 @@
 """Makes the pictures of the pages that the README shows: `python scripts/screenshots.py`, or `make screenshots`.
 
-The example projects on a stack of their own, with Runs of every kind, seen by a browser in both themes.
+They show the example projects on a stack of their own, with Runs of every kind, in a browser with both themes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-# Found by the line above.
+# These modules are found because of the line above.
 from devstack.dev import DevStack  # noqa: E402
 from examples.demo import site_beside  # noqa: E402
 from machines.browser import browser_args, find_browser  # noqa: E402
@@ -29,13 +29,13 @@ from settings import Settings  # noqa: E402
 IMAGES = REPOSITORY / "docs" / "images"
 PROJECTS = REPOSITORY / "examples" / "projects"
 LARGEST = 150_000
-"""Bytes of a picture: a README is read over any connection."""
+"""Most bytes of a picture, as a README is read over any connection."""
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 @asynccontextmanager
 async def example_stack(folder: Path) -> AsyncGenerator[tuple[DevStack, str, httpx.AsyncClient]]:
-    """The stack, the address of the example site, and somebody who may call."""
+    """Run the stack, and yield it with the address of the example site and a client of its API."""
     projects = folder / "projects"
     projects.mkdir()
     for project in ("shop", "orders"):
@@ -52,7 +52,7 @@ async def example_stack(folder: Path) -> AsyncGenerator[tuple[DevStack, str, htt
 
 
 async def populate(caller: httpx.AsyncClient, site: str) -> str:
-    """Runs of every kind; the id of one that has failed."""
+    """Start Runs of every kind, and return the id of one that has failed."""
 
     async def start(api: str, parameters: dict[str, Any], **fields: Any) -> str:
         body = {"api": api, "parameters": {"baseUrl": site, **parameters}, **fields}
@@ -77,7 +77,7 @@ async def populate(caller: httpx.AsyncClient, site: str) -> str:
 
 
 async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal["light", "dark"]) -> None:
-    """The main pages in one theme."""
+    """Take pictures of the main pages in one theme."""
     context = await browser.new_context(
         base_url=stack.url,
         color_scheme=theme,
@@ -94,7 +94,7 @@ async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal
     await page.goto(f"/projects/shop/runs/{failed}")
     await expect(page.locator("h1 + .status")).to_have_text("failed")
     await page.locator("#attempt-2").scroll_into_view_if_needed()
-    await page.wait_for_load_state("networkidle")  # the screenshot in it, and the log
+    await page.wait_for_load_state("networkidle")  # The page loads a screenshot and the log.
     await page.evaluate("document.getElementById('attempts-h').scrollIntoView()")
     await keep(page, f"run-{theme}")
     await page.goto("/projects/shop/playground?api=list-products")
@@ -107,7 +107,7 @@ async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal
 
 
 async def keep(page: Page, name: str) -> None:
-    """What is in sight, as a file."""
+    """Save the visible part of the page as a file."""
     file = IMAGES / f"{name}.png"
     await page.screenshot(path=file)
     size = file.stat().st_size
@@ -117,7 +117,7 @@ async def keep(page: Page, name: str) -> None:
 
 
 async def main() -> None:
-    """See the module's docstring."""
+    """Make all pictures; see the module's docstring."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="callboard-screenshots-") as folder:
         async with example_stack(Path(folder)) as (stack, site, caller), async_playwright() as playwright:
@@ -126,7 +126,7 @@ async def main() -> None:
             for theme in THEMES:
                 await picture(browser, stack, failed, theme)
             await browser.close()
-            stack.hurry()  # what still runs was only there to be seen
+            stack.hurry()  # Running Runs were only started to be seen.
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Makes `chromium-seccomp.json` from Docker's default seccomp profile: `seccomp_profile.py DEFAULT_JSON`.
 
-That is `seccomp/default.json` of https://github.com/moby/profiles, at the version that `SOURCE` names. What is added is
-what Chromium's sandbox does without any capability; every rule of Docker's stays as it is.
+DEFAULT_JSON is `seccomp/default.json` of https://github.com/moby/profiles, at the version that `SOURCE` names. The
+added rules allow what Chromium's sandbox does without any capability; every rule of Docker's stays as it is.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ADDED: list[dict[str, Any]] = [
 
 
 def main() -> None:
-    """See the module's docstring."""
+    """Write the profile; see the module's docstring."""
     profile = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     profile["syscalls"] += ADDED
     PROFILE.write_text(json.dumps(profile, indent="\t") + "\n", encoding="utf-8")

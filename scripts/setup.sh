@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser. Needs
-# git, make, any python3 and, for what is missing on the machine, root or sudo. Once done, it reaches for no network.
-# Programs named as arguments are installed too, each from the Debian package of its name; without them it goes on.
+# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser. It needs
+# git, make, any python3 and, for what is missing on the machine, root or sudo. Once all is set up, it uses no network.
+# Programs named as arguments are installed too, each from the Debian package of its name; if that fails, it goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/uv.sh
@@ -34,8 +34,8 @@ apt_install() {
     return 1
 }
 
-# Whether $1 runs and is a Python that the locked packages are made for. Being on PATH proves nothing: the shims of
-# version managers stand there and fail.
+# Tells whether $1 runs and is a Python that the locked packages are made for. Being on PATH proves nothing: the shims
+# of version managers are on it and fail.
 suits() {
     "$1" -c 'import sys; sys.exit(not ((3, 12) <= sys.version_info[:2] < (3, 15) and sys.implementation.name == "cpython"))' \
         >/dev/null 2>&1
@@ -43,7 +43,7 @@ suits() {
 
 makes_venvs() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
-# Prints a suitable Python that can make environments, else one that cannot, else nothing.
+# Prints a suitable Python that can create environments, else one that cannot, else nothing.
 find_python() {
     local name path bare=
     for name in python3.13 python3.12 python3.14 python3; do
@@ -64,7 +64,7 @@ any_python() {
     return 1
 }
 
-# Makes an empty .venv with pip in it.
+# Creates an empty .venv with pip in it.
 make_venv() {
     local python version uv log=$scratch/uv.log
     rm -rf .venv
@@ -92,7 +92,7 @@ make_venv() {
     die "needs Python 3.12 or later with its venv module, and none could be fetched. Install one (Debian, Ubuntu: apt-get install python3 python3-venv), then repeat."
 }
 
-# What .venv was made from. Scripts in it hold its path, so a moved folder makes it anew.
+# Prints a hash of what .venv was made from. Scripts in it hold its path, so it is made again in a moved folder.
 packages_stamp() { { cat requirements.lock; .venv/bin/python -VV; pwd; } 2>/dev/null | sha256sum; }
 project_stamp() { sha256sum <pyproject.toml; }
 
@@ -112,7 +112,7 @@ install_packages() {
     fi
 }
 
-# Also where Python is told not to write what it has compiled: each process would compile all of this anew.
+# Compiles all modules, even where Python is told not to write compiled files: each process would compile them again.
 compile_rooms() {
     .venv/bin/python -m compileall -q settings.py worker.py activities api bench cli devstack examples machines \
         projects schemas security storage temporal workflows >/dev/null || say "some files do not compile; they say so when they are run"
@@ -123,7 +123,7 @@ browser() { .venv/bin/python -m machines.browser; }
 install_browser() {
     local log=$scratch/browser.log
     browser >/dev/null 2>&1 && return
-    if [ -n "${CALLBOARD_CHROMIUM:-}" ]; then # any other would not be taken
+    if [ -n "${CALLBOARD_CHROMIUM:-}" ]; then # Callboard would use no other browser.
         browser >/dev/null
         return
     fi
@@ -138,7 +138,7 @@ install_browser() {
     say "Playwright's download is not to be had; trying the system's package"
     apt_install chromium-headless-shell || true
     browser >/dev/null && return
-    exit 1 # the sentence above says what to run
+    exit 1 # The sentence above says what to run.
 }
 
 install_packages

@@ -1,1 +1,1 @@
-"""Keeping secrets: the ring of keys that seals them, the keys of callers, and masking for what people read."""
+"""Keep secrets: seal them with a ring of keys, check the keys of callers, and mask what people read."""

@@ -1,4 +1,4 @@
-"""The keys of callers."""
+"""Check the API keys of callers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from collections.abc import Sequence
 from schemas.errors import ConfigurationError
 
 MINIMUM_LENGTH = 20
-"""Characters of a key. A random one of these cannot be guessed, however many guesses are made: `token_urlsafe(15)` has
-20, and 120 bits."""
+"""Fewest characters of a key. A random key of this length cannot be guessed, however many guesses are made:
+`token_urlsafe(15)` has 20 characters, and 120 bits."""
 
 
 class ApiKeys:
-    """Several keys at once, so that they can be rotated. Holds digests only: no key can be printed from here."""
+    """The API keys; several are valid at once, so that they can be rotated.
+
+    This holds digests only: no key can be printed from here.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Take the keys as configured.
 
         Raises:
-            ConfigurationError: There is none, or one can be guessed.
+            ConfigurationError: There is no key, or one can be guessed.
         """
         if not any(keys):
             raise ConfigurationError(
@@ -35,7 +38,7 @@ class ApiKeys:
         self._digests = [digest_of(key.encode()) for key in keys]
 
     def accepts(self, given: bytes) -> bool:
-        """Whether `given`, the raw header value, is one of the keys.
+        """Tell whether `given`, the raw header value, is one of the keys.
 
         Every key is compared, each in constant time, so that the time taken tells neither how much of a key was
         right nor which one it was.
@@ -46,5 +49,5 @@ class ApiKeys:
 
 
 def digest_of(key: bytes) -> bytes:
-    """Return what may be kept and compared of a key."""
+    """Return the digest of a key, which may be kept and compared."""
     return hashlib.sha256(key).digest()

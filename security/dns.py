@@ -1,4 +1,4 @@
-"""Names to addresses, without holding up anybody else."""
+"""Resolve host names without blocking anything else."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Host and port to addresses, in the order in which they should be tried. Raises socket.gaierror."""
+"""Function that resolves host and port to addresses, in the order in which they should be tried. Raises
+socket.gaierror."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Ask as every program of this host asks (`getaddrinfo`: files, then DNS).
+    """Resolve a name as every program of this host does (`getaddrinfo`: files, then DNS).
 
-    On a thread of its own that nobody waits for: a name server that does not answer keeps it for half a minute, and
-    that must hold up neither the event loop's few threads, nor others who ask, nor the end of the process.
+    This runs on a thread of its own that nobody waits for: a name server that does not answer blocks it for half a
+    minute, and that must delay neither the few threads of the event loop, nor other lookups, nor the end of the
+    process.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[str]] = loop.create_future()
@@ -35,7 +37,7 @@ async def resolve(host: str, port: int) -> list[str]:
             found = [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
         except (OSError, UnicodeError) as error:
             failed = error
-        with suppress(RuntimeError):  # the loop has ended meanwhile
+        with suppress(RuntimeError):  # the event loop has ended meanwhile
             loop.call_soon_threadsafe(settle, found, failed)
 
     threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()

@@ -1,8 +1,8 @@
-"""Where requests that callers ask for may go: to public addresses, and to what the operator has opened.
+"""Decide where requests on behalf of callers may go: to public addresses, and to what the operator has opened.
 
-Every address that a name has must be allowed, since nobody knows which one would be taken. The check is made when a
-request is accepted, and once more by whoever connects (`security.pinned_transport`), who connects to an address that
-was checked: a name may lead elsewhere by then.
+Every address of a name must be allowed, since nobody knows which one would be taken. The check is made when a request
+is accepted, and once more when it is sent (`security.pinned_transport`), by connecting to an address that was checked:
+by then, the name may resolve to other addresses.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from security.dns import Resolve, resolve
 from security.ip_policy import Address, Network, embedded_v4, plain, unmapped, why_not_public
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-"""This host."""
+"""The loopback networks, which lead to this host."""
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 _LOOK_UP_WITHIN = 5.0
-"""Seconds, when a request is accepted: a client waits."""
+"""Seconds for a lookup when a request is accepted, while a client waits."""
 
 _UNREADABLE = f"The URL must have {HOST_EXPECTED}."
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class Egress:
-    """The rule, with what the operator has opened."""
+    """The rules for outgoing requests, with what the operator has opened."""
 
     def __init__(self, allow: Sequence[str] = (), *, resolve: Resolve = resolve) -> None:
-        """Nothing is looked up yet.
+        """Set up without looking up anything yet.
 
         Args:
             allow: Networks (`10.1.0.0/16`), addresses and names of hosts that are allowed although not public.
-            resolve: Names to addresses.
+            resolve: Resolves names to addresses.
 
         Raises:
-            ConfigurationError: Something in `allow` is none of these.
+            ConfigurationError: An entry of `allow` is none of these.
         """
         self._resolve = resolve
         self._networks: list[Network] = []
@@ -55,14 +55,15 @@ class Egress:
     async def check_url(self, url: str, *, unknown: bool = False) -> None:
         """Refuse `url` if a request to it would be refused now.
 
-        A name that cannot be looked up at this moment is not refused: who connects will look again. With `unknown`,
+        A name that cannot be looked up at this moment is not refused: it is looked up again before connecting. With
+            `unknown`, a name that does not exist is not refused, either.
         neither is one that nobody has.
 
         Raises:
-            EgressRefused: It leads, or may lead, to an address that is not public; or nowhere at all.
+            EgressRefused: The URL leads, or may lead, to an address that is not public; or nowhere at all.
         """
         try:
-            parsed = httpx.URL(url)  # what will connect reads it so, too
+            parsed = httpx.URL(url)  # the client that will connect parses it in the same way
             host, port = parsed.raw_host.decode("ascii"), parsed.port or (443 if parsed.scheme == "https" else 80)
         except (httpx.InvalidURL, UnicodeError) as error:
             raise EgressRefused(_UNREADABLE) from error
@@ -72,7 +73,7 @@ class Egress:
         except TimeoutError:
             return
         except socket.gaierror as error:
-            # A host that the operator has opened may be one that only workers know.
+            # A host that the operator has opened may be known to workers only.
             if error.errno in _NO_SUCH_NAME and not unknown and not self._is_open(host):
                 raise EgressRefused(f"There is no host {host}.") from error
 
@@ -117,12 +118,12 @@ class Egress:
     def _why_not(self, address: Address) -> str | None:
         if not any(address in network for network in self._networks):
             return why_not_public(address)
-        inside = embedded_v4(address)  # that a network translates does not open what it translates to
+        inside = embedded_v4(address)  # opening a translating network does not open the addresses that it translates to
         return None if inside is None else self._why_not(inside)
 
 
 def _host_name(entry: str) -> str:
-    """Return the name of a host that `CALLBOARD_EGRESS_ALLOW` opens. Raise ConfigurationError if it is none."""
+    """Return the name of a host that `CALLBOARD_EGRESS_ALLOW` opens. Raise ConfigurationError if it is no host name."""
     try:
         parsed = parse_host(entry)
     except ValueError:
@@ -136,7 +137,7 @@ def _host_name(entry: str) -> str:
 
 
 def _relative(host: str) -> str:
-    """Return the name without the dot that makes it absolute, in small letters, to be compared."""
+    """Return the name for comparison: in lower case, without the dot that makes it absolute."""
     return host.removesuffix(".").lower()
 
 

@@ -1,7 +1,7 @@
-"""Closes a process to the other processes of its user. The standard library alone, as the keeper of a Machine needs it.
+"""Close a process to other processes of its user. This uses only the standard library, as a Machine's keeper needs it.
 
 User code runs as the same user as the worker. Without this, it could read all that the worker was started with in
-`/proc/PID/environ`, and its memory besides. Root with its capabilities can do so whatever a process asks for.
+`/proc/PID/environ`, and also its memory. Root with its capabilities can do so whatever a process requests.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_inspection() -> None:
-    """Keep environment, memory and open files of this process from others of the same user; there are no core dumps.
+    """Protect environment, memory and open files of this process from others of the same user; disable core dumps.
 
-    Forks inherit it. Programs that are executed do not: each has to ask for it itself, as early as it can.
+    Forks inherit this. Programs that are executed do not: each has to call it itself, as early as it can.
 
     Raises:
-        OSError: The kernel refuses it.
+        OSError: The kernel refuses.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

@@ -1,7 +1,7 @@
-"""Which IP addresses are public: everything else is a way in, to this host, its network or its cloud.
+"""Decide which IP addresses are public: all others are a way in, to this host, its network or its cloud.
 
-`ipaddress` knows most of the special ranges, not all of them, and not alike in every version of Python; so what must
-hold is written down here, and `ipaddress` is asked in addition.
+`ipaddress` knows most of the special ranges, but not all of them, and not the same ones in every version of Python; so
+what must hold is written down here, and `ipaddress` is asked in addition.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
     )
 )
 _GLOBAL_V6 = IPv6Network("2000::/3")
-"""All that has ever been given out for the public."""
+"""The range of all IPv6 addresses that have ever been assigned to the public."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def plain(text: str) -> Address:
-    """The address; a v4-mapped one as the IPv4 address that it connects to.
+    """Parse an address; return an IPv4-mapped one as the IPv4 address that it connects to.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is no address.
     """
     return unmapped(ip_address(text))
 
@@ -72,7 +72,7 @@ def unmapped(address: Address) -> Address:
 
 
 def why_not_public(address: Address) -> str | None:
-    """What kind of address it is, in words; None if it is public."""
+    """Return in words what kind of address it is; None if it is public."""
     for network, what in _SPECIAL:
         if address in network:
             return what
@@ -81,7 +81,7 @@ def why_not_public(address: Address) -> str | None:
 
 
 def embedded_v4(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to, by NAT64 or 6to4."""
+    """Return the IPv4 address that an IPv6 address leads to by NAT64 or 6to4, if any."""
     if isinstance(address, IPv4Address):
         return None
     return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else address.sixtofour

@@ -1,10 +1,10 @@
-"""The key ring: seals secrets before they enter Temporal or the artifact store, and fingerprints what must be compared.
+"""Seal secrets before they enter Temporal or the artifact store, and fingerprint what must be compared.
 
-A sealed token reads `cb1.{key id}.{nonce and ciphertext}`: ASCII, AES-256-GCM, its key derived by HKDF-SHA256 from
-one configured secret. The first secret of the ring seals; every secret opens what it has sealed, so that keys rotate:
-put the new one first, and take the old one away when nothing sealed by it is needed any more.
+A sealed token has the form `cb1.{key id}.{nonce and ciphertext}`: ASCII, AES-256-GCM, its key derived by HKDF-SHA256
+from one configured secret. The first secret of the ring seals; every secret opens what it has sealed, so that keys can
+be rotated: put the new one first, and remove the old one when nothing sealed by it is needed any more.
 
-The configured secrets must be random. HKDF stretches a key, it does not slow down the guessing of a weak password.
+The configured secrets must be random. HKDF stretches a key, but does not slow down the guessing of a weak password.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from schemas.errors import ConfigurationError, SealError
 
 MINIMUM_LENGTH = 16
-"""Characters of a configured secret."""
+"""Fewest characters of a configured secret."""
 
 _VERSION = "cb1"
 _TOKEN = re.compile(rf"{_VERSION}\.([A-Za-z0-9_-]{{11}})\.([A-Za-z0-9_-]+)", re.ASCII)
@@ -33,7 +33,10 @@ _DEFECT = "A sealed secret cannot be opened: it was changed, or it was sealed fo
 
 
 class KeyRing:
-    """Secrets in the order of the configuration, newest first. May be empty; then whatever needs a key says so."""
+    """The configured secrets, newest first.
+
+    The ring may be empty; then each use that needs a key raises an error that says so.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         for position, key in enumerate(keys, start=1):
@@ -45,14 +48,14 @@ class KeyRing:
         self._keys = [_Key(key) for key in keys]
 
     def __bool__(self) -> bool:
-        """Whether there is a key at all."""
+        """Tell whether there is a key at all."""
         return bool(self._keys)
 
     def __repr__(self) -> str:
         return f"KeyRing({len(self._keys)} keys)"
 
     def seal(self, text: str, *, bound_to: str) -> str:
-        """`text` as a token that opens only with the same `bound_to` (such as `workspace/project/run id`).
+        """Seal `text` as a token that opens only with the same `bound_to` (such as `workspace/project/run id`).
 
         Raises:
             ConfigurationError: The ring is empty.
@@ -60,7 +63,7 @@ class KeyRing:
         return self._newest().seal(text, bound_to)
 
     def open(self, token: str, *, bound_to: str) -> str:
-        """The text that was sealed.
+        """Return the text that was sealed.
 
         Raises:
             ConfigurationError: The key that sealed it is not in the ring.
@@ -79,7 +82,7 @@ class KeyRing:
         )
 
     def fingerprint(self, data: bytes, *, bound_to: str) -> str:
-        """A keyed hash of `data` by the newest key: 43 characters of `A-Za-z0-9_-`.
+        """Return a keyed hash of `data` by the newest key: 43 characters of `A-Za-z0-9_-`.
 
         Equal data has equal fingerprints, and without the key nobody can tell data from a fingerprint by guessing.
 
@@ -89,7 +92,7 @@ class KeyRing:
         return self._newest().fingerprint(data, bound_to)
 
     def fingerprints(self, data: bytes, *, bound_to: str) -> list[str]:
-        """The fingerprint of `data` by each key, newest first: what it was before a rotation is among them."""
+        """Return the fingerprints of `data` by each key, newest first; one from before a rotation is among them."""
         return [key.fingerprint(data, bound_to) for key in self._keys]
 
     def _newest(self) -> _Key:
@@ -124,7 +127,7 @@ class _Key:
             raise SealError(_DEFECT) from error
 
     def fingerprint(self, data: bytes, bound_to: str) -> str:
-        # The owner is hashed to a fixed length first, so that no owner and data run together into another pair.
+        # The owner is hashed to a fixed length first, so that no pair of owner and data can be read as another pair.
         owner = hashlib.sha256(bound_to.encode()).digest()
         return _text(hmac.digest(self._hash_key, owner + data, "sha256"))
 

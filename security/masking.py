@@ -1,4 +1,4 @@
-"""Masking: what people may read of texts and addresses that can hold secrets."""
+"""Mask secrets in texts and URLs that people may read."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 MASK = "***"
 _RAW_MASK = MASK.encode()
 SHORTEST = 6
-"""Characters. A shorter value is not masked: it would be found in texts that do not tell it."""
+"""Fewest characters of a value that is masked: a shorter one would be found in texts that do not contain the secret."""
 
 _ENCODED_UP_TO = 64
-"""Characters. What may be a password is also looked for in base64, as it stands in an `Authorization` header."""
+"""Most characters of a secret that is also masked in base64: one this short may be a password, and base64 is how it
+stands in an `Authorization` header."""
 
 _UNESCAPED_BY_BROWSERS = "!'()*"
-"""What `encodeURIComponent` leaves as it is and Python's `quote` does not."""
+"""Characters that `encodeURIComponent` leaves as they are and Python's `quote` does not."""
 
 
 _URLSAFE = str.maketrans("+/", "-_")
 
 
 def mask_url(url: str) -> str:
-    """`url` with its user part and its query masked, and without its fragment; all of it if it is no URL."""
+    """Return `url` with its user part and query masked, and without its fragment; mask all of it if it is no URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -36,22 +37,22 @@ def mask_url(url: str) -> str:
 
 
 class Masker:
-    """Masks known secrets, also where they stand percent-encoded, in base64, or escaped as in JSON, HTML and Python.
+    """Masks known secrets, also percent-encoded, in base64, or escaped as in JSON, HTML and Python.
 
-    Of a secret of several lines, each line is one, too: what tells it may tell it line by line.
+    Each line of a secret of several lines is a secret, too: output may show the secret line by line.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= SHORTEST}
         whole_and_lines = {part for secret in known for part in (secret, *_lines(secret))}
         forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= SHORTEST}
-        # A secret that holds another goes first, or the rest of it would stay.
+        # A secret that contains another one is replaced first, or the rest of it would stay.
         self._forms = sorted(forms, key=len, reverse=True)
         self._raw_forms = [form.encode(errors="backslashreplace") for form in self._forms]
         self._known = known
 
     def __bool__(self) -> bool:
-        """Whether it knows any secret."""
+        """Tell whether there is any secret to mask."""
         return bool(self._forms)
 
     def __repr__(self) -> str:
@@ -59,38 +60,38 @@ class Masker:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What it knows."""
+        """The known secrets."""
         return frozenset(self._known)
 
     def also(self, secrets: Iterable[str]) -> Masker:
-        """One that masks these as well."""
+        """Return a masker that masks these secrets as well."""
         return Masker({*self._known, *secrets})
 
     def text(self, text: str) -> str:
-        """`text` with every secret in it as `***`."""
+        """Return `text` with every secret in it replaced by `***`."""
         for form in self._forms:
             text = text.replace(form, MASK)
         return text
 
     def raw(self, data: bytes) -> bytes:
-        """The same for bytes: of a file, of which only is known that it may be text."""
+        """Return the bytes of a file that may be text with every secret in it replaced by `***`."""
         for form in self._raw_forms:
             data = data.replace(form, _RAW_MASK)
         return data
 
     def blotted(self, data: bytes) -> bytes:
-        """The same with as many asterisks as a secret has bytes: whatever else there is stays where it was."""
+        """Return `data` with each secret replaced by as many asterisks as it has bytes: all else stays where it was."""
         for form in self._raw_forms:
             data = data.replace(form, b"*" * len(form))
         return data
 
     @property
     def reach(self) -> int:
-        """Bytes of the longest of what `raw` looks for."""
+        """Length in bytes of the longest form of a secret that `raw` looks for."""
         return max(map(len, self._raw_forms), default=0)
 
     def clipped(self, text: str) -> str:
-        """The same for a text that somebody has clipped: a piece of a secret at an end of a line is masked, too."""
+        """Mask a text that may have been clipped: a piece of a secret at an end of a line is masked, too."""
         return "\n".join(self._without_pieces(line) for line in self.text(text).split("\n"))
 
     def _without_pieces(self, line: str) -> str:
@@ -102,7 +103,7 @@ class Masker:
         return line
 
     def json(self, value: Any) -> Any:
-        """A JSON value with its texts masked, keys too, and numbers that are a secret."""
+        """Return a JSON value with its texts masked, including keys, and with numbers masked that are a secret."""
         match value:
             case str():
                 return self.text(value)
@@ -118,7 +119,7 @@ class Masker:
 
 
 def _overlap(head: str, tail: str) -> int:
-    """How many characters the end of `head` and the beginning of `tail` have in common, `SHORTEST` or more; else 0."""
+    """Return how many characters the end of `head` shares with the beginning of `tail`; 0 if below `SHORTEST`."""
     start = tail[:SHORTEST]
     at = head.find(start, max(len(head) - len(tail), 0))
     while at != -1:
@@ -133,13 +134,13 @@ def _lines(secret: str) -> list[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret can be spelled where it is told."""
+    """Yield the forms in which a secret can occur in a text."""
     yield secret
     yield repr(secret)[1:-1]
     for ensure_ascii in (True, False):
         escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
         yield escaped
-        yield json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]  # JSON that is a text in JSON
+        yield json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]  # a JSON text inside of JSON
     yield html.escape(secret)
     yield html.escape(secret, quote=False)
     yield html.escape(secret).replace("&#x27;", "'")  # as browsers write attributes
@@ -162,7 +163,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _base64(secret: bytes) -> Iterator[str]:
-    """What base64 makes of it wherever it stands in what is encoded, without the characters that also tell others."""
+    """Yield the base64 of a secret at each possible offset, without the characters that also encode its neighbors."""
     for before in range(3):
         encoded = b64encode(bytes(before) + secret).decode()
         begins = -(-before * 8 // 6)

@@ -1,8 +1,8 @@
-"""A guarded way out: the transport of httpx for requests that callers ask for.
+"""Provide a guarded transport for httpx, for requests on behalf of callers.
 
 It looks a name up once, has every address checked (`security.egress`), and connects to one of those, with the name in
-`Host` and in TLS: what a name leads to a moment later changes nothing. It takes no proxy from the environment, keeps no
-connection for another request, and follows no redirect.
+`Host` and in TLS: if the name resolves to something else a moment later, that changes nothing. It takes no proxy from
+the environment, keeps no connection for another request, and follows no redirect.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from security.ip_policy import Address
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Raises what httpx raises, and EgressRefused for an address that is not allowed."""
+    """An httpx transport that raises what httpx raises, and EgressRefused for an address that is not allowed."""
 
     def __init__(self, egress: Egress, *, tls: ssl.SSLContext | None = None) -> None:
-        """Nothing is connected yet.
+        """Set up without connecting yet.
 
         Args:
-            egress: Says which addresses are allowed.
-            tls: How servers prove who they are; by default as for every client of httpx.
+            egress: The rules that say which addresses are allowed.
+            tls: How servers are authenticated; by default as for every httpx client.
         """
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or httpx.create_ssl_context(),
-            max_connections=None,  # whoever sends bounds how much: those that wait here would wait for the dead
+            max_connections=None,  # the sender limits the number; waiting here would be for dead hosts
             max_keepalive_connections=0,
             network_backend=_CheckedAddresses(egress),
         )
@@ -83,7 +83,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class _CheckedAddresses(httpcore.AsyncNetworkBackend):
-    """Connects to addresses, never to names."""
+    """A network backend that connects to checked addresses, never to names."""
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
@@ -117,7 +117,7 @@ class _CheckedAddresses(httpcore.AsyncNetworkBackend):
         limit: asyncio.Timeout,
         options: dict[str, Any],
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address that takes one; each has its share of the time that is left."""
+        """Connect to the first address that accepts; each address gets its share of the time that is left."""
         loop = asyncio.get_running_loop()
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for position, address in enumerate(addresses):
@@ -135,7 +135,7 @@ class _CheckedAddresses(httpcore.AsyncNetworkBackend):
 
 
 class _Body(httpx.AsyncByteStream):
-    """What is answered, as it comes in."""
+    """The body of an answer, as it arrives."""
 
     def __init__(self, answer: httpcore.Response) -> None:
         self._answer = answer
@@ -154,7 +154,7 @@ class _Body(httpx.AsyncByteStream):
 
 @contextmanager
 def _as_of_httpx() -> Generator[None]:
-    """The exceptions of httpcore as those of httpx, which have the same names."""
+    """Translate the exceptions of httpcore into those of httpx, which have the same names."""
     try:
         yield
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
@@ -165,7 +165,7 @@ def _as_of_httpx() -> Generator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system has said: that stands at the end of the chain."""
+    """Return the message of the operating system, which is at the end of the chain of causes."""
     cause: BaseException | None = error
     said = str(error)
     while cause is not None:

@@ -1,13 +1,13 @@
-"""Whom sealed secrets belong to: what `KeyRing.seal` binds them to, so that none opens as another's."""
+"""Build the owners that `KeyRing.seal` binds secrets to, so that no secret opens as another owner's."""
 
 from __future__ import annotations
 
 
 def run(workspace: str, project: str, run_id: str) -> str:
-    """Secrets of one Run: its proxy's credentials, and what is secret in its sink."""
+    """Return the owner of the secrets of one Run: its proxy's credentials, and the secrets of its sink."""
     return f"{workspace}/{project}/{run_id}"
 
 
 def auth_session(workspace: str, project: str, owner: str) -> str:
-    """Parameters and states of an AuthSession; `owner` as in `schemas.workflow.auth.AuthSessionRef`."""
+    """Return the owner of the parameters and states of an AuthSession; `owner` is that of an `AuthSessionRef`."""
     return f"{workspace}/{project}/auth-session/{owner}"

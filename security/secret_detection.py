@@ -1,7 +1,7 @@
-"""Which values of an AuthSession's parameters and browser state are secrets (docs/contract.md, section 12.6).
+"""Detect secrets among an AuthSession's parameters and browser state (docs/contract.md, section 12.6).
 
-Told by names (`password`, `apiKey`, `one-time-code`) and, in a state, by what a value looks like. Rather one too many:
-what is found here is masked in logs, traces and errors, and nowhere else.
+A secret is detected by its name (`password`, `apiKey`, `one-time-code`) and, in a state, by what its value looks like.
+Detecting one too many is preferred: what is found here is masked in logs, traces and errors, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ _WORDS = frozenset(
         *("sid", "session", "csrf", "xsrf", "signature", "sig", "seed", "mnemonic", "cvv", "cvc", "ssn", "answer"),
     }
 )
-"""Words of a name that tell a secret, also in the plural."""
+"""Words that mark a name as that of a secret, also in the plural."""
 _PARTS = ("passw", "passphrase", "passcode", "passkey", "secret", "token", "credential", "apikey", "privatekey")
-"""What tells one wherever it stands in a name, also in one that is written together."""
+"""Parts that mark a name as that of a secret wherever they occur in it, also without word boundaries."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _BEARER = re.compile(r"bearer\s+(\S+)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_.~:%|-]{20,}")
-"""Of letters, digits and what encodings add; nothing that people write is that long without a blank."""
+"""Pattern of a token: letters, digits and what encodings add. Nothing that people write is that long without a
+blank."""
 _ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 
 
 def secrets_of_parameters(parameters: dict[str, Any], also: Collection[str]) -> set[str]:
-    """The values below every key that names a secret, or that is in `also`, however deep they lie."""
+    """Return the values below every key that names a secret, or that is in `also`, at any depth."""
     listed = {_plain(name) for name in also}
 
     def below(value: Any, *, secret: bool) -> Iterator[str]:
@@ -51,7 +52,7 @@ def secrets_of_parameters(parameters: dict[str, Any], also: Collection[str]) -> 
 
 
 def secrets_of_state(state: dict[str, Any]) -> set[str]:
-    """All httpOnly cookies; of other cookies and of storage what is named like a secret or looks like a token."""
+    """Return all httpOnly cookies, and of the rest what is named like a secret or looks like a token."""
     found: set[str] = set()
     for cookie in _entries(state, "cookies"):
         found.update(_of_item(cookie))
@@ -65,7 +66,7 @@ def secrets_of_state(state: dict[str, Any]) -> set[str]:
 
 
 def names_a_secret(name: str) -> bool:
-    """Whether a key of this name holds a secret: `userPassword`, `API_KEY` and `pin` do, `keyword` does not."""
+    """Tell whether a key of this name holds a secret: `userPassword`, `API_KEY` and `pin` do, `keyword` does not."""
     if any(part in _plain(name) for part in _PARTS):
         return True
     words = {word.lower() for word in _WORD.findall(name)}
@@ -73,12 +74,12 @@ def names_a_secret(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """A name as it is compared: `api_key`, `apiKey` and `API-Key` are one."""
+    """Return a name for comparison: `api_key`, `apiKey` and `API-Key` are the same."""
     return re.sub(r"[\W_]", "", name).lower()
 
 
 def _of_item(item: dict[str, Any]) -> Iterator[str]:
-    """The secrets in one cookie or storage item."""
+    """Yield the secrets in one cookie or storage item."""
     return _of_value(item.get("value"), secret=names_a_secret(str(item.get("name"))))
 
 
@@ -91,7 +92,7 @@ def _of_value(value: Any, *, secret: bool) -> Iterator[str]:
             for item in cast("list[Any]", value):
                 yield from _of_value(item, secret=secret)
         case str() if (holds := _parsed(value)) is not None:
-            # Libraries keep whole objects as text, tokens among much else: the tokens are the secret.
+            # Libraries store whole objects as text, with tokens among much else: only the tokens are secret.
             yield from _of_value(holds, secret=secret)
         case str() if (bearer := _BEARER.fullmatch(value)) is not None:
             yield bearer[1]
@@ -102,14 +103,14 @@ def _of_value(value: Any, *, secret: bool) -> Iterator[str]:
 
 
 def looks_like_a_token(value: str) -> bool:
-    """Whether it is long, and nothing that people write: without a blank, of letters and digits."""
+    """Tell whether a value looks like a token: long, of letters and digits, without a blank."""
     if not _TOKEN.fullmatch(value) or _ADDRESS.match(value):
         return False
     return any(character.isdigit() for character in value) and any(character.isalpha() for character in value)
 
 
 def _parsed(value: str) -> Any:
-    """The object or array that `value` is the JSON text of, else None."""
+    """Return the object or array that `value` is the JSON text of, or None."""
     if value[:1] not in ("{", "["):
         return None
     try:
@@ -119,7 +120,7 @@ def _parsed(value: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as it would be told; empty for what is no secret."""
+    """Return a value as a text would show it; empty for a value that cannot be a secret."""
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
@@ -128,7 +129,7 @@ def _long_enough(found: Collection[str] | Iterator[str]) -> set[str]:
 
 
 def _entries(holder: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects in the list `name`. What is not of that shape holds nothing that could be found."""
+    """Return the objects in the list `name`. A value of another shape holds nothing that could be found."""
     entries: Any = holder.get(name)
     if not isinstance(entries, list):
         return []

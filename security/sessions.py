@@ -1,8 +1,8 @@
-"""Sessions of people who have signed in with an API key: what their cookie holds, and the token of their forms.
+"""Manage sessions of people who have signed in with an API key: the value of their cookie, and their forms' token.
 
-A session is `{its end}.{a nonce}.{a keyed hash of both}`. The hash's key is derived from the API key that was signed in
-with, so a session ends with the key that opened it, every api process knows it, and nothing is kept for it. Where there
-is a key ring the whole is sealed, so that nobody can try out keys against a cookie.
+A session is `{its end}.{a nonce}.{a keyed hash of both}`. The key of the hash is derived from the API key that was used
+to sign in, so a session ends with the key that opened it, every API process knows it, and nothing is stored for it. If
+there is a key ring, the whole is sealed, so that nobody can try out keys against a cookie.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ LASTS = timedelta(hours=12)
 _BOUND_TO = "session of the pages"
 _PLAIN = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
 _REMEMBERED = 10_000
-"""Sessions that were signed out, and would still be good."""
+"""How many sessions are remembered that were signed out, and would still be valid."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """Somebody who has signed in."""
+    """The session of a person who has signed in."""
 
     nonce: str
     ends: int
-    """Seconds since 1970."""
+    """End of the session, in seconds since 1970."""
     form_token: str
-    """Every form that changes something sends it along: no other site can know it."""
+    """Token that every form that changes something sends: no other site can know it."""
 
     def owns(self, token: str) -> bool:
-        """Whether a form with this token is one of this session."""
+        """Tell whether a form with this token belongs to this session."""
         return hmac.compare_digest(self.form_token.encode(), token.encode("utf-8", "replace"))
 
 
 class Sessions:
-    """Opens and recognises sessions. Holds derived keys only: no API key can be printed from here."""
+    """Opens and recognizes sessions. It holds derived keys only: no API key can be printed from here."""
 
     def __init__(self, api_keys: Sequence[str], ring: KeyRing) -> None:
         self._keys = [_derive(key) for key in api_keys if key]
@@ -55,18 +55,18 @@ class Sessions:
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def open(self, api_key: str) -> str:
-        """The cookie of a new session, for somebody who has shown that this key is theirs."""
+        """Return the cookie of a new session, for a person who has shown that this key is theirs."""
         ends = int(time.time() + LASTS.total_seconds())
         signed = f"{ends}.{secrets.token_urlsafe(16)}"
         plain = f"{signed}.{_hash(_derive(api_key), signed)}"
         return self._ring.seal(plain, bound_to=_BOUND_TO) if self._ring else plain
 
     def read(self, cookie: str) -> Session | None:
-        """The session of a cookie, if it is one of ours, has not ended, and its key still opens the API."""
+        """Return the session of a cookie, if Callboard made it, it has not ended, and its key still opens the API."""
         if self._ring:
             try:
                 cookie = self._ring.open(cookie, bound_to=_BOUND_TO)
-            except CallboardError:  # not ours, or of a key that was taken out of the ring
+            except CallboardError:  # not made by Callboard, or sealed with a key that was taken out of the ring
                 return None
         match = _PLAIN.fullmatch(cookie)
         if match is None:
@@ -74,12 +74,12 @@ class Sessions:
         ends, nonce, given = match.groups()
         if int(ends) < time.time() or nonce in self._ended:
             return None
-        # All are compared, each in constant time, as `security.apikeys` does.
+        # All keys are compared, each in constant time, as `security.apikeys` does.
         good = [key for key in self._keys if hmac.compare_digest(_hash(key, f"{ends}.{nonce}"), given)]
         return Session(nonce, int(ends), _hash(good[0], f"form {nonce}")) if good else None
 
     def end(self, session: Session) -> None:
-        """Sign out: this process takes the session no more, also from somebody who has copied the cookie."""
+        """Sign out: this process no longer accepts the session, even from somebody who has copied the cookie."""
         self._ended[session.nonce] = None
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Signing what is delivered, as Standard Webhooks has it: with every secret that is valid, newest first."""
+"""Sign what is delivered, according to Standard Webhooks: with every valid secret, newest first."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from schemas.errors import ConfigurationError
 PREFIX = "whsec_"
 
 _SHORTEST, _LONGEST = 24, 64
-"""Bytes of a secret, as Standard Webhooks has it."""
+"""Fewest and most bytes of a secret, according to Standard Webhooks."""
 _SECRET = re.compile(rf"{PREFIX}[A-Za-z0-9+/]+={{0,2}}", re.ASCII)
 
 
 class Signer:
-    """Signs with all secrets at once, so that receivers may go from one to the next when it suits them."""
+    """Signs with all secrets at once, so that receivers may change to another secret when it suits them."""
 
     def __init__(self, webhook_secrets: Sequence[str]) -> None:
-        """Newest first. May be empty; then whatever is to be signed says so.
+        """Take the secrets, newest first; if there are none, `headers` raises an error that says so.
 
         Raises:
-            ConfigurationError: One of them is none. It is not repeated.
+            ConfigurationError: One of them is not a valid secret. The message does not repeat it.
         """
         self._webhooks = [_webhook(secret, position) for position, secret in enumerate(webhook_secrets, start=1)]
 
@@ -34,7 +34,7 @@ class Signer:
         return f"Signer({len(self._webhooks)} secrets)"
 
     def headers(self, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-        """The three headers for `body` (UTF-8) when it is sent at this time.
+        """Return the three headers for `body` (UTF-8) when it is sent at this time.
 
         Raises:
             ConfigurationError: There is no secret.

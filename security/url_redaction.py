@@ -1,4 +1,4 @@
-"""Addresses of pages, as they are shown: what tells where an automation was stays, what opens doors does not."""
+"""Redact URLs of pages: what shows where an automation was stays, what gives access does not."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from security.masking import MASK, Masker
 from security.secret_detection import looks_like_a_token, names_a_secret
 
 LONGEST = 2_000
-"""Characters. A `data:` address holds its whole page."""
+"""Most characters of a URL that is shown. A `data:` URL contains its whole page."""
 
 _BETWEEN = re.compile(r"([&;])")
 _WORDS = re.compile(r"[-_.~]")
 
 
 def shown_url(url: str, masker: Masker) -> str:
-    """`url` without its user part, and without what `masker` knows, or a parameter's name or look tells as a secret."""
+    """Return `url` without its user part and its secrets.
+
+    Secrets are what `masker` knows, and what the name or the look of a parameter marks as one.
+    """
     url = masker.text(url)
     try:
         parts = urlsplit(url)
@@ -45,5 +48,5 @@ def _pair(text: str) -> str:
 
 
 def _without_token(step: str) -> str:
-    # Between hyphens: names of articles are as long as tokens, and made of words.
+    # Parts between hyphens are checked: names of articles are as long as tokens, but made of words.
     return MASK if any(looks_like_a_token(part) for part in _WORDS.split(unquote_plus(step))) else step

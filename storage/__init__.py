@@ -1,1 +1,1 @@
-"""The artifact store: bulky and durable things (bundles, parameters, results, records), and where each lies."""
+"""Keep large and durable data in the artifact store (bundles, parameters, results, records), and define its keys."""

@@ -1,6 +1,6 @@
-"""A bucket as the settings name it, and the boto3 client for it.
+"""Open the bucket that the settings name, with a boto3 client for it.
 
-Who we are comes from where boto3 looks for it: `AWS_ACCESS_KEY_ID` and its kin, a profile, a role of the host.
+The credentials come from where boto3 looks for them: `AWS_ACCESS_KEY_ID` and its kin, a profile, a role of the host.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CONNECT_TIMEOUT = 3
-"""Seconds. A host that is down is found out by the third try, while `readyz` still waits."""
+"""Seconds for a connection. A host that is down is found out by the third try, while `readyz` still waits."""
 _READ_TIMEOUT = 20
-"""Seconds without a byte. Long objects take as long as they take, as long as something arrives."""
+"""Seconds without a byte. A large object may take any time, as long as something arrives."""
 _TRIES = 3
-"""Per call, what is throttled or breaks off included. Whoever can wait longer repeats the StoreError."""
+"""How often a call is tried, including calls that are throttled or break off. A caller that can wait longer repeats
+after the StoreError."""
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
-    """The store below `prefix` in `bucket`, on AWS or at `endpoint`. No call is made yet.
+    """Return the store below `prefix` in `bucket`, on AWS or at `endpoint`. No call is made yet.
 
     Raises:
-        ConfigurationError: name, prefix or endpoint cannot be one, or AWS's own settings are wrong.
+        ConfigurationError: Name, prefix or endpoint is invalid, or AWS's own settings are wrong.
     """
     if not _BUCKET.fullmatch(bucket):
         raise ConfigurationError(
@@ -60,7 +61,10 @@ def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
 
 
 def _config(*, own: bool) -> Config:
-    """Time limits for every call; for a store that is not AWS (`own`), what all of them understand."""
+    """Return the boto3 configuration: time limits for every call.
+
+    For a store other than AWS (`own`), it uses only what all such stores understand.
+    """
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT,
         read_timeout=_READ_TIMEOUT,
@@ -72,8 +76,8 @@ def _config(*, own: bool) -> Config:
         return config
     return config.merge(
         Config(
-            s3={"addressing_style": "path"},  # a name for each bucket would need a DNS of its own
-            # The trailing checksums that boto3 sends and expects of AWS are not known everywhere.
+            s3={"addressing_style": "path"},  # a host name for each bucket would need DNS entries of its own
+            # The trailing checksums that boto3 sends to AWS and expects of it are not supported everywhere.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )

@@ -1,4 +1,4 @@
-"""From the location of an artifact store, as the settings give it, to the store."""
+"""Open the artifact store at the location that the settings give."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def open_store(location: str, *, endpoint: str | None = None) -> Store:
-    """The store at `location`: a folder that need not exist yet, or `s3://bucket/prefix`. Nothing is asked of it here.
+    """Return the store at `location`: a folder that need not exist yet, or `s3://bucket/prefix`.
+
+    No request is made here.
 
     Args:
-        location: setting `artifacts`.
-        endpoint: setting `artifacts_endpoint`, the address of an S3-compatible store; a folder has none.
+        location: The setting `artifacts`.
+        endpoint: The setting `artifacts_endpoint`, the address of an S3-compatible store; a folder has none.
 
     Raises:
-        ConfigurationError: what is set for S3 cannot be; the message names the variable.
-        NotSupported: the address has another scheme.
+        ConfigurationError: The settings for S3 are invalid; the message names the variable.
+        NotSupported: The address has another scheme.
     """
     scheme = _SCHEME.match(location)
     if scheme is None:
@@ -32,7 +34,7 @@ def open_store(location: str, *, endpoint: str | None = None) -> Store:
             "Set CALLBOARD_ARTIFACTS to the path of a folder, or to s3://bucket/prefix."
         )
     bucket, _, prefix = location[scheme.end() :].partition("/")
-    # Not with the others above: boto3 costs memory and a moment, which a folder need not pay for.
+    # This is not imported with the others above: boto3 costs memory and a moment, which a folder need not pay for.
     from storage.bucket import open_bucket
 
     return open_bucket(bucket, prefix.strip("/"), endpoint)

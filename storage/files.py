@@ -1,4 +1,4 @@
-"""Writing a local file so that nobody ever sees half of it."""
+"""Write local files so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
-"""How names of temporary files begin."""
+"""Prefix of the names of temporary files."""
 
 
 def replace_file(target: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` make a new file beside `target` and move it there; whatever fails, no temporary file is left."""
+    """Let `fill` write a new file beside `target` and move it there; on a failure, no temporary file is left."""
     temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         fill(temporary)

@@ -1,9 +1,9 @@
-"""The artifact store in a folder: one file for each key, below one root.
+"""Keep the artifact store in a folder: one file for each key, below one root.
 
-A write goes to a temporary file beside its target and is moved over it, so that a reader sees the old object or
-the new one. There is no fsync: what was written survives the death of every process, because the kernel holds it,
-and that is the promise of `storage.store`; surviving a power cut would cost a disk flush for each object of each
-Attempt, on the path of every Run. Whoever needs that keeps artifacts in a bucket.
+A write goes to a temporary file beside its target and is moved over it, so that a reader sees the old object or the new
+one. There is no fsync: what was written survives the death of every process, because the kernel holds it, and that is
+the promise of `storage.store`; surviving a power cut would cost a disk flush for each object of each Attempt, on the
+path of every Run. Whoever needs that keeps artifacts in a bucket.
 
 A writer that is killed leaves its temporary file behind. No reader ever sees it, and `tidy` removes it.
 """
@@ -27,17 +27,17 @@ from storage.key_validation import check_key, check_prefix
 from storage.store import Entry
 
 _BATCH = 1000
-"""Keys that `list` fetches in one go of its thread."""
+"""How many keys `list` fetches in one call of its thread."""
 
 _TRIES = 20
-"""A write that finds its folder gone (a delete has just emptied it) makes it again, so many times at most."""
+"""How often a write is tried that finds its folder gone (a delete has just emptied it) and creates it again."""
 
 
 class FolderStore:
-    """A `storage.store.Store` in the folder `root`, which is made at the first write.
+    """A `storage.store.Store` in the folder `root`, which is created at the first write.
 
-    Objects get the permissions that the process's umask leaves; a root made here is its owner's alone. A key that
-    is not a plain relative path is a ValueError (`storage.key_validation`).
+    Objects get the permissions that the process's umask leaves; a root created here is its owner's alone. A key that is
+    not a plain relative path is a ValueError (`storage.key_validation`).
     """
 
     def __init__(self, root: Path) -> None:
@@ -57,15 +57,15 @@ class FolderStore:
         await asyncio.to_thread(self._write, key, target, lambda temporary: _copy_new(path, temporary))
 
     async def get(self, key: str) -> bytes | None:
-        """The object below `key`, or None if there is none."""
+        """Return the object below `key`, or None if there is none."""
         return await asyncio.to_thread(self._read, key, self._path(key))
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Write the object below `key` to the local file `path`; False if there is none."""
+        """Write the object below `key` to the local file `path`; return False if there is none."""
         return await asyncio.to_thread(self._fetch, key, self._path(key), path)
 
     async def exists(self, key: str) -> bool:
-        """Whether there is an object below `key`."""
+        """Tell whether there is an object below `key`."""
         return await asyncio.to_thread(self._exists, key, self._path(key))
 
     async def delete(self, key: str) -> None:
@@ -73,7 +73,7 @@ class FolderStore:
         await asyncio.to_thread(self._remove, key, self._path(key))
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin with `prefix`, in ascending order."""
+        """Yield the keys that begin with `prefix`, in ascending order."""
         check_prefix(prefix)
         keys = _walk(self._root, "", prefix, "")
         while batch := await asyncio.to_thread(self._next, prefix, keys):
@@ -81,7 +81,7 @@ class FolderStore:
                 yield key
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """The same with when each was written, from the first key after `after` on."""
+        """Yield these keys with the time of their last write, from the first key after `after` on."""
         check_prefix(prefix)
         found = self._dated(_walk(self._root, "", prefix, after))
         while batch := await asyncio.to_thread(self._next, prefix, found):
@@ -94,7 +94,7 @@ class FolderStore:
         await asyncio.to_thread(self._tidy, prefix, before.timestamp())
 
     async def check(self) -> None:
-        """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""
+        """Write, read and remove a small object. Raises StoreError if one of these does not do what it should."""
         key = f"check/{uuid.uuid4().hex}"
         await self.put(key, key.encode())
         found = await self.get(key)
@@ -120,7 +120,7 @@ class FolderStore:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     return replace_file(target, fill)
                 except (FileNotFoundError, FileExistsError):
-                    # mkdir sees a folder exist and vanish again: both errors mean the same here.
+                    # If mkdir sees a folder exist and vanish again, both errors mean the same here.
                     if not tries_left:
                         raise
         except OSError as error:
@@ -166,7 +166,7 @@ class FolderStore:
             try:
                 folder.rmdir()
             except OSError:
-                return  # It holds other objects, or somebody is writing one just now.
+                return  # The folder holds other objects, or somebody is writing one just now.
 
     def _tidy(self, prefix: str, before: float) -> None:
         try:
@@ -176,7 +176,7 @@ class FolderStore:
 
     def _dated(self, keys: Generator[str]) -> Generator[Entry]:
         for key in keys:
-            with suppress(FileNotFoundError):  # it has just been removed
+            with suppress(FileNotFoundError):  # the object has just been removed
                 yield Entry(key, datetime.fromtimestamp((self._root / key).stat().st_mtime, UTC))
 
     def _next[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
@@ -197,7 +197,10 @@ def _copy_new(source: Path, temporary: Path) -> None:
 
 
 def _walk(folder: Path, key: str, prefix: str, after: str) -> Generator[str]:
-    """The keys below `folder` (whose own key is `key`) that begin with `prefix` and come after `after`, ascending."""
+    """Yield the keys below `folder` that begin with `prefix` and come after `after`, in ascending order.
+
+    `key` is the key of `folder` itself.
+    """
     try:
         with os.scandir(folder) as entries:
             # A folder sorts with its slash: "a.json" comes before "a/b", as it does in a bucket.
@@ -207,7 +210,7 @@ def _walk(folder: Path, key: str, prefix: str, after: str) -> Generator[str]:
                 if not entry.name.startswith(TEMPORARY)
             )
     except FileNotFoundError:
-        return  # Nothing was ever written, or a delete has just emptied it.
+        return  # Nothing was ever written, or a delete has just emptied the folder.
     for name in found:
         here = key + name
         if name.endswith("/"):
@@ -226,9 +229,9 @@ def _remove_left_behind(folder: Path, before: float) -> None:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             _remove_left_behind(folder / entry.name, before)
-            with suppress(OSError):  # mostly, it is not empty; and who is just writing there makes it again
+            with suppress(OSError):  # mostly the folder is not empty; a concurrent writer creates it again
                 (folder / entry.name).rmdir()
         elif entry.name.startswith(TEMPORARY):
-            with suppress(FileNotFoundError):  # its writer has come to its end
+            with suppress(FileNotFoundError):  # its writer has finished
                 if entry.stat(follow_symlinks=False).st_mtime < before:
                     (folder / entry.name).unlink()

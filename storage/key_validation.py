@@ -1,7 +1,7 @@
-"""What a key may look like, whatever keeps the objects: a plain relative path, with `/` between its parts.
+"""Validate the keys of all artifact stores: a key is a plain relative path, with `/` between its parts.
 
-Anything else is a ValueError, since keys come from `storage.keys` and not from outside. A bucket would take more than
-a folder can; it is held to the same, so that what works over one store works over the other.
+Anything else is a ValueError, since keys come from `storage.keys` and not from outside. A bucket would accept more than
+a folder can; it is held to the same rules, so that what works with one store works with the other.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from storage.files import TEMPORARY
 
 
 def check_key(key: str) -> None:
-    """Raises ValueError if `key` cannot be the key of an object."""
+    """Raise ValueError if `key` cannot be the key of an object."""
     for part in key.split("/"):
         _check_part(key, part)
 
 
 def check_prefix(prefix: str) -> None:
-    """Raises ValueError if no key can begin with `prefix`."""
+    """Raise ValueError if no key can begin with `prefix`."""
     *folders, begin = prefix.split("/")
     for part in folders:
         _check_part(prefix, part)

@@ -1,4 +1,4 @@
-"""Where everything lies in the artifact store. No key is built anywhere else.
+"""Build all keys of the artifact store. No key is built anywhere else.
 
     projects/{project}/current.json                         which version is deployed
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
@@ -32,105 +32,108 @@ RUNS = "runs/"
 
 
 def current(project: str) -> str:
-    """Key of the pointer to the deployed version."""
+    """Return the key of the pointer to the deployed version."""
     return f"projects/{project}/current.json"
 
 
 def manifest(project: str, version: str) -> str:
-    """Key of a version's manifest."""
+    """Return the key of a version's manifest."""
     return f"projects/{project}/versions/{version}/manifest.json"
 
 
 def bundle(project: str, version: str) -> str:
-    """Key of a version's files."""
+    """Return the key of a version's files."""
     return f"projects/{project}/versions/{version}/bundle.tar.gz"
 
 
 def environment(project: str, declaration: str) -> str:
-    """Key of the list of packages that a declaration was resolved to."""
+    """Return the key of the list of packages that a declaration was resolved to."""
     return f"projects/{project}/environments/{declaration}.txt"
 
 
 def run(project: str, run_id: str) -> str:
-    """Prefix of all that a Run leaves."""
+    """Return the prefix of all artifacts of a Run."""
     return f"runs/{project}/{run_id}/"
 
 
 def parameters(project: str, run_id: str, digest: str) -> str:
-    """Key of big parameters; the digest keeps two different bodies of one Idempotency-Key apart."""
+    """Return the key of large parameters; the digest keeps two different bodies of one Idempotency-Key apart."""
     return f"runs/{project}/{run_id}/parameters-{digest}.json"
 
 
 def attempts(project: str, run_id: str) -> str:
-    """Prefix of what the Attempts of a Run leave."""
+    """Return the prefix of all artifacts of the Attempts of a Run."""
     return f"runs/{project}/{run_id}/attempts/"
 
 
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
-    """Key of a file that an Attempt leaves."""
+    """Return the key of an artifact of an Attempt."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
 
 
 def log(project: str, run_id: str, number: int) -> str:
-    """Key of the log of an Attempt that has ended."""
+    """Return the key of the log of an Attempt that has ended."""
     return attempt(project, run_id, number, "log.jsonl")
 
 
 def log_piece(project: str, run_id: str, number: int, begin: int) -> str:
-    """Key of a piece of the log of an Attempt that runs; they are in its order."""
+    """Return the key of a piece of the log of a running Attempt; the keys sort in the order of the log."""
     return f"{log_pieces(project, run_id, number)}{begin:012}.jsonl"
 
 
 def log_pieces(project: str, run_id: str, number: int) -> str:
-    """Prefix of these pieces."""
+    """Return the prefix of the pieces of the log of a running Attempt."""
     return attempt(project, run_id, number, "log/")
 
 
 def reruns(project: str, run_id: str) -> str:
-    """Prefix of the notes that other Runs were started with the inputs of this one."""
+    """Return the prefix of the notes that other Runs were started with the inputs of this one."""
     return f"runs/{project}/{run_id}/reruns/"
 
 
 def rerun(project: str, run_id: str, new: str) -> str:
-    """Key of the note that the Run `new` was."""
+    """Return the key of the note that the Run `new` was started with the inputs of this one."""
     return f"{reruns(project, run_id)}{new}.json"
 
 
 def delivery_body(project: str, run_id: str, delivery: str) -> str:
-    """Key of what a Delivery sends."""
+    """Return the key of the body that a Delivery sends."""
     return f"runs/{project}/{run_id}/deliveries/{delivery}/body.json"
 
 
 def delivery_tries(project: str, run_id: str, delivery: str) -> str:
-    """Prefix of the records of a Delivery's tries."""
+    """Return the prefix of the records of a Delivery's tries."""
     return f"runs/{project}/{run_id}/deliveries/{delivery}/tries/"
 
 
 def delivery_try(project: str, run_id: str, delivery: str, time: str) -> str:
-    """Key of the record of one try; `time` is when it began, so that keys are in its order."""
+    """Return the key of the record of one try; `time` is when it began, so that keys sort in the order of tries."""
     return f"{delivery_tries(project, run_id, delivery)}{time}.json"
 
 
 def persistent_value(project: str, key: str) -> str:
-    """Key of a value of a project's `persistent_store`; hashed, since user code may name it anything."""
+    """Return the key of a value of a project's `persistent_store`; hashed, since user code may name it anything."""
     return f"values/{project}/{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.json"
 
 
 def accepted(project: str, run_id: str) -> str:
-    """Key of the note that a Create or Update was accepted, for as long as its AuthSession has not begun it."""
+    """Return the key of the note that a Create or Update was accepted, until its AuthSession has begun it."""
     return f"runs/{project}/{run_id}/accepted.json"
 
 
 def auth_session(project: str, owner: str) -> str:
-    """Prefix of all that an AuthSession keeps; `owner` is its id, or `~{run id}` for one that lives for that Run."""
+    """Return the prefix of all artifacts of an AuthSession.
+
+    `owner` is its id, or `~{run id}` for an AuthSession that lives for that Run.
+    """
     return f"auth-sessions/{project}/{owner}/"
 
 
 def auth_session_state(project: str, owner: str, token: str) -> str:
-    """Key of one state of an AuthSession, which is never written twice: `token` is random."""
+    """Return the key of one state of an AuthSession, which is never written twice: `token` is random."""
     return f"{auth_session(project, owner)}state-{token}.sealed"
 
 
 def auth_session_parameters(project: str, owner: str, run_id: str) -> str:
-    """Key of the parameters that came with a Create, an Update, or a Run with `runtimeInput`."""
+    """Return the key of the parameters that came with a Create, an Update, or a Run with `runtimeInput`."""
     return f"{auth_session(project, owner)}parameters-{run_id}.sealed"

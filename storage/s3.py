@@ -1,12 +1,12 @@
-"""The artifact store in an S3 bucket, or in anything that speaks S3: one object for each key, below one prefix.
+"""Keep the artifact store in an S3 bucket, or in an S3-compatible store: one object for each key, below one prefix.
 
 S3 makes a write visible whole or not at all, and at once, so there is nothing to add to it. Only the calls that every
-S3-compatible store answers alike are used: GetObject, PutObject, DeleteObject and ListObjectsV2; no HEAD, whose errors
-cannot say what is missing, and no upload in parts, which a killed writer would leave behind, to be paid for. One PUT
-takes up to 5 GiB.
+S3-compatible store answers alike are used: GetObject, PutObject, DeleteObject and ListObjectsV2. HEAD is not used, as
+its errors cannot say what is missing, nor are uploads in parts, which a killed writer would leave behind, to be paid
+for. One PUT takes up to 5 GiB.
 
-boto3 blocks, so its calls are made on threads of the store's own; the event loop's are few, and a slow bucket must not
-hold up whoever else needs them. The threads end with the store.
+boto3 blocks, so its calls are made on threads of the store's own; those of the event loop are few, and a slow bucket
+must not delay others that need them. The threads end with the store.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECTIONS = 16
-"""Calls under way at once, each with a thread and a connection. The rest waits."""
+"""How many calls run at the same time, each with a thread and a connection. Further calls wait."""
 
 _CHUNK = 1024 * 1024
 _READS = 3
-"""How often an object is read, when its stream breaks off. boto3 repeats what comes before the stream, not that."""
+"""How often an object is read if its stream breaks off. boto3 repeats what comes before the stream, but not the
+stream."""
 
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
@@ -56,9 +57,9 @@ class S3Store:
     """A `storage.store.Store` in a bucket.
 
     Args:
-        bucket: its name. It has to exist.
-        prefix: stands before every key, with one slash between; may be empty.
-        client: of boto3, with as many connections as `CONNECTIONS`, and time limits for each call.
+        bucket: The name of the bucket, which has to exist.
+        prefix: The prefix of every key, with one slash between; may be empty.
+        client: The boto3 client, with as many connections as `CONNECTIONS`, and time limits for each call.
     """
 
     def __init__(self, bucket: str, prefix: str, client: S3Client) -> None:
@@ -82,12 +83,12 @@ class S3Store:
         await self._do("write", key, lambda: self._send(place, path))
 
     async def get(self, key: str) -> bytes | None:
-        """The object below `key`, or None if there is none."""
+        """Return the object below `key`, or None if there is none."""
         place = self._place(key)
         return await self._do("read", key, lambda: self._read(place, lambda body: body.read()))
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Write the object below `key` to the local file `path`; False if there is none."""
+        """Write the object below `key` to the local file `path`; return False if there is none."""
         place = self._place(key)
         abandoned = threading.Event()
         try:
@@ -97,7 +98,7 @@ class S3Store:
         return found is not None
 
     async def exists(self, key: str) -> bool:
-        """Whether there is an object below `key`."""
+        """Tell whether there is an object below `key`."""
         place = self._place(key)
         return await self._do("look for", key, lambda: self._exists(place))
 
@@ -107,12 +108,12 @@ class S3Store:
         await self._do("remove", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=place))
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin with `prefix`, in ascending order."""
+        """Yield the keys that begin with `prefix`, in ascending order."""
         async for entry in self.entries(prefix):
             yield entry.key
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """The same with when each was written, from the first key after `after` on."""
+        """Yield these keys with the time of their last write, from the first key after `after` on."""
         check_prefix(prefix)
         paginate = self._client.get_paginator("list_objects_v2").paginate
         begin = self._prefix + prefix
@@ -125,20 +126,20 @@ class S3Store:
         while (page := await self._do("list", prefix, lambda: next(pages, None))) is not None:
             for item in page.get("Contents", ()):
                 place = item.get("Key", "")
-                # Empty objects that S3 consoles make, to show a folder; and a key that comes twice because its object
-                # was being replaced: S3 itself does no such thing, servers over a file system do.
+                # This skips empty objects that S3 consoles create to show a folder, and a key that comes twice because
+                # its object was being replaced: S3 itself does no such thing, but servers over a file system do.
                 if not place.endswith("/") and place != last:
-                    # Every server says when; to one that does not, nothing is old.
+                    # Every server gives the time; if one does not, its objects never count as old.
                     modified = item.get("LastModified", datetime.now(UTC))
                     yield Entry(place.removeprefix(self._prefix), modified.astimezone(UTC))
                 last = place
 
     async def tidy(self, prefix: str, before: datetime) -> None:  # noqa: ARG002 - the folder's
-        """There is nothing: who is killed has written nothing."""
+        """Do nothing: a killed writer has written nothing."""
         check_prefix(prefix)
 
     async def check(self) -> None:
-        """Write, read and remove a small object. Raises StoreError when one of them does not do what it should."""
+        """Write, read and remove a small object. Raises StoreError if one of these does not do what it should."""
         key = f"check/{uuid.uuid4().hex}"
         await self.put(key, key.encode())
         found = await self.get(key)
@@ -162,7 +163,7 @@ class S3Store:
             self._client.put_object(Bucket=self._bucket, Key=place, Body=file)
 
     def _read[T](self, place: str, take: Callable[[StreamingBody], T]) -> T | None:
-        """What `take` makes of the object, or None if there is none."""
+        """Return what `take` returns for the object, or None if there is none."""
         for tries_left in reversed(range(_READS)):
             try:
                 body = self._client.get_object(Bucket=self._bucket, Key=place)["Body"]
@@ -182,7 +183,7 @@ class S3Store:
         except self._client.exceptions.NoSuchKey:
             return False
         except ClientError as error:
-            if _code(error) != "InvalidRange":  # which is the answer for an empty object
+            if _code(error) != "InvalidRange":  # that is the answer for an empty object
                 raise
         return True
 

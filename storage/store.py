@@ -1,4 +1,4 @@
-"""The seam: what an artifact store can do. `storage.folder` is one; an S3 bucket is the other."""
+"""Define the interface of artifact stores: `storage.folder` keeps one in a folder, `storage.s3` in a bucket."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ class Entry:
 
     key: str
     modified: datetime
-    """When it was written, in UTC, by the clock of whoever keeps the objects; it may be cut to the second."""
+    """When the object was written, in UTC, by the clock of whoever stores the objects; it may be truncated to the
+    second."""
 
 
 class Store(Protocol):
-    """Flat keys (`a/b/c.json`, see `storage.keys`) to bytes.
+    """Maps flat keys (`a/b/c.json`, see `storage.keys`) to bytes.
 
-    A write is atomic: a reader sees the old object or the new one, never half of one. It survives the death of
-    the process that wrote it. A missing key is `None` or no item, never an error; a store that cannot be reached
-    or refuses is `schemas.errors.StoreError`, which names the key and the cause.
+    A write is atomic: a reader sees the old object or the new one, never half of one. It survives the death of the
+    process that wrote it. A missing key is `None` or no item, never an error; if a store cannot be reached or refuses,
+    the error is `schemas.errors.StoreError`, which names the key and the cause.
     """
 
     async def put(self, key: str, data: bytes) -> None:
@@ -35,15 +36,15 @@ class Store(Protocol):
         ...
 
     async def get(self, key: str) -> bytes | None:
-        """The object below `key`, or None if there is none."""
+        """Return the object below `key`, or None if there is none."""
         ...
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Write the object below `key` to the local file `path`; False if there is none."""
+        """Write the object below `key` to the local file `path`; return False if there is none."""
         ...
 
     async def exists(self, key: str) -> bool:
-        """Whether there is an object below `key`."""
+        """Tell whether there is an object below `key`."""
         ...
 
     async def delete(self, key: str) -> None:
@@ -51,17 +52,23 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[str]:
-        """The keys that begin with `prefix`, in ascending order."""
+        """Yield the keys that begin with `prefix`, in ascending order."""
         ...
 
     def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """As `list`, with when each was written, and only the keys that come after `after` (which need not be one)."""
+        """Yield what `list` yields, with the time of each last write, from the first key after `after` on.
+
+        `after` need not be a key.
+        """
         ...
 
     async def tidy(self, prefix: str, before: datetime) -> None:
-        """Remove what no reader sees: what writers that were killed before then have left below `prefix`, a folder."""
+        """Remove what no reader sees below the folder `prefix`.
+
+        That is what writers have left that were killed before then.
+        """
         ...
 
     async def check(self) -> None:
-        """Write, read and remove a small object. Raises StoreError: the answer to `readyz`."""
+        """Write, read and remove a small object, for the answer to `readyz`. Raises StoreError."""
         ...

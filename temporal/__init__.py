@@ -1,1 +1,1 @@
-"""The Temporal side of clients: connection, names, and what a Run's workflow says about it."""
+"""Use Temporal as a client: connect, name things, and read what a Run's workflow says about it."""

@@ -1,4 +1,4 @@
-"""AuthSessions: each is a workflow for as long as it exists, and its memo says how it stands."""
+"""Create, read, change and delete AuthSessions: each is a workflow as long as it exists, with its state in its memo."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 _NOT_THERE = "There is no such AuthSession."
 _WITHIN = timedelta(seconds=15)
-"""How long a caller waits for a worker to carry out what was asked of an AuthSession."""
+"""How long a caller waits for a worker to carry out a request to an AuthSession."""
 _LOOK_EVERY = 0.1
 _AT_ONCE = 20
-"""Descriptions that are asked for side by side."""
+"""How many workflows are described at the same time."""
 
 
 class AuthSessions:
@@ -41,11 +41,12 @@ class AuthSessions:
         self._client = client
 
     async def create(self, order: AuthSessionInput) -> None:
-        """Bring an AuthSession into being: it is made by `order.create`, or has its login already.
+        """Create an AuthSession: its login is made by `order.create`, or exists already.
 
         Raises:
-            Conflict: There is one with this id.
-            ConfigurationError, Unavailable: As for a Run; whether it was made is not known if Temporal did not answer.
+            Conflict: There is an AuthSession with this id.
+            ConfigurationError, Unavailable: As for a Run; if Temporal did not answer, it is not known whether the
+                AuthSession was created.
         """
         with translate_rpc_errors():
             try:
@@ -72,7 +73,7 @@ class AuthSessions:
                 ) from error
 
     async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002 - the contract's name
-        """How an AuthSession stands at this moment; no worker is needed.
+        """Return the current state of an AuthSession; no worker is needed for that.
 
         Raises:
             NotFound: There is none with this id.
@@ -82,7 +83,10 @@ class AuthSessions:
             return await self._view(workspace, project, id)
 
     async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
-        """All of a project, by id. One that was made a moment ago may be missing. Errors as for `view`."""
+        """Return all AuthSessions of a project, sorted by id. One that was created a moment ago may be missing.
+
+        Raises as `view` does.
+        """
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def view(owner: str) -> AuthSessionView | None:
@@ -103,18 +107,18 @@ class AuthSessions:
         prefix = names.auth_session_workflow(project, "")
         with translate_rpc_errors(_NOT_THERE):
             owners = [found.id.removeprefix(prefix) async for found in self._client.list_workflows(query)]
-            # One that lives for a single Run is that Run's own affair.
+            # An AuthSession that lives for a single Run is not listed: it belongs to that Run alone.
             found = await asyncio.gather(*(view(owner) for owner in owners if not owner.startswith("~")))
         return sorted((each for each in found if each is not None), key=lambda each: each.id)
 
     async def update(self, workspace: str, project: str, id: str, order: LoginSpec) -> None:  # noqa: A002
-        """Have it log in with other parameters. Errors as for `view`."""
+        """Have the AuthSession log in with other parameters. Raises as `view` does."""
         with translate_rpc_errors(_NOT_THERE):
             await self._view(workspace, project, id)
             await self._handle(project, id).signal(names.UPDATE_LOGIN, order, rpc_timeout=RPC_TIMEOUT)
 
     async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
-        """Give an AuthSession of the recorder another state; returns once it has it.
+        """Give a recorded AuthSession another browser state, and return once it has it.
 
         Raises:
             NotFound: There is none with this id.
@@ -125,7 +129,7 @@ class AuthSessions:
             await self._handle(project, id).signal(names.IMPORTED, Imported(key=key), rpc_timeout=RPC_TIMEOUT)
             try:
                 async with asyncio.timeout(_WITHIN.total_seconds()):
-                    # A memo can be looked at, not waited for. By its number, as a Run may save another state back.
+                    # A memo has to be polled. The version is compared, as a Run may save another state back.
                     while (view := await self._view(workspace, project, id)).login == before.login:  # noqa: ASYNC110
                         await asyncio.sleep(_LOOK_EVERY)
             except TimeoutError as error:
@@ -133,7 +137,7 @@ class AuthSessions:
             return view
 
     async def validate(self, run_id: str, order: ValidateInput) -> None:
-        """Start a Validate, a Run of its own. Errors as for a start of a Run."""
+        """Start a Validate, which is a Run of its own. Raises as a start of a Run does."""
         with translate_rpc_errors(_NOT_THERE):
             await self._client.start_workflow(
                 names.VALIDATE,
@@ -152,7 +156,7 @@ class AuthSessions:
             )
 
     async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
-        """Remove it with its login and parameters; returns when it is gone.
+        """Delete the AuthSession with its browser state and parameters, and return when it is gone.
 
         Raises:
             NotFound: There is none with this id.
@@ -168,7 +172,7 @@ class AuthSessions:
             except TimeoutError as error:
                 raise _no_worker("deleted") from error
             except WorkflowFailureError:
-                return  # somebody ended it in Temporal itself: it is gone
+                return  # somebody ended the workflow in Temporal itself: the AuthSession is gone
 
     def _handle(self, project: str, owner: str) -> WorkflowHandle[object, object]:
         return self._client.get_workflow_handle(names.auth_session_workflow(project, owner))
@@ -181,10 +185,10 @@ class AuthSessions:
 
 
 async def view_of(description: WorkflowExecutionDescription) -> AuthSessionView:
-    """What the memo of an AuthSession says.
+    """Return the state of an AuthSession from the memo of its workflow.
 
     Raises:
-        NotFound: It is an AuthSession no more.
+        NotFound: The AuthSession does not exist any more.
     """
     if description.status is not WorkflowExecutionStatus.RUNNING:
         raise NotFound(_NOT_THERE)

@@ -1,4 +1,4 @@
-"""One way to connect to Temporal, for the api and for workers."""
+"""Connect to Temporal in one way, for the API and for workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temporalio.service import RetryConfig
 from settings import Settings
 
 WORKER_HEARTBEAT = timedelta(seconds=10)
-"""How often a worker tells Temporal what it offers."""
+"""Time between two heartbeats in which a worker tells Temporal what it offers."""
 
 
 async def connect(
@@ -23,7 +23,7 @@ async def connect(
     patience: timedelta = timedelta(seconds=10),
     runtime: Runtime | None = None,
 ) -> Client:
-    """A Temporal client with the pydantic converter.
+    """Return a Temporal client with the pydantic converter.
 
     Args:
         settings: Address and namespace.

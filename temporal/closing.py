@@ -1,4 +1,4 @@
-"""How a workflow closes: waiting for it, and reading the outcome of a Run from its close. No worker is needed."""
+"""Wait until a workflow closes, and read the outcome of a Run from how it closed. No worker is needed for that."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from workflows.outcomes import closed_with
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 5.0
-"""Seconds of the first wait, each of the next twice as long as the last, and of the longest. Of an end that comes just
-then, a busy server can lose the news on its way to who waits, and answers only after twenty, as if there were none.
-Whoever asks anew is told at once."""
+"""Seconds of the first and of the longest wait; each wait is twice as long as the last. A busy server can lose the
+news of a workflow that closes just then on its way to a waiting client, and then answers that client only after
+twenty seconds, as if nothing had happened. A client that asks anew is told at once."""
 
 TERMINATED = RunOutcome(
     status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.TERMINATED, message="The Run was terminated.")
 )
-"""Somebody ended the workflow in Temporal itself, so that it could not say how the Run ended."""
+"""Outcome of a Run whose workflow somebody terminated in Temporal itself, so that it could not report its own
+outcome."""
 
 CANCELED = RunOutcome(
     status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")

@@ -1,4 +1,4 @@
-"""Deliveries: how they stand, and having one sent again."""
+"""Read the state of Deliveries, have one sent again, and have a test sent to a sink."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from temporal.closing import wait_for_delivery, wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 _TEST_WITHIN = timedelta(seconds=15)
-"""How long a test of a sink may take beyond the time of one try."""
+"""How long a test of a sink may take in addition to the time of one try."""
 
 _NOT_THERE = "There is no such Delivery."
 
 
 @dataclass(frozen=True)
 class DeliveryState:
-    """What is known of a Delivery, but for its tries: those lie in the artifact store."""
+    """The state of a Delivery, without its tries: their records are in the artifact store."""
 
     id: str
     sink: dict[str, Any]
-    """As a client wrote it, with what is secret masked."""
+    """The sink as a client wrote it, with its secrets masked."""
     status: DeliveryStatus
     error: TryProblem | None = None
-    """Why it failed."""
+    """Why the Delivery failed."""
 
 
 class Deliveries:
@@ -54,7 +54,7 @@ class Deliveries:
         self._client = client
 
     async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
-        """Those of a Run. None while it has not ended, and for one that has no sink.
+        """Return the Deliveries of a Run; there are none before it has ended, and none for a Run without a sink.
 
         Raises:
             Unavailable: Temporal cannot be reached.
@@ -70,7 +70,7 @@ class Deliveries:
                 raise
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
-        """Have it sent now: once more, or instead of waiting for the next try.
+        """Have a Delivery sent now: once more, or instead of waiting for the next try.
 
         Raises:
             NotFound: There is no such Delivery.
@@ -93,7 +93,7 @@ class Deliveries:
             return await self._state(workspace, project, run_id, delivery_id)
 
     async def test(self, order: SinkTestInput) -> SinkTestOutcome:
-        """Have a test sent to a sink, once, by the workers that deliver; returns when it is known what came of it.
+        """Have a test sent to a sink once, by the workers that deliver, and return its result.
 
         Raises:
             Unavailable: Temporal cannot be reached, or no worker has taken it up in time.
@@ -105,7 +105,7 @@ class Deliveries:
                 id=names.sink_test_workflow(order.test_id),
                 task_queue=names.DELIVERIES_QUEUE,
                 result_type=SinkTestOutcome,
-                # Nobody waits any longer, and it must not be sent tomorrow.
+                # Nobody waits for a longer time, and the test must not be sent a day later.
                 execution_timeout=order.sink.schedule.timeout + _TEST_WITHIN,
                 static_summary=f"Test a sink of {order.project}",
                 rpc_timeout=RPC_TIMEOUT,
@@ -136,7 +136,7 @@ class Deliveries:
         return description
 
     async def _order(self, description: WorkflowExecutionDescription) -> DeliverInput:
-        """What it was started with: that stands at the beginning of its history."""
+        """Return what the Delivery was started with, from the beginning of its history."""
         async for event in self._handle(description).fetch_history_events(page_size=1):
             payloads = event.workflow_execution_started_event_attributes.input.payloads
             (order,) = await self._client.data_converter.decode(payloads, [DeliverInput])
@@ -147,5 +147,5 @@ class Deliveries:
         return await wait_for_delivery(self._handle(description))
 
     def _handle(self, description: WorkflowExecutionDescription) -> WorkflowHandle[Any, DeliveryOutcome]:
-        """Of this execution: there may be another by now."""
+        """Return a handle of this execution, as there may be another one by now."""
         return self._client.get_workflow_handle(description.id, run_id=description.run_id, result_type=DeliveryOutcome)

@@ -1,4 +1,4 @@
-"""Durations as people say them."""
+"""Format durations for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 
 def said(duration: timedelta) -> str:
-    """A duration for people, in the largest unit that it is a whole number of."""
+    """Return a duration as text for people, in the largest unit that it is a whole number of."""
     seconds = duration.total_seconds()
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:

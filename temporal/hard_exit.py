@@ -1,4 +1,4 @@
-"""The end of a process that has talked to Temporal."""
+"""End a process that has talked to Temporal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NoReturn
 
 
 def leave(code: int) -> NoReturn:
-    """End the process now, with everything that it has said written out.
+    """End the process now, after writing out all logs and output.
 
     The threads of Temporal's SDK outlive its clients, and now and then one of them crashes an interpreter that is being
     taken down (seen: SIGSEGV after a clean shutdown). All that has to be closed is closed before this is called.

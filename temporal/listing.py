@@ -1,9 +1,9 @@
-"""Lists of Runs, from Temporal's visibility and in its own order: unfinished first, then by end, newest first.
+"""List Runs from Temporal's visibility, in its own order: unfinished first, then by end, newest first.
 
-A page begins behind the last Run of the page before it: its end (the unfinished have the last of all times), its start
-and its execution's id, which Temporal's page token holds. A Run changes its place once in its life, when it ends, and
-then goes down: so whatever starts and ends between two pages, no Run that was there at the first page is left out. One
-that ends meanwhile may come again.
+A page begins after the last Run of the page before it: its end (unfinished Runs have the latest time that there is),
+its start and its execution's id, which Temporal's page token holds. A Run changes its place once in its life, when it
+ends, and then moves down: so whatever starts and ends between two pages, no Run that was there at the first page is
+left out. A Run that ends meanwhile may be listed twice.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from workflows.outcomes import cause_of
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which Runs are meant: of each field that is given, one of the values."""
+    """Filter of a list of Runs: a Run must have one of the values of each field that is given."""
 
     statuses: frozenset[RunStatus] = frozenset()
     apis: frozenset[str] = frozenset()
     types: frozenset[RunType] = frozenset()
     auth_sessions: frozenset[str] = frozenset()
     parent: str | None = None
-    """The Run that waits for them: they are its Validates."""
+    """The Run that waits for the listed Runs, which are its Validates."""
     started_after: datetime | None = None
-    """Accepted then or later."""
+    """Lists Runs that were created at this time or later."""
     started_before: datetime | None = None
-    """Accepted earlier."""
+    """Lists Runs that were created before this time."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RunListItem:
     ended_at: datetime | None
     attempts: int
     cause: RunCause | None
-    """Why it failed or was canceled."""
+    """Why the Run failed or was canceled."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,16 @@ class RunPage:
 
     runs: tuple[RunListItem, ...]
     after: bytes | None
-    """None: there is no other page."""
+    """Token of the next page; None if there is no other page."""
 
 
 async def page_of(
     client: Client, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
 ) -> RunPage:
-    """One page. It may be shorter than `limit`, and even empty, with another one behind it. Raises RPCError."""
+    """Return one page, which may be shorter than `limit`, or even empty, although another page follows.
+
+    Raises RPCError.
+    """
     query = query_of(project, wanted, await _abnormal_statuses(client, project, wanted))
     found = client.list_workflows(query, page_size=limit, next_page_token=after, rpc_timeout=RPC_TIMEOUT)
     await found.fetch_next_page()
@@ -79,11 +82,11 @@ async def page_of(
 
 
 def query_of(project: str, wanted: RunFilter, abnormal: Collection[RunStatus] = ()) -> str:
-    """What Temporal is asked for.
+    """Return the visibility query for the Runs.
 
     Args:
-        project: Whose Runs.
-        wanted: Which of them.
+        project: The project of the Runs.
+        wanted: The filter.
         abnormal: The statuses of Runs among them whose workflows closed abnormally.
     """
     parts = [
@@ -100,7 +103,7 @@ def query_of(project: str, wanted: RunFilter, abnormal: Collection[RunStatus] = 
 
 
 async def line_of(execution: WorkflowExecution) -> RunListItem:
-    """What its search attributes and its memo say."""
+    """Return what search attributes and memo say about a Run."""
     found = execution.typed_search_attributes
     status = RunStatus(found[search_attributes.STATUS])
     abnormal = _abnormal_outcome(execution, status)
@@ -128,8 +131,8 @@ _CLOSED_ABNORMALLY = {
     WorkflowExecutionStatus.CANCELED: closing.CANCELED,
     WorkflowExecutionStatus.TERMINATED: closing.TERMINATED,
 }
-"""How a Run ended whose workflow is closed, although its search attribute says that it has not ended: the workflow did
-not close by itself, and so could not say it."""
+"""Outcome of a Run whose workflow is closed, although its search attribute says that it has not ended: the workflow
+did not close by itself, and so could not set it."""
 
 _CLOSE_STATUSES = {
     WorkflowExecutionStatus.FAILED: "Failed",
@@ -137,7 +140,7 @@ _CLOSE_STATUSES = {
     WorkflowExecutionStatus.CANCELED: "Canceled",
     WorkflowExecutionStatus.TERMINATED: "Terminated",
 }
-"""As visibility has them."""
+"""Names of the close statuses in visibility queries."""
 
 _UNFINISHED = frozenset({RunStatus.PENDING, RunStatus.STARTED})
 
@@ -160,10 +163,10 @@ def _abnormal_with(status: RunStatus) -> str:
 
 
 async def _abnormal_statuses(client: Client, project: str, wanted: RunFilter) -> frozenset[RunStatus]:
-    """Return the wanted statuses that Runs of the project have whose workflows closed abnormally. Mostly none.
+    """Return the wanted statuses of Runs of the project whose workflows closed abnormally; mostly there are none.
 
-    They are asked for beforehand and one by one, which an index answers. No index answers a list of a status or what
-    means the same: where few Runs are of that status, all Runs of the project would be read for it.
+    They are counted beforehand and one by one, which an index answers. No index answers a query for a status or its
+    abnormal equivalent: where few Runs have that status, all Runs of the project would be read for it.
     """
     statuses = sorted(wanted.statuses - _UNFINISHED - {RunStatus.COMPLETED})
     runs = f"{_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
@@ -181,7 +184,7 @@ async def _is_of(execution: WorkflowExecution, workspace: str) -> bool:
 
 
 def _one_of(name: str, values: Iterable[str]) -> str:
-    """Empty if there are none."""
+    """Return a condition that the attribute has one of the values; empty if there are no values."""
     quoted = [_quoted(value) for value in sorted(values)]
     if len(quoted) > 1:
         return f"{name} IN ({', '.join(quoted)})"
@@ -189,7 +192,7 @@ def _one_of(name: str, values: Iterable[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A value in a query, whatever it holds."""
+    """Return a value quoted for a query, whatever characters it contains."""
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
 

@@ -1,7 +1,6 @@
-"""A namespace of Temporal as Callboard needs it: its retention, its search attributes, the Schedule of the sweep.
+"""Inspect and set up a Temporal namespace: its retention, its search attributes, the Schedule of the sweep.
 
-`ensure_namespace` is what `callboard setup-namespace` and `callboard dev` do, and `inspect_namespace` what
-`callboard doctor` looks at.
+`callboard setup-namespace` and `callboard dev` use `ensure_namespace`, and `callboard doctor` uses `inspect_namespace`.
 """
 
 from __future__ import annotations
@@ -32,38 +31,38 @@ from temporal.sweep_schedule import Sweep, find_sweep, schedule_sweeps
 
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 _SETTLES_WITHIN = timedelta(seconds=60)
-"""Time in which a server knows everywhere what it has just been told."""
+"""Time within which a change is known everywhere in the server."""
 _LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How long things are kept after the end of their Run."""
+    """How long Runs and artifacts are kept after the end of their Run."""
 
     runs: timedelta
     artifacts: timedelta
 
     @classmethod
     def of(cls, settings: Settings) -> Retention:
-        """As it is set."""
+        """Return the retention that the settings ask for."""
         return cls(settings.run_retention, settings.artifacts_kept)
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """How a namespace is set up."""
+    """The current set-up of a namespace."""
 
     retention: timedelta
     missing: tuple[str, ...] = ()
-    """Search attributes that it does not have."""
+    """Search attributes that the namespace does not have."""
     wrong: dict[str, str] = field(default_factory=dict[str, str])
-    """Search attributes that are of another type than Keyword, and of which."""
+    """Search attributes of a type other than Keyword, with that type."""
     sweep: Sweep | None = None
-    """None: there is no Schedule."""
+    """The Schedule of the sweep; None if there is none."""
 
 
 async def inspect_namespace(client: Client) -> Namespace | None:
-    """How the client's namespace is set up; None if there is no such namespace.
+    """Return the set-up of the client's namespace; None if there is no such namespace.
 
     Raises:
         ConfigurationError: Temporal refuses to say.
@@ -77,14 +76,14 @@ async def inspect_namespace(client: Client) -> Namespace | None:
 
 
 async def ensure_namespace(client: Client, retention: Retention) -> list[str]:
-    """Bring the client's namespace into being, or up to date. What it is like already stays as it is.
+    """Create the client's namespace, or bring it up to date. What is right already stays as it is.
 
     Returns:
-        What was done, a line each; empty if there was nothing to do.
+        What was done, one line for each change; empty if there was nothing to do.
 
     Raises:
         ConfigurationError: Temporal refuses, or something stands in the way; the message says what to do.
-        Unavailable: Temporal cannot be reached, or not all of it was ready. It may be done again from the start.
+        Unavailable: Temporal cannot be reached, or not everything was ready. The call may be repeated from the start.
     """
     done = await _keep_runs(client, retention.runs)
     done += await _add_search_attributes(client)
@@ -111,7 +110,7 @@ async def _keep_runs(client: Client, wanted: timedelta) -> list[str]:
             except RPCError as error:
                 if error.status is not RPCStatusCode.ALREADY_EXISTS:
                     raise
-                return await _keep_runs(client, wanted)  # somebody was faster
+                return await _keep_runs(client, wanted)  # another process has created it meanwhile
         return [f"Namespace {client.namespace!r} is made; it keeps Runs for {said(wanted)}."]
     with translate_operator_errors(client, f"keep Runs for {said(wanted)}"):
         await client.workflow_service.update_namespace(
@@ -146,13 +145,16 @@ async def _add_search_attributes(client: Client) -> list[str]:
                         raise
 
         await _settled(add)
-    # A fresh search attribute is not valid in a query for a while.
+    # A new search attribute is not valid in a query for a while.
     await _settled(lambda: _use_search_attributes(client), also=RPCStatusCode.INVALID_ARGUMENT)
     return [f"Search attributes are added: {', '.join(missing)}."] if missing else []
 
 
 async def _use_search_attributes(client: Client) -> None:
-    """Ask as lists of Runs do. Raises ConfigurationError as long as that cannot be understood."""
+    """Use the search attributes in a query, as lists of Runs do.
+
+    Raises ConfigurationError as long as the query is not understood.
+    """
     query = " AND ".join(f"{name} = 'set-up'" for name in names.SEARCH_ATTRIBUTES)
     with translate_operator_errors(client, "list Runs"):
         await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)
@@ -172,7 +174,7 @@ async def _retention(client: Client) -> timedelta | None:
 
 
 async def _search_attributes(client: Client) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Those that are missing, and those of a wrong type."""
+    """Return the search attributes that are missing, and those of a wrong type."""
     with translate_operator_errors(client, "list search attributes"):
         answer = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
@@ -188,9 +190,9 @@ async def _search_attributes(client: Client) -> tuple[tuple[str, ...], dict[str,
 
 
 async def _settled[T](work: Callable[[], Awaitable[T]], *, also: RPCStatusCode | None = None) -> T:
-    """What `work` returns, once the server knows everywhere what it was told a moment ago.
+    """Return what `work` returns as soon as recent changes are known everywhere in the server.
 
-    A fresh namespace is not found for a while; what else may pass is `also`.
+    A new namespace is not found for a while; `also` is another status that may be temporary.
     """
     deadline = asyncio.get_running_loop().time() + _SETTLES_WITHIN.total_seconds()
     while True:

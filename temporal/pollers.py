@@ -1,4 +1,4 @@
-"""Which workers ask for work on a queue."""
+"""Find out which workers poll a task queue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from temporalio.client import Client
 from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 
 _LATELY = timedelta(minutes=2)
-"""A worker asks again after a minute without work; Temporal remembers it for some more."""
+"""Age up to which a poll counts: a worker polls again after a minute without work, and Temporal remembers it for
+longer."""
 
 
 async def pollers(client: Client, queue: str) -> set[str]:
-    """Identities of the workers that have asked for workflow tasks of `queue` lately.
+    """Return the identities of the workers that have polled `queue` for workflow tasks lately.
 
     Raises:
         ConfigurationError: Temporal refuses to say.

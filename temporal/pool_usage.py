@@ -1,8 +1,8 @@
-"""How many Machines the live workers offer, and what these do, by the heartbeats that they send to Temporal.
+"""Publish and read how many Machines live workers offer, and how these are used, by heartbeats in Temporal.
 
-The SDK tells of slots, every ten seconds: a slot is a Machine that may be. Which Machines are up it does not know. So
-each worker sends heartbeats of its own beside these, one for each project, as if its Machines were a worker: slots that
-are used are busy Machines, and those that are free are warm ones. The server keeps all of them in memory, and forgets.
+The SDK reports slots every ten seconds: a slot is a Machine that there may be. The SDK does not know which Machines are
+up. So each worker sends additional heartbeats of its own, one for each project, as if its Machines were a worker: used
+slots are busy Machines, and free slots are warm ones. The server keeps all heartbeats in memory, and forgets them.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from temporal.client import WORKER_HEARTBEAT
 from temporal.rpc_errors import RPC_TIMEOUT
 
 MACHINES_HEARTBEAT = timedelta(seconds=5)
-"""How often a worker tells of its Machines; sooner when that changes."""
+"""How often a worker publishes its Machines; a change is published sooner."""
 _TOLD_WITHIN = timedelta(seconds=2)
 _MACHINES = "callboard-machines"
-"""In the place of the SDK's name."""
+"""The value of the heartbeat's SDK name that marks a heartbeat about Machines."""
 _QUEUES = names.project_queue("")
-"""What the names of the projects' queues begin with."""
+"""Prefix of the names of the projects' task queues."""
 
 
 @dataclass(frozen=True)
 class Up:
-    """Machines that are up."""
+    """The Machines of a project that a worker has up."""
 
     busy: int = 0
     warm: int = 0
-    """Without an Attempt."""
+    """Number of Machines that are up without an Attempt."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Those of one project."""
+    """The Machines of one project."""
 
     offered: int = 0
     busy: int = 0
     warm: int = 0
 
     def plus(self, other: Machines) -> Machines:
-        """Both together."""
+        """Return the sums of both."""
         return Machines(self.offered + other.offered, self.busy + other.busy, self.warm + other.warm)
 
 
@@ -60,9 +60,10 @@ async def tell(client: Client, identity: str, up: Mapping[str, Up], *, leaving: 
 
     Args:
         client: The worker's connection.
-        identity: The worker.
-        up: By project. One that is left out is as it was told last, and forgotten after a while.
-        leaving: There are none any more.
+        identity: The identity of the worker.
+        up: The Machines by project. A project that is left out stays as it was published last, and is forgotten after a
+            while.
+        leaving: Whether the worker stops, and has no Machines any more.
 
     Raises:
         RPCError: Temporal cannot be reached, or keeps no heartbeats.
@@ -87,7 +88,10 @@ async def tell(client: Client, identity: str, up: Mapping[str, Up], *, leaving: 
 
 
 async def machines(client: Client) -> dict[str, Machines] | None:
-    """By project; None where the server does not keep heartbeats. As of some seconds ago. Raises RPCError."""
+    """Return the Machines by project, as of some seconds ago; None if the server does not keep heartbeats.
+
+    Raises RPCError.
+    """
     workers = await _workers(client)
     if workers is None:
         return None
@@ -104,14 +108,14 @@ async def machines(client: Client) -> dict[str, Machines] | None:
     found: defaultdict[str, Machines] = defaultdict(Machines)
     for of in slots.keys() | up.keys():
         its = slots[of]
-        if (known := up.get(of)) is not None:  # which is newer
+        if (known := up.get(of)) is not None:  # the worker's own heartbeat is newer
             its = Machines(its.offered, known.busy, known.warm)
         found[of[0]] = found[of[0]].plus(its)
     return dict(found)
 
 
 async def _workers(client: Client) -> list[WorkerHeartbeat] | None:
-    """Those of projects that are alive."""
+    """Return the heartbeats of live workers of projects; None if the server does not keep heartbeats."""
     found: list[WorkerHeartbeat] = []
     request = ListWorkersRequest(namespace=client.namespace, page_size=100)
     while True:
@@ -129,7 +133,7 @@ async def _workers(client: Client) -> list[WorkerHeartbeat] | None:
 
 
 def _is_alive(worker: WorkerHeartbeat) -> bool:
-    """Running, and heard of lately: the server remembers the dead for a while."""
+    """Tell whether the worker runs and was heard of lately: the server remembers dead workers for a while."""
     heard = worker.heartbeat_time.ToDatetime(tzinfo=UTC)
     every = MACHINES_HEARTBEAT if worker.sdk_name == _MACHINES else WORKER_HEARTBEAT
     return worker.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - heard < 3 * every

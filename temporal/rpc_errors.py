@@ -1,4 +1,4 @@
-"""From the SDK's transport errors to ours: what a caller hears when Temporal is away, or refuses."""
+"""Translate the SDK's transport errors into Callboard's errors: Temporal cannot be reached, or refuses."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _REFUSALS = {
     RPCStatusCode.UNAUTHENTICATED,
     RPCStatusCode.UNIMPLEMENTED,
 }
-"""Answers that will be the same the next time: something is not set up as it must be."""
+"""Statuses that will be the same at the next try: something is not set up as it must be."""
 
 
 @contextmanager
 def translate_rpc_errors(missing: str = "There is no such Run.") -> Generator[None]:
-    """Turn the SDK's errors into ours.
+    """Translate the SDK's errors into Callboard's errors.
 
     Raises:
-        NotFound: With `missing`: there is no such workflow.
+        NotFound: There is no such workflow; `missing` is the message.
         ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
         Unavailable: Temporal cannot be reached.
     """
@@ -50,7 +50,9 @@ def translate_rpc_errors(missing: str = "There is no such Run.") -> Generator[No
 
 @contextmanager
 def translate_operator_errors(client: Client, what: str) -> Generator[None]:
-    """The same for an operator, who hears what was asked of which Temporal: `what` is as in "refuses to list Runs".
+    """Translate errors for an operator, naming Temporal's address and the operation.
+
+    `what` is the operation, as in "refuses to list Runs".
 
     Raises:
         ConfigurationError: Temporal refuses.

@@ -1,4 +1,4 @@
-"""What is known of Runs beyond their result: lists, inputs, the Runs that belong to one, and what one waits for."""
+"""Query more of Runs than their result: lists, inputs, the Runs that belong to one, and what one waits for."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ AnyOrder = RunInput | ValidateInput | CreateInput
 _ORDERS: dict[str, type[AnyOrder]] = {names.RUN: RunInput, names.VALIDATE: ValidateInput, names.CREATE: CreateInput}
 
 _MOST = 500
-"""Runs that can belong to one: there are a hundred Attempts at most, and each has one Validate."""
+"""How many Runs can belong to one Run: there are a hundred Attempts at most, and each has one Validate."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A Run: what lists show, how it stands at this moment, and what it was ordered to do."""
+    """A Run: what lists show, its current state, and its input."""
 
     line: RunListItem
     state: RunState
     order: AnyOrder
     rerun_of: str | None
     execution: str
-    """Temporal's own id of it, for links."""
+    """Temporal's own id of the execution, for links."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ class ValidateLine:
 
     run: RunListItem
     create_run_id: str | None
-    """The Create that it has asked for. Others may have asked for the same, and then it stands with the first."""
+    """The Create that it has asked for. If several Validates asked for the same Create, it is listed with the first
+    one."""
 
 
 class RunQueries:
-    """The Runs of one Temporal namespace."""
+    """Queries of the Runs of one Temporal namespace."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -55,7 +56,7 @@ class RunQueries:
     async def page(
         self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
     ) -> RunPage:
-        """A page of a project's Runs; `after` is that of the page before, with the same filter.
+        """Return a page of a project's Runs; `after` is taken from the page before, with the same filter.
 
         Raises:
             ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
@@ -65,7 +66,7 @@ class RunQueries:
             return await page_of(self._client, workspace, project, wanted, limit=limit, after=after)
 
     async def record(self, workspace: str, project: str, run_id: str) -> RunRecord:
-        """All that Temporal knows of a Run.
+        """Return all that Temporal knows of a Run.
 
         Raises:
             NotFound: No such Run in this workspace and project.
@@ -85,7 +86,7 @@ class RunQueries:
             )
 
     async def validates(self, workspace: str, of: RunListItem) -> list[ValidateLine]:
-        """Those that this Run has waited for, in their order. One that began a moment ago may be missing.
+        """Return the Validates that this Run has waited for, in order. One that began a moment ago may be missing.
 
         Raises:
             Unavailable: Temporal cannot be reached.
@@ -93,7 +94,8 @@ class RunQueries:
         wanted = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}), parent=of.run_id)
         with translate_rpc_errors():
             page = await page_of(self._client, workspace, of.project, wanted, limit=_MOST)
-            # Their ids begin with that of the Run, and some databases do not tell capitals from small letters.
+            # The ids of these Validates begin with that of their Run. Some databases do not tell upper case from lower
+            # case, so the parent is compared here once more.
             lines = sorted((run for run in page.runs if run.parent_run_id == of.run_id), key=lambda run: run.created_at)
             if not lines:
                 return []
@@ -102,15 +104,15 @@ class RunQueries:
         return [ValidateLine(run, made.get(run.run_id)) for run in lines]
 
     async def ahead(self, of: RunListItem) -> int:
-        """How many Runs of the project came before and wait, too. Raises Unavailable."""
+        """Count the Runs of the project that were created before this one and wait, too. Raises Unavailable."""
         return await self._waiting(of.project, of.created_at)
 
     async def waiting(self, project: str) -> int:
-        """How many Runs of the project wait for a Machine. Raises Unavailable."""
+        """Count the Runs of the project that wait for a Machine. Raises Unavailable."""
         return await self._waiting(project, None)
 
     async def _waiting(self, project: str, before: datetime | None) -> int:
-        # The Validates that Runs wait for stand for those Runs.
+        # The Validates that Runs wait for are not counted: their Runs are.
         wanted = RunFilter(statuses=frozenset({RunStatus.PENDING}), started_before=before)
         by_themselves = f"({names.SEARCH_RUN_TYPE} = '{RunType.API.value}' OR ParentWorkflowId IS NULL)"
         with translate_rpc_errors():
@@ -119,9 +121,9 @@ class RunQueries:
             return counted.count
 
     async def machines(self) -> dict[str, Machines] | None:
-        """Machines that live workers offer, by project, and how many are busy, as of some seconds ago.
+        """Return the Machines that live workers offer, by project, and how many are busy, as of some seconds ago.
 
-        None where the server does not keep heartbeats. A worker shows within ten seconds of its start.
+        Return None if the server does not keep heartbeats. A worker appears within ten seconds of its start.
 
         Raises:
             Unavailable: Temporal cannot be reached.
@@ -130,7 +132,7 @@ class RunQueries:
             return await pool_usage.machines(self._client)
 
     async def _order(self, description: WorkflowExecutionDescription) -> AnyOrder:
-        """What it was started with: that stands at the beginning of its history."""
+        """Return what the Run was started with, from the beginning of its history."""
         kind = _ORDERS[description.workflow_type]
         handle = self._client.get_workflow_handle(description.id, run_id=description.run_id)
         async for event in handle.fetch_history_events(page_size=1, rpc_timeout=RPC_TIMEOUT):

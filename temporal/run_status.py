@@ -1,4 +1,4 @@
-"""Whether a Run that has not ended is pending or started, told from what Temporal says of its workflow right now."""
+"""Tell whether a Run that has not ended is pending or started, from what Temporal says of its workflow right now."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _ONCE_STARTED = {
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
 }
-"""Events that only a Run has which was on a Machine, or whose Validate was."""
+"""Events that only a Run has that was on a Machine, or whose Validate was."""
 
 
 class Progress(Enum):
     """How far a Run has come that has not ended."""
 
     QUEUED = auto()
-    """Neither an Attempt of it nor a check of its Validate is or was on a Machine."""
+    """Neither an Attempt of the Run nor a check of its Validate is or was on a Machine."""
     PAUSED = auto()
-    """The same, and the activity that waits for a Machine is paused in Temporal."""
+    """The Run is queued, and the activity that waits for a Machine is paused in Temporal."""
     STARTED = auto()
 
 
 async def progress_of(client: Client, description: WorkflowExecutionDescription) -> Progress:
     """Tell how far an unfinished Run has come.
 
-    A pending browser activity tells: it is queued, paused, or a worker has it. Without any, the Run is between two
+    A pending browser activity shows it: it is queued, paused, or a worker has it. Without any, the Run is between two
     steps: before its first one, or after an Attempt that ended so quickly that it never signaled its start. `describe`
-    cannot tell these two apart, so for this moment the history is asked whether an activity was ever started. From the
+    cannot tell these two apart, so in this case the history is searched for an activity that was ever started. From the
     next step on, the Run's own search attribute says it. So a Run that was started is never pending again.
 
     Raises:
@@ -71,7 +71,7 @@ def _progress_of_activities(activities: Iterable[PendingActivityInfo]) -> Progre
                 pass
             case PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED:
                 progress = Progress.PAUSED
-            case _:  # Also where a pause is requested: a worker has it still.
+            case _:  # Also where a pause is requested, a worker still has it.
                 return Progress.STARTED
     return progress
 
@@ -87,7 +87,7 @@ async def _progress_of_validate(client: Client, run_id: str) -> Progress:
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        return Progress.QUEUED  # It is about to be started.
+        return Progress.QUEUED  # The Validate is about to be started.
     if description.status is not WorkflowExecutionStatus.RUNNING:
         return Progress.STARTED
     return await progress_of(client, description)

@@ -1,4 +1,4 @@
-"""Start, look at and cancel Runs. What leaves this module are our own models; no Temporal type does."""
+"""Start, read and cancel Runs. This module returns Callboard's own models, and no type of Temporal's."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ from workflows.run import RunWorkflow
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KNOWN = 10_000
-"""Runs of which a process remembers that it has started them."""
+"""How many of the Runs that it has started a process remembers."""
 _API_PATIENCE = timedelta(seconds=3)
-"""A client of the API is told within seconds that Temporal is away, and may come again."""
+"""How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
+again."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """What is known of a Run; `outcome` is there once it has ended."""
+    """The state of a Run; `outcome` is set once it has ended."""
 
     run_id: str
     status: RunStatus
@@ -49,12 +50,12 @@ class RunState:
     type: RunType = RunType.API
     auth_session_id: str | None = None
     paused: bool = False
-    """It is pending, and what is next of it is paused in Temporal."""
+    """Whether the Run is pending and its next activity is paused in Temporal."""
 
 
 @dataclass(frozen=True)
 class _Owner:
-    """Whose Run it is."""
+    """The workspace, project and AuthSession that a Run belongs to."""
 
     workspace: str
     project: str
@@ -67,25 +68,26 @@ class Runs:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._owners: dict[str, _Owner] = {}
-        """Of Runs that were started here, the last ones: who waits for the end of one need not ask whose it is."""
+        """Owners of the last Runs that this process has started: a wait for the end of one of them needs no request
+        for its owner."""
 
     @classmethod
     async def connect(cls, settings: Settings) -> Runs:
-        """Lazy: a Temporal that is down shows at the first call, as `Unavailable`."""
+        """Connect lazily: if Temporal is down, the first call raises `Unavailable`."""
         return cls(await connect(settings, lazy=True, identity="callboard-api", patience=_API_PATIENCE))
 
     @property
     def client(self) -> Client:
-        """For the other parts of the engine in the same process: one connection serves all."""
+        """The Temporal client, for other modules in the same process: one connection serves all."""
         return self._client
 
     async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         """Start workflow `Run` with id `run_id`.
 
         Args:
-            run_id: Its id.
-            order: Its argument.
-            fingerprint: Of the body that it is started with.
+            run_id: The id of the Run.
+            order: The input of the workflow.
+            fingerprint: The fingerprint of the request body that starts it.
             rerun_of: The Run whose inputs these are.
 
         Returns:
@@ -129,7 +131,7 @@ class Runs:
             del self._owners[next(iter(self._owners))]
 
     async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
-        """The Run's state; with `wait`, as soon as it has ended but no later than that.
+        """Return the Run's state; with `wait`, as soon as it has ended, but at the latest after that time.
 
         Raises:
             NotFound: No such Run in this workspace and project.
@@ -146,9 +148,9 @@ class Runs:
             return await self.settle(description, wait)
 
     async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
-        """Ask for the Run's cancellation and wait for its end, at most `wait`. Idempotent.
+        """Ask for the Run's cancellation and wait for its end, at most `wait`. This is idempotent.
 
-        A Run that has ended is left as it is. Errors as for `state`.
+        A Run that has ended is left as it is. Raises as `state` does.
         """
         with translate_rpc_errors():
             description = await self.describe(workspace, project, run_id)
@@ -156,17 +158,20 @@ class Runs:
                 try:
                     await self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT)
                 except RPCError as error:
-                    if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended meanwhile
+                    if error.status is not RPCStatusCode.NOT_FOUND:  # the Run has ended meanwhile
                         raise
             return await self.settle(description, wait)
 
     async def check(self) -> None:
-        """Whether Temporal answers for our namespace. Raises Unavailable, or ConfigurationError."""
+        """Check that Temporal answers for the namespace. Raises Unavailable, or ConfigurationError."""
         with translate_rpc_errors():
             await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=3))
 
     async def served(self, project: str) -> bool:
-        """Whether a worker has asked for this project's Attempts lately (Temporal forgets pollers after minutes)."""
+        """Tell whether a worker has polled for this project's Attempts lately.
+
+        Temporal forgets pollers after minutes.
+        """
         with translate_rpc_errors():
             answer = await self._client.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(
@@ -179,9 +184,9 @@ class Runs:
             return len(answer.pollers) > 0
 
     async def machines_offered(self) -> dict[str, int] | None:
-        """How many Machines the live workers offer for each project, by their heartbeats.
+        """Return how many Machines the live workers offer for each project, by their heartbeats.
 
-        None where the server does not keep heartbeats. A worker shows within ten seconds of its start.
+        Return None if the server does not keep heartbeats. A worker appears within ten seconds of its start.
         """
         with translate_rpc_errors():
             found = await pool_usage.machines(self._client)
@@ -191,7 +196,7 @@ class Runs:
         return self._client.get_workflow_handle_for(RunWorkflow.run, run_id)
 
     async def describe(self, workspace: str, project: str, run_id: str) -> WorkflowExecutionDescription:
-        """For the rest of the engine. Raises NotFound, or RPCError."""
+        """Describe the workflow of a Run in this workspace and project. Raises NotFound, or RPCError."""
         if not _RUN_ID.fullmatch(run_id):
             raise NotFound("There is no such Run.")
         description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
@@ -204,7 +209,7 @@ class Runs:
         return description
 
     async def settle(self, description: WorkflowExecutionDescription, wait: timedelta = timedelta()) -> RunState:
-        """How a Run stands that was described a moment ago. Raises RPCError."""
+        """Return the state of a Run from its description, after waiting for its end at most `wait`. Raises RPCError."""
         outcome = None
         if description.status is not WorkflowExecutionStatus.RUNNING:
             outcome = await self._outcome(description.id)
@@ -212,7 +217,7 @@ class Runs:
             try:
                 outcome = await asyncio.wait_for(self._outcome(description.id), wait.total_seconds())
             except TimeoutError:
-                # Look again: it may have begun, or even ended, while we waited.
+                # The Run is described again: it may have started, or even ended, during the wait.
                 description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
                 return await self.settle(description, timedelta())
         paused = False
@@ -236,7 +241,7 @@ class Runs:
 
 
 def _details(run: RunInput) -> str:
-    """Describe the Run for the reader of the Temporal Web UI, in Markdown; nothing secret is in it."""
+    """Describe the Run for the reader of the Temporal Web UI, in Markdown, without any secret."""
     lines = [
         f"API `{run.api}` of project `{run.project}`, version `{run.version}`",
         f"Up to {run.maximum_attempts} Attempt(s) of {run.request_timeout.total_seconds():g} seconds",

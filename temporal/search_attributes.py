@@ -1,4 +1,4 @@
-"""The search attributes of a Run, typed, and the memo beside them."""
+"""Build the typed search attributes of Runs and AuthSessions, and the memo of a Run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ AUTH_SESSION = SearchAttributeKey.for_keyword(names.SEARCH_AUTH_SESSION)
 
 MEMO_WORKSPACE = names.MEMO_WORKSPACE
 MEMO_FINGERPRINT = "fingerprint"
-"""Keyed hash of the start's body: what an Idempotency-Key is held against."""
+"""Name of the memo field with a keyed hash of the request body, against which an Idempotency-Key is checked."""
 
 
 def of_new_run(order: RunInput) -> TypedSearchAttributes:
-    """The search attributes a Run starts with."""
+    """Return the search attributes that a Run starts with."""
     pairs = [
         SearchAttributePair(PROJECT, order.project),
         SearchAttributePair(API, order.api),
@@ -34,7 +34,7 @@ def of_new_run(order: RunInput) -> TypedSearchAttributes:
 
 
 def memo_of_new_run(order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> dict[str, Any]:
-    """The memo a Run starts with."""
+    """Return the memo that a Run starts with."""
     memo: dict[str, Any] = {
         MEMO_WORKSPACE: order.workspace,
         MEMO_FINGERPRINT: fingerprint,
@@ -44,7 +44,7 @@ def memo_of_new_run(order: RunInput, *, fingerprint: str, rerun_of: str | None =
 
 
 def of_auth_session(project: str, auth_session: str) -> TypedSearchAttributes:
-    """Those of an AuthSession itself, which is no Run."""
+    """Return the search attributes of an AuthSession itself, which is no Run."""
     return TypedSearchAttributes(
         [SearchAttributePair(PROJECT, project), SearchAttributePair(AUTH_SESSION, auth_session)]
     )

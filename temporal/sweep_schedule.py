@@ -1,4 +1,4 @@
-"""The Schedule that starts a sweep of the artifact store again and again."""
+"""Create, update and find the Schedule that starts sweeps of the artifact store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 SWEEP_EVERY = timedelta(hours=1)
 
 _CATCH_UP = timedelta(days=1)
-"""Sweeps that were missed while Temporal was down are made up for, with one, if they are not older."""
+"""Age up to which sweeps that were missed while Temporal was down are made up for, with one sweep."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Sweep:
     """The Schedule of the sweep."""
 
     artifacts: timedelta | None
-    """Age at which artifacts go; None: it starts something else."""
+    """Age at which artifacts are removed; None if the Schedule starts something else."""
     paused: bool
 
 
 async def schedule_sweeps(client: Client, artifacts: timedelta) -> list[str]:
-    """Have artifacts removed at that age; what was done for it. Errors as for `find_sweep`."""
+    """Have artifacts removed at that age, and return what was done for it. Raises as `find_sweep` does."""
     found = await find_sweep(client)
     if found is not None and found.artifacts == artifacts:
         return []
@@ -64,9 +64,9 @@ async def schedule_sweeps(client: Client, artifacts: timedelta) -> list[str]:
             try:
                 await client.create_schedule(names.SWEEP_SCHEDULE, schedule, rpc_timeout=RPC_TIMEOUT)
             except ScheduleAlreadyRunningError:
-                return await schedule_sweeps(client, artifacts)  # somebody was faster
+                return await schedule_sweeps(client, artifacts)  # another process has created it meanwhile
         else:
-            # When it starts, and whether, stays as an operator may have set it.
+            # The Schedule's times, and whether it is paused, stay as an operator may have set them.
             def change(update: ScheduleUpdateInput) -> ScheduleUpdate:
                 return ScheduleUpdate(replace(update.description.schedule, action=action))
 
@@ -75,7 +75,7 @@ async def schedule_sweeps(client: Client, artifacts: timedelta) -> list[str]:
 
 
 async def find_sweep(client: Client) -> Sweep | None:
-    """The Schedule of the client's namespace, if there is one.
+    """Return the Schedule of the client's namespace, if there is one.
 
     Raises:
         ConfigurationError: Temporal refuses to say.
@@ -86,7 +86,7 @@ async def find_sweep(client: Client) -> Sweep | None:
             handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)
             description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
-            # A namespace that is not known is not found, either.
+            # An unknown namespace is reported as not found, too.
             if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
                 return None
             raise
@@ -94,13 +94,13 @@ async def find_sweep(client: Client) -> Sweep | None:
 
 
 async def _age(client: Client, description: ScheduleDescription) -> timedelta | None:
-    """What the Schedule says how old artifacts may become."""
+    """Return how old artifacts may become according to the Schedule."""
     action = description.schedule.action
     if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != names.SWEEP:
         return None
     orders = description.raw_description.schedule.action.start_workflow.input.payloads
     try:
         (order,) = await client.data_converter.decode(list(orders), [SweepInput])
-    except (RuntimeError, ValueError):  # none, several, or another
+    except (RuntimeError, ValueError):  # no input, several, or another one
         return None
     return order.older_than if isinstance(order, SweepInput) else None

@@ -1,4 +1,4 @@
-"""Temporal workers that stop in bounded time, also when the SDK's own shutdown hangs."""
+"""Stop Temporal workers in bounded time, even when the SDK's own shutdown hangs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from temporalio.worker import Worker
 log = logging.getLogger(__name__)
 
 SHUTDOWN_MARGIN = timedelta(seconds=10)
-"""How long a worker may take to stop beyond the grace of its activities: they are canceled by then, and write down how
-they ended. `graceful_shutdown_timeout` bounds that grace alone, and not the shutdown."""
+"""How long a worker may take to stop beyond the grace period of its activities: they are canceled by then, and
+record how they ended. `graceful_shutdown_timeout` bounds that grace period alone, and not the shutdown."""
 
 
 @asynccontextmanager
@@ -22,15 +22,15 @@ async def running(worker: Worker, *, grace: timedelta, margin: timedelta = SHUTD
     """Run a worker for as long as the block lasts, and stop it in bounded time.
 
     A worker that does not stop in time is left behind, and the log says so. Its tasks and threads may never end, so the
-    process must end by `engine.leaving.leave`, which waits for nobody.
+    process must end by `temporal.hard_exit.leave`, which waits for nothing.
 
     Args:
-        worker: It is not running yet.
-        grace: Its `graceful_shutdown_timeout`.
-        margin: How long it may take beyond that.
+        worker: A worker that is not running yet.
+        grace: The worker's `graceful_shutdown_timeout`.
+        margin: How long the worker may take beyond that.
 
     Raises:
-        Exception: What made the worker fail for good. The block is cancelled then.
+        Exception: The error that made the worker fail for good. The block is cancelled then.
     """
     await worker.__aenter__()
     raised: BaseException | None = None
@@ -49,7 +49,7 @@ async def running(worker: Worker, *, grace: timedelta, margin: timedelta = SHUTD
 
 
 def log_left_behind(worker: Worker, within: timedelta) -> None:
-    """Say that a worker has not stopped in time."""
+    """Log that a worker has not stopped in time."""
     log.error(
         "The Temporal worker of task queue %s has not stopped within %g seconds. It is left behind, and this process"
         " will end without it. Temporal takes what it has not reported as lost.",

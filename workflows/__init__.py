@@ -1,1 +1,1 @@
-"""Temporal workflows: deterministic, sequential, no I/O. Each file is one story, read from top to bottom."""
+"""Temporal workflows, which are deterministic and sequential, and do no I/O. Each file is read from top to bottom."""

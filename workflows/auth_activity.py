@@ -1,4 +1,4 @@
-"""What workflows `Validate` and `Create` share: checks and creates, each tried as often as Temporal's policy allows."""
+"""Share between `Validate` and `Create`: checks and creates, each tried as often as Temporal's retry policy allows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.browser_activity import BrowserWorkflow
 
 MAXIMUM_INTERRUPTIONS = 3
-"""Checks that were lost with their workers are begun anew at most so often: they say nothing about the login."""
+"""How often checks that were lost with their workers are begun anew at most: they say nothing about the login."""
 
 
 class AuthWorkflow(BrowserWorkflow):
@@ -28,17 +28,20 @@ class AuthWorkflow(BrowserWorkflow):
     def __init__(self) -> None:
         super().__init__()
         self._attempts = 0
-        """How many numbers of Attempts were taken."""
+        """How many Attempt numbers were taken."""
 
     async def _unless_canceled(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
-        """Await the steps; a Run that was canceled meanwhile, and has not completed, is a canceled one."""
+        """Return the outcome of the steps, or of a canceled Run.
+
+        A Run that was canceled meanwhile, and has not completed, is a canceled one.
+        """
         outcome = await steps
         if self._cancel_requested and outcome.status is not RunStatus.COMPLETED:
             return outcomes.canceled(self._attempts)
         return outcome
 
     async def _check(self, attempt: AttemptInput, tries: int, *, begun: bool) -> AuthAttemptResult:
-        """Check until one check is good, `tries` times at most."""
+        """Check until one check succeeds, at most `tries` times."""
         for _ in range(MAXIMUM_INTERRUPTIONS):
             result = await self._try(names.CHECK, attempt, tries, begun=begun)
             if result.status is not AttemptStatus.INTERRUPTED or self._cancel_requested:
@@ -47,7 +50,7 @@ class AuthWorkflow(BrowserWorkflow):
         return await self._try(names.CHECK, attempt, tries, begun=begun)
 
     async def _create(self, attempt: AttemptInput, tries: int) -> AuthAttemptResult:
-        """Log in until that succeeds, `tries` times at most, also if some of them were lost with their workers."""
+        """Create the login until that succeeds, at most `tries` times, also if some of them were lost with workers."""
         return await self._try(names.CREATE_LOGIN, attempt, tries, begun=True)
 
     async def _try(self, activity: str, attempt: AttemptInput, tries: int, *, begun: bool) -> AuthAttemptResult:

@@ -1,4 +1,4 @@
-"""What the end of checks and creates means for their Run (docs/contract.md, section 10.1)."""
+"""Translate the end of checks and creates into the outcome of their Run (docs/contract.md, section 10.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NULL = JsonRef(text="null", size=4)
 
 
 def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> AuthAttemptResult:
-    """Return what came of the tries whose activity did not return an outcome.
+    """Return the result of the tries whose activity did not return an outcome.
 
     Args:
         error: How the activity ended.
@@ -95,12 +95,12 @@ def failed_with(error: RunError, attempts: int) -> RunOutcome:
 
 
 def gone(auth_session: str) -> RunError:
-    """Return the error of a Run whose AuthSession was deleted meanwhile."""
+    """Return the error of a Run whose AuthSession was deleted in the meantime."""
     return _auth_error(f"AuthSession {auth_session!r} is not there any more: it was deleted.")
 
 
 def create_canceled(run_id: str) -> RunError:
-    """Return the error of all who wait for a Create that was canceled."""
+    """Return the error for all Validates that wait for a Create that was canceled."""
     return RunError(
         code=ErrorCode.CREATE_ATTEMPTS_FAILED,
         category="auth",
@@ -110,7 +110,7 @@ def create_canceled(run_id: str) -> RunError:
 
 
 def not_recreatable(auth_session: str) -> RunError:
-    """Return the error of who asks for a new login of an AuthSession that was recorded."""
+    """Return the error for a request to recreate the login of an AuthSession that was recorded."""
     return _auth_error(
         f"AuthSession {auth_session!r} was recorded, and cannot be made anew. Record and import it again."
     )

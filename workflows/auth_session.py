@@ -1,7 +1,7 @@
-"""Workflow `AuthSession`: the one writer of an AuthSession, running for as long as there is one.
+"""Implement the workflow `AuthSession`: the only writer of an AuthSession, running for as long as that exists.
 
-Its memo is what others read (`AuthSessionView`). All that changes it comes as a signal; what takes time, a Create, is
-done one after the other, so that however many Runs find the login expired, it is made anew once.
+Others read its memo (`AuthSessionView`). Every change arrives as a signal; what takes time, a Create, is done one at a
+time, so that the login is recreated once, however many Runs find it expired.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ with workflow.unsafe.imports_passed_through():
     from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 _MOST_STALE = 16
-"""States that are not current any more are kept for a while, as an Attempt may be about to begin with one."""
+"""How many outdated states are kept: an Attempt may be about to begin with one of them."""
 _KEPT = 4
 _FORGET_WITHIN = timedelta(hours=1)
 _VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "Update"}
-"""What a Create is called in the Temporal Web UI."""
+"""Name of a Create in the Temporal Web UI."""
 
 
 @workflow.defn(name=names.AUTH_SESSION)
 class AuthSessionWorkflow:
-    """One AuthSession."""
+    """One AuthSession, from its creation until it is deleted."""
 
     @workflow.init
     def __init__(self, order: AuthSessionInput) -> None:
@@ -59,13 +59,13 @@ class AuthSessionWorkflow:
 
     @workflow.run
     async def run(self, order: AuthSessionInput) -> None:
-        """Be there until it is deleted, or could not even be made; then leave nothing behind."""
+        """Run until the AuthSession is deleted, or could not even be created; then leave nothing behind."""
         life = asyncio.ensure_future(self._run_until_deleted(order))
         try:
             await asyncio.shield(life)
         except asyncio.CancelledError:
-            # Its Run is over, or an operator ended it: it goes as if it was deleted. Wherever it is in its life just
-            # now; an activity or a signal that is awaited would swallow the cancel.
+            # The AuthSession's Run is over, or an operator ended it: it goes as if it were deleted. A cancel can come
+            # at any point; an activity or a signal that is awaited would swallow it.
             self._deleted = True
             await life
 
@@ -104,14 +104,17 @@ class AuthSessionWorkflow:
         )
 
     def _continue(self) -> None:
-        """Begin a fresh history; nobody waits, and no Create runs."""
+        """Continue as a new execution with an empty history, while nobody waits and no Create runs."""
         workflow.continue_as_new(
             self._order.model_copy(update={"view": self._view, "create": None, "stale": tuple(self._stale)}),
             memo={names.MEMO_WORKSPACE: self._order.workspace, names.MEMO_VIEW: self._view.model_dump(mode="json")},
         )
 
     async def _handle_recreate_requests(self) -> None:
-        """Make the login anew, unless that has happened since it was seen. Who asks meanwhile gets the same answer."""
+        """Recreate the login, unless that has happened since the asker saw it.
+
+        All who ask meanwhile get the same answer.
+        """
         served = [request for request in self._asked if request.login < self._view.login]
         if served:
             self._asked = [request for request in self._asked if request not in served]
@@ -125,7 +128,7 @@ class AuthSessionWorkflow:
             )
             outcome = await self._log_in(order)
             if self._deleted:
-                return  # they are answered as all who ask for what is gone
+                return  # they get the same answer as all who ask a deleted AuthSession
             answer = RecreateResult(state=self._view.state, run_id=order.run_id)
             if outcome.login is None:
                 self._change(status=AuthSessionStatus.EXPIRED, making=None)
@@ -137,12 +140,12 @@ class AuthSessionWorkflow:
     async def _update(self, order: LoginSpec) -> None:
         before = self._view.status
         outcome = await self._log_in(order)
-        if outcome.login is None:  # the old login stays, and the old parameters
+        if outcome.login is None:  # the old login and the old parameters stay
             self._stale.append(order.parameters_key)
             self._change(status=before, making=None)
 
     async def _log_in(self, order: LoginSpec) -> RunOutcome:
-        """Have a login made, and keep it; if there is none, whoever calls says what that means."""
+        """Run a Create and keep the login that it returns; if there is none, the caller decides what that means."""
         self._change(status=AuthSessionStatus.PENDING, making=order.run_id)
         outcome = await self._create(order)
         if outcome.login is not None:
@@ -151,7 +154,7 @@ class AuthSessionWorkflow:
         return outcome
 
     async def _create(self, order: LoginSpec) -> RunOutcome:
-        """A Create of this AuthSession as a Run of its own; a delete cancels it. It has ended when this returns."""
+        """Run a Create of this AuthSession as a Run of its own, and return its outcome; a delete cancels it."""
         ref = self._order.ref
         handle = await workflow.start_child_workflow(
             names.CREATE,
@@ -179,7 +182,7 @@ class AuthSessionWorkflow:
             return outcomes.of_child(error)
 
     def _keep(self, state_key: str, order: LoginSpec | None) -> None:
-        """A new login is the current one; with an order, its parameters and proxy are, too."""
+        """Make a new login the current one; with `order`, make its parameters and proxy the current ones, too."""
         changes: dict[str, object] = {}
         if order is not None:
             changes = {"parameters_key": order.parameters_key, "proxy": self._own(order.proxy)}
@@ -187,7 +190,8 @@ class AuthSessionWorkflow:
                 self._stale.append(str(self._view.parameters_key))
         if self._view.state_key is not None:
             self._stale.append(self._view.state_key)
-        # The check of a Create has saved this one back, when the one before was not current yet: it came too late.
+        # The check of a Create may have saved this state back while the state before it was not current yet; it was
+        # noted as stale then.
         self._stale = [key for key in self._stale if key != state_key]
         self._change(
             login=self._view.login + 1,
@@ -199,12 +203,15 @@ class AuthSessionWorkflow:
         )
 
     def _own(self, proxy: SealedProxy | None) -> SealedProxy | None:
-        """The proxy, if it was given for this AuthSession. One of the project's settings holds for a while only."""
+        """Return the proxy if it was given for this AuthSession.
+
+        A proxy of the project's settings applies only for a while.
+        """
         own = proxy is not None and proxy.owner == owned_by_auth_session(self._order.ref.owner)
         return proxy if own else None
 
     def _change(self, **changes: object) -> None:
-        """Say it to all who look."""
+        """Change the view, and publish it if it is different."""
         changed = self._view.model_copy(update=changes)
         if changed != self._view:
             self._view = changed
@@ -216,7 +223,7 @@ class AuthSessionWorkflow:
         workflow.set_current_details(f"{self._view.status}, login {self._view.login}{making}")
 
     async def _reply(self, result: RecreateResult, asked: list[RecreateRequest]) -> None:
-        """Tell all who asked, at once; one that has ended meanwhile needs no answer."""
+        """Send the result to all askers at once; one that has ended meanwhile needs no answer."""
 
         async def tell(asker: str) -> None:
             try:
@@ -227,7 +234,7 @@ class AuthSessionWorkflow:
         await asyncio.gather(*(tell(request.asker) for request in asked))
 
     async def _forget(self, *stale: str) -> None:
-        """Remove artifacts; without any named, all that this AuthSession has."""
+        """Remove the named artifacts, or all artifacts of this AuthSession if none is named."""
         try:
             await workflow.execute_activity(
                 names.FORGET_STATES,
@@ -242,24 +249,24 @@ class AuthSessionWorkflow:
 
     @workflow.signal(name=names.RECREATE)
     def recreate(self, request: RecreateRequest) -> None:
-        """A Validate found the login bad, and waits for another."""
+        """Note that a Validate found the login expired, and waits for a new one."""
         if request.asker not in {known.asker for known in self._asked}:
             self._asked.append(request)
 
     @workflow.signal(name=names.UPDATE_LOGIN)
     def update_login(self, order: LoginSpec) -> None:
-        """It shall log in with other parameters."""
+        """Note that the AuthSession is to log in with other parameters."""
         self._updates.append(order)
 
     @workflow.signal(name=names.CHECKED)
     def checked(self, note: CheckReport) -> None:
-        """A check found a login good or bad."""
+        """Note that a check found a login good or expired."""
         if note.login == self._view.login and self._view.making is None:
             self._change(status=AuthSessionStatus.READY if note.good else AuthSessionStatus.EXPIRED)
 
     @workflow.signal(name=names.SAVED_BACK)
     def saved_back(self, note: SavedBack) -> None:
-        """A good Attempt has left the login in another state; if another one is current by now, it is dropped."""
+        """Make the state that a successful Attempt saved back current, unless another one is current by now."""
         if note.before != self._view.state_key:
             self._stale.append(note.after)
             return
@@ -268,11 +275,11 @@ class AuthSessionWorkflow:
 
     @workflow.signal(name=names.IMPORTED)
     def imported(self, note: Imported) -> None:
-        """It was recorded anew."""
+        """Make a newly recorded state the current one."""
         if self._order.ref.type is AuthSessionType.RECORDER:
             self._keep(note.key, None)
 
     @workflow.signal(name=names.DELETE)
     def delete(self) -> None:
-        """It shall be gone."""
+        """Note that the AuthSession is to be deleted."""
         self._deleted = True

@@ -1,4 +1,4 @@
-"""What workflows `Run`, `Validate` and `Create` share: browser activities, cancellation, status and close."""
+"""Share between `Run`, `Validate` and `Create`: browser activities, cancellation, status and close."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.visibility import STATUS, quoted
 
 OUTER_LIMIT = timedelta(hours=12, minutes=5)
-"""No browser activity lives longer: the hard limit of `extend_timeout`, and time for a Machine to start and stop.
-The Attempt's own clock is kept by the worker."""
+"""Longest time of a browser activity: the hard limit of `extend_timeout`, and time for a Machine to start and stop.
+The worker keeps the Attempt's own clock."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
@@ -49,11 +49,11 @@ class BrowserWorkflow:
         self._cancel_requested = False
         self._status = RunStatus.PENDING
         self._location: AttemptStarted | None = None
-        """Where the last Attempt runs that has said so."""
+        """Where the last Attempt runs that has signaled its start."""
         self._started_at: datetime | None = None
         """When the first Attempt began on a Machine, as far as that is known."""
         self._last_failure = ""
-        """Why the last Attempt that did not complete has not, for the reader of the Temporal Web UI."""
+        """Why the last Attempt that did not complete has not completed, for the reader of the Temporal Web UI."""
 
     async def _execute(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
         """Await all steps of this workflow, and close it as their outcome says.
@@ -75,7 +75,7 @@ class BrowserWorkflow:
         return close(outcome, cancel_requested=self._cancel_requested)
 
     async def _begin(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
-        """Await the steps, after a cancel that came together with the start was heard, so that they start nothing."""
+        """Await the steps, after hearing a cancel that came together with the start, so that they start nothing."""
         await workflow.wait_condition(lambda: True)
         return await steps
 
@@ -93,10 +93,10 @@ class BrowserWorkflow:
 
         Args:
             activity: The activity type.
-            attempt: Its argument.
-            activity_id: By which a worker can answer for an Attempt of a dead worker.
+            attempt: The input of the activity.
+            activity_id: By which operators find the activity in Temporal.
             retry_policy: How many tries there may be. Each takes a number, counted from `attempt.number`.
-            begun: Whether the Run has begun: then it goes before Runs that have not.
+            begun: Whether the Run has begun: then it takes precedence over Runs that have not.
             summary: What the Temporal Web UI shows of it.
 
         Raises:
@@ -142,7 +142,7 @@ class BrowserWorkflow:
             location = self._location_of(number)
             if handle.done() or location is None or await self._stop_at(location) or not retried:
                 return
-            number = location.number + 1  # It is a later try, on another worker, which has not signaled yet.
+            number = location.number + 1  # A later try runs on another worker, which has not signaled yet.
 
     async def _stop_at(self, location: AttemptStarted) -> bool:
         """Tell whether the worker there still had an Attempt of this Run, which it then stops."""
@@ -177,9 +177,9 @@ class BrowserWorkflow:
 
     @workflow.signal(name=names.ATTEMPT_STARTED)
     def attempt_started(self, started: AttemptStarted) -> None:
-        """Take note that an Attempt has been on a Machine for a moment (a quick one never says so)."""
+        """Note that an Attempt has been on a Machine for a moment (a quick one never says so)."""
         if self._location is not None and self._location.number > started.number:
-            return  # It came late, from an Attempt that is over.
+            return  # The signal came late, from an Attempt that is over.
         self._location = started
         where = f"on Machine {started.machine} (worker {started.worker})"
         self._set_status(RunStatus.STARTED, f"Attempt {started.number} runs {where}{self._last_failure}")
@@ -195,20 +195,20 @@ class BrowserWorkflow:
 
         Args:
             at: The time, as far as it is known. While a Machine is being started, its Attempt seems to run already.
-            first: The first Attempt, or its Validate, has ended, and tells the true time.
+            first: Whether the first Attempt, or its Validate, has ended, and gives the true time.
         """
         if at is not None and (first or self._started_at is None):
             self._started_at = at
 
     def _update_summary(self, **fields: Any) -> None:
-        """Keep the memo up to date that lists of Runs show."""
+        """Update the summary in the memo, which lists of Runs show."""
         shown = workflow.memo_value(names.MEMO_SUMMARY, type_hint=RunSummary)
         changed = shown.model_copy(update={"started_at": self._started_at, **fields})
         if changed != shown:
             workflow.upsert_memo({names.MEMO_SUMMARY: changed.model_dump(mode="json")})
 
     def _set_status(self, status: RunStatus, details: str) -> None:
-        """Tell lists and filters the status, and the reader of the Temporal Web UI the details."""
+        """Publish the status to lists and filters, and the details to the reader of the Temporal Web UI."""
         workflow.set_current_details(details)
         if status is not self._status:
             self._status = status

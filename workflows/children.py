@@ -1,4 +1,4 @@
-"""The child workflows of a Run: Validates, the Delivery of its result, an AuthSession of its own."""
+"""Start the child workflows of a Run: Validates, the Delivery of its result, an AuthSession of its own."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWork
 async def start_runtime_auth_session(run: RunInput, auth: RunAuth) -> None:
     """Start the AuthSession that lives for this Run alone.
 
-    It is canceled, and removes itself with the input that it was given, when the Run is over. So it is started also
-    where the Run is canceled already.
+    It is canceled when the Run is over, and removes itself with the input that it was given. So it is started even if
+    the Run is canceled already.
     """
     now = workflow.now()
     view = AuthSessionView(
@@ -78,7 +78,7 @@ async def start_runtime_auth_session(run: RunInput, auth: RunAuth) -> None:
 
 
 async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
-    """Start the Delivery of a Run that ended so, if it has one; the Run's artifacts are durable by now.
+    """Start the Delivery of a Run that ended with `outcome`, if it has one; the Run's artifacts are durable by now.
 
     Return once the Delivery has started. It waits until the Run is closed, so that a receiver that asks for the result
     finds it.
@@ -114,5 +114,5 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
             static_summary=f"Deliver the result of {run.project}/{run.api}",
             static_details=f"Run `{run_id}`",
         )
-    except WorkflowAlreadyStartedError:  # This very Run has started it, before somebody reset the Run.
+    except WorkflowAlreadyStartedError:  # This Run started it before somebody reset the Run.
         workflow.logger.info("Run %s has its Delivery already", run_id)

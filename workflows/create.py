@@ -1,4 +1,4 @@
-"""Workflow `Create`: log in, and check that the login is good (docs/contract.md, section 10). Update is the same."""
+"""Implement the workflow `Create`: log in and check the login (docs/contract.md, section 10). Update is the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=names.CREATE)
 class CreateWorkflow(AuthWorkflow):
-    """One Create or Update: a Run of its own. Always a child of its AuthSession, which keeps what comes of it."""
+    """One Create or Update: a Run of its own, always a child of its AuthSession, which keeps the resulting login."""
 
     @workflow.run
     async def run(self, create: CreateInput) -> RunOutcome:

@@ -1,4 +1,7 @@
-"""Workflow `Deliver`: a Run's result, sent until it has arrived or is given up (docs/contract.md, section 11)."""
+"""Implement the workflow `Deliver`: send a Run's result until it arrives or is given up.
+
+See docs/contract.md, section 11.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +30,22 @@ with workflow.unsafe.imports_passed_through():
 HEARTBEAT = timedelta(seconds=30)
 
 BEYOND_A_TRY = timedelta(seconds=90)
-"""What a try may need beyond its own time: to read what is sent, and to write down what came of it."""
+"""Time that a try may need beyond its own: to read what is sent, and to record the result."""
 
 LOOK_AGAIN = timedelta(hours=1)
-"""A look-out for the Run's end is begun anew after this time. It comes, whatever it takes."""
+"""Time after which waiting for the Run's end is begun anew. That end comes, however long it takes."""
 
 
 @workflow.defn(name=names.DELIVER)
 class DeliverWorkflow:
-    """One Delivery of one Run. It may be asked to send again, while it is under way and after its end."""
+    """One Delivery of one Run. It can be asked to send again, while it is in progress and after its end."""
 
     def __init__(self) -> None:
         self._asked = False
 
     @workflow.run
     async def run(self, order: DeliverInput) -> DeliveryOutcome:
-        """Wait until the Run is closed, then send; the same bytes each time.
+        """Wait until the Run is closed, then send the result, with the same bytes each time.
 
         Raises:
             ApplicationError: The Delivery was given up, and its workflow closes as Failed; the detail is its outcome.
@@ -72,7 +75,7 @@ class DeliverWorkflow:
         )
 
     async def _send(self, order: TryInput) -> DeliveryOutcome:
-        """Try by the schedule; it ends early when the Delivery is asked for once more, which begins another."""
+        """Send by the schedule; end early when the Delivery is requested once more, which begins another schedule."""
         schedule = order.order.sink.schedule
         workflow.set_current_details("The result is being sent")
         handle = workflow.start_activity(
@@ -82,7 +85,7 @@ class DeliverWorkflow:
             start_to_close_timeout=schedule.timeout + BEYOND_A_TRY,
             heartbeat_timeout=HEARTBEAT,
             retry_policy=_policy(schedule),
-            # One that is under way comes to its end, and is written down; one that waits is over at once.
+            # A try that is in progress comes to its end, and is recorded; one that waits ends at once.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"Send to {order.order.sink.target}",
         )
@@ -97,7 +100,7 @@ class DeliverWorkflow:
 
     @workflow.signal(name=names.REDELIVER)
     def redeliver(self) -> None:
-        """Send again, now, and by a schedule of its own."""
+        """Send again now, and by a new schedule."""
         self._asked = True
 
     def _ended(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
@@ -122,11 +125,11 @@ def _nothing_to_send(prepared: Prepared) -> DeliveryOutcome:
 
 
 def _failed(error: ActivityError) -> DeliveryOutcome:
-    """Given up: by the receiver's word, or because the time is over."""
+    """Return the outcome of a Delivery that was given up: by the receiver's answer, or because its time is over."""
     match error.cause:
         case ApplicationError(message=message):
             problem = TryProblem(type="GivenUp", message=message)
-        case TemporalTimeoutError(cause=ApplicationError(message=message)):  # of the last try
+        case TemporalTimeoutError(cause=ApplicationError(message=message)):  # the failure of the last try
             problem = TryProblem(type="GivenUp", message=message)
         case TemporalTimeoutError():
             problem = TryProblem(type="GivenUp", message="The time for it is over, and no try has come to its end.")

@@ -1,8 +1,8 @@
-"""What the end of an Attempt means for its Run, and that of the Run for its workflow (docs/contract.md, section 10.1).
+"""Translate the end of an Attempt for its Run, and that of the Run for its workflow (docs/contract.md, section 10.1).
 
-Temporal's close status tells the truth about a Run: a completed one closes as Completed, one that somebody canceled as
-Canceled, every other one as Failed, with the code of its error or the type of its reason as the type of the failure.
-The outcome itself travels with the close: as the result, in the memo, or in the details of the failure.
+Temporal's close status is true of the Run: a completed one closes as Completed, one that somebody canceled as Canceled,
+every other one as Failed, with the code of its error or the type of its reason as the type of the failure. The outcome
+itself travels with the close: as the result, in the memo, or in the details of the failure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
 from schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 
 _SHORT = 300
-"""Characters of a message that lists show."""
+"""How many characters of a message lists show."""
 
 
 def completed(ended: AttemptOutcome, number: int) -> RunOutcome:
@@ -42,7 +42,7 @@ def completed(ended: AttemptOutcome, number: int) -> RunOutcome:
 
 
 def canceled(attempts: int, reason: RunReason | None = None) -> RunOutcome:
-    """Return the outcome of a Run that was canceled: for this reason, or because somebody asked for it."""
+    """Return the outcome of a Run that was canceled, for this reason or by request."""
     by_request = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request.")
     return RunOutcome(status=RunStatus.CANCELED, reason=reason or by_request, attempts=attempts)
 
@@ -107,7 +107,7 @@ def of_lost_attempt(error: ActivityError) -> AttemptOutcome:
 
 
 def close(outcome: RunOutcome, *, cancel_requested: bool) -> RunOutcome:
-    """Close this workflow as the outcome says: the last thing that it does.
+    """Close this workflow as the outcome says, as the last thing that it does.
 
     Args:
         outcome: How the Run ended.

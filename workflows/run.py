@@ -1,4 +1,4 @@
-"""Workflow `Run`: one API, executed by Attempts until one succeeds or none is left (docs/contract.md, section 10)."""
+"""Implement the workflow `Run`: execute Attempts of one API until one succeeds (docs/contract.md, section 10)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.visibility import quoted
 
 MAXIMUM_INTERRUPTIONS = 3
-"""An Attempt that was lost with its worker does not count, and is tried again at most so often."""
+"""How often an Attempt that was lost with its worker is tried again at most; a lost Attempt does not count."""
 
 
 @workflow.defn(name=names.RUN)
@@ -25,7 +25,7 @@ class RunWorkflow(BrowserWorkflow):
 
     @workflow.run
     async def run(self, run: RunInput) -> RunOutcome:
-        """Execute the Run, and close as it ended (see `workflows.outcomes`)."""
+        """Execute the Run, and close the workflow as the Run ended (see `workflows.outcomes`)."""
         return await self._execute(self._run(run))
 
     async def _run(self, run: RunInput) -> RunOutcome:
@@ -69,7 +69,7 @@ class RunWorkflow(BrowserWorkflow):
                 case _:
                     failures += 1
                     is_last = failures == run.maximum_attempts
-            # How the Attempt ended stands, also if a cancel came as it ended; there is only no other Attempt.
+            # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
             if run.auth is not None and outcomes.without_login(ended):
                 return outcomes.not_validated(outcomes.failed_for_good(ended, number), None, number)
             if ended.final:
@@ -108,7 +108,7 @@ class RunWorkflow(BrowserWorkflow):
 
     @workflow.signal(name=names.VALIDATE_STARTED)
     def validate_started(self, number: int) -> None:
-        """Take note that check `number` of this Run's Validate has been on a Machine for a moment."""
+        """Note that check `number` of this Run's Validate has been on a Machine for a moment."""
         self._set_status(RunStatus.STARTED, f"The AuthSession is validated: check {number} runs")
         self._note_start(workflow.now())
         self._update_summary()

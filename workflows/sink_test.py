@@ -1,4 +1,4 @@
-"""Workflow `SinkTest`: one message to a sink, sent by the workers that deliver, and what came of it."""
+"""Implement the workflow `SinkTest`: send one message to a sink by the workers that deliver, and return the result."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 
 BEYOND_A_TRY = timedelta(seconds=10)
-"""What it may need beyond the time of the try itself: to read the beginning of an answer that comes slowly."""
+"""Time that the activity may need beyond that of the try: to read the beginning of an answer that comes slowly."""
 
 
 @workflow.defn(name=names.SINK_TEST)
 class SinkTestWorkflow:
-    """Somebody waits for it: it is sent once, or not at all."""
+    """One test of a sink. Somebody waits for it: it is sent once, or not at all."""
 
     @workflow.run
     async def run(self, order: SinkTestInput) -> SinkTestOutcome:
-        """Send it."""
+        """Send the test and return its result."""
         return await workflow.execute_activity(
             names.SEND_TEST,
             order,

@@ -1,4 +1,4 @@
-"""Workflow `Sweep`: artifacts of Runs that ended long ago are removed, part by part. A Schedule starts it."""
+"""Implement the workflow `Sweep`: remove artifacts of Runs that ended long ago, part by part. A Schedule starts it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 
 PARTS = 20
-"""Parts that one history holds."""
+"""How many parts one history holds."""
 
 _PART_WITHIN = timedelta(minutes=15)
 _GIVE_UP_AFTER = timedelta(hours=1)
-"""A store, or a Temporal, that is away for longer ends the sweep; the Schedule starts another."""
+"""Time after which a sweep ends if the store or Temporal is away for that long; the Schedule starts another."""
 
 
 @workflow.defn(name=names.SWEEP)
@@ -27,7 +27,7 @@ class SweepWorkflow:
 
     @workflow.run
     async def run(self, order: SweepInput) -> SweepTotals:
-        """Sweep until nothing is left to look at; what was removed.
+        """Sweep until nothing is left to examine, and return what was removed.
 
         A Run that could not be removed holds up no other: the sweep goes on, and fails in the end.
         """

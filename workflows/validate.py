@@ -1,4 +1,7 @@
-"""Workflow `Validate`: check the login; if bad, have it recreated and check again (docs/contract.md, section 10)."""
+"""Implement the workflow `Validate`: check the login; if it is bad, recreate and check again.
+
+See docs/contract.md, section 10.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.auth_activity import AuthWorkflow
 
 _ASK_AGAIN_AFTER = timedelta(minutes=1)
-"""An AuthSession that does not answer is asked again: somebody may have ended it by hand, and then nobody answers."""
+"""Time after which an AuthSession that does not answer is asked again: somebody may have ended it by hand, and then
+nobody answers."""
 
 
 @workflow.defn(name=names.VALIDATE)
@@ -76,7 +80,7 @@ class ValidateWorkflow(AuthWorkflow):
         return self._recreate_result
 
     async def _report_expired(self, validate: ValidateInput, seen: int | None) -> None:
-        """Tell the AuthSession that its login was found bad, if a check has found it so."""
+        """Tell the AuthSession that its login is bad, if a check has found it so."""
         if seen is None or self._cancel_requested:
             return
         try:
@@ -86,7 +90,7 @@ class ValidateWorkflow(AuthWorkflow):
 
     @workflow.signal(name=names.RECREATED)
     def recreated(self, result: RecreateResult) -> None:
-        """Take the AuthSession's answer."""
+        """Store the AuthSession's answer."""
         self._recreate_result = result
 
 
@@ -95,7 +99,7 @@ def _auth_session(validate: ValidateInput) -> workflow.ExternalWorkflowHandle[ob
 
 
 def _check_input(validate: ValidateInput, state: LoginState | None = None) -> AttemptInput:
-    """Return the argument of a check of this login; without one, of whatever login is the current one."""
+    """Return the input of a check of the login with this state, or of the current login without one."""
     return AttemptInput(
         workspace=validate.workspace,
         run_id=workflow.info().workflow_id,

@@ -1,4 +1,4 @@
-"""What lists, filters and the Temporal Web UI show of Runs without reading a history."""
+"""Build what lists, filters and the Temporal Web UI show of Runs without reading a history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 
 
 def auth_run_search_attributes(project: str, auth_session: str, run_type: RunType) -> TypedSearchAttributes:
-    """Return those that a Validate, a Create or an Update starts with."""
+    """Return the search attributes that a Validate, a Create or an Update starts with."""
     values = {
         names.SEARCH_PROJECT: project,
         names.SEARCH_STATUS: RunStatus.PENDING.value,
@@ -26,7 +26,10 @@ def auth_run_search_attributes(project: str, auth_session: str, run_type: RunTyp
 
 
 def auth_run_memo(workspace: str, version: str, parent_run_id: str | None) -> dict[str, Any]:
-    """Return their memo: the workspace, what lists show, and the Run that waits for them, if one does."""
+    """Return the memo of a Validate, a Create or an Update.
+
+    It holds the workspace, what lists show, and the Run that waits for it, if one does.
+    """
     memo: dict[str, Any] = {
         names.MEMO_WORKSPACE: workspace,
         names.MEMO_SUMMARY: RunSummary(version=version).model_dump(mode="json"),
@@ -35,5 +38,5 @@ def auth_run_memo(workspace: str, version: str, parent_run_id: str | None) -> di
 
 
 def quoted(message: str) -> str:
-    """Return a message as a Markdown block in which nothing is markup: what a page says may be a part of it."""
+    """Return a message as a Markdown block in which nothing is markup: it may hold text of a page."""
     return "\n\n```\n{}\n```".format(message.replace("`", "'"))

@@ -1,1 +1,1 @@
-"""Executing one Attempt: from the activity's input to a durable outcome."""
+"""Execute one Attempt, from the activity's input to a durable outcome."""

@@ -1,4 +1,4 @@
-"""What an Attempt leaves beside its record: looked at, masked and stored. What is lost is told, and fails nothing."""
+"""Check, mask and store the trace and the screenshot of an Attempt; what is lost is reported and fails nothing."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 _LARGEST_PICTURE = 32 * 1024 * 1024
-"""Bytes. Of a page as a screen shows it, it has a hundredth of that."""
+"""Largest screenshot that is kept, in bytes: about a hundred times the size of a usual picture of a page."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ENDED_BEFORE = "The Machine was ended before it had saved it."
 
 
 @dataclass(frozen=True)
 class UploadedArtifacts:
-    """What the record of an Attempt tells of it."""
+    """What the record of an Attempt says about its trace, screenshot and page."""
 
     page_url: str | None = None
     screenshot: bool = False
     trace_size: int | None = None
-    """Bytes, as stored. None: there is none."""
+    """Size of the stored trace in bytes; None if there is no trace."""
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class ArtifactLostError(Exception):
-    """A file is not to be kept, or could not be; the message is a sentence."""
+    """A file must not be kept, or could not be; the message is a sentence."""
 
 
 class ArtifactUploader:
-    """Takes in what Attempts leave."""
+    """Stores the trace and the screenshot that Attempts leave."""
 
     def __init__(self, store: Store, redactor: TraceRedactor) -> None:
         self._store = store
@@ -55,14 +55,15 @@ class ArtifactUploader:
     async def keep(
         self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
     ) -> UploadedArtifacts:
-        """Store what an Attempt has left that has begun on a Machine and ended so, in that time at most."""
+        """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
         missing = {name: masker.text(reason) for name, reason in evidence.missing.items()}
         loop = asyncio.get_running_loop()
         end = loop.time() + within.total_seconds()
 
         async def kept(what: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
             try:
-                # What refuses is asked again for half of the time, so that it is known what it said.
+                # A store that refuses is retried for only half of the time, so that its own message is known before the
+                # timeout.
                 async with asyncio.timeout_at(end):
                     size = await work(timedelta(seconds=max(0, end - loop.time())))
             except (TraceError, ArtifactLostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
@@ -106,10 +107,10 @@ class ArtifactUploader:
 
 
 def read_left(path: Path, largest: int) -> bytes | None:
-    """The contents of a file, or None if there is none. User code could have put anything there.
+    """Return the contents of a file that user code could have replaced, or None if there is none.
 
     Raises:
-        LostError: It cannot be read, is no file, or has more than `largest` bytes.
+        ArtifactLostError: It cannot be read, is no file, or has more than `largest` bytes.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

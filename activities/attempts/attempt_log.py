@@ -1,10 +1,10 @@
-"""The log of an Attempt on its way into the artifact store: in pieces while it runs, as a whole at its end.
+"""Store the log of an Attempt: in pieces while it runs, as a whole at its end.
 
-A piece is named by the place in the log where it begins, so whoever reads them gets the same bytes as in the whole, for
-which they make room. Their keys are known to `api.logs`. An Attempt that is soon over costs one write.
+A piece is named by the offset in the log at which it begins, so that a reader of the pieces gets the same bytes as a
+reader of the whole log, which replaces them. `api.logs` knows their keys. A short Attempt costs one write.
 
-A store that fails costs the log, and a little time; what is in it already stays. When a worker is killed, the pieces
-stay, and the next worker of its host stores the whole: see `log_recovery`.
+A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, the pieces
+stay, and the next worker of its host stores the whole log: see `activities.attempts.log_recovery`.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 LOG_FILE = "log.jsonl"
-"""In the Attempt's folder: as it was written, not masked."""
+"""Name of the log file in the Attempt's folder; it holds the log as it was written, not masked."""
 
 _INLINE = 64 * 1024
-"""Bytes that are masked at once; more, in a thread."""
+"""Largest number of bytes that are masked in the event loop; more are masked in a thread."""
 _PIECE = 1024 * 1024
-"""Bytes of a piece at most."""
+"""Largest size of a piece, in bytes."""
 _WHOLE_WITHIN = 2.0
-"""Seconds from the end of an Attempt until its keeper has told that all of its log is there."""
+"""Seconds to wait, after the end of an Attempt, for its keeper to report that its log is complete."""
 _DELETE_AT_ONCE = 8
 _PATIENT = 2 / 3
-"""Of that time, a store that refuses is asked again for so much: what it says is known then."""
+"""Share of the time limit for which a store that refuses is retried, so that its own message is known by then."""
 _CLEAR_WITHIN = 5.0
-"""Seconds for removing pieces: an Attempt that has talked for hours has thousands of them."""
+"""Seconds for removing pieces: an Attempt that has logged for hours has thousands of them."""
 
 
 @dataclass(frozen=True)
@@ -53,31 +53,31 @@ class LogPolicy:
     """How much is logged, and when it can be read."""
 
     limit: int = 10 * 1024 * 1024
-    """Bytes of what user code and its browser say."""
+    """Largest number of bytes that are logged of what user code and its browser print."""
     first: timedelta = timedelta(seconds=0.65)
-    """From the first line to the first piece."""
+    """Time from the first line to the first piece."""
     every: timedelta = timedelta(seconds=0.5)
-    """From piece to piece."""
+    """Time from one piece to the next."""
 
 
 DEFAULT_POLICY = LogPolicy()
-"""Where the store is a folder."""
+"""Policy for a store that is a folder."""
 
 
 @dataclass(frozen=True)
 class StoredLog:
-    """What has come of a log."""
+    """What was stored of a log."""
 
     size: int | None = None
-    """Bytes in the store; None: it is not there, or not all of it."""
+    """Size of the stored log in bytes; None if it is not stored, or not all of it."""
     missing: str | None = None
-    """Why."""
+    """Why it is missing."""
     usage: AttemptUsage | None = None
-    """What the Attempt took, if its Machine could tell."""
+    """Resource usage of the Attempt, if its Machine could report it."""
 
 
 class AttemptLog:
-    """The log of one Attempt; made by `open_log`."""
+    """The log of one Attempt, created by `open_log`."""
 
     def __init__(self, store: Store, order: AttemptInput, book: AttemptLogFile, rules: LogPolicy) -> None:
         self.book = book
@@ -85,20 +85,20 @@ class AttemptLog:
         self._rules = rules
         self._of = (order.project, order.run_id, order.number)
         self._masked: BinaryIO | None = None
-        """What may be read, as soon as there are pieces: a file without a name, which user code cannot reach."""
+        """The masked log, created with the first piece: a file without a name, which user code cannot reach."""
         self._size = 0
-        """Bytes of it."""
+        """Size of the masked log in bytes."""
         self._stored = 0
-        """Bytes of it that lie in the store in pieces."""
+        """Number of its bytes that are stored as pieces."""
         self._pieces: dict[str, None] = {}
-        """Their keys."""
+        """Keys of the pieces; an ordered set."""
         self._over = asyncio.Event()
         self._live = asyncio.create_task(self._store_pieces(), name=f"log of {order.run_id} {order.number}")
 
     async def store(self, last: str, level: str, *, within: timedelta) -> StoredLog:
-        """Store it as a whole, with a last line of Callboard's own, when the Attempt is over.
+        """Store the whole log of an Attempt that has ended, with a last line of Callboard's own.
 
-        Takes no longer than `within`, and two seconds for a Machine that does not come to its end.
+        This takes no longer than `within`, plus two seconds for a Machine that does not come to its end.
         """
         usage = await self.book.whole(_WHOLE_WITHIN)
         self.book.say(last, level)
@@ -112,13 +112,13 @@ class AttemptLog:
             missing = f"The artifact store has not taken it within {within.total_seconds():g} seconds."
         except StoreError as error:
             missing = error.message
-        except Exception as error:  # whatever it is: a log that is lost fails nothing
+        except Exception as error:  # whatever the error: a lost log fails nothing
             log.exception("Run %s, Attempt %d: no log", *self._of[1:])
             missing = f"It could not be stored: {error}"
         return StoredLog(None if missing else self._size, missing, usage)
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release the task and the files of the log."""
         self._live.cancel()
         await asyncio.wait({self._live})
         self.book.close()
@@ -133,7 +133,7 @@ class AttemptLog:
             try:
                 await self._take()
                 await self._store_piece()
-            except StoreError as error:  # it comes with the next piece, or with the whole
+            except StoreError as error:  # its bytes come with the next piece, or with the whole log
                 log.debug("Run %s, Attempt %d: no piece of its log: %s", *self._of[1:], error.message)
             except OSError:
                 log.exception("Run %s, Attempt %d: its log cannot be kept", *self._of[1:])
@@ -146,7 +146,7 @@ class AttemptLog:
             return False
 
     async def _take(self) -> None:
-        """Put what has come since to what may be read. Raises OSError."""
+        """Mask the lines that have arrived since, and append them to the masked log. Raises OSError."""
         if self.book.waiting > _INLINE:
             await uncancellable(asyncio.to_thread(self._mask))
         elif self.book.waiting:
@@ -161,16 +161,16 @@ class AttemptLog:
         self._masked.flush()
 
     async def _store_piece(self) -> None:
-        """Store what may be read and is not stored. Raises StoreError, OSError."""
+        """Store the part of the masked log that is not stored yet. Raises StoreError, OSError."""
         while self._masked is not None and self._stored < self._size:
             data = os.pread(self._masked.fileno(), _PIECE, self._stored)
             key = keys.log_piece(*self._of, self._stored)
-            self._pieces[key] = None  # also if it fails: it may be there all the same
+            self._pieces[key] = None  # also if the write fails: the piece may be there all the same
             await self._store.put(key, data)
             self._stored += len(data)
 
     async def _store_whole(self, within: timedelta) -> None:
-        """Raises StoreError, OSError."""
+        """Store the whole log and remove its pieces. Raises StoreError, OSError."""
         if self._masked is None and self.book.waiting <= _INLINE:
             data = self.book.take()
             self._size = len(data)
@@ -181,7 +181,7 @@ class AttemptLog:
         await self._clear()
 
     async def _clear(self) -> None:
-        """Remove the pieces. Those that stay disturb nobody, and go with all that the Run has left."""
+        """Remove the pieces. Pieces that remain do no harm, and are removed with everything else of the Run."""
         limit = asyncio.Semaphore(_DELETE_AT_ONCE)
 
         async def delete(key: str) -> None:
@@ -195,7 +195,7 @@ class AttemptLog:
 
 @asynccontextmanager
 async def open_log(store: Store, order: AttemptInput, folder: Path, rules: LogPolicy) -> AsyncGenerator[AttemptLog]:
-    """The log of an Attempt, in a folder of its own on this host. Raises OSError."""
+    """Open the log of an Attempt in its own folder on this host, and close it afterwards. Raises OSError."""
     opened = AttemptLog(store, order, AttemptLogFile(folder / LOG_FILE, rules.limit), rules)
     try:
         yield opened
@@ -204,7 +204,7 @@ async def open_log(store: Store, order: AttemptInput, folder: Path, rules: LogPo
 
 
 def last_line(status: AttemptStatus, error: RunError | None, lasted: timedelta) -> tuple[str, str]:
-    """How an Attempt has ended, as the last line of its log says it; and the level of that."""
+    """Return the last line of an Attempt's log, which says how the Attempt ended, and the level of that line."""
     text = f"{status.capitalize()} after {lasted.total_seconds():.3f} seconds"
     if error is None:
         return text, "info" if status is AttemptStatus.COMPLETED else "warning"

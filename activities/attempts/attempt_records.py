@@ -1,4 +1,4 @@
-"""`attempt.json`: the durable record that each Attempt leaves in the artifact store."""
+"""Write and read `attempt.json`, the durable record that each Attempt leaves in the artifact store."""
 
 from __future__ import annotations
 
@@ -24,24 +24,27 @@ _NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 
 
 class AttemptRecords:
-    """Writes and reads the records."""
+    """Writes and reads the records of Attempts."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def write(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
-        """Write it. A store that fails for longer than `within` costs the record, not the Attempt."""
+        """Write a record. A store that fails for longer than `within` costs the record, not the Attempt."""
         key = keys.attempt(project, record.run_id, record.number, "attempt.json")
         body = record.model_dump_json(exclude_none=True).encode()
         try:
-            # A write once begun is awaited, also when cancelled: it would be carried out all the same, and must not
-            # come after the next one.
+            # A write that has begun is awaited even on a cancel: it would take effect all the same, and must not come
+            # after the next one.
             await retry_store(within, lambda: uncancellable(self._store.put(key, body)))
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
 
     async def write_first(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
-        """Write it unless there is one: a worker that hung may come to speak of a start after the loss is recorded."""
+        """Write a record unless there is one.
+
+        A worker that hung may report a start after the loss of its Attempt was recorded.
+        """
         key = keys.attempt(project, record.run_id, record.number, "attempt.json")
         try:
             there = await retry_store(within, lambda: self._store.exists(key))
@@ -52,7 +55,7 @@ class AttemptRecords:
             await self.write(project, record, within=within)
 
     async def exists(self, project: str, run_id: str, number: int) -> bool:
-        """Whether there is one. A store that fails for long is taken to have none."""
+        """Tell whether there is a record. A store that fails for long is taken to have none."""
         key = keys.attempt(project, run_id, number, "attempt.json")
         try:
             return await retry_store(_LOOK_PATIENCE, lambda: self._store.exists(key))
@@ -61,10 +64,10 @@ class AttemptRecords:
             return False
 
     async def close_lost(self, order: LostInput, *, within: timedelta) -> None:
-        """Write `interrupted` into the record of a try whose worker has not written its end, and what is missing of it.
+        """Record an Attempt as interrupted whose worker has not recorded its end, and what is missing of it.
 
         Raises:
-            StoreError: It cannot be read what there is. (A record that cannot be written is lost, as by `write`.)
+            StoreError: What is stored cannot be read. (A record that cannot be written is lost, as by `write`.)
         """
         of = (order.project, order.run_id, order.number)
         known = await retry_store(within, lambda: self.read(*of))
@@ -84,7 +87,10 @@ class AttemptRecords:
         await self.write(order.project, base.model_copy(update=changes), within=within)
 
     async def _missing(self, order: LostInput) -> dict[str, str]:
-        """What a lost Attempt was to leave and has not. Trace and picture are made at its end. Raises StoreError."""
+        """Return what a lost Attempt should have stored and has not; trace and screenshot are made at its end.
+
+        Raises StoreError.
+        """
         missing = {"screenshot": _NOT_SAVED}
         if order.trace.wants(completed=False):
             missing["trace"] = _NOT_SAVED
@@ -95,13 +101,13 @@ class AttemptRecords:
         return missing
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
-        """The record, or None if there is none. Raises StoreError."""
+        """Return the record of an Attempt, or None if there is none. Raises StoreError."""
         body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
         return None if body is None else AttemptRecord.model_validate_json(body)
 
 
 def failure(error: Exception) -> RunError:
-    """The error in the record of an Attempt whose activity raises."""
+    """Return the error for the record of an Attempt whose activity raises."""
     if isinstance(error, ApplicationError) and error.type in (AUTH_SESSION_GONE, NO_LOGIN):
         return RunError(code=ErrorCode.AUTH_CHECK_FAILED, category="auth", message=error.message, retirable=True)
     message = clip(f"The worker could not carry out the Attempt: {error}", MESSAGE_LIMIT)
@@ -109,5 +115,5 @@ def failure(error: Exception) -> RunError:
 
 
 def interruption(message: str) -> RunError:
-    """The error in the record of an Attempt that was lost with its worker, or given up by it."""
+    """Return the error for the record of an Attempt that was lost with its worker, or given up by it."""
     return RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)

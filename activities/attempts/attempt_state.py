@@ -1,4 +1,4 @@
-"""What is known of an Attempt so far, for its record and for its Run."""
+"""Hold what is known of an Attempt so far, for its record and for its Run."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from security.masking import Masker
 
 
 class AttemptState:
-    """Made as the activity begins."""
+    """What is known of an Attempt so far; created when its activity begins."""
 
     def __init__(self, order: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
         info = activity.info()
         self._order = order
         self._worker = worker
         self.evidence = evidence
-        """What it leaves; empty if it never came to a Machine."""
+        """What the Attempt leaves; empty if it never came to a Machine."""
         self.masker = Masker(())
-        """Masks what it was given to keep to itself."""
+        """Masks the secrets that the Attempt was given."""
         self.kept = UploadedArtifacts()
-        """What has been stored of that."""
+        """What has been stored of the evidence."""
         self.log = log
         self.stored_log = StoredLog()
-        """What has become of it."""
+        """What was stored of the log."""
         self._ended_at: datetime | None = None
-        # Of a further try of a check or create: since the one before it ended.
+        # For a further try of a check or create, this is when the try before it ended.
         self._queued_at = info.current_attempt_scheduled_time
         self._taken_at = info.started_time
         self._begun: Begun | None = None
         self.attributes: dict[str, Any] | None = None
 
     def begin(self, begun: Begun) -> None:
-        """It is on a Machine, and user code is about to be called."""
+        """Note that the Attempt is on a Machine, and that user code is about to be called."""
         self._begun = begun
 
     def end(self) -> None:
-        """It is over; what follows is storing what it leaves."""
+        """Note that the Attempt is over; only storing what it leaves is still to be done."""
         self._ended_at = datetime.now(UTC)
 
     @property
     def lasted(self) -> timedelta:
-        """From its beginning to its end, or until now."""
+        """Time from the Attempt's beginning to its end, or until now."""
         return (self._ended_at or datetime.now(UTC)) - self.started_at
 
     @property
     def begun(self) -> bool:
-        """Whether it ever was on a Machine."""
+        """Whether the Attempt ever was on a Machine."""
         return self._begun is not None
 
     def started(self) -> AttemptStarted:
-        """Where it is."""
+        """Return the payload of the start signal: where the Attempt runs, and since when."""
         machine = self._begun.machine if self._begun else "that is starting"
         return AttemptStarted(
             number=self._order.number, machine=machine, worker=self._worker, started_at=self.started_at
@@ -66,11 +66,11 @@ class AttemptState:
 
     @property
     def started_at(self) -> datetime:
-        """When it began on its Machine; if it never came to one, when the worker took it."""
+        """When the Attempt began on its Machine; if it never came to one, when the worker took it."""
         return self._begun.at if self._begun else self._taken_at
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
-        """Its record, as it is now."""
+        """Return the record of the Attempt as it is now."""
         begun = self._begun
         return AttemptRecord(
             run_id=self._order.run_id,

@@ -1,4 +1,4 @@
-"""The login that an Attempt begins with, and what becomes of it: sealed artifacts, and signals to their AuthSession."""
+"""Load and save the browser state of AuthSessions for Attempts: sealed artifacts, and signals to the AuthSession."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from temporal.auth_sessions import AuthSessions
 log = logging.getLogger(__name__)
 
 _PATIENCE = timedelta(minutes=10)
-"""How long an Attempt waits for a store that does not give it its login."""
+"""How long an Attempt waits for a store that does not return its browser state."""
 _SAVE_PATIENCE = timedelta(seconds=30)
-"""How long a good Attempt waits for a store that does not take what has become of its login: it is only the newer of
-two good ones."""
+"""How long a successful Attempt waits for a store that does not take its changed browser state: that is only the
+newer of two good ones."""
 _LOOKS = 3
-"""A state can be replaced between looking up its key and reading it."""
+"""How often the state is looked up: it can be replaced between looking up its key and reading it."""
 
 
 @dataclass(frozen=True)
 class AuthState:
-    """What an Attempt begins with, in the clear; lives in memory only."""
+    """The browser state and the parameters that an Attempt begins with, in the clear; they are held in memory only."""
 
     state: LoginState | None = None
     text: str | None = field(default=None, repr=False)
     """JSON text of the browser state."""
     parameters: str | None = field(default=None, repr=False)
-    """JSON text of what the login was, or is to be, made from."""
+    """JSON text of the parameters that the browser state was, or is to be, created from."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What must not be shown."""
+    """Values that must be masked."""
     expired: bool = False
-    """The AuthSession takes it for bad."""
+    """Whether the AuthSession counts as expired."""
 
 
 class AuthStates:
-    """Reads and writes them."""
+    """Loads and saves the browser states of AuthSessions."""
 
     def __init__(self, client: Client, store: Store, keyring: KeyRing) -> None:
         self._client = client
@@ -68,12 +68,12 @@ class AuthStates:
         auth: AttemptAuth,
         secret_parameters: tuple[str, ...],
     ) -> AuthState:
-        """What an Attempt of this AuthSession begins with.
+        """Return what an Attempt of this AuthSession begins with.
 
         Raises:
-            ApplicationError: `AuthSessionGone`, or `NoLogin` where there is nothing to check.
-            SealError, ConfigurationError: It cannot be opened.
-            StoreError, Unavailable: It cannot be had for minutes.
+            ApplicationError: Of type `AuthSessionGone`, or `NoLogin` where there is nothing to check.
+            SealError, ConfigurationError: What is sealed cannot be opened.
+            StoreError, Unavailable: The store or Temporal did not answer for minutes.
         """
         if order.kind is AttemptKind.CREATE:
             return self._opened(order, auth, None, None, await self._get(auth.parameters_key), secret_parameters)
@@ -87,20 +87,20 @@ class AuthStates:
             token, parameters = await asyncio.gather(self._get(state.key), self._get(state.parameters_key))
             if token is not None:
                 return self._opened(order, auth, state, token, parameters, secret_parameters, expired=expired)
-            seen, state = state.login, None  # replaced meanwhile: the current one does as well, or better
+            seen, state = state.login, None  # replaced meanwhile: the current state does as well, or better
         raise _no_login(order, auth.ref.id, seen)
 
     async def made(self, order: AttemptInput, auth: AttemptAuth, text: str) -> LoginState:
-        """Keep the state that a create has left. Raises StoreError."""
+        """Store the browser state that a Create has left. Raises StoreError."""
         key = await self._put(order, auth, text, within=_PATIENCE)
         return LoginState(login=auth.login, key=key, parameters_key=auth.parameters_key)
 
     async def good(
         self, order: AttemptInput, auth: AttemptAuth, login: AuthState, text: str | None
     ) -> LoginState | None:
-        """Save back what a good Attempt has made of its login, if it was changed; the login as it is now.
+        """Save back the browser state of a successful Attempt if it changed, and return the state that is current now.
 
-        Whatever fails here costs the change and nothing else.
+        A failure here costs the change and nothing else.
         """
         if login.expired and order.kind is AttemptKind.CHECK and login.state is not None:
             await self._tell(order, auth, names.CHECKED, CheckReport(login=login.state.login, good=True))
@@ -161,7 +161,7 @@ class AuthStates:
         try:
             await handle.signal(signal, note)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it may have been deleted
+            if error.status is not RPCStatusCode.NOT_FOUND:  # the AuthSession may have been deleted
                 log.warning("AuthSession %s was not told (%s): %s", auth.ref.id, signal, error.message)
 
 

@@ -1,4 +1,4 @@
-"""Activities `attempt`, `check` and `create`: one Attempt, from its order to a durable outcome."""
+"""Implement the activities `attempt`, `check` and `create`: one Attempt, from its input to a durable outcome."""
 
 from __future__ import annotations
 
@@ -63,23 +63,23 @@ log = logging.getLogger(__name__)
 STORE_PATIENCE = timedelta(minutes=10)
 """How long a result waits for a store that fails, before its Run fails."""
 RECORD_PATIENCE = timedelta(seconds=30)
-"""How long an outcome waits for its record: a lost record fails nothing, and holds up no Run for long."""
+"""How long an outcome waits for its record to be written: a lost record fails nothing, and must not hold up a Run."""
 LAST_WORDS_PATIENCE = timedelta(seconds=5)
-"""The same for the record of an Attempt that was stopped: somebody waits for its end."""
+"""How long the outcome of a stopped Attempt waits for its record: somebody waits for the Attempt's end."""
 EVIDENCE_PATIENCE = timedelta(seconds=20)
-"""How long an outcome waits for what else the Attempt leaves."""
+"""How long an outcome waits for the Attempt's log, trace and screenshot to be stored."""
 
 
 class Pools(Protocol):
-    """Where the Machines of a project are."""
+    """Finds the pool of Machines of a project."""
 
     def of(self, project: str) -> Pool:
-        """The pool of a project that this worker serves."""
+        """Return the pool of a project that this worker serves."""
         ...
 
 
 class AttemptActivities:
-    """The activities with what they work on."""
+    """The activities of Attempts, with the services that they need."""
 
     def __init__(
         self,
@@ -123,20 +123,21 @@ class AttemptActivities:
         A check or create is one try of several that Temporal's retry policy allows.
 
         Raises:
-            ApplicationError: of type `AttemptInterrupted`: this worker could not finish it, and it does not count.
-                `AttemptFailed`: a check or create failed. `NoLogin`, `AuthSessionGone`: there is nothing to begin with.
+            ApplicationError: Of type `AttemptInterrupted`: this worker could not finish the Attempt, and it does not
+                count. Of type `AttemptFailed`: a check or create failed. Of type `NoLogin` or `AuthSessionGone`: there
+                is nothing to begin with.
         """
         if order.kind is not AttemptKind.API:
             return await self._one_try(order)
         if activity.info().attempt > 1:
-            # Its Run counts Attempts, and asks Temporal for one try of each. But one that fails or is lost while it is
-            # paused is tried again when it is not paused any more: the server does not look at the limit then.
+            # The Run counts Attempts, and asks Temporal for one try of each. But an activity that fails or is lost
+            # while it is paused is tried again when it is unpaused: the server does not look at the limit then.
             message = "The Attempt ended without an outcome while it was paused in Temporal."
             raise ApplicationError(message, order.run_id, order.number, type=INTERRUPTED, non_retryable=True)
         return await self._held(order)
 
     async def _one_try(self, order: AttemptInput) -> AttemptOutcome:
-        """Carry out a check or create: one try of several. Errors as for `attempt`."""
+        """Carry out one of several tries of a check or create. Raises as `attempt` does."""
         number = await self._number(order)
         if number > order.number:
             await self._close_lost(order, number - 1)
@@ -151,16 +152,19 @@ class AttemptActivities:
         return outcome.model_copy(update={"number": order.number})
 
     async def _number(self, order: AttemptInput) -> int:
-        """Number this try of a check or create. A reset makes Temporal count anew, but no number is used again."""
+        """Return the number of this try of a check or create.
+
+        A reset makes Temporal count anew, but no number is used again.
+        """
         info = activity.info()
         number = order.number + info.attempt - 1
-        if info.current_attempt_scheduled_time != info.scheduled_time:  # so it is not the first one
+        if info.current_attempt_scheduled_time != info.scheduled_time:  # so this is not the first try
             while await self._records.exists(order.project, order.run_id, number):
                 number += 1
         return number
 
     async def _close_lost(self, order: AttemptInput, number: int) -> None:
-        """The try before this one: if its worker was lost, nobody else writes its end."""
+        """Record the end of the try before this one: if its worker was lost, nobody else writes it."""
         before = LostInput(
             workspace=order.workspace,
             run_id=order.run_id,
@@ -176,13 +180,13 @@ class AttemptActivities:
             log.exception("Run %s, Attempt %d: no record", order.run_id, number)
 
     async def _held(self, order: AttemptInput) -> AttemptOutcome:
-        """Carry it out, known to the journal and to those who may stop it."""
+        """Carry out the Attempt while it is in the journal and registered, so that it can be stopped."""
         with self._evidence(order.run_id, order.number) as folder:
             async with open_log(self._store, order, folder, self._log_rules) as opened:
                 evidence = Evidence(folder, order.trace, self._trace_limit)
                 progress = AttemptState(order, self._worker, evidence, opened)
                 work = asyncio.create_task(self._work(order, progress), name=f"attempt {order.run_id} {order.number}")
-                # Both or neither, at any moment: nothing is awaited between the two.
+                # The Attempt is in both or in neither at any moment: nothing is awaited between the two.
                 with (
                     self._journal(HeldAttempt(order.run_id, order.number, activity.info().task_token, order.kind)),
                     self._running_attempts.hold(order.run_id, order.number, work) as running_attempt,
@@ -201,7 +205,7 @@ class AttemptActivities:
             await asyncio.wait({work})
             progress.end()
             if not work.cancelled():
-                # The work is done, so no stop can reach it any more: an outcome that is there stands.
+                # The work is done, so no stop can reach it any more: an outcome that exists stands.
                 try:
                     outcome = work.result().model_copy(update={"started_at": progress.started_at})
                 except Exception as error:
@@ -216,7 +220,7 @@ class AttemptActivities:
                 await self._close(order, progress, AttemptStatus.INTERRUPTED, error, within=LAST_WORDS_PATIENCE)
         if running_attempt.cause is Cause.CANCELED:
             return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=progress.started_at)
-        # An API Attempt is tried again by its workflow, which counts; a check or create by Temporal.
+        # An API Attempt is tried again by its workflow, which counts; a check or create is tried again by Temporal.
         over = order.kind is AttemptKind.API
         raise ApplicationError(
             running_attempt.message, order.run_id, order.number, type=INTERRUPTED, non_retryable=over
@@ -231,7 +235,7 @@ class AttemptActivities:
         *,
         within: timedelta,
     ) -> None:
-        """Store what it leaves, and at last its record, which tells what there is."""
+        """Store what the Attempt leaves, and last its record, which lists what there is."""
         patience = min(within, EVIDENCE_PATIENCE)
         line = last_line(status, error, progress.lasted)
         progress.stored_log, progress.kept = await asyncio.gather(
@@ -266,7 +270,7 @@ class AttemptActivities:
             self._know(order, progress, masker_of(machine_order))
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
-            if report.session is not None:  # what the site has set meanwhile
+            if report.session is not None:  # what the site has set in the meantime is secret, too
                 self._know(order, progress, progress.masker.also(secrets_of_state(json.loads(report.session))))
             return await self._outcome(order, report, login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
@@ -275,12 +279,12 @@ class AttemptActivities:
             return _failed(f"The artifact store failed: {error.message}", final=True)
 
     def _know(self, order: AttemptInput, progress: AttemptState, masker: Masker) -> None:
-        """From here on, this is what masks. A worker that comes after this one has to know it, too."""
+        """Mask with `masker` from here on, and persist its secrets for a worker that has to recover the log."""
         progress.masker = progress.log.book.masker = masker
         persist_masking_secrets(progress.evidence.folder, order, masker, self._keyring)
 
     async def _is_open(self, project: str) -> bool:
-        """Tell whether the project's API access is on: that of the version that is deployed now, not of the Run's."""
+        """Tell whether the project's API access is on, by the version that is deployed now, not by the Run's."""
         current = await retry_store(STORE_PATIENCE, lambda: self._catalog.current(project))
         return current is None or current.settings.api_access.enabled
 
@@ -379,7 +383,7 @@ class AttemptActivities:
         )
 
     async def _keep(self, order: AttemptInput, name: str, text: str) -> JsonRef:
-        """Small: it travels with the outcome. Large: it lies in the store before the outcome is returned."""
+        """Inline a small text into the outcome; store a large one before the outcome is returned."""
         if len(text) <= INLINE_LIMIT:
             return JsonRef(text=text, size=len(text))
         key = keys.attempt(order.project, order.run_id, order.number, name)

@@ -1,6 +1,6 @@
-"""The log of an Attempt whose worker was killed: what lies on the worker's disk is stored by the next one there.
+"""Store the log of an Attempt whose worker was killed: the next worker of the host reads it from the disk.
 
-An Attempt's folder of evidence has, beside the log as its keeper wrote it (to the last line, and not masked):
+An Attempt's evidence folder holds the log as its keeper wrote it (to the last line, and not masked), and next to it:
 
     secrets.json    whose log it is, and, sealed, what is to be masked in it
 
@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 _NOTE = "secrets.json"
 _LARGEST_NOTE = 16 * 1024 * 1024
-"""Bytes. The cookies of an AuthSession are among it."""
+"""Largest size of `secrets.json` in bytes. The cookies of an AuthSession are part of it."""
 _BESIDE = 1024 * 1024
-"""Bytes that a log can have beyond its limit: lines of Callboard's own."""
+"""Bytes that a log can have beyond its limit: Callboard's own lines do not count towards the limit."""
 _AT_ONCE = 2
-"""Logs that are in memory side by side."""
+"""How many logs are in memory at the same time."""
 _LAST_LINE = "The worker that ran the Attempt was lost."
 
 
@@ -52,13 +52,13 @@ class _Note:
     run_id: str
     number: int
     secrets: str
-    """Sealed: a JSON array."""
+    """The secrets, as a sealed JSON array."""
 
 
 def persist_masking_secrets(folder: Path, order: AttemptInput, masker: Masker, keyring: KeyRing) -> None:
-    """Leave in the Attempt's folder what the next worker needs, should this one be killed.
+    """Leave in the Attempt's folder what the next worker needs to mask the log if this worker is killed.
 
-    Without a key nothing can be sealed, and what has not been noted is not stored later.
+    Without a key nothing can be sealed, and a log without this note is not stored later.
     """
     if not keyring:
         return
@@ -75,12 +75,12 @@ class LogRecovery:
     """Stores logs that dead workers have left."""
 
     def __init__(self, store: Store, keyring: KeyRing, *, limit: int) -> None:
-        """Nothing is read yet.
+        """Set up without reading anything yet.
 
         Args:
-            store: Where they belong.
-            keyring: Opens what is to be masked.
-            limit: Bytes that a log may have.
+            store: The artifact store, where the logs belong.
+            keyring: Opens the sealed secrets that are to be masked.
+            limit: Largest size of a log, in bytes.
         """
         self._store = store
         self._records = AttemptRecords(store)
@@ -88,7 +88,10 @@ class LogRecovery:
         self._limit = limit
 
     async def store_logs(self, folders: Iterable[Path], *, within: timedelta) -> None:
-        """Store what is in these folders, each of one Attempt, in that time at most. What fails is lost, and told."""
+        """Store the logs in these folders, each of one Attempt, within the given time.
+
+        A log that cannot be stored is lost, and a warning says so.
+        """
         limit = asyncio.Semaphore(_AT_ONCE)
 
         async def store(folder: Path) -> None:
@@ -110,7 +113,7 @@ class LogRecovery:
             return
         note, text = left
         of = (note.project, note.run_id, note.number)
-        # It may have been killed after the end of the Attempt.
+        # The worker may have been killed after the end of the Attempt.
         known = await self._records.read(*of)
         ended = known is not None and known.status not in {AttemptStatus.STARTED, AttemptStatus.INTERRUPTED}
         if ended or await self._store.exists(keys.log(*of)):
@@ -120,14 +123,14 @@ class LogRecovery:
             await self._store.delete(piece)
 
     def _left_in(self, folder: Path) -> tuple[_Note, bytes] | None:
-        """Whose log it is, and what of it may be read. None: it had not begun."""
+        """Return whose log it is, and the masked log; None if the log had not begun."""
         noted = read_left(folder / _NOTE, _LARGEST_NOTE)
         raw = read_left(folder / LOG_FILE, self._limit + _BESIDE)
         if noted is None or raw is None:
             return None
         said: dict[str, Any] = json.loads(noted)
         note = _Note(**said)
-        # Opens for this Run alone: nobody's log becomes another's.
+        # The seal opens for this Run alone, so that no Run's log is stored as another's.
         bound_to = seal_context.run(note.workspace, note.project, note.run_id)
         secrets: list[str] = json.loads(self._keyring.open(note.secrets, bound_to=bound_to))
         whole = raw[: raw.rfind(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""The Attempts that this worker holds right now, and how to stop one: by a cancel, or because the worker lets go."""
+"""Register the Attempts that run on this worker, and stop them: on a cancel, or because the worker gives them up."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ class Cause(Enum):
     """Why an Attempt is stopped."""
 
     CANCELED = auto()
-    """Its Run was canceled."""
+    """The Run of the Attempt was canceled."""
     INTERRUPTED = auto()
-    """This worker cannot go on with it; the Attempt does not count."""
+    """This worker cannot go on with the Attempt, which does not count then."""
 
 
 @dataclass
 class RunningAttempt:
-    """One running Attempt."""
+    """One running Attempt, and why it is to stop, if it is."""
 
     work: asyncio.Task[Any]
     cause: Cause | None = None
     message: str = ""
 
     def stop(self, cause: Cause, message: str = "") -> None:
-        """Stop it. The first cause stays; the Machine's teardown bounds the time."""
+        """Stop the Attempt. The first cause stays; the teardown of the Machine bounds the time."""
         if self.cause is None and not self.work.done():
             self.cause, self.message = cause, message
             self.work.cancel()
 
     def on_cancellation(self, details: ActivityCancellationDetails | None) -> None:
-        """Stop it for what Temporal says. A pause stops nothing: it only keeps further tries from being made."""
+        """Stop the Attempt for the reason that Temporal gives.
+
+        A pause stops nothing: it only keeps further tries from being made.
+        """
         if details is not None and details.cancel_requested:
             self.stop(Cause.CANCELED)
         elif details is not None and details.reset:
@@ -70,7 +73,7 @@ class RunningAttempts:
             del self._held[run_id, number]
 
     def stop(self, run_id: str, number: int) -> bool:
-        """Cancel one Attempt, or the one that its Run has here by now; False if there is none."""
+        """Cancel the Attempt, or another one of its Run that is here by now; return False if there is none."""
         others = (held for (of_run, _), held in self._held.items() if of_run == run_id)
         running_attempt = self._held.get((run_id, number)) or next(others, None)
         if running_attempt is None:
@@ -79,6 +82,6 @@ class RunningAttempts:
         return True
 
     def interrupt_all(self, message: str) -> None:
-        """Let go of every Attempt."""
+        """Interrupt every Attempt."""
         for running_attempt in list(self._held.values()):
             running_attempt.stop(Cause.INTERRUPTED, message)

@@ -1,4 +1,4 @@
-"""What a version's Machines run on, on this host: its own environment, and in `callboard dev` its `.env`."""
+"""Provide what a version's Machines run on, on this host: its own environment, and in `callboard dev` its `.env`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from storage.store import Store
 
 @dataclass(frozen=True)
 class RuntimeEnvironment:
-    """Of one version."""
+    """Interpreter and environment variables of one version."""
 
     python: Python | None = None
-    """None: our own interpreter."""
+    """The version's own interpreter; None for Callboard's own."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
@@ -33,11 +33,11 @@ class ProjectEnvironments:
     """The environments of all projects, fetched from the store and built when an Attempt needs them."""
 
     def __init__(self, store: Store, environments: Environments, dev: DevFolders | None) -> None:
-        """Nothing is built yet.
+        """Set up without building anything yet.
 
         Args:
-            store: Where the lists of packages are.
-            environments: Those of this host.
+            store: The artifact store, where the lists of packages are.
+            environments: The environments of this host.
             dev: The project folders, in `callboard dev` only.
         """
         self._store = store
@@ -46,7 +46,7 @@ class ProjectEnvironments:
         self._known: dict[tuple[str, str], Environment] = {}
 
     async def of(self, manifest: Manifest, folder: Path, *, patience: timedelta) -> RuntimeEnvironment:
-        """What the version runs on; built when this returns.
+        """Return what the version runs on; its environment is built when this returns.
 
         Raises:
             MachineError: The environment cannot be built.

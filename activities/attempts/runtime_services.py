@@ -1,4 +1,4 @@
-"""A project's `persistent_store` (docs/contract.md, section 3.2): values that outlive their Run."""
+"""Provide a project's `persistent_store` (docs/contract.md, section 3.2): values that outlive their Run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from storage import keys
 from storage.store import Store
 
 _PATIENCE = timedelta(seconds=30)
-"""User code waits for the answer, on its Attempt's clock."""
+"""How long the store is retried: user code waits for the answer, on its Attempt's clock."""
 
 
 class ProjectValues:
-    """What the Attempts of one project may ask for. A write is atomic; of two at once, the later one stays."""
+    """Services for the Attempts of one project. A write is atomic; of two concurrent ones, the later one stays."""
 
     def __init__(self, store: Store, project: str) -> None:
         self._store = store
         self._project = project
 
     async def persistent_get(self, key: str) -> str | None:
-        """JSON text of the value, or None. Raises StoreError, also where what is stored is none of ours."""
+        """Return the JSON text of the value, or None.
+
+        Raises StoreError, also if what is stored was not written by Callboard.
+        """
         place = keys.persistent_value(self._project, key)
         stored = await retry_store(_PATIENCE, lambda: self._store.get(place))
         if stored is None:
@@ -38,18 +41,18 @@ class ProjectValues:
             ) from error
 
     async def persistent_set(self, key: str, value: str) -> None:
-        """Keep JSON text as the value. Raises StoreError."""
+        """Store JSON text as the value. Raises StoreError."""
         body = json.dumps({"key": key, "value": json.loads(value)}).encode()
         place = keys.persistent_value(self._project, key)
         await retry_store(_PATIENCE, lambda: self._store.put(place, body))
 
     async def auth_session_parameters(self) -> str:
-        """There is none. Raises BadRequest."""
+        """Raise BadRequest: an Attempt without an AuthSession has no parameters of one."""
         raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
 
 
 class LoginValues(ProjectValues):
-    """The same for an Attempt that has an AuthSession."""
+    """Services for an Attempt that has an AuthSession."""
 
     def __init__(self, store: Store, project: str, ref: AuthSessionRef, parameters: str | None) -> None:
         super().__init__(store, project)
@@ -57,10 +60,10 @@ class LoginValues(ProjectValues):
         self._parameters = parameters
 
     async def auth_session_parameters(self) -> str:
-        """JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
+        """Return the JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
 
         Raises:
-            BadRequest: It was not made from credentials that are stored.
+            BadRequest: The AuthSession was not made from stored credentials.
         """
         if self._ref.type is not AuthSessionType.CREDENTIALS or self._parameters is None:
             made = "was recorded" if self._ref.type is AuthSessionType.RECORDER else "lives for this Run alone"

@@ -1,4 +1,4 @@
-"""Signals of an Attempt that has been on a Machine for a moment: to its Run, to who waits for it, and on record."""
+"""Report an Attempt that has been on a Machine for a moment: to its Run, to a waiting parent Run, and in its record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStarted, 
 log = logging.getLogger(__name__)
 
 SIGNAL_AFTER = 0.5
-"""Seconds. An Attempt that is over sooner says nothing of its start: that would cost its Run a workflow task."""
+"""Seconds before the start is signaled. A shorter Attempt sends no start signal: that would cost its Run a workflow
+task."""
 _RECORD_PATIENCE = timedelta(seconds=5)
 
 
@@ -34,7 +35,7 @@ class StartSignals:
 
     @asynccontextmanager
     async def of(self, attempt: AttemptInput, progress: AttemptState) -> AsyncGenerator[None]:
-        """Signal the start of the Attempt if the block lasts for a moment, and write it down."""
+        """Signal and record the start of the Attempt if the block lasts for a moment."""
         run = self._client.get_workflow_handle(attempt.run_id, run_id=activity.info().workflow_run_id)
 
         async def signal_start() -> None:

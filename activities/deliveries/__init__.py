@@ -1,1 +1,1 @@
-"""Sending a Delivery: what is sent, how, and the record of every try."""
+"""Send Deliveries: build what is sent, send it, and record every try."""

@@ -1,4 +1,4 @@
-"""The records of a Delivery's tries in the artifact store: each is an object of its own, named by when it began."""
+"""Record the tries of a Delivery in the artifact store: each is an object of its own, named after when it began."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PATIENCE = timedelta(seconds=45)
 
 
 class DeliveryRecords:
-    """Writes the records."""
+    """Writes the records of a Delivery's tries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def write(self, order: DeliverInput, record: TryRecord) -> None:
-        """Write it. A store that fails for long costs the record, not the Delivery."""
+        """Write a record. A store that fails for long costs the record, not the Delivery."""
         key = _key(order, record.at)
         body = record.model_dump_json(exclude_none=True).encode()
         try:
@@ -33,7 +33,7 @@ class DeliveryRecords:
             log.exception("Run %s, Delivery %s: no record of a try", order.run_id, order.delivery_id)
 
     async def write_lost(self, order: DeliverInput, began: str) -> None:
-        """Write down a try that began then, if whoever made it could not."""
+        """Record a try that began at this time, unless the worker that made it has recorded it."""
         at = datetime.fromisoformat(began)
         try:
             if await self._store.exists(_key(order, at)):

@@ -1,4 +1,4 @@
-"""One try of a Delivery, and what came of it. Nothing that is told of it holds a secret."""
+"""Make one try of a Delivery and report its result, which holds no secret."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _STOPPED = "The worker was stopped, or Temporal had given the try up, before an 
 
 @dataclass(frozen=True)
 class SendResult:
-    """What came of a try."""
+    """The result of a try."""
 
     record: TryRecord
     failure: str | None = None
-    """Why it did not arrive. None: it did."""
+    """Why the Delivery did not arrive; None if it did."""
     final: bool = False
-    """No other try can do better."""
+    """Whether no other try can succeed."""
     retry_after: timedelta | None = None
-    """When the receiver wants to be asked again."""
+    """Time after which the receiver wants to be asked again."""
 
 
 class DeliverySender:
-    """Makes tries."""
+    """Sends Deliveries, one try at a time."""
 
     def __init__(
         self, *, store: Store, transport: httpx.AsyncBaseTransport, keyring: KeyRing, signer: Signer, agent: str
     ) -> None:
-        """Nothing is sent yet.
+        """Set up without sending anything yet.
 
         Args:
-            store: Where what is sent lies.
-            transport: A guarded way out. Whoever made it closes it.
-            keyring: Opens what is secret in sinks.
+            store: The artifact store, which holds what is sent.
+            transport: A guarded transport. Whoever created it closes it.
+            keyring: Opens the sealed secrets of sinks.
             signer: Signs webhooks.
             agent: `user-agent` of the requests.
         """
@@ -58,7 +58,7 @@ class DeliverySender:
         self._agent = agent
 
     async def once(self, order: TryInput, at: datetime) -> SendResult:
-        """Send what is in the store, once. A cancel ends the try, and is what came of it."""
+        """Send the stored body once. A cancel ends the try, and is returned as its result."""
         try:
             body = await self._body(order.body_key)
         except CallboardError as error:
@@ -66,7 +66,7 @@ class DeliverySender:
         return await self.send(order.order, body, at)
 
     async def send(self, order: DeliverInput, body: bytes, at: datetime) -> SendResult:
-        """Send this body, once, as `once` does."""
+        """Send this body once. A cancel ends the try, and is returned as its result."""
         try:
             out = self._outgoing(order, body, at)
         except CallboardError as error:

@@ -1,4 +1,4 @@
-"""One request to a sink and its answer, within its time; and what a sink's kind makes of them."""
+"""Send one request to a sink and return its answer within a time limit; define the types that every sink kind uses."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from schemas.errors import EgressRefused
 from schemas.workflow.delivery import TryProblem
 
 ANSWER_KEPT = 2048
-"""Bytes of an answer that are kept."""
+"""How many bytes of an answer are kept."""
 
 _ANSWER_READ = ANSWER_KEPT + 8192
-"""Bytes of an answer that are read: more than are kept, so that a secret at the edge is found whole."""
+"""How many bytes of an answer are read: more than are kept, so that a secret at the edge is found whole."""
 _ANSWER_WITHIN = 5.0
-"""Seconds for an answer's body. Its status has said already what counts."""
+"""Seconds for an answer's body. What counts is its status, which has arrived before."""
 
 
 @dataclass(frozen=True)
 class SinkResponse:
-    """What a receiver has answered."""
+    """The answer of a receiver."""
 
     status: int
     headers: httpx.Headers
     beginning: bytes
     latency: timedelta
-    """To its status."""
+    """Time until its status arrived."""
 
     @property
     def retry_after(self) -> timedelta | None:
-        """When the receiver wants to be asked again, if it says so."""
+        """Time after which the receiver wants to be asked again, if it says so."""
         said = self.headers.get("retry-after", "").strip()
         if said.isascii() and said.isdigit() and len(said) < 10:
             return timedelta(seconds=int(said))
@@ -49,13 +49,13 @@ class SinkResponse:
 
 @dataclass(frozen=True)
 class ResponseVerdict:
-    """What an answer comes to: good without a message, else why not."""
+    """Classification of an answer: a success has no message, a failure has one that says why."""
 
     message: str | None = None
     problem: TryProblem | None = None
-    """What the receiver itself says is wrong, if it says so in a way that is known."""
+    """The problem that the receiver itself reports, if it does so in a known format."""
     final: bool = False
-    """No other try can do better."""
+    """Whether no other try can succeed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PreparedRequest:
     request: httpx.Request
     judge: Callable[[SinkResponse], ResponseVerdict]
     secrets: frozenset[str] = field(repr=False)
-    """What must not be read in errors and answers."""
+    """Values that are masked in errors and answers."""
 
 
 class SendError(Exception):
@@ -77,9 +77,9 @@ class SendError(Exception):
 
 
 async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, within: timedelta) -> SinkResponse:
-    """Send it, once.
+    """Send the request once.
 
-    Goes to the transport directly: a client would add headers, and keep cookies for other receivers.
+    This uses the transport directly: a client would add headers, and keep cookies for other receivers.
 
     Raises:
         SendError: No answer came within the time, or the address is refused.
@@ -105,7 +105,7 @@ async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, with
 
 
 async def _beginning(response: httpx.Response) -> bytes:
-    """The first bytes of the body, as they come over the wire; as many as come without trouble."""
+    """Return the first bytes of the body as they come over the wire, as many as arrive without an error."""
     read = bytearray()
     try:
         async with asyncio.timeout(_ANSWER_WITHIN):

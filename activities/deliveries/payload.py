@@ -1,4 +1,4 @@
-"""What a sink is sent: the body of docs/contract.md, section 11.1, as JSON text."""
+"""Build what a sink is sent: the body of docs/contract.md, section 11.1, as JSON text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from storage.store import Store
 
 
 class GoneError(Exception):
-    """Something that belongs into the body is not in the store any more."""
+    """Something that belongs into the body is no longer in the store."""
 
 
 async def body_of(order: DeliverInput, outcome: RunOutcome, store: Store) -> bytes:
-    """The body, all ASCII. What user code returned is put in as the text it is, without parsing.
+    """Return the body in ASCII. What user code returned is inserted as text, without parsing it.
 
     Raises:
         GoneError: Parameters or result are not in the store any more.
@@ -56,7 +56,7 @@ async def _result(outcome: RunOutcome, store: Store) -> bytes:
 
 
 def _is_timeout(error: RunError) -> bool:
-    """Whether the Run, or its last Attempt, failed by taking too long."""
+    """Tell whether the Run, or its last Attempt, failed by taking too long."""
     last: dict[str, Any] = (error.details or {}).get("last_error") or {}
     return ErrorCode.SCRIPT_TIMEOUT.value in (error.code.value, last.get("code"))
 

@@ -1,7 +1,7 @@
-"""Sinks of kind `s3`: one object for each Run, in a bucket of AWS or of whatever speaks S3.
+"""Prepare requests to sinks of kind `s3`: one object for each Run, in a bucket of AWS or of another S3 service.
 
-The request is made and signed here, and sent like every other: connections that boto3 makes itself could not be held to
-the address that was checked. Nothing is taken from this host, neither credentials nor settings for AWS.
+The request is built and signed here, and sent like every other: connections that boto3 opens itself could not be held
+to the address that was checked. Nothing is taken from this host, neither credentials nor settings for AWS.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _FINAL = frozenset(
         *("KeyTooLongError", "EntityTooLarge", "MethodNotAllowed", "KMS.DisabledException", "KMS.NotFoundException"),
     }
 )
-"""Errors that are the same the next time: somebody must change keys, rights or the sink."""
+"""Error codes that will be the same at the next try: somebody must change keys, rights or the sink."""
 
 
 def outgoing(order: DeliverInput, sink: SealedBucket, body: bytes, *, ring: KeyRing, agent: str) -> PreparedRequest:
-    """The request for one try, signed for this moment.
+    """Return the request for one try, signed for this moment.
 
     Raises:
         ConfigurationError: There is no key to open with.
@@ -66,7 +66,7 @@ def outgoing(order: DeliverInput, sink: SealedBucket, body: bytes, *, ring: KeyR
 
 
 def object_url(sink: SealedBucket, run_id: str) -> str:
-    """Where a Run's object lies: `{prefix}/{runId}.json`, with one slash between."""
+    """Return the URL of a Run's object: `{prefix}/{runId}.json` in the bucket, with one slash between."""
     prefix = sink.prefix.strip("/")
     key = quote(f"{prefix}/{run_id}.json" if prefix else f"{run_id}.json", safe="/~")
     endpoint = sink.endpoint or f"https://{_aws_host(sink.region)}"
@@ -74,7 +74,7 @@ def object_url(sink: SealedBucket, run_id: str) -> str:
 
 
 def judge(answer: SinkResponse) -> ResponseVerdict:
-    """S3 says what is wrong in words that are the same everywhere."""
+    """Classify the answer; S3 reports errors with codes that are the same everywhere."""
     if 200 <= answer.status < 300:
         return ResponseVerdict()
     said = _error(answer)
@@ -88,7 +88,7 @@ def judge(answer: SinkResponse) -> ResponseVerdict:
 
 
 def _error(answer: SinkResponse) -> TryProblem | None:
-    """Code and message of an error of S3: there is no more to its XML, and it comes from a stranger."""
+    """Return code and message of an S3 error; nothing else is read of its XML, which is not trusted."""
     code = _CODE.search(answer.beginning)
     if code is None:
         return None

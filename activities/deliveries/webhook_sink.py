@@ -1,4 +1,4 @@
-"""Sinks of kind `webhook`: the result is POSTed, signed as Standard Webhooks has it."""
+"""Prepare requests to sinks of kind `webhook`: the result is POSTed, signed according to Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from security.signing import Signer
 def outgoing(
     order: DeliverInput, sink: SealedWebhook, body: bytes, *, at: datetime, ring: KeyRing, signer: Signer, agent: str
 ) -> PreparedRequest:
-    """The request for one try; only its time and signature differ from those of another.
+    """Return the request for one try; only its time and signature differ from those of another try.
 
     Raises:
         ConfigurationError: There is no secret to sign with, or no key to open with.
@@ -35,7 +35,7 @@ def outgoing(
         "user-agent": agent,
         **own,
         "content-type": "application/json",
-        # The same for every try: receivers know by it what they have seen already.
+        # The message id is the same for every try, so that receivers recognize what they have received already.
         **signer.headers(order.run_id, at, body),
     }
     request = httpx.Request("POST", url, headers=headers, content=body)
@@ -45,7 +45,7 @@ def outgoing(
 
 
 def judge(answer: SinkResponse) -> ResponseVerdict:
-    """Delivered is what was answered with 200 to 299 (docs/contract.md, section 11.4)."""
+    """Classify the answer: 200 to 299 means delivered (docs/contract.md, section 11.4)."""
     status = answer.status
     if 200 <= status < 300:
         return ResponseVerdict()

@@ -1,1 +1,1 @@
-"""Hosting the Temporal workers of projects, and what one worker process keeps for itself."""
+"""Host the Temporal workers of projects, and keep the files and connections of one worker process."""

@@ -1,4 +1,4 @@
-"""A worker that starts speaks for the dead ones of its host: their Attempts are lost, and their Runs go on at once."""
+"""Report the Attempts of dead workers of this host as lost when a worker starts, so that their Runs go on at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 _SALVAGE_WITHIN = timedelta(seconds=5)
-"""Runs wait for it."""
+"""Time limit for storing the logs of a dead worker, for which Runs wait."""
 
 
 async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogRecovery) -> None:
     """Clean up after the dead workers below `workers`, then report their Attempts as lost.
 
-    First the processes: a Run must not try again while the lost Attempt's browser still acts. Then the logs, which are
-    whole now: what is stored by the time an Attempt is reported is not missing in its record.
+    The processes are ended first: a Run must not try again while the lost Attempt's browser still acts. Then the logs
+    are stored, which are complete by then: what is stored when an Attempt is reported is not missing in its record.
     """
     for dead in await asyncio.to_thread(dead_workers, workers):
         log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
@@ -38,12 +38,13 @@ async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogR
 
 
 async def _report(client: Client, held: HeldAttempt) -> None:
-    # By its token, as a check or create keeps its activity's id when it is tried again, perhaps elsewhere by now.
+    # The task token identifies this try; a check or create keeps its activity id when it is tried again, perhaps
+    # elsewhere.
     handle = client.get_async_activity_handle(task_token=held.task_token)
     try:
         lost = "The worker that ran the Attempt was lost."
-        # Temporal tries checks and creates again. An API's Attempt is over, also where a pause would keep it.
+        # Temporal tries checks and creates again. The Attempt of an API is over, also where a pause would keep it.
         over = held.kind is AttemptKind.API
         await handle.fail(ApplicationError(lost, held.run_id, held.number, type=INTERRUPTED, non_retryable=over))
-    except RPCError as error:  # its Run is over, or the heartbeat has told already; else the heartbeat will
+    except RPCError as error:  # its Run is over, or its heartbeat timeout has reported it already or will
         log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)

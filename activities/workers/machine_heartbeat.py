@@ -1,4 +1,4 @@
-"""A worker tells which of its Machines are up: busy or warm. Whoever starts Runs sees what waits for work."""
+"""Publish which Machines of a worker are up, busy or warm, so that whoever starts Runs sees what waits for work."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from temporal.pool_usage import MACHINES_HEARTBEAT, Up, tell
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY = timedelta(seconds=1)
-"""A change is told that late. It costs Temporal a note in memory, however many Attempts come and go meanwhile."""
+"""Time between two looks, and so the delay of a change. A change costs Temporal a note in memory, however many
+Attempts come and go meanwhile."""
 
 
 async def report(client: Client, identity: str, up: Callable[[], Mapping[str, Up]]) -> None:
-    """Tell Temporal, until cancelled; at last, that there are none any more. What fails is told again later."""
+    """Publish the Machines to Temporal until cancelled, and finally that none is up any more.
+
+    A failed update is sent again later.
+    """
     told: Mapping[str, Up] = {}
     at = -MACHINES_HEARTBEAT.total_seconds()
     loop = asyncio.get_running_loop()

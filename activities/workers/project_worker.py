@@ -1,7 +1,8 @@
-"""A Temporal worker with a share of a project's Machines: as many Attempts at once as it has slots.
+"""Run a Temporal worker for a share of a project's Machines: as many Attempts at once as it has slots.
 
 The number of slots of a Temporal worker is fixed. So when the number of a project's Machines changes, shares are added
-or retired; a retired share takes no new Attempt, and lets those that it has go on to their end, however long that is.
+or retired; a retired share takes no new Attempt, and lets its running Attempts go on to their end, however long that
+takes.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _MOST_POLLERS = 5
 _QUIET = 1.0
-"""Seconds without an answer from a queue that is asked, after which it is taken to be empty."""
+"""Seconds without a task from a polled queue, after which the queue is taken to be empty."""
 _QUIET_IN_A_HURRY = 0.2
 _LEAVE_WITHIN = 3.0
 _HEARD_AFTER = 0.1
-"""Seconds after which the SDK has certainly heard that it is to ask no more."""
+"""Seconds after which the SDK has certainly heard that it must not poll any more."""
 _NO_LIMIT = timedelta(days=1)
-"""Longer than any Attempt. Who retires a share decides how long its Attempts may go on, and stops them by ticket."""
+"""A time longer than any Attempt. Whoever retires a share decides how long its Attempts may go on, and stops them
+through `RunningAttempts`."""
 
 
 class ProjectWorker:
-    """Made and begun by `ProjectWorkerManager`."""
+    """A Temporal worker with a share of a project's Machines, created and started by `ProjectWorkerManager`."""
 
     def __init__(
         self,
@@ -44,22 +46,22 @@ class ProjectWorker:
         attempt: Callable[[AttemptInput], Awaitable[AttemptOutcome]],
         shutdown_margin: timedelta = SHUTDOWN_MARGIN,
     ) -> None:
-        """Takes no Attempt yet.
+        """Create the worker without taking an Attempt yet.
 
         Args:
-            project: Whose queue it serves.
-            slots: How many Attempts it holds at once.
-            client: A connection that no other share of this project uses: Temporal's SDK allows one worker of a
-                queue on each.
-            identity: The worker process, as Temporal shows it.
-            attempt: Activities `attempt`, `check` and `create`.
+            project: The project whose task queue the worker serves.
+            slots: How many Attempts the worker executes at once.
+            client: A connection that no other share of this project uses: Temporal's SDK allows only one worker of a
+                task queue on each.
+            identity: Name of the worker process in Temporal.
+            attempt: Implementation of the activities `attempt`, `check` and `create`.
             shutdown_margin: How long the SDK may take to stop when the last Attempt has ended.
         """
         self.slots = slots
         self.client = client
         self._attempt = attempt
         self._taken = 0
-        """Slots that are taken."""
+        """Number of slots that are taken."""
         self._takes = asyncio.Event()
         self._quiet = _QUIET
         self._leaving = asyncio.Event()
@@ -80,21 +82,21 @@ class ProjectWorker:
 
     @property
     def staying(self) -> bool:
-        """Whether it goes on taking Attempts."""
+        """Whether the worker goes on taking Attempts."""
         return not self._leaving.is_set()
 
     @property
     def claims(self) -> int:
-        """How many of the project's Machines it may be using."""
+        """How many of the project's Machines this worker may be using."""
         return self._taken if self._left.is_set() else self.slots
 
     async def run(self) -> None:
-        """Take Attempts until it is retired, and return when the last of them has ended.
+        """Take Attempts until the worker is retired, and return when the last of them has ended.
 
-        When it holds none any more, the SDK has some seconds to stop; a worker that has not is left behind, as
-        `engine.worker_shutdown` has it.
+        Once no Attempt is left, the SDK has some seconds to stop; a worker that has not stopped by then is left behind,
+        as `temporal.worker_shutdown` describes.
 
-        Raises what stops a Temporal worker for good.
+        Raises the error that stops a Temporal worker for good.
         """
         leave = asyncio.create_task(self._leave(), name="leave when retired")
         try:
@@ -111,20 +113,20 @@ class ProjectWorker:
             log_left_behind(self._worker, self._margin)
 
     def retire(self, *, hurry: bool = False) -> None:
-        """Take no more Attempts, as soon as that is safe (and within seconds); let those that it has go on.
+        """Take no more Attempts, as soon as that is safe (and within seconds); let the running ones go on.
 
-        In a hurry, a process is to end: then it waits less for being sure.
+        With `hurry`, the process is to end: the worker waits for a shorter time to be sure that no task is in flight.
         """
         self._quiet = _QUIET_IN_A_HURRY if hurry else _QUIET
         self._leaving.set()
 
     async def _leave(self) -> None:
-        """Stop asking Temporal for Attempts.
+        """Stop polling Temporal for Attempts.
 
-        To break off a question can lose the Attempt that Temporal is just giving as its answer: it would be missed
-        only when no heartbeat has come from it for half a minute. With all slots taken no question is open; and while
-        none is answered for a moment, nothing is queued. So that no question is opened meanwhile, slots of Attempts
-        that end are held until it is over.
+        Cancelling a poll can lose an Attempt that Temporal is just handing out: it would be missed only when no
+        heartbeat has come from it for half a minute. With all slots taken no poll is open; and while no poll returns a
+        task for a moment, nothing is queued. So that no poll is opened meanwhile, slots of Attempts that end are held
+        until polling has stopped.
         """
         await self._leaving.wait()
         with suppress(TimeoutError):
@@ -138,7 +140,7 @@ class ProjectWorker:
         await shutdown
 
     def _set_deadline(self) -> None:
-        """Count the time that the SDK takes to stop, from when nothing is held any more."""
+        """Start the time limit for the SDK to stop as soon as no Attempt is held any more; lift it otherwise."""
         if not self._deadline.expired():
             now = asyncio.get_running_loop().time()
             stops = self._left.is_set() and self._taken == 0
@@ -176,7 +178,7 @@ class ProjectWorker:
             yield
         finally:
             while self._leaving.is_set() and not self._left.is_set():
-                with suppress(asyncio.CancelledError):  # it comes too late: the Attempt has ended
+                with suppress(asyncio.CancelledError):  # a cancel comes too late: the Attempt has ended
                     await self._left.wait()
             self._taken -= 1
             self._set_deadline()

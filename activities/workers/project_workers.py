@@ -1,4 +1,4 @@
-"""Which projects this worker serves: for each a pool of Machines, and shares that take as many Attempts at once."""
+"""Serve the projects of this worker: each has a pool of Machines, and shares that take as many Attempts at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INTERRUPT_EVERY = 1.0
 
 
 class WorkerPools:
-    """The pools by project."""
+    """The pools of Machines, by project."""
 
     def __init__(self, launch: Launch, limits: Limits) -> None:
         self._launch = launch
@@ -35,15 +35,15 @@ class WorkerPools:
         self._pools: dict[str, Pool] = {}
 
     def of(self, project: str) -> Pool:
-        """The pool of `project`."""
+        """Return the pool of `project`."""
         return self._pools[project]
 
     def up(self) -> dict[str, Up]:
-        """The Machines that are up, by project."""
+        """Return the number of busy and warm Machines, by project."""
         return {project: Up(pool.busy, pool.warm) for project, pool in self._pools.items()}
 
     async def size(self, project: str, machines: int) -> None:
-        """Make the pool, or change how many Machines it may have."""
+        """Create the pool, or change how many Machines it may have."""
         pool = self._pools.get(project)
         if pool is None:
             self._pools[project] = Pool(project, machines, self._launch, self._limits)
@@ -66,12 +66,12 @@ class _Served:
 
 
 class ProjectWorkerManager:
-    """Follows the catalog: a project that appears is served, and one whose number of Machines changes is served anew.
+    """Follows the catalog: serves each project that appears, and adapts to a changed number of Machines.
 
-    Nothing that runs is disturbed by that. More Machines are a share more. For fewer, shares are retired, and what
-    they leave free of the new number is taken up while their Attempts come to an end; so there are never more
-    Attempts than the larger of the two numbers. (The pool keeps that bound to the letter: a share that is retired may
-    be given an Attempt more before it has left.)
+    Running Attempts are not disturbed by that. For more Machines, a share is added. For fewer, shares are retired, and
+    a new share takes the Machines of the new number that they leave free while their Attempts come to an end; so there
+    are never more Attempts than the larger of the two numbers. (The pool enforces that bound exactly: a retired share
+    may be given another Attempt before it has left.)
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class ProjectWorkerManager:
         only: Collection[str] = (),
         at_most: int | None = None,
     ) -> None:
-        """Nothing is served yet.
+        """Set up without serving anything yet.
 
         Args:
             client: The worker's connection to Temporal.
-            connect: Makes another one like it, for a project that has several shares.
-            identity: The worker process, as Temporal shows it.
-            catalog: What is deployed.
-            pools: Where the Machines are.
-            attempt: Activities `attempt`, `check` and `create`.
-            running_attempts: The Attempts that run, to interrupt them.
-            drain: How long `stop` lets them go on.
+            connect: Opens another connection like it, for a project that has several shares.
+            identity: Name of the worker process in Temporal.
+            catalog: The catalog of what is deployed.
+            pools: The pools of Machines.
+            attempt: Implementation of the activities `attempt`, `check` and `create`.
+            running_attempts: The running Attempts, in order to interrupt them.
+            drain: How long `stop` lets running Attempts go on.
             only: Projects to serve; empty for all.
             at_most: This worker's share of each project's Machines, where several hosts share it.
         """
@@ -118,7 +118,7 @@ class ProjectWorkerManager:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def follow(self, interval: timedelta) -> None:
-        """Look again and again, until cancelled. Raises what stops one of the Temporal workers for good."""
+        """Refresh repeatedly until cancelled. Raises the error that stops one of the Temporal workers for good."""
         while True:
             await self.refresh()
             await asyncio.wait({self._failure}, timeout=interval.total_seconds())
@@ -126,7 +126,10 @@ class ProjectWorkerManager:
                 await self._failure
 
     async def refresh(self) -> None:
-        """Look once. A store that does not answer changes nothing, and a project that cannot be read no other."""
+        """Follow the catalog once.
+
+        A store that does not answer changes nothing, and a project that cannot be read affects no other.
+        """
         try:
             projects = await self._catalog.projects()
         except CallboardError as error:
@@ -144,7 +147,7 @@ class ProjectWorkerManager:
                     await self._serve(project, min(machines, self._at_most or machines))
             except CallboardError as error:
                 complaint = error.message
-            except RuntimeError as error:  # the SDK's word for a Temporal that cannot be reached
+            except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
                 complaint = str(error)
             self._complain(f"project {project}", complaint)
 
@@ -156,7 +159,7 @@ class ProjectWorkerManager:
         if self._running:
             await asyncio.wait(self._running, timeout=self._drain.total_seconds())
         while self._running:
-            # Again and again: Temporal may have handed out an Attempt just before it heard that we leave.
+            # This is repeated, as Temporal may have handed out an Attempt just before it heard that this worker leaves.
             self._running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
             await asyncio.wait(self._running, timeout=_INTERRUPT_EVERY)
 
@@ -196,7 +199,7 @@ class ProjectWorkerManager:
         self._keep(run(), f"serve {project}")
 
     def _complain(self, about: str, complaint: str | None) -> None:
-        """Say it once, not at every look."""
+        """Log a complaint once, not at every refresh."""
         if complaint is None:
             self._complaints.pop(about, None)
         elif self._complaints.get(about) != complaint:

@@ -1,4 +1,4 @@
-"""A worker that cannot reach Temporal lets go of its Attempts before Temporal gives them to somebody else."""
+"""Interrupt the Attempts of a worker that cannot reach Temporal, before Temporal gives them to another worker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from activities.attempts.running_attempts import RunningAttempts
 log = logging.getLogger(__name__)
 
 LET_GO_AFTER = timedelta(seconds=23.5)
-"""Without an answer. Temporal gives an Attempt to somebody else 30 s after the last heartbeat that got through; that
-may be older than the last answer by the throttle of heartbeats, 5 s, and a teardown takes up to 1.5 s."""
+"""Time without an answer after which Attempts are interrupted. Temporal gives an Attempt to another worker 30 s
+after the last heartbeat that got through; that may be older than the last answer by the throttle of heartbeats, 5 s,
+and a teardown takes up to 1.5 s."""
 ASK_EVERY = timedelta(seconds=1)
 ANSWER_WITHIN = timedelta(seconds=1)
 
@@ -29,7 +30,7 @@ async def watch(
     ask_every: timedelta = ASK_EVERY,
     answer_within: timedelta = ANSWER_WITHIN,
 ) -> None:
-    """Ask Temporal how it is, until cancelled; interrupt all Attempts when it was silent for too long."""
+    """Check Temporal's health until cancelled; interrupt all Attempts when it was silent for too long."""
     heard = time.monotonic()
     while True:
         reason = await _why_not_well(client, answer_within)
@@ -38,7 +39,7 @@ async def watch(
         else:
             silent = timedelta(seconds=time.monotonic() - heard)
             log.warning("Temporal has not answered for %.0f s: %s", silent.total_seconds(), reason)
-            if silent + ask_every + answer_within > let_go_after:  # at the next look it would be too late
+            if silent + ask_every + answer_within > let_go_after:  # at the next check it would be too late
                 running_attempts.interrupt_all(
                     f"The worker could not reach Temporal for {silent.total_seconds():.0f} seconds."
                 )

@@ -1,11 +1,11 @@
-"""A worker's folder on its host: its lock, the journal of its Attempts, the scratch folders of its Machines.
+"""Manage a worker's folder on its host: its lock, the journal of its Attempts, the scratch folders of its Machines.
 
     {data}/workers/{worker}/lock            held as long as the worker lives; the kernel lets go of it
     {data}/workers/{worker}/attempts/…      one small file for each Attempt that runs
     {data}/workers/{worker}/scratch/…       one folder for each Machine
     {data}/workers/{worker}/evidence/…      one folder for each Attempt that runs: what it leaves, until that is stored
 
-So a worker that starts can tell which others of this host are dead, and which Attempts died with them.
+So a worker that starts can tell which other workers of this host are dead, and which Attempts died with them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class HeldAttempt:
     run_id: str
     number: int
     task_token: bytes
-    """Temporal's name for this very try."""
+    """Temporal's token for this very try."""
     kind: AttemptKind = AttemptKind.API
 
 
@@ -57,15 +57,17 @@ class WorkerDir:
         self._lock = lock
         self._numbers = itertools.count(1)
         self._spare: list[Path] = []
-        """Files of the journal that tell of no Attempt."""
+        """Files of the journal that are not in use for an Attempt."""
         self._removing = ThreadPoolExecutor(1, "removing")
-        """Nobody waits for what disks take to remove a folder: some, much longer than to fill it."""
+        """Removes folders in the background, so that nobody waits for it: on some disks it takes much longer than
+        filling them."""
 
     @contextmanager
     def journal(self, attempt: HeldAttempt) -> Generator[None]:
         """Note the Attempt as running for as long as the block lasts."""
         note = self._attempts / f"{attempt.run_id}-{attempt.number}.json"
-        # The file of one that has ended becomes the next one's: disks take longer to make and to remove one.
+        # The file of an Attempt that has ended is reused for the next one: creating and removing files takes disks
+        # longer.
         spare = self._spare.pop() if self._spare else self._attempts / f"spare-{next(self._numbers)}"
         token = b64encode(attempt.task_token).decode()
         spare.write_text(json.dumps({**asdict(attempt), "task_token": token}))
@@ -78,7 +80,10 @@ class WorkerDir:
 
     @contextmanager
     def evidence(self, run_id: str, number: int) -> Generator[Path]:
-        """A folder for what the Attempt leaves, which outlives its Machine; removed after the end of the block."""
+        """Provide a folder for what the Attempt leaves, which outlives its Machine.
+
+        The folder is removed after the end of the block.
+        """
         folder = Path(tempfile.mkdtemp(prefix=f"{run_id}-{number}-", dir=self._evidence))
         try:
             yield folder
@@ -86,7 +91,7 @@ class WorkerDir:
             self._removing.submit(shutil.rmtree, folder, ignore_errors=True)
 
     def leave(self) -> None:
-        """Remove the folder and let go of the lock."""
+        """Remove the folder and release the lock."""
         self._removing.shutdown(cancel_futures=True)
         with _alone(self._folder.parent):
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -95,7 +100,7 @@ class WorkerDir:
 
 @dataclass(frozen=True)
 class DeadWorker:
-    """What a worker left that did not leave by itself. Its lock is ours now."""
+    """What remains of a worker that did not shut down properly. This worker holds its lock now."""
 
     folder: Path
     attempts: list[HeldAttempt]
@@ -103,23 +108,23 @@ class DeadWorker:
 
     @property
     def evidence(self) -> list[Path]:
-        """The folders of its Attempts."""
+        """The evidence folders of its Attempts."""
         return list((self.folder / "evidence").glob("*"))
 
     def end_machines(self) -> None:
-        """End what still runs of its Machines. Blocking."""
+        """End the processes that still run of its Machines. This blocks."""
         for scratch in (self.folder / "scratch").glob("*"):
             sweep.scratch(scratch)
 
     def remove(self) -> None:
-        """The same, and remove its folder. Blocking."""
+        """End its Machines and remove its folder. This blocks."""
         self.end_machines()
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 
 
 def dead_workers(workers: Path) -> list[DeadWorker]:
-    """The folders below `workers` that nobody holds."""
+    """Lock and return the folders below `workers` whose workers are dead."""
     found: list[DeadWorker] = []
     with _alone(workers):
         for folder in workers.glob("*"):
@@ -131,7 +136,10 @@ def dead_workers(workers: Path) -> list[DeadWorker]:
 
 @contextmanager
 def _alone(workers: Path) -> Generator[None]:
-    """Nobody looks while a folder below `workers` is being made or removed: for a moment it is there, but unlocked."""
+    """Hold a lock while a folder below `workers` is created, removed or looked for.
+
+    For a moment, such a folder exists but is not locked.
+    """
     workers.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(workers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -143,14 +151,14 @@ def _alone(workers: Path) -> Generator[None]:
 
 def _held(folder: Path) -> Generator[HeldAttempt]:
     for note in (folder / "attempts").glob("*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # half-written: its Attempt had not begun
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a half-written file: its Attempt had not begun
             held: dict[str, Any] = json.loads(note.read_text())
             token = b64decode(held["task_token"])
             yield HeldAttempt(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
 
 
 def _lock(folder: Path) -> int | None:
-    """Lock the folder; None if somebody has it, or it is gone."""
+    """Lock the folder; return None if another process holds the lock, or the folder is gone."""
     try:
         descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError:

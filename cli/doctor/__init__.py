@@ -1,1 +1,1 @@
-"""`callboard doctor`: is all there that Callboard needs here, and how is mended what is not?"""
+"""`callboard doctor`: checks that Callboard has all that it needs here, and says how to fix what is missing."""

@@ -1,4 +1,4 @@
-"""The command: carries out all checks, shows what they found, and ends with 0 if all is well."""
+"""The `callboard doctor` command, which runs all checks, shows their findings, and exits with 0 if none failed."""
 
 from __future__ import annotations
 

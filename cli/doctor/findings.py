@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The findings of the doctor's checks."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How good it is."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """Callboard works, but not all of it as it might be meant."""
+    """Callboard works, but perhaps not all of it as intended."""
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It cannot be looked at, because of something else that failed; or it is not needed here."""
+    """The check was skipped, because something else failed or because it is not needed here."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. Sentences for people; no secret is among them."""
+    """The result of one check, in sentences for people that hold no secret."""
 
     check: str
     status: Status
     found: str
     mend: str | None = None
-    """What to do about it."""
+    """Instructions for fixing what was found."""
 
 
 def ok(check: str, found: str) -> Finding:
-    """All is well."""
+    """Return a finding that all is well."""
     return Finding(check, Status.OK, found)
 
 
 def warning(check: str, found: str, mend: str) -> Finding:
-    """It works, but."""
+    """Return a finding that it works, but perhaps not as intended."""
     return Finding(check, Status.WARNING, found, mend)
 
 
 def failed(check: str, found: str, mend: str) -> Finding:
-    """It must be mended."""
+    """Return a finding that something must be fixed."""
     return Finding(check, Status.FAILED, found, mend)
 
 
 def skipped(check: str, why: str) -> Finding:
-    """It was not looked at."""
+    """Return a finding that the check was skipped."""
     return Finding(check, Status.SKIPPED, why)

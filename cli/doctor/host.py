@@ -1,4 +1,4 @@
-"""What this host has: Python, a browser, uv."""
+"""Checks of this host: Python, the browser, its sandbox, and uv."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from settings import Settings, installed_version
 
 _LOWEST = (3, 12)
 _BROWSER_WITHIN = timedelta(seconds=45)
-"""Beyond the time that Playwright gives it to start, whose words say more."""
+"""Limit for showing a page. It is longer than Playwright's own limit for the start, as that error says more."""
 _UV_WITHIN = timedelta(seconds=20)
 
 
 async def python() -> Finding:
-    """The one that runs this."""
+    """Check the Python that runs this command."""
     found = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}), Callboard {installed_version()}"
     if sys.version_info[:2] < _LOWEST:
         wanted = ".".join(map(str, _LOWEST))
@@ -32,13 +32,13 @@ async def python() -> Finding:
 
 
 async def browser(settings: Settings) -> Finding:
-    """Is one found, and does it show a page?"""
+    """Check that a browser is found and that it shows a page."""
     if settings.role == "control":
         return skipped("Browser", "Not needed: CALLBOARD_ROLE is control.")
     try:
         path = await asyncio.to_thread(find_browser, settings.chromium)
     except MachineError as error:
-        # Its second sentence says what to do.
+        # The second sentence of the message says what to do.
         found, *mend = re.split(r"(?<=\.) (?=Install|Name)", error.message, maxsplit=1)
         return failed("Browser", found, *(mend or ["Name the executable of one in CALLBOARD_CHROMIUM."]))
     try:
@@ -54,7 +54,7 @@ async def browser(settings: Settings) -> Finding:
 
 
 async def sandbox(settings: Settings) -> Finding:
-    """Find out whether pages are walled off from the worker's user by Chromium's own sandbox."""
+    """Check whether Chromium's own sandbox separates pages from the worker's user."""
     check = "Browser sandbox"
     if settings.role == "control":
         return skipped(check, "Not needed: CALLBOARD_ROLE is control.")
@@ -74,8 +74,12 @@ async def sandbox(settings: Settings) -> Finding:
 
 
 async def _shows_a_page(path: Path, *, sandbox: bool) -> str:
-    """Its version. Raises MachineError: it does not."""
-    # Not with the others above: all other commands would have to wait for it.
+    """Let the browser show a page, and return its version.
+
+    Raises:
+        MachineError: It shows no page.
+    """
+    # This is not imported with the others above, because all other commands would have to wait for it.
     from playwright.async_api import Error, async_playwright
 
     try:
@@ -96,7 +100,7 @@ async def _shows_a_page(path: Path, *, sandbox: bool) -> str:
 
 
 async def uv() -> Finding:
-    """Does it start? It builds the environments of projects that declare dependencies."""
+    """Check that uv starts, which builds the environments of projects that declare dependencies."""
     try:
         said = await run_uv("--version", cwd=Path.cwd(), within=_UV_WITHIN)
     except UvError as error:

@@ -1,4 +1,4 @@
-"""The keys of the installation: are they there, and are they ones? None of them is shown."""
+"""Checks that the keys of the installation are set and valid. No key is shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _A_SIGNING_ONE = (
 
 
 def api_keys(settings: Settings) -> Finding:
-    """Those that open the API."""
+    """Check the keys to the API."""
     keys = _plain(settings.api_keys)
     if not keys:
         mend = f"Set CALLBOARD_API_KEYS for every api; {_A_RANDOM_ONE}. (`callboard dev` makes its own.)"
@@ -34,7 +34,7 @@ def api_keys(settings: Settings) -> Finding:
 
 
 def secret_key(settings: Settings) -> Finding:
-    """Those that seal secrets."""
+    """Check the keys that seal secrets."""
     keys = _plain(settings.secret_key)
     mend = f"Set CALLBOARD_SECRET_KEY to the same for every api and worker; {_A_RANDOM_ONE}."
     if not keys:
@@ -47,7 +47,7 @@ def secret_key(settings: Settings) -> Finding:
 
 
 def webhook_secrets(settings: Settings) -> Finding:
-    """Those that sign webhooks."""
+    """Check the secrets that sign webhooks."""
     secrets = _plain(settings.webhook_secrets)
     mend = f"Set CALLBOARD_WEBHOOK_SECRETS for every worker; {_A_SIGNING_ONE}."
     if not secrets:

@@ -1,4 +1,4 @@
-"""The artifact store: does it keep what is written to it?"""
+"""A check that the artifact store keeps what is written to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from storage.store import Store
 
 
 async def artifact_store(settings: Settings) -> tuple[Finding, Store | None]:
-    """Write, read and remove something; and the store, if it can do that."""
+    """Check that the store can write, read and remove an object, and return the store if it can."""
     location = settings.artifact_location
     try:
         store = open_store(location, endpoint=settings.artifacts_endpoint)

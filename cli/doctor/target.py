@@ -1,4 +1,4 @@
-"""Which installation is looked at: the `callboard dev` that runs on the data folder, else that of the environment."""
+"""The installation that is checked: the `callboard dev` that runs on the data folder, else that of the environment."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from settings import Settings
 
 @dataclass(frozen=True)
 class Place:
-    """An installation, as its api and its workers see it."""
+    """An installation with the settings that its api and its workers have."""
 
     settings: Settings
     dev: bool
-    """It is a `callboard dev`, which runs."""
+    """Whether it is a running `callboard dev`."""
 
 
 def find_place(data: Path | None) -> Place:
-    """Raises ConfigurationError: the settings are wrong."""
+    """Return the installation to check.
+
+    Raises:
+        ConfigurationError: The settings are wrong.
+    """
     settings = settings_with(data_dir=data)
     folder = settings.data_dir.expanduser().resolve()
     card = None if "temporal_address" in settings.model_fields_set else _card(folder)
@@ -45,7 +49,7 @@ def find_place(data: Path | None) -> Place:
 
 
 def _card(folder: Path) -> dict[str, Any] | None:
-    """The card of the stack that runs on the folder; one that was killed may have left its own."""
+    """Return the content of `dev.json` if its stack runs; a stack that was killed may have left the file behind."""
     try:
         card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
     except (OSError, ValueError):

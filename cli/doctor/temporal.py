@@ -1,4 +1,4 @@
-"""Temporal: can it be reached, and is its namespace set up?"""
+"""Checks that Temporal can be reached and that its namespace is set up."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LATER = ("Namespace", "Search attributes", "Sweeps")
 
 @dataclass(frozen=True)
 class Temporal:
-    """What was found, and a client if there is a namespace to go on with."""
+    """The findings about Temporal, and a client if there is a namespace for further checks."""
 
     findings: list[Finding]
     client: Client | None = None
 
 
 async def temporal(settings: Settings) -> Temporal:
-    """Look at it, as far as that goes."""
+    """Check Temporal as far as it can be reached."""
     client = await connect(settings, lazy=True, identity="callboard-doctor", patience=timedelta(seconds=3))
     try:
         with translate_operator_errors(client, "say what it is"):

@@ -1,4 +1,4 @@
-"""The workers: is there one for everything that waits for one?"""
+"""Checks that there is a worker for each task queue and for each project."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from temporal.pollers import pollers
 from temporal.runs import Runs
 
 _QUEUES = {names.CALLBOARD_QUEUE: "no Run begins", names.DELIVERIES_QUEUE: "no result is delivered"}
-"""What happens if nobody serves them."""
+"""Task queues, and the consequence if no worker serves them."""
 
 
 async def workers(client: Client) -> Finding:
-    """Those that sequence Runs and deliver results."""
+    """Check for workers that sequence Runs and deliver results."""
     try:
         serving = {queue: await pollers(client, queue) for queue in _QUEUES}
     except (Unavailable, ConfigurationError) as error:
@@ -33,7 +33,7 @@ async def workers(client: Client) -> Finding:
 
 
 async def projects(client: Client, store: Store | None) -> Finding:
-    """Machines for each project that is deployed."""
+    """Check that workers offer Machines for each deployed project."""
     if store is None:
         return skipped("Projects", "The artifact store says which are deployed, and cannot be used.")
     try:
@@ -65,7 +65,10 @@ async def projects(client: Client, store: Store | None) -> Finding:
 
 
 async def _offered(client: Client, deployed: list[Manifest]) -> dict[str, int]:
-    """Machines by project; where Temporal keeps no heartbeats of workers, all of them if there is one worker at all."""
+    """Return the number of Machines that workers offer, by project.
+
+    If Temporal keeps no heartbeats of workers, a project with any worker counts as having all its Machines.
+    """
     runs = Runs(client)
     known = await runs.machines_offered()
     if known is not None:

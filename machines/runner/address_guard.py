@@ -1,11 +1,11 @@
-"""Refuses to open addresses that lead into the machine itself, such as `file:///etc/passwd`.
+"""Refuse to open addresses that lead into the machine itself, such as `file:///etc/passwd`.
 
 An API often opens an address that its caller has sent. Chromium refuses such addresses to pages: links, scripts, frames
 and redirects cannot lead to them. It opens them for whoever controls the browser, so that is where the guard stands:
 
-- In front of this process's Playwright, every client of which goes through `Frame.goto`. It costs nothing.
-- In front of the files themselves, where other programs may control the browser by its debugging port. There every
-  request passes through Chromium's interception, which costs time, so it is only for browsers that have such a port.
+- It guards this process's Playwright, every client of which goes through `Frame.goto`. This costs nothing.
+- It guards the files themselves, if other programs may control the browser by its debugging port. There every request
+  passes through Chromium's interception, which costs time, so this is only for browsers that have such a port.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from .urls import shown
 
 _ALLOWED = frozenset({"about", "blob", "data", "http", "https"})
 _COMPLETED = "localhost"
-"""Playwright puts `http://` before an address that begins like this, so it is no scheme."""
+"""Start of an address that is no scheme, although a colon may follow: Playwright puts `http://` before it."""
 _OPENING_COMMANDS = frozenset({"Page.navigate", "Target.createTarget"})
 """Commands of the browser's own protocol that open the address in their parameter `url`."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SKIPPED_BEFORE = "".join(map(chr, range(0x21)))
 _SKIPPED_ANYWHERE = str.maketrans("", "", "\t\n\r")
-"""Browsers read addresses without these characters (WHATWG's URL standard), so they must not hide a scheme."""
+"""Characters that browsers ignore in addresses (WHATWG's URL standard), so they must not hide a scheme."""
 
 
 def refusal(url: str, base: str | None = None) -> str | None:
-    """Say why `url` must not be opened; None if it may be. A relative one is resolved against `base`."""
+    """Say why `url` must not be opened; None if it may be opened. A relative one is resolved against `base`."""
     scheme = _scheme_of(url) or _scheme_of(base or "")
     if scheme is None or scheme in _ALLOWED or scheme == _COMPLETED:
         return None
@@ -52,15 +52,15 @@ def sentence(url: str) -> str:
 
 
 def guard_playwright() -> None:
-    """Refuse such addresses in all that uses Playwright in this process, whatever browser it is connected to.
+    """Refuse such addresses in every use of Playwright in this process, whatever browser it is connected to.
 
-    It is Playwright's own implementation that is replaced, as its asynchronous and its synchronous classes have just
-    that in common, and objects of these classes come into being in many ways (popups, frames, other clients).
+    This patches Playwright's implementation classes: the asynchronous and the synchronous API have only these in
+    common, and objects of the API come into being in many ways (popups, frames, other clients).
     """
     goto: Any = FrameImpl.goto
     send: Any = cast("Any", CDPSessionImpl).send
 
-    # These are no coroutine functions themselves: in the trace, a frame of ours would stand for that of the project.
+    # These are no coroutine functions: the trace would then show a frame of ours instead of the project's.
     def guarded_goto(self: Any, url: str, *args: Any, **options: Any) -> Any:
         _check(url, self._page.context._options.get("baseURL") if self._page else None)  # noqa: SLF001
         return goto(self, url, *args, **options)
@@ -75,15 +75,16 @@ def guard_playwright() -> None:
 
 
 async def guard_browser(session: CDPSession, on_refused: Callable[[str], None]) -> None:
-    """Refuse files in all of the browser that `session` is connected to, whoever opens them; `on_refused` gets the URL.
+    """Refuse files in all of the browser that `session` is connected to, whoever opens them.
 
-    The scheme `file` is enough here: Chromium asks for the same file also under `view-source:`.
+    `on_refused` is called with the URL of each refused file. To guard the scheme `file` is enough here:
+    Chromium asks for the same file also under `view-source:`.
     """
     send: Any = cast("Any", session).send
 
     async def refuse(event: dict[str, Any]) -> None:
         on_refused(event["request"]["url"])
-        with contextlib.suppress(PlaywrightError):  # the page is gone, and its request with it
+        with contextlib.suppress(PlaywrightError):  # the page and its request are gone
             await send("Fetch.failRequest", {"requestId": event["requestId"], "errorReason": "BlockedByClient"})
 
     session.on("Fetch.requestPaused", refuse)
@@ -91,7 +92,7 @@ async def guard_browser(session: CDPSession, on_refused: Callable[[str], None]) 
 
 
 def _check(url: Any, base: str | None = None) -> None:
-    """Raise Playwright's error if `url` must not be opened; what is no text is for Playwright to complain about."""
+    """Raise Playwright's error if `url` must not be opened; Playwright itself complains about what is no text."""
     if isinstance(url, str) and (reason := refusal(url, base)):
         raise PlaywrightError(reason)
 

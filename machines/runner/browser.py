@@ -19,12 +19,12 @@ from .address_guard import guard_browser
 from .vital import Vital
 
 CLOSE_WITHIN = 5.0
-"""Seconds, for a context and for the browser; whatever takes longer is killed with the Machine."""
+"""Seconds that closing a context or the browser may take; whatever takes longer is killed with the Machine."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _ANSWER_WITHIN = 2.0
-"""Seconds. A browser that is alive answers at once, however busy its pages are."""
+"""Seconds that the browser gets to answer. One that is alive answers at once, however busy its pages are."""
 _LATELY = 5.0
-"""Seconds. So long ago, it has answered a moment ago."""
+"""Skip the liveness ping if the browser answered within this many seconds."""
 
 
 @dataclass
@@ -34,23 +34,23 @@ class Tab:
     context: BrowserContext
     page: Page
     proxy_refused: bool = False
-    """Its proxy has asked for credentials that the Attempt has not, or did not take those that it has."""
+    """Whether its proxy has asked for credentials that the Attempt lacks, or did not accept those that it has."""
 
     def watch_proxy(self) -> None:
-        """Find out whether its proxy refuses it: Playwright lets such a page hang, without a word about the reason."""
+        """Watch for responses by which the proxy refuses it: Playwright lets the page hang, and tells no reason."""
         self.context.on("response", self._look)
 
     def _look(self, response: Response) -> None:
-        # The first challenge is answered before this is called.
+        # Playwright answers the first challenge before this is called.
         self.proxy_refused = self.proxy_refused or response.status == _PROXY_AUTHENTICATION_REQUIRED
 
     async def close(self) -> bool:
-        """Close the context; False if it would not close in time."""
+        """Close the context; return False if it does not close in time."""
         return await close_context(self.context)
 
 
 async def close_context(context: BrowserContext) -> bool:
-    """Close it, bounded; False if it would not close in time."""
+    """Close the context in bounded time; return False if it does not close in time."""
     return await _done_in_time(context.close())
 
 
@@ -61,32 +61,32 @@ async def _done_in_time(closing: Awaitable[None]) -> bool:
     except TimeoutError:
         return False
     except PlaywrightError:
-        return True  # the browser is gone, and its contexts with it
+        return True  # the browser and its contexts are gone
     return True
 
 
 @dataclass(frozen=True)
 class BrowserSetup:
-    """How the browser is launched."""
+    """Options with which the browser is launched."""
 
     executable: str
     arguments: list[str]
     headless: bool
     sandbox: bool
-    """Chromium's own."""
+    """Whether Chromium's own sandbox is used."""
     debugging: bool
-    """Whether other clients may connect to it, on loopback."""
+    """Whether other clients may connect to the browser, on loopback."""
     viewport: tuple[int, int]
     environment: dict[str, str]
-    """What the browser needs beyond the child's own (a display)."""
+    """Variables that the browser needs in addition to the child's own environment (a display)."""
     traces: Path
-    """Folder in which traces grow; whoever has saved one may empty it."""
+    """Folder in which unsaved traces grow; it may be emptied once they are saved."""
     on_refused_file: Callable[[str], None] | None
-    """Files are refused to other clients of the browser, and this is called with the URL; None: they are allowed."""
+    """Is called with the URL of each file that is refused to other clients of the browser. None: files are allowed."""
 
 
 class WarmBrowser:
-    """One browser process, launched once."""
+    """The Machine's browser, which is launched once."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class WarmBrowser:
         watch: Callable[[BrowserContext], None],
     ) -> None:
         self.cdp_url = cdp_url
-        """WebSocket address of the browser for other clients, if it was opened."""
+        """WebSocket address of the browser for other clients, if its debugging port is open."""
         self._browser = browser
         self._user_agent = user_agent
         self._viewport = viewport
@@ -108,15 +108,15 @@ class WarmBrowser:
         self._answered = time.monotonic()
         self._watch = watch
         self.closed_by_user = False
-        """User code has closed the browser itself, as some automations do at their end: that is no crash."""
+        """Whether user code has closed the browser itself, as some automations do at their end: this is no crash."""
         self.on_close: Callable[[], Awaitable[None]] = nothing
-        """Awaited before user code closes the browser."""
+        """Is awaited before user code closes the browser."""
         self.on_context: Callable[[BrowserContext], Awaitable[None]] = _ignored
-        """Told of every context that user code opens itself."""
+        """Is awaited with every context that user code opens itself."""
         self._proxy: ProxySettings | None = None
-        """Of the Attempt: the way of every context that it opens, also by itself."""
+        """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
         self._shared = cdp_url is not None
-        """Others than our Playwright may have opened contexts: whoever speaks the browser's own protocol can."""
+        """Whether clients other than our Playwright may have opened contexts, by the browser's own protocol."""
         self._new_context = browser.new_context
         close, new_session = browser.close, browser.new_browser_cdp_session
 
@@ -129,8 +129,9 @@ class WarmBrowser:
             self._shared = True
             return await new_session()
 
-        # `page.context.browser` is this very object. Playwright has no event that tells a close from a crash, and a
-        # proxy belongs to a context, as a trace does: one that user code opens would go past that of the Run.
+        # User code gets this very object as `page.context.browser`, so its methods are replaced: Playwright has no
+        # event that tells a close from a crash, and proxies and traces belong to a context. Without this, a context
+        # that user code opens would bypass the Run's proxy and trace.
         setattr(browser, "close", noted)  # noqa: B010
         setattr(browser, "new_browser_cdp_session", shared)  # noqa: B010
         setattr(browser, "new_context", self._noted(browser.new_context))  # noqa: B010
@@ -140,8 +141,8 @@ class WarmBrowser:
     async def launch(
         cls, playwright: Playwright, setup: BrowserSetup, watch: Callable[[BrowserContext], None]
     ) -> WarmBrowser:
-        """Launch it; `watch` is told every context that is opened. Raises playwright's Error."""
-        # Whoever reaches the debugging port owns the browser: it is opened only for those who need it.
+        """Launch the browser. `watch` is called with every context that is opened. Raises playwright's Error."""
+        # Whoever reaches the debugging port controls the browser, so it is opened only if it is needed.
         debugging = ["--remote-debugging-port=0"] if setup.debugging else []
         browser = await playwright.chromium.launch(
             executable_path=setup.executable,
@@ -160,37 +161,42 @@ class WarmBrowser:
         version = await ask(session, "Browser.getVersion")
         processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
         vital = Vital(next(process["id"] for process in processes if process["type"] == "browser"))
-        # Sites turn a browser away that calls itself headless; it is the same browser (docs/contract.md, section 4.4).
+        # Sites refuse a browser that calls itself headless, though it is the same one (docs/contract.md, section 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
         return cls(browser, session, vital, user_agent, setup.viewport, cdp_url, watch)
 
     @property
     def version(self) -> str:
-        """The browser's own version."""
+        """The version that the browser reports."""
         return self._browser.version
 
     async def call(self) -> None:
-        """Ask the browser for a sign of life: about a millisecond, there and back through the driver.
+        """Ask the browser for a sign of life, which takes about a millisecond, through the driver and back.
 
         Playwright tells when its browser ends, but not when the driver does.
 
         Raises:
-            PlaywrightError: Browser or driver are gone.
-            TimeoutError: No answer.
+            PlaywrightError: The browser or the driver is gone.
+            TimeoutError: The browser did not answer in time.
         """
         async with asyncio.timeout(_ANSWER_WITHIN):
             await ask(self._session, "Browser.getVersion")
         self._answered = time.monotonic()
 
     async def check(self) -> None:
-        """The same at next to no cost where it has answered a moment ago, and its processes run. Errors as for it."""
+        """Check that the browser is alive, at next to no cost if it has answered a moment ago and its processes run.
+
+        Raises:
+            PlaywrightError: The browser or the driver is gone.
+            TimeoutError: The browser did not answer in time.
+        """
         lately = time.monotonic() - self._answered < _LATELY
         if not (lately and self._browser.is_connected() and self._vital.run):
             await self.call()
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
-        """A fresh context with one page. Raises playwright's Error."""
+        """Open a fresh context with one page. Raises playwright's Error."""
         width, height = self._viewport
         self._proxy = proxy
         context = await self._new_context(
@@ -209,16 +215,16 @@ class WarmBrowser:
         return tab
 
     async def close_contexts(self) -> bool:
-        """Close what contexts there still are, such as those that user code opened; False if one would not close."""
+        """Close the contexts that are left, such as those of user code; return False if one does not close in time."""
         closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
         if self._shared:
             closed.append(await _done_in_time(self._dispose_foreign_contexts()))
         return all(closed)
 
     async def _dispose_foreign_contexts(self) -> None:
-        """Contexts that our Playwright knows not of: other clients of the browser made them."""
+        """Dispose of contexts that our Playwright does not know, as other clients of the browser made them."""
         for context in (await ask(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
-            with contextlib.suppress(PlaywrightError):  # it goes by itself as its client does
+            with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
                 await ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
 
     def _noted[T: BrowserContext | Page](self, opens: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
@@ -234,14 +240,14 @@ class WarmBrowser:
         return opened
 
     async def close(self) -> None:
-        """Close it, bounded; the keeper has the last word."""
+        """Close the browser in bounded time; the keeper kills it if it does not end."""
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._browser.close()
 
 
 async def nothing() -> None:
-    """Done at once."""
+    """Do nothing."""
 
 
 async def _ignored(_context: BrowserContext) -> None:
@@ -249,15 +255,17 @@ async def _ignored(_context: BrowserContext) -> None:
 
 
 async def ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:
-    """Ask the browser by its own protocol."""
+    """Send a command to the browser by its own protocol, and return the result."""
     return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _debugging_address() -> str:
-    """Where the browser listens: it writes that into its profile, which lies in this Machine's temporary folder.
+    """Return the address at which the browser listens for clients.
+
+    The browser writes it into its profile, which lies in this Machine's temporary folder.
 
     Raises:
-        FileNotFoundError: It has not; launching has waited for the browser, so it is there or never.
+        FileNotFoundError: The browser has not written it, and never will, as launching has waited for the browser.
     """
     for file in Path(tempfile.gettempdir()).glob("*/DevToolsActivePort"):
         port, path = file.read_text().split()

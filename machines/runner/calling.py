@@ -30,7 +30,10 @@ class NoRetryError(StructuralError):
 def _in_this_process_only[**P, T](
     function: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Ends a process that user code has forked and not ended, where it would come back to us: it is not the child."""
+    """Decorate a function so that a process forked by user code ends instead of returning to our code.
+
+    Such a process is not the Machine's child, and must not act as if it were.
+    """
 
     @wraps(function)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,28 +49,28 @@ def _in_this_process_only[**P, T](
 
 @dataclass(frozen=True)
 class Call:
-    """What is called, and what is wanted of it."""
+    """A call of user code: what is called, and what is to be reported of it."""
 
     kind: str
-    """`api`, `check` or `create`."""
+    """Kind of the Attempt: `api`, `check` or `create`."""
     path: str
-    """Of the function's module, below the project's folder."""
+    """Path of the function's module, below the project's folder."""
     parameters: Any
     capture: bool
-    """Report the state of the AuthSession if it has changed. That of a create is always reported."""
+    """Whether to report the state of the AuthSession if it has changed. A create always reports its state."""
     capturing: Callable[[float], None]
-    """Told when that begins, with the most seconds that it takes: they are not the automation's."""
+    """Is called when capturing begins, with the most seconds that it takes: they do not count as the automation's."""
 
 
 @_in_this_process_only
 async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any]:
-    """Import and await the user's function; the fields of a `done` message.
+    """Import and await the user's function, and return the fields of a `done` message.
 
-    The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred one
-    is called before there is a page.
+    The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred
+    function is called before there is a page.
 
     Raises:
-        UserCodeError: It failed. CancelledError passes through.
+        UserCodeError: The call failed. CancelledError passes through.
     """
     try:
         function = load(call.path, root)
@@ -76,7 +79,7 @@ async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any
             # The hook's cleanup comes last: it usually closes the context that the hook brought.
             fields = {"result": _result(call, value), **await _state(call, session, value)}
         except BaseException:
-            with contextlib.suppress(Exception):  # the hook's cleanup; what the automation raised matters more
+            with contextlib.suppress(Exception):  # of the cleanup; the automation's error matters more
                 await session.finish(failed=True)
             raise
         await session.finish()
@@ -92,7 +95,7 @@ async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any
         raise NoRetryError(str(told), name=told.name, stack=told.stack) from error
     except asyncio.CancelledError:
         raise
-    except BaseException as error:  # sys.exit() and the like would end the Machine
+    except BaseException as error:  # also SystemExit and the like, which would end the Machine
         raise raised(error, root, exit_message(error)) from error
 
 
@@ -100,14 +103,14 @@ async def _called(call: Call, function: UserFunction, session: BrowserSession) -
     parameters = call.parameters
     if getattr(function, MARK, False):
         if call.kind == "create":
-            await session.open()  # without a browser there would be no login
+            await session.open()  # a create without a browser has no login
         return await function(parameters, ensure_browser=session.open)
     _, page = await session.open()
     return await (function(page) if parameters is None else function(page, parameters))
 
 
 def _result(call: Call, value: Any) -> str:
-    """JSON text of what the function returned: of a check only whether it is true, of a create nothing."""
+    """Return JSON text of what the function returned: for a check only whether it is true, for a create `null`."""
     match call.kind:
         case "check":
             return "true" if value else "false"
@@ -118,10 +121,10 @@ def _result(call: Call, value: Any) -> str:
 
 
 async def _state(call: Call, session: BrowserSession, value: Any) -> dict[str, Any]:
-    """The state of the AuthSession after a good end: as `session`, or why it is not known.
+    """Return the state of the AuthSession after a good end as field `session`, with `uncaptured` if it is not known.
 
     Raises:
-        StateError: That of a create, which has come to nothing without it.
+        StateError: The state of a create could not be captured, so that the create has failed.
     """
     create = call.kind == "create"
     wanted = create or (call.capture and session.restored and not (call.kind == "check" and not value))

@@ -10,7 +10,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from .state import State, of_browser
 
-# Item by item: an item may be called as a method of storage is, and hide it from other ways.
+# Read item by item: an item may have the name of a method of storage, and other ways would then not work.
 _SESSION_STORAGE = """() => {
     const items = [];
     for (let n = 0; n < sessionStorage.length; n++) {
@@ -21,16 +21,16 @@ _SESSION_STORAGE = """() => {
 }"""
 
 _LOOKS = 2
-"""At a page. Where another client has led it elsewhere, ours may not have heard of it yet, and asks what was there."""
+"""Tries to read a page. If another client has navigated it, ours may not know that yet, and ask the old document."""
 
 
 async def capture(context: BrowserContext, before: State | None) -> State:
-    """The state that `context` is in. `before` is what was restored in it.
+    """Return the state that `context` is in. `before` is what was restored in it.
 
-    Not bounded: a page that is busy for ever is waited for. IndexedDB is no part of it.
+    This is not bounded: it waits for a page that is busy for ever. IndexedDB is no part of the state.
 
     Raises:
-        PlaywrightError: It is closed, or its browser is gone.
+        PlaywrightError: The context is closed, or its browser is gone.
     """
     told: list[Any] = await asyncio.gather(_stored(context), *map(_session_storage, context.pages))
     stored, *pages = told
@@ -38,12 +38,12 @@ async def capture(context: BrowserContext, before: State | None) -> State:
 
 
 async def _stored(context: BrowserContext) -> Any:
-    """Cookies and local storage."""
+    """Return cookies and local storage of the context."""
     return await context.storage_state()
 
 
 async def _session_storage(page: Page) -> Any:
-    """Of the page's top frame; None for a page that has none, or denies access."""
+    """Return origin and session storage of the page's top frame; None if it has none, or denies access."""
     for _ in range(_LOOKS):
         try:
             told = await page.evaluate(_SESSION_STORAGE)

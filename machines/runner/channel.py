@@ -1,4 +1,4 @@
-"""The child's end of the socket to the worker: four bytes of length, big-endian, then one JSON object."""
+"""The child's end of the socket to the worker. A message is four bytes of length, big-endian, then one JSON object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Channel:
-    """Messages to and from the worker."""
+    """The connection to the worker, for messages in both directions."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -18,12 +18,12 @@ class Channel:
 
     @classmethod
     async def over(cls, fd: int) -> Channel:
-        """Take over the inherited descriptor."""
+        """Return the connection over the inherited descriptor `fd`, which it takes over."""
         reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
         return cls(reader, writer)
 
     def post(self, kind: str, **fields: Any) -> None:
-        """Queue a message; it is written as soon as the socket takes it."""
+        """Queue a message; it is written as soon as the socket accepts it."""
         body = json.dumps({"type": kind, **fields}).encode()
         self._writer.write(struct.pack(">I", len(body)) + body)
 
@@ -32,7 +32,7 @@ class Channel:
         await self._writer.drain()
 
     async def receive(self) -> dict[str, Any] | None:
-        """The next message, or None at the end of the worker."""
+        """Return the next message, or None when the worker has ended."""
         try:
             (length,) = struct.unpack(">I", await self._reader.readexactly(4))
             return json.loads(await self._reader.readexactly(length))

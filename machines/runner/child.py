@@ -1,13 +1,13 @@
-"""The child of a Machine: one warm browser, one Attempt at a time.
+"""The child of a Machine: it has one warm browser, and executes one Attempt at a time.
 
     from the worker   configure (once), attempt, answer, stop
-    to the worker     ready, begun, extend, request, capturing, done, left (what it leaves in the folder that it was
-                      given), stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
+    to the worker     ready, begun, extend, request, capturing, done, left (what the Attempt leaves in its folder),
+                      stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
                       the Machine)
 
-`done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and its
-record while the context closes and the next one opens.
-The end of the worker's socket ends the child; the keeper sees to the rest.
+`done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and the
+Attempt's record is on its way while the context closes and the next one opens.
+The end of the worker's socket ends the child; the keeper ends everything else.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ _LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before its browser is closed (docs/contract.md, section 10, rule 8)."""
 
 TRACES = "traces"
-"""Folder in the Machine's scratch."""
+"""Name of the folder for unsaved traces, in the Machine's scratch folder."""
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
-"""Without it, all that is said of an https page is that it did not load in time."""
+"""Addition to an error. Without it, the error of an https page only says that it did not load in time."""
 
 
 @dataclass
 class Prepared:
-    """What the next Attempt starts with."""
+    """What the next Attempt starts with: a tab and a workspace."""
 
     tab: Tab
     workspace: Workspace
 
 
 class Child:
-    """See the module's docstring."""
+    """The child of a Machine, which serves the worker; see the module's docstring."""
 
     def __init__(
         self, channel: Channel, browser: WarmBrowser, project: Path, scratch: Path, lines: Lines, watch: Watch
@@ -78,7 +78,7 @@ class Child:
         self._scratch = scratch
         self._traces = scratch / TRACES
         self._numbers = itertools.count(1)
-        self._files = ThreadPoolExecutor(1)  # our own; the default one is the Attempt's and goes with it
+        self._files = ThreadPoolExecutor(1)  # our own, as the default executor belongs to the Attempt and ends with it
         self._prepared: Prepared | None = None
         self._user: asyncio.Task[dict[str, Any]] | None = None
         self._session: BrowserSession | None = None
@@ -92,10 +92,10 @@ class Child:
         logs.capture(lines)
 
     async def serve(self) -> None:
-        """Take orders until the worker hangs up."""
+        """Handle the worker's messages until it closes the connection."""
         self._prepared = await self._prepare()
         self._channel.post("ready", browserVersion=self._browser.version)
-        async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the child, and shows as a crash
+        async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the child, as a crash
             while (message := await self._channel.receive()) is not None:
                 if message["type"] == "attempt":
                     attempts.create_task(self._execute(message))
@@ -109,7 +109,7 @@ class Child:
         return Prepared(tab, workspace)
 
     def _renewed(self, used: Workspace | None) -> Workspace:
-        """For the next Attempt: that of the last, if it is as good as new."""
+        """Return a workspace for the next Attempt: the one of the last Attempt, if nothing in it has changed."""
         empty(self._traces)
         if used is not None:
             if used.is_as_made():
@@ -121,13 +121,13 @@ class Child:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
 
     async def _execute(self, order: dict[str, Any]) -> None:
-        """One Attempt, from its order to the Machine being ready for the next."""
+        """Execute one Attempt, from its message until the Machine is ready for the next one."""
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise RuntimeError("an Attempt was ordered while another was still being cleaned up")
         try:
             await self._use(prepared, order["proxy"])
-        except (PlaywrightError, TimeoutError) as error:  # before user code: not its fault, and not its Attempt
+        except (PlaywrightError, TimeoutError) as error:  # user code was not called, so the Attempt has not begun
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
         leftovers = Leftovers()
@@ -153,7 +153,7 @@ class Child:
             await self._leave(evidence, completed=_is_good(order, done))
             closed = self._session is None or await self._session.close()
             unfit = await leftovers.end()
-            # Only now: tasks of the Attempt could open more of them.
+            # Close them only now: tasks of the Attempt could have opened more.
             closed = closed and await self._browser.close_contexts()
             logs.reset()
         if self._session is not None and self._session.lasting:
@@ -171,7 +171,10 @@ class Child:
         self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
-        """Make the prepared tab the Attempt's; one with a proxy needs a context of its own."""
+        """Check that the browser is alive, and make the prepared tab the Attempt's.
+
+        An Attempt with a proxy gets a new context instead.
+        """
         await self._browser.check()
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
@@ -184,12 +187,15 @@ class Child:
     async def _ask(
         self, order: dict[str, Any], prepared: Prepared, evidence: Evidence, leaving: contextlib.ExitStack
     ) -> dict[str, Any]:
-        """The fields of `done`: what the automation returned, or how it failed. Its runtime ends with `leaving`."""
+        """Call user code, and return the fields of `done`: what the automation returned, or how it failed.
+
+        The runtime of user code ends when `leaving` is closed.
+        """
         try:
             state = parsed(order["session"]) if order["session"] is not None else None
         except StateError as error:
             return {"error": as_message(error), "attributes": {}}
-        # User code may do with it what it likes; what has changed is seen by ours.
+        # User code gets a copy that it may change; changes of the state are found by comparing with ours.
         run_info: dict[str, Any] = {**order["runInfo"], "auth_session": copy.deepcopy(state)}
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
@@ -239,7 +245,7 @@ class Child:
             if not user.cancelled():
                 raise
             return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
-        # A browser that dies under a page can leave an automation with empty answers instead of an error.
+        # If the browser dies, an automation may get empty answers instead of an error.
         if self._session and self._session.opened and await self._is_gone(self._browser.check):
             return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
         return fields
@@ -251,14 +257,14 @@ class Child:
             await asked()
         except PlaywrightError:
             return True
-        except TimeoutError:  # it is stuck, perhaps in what user code did to it, but it is there
+        except TimeoutError:  # the browser is stuck, perhaps because of user code, but it is there
             return False
         return False
 
     async def _stop(self) -> None:
-        """Cancel the automation, save what it leaves, and close its context, in a second and a half.
+        """Cancel the automation, save what it leaves, and close its context.
 
-        The worker kills the Machine then, or afterwards.
+        The worker allows a second and a half for this. It kills the Machine after that time, or when this is done.
         """
         if self._user is not None and self._root is not None:
             self._channel.post("stopping", stack=waiting_at(self._user, self._root))
@@ -274,7 +280,7 @@ class Child:
 
 
 def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
-    """Whether it has completed: a check that finds the login bad has not."""
+    """Tell whether the Attempt counts as completed: a check that finds the login bad does not."""
     return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
@@ -316,10 +322,11 @@ async def _serve(fd: int, mark: bytes) -> None:
 
 
 def main(fd: int, mark: bytes) -> None:
-    """Serve the worker at the other end of the socket `fd`; `mark` is for the keeper (see `lines`)."""
+    """Serve the worker at the other end of the socket `fd`; `mark` marks packets to the keeper (see `lines`)."""
     with asyncio.Runner() as runner:
         try:
             runner.run(_serve(fd, mark))
         except SystemExit as error:
-            # User code's, in a task of its own. At once: to clean up would be to cancel its Attempt, as if that failed.
+            # User code has raised it in a task of its own. Exit at once: a clean-up would cancel the Attempt, as if
+            # it had failed.
             os._exit(error.code if isinstance(error.code, int) else 1)

@@ -1,8 +1,8 @@
-"""What an Attempt leaves beside its outcome: its trace, and of one that fails the last picture of its page.
+"""Save what an Attempt leaves in addition to its outcome: its trace, and if it fails, a last screenshot of its page.
 
-Playwright traces contexts: the one that the automation is given, and each that it opens itself in the Machine's
-browser, has a file of its own, `trace-1.zip` and so on. A trace can only be had while its context is open, so it is
-saved before that is closed, whoever closes it.
+Playwright traces contexts. The context that the automation is given, and each that it opens itself in the Machine's
+browser, has a trace file of its own, `trace-1.zip` and so on. A trace can only be saved while its context is open, so
+this is done before the context is closed, whoever closes it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .browser import nothing
 
 SCREENSHOT = "screenshot.png"
 PART = ".part"
-"""How names of files end that are not whole yet."""
+"""Suffix of files that are not complete yet."""
 _START_WITHIN = 5.0
 _PICTURE_WITHIN = 1.0
-"""Seconds. A page that is busy for ever gives no picture, and what is stopped has no more time than that."""
+"""Seconds for a screenshot. A page that is busy for ever gives none, and a stopped Attempt has no more time."""
 _LOOK_EVERY = 5.0
 _RAW = 4
-"""How many times as big as what is kept the traces may grow before they are packed."""
+"""Most times the kept size to which the traces may grow before they are packed."""
 _BLANK = "about:blank"
 _NOT_STARTED = "Must start tracing before stopping"
 _IN_SHORT = 300
-"""Characters of a reason."""
+"""Most characters of a reason."""
 
 
 @dataclass(eq=False)
 class _Traced:
-    """A context with its trace."""
+    """A context that is traced, with the file for its trace and the task that saves it."""
 
     context: BrowserContext
     file: Path
@@ -47,7 +47,7 @@ class _Traced:
 
 
 class Evidence:
-    """Of one Attempt."""
+    """Trace and screenshot of one Attempt: it starts them, and saves them in the Attempt's folder."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Evidence:
     ) -> None:
         self._sign_of_life = sign_of_life
         self.folder = None if wanted is None else Path(wanted["folder"])
-        """Where all of it is left, if it is wanted."""
+        """Folder in which everything is saved; None if nothing is wanted."""
         self._mode = "never" if wanted is None else str(wanted["trace"])
         self._title = title
         self._numbers = itertools.count(1)
@@ -75,17 +75,17 @@ class Evidence:
         self._leaving: asyncio.Task[dict[str, Any]] | None = None
 
     async def begin(self, context: BrowserContext, page: Page) -> None:
-        """The automation is about to be given this."""
+        """Begin to trace the context and page that the automation is about to be given."""
         self._page = page
         await self._trace(context)
 
     async def also(self, context: BrowserContext) -> None:
-        """The automation has opened this one itself."""
+        """Trace also a context that the automation has opened itself."""
         self._others.append(context)
         await self._trace(context)
 
     async def _trace(self, context: BrowserContext) -> None:
-        # That it cannot be done is no failure of the automation.
+        # If tracing cannot be started, that is no failure of the automation.
         if self.folder is None or self._mode == "never" or self._given_up or self._leaving is not None:
             return
         traced = _Traced(context, self.folder / f"trace-{next(self._numbers)}.zip")
@@ -101,20 +101,21 @@ class Evidence:
         setattr(context, "close", self._saving_first(traced, context.close))  # noqa: B010  # on this very object
 
     async def save_traces(self) -> None:
-        """Save what there is of them: their contexts are about to be closed."""
+        """Save all traces that are not saved yet, as their contexts are about to be closed."""
         await asyncio.gather(*(self._save(traced) for traced in self._traced))
 
     async def fail(self) -> None:
-        """The automation has not completed: save what can only be had while its page is open. Done once."""
+        """Save traces and screenshot of an automation that has not completed, while its page is open, once."""
         if self._failing is None:
             self._failed_at = self.last_page()
             self._failing = asyncio.gather(self.save_traces(), self._take_picture(self._failed_at))
         await asyncio.shield(self._failing)
 
     async def leave(self, *, completed: bool) -> dict[str, Any]:
-        """Save all that is to be left, once; the fields of a `left` message. Whoever comes second waits for the first.
+        """Save all that is to be left, and return the fields of a `left` message.
 
-        Bounded but for the traces, which are as big as they are.
+        This is done once; a second call waits for the first. Its time is bounded except for the traces, whose saving
+        takes as long as their size demands.
         """
         if self._leaving is None:
             self._leaving = asyncio.ensure_future(self._leave(completed=completed))
@@ -147,7 +148,7 @@ class Evidence:
             self._miss("trace", told)
 
     async def _watch_size(self, raw: Path) -> None:
-        """Give the traces up before they fill the disk: an Attempt may take hours."""
+        """Watch the size of the traces, and give them up before they fill the disk, as an Attempt may take hours."""
         size = 0
         while size <= self._most:
             await asyncio.sleep(_LOOK_EVERY)
@@ -159,7 +160,7 @@ class Evidence:
     async def _discard_traces(self) -> None:
         self._missing.pop("trace", None)
         for traced in self._traced:
-            if traced.saving is None:  # else it is saved already, and not wanted
+            if traced.saving is None:  # else it is saved already, and is deleted
                 traced.saving = asyncio.ensure_future(_discard(traced.context))
             await asyncio.shield(traced.saving)
             traced.file.unlink(missing_ok=True)
@@ -172,7 +173,7 @@ class Evidence:
             return
         try:
             async with asyncio.timeout(_PICTURE_WITHIN):
-                # Once that has come back, the traces have been told to stop: the picture is not in them.
+                # Once this answer is here, the traces have been told to stop, so that the screenshot is not in them.
                 await self._sign_of_life()
                 picture = await page.screenshot(timeout=0)
             part = self.folder / f"{SCREENSHOT}{PART}"
@@ -184,7 +185,7 @@ class Evidence:
             self._miss("screenshot", f"It could not be taken: {_reason(error)}")
 
     def last_page(self) -> Page | None:
-        """The page that the automation is at, or was last, as far as that shows."""
+        """Return the page that the automation is or was last at, as far as that shows; None if all pages are closed."""
         own = [] if self._page is None else [self._page, *reversed(self._page.context.pages)]
         others = [page for context in reversed(self._others) for page in reversed(context.pages)]
         opened = [page for page in (*others, *own) if not page.is_closed()]
@@ -208,7 +209,7 @@ async def _discard(context: BrowserContext) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below it."""
+    """Return the total bytes of all files below the folder."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,4 @@
-"""How an Attempt can fail inside the child, and how that is told to the worker."""
+"""The ways in which an Attempt can fail inside the child, and how they are told to the worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = "/site-packages/"
 
 
 class UserCodeError(Exception):
-    """User code raised, or returned what is not JSON: another Attempt may succeed."""
+    """User code raised an exception, or returned what is not JSON. Another Attempt may succeed."""
 
     kind = "user"
 
@@ -26,13 +26,13 @@ class UserCodeError(Exception):
 
 
 class StructuralError(UserCodeError):
-    """The API's file is broken or not what it should be: no Attempt can succeed."""
+    """The API's file is broken or not what it should be. No Attempt can succeed."""
 
     kind = "structural"
 
 
 class ResultTooBigError(StructuralError):
-    """What is returned passes the limit (docs/contract.md, section 3, rule 5)."""
+    """What is returned is larger than the limit (docs/contract.md, section 3, rule 5)."""
 
     kind = "too-big"
 
@@ -47,7 +47,7 @@ class ResultTooBigError(StructuralError):
 
 
 def raised(error: BaseException, root: Path, message: str | None = None) -> UserCodeError:
-    """What user code raised, with its stack: frames of the project, by paths relative to it."""
+    """Return the error for what user code raised, with its stack: frames of the project, by relative paths."""
     text = message or _said(error) or type(error).__name__
     return UserCodeError(text[:MESSAGE_LIMIT], name=type(error).__name__, stack=stack_of(error, root))
 
@@ -55,19 +55,19 @@ def raised(error: BaseException, root: Path, message: str | None = None) -> User
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001  # whatever user code does when it is asked for its message
+    except Exception:  # noqa: BLE001  # user code may raise anything when it is asked for its message
         return ""
 
 
 def stack_of(error: BaseException, root: Path) -> str:
-    """The traceback from the first frame of the project on; files by paths that say nothing of this host."""
-    # A message of megabytes must not push the frames out, nor a thousand frames the message.
+    """Return the traceback from the first frame of the project on, with paths that say nothing about this host."""
+    # A message of megabytes must not displace the frames, nor a thousand frames the message.
     last = "".join(traceback.format_exception_only(error))[:MESSAGE_LIMIT]
     return _shown(traceback.extract_tb(error.__traceback__), root) + last.replace(f"{root}/", "")
 
 
 def waiting_at(task: asyncio.Task[Any], root: Path) -> str:
-    """The same for where a task is that waits; nothing if it is not in the project's code."""
+    """Return the stack at which a task waits, in the form of `stack_of`; empty if it is not in the project's code."""
     frames: list[tuple[FrameType, int]] = []
     inner: Any = task.get_coro()
     while (frame := getattr(inner, "cr_frame", None)) is not None:
@@ -80,7 +80,7 @@ def _shown(frames: traceback.StackSummary, root: Path) -> str:
     lines, shown = "", False
     for frame in frames:
         path = _relative(frame.filename, root)
-        # How Playwright does what it was asked for is its own affair, also where it waits for others.
+        # Frames of Playwright are left out, with all that it calls up to the next frame of the project.
         shown = frame.filename.startswith(f"{root}/") or (shown and not path.startswith("playwright/"))
         if shown:
             (told,) = traceback.format_list([frame])
@@ -89,7 +89,7 @@ def _shown(frames: traceback.StackSummary, root: Path) -> str:
 
 
 def _relative(filename: str, root: Path) -> str:
-    """Relative to the project, or to where modules are imported from."""
+    """Return the path relative to the project, or to a folder from which modules are imported."""
     for place in (str(root), *(place for place in sys.path if place)):
         if filename.startswith(f"{place}/") and _PACKAGES not in filename.removeprefix(place):
             return filename.removeprefix(f"{place}/")
@@ -97,7 +97,7 @@ def _relative(filename: str, root: Path) -> str:
 
 
 def as_message(error: UserCodeError, *, also: str = "") -> dict[str, Any]:
-    """The error as fields of a message; what it cannot know itself comes behind its own message."""
+    """Return the error as fields of a message; `also` is appended to the error's own message."""
     fields: dict[str, Any] = {
         "kind": error.kind,
         "name": error.name,

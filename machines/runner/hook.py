@@ -21,21 +21,21 @@ Cleanup = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Brought:
-    """What the hook returned."""
+    """What the project's hook returned."""
 
     context: BrowserContext | None = None
-    """None: the host's own context and page are used."""
+    """The context that the hook brought. None: the Machine's own context and page are used."""
     page: Page | None = None
     cleanup: Cleanup | None = None
 
 
 def has_hook(root: Path) -> bool:
-    """Whether the project has one."""
+    """Tell whether the project has a hook."""
     return (root / f"{FILE}.py").is_file()
 
 
 async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_url: str) -> Brought:
-    """Load and call it. What it raises is user code's; what it returns must be one of four forms.
+    """Load and call the hook. Its exceptions are those of user code; its return value must have one of four forms.
 
     Raises:
         StructuralError: The hook has no such coroutine function, or returned something else.
@@ -49,7 +49,7 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
         )
     try:
         returned = await function(api_name=api_name, api_parameters=api_parameters, cdp_url=cdp_url)
-    except (SystemExit, KeyboardInterrupt) as error:  # out of a task they would end the Machine
+    except (SystemExit, KeyboardInterrupt) as error:  # raised from a task, they would end the Machine
         said = f"{FUNCTION} called sys.exit({error.code!r})." if isinstance(error, SystemExit) else None
         raise raised(error, root, said) from error
     match returned:
@@ -70,10 +70,10 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
 
 
 async def clean_up(cleanup: Cleanup) -> None:
-    """Call what the hook returned to be called at the end. What it raises is user code's.
+    """Call the cleanup that the hook returned. Its exceptions are those of user code.
 
     Raises:
-        StructuralError: It is not async.
+        StructuralError: The cleanup is not async.
     """
     ending = cleanup()
     if not inspect.isawaitable(ending):

@@ -1,4 +1,4 @@
-"""What an Attempt may leave in the process: found, ended if that is possible, else a reason to recycle the Machine."""
+"""Find what an Attempt leaves in the process and end it; what does not end is a reason to recycle the Machine."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from pathlib import Path
 
 _TASKS_WITHIN = 1.0
 _THREAD_WITHIN = 0.1
-"""Seconds that leftovers get to end."""
+"""Seconds that leftover tasks, and each leftover thread, get to end."""
 
 
 class Leftovers:
-    """What there was before the Attempt, to hold against what there is after it."""
+    """Snapshot of tasks, threads and processes before the Attempt, to be compared with those after it."""
 
     def __init__(self) -> None:
-        # Not by a context variable: handlers of Playwright's events do not run in the context of who set them.
+        # A context variable would not do: handlers of Playwright's events do not run in the context that has set them.
         self._tasks = asyncio.all_tasks()
         self._threads = set(threading.enumerate())
         self._before = pids()
         self._executor = _fresh_default_executor()
 
     async def end(self) -> str | None:
-        """End the tasks and idle threads of the Attempt. What would not end, in words; None if all is clean.
+        """End the tasks and idle threads of the Attempt.
 
-        The task that calls must be older than the Attempt.
+        Return what has not ended, in words, or None if nothing is left. The calling task must be older than the
+        Attempt.
         """
         tasks = asyncio.all_tasks() - self._tasks
         for task in tasks:
@@ -41,26 +42,29 @@ class Leftovers:
                 thread.join(_THREAD_WITHIN)
             if thread.is_alive():
                 return "threads"
-        # Only those that have come since: to ask each process of a busy host for its parent takes many milliseconds.
+        # Look at new processes only: to find the parent of each process of a busy host takes many milliseconds.
         if any(map(_is_beside, pids() - self._before)):
             return "processes"
         return None
 
 
 def _fresh_default_executor() -> ThreadPoolExecutor:
-    """What `asyncio.to_thread` runs on; its threads start with the first use."""
+    """Set and return a new executor for `asyncio.to_thread`, whose threads start with the first use."""
     executor = ThreadPoolExecutor()
     asyncio.get_running_loop().set_default_executor(executor)
     return executor
 
 
 def pids() -> set[str]:
-    """Every process of the host."""
+    """Return the ids of all processes of the host."""
     return {name for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208  # names are all that is needed
 
 
 def _is_beside(pid: str) -> bool:
-    """Whether it is a child of ours, or of our keeper, which has us and whatever lost its parent. No zombie is."""
+    """Tell whether a process is a live child of ours or of our keeper.
+
+    The keeper's children are this process, and processes that have lost their parent. Zombies do not count.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

@@ -1,8 +1,8 @@
-"""Shows the page of an Attempt to whoever watches, as it is now: pictures over a socket in the Attempt's folder.
+"""Send live pictures of an Attempt's page to those who watch, over a socket in the Attempt's folder.
 
 Each picture is four bytes of length, big-endian, then a JPEG; nothing is read from those who watch. As long as nobody
-does, it costs a socket that listens. The browser sends the next picture once the last was acknowledged, which is done
-after a while, so that a page that moves all the time costs no more than one that moves ten times a second.
+watches, this costs only a listening socket. The browser sends the next picture once the last was acknowledged, which is
+done with a delay, so that a page that moves all the time costs no more than one that moves ten times a second.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from playwright.async_api import Error as PlaywrightError
 
 SOCKET = "live.sock"
 _AT_MOST = 8
-"""That watch the same Attempt."""
+"""Most clients that can watch the same Attempt."""
 _LARGEST = 1_000_000
-"""Bytes of a picture; one that is larger is left out."""
+"""Most bytes of a picture; a larger one is left out."""
 _SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 960, "maxHeight": 720}
 _EVERY = 0.1
-"""Seconds from one picture to the next, at least."""
+"""Least seconds from one picture to the next."""
 _LOOK_EVERY = 0.5
-"""Seconds after which another page is noticed."""
+"""Seconds between two checks whether the automation is at another page."""
 _FIRST_WITHIN = 2.0
-"""Seconds. A page that is busy for ever gives none."""
+"""Seconds to wait for the first picture. A page that is busy for ever gives none."""
 _END_WITHIN = 0.2
-"""Seconds. An Attempt that is stopped has no more than one and a half, for all of it."""
+"""Seconds that ending may take. A stopped Attempt has no more than one and a half, for everything."""
 
 
 class Live:
-    """Of one Attempt. `begin` before user code, `end` after it."""
+    """Live pictures of one Attempt. Call `begin` before user code, and `end` after it."""
 
     def __init__(self, folder: Path | None, page: Callable[[], Page | None]) -> None:
-        """Nobody can watch yet.
+        """Prepare, without listening yet.
 
         Args:
-            folder: Where the socket will be. Without one, nobody can ever watch.
-            page: The one that the automation is at.
+            folder: The folder in which the socket will be. None: nobody can watch.
+            page: Returns the page that the automation is at.
         """
         self._folder = folder
         self._page = page
@@ -55,13 +55,13 @@ class Live:
         self._last: bytes | None = None
 
     async def begin(self) -> None:
-        """Listen."""
+        """Listen for those who want to watch."""
         if self._folder is not None:
-            with contextlib.suppress(OSError):  # that nobody can watch is no failure of the automation
+            with contextlib.suppress(OSError):  # if nobody can watch, that is no failure of the automation
                 self._server = await asyncio.start_server(self._show, sock=_listener(self._folder))
 
     async def end(self) -> None:
-        """Listen no more, and let go of those who watch; bounded."""
+        """Stop listening, and disconnect those who watch, in bounded time."""
         server, self._server = self._server, None
         if server is not None and self._folder is not None:
             server.close()
@@ -73,13 +73,13 @@ class Live:
         await self._stop()
 
     async def _show(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Somebody has come; until they leave."""
+        """Serve one client that watches, until it leaves."""
         if self._server is None or len(self._watching) >= _AT_MOST:
             writer.close()
             return
         self._watching.add(writer)
         if self._last is not None:
-            _write(writer, self._last)  # a page that stands still gives no other
+            _write(writer, self._last)  # a page that does not change gives no new one
         if self._casting is None:
             self._casting = asyncio.create_task(self._cast(), name="live")
         try:
@@ -98,11 +98,11 @@ class Live:
             await asyncio.wait({casting}, timeout=_END_WITHIN)
 
     async def _cast(self) -> None:
-        """Pictures of the page, and of the one that comes after it."""
+        """Send pictures of the page that the automation is at, and of each one that it goes to later."""
         while True:
             page = self._page()
             if page is not None:
-                with contextlib.suppress(PlaywrightError):  # it was closed just now; or no browser that can do it
+                with contextlib.suppress(PlaywrightError):  # the page was closed just now, or the browser cannot do it
                     await self._cast_page(page)
             await asyncio.sleep(_LOOK_EVERY)
 
@@ -116,7 +116,7 @@ class Live:
             session.on("Page.screencastFrame", came)
             await self._first(session)
             await _send(session, "Page.startScreencast", _SIZE)
-            while not page.is_closed() and self._page() is page:  # noqa: ASYNC110  # it can only be looked up
+            while not page.is_closed() and self._page() is page:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(_LOOK_EVERY)
         finally:
             with contextlib.suppress(PlaywrightError, TimeoutError):
@@ -124,7 +124,7 @@ class Live:
                     await session.detach()
 
     async def _first(self, session: CDPSession) -> None:
-        """A page that stands still, or has nothing to show yet, would give none by itself."""
+        """Send a first picture: a page that does not change, or has nothing to show yet, would give none by itself."""
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(_FIRST_WITHIN):
                 shot = await _send(session, "Page.captureScreenshot", {"format": "jpeg", "quality": _SIZE["quality"]})
@@ -151,7 +151,7 @@ class Live:
 
 
 def _write(writer: asyncio.StreamWriter, picture: bytes) -> None:
-    # Who has not got the last one yet has no use for this one.
+    # A client that has not received the last picture yet has no use for this one.
     if not writer.is_closing() and not writer.transport.get_write_buffer_size():
         writer.write(struct.pack(">I", len(picture)) + picture)
 
@@ -161,13 +161,13 @@ async def _send(session: CDPSession, method: str, parameters: dict[str, Any]) ->
 
 
 def _heard(done: asyncio.Future[Any]) -> None:
-    """That the page is gone meanwhile is no news."""
+    """Retrieve the exception of an acknowledgement, so that it is not logged if the page is gone meanwhile."""
     if not done.cancelled():
         done.exception()
 
 
 def _listener(folder: Path) -> socket.socket:
-    """A socket in the folder, which may lie deeper than the name of a socket can tell. Raises OSError."""
+    """Return a listening socket in the folder, whose path may be too long for a socket address. Raises OSError."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -176,7 +176,7 @@ def _listener(folder: Path) -> socket.socket:
             listener.bind(f"/proc/self/fd/{descriptor}/{made}")
             (folder / made).chmod(0o600)
             listener.listen(_AT_MOST)
-            (folder / made).rename(folder / SOCKET)  # whoever finds it can connect
+            (folder / made).rename(folder / SOCKET)  # renamed last, so that whoever finds the socket can connect
         except OSError:
             listener.close()
             raise

@@ -14,17 +14,19 @@ from typing import Any
 from .failures import StructuralError, raised
 
 FUNCTIONS = ("automation", "create", "check")
-"""Looked up in this order."""
+"""Names of the function that is called, looked up in this order."""
 
 UserFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 def load(function_path: str, root: Path) -> UserFunction:
-    """The coroutine function of `function_path` (`api/shop/list`, `auth-sessions/check`) in the project at `root`.
+    """Return the coroutine function of `function_path` in the project at `root`.
+
+    Such paths are `api/shop/list` and `auth-sessions/check`.
 
     Raises:
-        StructuralError: There is no such file or function, it does not parse, or is not a coroutine function.
-        UserCodeError: The module raised while it was imported.
+        StructuralError: There is no such file or function, the file does not parse, or it is no coroutine function.
+        UserCodeError: The module raised an exception while it was imported.
     """
     module = load_module(function_path, root)
     for candidate in FUNCTIONS:
@@ -50,7 +52,12 @@ def _expected(function_path: str) -> str:
 
 
 def load_module(function_path: str, root: Path) -> ModuleType:
-    """The freshly imported module of `function_path`. Errors as for `load`."""
+    """Import and return the module of `function_path`.
+
+    Raises:
+        StructuralError: There is no such file, or it does not parse.
+        UserCodeError: The module raised an exception while it was imported.
+    """
     name = function_path.replace("/", ".")
     try:
         return importlib.import_module(name)
@@ -72,24 +79,24 @@ def load_module(function_path: str, root: Path) -> ModuleType:
 
 
 def exit_message(error: BaseException) -> str | None:
-    """What to say when user code tried to end the process; None for any other exception."""
+    """Return the message for user code that tried to end the process; None for any other exception."""
     return f"The automation called sys.exit({error.code!r})." if isinstance(error, SystemExit) else None
 
 
 def forget_modules(root: Path) -> None:
     """Drop every module of the project, so that the next Attempt imports them afresh."""
-    # All are found before the first is dropped: a namespace package looks its parent up to say where it lies.
+    # Find all before the first is dropped: a namespace package needs its parent to tell its own path.
     for name in [name for name, module in list(sys.modules.items()) if _lies_in(root, module)]:
         del sys.modules[name]
     for place in [place for place in sys.path_importer_cache if _is_in(root, place)]:
         del sys.path_importer_cache[place]
-    linecache.clearcache()  # it holds what stacks were made of, under names that may not come again
+    linecache.clearcache()  # it holds source lines for stacks, by paths that may never be used again
 
 
 def _lies_in(root: Path, module: Any) -> bool:
     try:
         places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
-    except Exception:  # noqa: BLE001  # user code may put there what it likes; it is not of an import, then
+    except Exception:  # noqa: BLE001  # user code may put anything there; such a module was not imported
         return False
     return any(_is_in(root, place) for place in places)
 

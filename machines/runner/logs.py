@@ -1,8 +1,8 @@
-"""What user code logs by the standard library's `logging`: lines of its log, with their level.
+"""Write what user code logs by the standard library's `logging` to the Attempt's log, with its level.
 
-As long as nobody configures it, everything from INFO on is logged, with the name of its logger. User code may configure
-it as it likes: what a handler would print to stdout or stderr is logged instead, as it has formatted it. Whatever was
-configured ends with the Attempt.
+As long as user code does not configure `logging`, everything from INFO on is logged, with the name of its logger. User
+code may configure it: what a handler would print to stdout or stderr is then written to the Attempt's log instead, as
+the handler has formatted it. The configuration ends with the Attempt.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _PLAIN = logging.Formatter("%(name)s: %(message)s")
 
 
 def capture(lines: Lines) -> None:
-    """From here on. Once for a process."""
-    logging.lastResort = _Unconfigured(lines)  # what `logging` uses where it finds no handler
+    """Capture what is logged from now on. This is called once in a process."""
+    logging.lastResort = _Unconfigured(lines)  # `logging` uses this if it finds no handler
     print_it = logging.StreamHandler[Any].emit
 
     def emit(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> None:
@@ -29,10 +29,10 @@ def capture(lines: Lines) -> None:
             return
         try:
             given = getattr(handler.formatter, "_fmt", None)
-            # What `basicConfig` has by itself, also when `logging.info` has called it, tells the level once more.
+            # The default format of `basicConfig`, which `logging.info` may have called, would repeat the level.
             text = _PLAIN.format(record) if given in (None, logging.BASIC_FORMAT) else handler.format(record)
             lines.say(_level(record), _SOURCE, text)
-        except Exception:  # noqa: BLE001  # as the original does: a record with wrong arguments must not end user code
+        except Exception:  # noqa: BLE001  # like the original: wrong arguments must not end user code
             handler.handleError(record)
 
     setattr(logging.StreamHandler, "emit", emit)  # noqa: B010
@@ -40,7 +40,7 @@ def capture(lines: Lines) -> None:
 
 
 def reset() -> None:
-    """As it is when a program begins, but from INFO on."""
+    """Reset `logging` to its state at the start of a program, but with level INFO."""
     logging.disable(logging.NOTSET)
     for logger in [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]:
         if isinstance(logger, logging.Logger):
@@ -54,9 +54,9 @@ def _reset(logger: logging.Logger) -> None:
     logger.disabled = False
     logger.filters.clear()
     for handler in logger.handlers[:]:
-        if not isinstance(handler, logging.NullHandler):  # libraries have these
+        if not isinstance(handler, logging.NullHandler):  # these belong to libraries
             logger.removeHandler(handler)
-            with contextlib.suppress(Exception):  # it may be of user code
+            with contextlib.suppress(Exception):  # the handler may be user code
                 handler.close()
 
 
@@ -68,7 +68,7 @@ class _Unconfigured(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.say(_level(record), _SOURCE, _PLAIN.format(record))
-        except Exception:  # noqa: BLE001  # see above
+        except Exception:  # noqa: BLE001  # as in `capture`
             self.handleError(record)
 
 

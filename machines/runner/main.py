@@ -1,12 +1,12 @@
-"""Start of the child: `python -I -S main.py FD KIND SITE_PACKAGES SCRATCH`. Decides what user code can import.
+"""Start the child: `python -I -S main.py FD KIND SITE_PACKAGES SCRATCH`, and decide what user code can import.
 
-`-I -S` leaves nothing on `sys.path` but the standard library. Added are our `intuned_runtime` and packages:
+`-I -S` leaves only the standard library on `sys.path`. This module adds our `intuned_runtime`, and packages by KIND:
 
-    ours    from the worker's environment, by name, Playwright with what it needs. Nothing else of that environment can
+    ours    Playwright and what it needs, by name, from the worker's environment. Nothing else of that environment can
             be found from a project, so its modules may have any name, and none of ours is imported by mistake.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 
-Nobody reads SCRATCH here: whoever looks for the processes of a Machine finds this one by it (see `machines.sweep`).
+SCRATCH is not read here: it lets `machines.sweep` recognize this process as one of the Machine.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from types import ModuleType
 
 OURS = "_callboard_runner"
 FROM_WORKER = frozenset({"playwright", "greenlet", "pyee", "typing_extensions"})
-"""Playwright and its dependencies."""
+"""Names of the packages of Playwright and its dependencies."""
 _MAGIC = b"\0callboard\0"
 _MARK = 16
 _PR_SET_DUMPABLE = 4
 
 
 class WorkerPackages:
-    """Finds the few packages that come from the worker's environment; asked last."""
+    """Import finder for the few packages that come from the worker's environment. Python asks it last."""
 
     def __init__(self, site_packages: str) -> None:
         self._path = [site_packages]
@@ -38,20 +38,21 @@ class WorkerPackages:
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Importlib's protocol. Submodules are found by their package's own path, not here."""
+        """Find a package, by importlib's protocol. Submodules are found by their package's own path, not here."""
         return PathFinder.find_spec(name, self._path, target) if name in FROM_WORKER else None
 
 
 def _add_own_environment(site_packages: str) -> None:
-    """What Python does for an environment when it starts, which `-S` left out; without packages of user and system."""
+    """Set up an environment as Python does at its start without `-S`, but without packages of user and system."""
     site.addsitedir(site_packages)
     sys.prefix = sys.exec_prefix = str(Path(site_packages).parents[2])
 
 
 def _forbid_inspection() -> None:
-    """Do what `security.inspection` does, which is not to be found from here: close this process to its user's others.
+    """Forbid other processes of the same user to inspect this one.
 
-    Logins and the variables of the project are in its memory, and projects share a user.
+    Logins and the variables of the project are in its memory, and projects share a user. `security.inspection` does the
+    same, but cannot be imported here.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
@@ -60,7 +61,7 @@ def _forbid_inspection() -> None:
 
 
 def main() -> None:
-    """See the module's docstring."""
+    """Set up the import path and run the child; see the module's docstring."""
     _forbid_inspection()
     mark = os.urandom(_MARK)
     os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`

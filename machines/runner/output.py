@@ -1,4 +1,4 @@
-"""Where user code prints: descriptors 1 and 2, a pipe to the keeper, and the streams on them."""
+"""The output of user code: descriptors 1 and 2, which are a pipe to the keeper, and the streams on them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TextIO
 
 
 class Output:
-    """Made anew for each Attempt, whatever the one before did to it.
+    """The output of user code. `renew` restores it for each Attempt, whatever the one before did to it.
 
-    Descriptors that were copied share their flags. Node sets its own to not block, Playwright's driver too, which has
+    Copied descriptors share their flags. Node sets its own to non-blocking, and so does Playwright's driver, which has
     inherited ours: a `print` would fail as soon as the pipe is full. A pipe that is opened again has flags of its own.
     """
 
@@ -19,11 +19,11 @@ class Output:
         self._pipe = os.dup(1)
 
     def renew(self) -> None:
-        """Give descriptors 1 and 2 and `sys.stdout` and `sys.stderr` back to the pipe."""
+        """Connect descriptors 1 and 2, and `sys.stdout` and `sys.stderr`, to the pipe again."""
         self.flush()
         end = os.open(f"/proc/self/fd/{self._pipe}", os.O_WRONLY | os.O_CLOEXEC)
         for number in (1, 2):
-            if number == end:  # user code had closed it, and now it was free
+            if number == end:  # user code had closed the descriptor, so its number was free
                 os.set_inheritable(end, True)  # noqa: FBT003
             else:
                 os.dup2(end, number)
@@ -33,12 +33,12 @@ class Output:
         sys.stderr = sys.__stderr__ = _stream(2)
 
     def flush(self) -> None:
-        """What was printed leaves the process."""
+        """Flush the streams, so that what was printed leaves the process."""
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             with contextlib.suppress(Exception):  # user code may have put anything there
                 stream.flush()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _stream(number: int) -> TextIO:
-    # By lines: what was printed before a crash has left the process. Anything can be printed, lone surrogates too.
+    # Buffer by lines, so that what was printed before a crash is not lost. Lone surrogates can be printed, too.
     return open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)

@@ -1,4 +1,7 @@
-"""Deletes folders that user code could write in. The standard library alone, for a Machine's keeper and its child."""
+"""Delete folders that user code could write in.
+
+This module uses the standard library alone, as a Machine's keeper and its child need it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 
 def remove(folder: str | Path) -> None:
-    """Delete a folder, also where user code has taken our permissions away. What cannot be deleted stays."""
+    """Delete a folder, even if user code has taken our permissions away. What cannot be deleted stays."""
     shutil.rmtree(folder, ignore_errors=True)
     if os.path.lexists(folder):
         locked = [str(folder)]

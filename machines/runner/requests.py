@@ -1,4 +1,4 @@
-"""What user code asks of the worker while it runs: a request goes out, its answer comes back by number."""
+"""Send requests of user code to the worker while it runs. An answer is matched to its request by a number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .channel import Channel
 
 
 class Requests:
-    """Requests of one child, whoever in it asks."""
+    """The requests of one child to the worker."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -18,7 +18,7 @@ class Requests:
         self._open: dict[int, asyncio.Future[Any]] = {}
 
     async def ask(self, operation: str, **arguments: Any) -> Any:
-        """The worker's answer. Raises RuntimeError with the reason if it could not do it."""
+        """Send a request and return the worker's answer. Raises RuntimeError with the reason if it failed."""
         number = next(self._numbers)
         answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
@@ -28,7 +28,7 @@ class Requests:
             del self._open[number]
 
     def answered(self, message: dict[str, Any]) -> None:
-        """An answer has come; one that nobody waits for any more is dropped."""
+        """Hand an answer to the caller that waits for it. If nobody waits any more, drop it."""
         answer = self._open.get(message["number"])
         if answer is None or answer.done():
             return

@@ -1,6 +1,6 @@
 """Put the state of an AuthSession into a browser context, before user code (docs/contract.md, section 4.5).
 
-No site is asked for anything: where an origin has to be visited, so that its storage can be written, the visit is
+No request is sent to any site: if an origin has to be visited, so that its storage can be written, the visit is
 answered with a stub.
 """
 
@@ -15,18 +15,18 @@ from playwright.async_api import Error as PlaywrightError
 from .browser import ask
 from .state import State, StateError, unexpired
 
-# With an icon of its own, as a browser with a window would ask the site for one.
+# It has an icon of its own, as a browser with a window would request one from the site.
 _STUB = '<!doctype html><link rel="icon" href="data:,">'
 _BLANK = "about:blank"
 
-# Told as JSON text: what is no valid Unicode comes through that way only, and some libraries keep such in storage.
+# The items are passed as JSON text: only so can invalid Unicode be passed, which some libraries keep in storage.
 _FILL_LOCAL_STORAGE = """told => {
     const [origin, items] = JSON.parse(told);
     if (new URL(origin).origin !== self.origin) throw new Error(`${origin} is no origin`);
     for (const {name, value} of items) localStorage.setItem(name, value);
 }"""
 
-# Runs in every document of the context, before its own scripts. A document that may not have storage throws, and
+# This runs in every document of the context, before its own scripts. A document that may not have storage throws, and
 # so does one whose storage is full; neither is a reason to break a page that would work.
 _FILL_SESSION_STORAGE = """(stored => {
     for (const {origin, sessionStorage: items} of stored) {
@@ -41,10 +41,15 @@ _FILL_SESSION_STORAGE = """(stored => {
 
 
 async def restore(context: BrowserContext, state: State, *, unused: Page | None = None) -> None:
-    """Restore `state` in `context`, on top of what is there. `unused` is a page of it that nobody has worked with yet.
+    """Restore `state` in `context`, on top of what is there.
+
+    Args:
+        context: The context.
+        state: The state of the AuthSession.
+        unused: A page of the context that nobody has worked with yet.
 
     Raises:
-        StateError: The browser does not take it.
+        StateError: The browser does not accept the state.
     """
     try:
         await _add_cookies(context, unexpired(state["cookies"]))
@@ -62,7 +67,7 @@ async def _add_cookies(context: BrowserContext, cookies: list[Any]) -> None:
     try:
         await context.add_cookies(cookies)
     except PlaywrightError:
-        for cookie in cookies:  # the browser does not say which of them it is
+        for cookie in cookies:  # the browser does not say which cookie it refuses
             try:
                 await context.add_cookies([cookie])
             except PlaywrightError as error:
@@ -74,7 +79,10 @@ async def _add_cookies(context: BrowserContext, cookies: list[Any]) -> None:
 
 
 async def _fill_local_storage(context: BrowserContext, origins: list[dict[str, Any]], unused: Page | None) -> None:
-    """Visit each origin. A page of one's own costs as much as all the rest: `unused` is taken, if there is one."""
+    """Visit each origin and fill its local storage.
+
+    This uses the page `unused` if there is one, as to open another would cost as much as all the rest.
+    """
     page = unused or await context.new_page()
     await page.route("**/*", _answer)
     for entry in origins:
@@ -87,10 +95,10 @@ async def _fill_local_storage(context: BrowserContext, origins: list[dict[str, A
 
 
 async def _make_blank(context: BrowserContext, page: Page) -> None:
-    """Leave the page as it was: blank, with nothing to go back to."""
+    """Make the page as it was: blank, with an empty history."""
     await page.unroute("**/*", _answer)
     await page.goto(_BLANK)
-    # Only now: a session that is older than the page's process is told, at times, that there is no page.
+    # Open the session only now: one that is older than the page's process is told, at times, that there is no page.
     session = await context.new_cdp_session(page)
     await ask(session, "Page.resetNavigationHistory")
     await session.detach()

@@ -9,15 +9,15 @@ from typing import Any, cast
 from .failures import ResultTooBigError, UserCodeError
 
 LIMIT = 2 * 1024 * 1024
-"""Bytes of ASCII-escaped JSON."""
+"""Most bytes of ASCII-escaped JSON."""
 
 
 def to_json(value: Any, *, what: str = "Result") -> str:
-    """ASCII-escaped JSON of `value`; pydantic models are dumped by alias.
+    """Return ASCII-escaped JSON of `value`; pydantic models are dumped by alias.
 
     Raises:
-        UserCodeError: It is not JSON (an unknown type, NaN, Infinity, a cycle).
-        ResultTooBigError: It is larger than `LIMIT`.
+        UserCodeError: The value is not JSON (an unknown type, NaN, Infinity, a cycle).
+        ResultTooBigError: The JSON is larger than `LIMIT`.
     """
     try:
         text = json.dumps(value, default=_dump, allow_nan=False, separators=(",", ":"))
@@ -39,6 +39,6 @@ def _dump(value: Any) -> Any:
 
 
 def _is_pydantic_url(value: Any) -> bool:
-    """Told by its name: pydantic is in the project's environment, if at all, and not in ours."""
+    """Tell by its name whether the type is a URL of pydantic, which only the project's environment may have."""
     kind = cast("type[Any]", type(value))
     return kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"} and kind.__name__.endswith(("Url", "Dsn"))

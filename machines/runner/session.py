@@ -1,4 +1,4 @@
-"""What an Attempt gets of the browser: the Machine's own tab, or what the project's hook brings instead."""
+"""The context and page that an Attempt gets: the Machine's own tab, or what the project's hook brings instead."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from .restoring import restore
 from .state import State, StateError
 
 CAPTURE_WITHIN = 5.0
-"""Seconds, in which a page that is busy answers if it ever does."""
+"""Seconds that capturing the state may take. A busy page answers in that time if it ever does."""
 
 
 class BrowserSession:
-    """Opened once, before the automation is called, or when a deferred one asks for it."""
+    """The context and page of one Attempt.
+
+    It is opened once, before the automation is called, or when a deferred automation asks for it.
+    """
 
     def __init__(
         self,
@@ -36,11 +39,11 @@ class BrowserSession:
         watch: Callable[[BrowserContext], None] | None = None,
     ) -> None:
         self.state = state
-        """What is restored when it is opened."""
+        """The state that is restored when the session is opened."""
         self.lasting = False
-        """The hook brought a context that the browser keeps for as long as it runs."""
+        """Whether the hook brought a context that the browser keeps for as long as it runs."""
         self._watch = watch
-        """Told a context that the hook brings."""
+        """Is called with a context that the hook brings."""
         self._tab = tab
         self._evidence = evidence or Evidence()
         self._root = root
@@ -51,13 +54,13 @@ class BrowserSession:
         self._cleanup: Cleanup | None = None
         self._foreign: BrowserContext | None = None
         self._home = tab.context
-        """The context that the page lives in, and so its login."""
+        """The context that the page belongs to, and so the one that has the login."""
 
     async def open(self) -> tuple[BrowserContext, Page]:
-        """The context and page to work with, after the hook has run and the state was restored. Done once.
+        """Run the hook and restore the state, once, and return the context and page to work with.
 
         Raises:
-            UserCodeError: What `hook.setup_context` says; other exceptions are the hook's own.
+            UserCodeError: As for `hook.setup_context`; other exceptions are the hook's own.
             StateError: The state cannot be restored.
         """
         if self._opening is None:
@@ -66,12 +69,12 @@ class BrowserSession:
 
     @property
     def opened(self) -> bool:
-        """Whether it was opened: a deferred automation may never ask for it."""
+        """Whether opening was begun: a deferred automation may never ask for it."""
         return self._opening is not None
 
     @property
     def restored(self) -> bool:
-        """Whether it was opened to the end: what a context is like that had only half of its state tells nothing."""
+        """Whether it was opened completely. A context with only a part of its state tells nothing about the login."""
         opening = self._opening
         return opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
 
@@ -81,10 +84,10 @@ class BrowserSession:
         return self._tab.proxy_refused
 
     async def capture(self) -> State:
-        """The state as it is now. The context must be open, so the hook's cleanup comes later.
+        """Return the state as it is now. The context must be open, so the hook's cleanup comes later.
 
         Raises:
-            StateError: It cannot be had, in words that follow a colon.
+            StateError: The state cannot be captured. Its message is written to follow a colon.
         """
         try:
             async with asyncio.timeout(CAPTURE_WITHIN):
@@ -95,21 +98,21 @@ class BrowserSession:
             raise StateError(str(error) or type(error).__name__) from error
 
     async def finish(self, *, failed: bool = False) -> None:
-        """Call the hook's cleanup, which may end the context. What it raises is user code's."""
+        """Call the hook's cleanup, which may end the context. Its exceptions are those of user code."""
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is not None:
             await (self._evidence.fail() if failed else self._evidence.save_traces())
             await clean_up(cleanup)
 
     async def close(self) -> bool:
-        """Close the tab, and a context that the hook brought; False if one would not close in time."""
+        """Close the tab and a context that the hook brought; return False if one does not close in time."""
         foreign, self._foreign = self._foreign, None
         closed = await close_context(foreign) if foreign is not None else True
         return await self._tab.close() and closed
 
     async def _open(self) -> tuple[BrowserContext, Page]:
         context, page = await self._restored()
-        # Only now: to restore a state is no action of the automation's.
+        # Begin the trace only now: to restore a state is no action of the automation.
         await self._evidence.begin(context, page)
         return context, page
 
@@ -124,7 +127,7 @@ class BrowserSession:
         return context, page
 
     async def _bring(self, cdp_url: str) -> tuple[BrowserContext, Page]:
-        """What the hook brings; where that is nothing, the tab."""
+        """Run the hook, and return what it brings, or the tab if it brings nothing."""
         brought = await setup_context(
             self._root, api_name=self._function_path, api_parameters=self._parameters, cdp_url=cdp_url
         )
@@ -132,7 +135,7 @@ class BrowserSession:
         if brought.context is None:
             return self._tab.context, self._tab.page
         if brought.context is not self._tab.context:
-            self._foreign = brought.context  # from here on ours to close
+            self._foreign = brought.context  # we have to close it from now on
         page = brought.page or next(iter(brought.context.pages), None) or await brought.context.new_page()
         if self._foreign is not None and not await self._lives_in_tab(self._foreign, page):
             self._home = self._foreign
@@ -144,7 +147,10 @@ class BrowserSession:
         return brought.context, page
 
     async def _lives_in_tab(self, context: BrowserContext, page: Page) -> bool:
-        """Whether it is a page of the Machine's own tab: other clients see those in the browser's own context."""
+        """Tell whether the page belongs to the context of the Machine's own tab.
+
+        Other clients see the pages of that context in the browser's own context.
+        """
         try:
             return await _context_id(context, page) == await _context_id(self._tab.context, self._tab.page)
         except PlaywrightError:  # another kind of browser, or the tab's page is closed
@@ -152,7 +158,7 @@ class BrowserSession:
 
 
 async def _context_id(context: BrowserContext, page: Page) -> str:
-    """The browser's own name for the context that a page lives in."""
+    """Return the browser's own id of the context that a page belongs to."""
     session = await context.new_cdp_session(page)
     told = await ask(session, "Target.getTargetInfo")
     await session.detach()

@@ -1,4 +1,4 @@
-"""The state of an AuthSession: its shape (docs/contract.md, section 4.5), and whether two are the same login."""
+"""The state of an AuthSession: its shape (docs/contract.md, section 4.5), and whether two states are the same login."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from urllib.parse import urlsplit
 from .failures import UserCodeError
 
 State = dict[str, Any]
-"""`cookies`, `origins` and `sessionStorage`, in the exact shape of the contract."""
+"""Type of a state: `cookies`, `origins` and `sessionStorage`, in the exact shape of the contract."""
 NOTHING: State = {"cookies": [], "origins": [], "sessionStorage": []}
 
 LIMIT = 16 * 1024 * 1024
-"""Bytes of JSON text that a state may be: far more than a site that works keeps."""
+"""Most bytes of JSON text of a state: far more than a working site keeps."""
 _SAME_TIME = 60.0
-"""Seconds that the end of a cookie may move: sites put it off with each answer."""
+"""Seconds by which the expiry of a cookie must move to count as changed: sites put it off with each response."""
 _SAME_SITE = ("Strict", "Lax", "None")
 _PORTS = {"http": ":80", "https": ":443"}
 _SESSION = -1
-"""`expires` of a cookie that ends with the browser."""
+"""Value of `expires` for a cookie that ends with the browser."""
 
 
 class StateError(UserCodeError):
-    """The state cannot be restored, or there is none to be had. Another Attempt may have another one."""
+    """The state cannot be restored, or cannot be captured. Another Attempt may have another state."""
 
     kind = "state"
 
@@ -35,10 +35,10 @@ class StateError(UserCodeError):
 
 
 def parsed(text: str) -> State:
-    """The state that `text` is the JSON of; what may be missing is filled in, what does not belong there is dropped.
+    """Parse the JSON text of a state; fill in what may be missing, and drop what does not belong there.
 
     Raises:
-        StateError: It is no state.
+        StateError: The text is no state.
     """
     try:
         told: Any = json.loads(text)
@@ -48,7 +48,7 @@ def parsed(text: str) -> State:
             "sessionStorage": _of_origins(told.get("sessionStorage"), "sessionStorage"),
         }
     except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # Its own words could quote a part of it.
+        # The message of the original error could quote a part of the state.
         raise StateError(
             "The state of the AuthSession is not of the shape that a state has: an object with the lists `cookies`, "
             f"`origins` and `sessionStorage` ({type(error).__name__})."
@@ -56,13 +56,13 @@ def parsed(text: str) -> State:
 
 
 def of_browser(cookies: Iterable[Any], origins: Iterable[Any], pages: list[Any], before: State | None) -> State:
-    """The state of a browser: what Playwright gives, and origin and session storage of each page that is open.
+    """Return the state of a browser from what Playwright gives, and origin and session storage of each open page.
 
-    Session storage can be read only where a page is open: that of `before` is kept where none is.
+    Session storage can only be read if a page of its origin is open: for other origins, that of `before` is kept.
     """
     seen = {entry["origin"] for entry in pages}
     kept = [entry for entry in before["sessionStorage"] if entry["origin"] not in seen] if before else []
-    # A cookie that a site has in a partition of its own has the same key as the one that it has for all.
+    # A partitioned cookie has the same key as the unpartitioned one of the same site, which is to win.
     partitioned_first = sorted(cookies, key=lambda cookie: not cookie.get("partitionKey"))
     return {
         "cookies": list({_key(cookie): cookie for cookie in map(_cookie, partitioned_first)}.values()),
@@ -72,7 +72,11 @@ def of_browser(cookies: Iterable[Any], origins: Iterable[Any], pages: list[Any],
 
 
 def as_text(state: State) -> str:
-    """ASCII-escaped JSON. Raises StateError, in words that follow a colon, if it is larger than `LIMIT`."""
+    """Return ASCII-escaped JSON of the state.
+
+    Raises:
+        StateError: The JSON is larger than `LIMIT`. The message is written to follow a colon.
+    """
     text = json.dumps(state, separators=(",", ":"))
     if len(text) > LIMIT:
         raise StateError(f"it is {len(text)} bytes of JSON, and at most {LIMIT} are kept")
@@ -80,13 +84,13 @@ def as_text(state: State) -> str:
 
 
 def unexpired(cookies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those whose end has not come yet."""
+    """Return the cookies that have not expired yet."""
     now = time.time()
     return [cookie for cookie in cookies if cookie["expires"] == _SESSION or cookie["expires"] > now]
 
 
 def differ(one: State, other: State) -> bool:
-    """Whether they are different logins. Order does not matter, nor do cookies that have expired."""
+    """Tell whether two states are different logins. Neither order nor expired cookies matter."""
     if any(
         _storage(one[place], storage) != _storage(other[place], storage)
         for place, storage in (("origins", "localStorage"), ("sessionStorage", "sessionStorage"))
@@ -111,7 +115,7 @@ def _cookie(told: Any) -> dict[str, Any]:
 
 
 def _of_origins(told: Iterable[Any] | None, storage: str) -> list[dict[str, Any]]:
-    """One entry for each origin that has something. An item that is told twice is the first one."""
+    """Return one entry for each origin that has items. Of two items with the same name, the first one counts."""
     stored: dict[str, dict[str, str]] = {}
     for entry in told or ():
         items = stored.setdefault(_origin(entry["origin"]), {})
@@ -125,7 +129,7 @@ def _of_origins(told: Iterable[Any] | None, storage: str) -> list[dict[str, Any]
 
 
 def _origin(told: str) -> str:
-    """As the browser spells it."""
+    """Return the origin as the browser spells it."""
     parts = urlsplit(_text(told).lower())
     return f"{parts.scheme}://{parts.netloc.removesuffix(_PORTS.get(parts.scheme, ''))}"
 

@@ -1,4 +1,4 @@
-"""Addresses as they are shown in a log: without what may be secret in them."""
+"""Show addresses in a log without what may be secret in them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 _MASK = "***"
 _LONGEST = 500
-"""Characters."""
+"""Most characters of an address that are shown."""
 
 
 def shown(url: str) -> str:
-    """`url` with its user part and its query masked, without its fragment; of a `data:` address only the type."""
+    """Return `url` with user part and query masked, without its fragment; of a `data:` address only the type."""
     if url.startswith("data:"):
         return f"{url[:100].partition(',')[0]},…"
     try:

@@ -1,4 +1,4 @@
-"""Whether the processes of a browser run, without a word to them."""
+"""Tell whether the processes of a browser run, without communicating with them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 
 _STATE, _PARENT, _FLAGS, _PENDING = 0, 1, 6, 28
-"""Places in `stat` behind the command (proc(5))."""
+"""Places of fields in `stat`, counted after the command (proc(5))."""
 _RUN = frozenset({b"R", b"S", b"D", b"I"})
 _EXITING = 0x4
-"""Of the flags: it has begun to end."""
+"""Flag of a process that has begun to end."""
 _KILLED = 1 << (9 - 1)
-"""Of the pending signals: SIGKILL was sent and has not been noticed yet."""
+"""Bit of SIGKILL in the pending signals: it was sent, and the process has not noticed it yet."""
 
 
 class Vital:
-    """The browser's process, and those that are between it and ours: Playwright's driver, above all."""
+    """The browser's process, and those between it and this process: Playwright's driver, above all."""
 
     def __init__(self, browser: int) -> None:
-        """Of the process `browser`; where it is not below ours, nothing can be told."""
+        """Find the processes from `browser` up to this one. If it is not below this process, nothing can be told."""
         self._parents: dict[int, bytes] = {}
         pid = browser
         while pid > 1 and pid != os.getpid() and (fields := _stat(pid)):
@@ -29,9 +29,10 @@ class Vital:
 
     @property
     def run(self) -> bool:
-        """Whether all of them run: none is ending, about to be killed, or stopped. False: nothing can be told.
+        """Whether all of the processes run: none is ending, about to be killed, or stopped.
 
-        One that is just turning from being killed to ending may seem to run, for the time that it takes to look.
+        It is also False if nothing can be told. A process that is just turning from being killed to ending may seem to
+        run, for the time that it takes to look.
         """
         return bool(self._parents) and all(_runs(pid, parent) for pid, parent in self._parents.items())
 
@@ -41,14 +42,14 @@ def _runs(pid: int, parent: bytes) -> bool:
     return (
         bool(fields)
         and fields[_STATE] in _RUN
-        and fields[_PARENT] == parent  # else it is an orphan, or another with the same number
+        and fields[_PARENT] == parent  # else it is an orphan, or another process with the same id
         and not int(fields[_FLAGS]) & _EXITING
         and not int(fields[_PENDING]) & _KILLED
     )
 
 
 def _stat(pid: int) -> list[bytes]:
-    """The fields of its `stat` behind the command; nothing if it is gone."""
+    """Return the fields of a process's `stat` after the command; empty if the process is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""What happens in the browser while an Attempt runs, as lines of its log: where pages go, what they say, what fails."""
+"""Log what happens in the browser while an Attempt runs: where pages go, what they print, and what fails."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from .lines import Lines
 from .urls import shown
 
 MOST = 5_000
-"""Console messages, and failed requests, of an Attempt. A page that says more is no longer listened to: each of them
-costs the automation time."""
+"""Most console messages, and most failed requests, that are logged of an Attempt.
+
+After that, the events are no longer listened to, as each of them costs the automation time.
+"""
 
 _LEVELS = {"debug": "debug", "trace": "debug", "warning": "warning", "error": "error", "assert": "error"}
 _ABORTED = "net::ERR_ABORTED"
-"""Mostly, a page that was left before all of it had come."""
+"""Failure that mostly means that a page was left before it was loaded completely."""
 
 
 class Watch:
-    """Of every context that an Attempt has."""
+    """Logger of the events in every context of an Attempt."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
-        """What to say of the last file that another client of the browser was refused in this Attempt."""
+        """Sentence about the last file that was refused to another client of the browser in this Attempt, if any."""
 
     def renew(self) -> None:
-        """Another Attempt begins."""
+        """Reset the limits and what was refused, as another Attempt begins."""
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
 
@@ -37,7 +39,7 @@ class Watch:
         self._lines.say("warning", "callboard", self.refused)
 
     def context(self, context: BrowserContext) -> None:
-        """Watch it for as long as it is there."""
+        """Watch a context and its pages for as long as they exist."""
 
         def console(message: ConsoleMessage) -> None:
             if self._counts("console", "console messages"):
@@ -59,12 +61,12 @@ class Watch:
             self.page(page)
 
     def page(self, page: Page) -> None:
-        """Watch a page. Those of a watched context are, as they come."""
+        """Watch a page. New pages of a watched context are watched by themselves."""
         page.on("framenavigated", self._navigated)
         page.on("crash", self._crashed)
 
     def _counts(self, event: str, what: str) -> bool:
-        """Whether it may be logged."""
+        """Count an event, and tell whether it may be logged."""
         self._left[event] -= 1
         if self._left[event] == -1:
             self._lines.say("warning", "callboard", f"More than {MOST} {what}: no more of them are logged.")

@@ -1,8 +1,8 @@
-"""The folder of an Attempt: a copy of the project to read and to write in, temporary files, a home.
+"""The folder of an Attempt: a copy of the project to read and write in, temporary files, and a home.
 
-Gone after it; or, where nothing in it was touched, as is usual, the next Attempt's. To make and remove a dozen files
-for each costs milliseconds, and on ext4 ever more of them: to make a file, that passes over all that were removed in
-the last minutes.
+It is removed after the Attempt; or, if nothing in it was touched, as is usual, the next Attempt uses it. To make and
+remove a dozen files for each Attempt costs milliseconds, and more and more of them on ext4: to make a file, ext4 passes
+over all that were removed in the last minutes.
 """
 
 from __future__ import annotations
@@ -20,34 +20,36 @@ from .loading import forget_modules
 from .removal import remove
 
 CLOCK_OF_FILES = 5
-"""CLOCK_REALTIME_COARSE, which Python has no name for: Linux takes the times of files from it. It moves every few
-milliseconds."""
+"""CLOCK_REALTIME_COARSE, which Python has no name for.
+
+Linux takes the times of files from this clock, which moves every few milliseconds.
+"""
 
 
 class _State(NamedTuple):
-    """What is another after any change of a file or folder: nobody can set the time of that back."""
+    """What differs after any change of a file or folder: the time of the last change cannot be set back."""
 
     device: int
     number: int
     size: int
     changed_at: int
-    """Nanoseconds."""
+    """Time of the last change (`st_ctime_ns`) in nanoseconds."""
 
 
 class Workspace:
-    """One Attempt's place on disk, and the process state (folder, environment, import path) that points to it."""
+    """One Attempt's folder, and the process state (working folder, environment, import path) that points to it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.root = folder / "project"
         self._before: tuple[str, dict[str, str], list[str], int] | None = None
         self._made: dict[str, _State] = {}
-        """All that is in it, as it was made."""
+        """State of every file and folder in it, as it was made."""
         self._changes_show = False
 
     @classmethod
     def prepare(cls, project: Path, folder: Path) -> Workspace:
-        """Copy the project. Compiled files come along, so that nothing is compiled again."""
+        """Make a workspace with a copy of the project, with its compiled files, so that nothing is compiled again."""
         workspace = cls(folder)
         shutil.copytree(project, workspace.root, symlinks=True)
         for name in ("tmp", "home"):
@@ -56,9 +58,9 @@ class Workspace:
         return workspace
 
     def enter(self) -> None:
-        """Make it the working folder, `TMPDIR`, `HOME` and first on the import path."""
+        """Set working folder, `TMPDIR` and `HOME` to the workspace, and put the project first on the import path."""
         self._before = (str(Path.cwd()), dict(os.environ), list(sys.path), _umask())
-        # What is changed before that clock has moved on has the same time as it had.
+        # A file that is changed before this clock has moved on keeps its time, so the change would not show.
         now = time.clock_gettime_ns(CLOCK_OF_FILES)
         self._changes_show = all(state.changed_at < now for state in self._made.values())
         os.chdir(self.root)
@@ -81,7 +83,7 @@ class Workspace:
         forget_modules(self.root)
 
     def is_as_made(self) -> bool:
-        """Whether the Attempt that has left it has touched nothing in it, and holds nothing of it open."""
+        """Tell whether the Attempt that has left it has touched nothing in it, and has nothing of it open."""
         if not self._changes_show or _holds_open(self._folder):
             return False
         try:
@@ -95,7 +97,7 @@ class Workspace:
 
 
 def empty(folder: Path) -> None:
-    """Delete what is in the folder, if there is one."""
+    """Delete everything in the folder, if the folder exists."""
     for name in os.listdir(folder) if folder.is_dir() else ():  # noqa: PTH208  # names are all that is needed
         remove(folder / name)
         with contextlib.suppress(OSError):
@@ -103,7 +105,7 @@ def empty(folder: Path) -> None:
 
 
 def _states(folder: Path) -> dict[str, _State]:
-    """Of the folder and all that is in it, by path. Raises OSError."""
+    """Return the state of the folder and everything in it, by path. Raises OSError."""
     found: dict[str, _State] = {}
     folders = [str(folder)]
     while folders:
@@ -123,16 +125,16 @@ def _state(stat: os.stat_result) -> _State:
 
 
 def _holds_open(folder: Path) -> bool:
-    """Whether this process has a file in it open: what it has written may be still on its way there."""
+    """Tell whether this process has a file in it open: what was written may not have reached the file yet."""
     for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  # names are all that is needed
-        with contextlib.suppress(OSError):  # that of the list itself is gone
+        with contextlib.suppress(OSError):  # the descriptor of this listing itself is gone
             if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{folder}/"):  # noqa: PTH115
                 return True
     return False
 
 
 def _umask() -> int:
-    """The mask of permissions; it can only be read by setting it."""
+    """Return the umask, which can only be read by setting it."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask

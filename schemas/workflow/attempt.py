@@ -1,4 +1,4 @@
-"""What one Attempt is ordered with and how it ended."""
+"""Define the input of one Attempt, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from schemas.workflow.run import RunError, RunReason
 from schemas.workflow.trace import TraceMode
 
 INTERRUPTED = "AttemptInterrupted"
-"""Type of the application failure with which an Attempt ends whose worker was lost or shut down, or that was reset in
-Temporal. Its details: the id of its Run, and its number."""
+"""Type of the application failure with which an Attempt ends whose worker was lost or shut down, or that was reset
+in Temporal. Its details are the id of its Run and the number of the Attempt."""
 
 
 class AttemptStatus(OpenStrEnum):
@@ -29,14 +29,15 @@ class AttemptStatus(OpenStrEnum):
 
 
 NO_LOGIN = "NoLogin"
-"""Type of the application failure of an Attempt for which there is no state of a login. Its details: the number of the
-login that is meant (0: there was none yet), and that of the Attempt."""
+"""Type of the application failure of an Attempt for which there is no browser state. Its details are the version of
+the login that is meant (0: there was none yet), and the number of the Attempt."""
 
 AUTH_SESSION_GONE = "AuthSessionGone"
-"""Type of the application failure of an Attempt whose AuthSession is not there (any more); its detail: its number."""
+"""Type of the application failure of an Attempt whose AuthSession does not exist (any more). Its detail is the
+number of the Attempt."""
 
 ATTEMPT_FAILED = "AttemptFailed"
-"""Type of the application failure of a check or create that failed; its one detail is a `FailedAttemptDetails`."""
+"""Type of the application failure of a check or create that failed. Its one detail is a `FailedAttemptDetails`."""
 
 
 class AttemptKind(OpenStrEnum):
@@ -48,81 +49,82 @@ class AttemptKind(OpenStrEnum):
 
     @property
     def path(self) -> str:
-        """What is called of the project, as the `api` of a check or create."""
+        """The file of the project that a check or create calls, as its `api`."""
         return f"auth-sessions/{self.value}"
 
 
 class AttemptInput(FlowModel):
-    """The order for one Attempt: the argument of activities `attempt`, `check` and `create`."""
+    """The input of the activities `attempt`, `check` and `create`: one Attempt."""
 
     workspace: str
     run_id: str
     number: int
-    """From 1; every try takes a number, also one that does not count. Of a check or create: that of its first try."""
+    """Number of the Attempt, from 1. Every try takes a number, also one that does not count. For a check or create,
+    this is the number of its first try."""
     project: str
     version: str
     api: str
     parameters: JsonRef
     request_timeout: timedelta
     trace: TraceMode = TraceMode.ALWAYS
-    """Whether a trace is kept."""
+    """Whether a trace of the Attempt is kept."""
     proxy: SealedProxy | None = None
     kind: AttemptKind = AttemptKind.API
     auth: AttemptAuth | None = None
     parent_run_id: str | None = None
-    """The Run that waits for this check: it is told, too, when it begins."""
+    """The Run that waits for this check, and is also told when the check begins."""
 
 
 class AttemptOutcome(FlowModel):
-    """How an Attempt ended: the result of activity `attempt`. A failed Attempt is an outcome, not an exception."""
+    """How an Attempt ended: the result of its activity. A failed Attempt is an outcome, not an exception."""
 
     status: AttemptStatus
     result: JsonRef | None = None
     extended_payloads: JsonRef | None = None
     error: RunError | None = None
     final: bool = False
-    """The failure is structural, or the user raised NonRetryableError: no further Attempt can help."""
+    """Whether no further Attempt can help: the failure is structural, or the user raised NonRetryableError."""
     login: LoginState | None = None
-    """Of a good check or create: the login as it is now."""
+    """The current login, after a successful check or create."""
     number: int = 0
-    """Of a check or create: which try ended so."""
+    """The number of the try of a check or create that ended so."""
     reason: RunReason | None = None
-    """Why it was canceled, if nobody asked for that."""
+    """Why the Attempt was canceled, if nobody asked for that."""
     started_at: datetime | None = None
-    """When it began on its Machine."""
+    """When the Attempt began on its Machine."""
 
 
 class FailedAttemptDetails(FlowModel):
     """Why a check or create failed; the detail of its application failure."""
 
     number: int
-    """Of the Attempt."""
+    """Number of the Attempt."""
     error: RunError
     login: int | None = None
-    """Which login a check found bad; None: it could not look at any."""
+    """Version of the login that a check found bad; None if the check could not look at any."""
     started_at: datetime | None = None
 
 
 class AuthAttemptResult(FlowModel):
-    """What came of the tries of one check or create."""
+    """The result of all tries of one check or create."""
 
     status: AttemptStatus
     number: int
-    """Of the last try."""
+    """Number of the last try."""
     login: LoginState | None = None
-    """The login that was found good, or made."""
+    """The login that was found good, or created."""
     error: RunError | None = None
-    """Of the last try that failed."""
+    """Error of the last try that failed."""
     seen: int | None = None
-    """Which login a check has found bad; None: it says nothing about any."""
+    """Version of the login that a check has found bad; None if the result says nothing about any login."""
     final: bool = False
-    """The failure is structural: no further try can help."""
+    """Whether no further try can help, because the failure is structural."""
     started_at: datetime | None = None
     """When the last try began, as far as that is known."""
 
 
 class AttemptStarted(FlowModel):
-    """Signal from the activity to its workflow: the Attempt is on a Machine (and has been for a moment)."""
+    """Payload of the signal from the activity to its workflow: the Attempt is on a Machine (since a moment ago)."""
 
     number: int
     machine: str
@@ -131,14 +133,14 @@ class AttemptStarted(FlowModel):
 
 
 class StopInput(FlowModel):
-    """Argument of activity `stop_attempt`, on the queue of the worker that holds the Attempt."""
+    """Input of the activity `stop_attempt`, on the task queue of the worker that holds the Attempt."""
 
     run_id: str
     number: int
 
 
 class LostInput(FlowModel):
-    """Argument of activity `record_lost`: the Attempt that its worker could not record itself."""
+    """Input of the activity `record_lost`: an Attempt that its worker could not record itself."""
 
     workspace: str
     run_id: str
@@ -146,23 +148,23 @@ class LostInput(FlowModel):
     project: str
     cause: str
     trace: TraceMode
-    """Whether it was to leave a trace."""
+    """Whether the Attempt was to leave a trace."""
     kind: AttemptKind = AttemptKind.API
 
 
 class AttemptUsage(FlowModel):
-    """What an Attempt took. What could not be measured is None."""
+    """Resource usage of an Attempt. A value that could not be measured is None."""
 
     peak_memory: int | None = None
-    """Bytes of anonymous memory (RssAnon) of all processes of its Machine, browser included; what they share, such as
-    the browser's code, is not counted. Looked at twice a second, and at the end."""
+    """Peak of the anonymous memory (RssAnon) of all processes of the Attempt's Machine, browser included, in bytes;
+    what they share, such as the browser's code, is not counted. It is measured twice a second, and at the end."""
     cpu_seconds: float | None = None
-    """Of all processes of its Machine, while it ran."""
+    """CPU time of all processes of the Attempt's Machine while it ran, in seconds."""
     bytes_received: int | None = None
-    """What the browser's network process read from its connections, headers and TLS included."""
+    """Bytes that the browser's network process read from its connections, headers and TLS included."""
     trace_size: int | None = None
     log_size: int | None = None
-    """Bytes, as stored."""
+    """Size of the stored log in bytes."""
 
 
 class AttemptRecord(FlowModel):
@@ -182,15 +184,16 @@ class AttemptRecord(FlowModel):
     browser_version: str | None = None
     error: RunError | None = None
     page_url: str | None = None
-    """Of its page, at the end of one that did not complete; without what could be a secret."""
+    """URL of the page at the end of an Attempt that did not complete, without what could be a secret."""
     attributes: dict[str, Any] | None = None
-    """What user code left by `set_attribute` (docs/contract.md, section 3.2)."""
+    """Attributes that user code set by `set_attribute` (docs/contract.md, section 3.2)."""
     usage: AttemptUsage | None = None
     log: bool = False
-    """Its log is in the store, as `log.jsonl`."""
+    """Whether the log is in the store, as `log.jsonl`."""
     trace: bool = False
-    """So is its trace, as `trace.zip`."""
+    """Whether the trace is in the store, as `trace.zip`."""
     screenshot: bool = False
-    """So is the last picture of its page, as `screenshot.png`; of one that did not complete."""
+    """Whether the last picture of the page is in the store, as `screenshot.png`; only of an Attempt that did not
+    complete."""
     missing: dict[str, str] = Field(default_factory=dict[str, str])
-    """What should have been left and is not there (`log`, `trace`, `screenshot`): a sentence why."""
+    """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`), each with a sentence why."""

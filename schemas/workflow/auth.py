@@ -1,7 +1,7 @@
-"""An AuthSession as Runs and Attempts know it.
+"""Define what Runs and Attempts know of an AuthSession.
 
-A stored login is called by two names: its number (`login`), which Create and Update count up, and the artifact that
-holds its sealed state (`key`), which also changes when a good Attempt saves back what the site has rotated.
+A stored login has two names: its version (`login`), which Create and Update count up, and the artifact that holds its
+sealed browser state (`key`), which also changes when a successful Attempt saves back what the site has changed.
 """
 
 from __future__ import annotations
@@ -17,44 +17,45 @@ class AuthSessionType(OpenStrEnum):
     """Where its login comes from (docs/contract.md, section 7)."""
 
     CREDENTIALS = "CREDENTIALS"
-    """Made by `auth-sessions/create.py` from stored parameters."""
+    """The login is made by `auth-sessions/create.py` from stored parameters."""
     RECORDER = "RECORDER"
-    """Imported; cannot be made again."""
+    """The login was imported, and cannot be made again."""
     RUNTIME = "RUNTIME"
-    """Made from the `runtimeInput` of one Run, for that Run alone."""
+    """The login is made from the `runtimeInput` of one Run, for that Run alone."""
 
 
 class AuthSessionStatus(OpenStrEnum):
     """How it stands (docs/contract.md, section 7)."""
 
     PENDING = "PENDING"
-    """Being made, or made anew."""
+    """The login is being made, or made anew."""
     READY = "READY"
     EXPIRED = "EXPIRED"
 
 
 class AuthSessionRef(FlowModel):
-    """Which AuthSession: its name for people, and the workflow that owns it."""
+    """Reference to an AuthSession: its name for people, and the workflow that owns it."""
 
     id: str
     type: AuthSessionType
     owner: str
-    """Part of its workflow id and of its artifacts' keys: the id, or `~{run id}` for one that lives for one Run."""
+    """Part of the AuthSession's workflow id and of its artifacts' keys: the id, or `~{run id}` for an AuthSession
+    that lives for one Run."""
 
 
 class LoginState(FlowModel):
     """A login as it was at some moment."""
 
     login: int
-    """Counted up by every Create and Update."""
+    """Version of the login; every Create and Update counts it up."""
     key: str
-    """Artifact: the sealed browser state (docs/contract.md, section 4.5)."""
+    """Key of the artifact with the sealed browser state (docs/contract.md, section 4.5)."""
     parameters_key: str | None = None
-    """Artifact: the sealed parameters that it was made from."""
+    """Key of the artifact with the sealed parameters that the login was made from."""
 
 
 class RunAuth(FlowModel):
-    """What a Run of a project that logs in knows of its AuthSession."""
+    """What a Run knows of its AuthSession, in a project that logs in."""
 
     ref: AuthSessionRef
     auto_recreate: bool
@@ -63,11 +64,11 @@ class RunAuth(FlowModel):
     request_timeout: timedelta
     trace: TraceMode = TraceMode.NEVER
     proxy: SealedProxy | None = None
-    """Of checks and creates, as are the fields above."""
+    """Proxy of checks and creates; the fields above are about these, too."""
     save_back: bool = True
-    """Keep the cookies and storage that the site changed, after a good Attempt."""
+    """Whether a successful Attempt saves back the cookies and storage that the site changed."""
     parameters_key: str | None = None
-    """Artifact: the sealed `runtimeInput` of an AuthSession that lives for this Run alone."""
+    """Key of the artifact with the sealed `runtimeInput` of an AuthSession that lives for this Run alone."""
 
 
 class AttemptAuth(FlowModel):
@@ -75,39 +76,39 @@ class AttemptAuth(FlowModel):
 
     ref: AuthSessionRef
     state: LoginState | None = None
-    """The login to begin with. None: for a check, the current one; for a create, none."""
+    """The login to begin with. If it is None, a check begins with the current login, and a create with none."""
     login: int = 0
-    """The number of the login that a create makes."""
+    """Version of the login that a create makes."""
     parameters_key: str | None = None
-    """Of a create: its parameters."""
+    """Key of the artifact with the parameters of a create."""
     save_back: bool = True
 
 
 class CheckReport(FlowModel):
-    """Signal to the AuthSession: how a check found a login."""
+    """Payload of the signal to the AuthSession that says whether a check found a login good."""
 
     login: int
     good: bool
 
 
 class SavedBack(FlowModel):
-    """Signal of a good Attempt to the AuthSession: what has become of the login while it was used."""
+    """Payload of the signal from a successful Attempt to the AuthSession: the login's state changed in use."""
 
     before: str
-    """Key of the state that the Attempt began with; if another is current, this one is dropped."""
+    """Key of the state that the Attempt began with; if another one is current, the new state is dropped."""
     after: str
 
 
 class Imported(FlowModel):
-    """Signal of the api to an AuthSession of the recorder: it was recorded anew."""
+    """Payload of the signal from the API to a recorded AuthSession that it was recorded anew."""
 
     key: str
 
 
 class DeleteStatesInput(FlowModel):
-    """Argument of activity `forget_states`."""
+    """Input of the activity `forget_states`."""
 
     project: str
     owner: str
     keys: tuple[str, ...] = ()
-    """Artifacts to remove. None: all that the AuthSession has; it is gone."""
+    """Keys of the artifacts to remove; if there are none, all artifacts of the AuthSession, which is deleted."""

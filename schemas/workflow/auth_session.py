@@ -1,4 +1,4 @@
-"""What the workflows of AuthSessions are given and tell each other: `AuthSession`, `Create` and `Validate`."""
+"""Define inputs and signals of the workflows of AuthSessions: `AuthSession`, `Create` and `Validate`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from schemas.workflow.trace import TraceMode
 
 
 class AuthSessionView(FlowModel):
-    """What is known of an AuthSession: the memo of its workflow, so that it can be read without a worker."""
+    """The state of an AuthSession: the memo of its workflow, so that it can be read without a worker."""
 
     id: str
     type: AuthSessionType
     status: AuthSessionStatus
     login: int = 0
-    """Which login is current; 0: there was none yet."""
+    """Version of the current login; 0 if there was none yet."""
     state_key: str | None = None
     parameters_key: str | None = None
-    """Artifact: the sealed parameters that it was made from."""
+    """Key of the artifact with the sealed parameters that the login was made from."""
     proxy: SealedProxy | None = None
-    """The proxy that it was created or updated with: that of every call that uses it and has none of its own."""
+    """The proxy that the AuthSession was created or updated with. It applies to every call that uses the AuthSession
+    and has no proxy of its own."""
     created_at: datetime
     updated_at: datetime
-    """When its login last changed."""
+    """When the login last changed."""
     making: str | None = None
-    """The Create or Update that makes its login, until it is kept or, if that failed, what is left of it is removed."""
+    """The Create or Update that makes the login, until the login is kept or, if that failed, what is left of it is
+    removed."""
 
     @property
     def state(self) -> LoginState | None:
@@ -39,16 +41,16 @@ class AuthSessionView(FlowModel):
 
 
 class LoginSpec(FlowModel):
-    """What a login is made with: by a Create, an Update, or anew for a Validate."""
+    """How a login is made: by a Create, by an Update, or anew for a Validate."""
 
     run_id: str
-    """Of the Run (type `create` or `update`) that makes it."""
+    """Id of the Run (type `create` or `update`) that makes the login."""
     type: RunType
     version: str
     parameters_key: str
     create_attempts: int
     check_attempts: int
-    """Of the check that follows; 0: whoever asked for the login checks it."""
+    """How many tries the check that follows has; if it is 0, whoever asked for the login checks it."""
     request_timeout: timedelta
     trace: TraceMode = TraceMode.NEVER
     proxy: SealedProxy | None = None
@@ -56,31 +58,31 @@ class LoginSpec(FlowModel):
 
 
 class AuthSessionInput(FlowModel):
-    """The one argument of workflow `AuthSession`, also when it continues as new."""
+    """The input of the workflow `AuthSession`, also when it continues as new."""
 
     workspace: str
     project: str
     ref: AuthSessionRef
     view: AuthSessionView
     create: LoginSpec | None = None
-    """How it is made, if it is not there yet. If that fails, nothing of it is left."""
+    """How the login is made if there is none yet. If that fails, nothing of the AuthSession is left."""
     stale: tuple[str, ...] = ()
-    """Artifacts of states that are not current any more, and not removed yet."""
+    """Keys of artifacts with states that are no longer current, and not removed yet."""
 
 
 class CreateInput(FlowModel):
-    """The one argument of workflow `Create`, a Run of type `auth-session-create` or `-update`."""
+    """The input of the workflow `Create`, a Run of type `auth-session-create` or `-update`."""
 
     workspace: str
     project: str
     ref: AuthSessionRef
     order: LoginSpec
     login: int
-    """The number of the login that this makes."""
+    """Version of the login that this Run makes."""
 
 
 class ValidateInput(FlowModel):
-    """The one argument of workflow `Validate`, a Run of type `auth-session-validate`."""
+    """The input of the workflow `Validate`, a Run of type `auth-session-validate`."""
 
     workspace: str
     project: str
@@ -90,30 +92,30 @@ class ValidateInput(FlowModel):
     check_attempts: int
     create_attempts: int
     request_timeout: timedelta
-    """Of each check and create."""
+    """Time limit of each check and create."""
     trace: TraceMode = TraceMode.NEVER
     save_back: bool = True
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
     begun: bool = False
-    """The Run that waits for it has begun: it goes before others."""
+    """Whether the Run that waits for this Validate has begun, and so takes precedence over others."""
 
 
 class RecreateRequest(FlowModel):
-    """Signal of a Validate to the AuthSession: the login that it saw is not good any more."""
+    """Payload of the signal from a Validate to the AuthSession that the login it saw is not good any more."""
 
     asker: str
-    """Workflow id of the Validate, which is answered by signal `recreated`."""
+    """Workflow id of the Validate, which gets the answer by the signal `recreated`."""
     login: int
-    """The one that it saw. If another is current by now, that is the answer."""
+    """Version of the login that the Validate saw. If another one is current by now, that one is the answer."""
     order: LoginSpec
-    """`run_id` and `parameters_key` are the AuthSession's to fill in."""
+    """How the new login is made; the AuthSession fills in `run_id` and `parameters_key`."""
 
 
 class RecreateResult(FlowModel):
-    """Signal of the AuthSession to a Validate that asked: there is another login, or there is none to be had."""
+    """Payload of the signal from the AuthSession to a Validate that asked: another login, or why there is none."""
 
     state: LoginState | None = None
     error: RunError | None = None
     run_id: str | None = None
-    """The Create that made it, or failed to."""
+    """Id of the Create that made the login, or failed to."""

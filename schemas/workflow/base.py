@@ -1,4 +1,4 @@
-"""What all flow models share, and how bulky JSON travels."""
+"""Define what all models in Temporal histories share, and how large JSON documents are passed on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 INLINE_LIMIT = 32_000
-"""Bytes of JSON text that may stand in a Temporal history; anything larger is an artifact and a reference."""
+"""How many bytes of JSON text may be inlined into a Temporal history; anything larger is an artifact and a
+reference."""
 
 HISTORY_BUDGET = 256_000
-"""Bytes that the parameters of a Run, which stand in the order of each Attempt, may take of a history in all."""
+"""How many bytes of a history the parameters of a Run may take in all; the input of each Attempt holds them."""
 
 MESSAGE_LIMIT = 4_000
-"""Characters of an error message kept in Temporal."""
+"""How many characters of an error message are kept in Temporal."""
 
 STACK_LIMIT = 16_000
-"""Characters of a stack trace kept in Temporal."""
+"""How many characters of a stack trace are kept in Temporal."""
 
 
 class FlowModel(BaseModel):
-    """Frozen; unknown fields are ignored, so that an older worker can read what a newer one wrote."""
+    """Base class of the frozen models in Temporal histories.
+
+    Unknown fields are ignored, so that an older worker can read what a newer one wrote.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -57,11 +61,11 @@ class JsonRef(FlowModel):
     text: str | None = None
     key: str | None = None
     size: int
-    """Bytes of the text."""
+    """Size of the text in bytes."""
 
 
 def clip(text: str, limit: int) -> str:
-    """`text` with at most `limit` characters; what is cut from the middle is counted in the gap."""
+    """Shorten `text` to at most `limit` characters; the gap in the middle says how many were cut."""
     if len(text) <= limit:
         return text
     gap = f" … [{len(text) - limit} characters cut] … "

@@ -1,4 +1,4 @@
-"""What a Delivery is given, and what it leaves (docs/contract.md, section 11)."""
+"""Define inputs and results of a Delivery (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from schemas.workflow.sink import SealedSink
 
 TRY_FAILED = "TryFailed"
-"""Type of the application failure of a try that another one may follow."""
+"""Type of the application failure of a try after which another one may follow."""
 
 GIVEN_UP = "GivenUp"
-"""Type of the application failure of a try that says that no other can do better."""
+"""Type of the application failure of a try after which no other try can succeed."""
 
 
 class DeliverInput(FlowModel):
-    """The one argument of workflow `Deliver` and of its activities."""
+    """The input of the workflow `Deliver` and of its activities."""
 
     workspace: str
     project: str
@@ -28,37 +28,37 @@ class DeliverInput(FlowModel):
 
 
 class Prepared(FlowModel):
-    """Result of activity `prepare_delivery`: the Run is closed, and what is sent lies in the store, for good."""
+    """Result of the activity `prepare_delivery`: the Run is closed, and what is sent is stored for good."""
 
     body_key: str | None = None
-    """None: there is nothing to be delivered."""
+    """Key of the artifact that is sent; None if there is nothing to be delivered."""
     why_not: str | None = None
 
 
 class TryInput(FlowModel):
-    """Argument of activity `send_delivery`, whose tries follow each other by its retry policy."""
+    """Input of the activity `send_delivery`, whose tries follow each other by its retry policy."""
 
     order: DeliverInput
     body_key: str
 
 
 class TryProblem(FlowModel):
-    """Why there was no good answer."""
+    """Why a try got no successful answer."""
 
     type: str
     message: str
 
 
 class TryRecord(FlowModel):
-    """One try, as its record in the artifact store has it."""
+    """The record of one try in the artifact store."""
 
     at: datetime
     status_code: int | None = None
     error: TryProblem | None = None
     latency: timedelta | None = None
-    """To the answer's status, or to the error. None: nobody knows, its worker was lost."""
+    """Time until the answer's status, or until the error; None if it is not known, because the worker was lost."""
     answer: str | None = None
-    """Its beginning, secrets masked."""
+    """Beginning of the answer, with secrets masked."""
 
 
 class DeliveryStatus(OpenStrEnum):
@@ -77,19 +77,19 @@ class DeliveryOutcome(FlowModel):
 
 
 class SinkTestInput(FlowModel):
-    """The one argument of workflow `SinkTest` and of its activity: somebody wants to see what a sink answers."""
+    """The input of the workflow `SinkTest` and of its activity: somebody wants to see what a sink answers."""
 
     workspace: str
     project: str
     test_id: str
-    """Stands where a Run's id does: in what is sent, and in what the sink is sealed for."""
+    """Id that takes the place of a Run's id: in what is sent, and in what the sink is sealed for."""
     api: str
     sink: SealedSink
 
 
 class SinkTestOutcome(FlowModel):
-    """What came of a test."""
+    """The result of a test of a sink."""
 
     record: TryRecord
     failure: str | None = None
-    """Why it did not arrive. None: it did."""
+    """Why the test did not arrive; None if it did."""

@@ -1,12 +1,12 @@
-"""Names that clients, workflows, workers and operators meet in Temporal. Fixed: histories hold them."""
+"""Define the names that clients, workflows, workers and operators use in Temporal; they are fixed in histories."""
 
 from __future__ import annotations
 
 CALLBOARD_QUEUE = "callboard"
-"""Workflows and light activities."""
+"""Task queue of workflows and light activities."""
 
 DELIVERIES_QUEUE = "callboard-deliveries"
-"""Workflow `Deliver` and its activities, so that dead receivers hold up nothing else."""
+"""Task queue of the workflow `Deliver` and its activities, so that unreachable receivers delay nothing else."""
 
 SEARCH_PROJECT = "CallboardProject"
 SEARCH_API = "CallboardApi"
@@ -15,15 +15,15 @@ SEARCH_RUN_TYPE = "CallboardRunType"
 SEARCH_AUTH_SESSION = "CallboardAuthSession"
 
 SEARCH_ATTRIBUTES = (SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION)
-"""All that a namespace must have; each of them is of type Keyword."""
+"""All search attributes that a namespace must have; each of them is of type Keyword."""
 
 RUN = "Run"
-"""Workflow type; the workflow id is the Run's id."""
+"""Workflow type of a Run; the workflow id is the Run's id."""
 
 AUTH_SESSION = "AuthSession"
 VALIDATE = "Validate"
 CREATE = "Create"
-"""Workflow types around a login; the ids of Validate and Create are Runs' ids, too."""
+"""Workflow types of AuthSessions, Validates and Creates; the ids of Validate and Create are Runs' ids, too."""
 
 DELIVER = "Deliver"
 """Workflow type of a Delivery."""
@@ -35,7 +35,7 @@ SWEEP = "Sweep"
 """Workflow type of a sweep of the artifact store."""
 
 SWEEP_SCHEDULE = "callboard-sweep"
-"""Id of the Schedule that starts it, and what the ids of its workflows begin with."""
+"""Id of the Schedule that starts sweeps; the ids of their workflows begin with it."""
 
 ATTEMPT = "attempt"
 CHECK = "check"
@@ -50,10 +50,10 @@ SWEEP_ARTIFACTS = "sweep_artifacts"
 """Activity types."""
 
 ATTEMPT_STARTED = "attempt_started"
-"""Signal from activity `attempt` to its workflow."""
+"""Signal from the activity `attempt` to its workflow."""
 
 VALIDATE_STARTED = "validate_started"
-"""Signal from activity `check` to the Run that waits for its Validate."""
+"""Signal from the activity `check` to the Run that waits for its Validate."""
 
 RECREATE = "recreate"
 CHECKED = "checked"
@@ -61,76 +61,80 @@ SAVED_BACK = "saved_back"
 UPDATE_LOGIN = "update_login"
 IMPORTED = "imported"
 DELETE = "delete"
-"""Signals to workflow `AuthSession`."""
+"""Signals to the workflow `AuthSession`."""
 
 RECREATED = "recreated"
-"""Signal from workflow `AuthSession` to the Validate that asked."""
+"""Signal from the workflow `AuthSession` to the Validate that asked."""
 
 REDELIVER = "redeliver"
-"""Signal to workflow `Deliver`: send again, now."""
+"""Signal to the workflow `Deliver` to send again, now."""
 
 MEMO_VIEW = "authSession"
-"""Memo of workflow `AuthSession`: an `AuthSessionView`."""
+"""Memo field of the workflow `AuthSession`: an `AuthSessionView`."""
 
 MEMO_WORKSPACE = "workspace"
 MEMO_PARENT = "parentRunId"
-"""Memo of Runs: whose they are, and which Run waits for a Validate."""
+"""Memo fields of Runs: the workspace that they belong to, and the Run that waits for a Validate."""
 
 MEMO_SUMMARY = "summary"
-"""Memo of Runs: a `RunSummary`, which their workflows keep up to date."""
+"""Memo field of Runs: a `RunSummary`, which their workflows keep up to date."""
 
 MEMO_OUTCOME = "outcome"
-"""Memo of a Run that somebody has canceled: its `RunOutcome`, since a canceled workflow returns nothing."""
+"""Memo field of a Run that somebody has canceled: its `RunOutcome`, since a canceled workflow returns nothing."""
 
 MEMO_RERUN_OF = "rerunOf"
-"""Memo of a Run that was started with the inputs of another: the id of that one."""
+"""Memo field of a Run that was started with the inputs of another one: the id of that Run."""
 
 MEMO_PROJECT = "project"
 MEMO_SINK = "sink"
-"""Memo of workflow `Deliver`, beside the workspace: whose it is, and its sink as it may be shown."""
+"""Memo fields of the workflow `Deliver`, in addition to the workspace: its project, and its sink with secrets
+masked."""
 
 SINK_DELIVERY = "sink"
-"""Id of the one Delivery that a Run has."""
+"""Id of the only Delivery that a Run has."""
 
 PRIORITY_BEGUN = 1
-"""Temporal priority of a Run that has begun: its next step goes before Runs that have not."""
+"""Temporal priority of a Run that has begun: its next step takes precedence over Runs that have not begun."""
 
 PRIORITY_NOT_BEGUN = 3
 
 PRIORITY_SWEEP = 5
-"""Whatever a Run needs goes before."""
+"""Temporal priority of a sweep: whatever a Run needs takes precedence."""
 
 
 def project_queue(project: str) -> str:
-    """Queue of a project's browser activities; a worker offers as many slots as it has Machines for it."""
+    """Return the task queue of a project's browser activities.
+
+    A worker offers as many slots of it as it has Machines for the project.
+    """
     return f"callboard-project-{project}"
 
 
 def worker_queue(worker: str) -> str:
-    """Queue for orders to one worker process."""
+    """Return the task queue of one worker process."""
     return f"callboard-worker-{worker}"
 
 
 def attempt_activity_id(number: int) -> str:
-    """Activity id of an Attempt, so that a worker can answer for one of a dead worker."""
+    """Return the activity id of an Attempt, by which operators find it in Temporal."""
     return f"attempt-{number}"
 
 
 def auth_session_workflow(project: str, owner: str) -> str:
-    """Workflow id of an AuthSession; `owner` as in `AuthSessionRef`."""
+    """Return the workflow id of an AuthSession; `owner` is the one in `AuthSessionRef`."""
     return f"auth:{project}:{owner}"
 
 
 def validate_run_id(run_id: str, number: int) -> str:
-    """Id of the Validate before Attempt `number` of a Run."""
+    """Return the id of the Validate before Attempt `number` of a Run."""
     return f"{run_id}-v{number}"
 
 
 def delivery_workflow(run_id: str, delivery_id: str) -> str:
-    """Workflow id of a Delivery; no Run can have such an id."""
+    """Return the workflow id of a Delivery; no Run can have such an id."""
     return f"{run_id}:{delivery_id}"
 
 
 def sink_test_workflow(test_id: str) -> str:
-    """Workflow id of a test of a sink; no Run can have such an id."""
+    """Return the workflow id of a test of a sink; no Run can have such an id."""
     return f"sink-test:{test_id}"

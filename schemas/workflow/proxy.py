@@ -1,4 +1,4 @@
-"""A proxy as it stands in histories: its credentials are sealed."""
+"""Define a proxy as it is stored in histories, with sealed credentials."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ class SealedProxy(FlowModel):
 
     server: str
     username: str | None = None
-    """Sealed."""
+    """Username, sealed."""
     password: str | None = None
-    """Sealed."""
+    """Password, sealed."""
     owner: str | None = None
-    """What the seals are bound to, beside workspace and project; None: the id of the Run that carries them."""
+    """Owner that the seals are bound to, in addition to workspace and project; None for the id of the Run that
+    carries them."""
 
 
 def owned_by_auth_session(owner: str) -> str:
-    """`SealedProxy.owner` of a proxy that is an AuthSession's own, whoever carries it."""
+    """Return the `SealedProxy.owner` of a proxy that belongs to an AuthSession, whoever carries it."""
     return f"auth-session/{owner}"

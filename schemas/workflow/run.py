@@ -1,4 +1,4 @@
-"""What a Run is started with, what its workflow returns, and the words for both (docs/contract.md, section 6)."""
+"""Define a Run's input, its outcome, and the words for both (docs/contract.md, section 6)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ReasonType(OpenStrEnum):
 
 
 class RunInput(FlowModel):
-    """The one argument of workflow `Run`. Everything is resolved: defaults applied, version pinned."""
+    """The input of the workflow `Run`. Everything is resolved: defaults are applied, the version is pinned."""
 
     workspace: str
     project: str
@@ -66,12 +66,12 @@ class RunInput(FlowModel):
     parameters: JsonRef
     maximum_attempts: int
     request_timeout: timedelta
-    """Of one Attempt; its clock starts on the Machine."""
+    """Time limit of one Attempt, whose clock starts on the Machine."""
     trace: TraceMode = TraceMode.ALWAYS
     """Which Attempts leave a trace."""
     proxy: SealedProxy | None = None
     auth: RunAuth | None = None
-    """Of a project that logs in: each Attempt comes after a Validate of this AuthSession."""
+    """AuthSession of a Run in a project that logs in: each Attempt comes after a Validate of this AuthSession."""
     sink: SealedSink | None = None
     """Where the result is delivered."""
 
@@ -81,7 +81,7 @@ class RunError(FlowModel):
 
     code: ErrorCode
     category: Category | str
-    """A word of a later version may be none of ours."""
+    """Category of the error; a later version may use a word that this one does not know."""
     message: str
     retirable: bool = False
     details: dict[str, Any] | None = None
@@ -96,7 +96,7 @@ class RunReason(FlowModel):
 
 
 class RunOutcome(FlowModel):
-    """How a Run ended. `workflows.outcomes.close` says how it travels with the close of the workflow."""
+    """How a Run ended. `workflows.outcomes.close` describes how it travels with the close of the workflow."""
 
     status: RunStatus
     result: JsonRef | None = None
@@ -104,11 +104,11 @@ class RunOutcome(FlowModel):
     error: RunError | None = None
     reason: RunReason | None = None
     attempts: int = 0
-    """Attempts that took a number, interrupted ones included."""
+    """How many Attempts took a number, interrupted ones included."""
     login: LoginState | None = None
-    """Of a Validate, Create or Update that completed: the login that was found good, or made."""
+    """The login that a completed Validate found good, or that a completed Create or Update made."""
     started_at: datetime | None = None
-    """When its first Attempt, or Validate, began on a Machine, as far as that is known."""
+    """When the first Attempt, or Validate, of the Run began on a Machine, as far as that is known."""
 
 
 class RunCause(FlowModel):
@@ -120,10 +120,13 @@ class RunCause(FlowModel):
 
 
 class RunSummary(FlowModel):
-    """What lists show of a Run, beside its search attributes: they read no history, and nothing of the store."""
+    """What lists show of a Run in addition to its search attributes.
+
+    Lists read no history, and nothing from the store.
+    """
 
     version: str
     started_at: datetime | None = None
     attempts: int = 0
-    """Numbers that were taken."""
+    """How many Attempt numbers were taken."""
     cause: RunCause | None = None

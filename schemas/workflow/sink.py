@@ -1,4 +1,4 @@
-"""Sinks as they stand in histories: what is secret in them is sealed."""
+"""Define sinks as they are stored in histories, with sealed secrets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from schemas.workflow.base import FlowModel
 
 _MASK = "***"
 _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-"""A bucket whose name can be part of a host's, also in a certificate."""
+"""Pattern of a bucket name that can be part of a host name, also in a certificate."""
 
 
 def bucket_address(endpoint: str, bucket: str, *, path_style: bool) -> str:
-    """Where the objects of a bucket lie, without a slash at the end.
+    """Return the URL below which the objects of a bucket are, without a slash at the end.
 
-    The bucket is part of the host, or of the path: where that is wanted, and where it has to be.
+    The bucket is part of the host, or of the path where that is wanted or necessary.
     """
     base = endpoint.rstrip("/")
     parts = urlsplit(base)
@@ -41,11 +41,11 @@ class SealedWebhook(FlowModel):
     """A webhook whose secrets are sealed for the Run that carries it."""
 
     url: str
-    """May be shown: what is secret in it is masked."""
+    """URL that may be shown, with its secrets masked."""
     sealed_url: str
-    """All of it."""
+    """The complete URL, sealed."""
     headers: dict[str, str] = Field(default_factory=dict[str, str])
-    """Names, and sealed values."""
+    """Names of the headers, with sealed values."""
 
 
 class SealedBucket(FlowModel):
@@ -55,12 +55,12 @@ class SealedBucket(FlowModel):
     region: str
     prefix: str = ""
     endpoint: str | None = None
-    """None: AWS."""
+    """Address of the S3 service; None for AWS."""
     force_path_style: bool = False
     access_key_id: str
-    """Sealed."""
+    """Access key id, sealed."""
     secret_access_key: str
-    """Sealed."""
+    """Secret access key, sealed."""
 
 
 class DeliverySchedule(FlowModel):
@@ -71,21 +71,21 @@ class DeliverySchedule(FlowModel):
     max_delay: timedelta
     give_up_after: timedelta
     timeout: timedelta
-    """Of one try."""
+    """Time limit of one try."""
 
 
 class SealedSink(FlowModel):
-    """Where a Run's result is to go: to one of the two kinds."""
+    """Where a Run's result is delivered: to a webhook or to a bucket."""
 
     webhook: SealedWebhook | None = None
     bucket: SealedBucket | None = None
     skip_on_fail: bool = False
     apis_to_send: tuple[str, ...] | None = None
-    """None: all."""
+    """The APIs whose Runs are delivered; None for all."""
     schedule: DeliverySchedule
 
     def wants(self, api: str, *, failed: bool) -> bool:
-        """Whether a Run of this API is delivered that has completed, or failed."""
+        """Tell whether a Run of this API is delivered that has failed, or completed."""
         if failed and self.skip_on_fail:
             return False
         return self.apis_to_send is None or api in self.apis_to_send
@@ -98,7 +98,7 @@ class SealedSink(FlowModel):
         return f"s3://{self.bucket.bucket}" if self.bucket is not None else "nowhere"
 
     def shown(self) -> dict[str, Any]:
-        """The sink as a client wrote it, with what is secret masked."""
+        """Return the sink as a client wrote it, with its secrets masked."""
         shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send}
         if self.webhook is not None:
             headers = dict.fromkeys(self.webhook.headers, _MASK)

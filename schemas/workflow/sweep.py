@@ -1,4 +1,4 @@
-"""What a sweep is given, and what it leaves: artifacts of Runs that ended long ago are removed."""
+"""Define input and result of a sweep, which removes artifacts of Runs that ended long ago."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ class SweepTotals(FlowModel):
     """What a sweep has done so far."""
 
     runs: int = 0
-    """Runs of which nothing is left in the artifact store."""
+    """How many Runs have nothing left in the artifact store."""
     artifacts: int = 0
-    """Artifacts that were removed."""
+    """How many artifacts were removed."""
     failed: int = 0
-    """Runs whose artifacts the store would not remove."""
+    """How many Runs have artifacts that the store would not remove."""
     failure: str | None = None
-    """What it said to the first of these."""
+    """Error of the store for the first of these Runs."""
 
     def plus(self, other: SweepTotals) -> SweepTotals:
-        """Both together."""
+        """Return the sums of both."""
         return SweepTotals(
             runs=self.runs + other.runs,
             artifacts=self.artifacts + other.artifacts,
@@ -30,28 +30,31 @@ class SweepTotals(FlowModel):
 
 
 class SweepInput(FlowModel):
-    """The one argument of workflow `Sweep`. The Schedule gives it the age; the rest is of one that goes on."""
+    """The input of the workflow `Sweep`.
+
+    The Schedule sets the age; the other fields are set when a sweep continues as new.
+    """
 
     older_than: timedelta
-    """Age of artifacts that may go, from the end of their Run."""
+    """Age, counted from the end of their Run, at which artifacts may be removed."""
     before: datetime | None = None
-    """What that was when the sweep began."""
+    """Point in time for that age, as of the beginning of the sweep."""
     after: str = ""
-    """The key up to which it has come."""
+    """The key up to which the sweep has come."""
     tally: SweepTotals = SweepTotals()
 
 
 class SweepPart(FlowModel):
-    """Argument of activity `sweep_artifacts`: a part of the artifacts, from the first key after `after` on."""
+    """Input of the activity `sweep_artifacts`: a part of the artifacts, from the first key after `after` on."""
 
     before: datetime
-    """Artifacts may go if they and the end of their Run are older."""
+    """Artifacts may be removed if they and the end of their Run are older than this."""
     after: str = ""
 
 
 class SweepPartResult(FlowModel):
-    """Result of activity `sweep_artifacts`."""
+    """Result of the activity `sweep_artifacts`."""
 
     after: str | None = None
-    """The key up to which it has come; None: there is nothing behind."""
+    """The key up to which the part has come; None if nothing comes after it."""
     tally: SweepTotals = SweepTotals()

@@ -1,4 +1,4 @@
-"""Of which Attempts a trace is kept (docs/contract.md, section 12)."""
+"""Define of which Attempts a trace is kept (docs/contract.md, section 12)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TraceMode(OpenStrEnum):
 
     ALWAYS = "always"
     ON_FAILURE = "on-failure"
-    """Of all that did not complete."""
+    """A trace is kept of all Attempts that did not complete."""
     NEVER = "never"
 
     @classmethod

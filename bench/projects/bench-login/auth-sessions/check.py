@@ -1,4 +1,4 @@
-"""One step in the browser: the page says whether it knows the cookie."""
+"""Check of the login in one step in the browser: the page says whether it knows the cookie."""
 
 from intuned_runtime import get_auth_session_parameters
 

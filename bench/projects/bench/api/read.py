@@ -1,4 +1,4 @@
-"""What every row of the table does: open a page of 50 items and read them."""
+"""The work of every row of the table: open a page of 50 items and read them."""
 
 
 async def automation(page, params, **_kwargs):
