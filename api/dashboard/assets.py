@@ -45,7 +45,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/assets/{version}/{name}")
 async def asset(version: str, name: str) -> Response:
-    """A file, for good: with other content it has another address."""
+    """Serve a file that browsers may keep for good: with other content it has another address."""
     found = ASSETS.get(name)
     if found is None or found.address != f"/assets/{version}/{name}":
         raise NotFound("There is no such file.")

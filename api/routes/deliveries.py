@@ -21,7 +21,7 @@ router = APIRouter(
 
 @router.get("", summary="What has become of a Run's result", response_model_exclude_none=True)
 async def list_all(parts: ServicesDep, projectName: str, runId: str) -> DeliveriesResponse:  # noqa: N803
-    """The Delivery to the Run's sink, with every try. None while the Run has not ended, and if there is no sink."""
+    """Return the Delivery to the Run's sink, with every try. There is none before the Run's end, or without a sink."""
     await parts.runs.state(parts.settings.workspace, projectName, runId)
     return DeliveriesResponse(deliveries=await deliveries_of(parts, projectName, runId))
 

@@ -39,7 +39,7 @@ async def list_runs(
     projectName: str,  # noqa: N803 - the contract's name
     query: Annotated[RunsQuery, Query()],
 ) -> RunList:
-    """The unfinished first, then by their end, newest first. A start shows within two seconds."""
+    """List the unfinished first, then the others by their end, newest first. A start shows within two seconds."""
     manifest = await require_project(parts, projectName)
     return await records.run_list(parts, manifest.project, query)
 

@@ -69,7 +69,7 @@ class ResponseModel(BaseModel):
 
 
 def problem(expected: str) -> PydanticCustomError:
-    """The error of a field that should have been `expected`."""
+    """Return the error of a field that should have been `expected`."""
     return PydanticCustomError(EXPECTED, "expected {expected}", {"expected": expected})
 
 
@@ -88,7 +88,7 @@ def expects(expected: str) -> WrapValidator:
 
 
 def checked(check: Callable[[str], object]) -> Callable[[str], str]:
-    """A validator that keeps the text as it is, once `check` has found nothing wrong with it."""
+    """Return a validator that keeps the text as it is, once `check` has found nothing wrong with it."""
 
     def validate(value: str) -> str:
         check(value)

@@ -115,5 +115,5 @@ class BrowserState(RequestModel):
     credentials: _Nothing = Field(default=None, exclude=True)
 
     def to_json(self) -> str:
-        """The state as it is kept: all three keys of the contract, as ASCII."""
+        """Return the state as it is kept: all three keys of the contract, as ASCII."""
         return json.dumps(self.model_dump(), separators=(",", ":"))

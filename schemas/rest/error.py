@@ -54,7 +54,7 @@ class ErrorBody(ResponseModel):
 
     @classmethod
     def of(cls, error: CallboardError, correlation_id: str) -> ErrorBody:
-        """The body that tells `error`."""
+        """Return the body that tells `error`."""
         return cls.model_validate(
             {
                 "code": error.code,

@@ -22,19 +22,19 @@ Location = Sequence[int | str]
 
 
 def bad_field(path: str, expected: str, message: str | None = None) -> BadRequest:
-    """The error for one field; `message` defaults to both in a sentence."""
+    """Return the error for one field; `message` defaults to both in a sentence."""
     path = clip(path, _PATH_LIMIT)
     details = {"path": path, "expected": expected, "errors": [{"path": path, "expected": expected}]}
     return BadRequest(message or _sentence(path, expected), details=details)
 
 
 def bad_request(error: ValidationError, model: type[BaseModel]) -> BadRequest:
-    """The error for all that `model` refused; no value that was given is repeated."""
+    """Return the error for all that `model` refused; no value that was given is repeated."""
     return bad_lines(error.errors(include_url=False, include_input=False), model)
 
 
 def bad_lines(lines: Sequence[Mapping[str, Any]], model: type[BaseModel] | None = None) -> BadRequest:
-    """The same, from pydantic's own list of errors."""
+    """Return the error for all in pydantic's own list of errors."""
     problems = [_problem(line, model) for line in lines[:_MOST]]
     first = problems[0]
     message = _sentence(first["path"], first["expected"])
@@ -75,7 +75,7 @@ def _problem(line: Mapping[str, Any], model: type[BaseModel] | None) -> dict[str
 
 
 def _follow(model: type[BaseModel] | None, location: Location) -> tuple[list[int | str], list[str]]:
-    """The location without what pydantic puts into it, and the names that the object at its end may hold.
+    """Return the location without what pydantic puts into it, and the names that the object at its end may hold.
 
     Behind a field with several shapes pydantic puts the shape's tag, which is no part of the path.
     """
@@ -93,7 +93,7 @@ def _follow(model: type[BaseModel] | None, location: Location) -> tuple[list[int
 
 
 def _shapes(annotation: Any) -> Iterator[tuple[str | None, type[BaseModel]]]:
-    """The models in an annotation, each with its tag."""
+    """Return the models in an annotation, each with its tag."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield None, annotation
         return

@@ -30,7 +30,7 @@ class ProxyParts:
 
 
 def split_proxy(url: str) -> ProxyParts:
-    """The parts of a proxy URL; user and password percent-decoded.
+    """Return the parts of a proxy URL; user and password percent-decoded.
 
     Raises:
         PydanticCustomError: It is no such URL; the error says what was expected and does not repeat the URL.

@@ -34,7 +34,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/proj
 @router.get("")
 @router.get(".json")
 async def form(request: Request, parts: ServicesDep, _: SignedIn, project: str) -> Response:
-    """The form, filled from the API's own samples."""
+    """Show the form, filled from the API's own samples."""
     manifest = await require_project(parts, project)
     asked = request.query_params
     samples = await _samples(request, parts, manifest)

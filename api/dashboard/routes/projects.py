@@ -20,7 +20,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/projects")
 @router.get("/projects.json")
 async def all_projects(request: Request, parts: ServicesDep, _: SignedIn) -> Response:
-    """What is deployed here."""
+    """Show the projects that are deployed here."""
     names = await parts.catalog.projects()
     manifests = await asyncio.gather(*(parts.catalog.current(name) for name in names))
     data = await projects_data(parts, [manifest for manifest in manifests if manifest is not None])

@@ -71,7 +71,7 @@ async def run_page(request: Request, parts: ServicesDep, _: SignedIn, project: s
 
 @router.get("/result")
 async def result(parts: ServicesDep, _: SignedIn, project: str, run_id: str) -> Response:
-    """What its API returned, byte for byte, as a file."""
+    """Serve what the API returned, byte for byte, as a file."""
     state = await parts.runs.state(parts.settings.workspace, project, run_id)
     if state.outcome is None or state.outcome.result is None:
         raise NotFound(f"Run {run_id} has no result.")
@@ -90,7 +90,7 @@ async def log(
     number: _Number,
     follow: Annotated[bool, Query()] = False,  # noqa: FBT002 - it is a query parameter of the address
 ) -> Response:
-    """A JSON object a line; with `follow`, an event each until the Attempt has ended."""
+    """Serve the log, a JSON object a line; with `follow`, an event for each until the Attempt has ended."""
     await _check(parts, project, run_id)
     if follow:
         last = request.headers.get("last-event-id", "")
@@ -102,7 +102,7 @@ async def log(
 
 @router.get("/attempts/{number}/screenshot")
 async def screenshot(parts: ServicesDep, _: SignedIn, project: str, run_id: str, number: _Number) -> Response:
-    """The last picture of its page."""
+    """Serve the last picture of the page."""
     await _check(parts, project, run_id)
     return await screenshot_of(parts, project, run_id, number)
 
@@ -117,7 +117,7 @@ async def live(parts: ServicesDep, _: SignedIn, project: str, run_id: str, numbe
 
 @router.get("/attempts/{number}/trace")
 async def trace(parts: ServicesDep, _: SignedIn, project: str, run_id: str, number: _Number) -> Response:
-    """A file for Playwright's trace viewer."""
+    """Serve the trace as a file for Playwright's trace viewer."""
     await _check(parts, project, run_id)
     return await trace_of(parts, project, run_id, number)
 
@@ -126,7 +126,7 @@ async def trace(parts: ServicesDep, _: SignedIn, project: str, run_id: str, numb
 async def show_trace(
     request: Request, parts: ServicesDep, _: SignedIn, project: str, run_id: str, number: _Number
 ) -> Response:
-    """The trace in Playwright's own viewer, which has an origin of its own."""
+    """Lead to the trace in Playwright's own viewer, which has an origin of its own."""
     await _check(parts, project, run_id)
     if not await parts.store.exists(keys.attempt(project, run_id, number, TRACE)):
         raise NotFound(f"Attempt {number} of Run {run_id} has left no trace.")
@@ -142,7 +142,7 @@ async def cancel(parts: ServicesDep, _: Form, project: str, run_id: str) -> Resp
 
 @router.post("/rerun")
 async def run_again(parts: ServicesDep, _: Form, project: str, run_id: str) -> Response:
-    """A new Run with the same inputs."""
+    """Start a new Run with the same inputs."""
     again = await rerun(parts, await require_open_project(parts, project), run_id, None)
     return _back(project, again.run_id)
 

@@ -22,7 +22,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/projects/{project}/runs")
 @router.get("/projects/{project}/runs.json")
 async def all_runs(request: Request, parts: ServicesDep, _: SignedIn, project: str) -> Response:
-    """A page of them, with filters in the address."""
+    """Show a page of Runs, with filters in the address."""
     params = request.query_params
     filters = filters_of(params)
     if word := params.get("within"):

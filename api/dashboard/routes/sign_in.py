@@ -30,7 +30,7 @@ async def home() -> Response:
 
 @router.get("/sign-in")
 async def form(request: Request, door: DoorDep, next: Annotated[str, Query(max_length=2000)] = _HOME) -> Response:  # noqa: A002 - as it stands in the address
-    """The form; whoever is signed in needs none."""
+    """Show the form; whoever is signed in needs none."""
     if session_of(request, door) is not None:
         return RedirectResponse(_local(next), 303)
     return page(request, "sign-in.html", _data(next))

@@ -28,7 +28,7 @@ class Captcha:
 
 
 def wait_for_captcha_solve(target: Any = None, *_args: Any, func: Any = None, **_kwargs: Any) -> Any:
-    """Raises PlatformOnlyError when it is awaited; what it decorates raises that when it is called."""
+    """Raise PlatformOnlyError when it is awaited; what it decorates raises that when it is called."""
 
     async def raising(*_a: Any, **_k: Any) -> NoReturn:
         raise PlatformOnlyError("wait_for_captcha_solve()")
@@ -44,20 +44,20 @@ def wait_for_captcha_solve(target: Any = None, *_args: Any, func: Any = None, **
 
 
 async def on_captcha_event(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raises PlatformOnlyError."""
+    """Raise PlatformOnlyError."""
     raise PlatformOnlyError("on_captcha_event()")
 
 
 async def once_captcha_event(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raises PlatformOnlyError."""
+    """Raise PlatformOnlyError."""
     raise PlatformOnlyError("once_captcha_event()")
 
 
 async def pause_captcha_solver(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raises PlatformOnlyError."""
+    """Raise PlatformOnlyError."""
     raise PlatformOnlyError("pause_captcha_solver()")
 
 
 async def resume_captcha_solver(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raises PlatformOnlyError."""
+    """Raise PlatformOnlyError."""
     raise PlatformOnlyError("resume_captcha_solver()")

@@ -57,7 +57,7 @@ class IntunedContext:
 
     @classmethod
     def current(cls) -> IntunedContext:
-        """The context of the Attempt that runs. Raises RuntimeError outside of one."""
+        """Return the context of the Attempt that runs. Raises RuntimeError outside of one."""
         context = cls._current.get() or cls._entered
         if context is None:
             raise RuntimeError("There is no Attempt here: intuned_runtime works only inside a running automation.")

@@ -56,7 +56,7 @@ def _fields(value: object) -> dict[str, Any] | None:
 
 
 async def get_auth_session_parameters() -> dict[str, Any]:
-    """The parameters with which the Run's AuthSession was created.
+    """Return the parameters with which the Run's AuthSession was created.
 
     Raises:
         RuntimeError: The Run has no AuthSession, or one that was not made from stored parameters.
@@ -70,7 +70,7 @@ class AttemptStore:
     """Values that live for one Attempt, shared by all code that runs in it."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of `key`, else `default`."""
+        """Return the value of `key`, else `default`."""
         return IntunedContext.current().store.get(key, default)
 
     def set(self, key: str, value: Any) -> None:

@@ -12,7 +12,7 @@ class PersistentStore:
     """Key and JSON value. Each `set` is atomic; of two at the same time, the later one stays."""
 
     async def get(self, key: str) -> Any:
-        """The value of `key`, or None if it was never set. Raises ValueError for a key that cannot be one."""
+        """Return the value of `key`, or None if it was never set. Raises ValueError for a key that cannot be one."""
         value: str | None = await IntunedContext.current().ask("persistent_get", key=_checked(key))
         return None if value is None else json.loads(value)
 

@@ -16,10 +16,10 @@ class PlatformOnlyError(NotImplementedError):
 
 
 def get_ai_gateway_config() -> NoReturn:
-    """The address and key of the platform's model gateway. Raises PlatformOnlyError."""
+    """Raise PlatformOnlyError: there is no model gateway of the platform here."""
     raise PlatformOnlyError("get_ai_gateway_config()")
 
 
 def send_message_to_agent(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """A message to the platform's agent. Raises PlatformOnlyError."""
+    """Raise PlatformOnlyError: there is no agent of the platform here."""
     raise PlatformOnlyError("send_message_to_agent()")
