@@ -218,7 +218,7 @@ async def test_no_clock_runs_out_while_the_api_itself_does_not_read():
     async with serving(head_timeout=1, body_timeout=1) as site:
         reader, writer = await site.connect(first + second)
         writer.write(b"a" * 1_000_000)
-        await asyncio.sleep(1.9)
+        await asyncio.sleep(1.9)  # longer than either clock: nothing may happen, so there is nothing to await
         site.go_on.set()
         async with asyncio.timeout(20):
             assert (await reader.read()).endswith(b"got 1000000")
