@@ -28,6 +28,8 @@ from settings import Settings
 
 MACHINES = 3
 _PROJECT = Path(__file__).parents[1] / "tests" / "whole" / "projects" / "lab"
+_PIPES = 2
+"""Number of pipes between the worker and each process that masks traces."""
 _SETTLES_WITHIN = 30.0
 """Most seconds to wait until all is at rest. The Machine that was stopped last is gone after two."""
 
@@ -69,6 +71,8 @@ class Holding:
     """Megabytes that the worker alone uses, as the memory that it shares with other processes depends on those."""
     worker_threads: int
     worker_files: int
+    """Number of open files, without the pipes to the processes that mask traces: how many of those are kept depends on
+    how many Attempts have ended at the same time."""
     machine_processes: int
     """Number of processes below the worker, without those that mask traces."""
     api_memory: float
@@ -170,11 +174,12 @@ class Soak:
     def holding(self) -> Holding:
         """Measure the resources that the two services hold now."""
         worker, api = self._service("worker"), self._service("api")
+        masking = len(self.trace_processes())
         return Holding(
             worker_memory=worker.memory_full_info().uss / 1e6,
             worker_threads=worker.num_threads(),
-            worker_files=worker.num_fds(),
-            machine_processes=len(self.below_worker()) - len(self.trace_processes()),
+            worker_files=worker.num_fds() - _PIPES * masking,
+            machine_processes=len(self.below_worker()) - masking,
             api_memory=api.memory_full_info().uss / 1e6,
             api_threads=api.num_threads(),
             api_files=api.num_fds(),
