@@ -27,7 +27,7 @@ from devstack.dev import DevStack
 from settings import Settings
 
 MACHINES = 3
-_PROJECT = Path(__file__).parents[1] / "tests" / "whole" / "projects" / "lab"
+_PROJECT = Path(__file__).parents[1] / "tests" / "e2e" / "projects" / "lab"
 _PIPES = 2
 """Number of pipes between the worker and each process that masks traces."""
 _SETTLES_WITHIN = 30.0

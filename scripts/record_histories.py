@@ -23,13 +23,13 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 # These modules are found because of the line above.
-from tests.workflows.delivering import DELIVERIES  # noqa: E402
-from tests.workflows.login_playing import histories, login_histories, played_login  # noqa: E402
-from tests.workflows.login_shapes import LOGIN_SHAPES  # noqa: E402
-from tests.workflows.servers import dev_client, dev_server  # noqa: E402
-from tests.workflows.shapes import SHAPES, played  # noqa: E402
-from tests.workflows.sink_testing import SINK_TESTS, sink_tested  # noqa: E402
-from tests.workflows.sweeping import SWEEPS, skipping_client, swept  # noqa: E402
+from tests.support.auth_shape_player import histories, login_histories, played_login  # noqa: E402
+from tests.support.auth_shapes import LOGIN_SHAPES  # noqa: E402
+from tests.support.delivery_stage import DELIVERIES  # noqa: E402
+from tests.support.run_shapes import SHAPES, played  # noqa: E402
+from tests.support.sink_test_stage import SINK_TESTS, sink_tested  # noqa: E402
+from tests.support.sweep_stage import SWEEPS, skipping_client, swept  # noqa: E402
+from tests.support.temporal_servers import dev_client, dev_server  # noqa: E402
 
 HISTORIES = REPOSITORY / "tests" / "histories"
 

@@ -23,9 +23,9 @@ from devstack.dev import DevStack
 from examples.site import proxy
 from machines.sweep import processes_of
 from settings import Settings
-from tests.package_index import FETCHED, package_index
-from tests.schedule import pytest_collection_modifyitems as pytest_collection_modifyitems
-from tests.schedule import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
+from tests.support.package_index import FETCHED, package_index
+from tests.support.scheduling import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.support.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -163,10 +163,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory, site: str, packages: None) -> AsyncIterator[Stack]:
-    """The embedded stack over the example projects and those of tests/whole/projects. One for the whole session."""
+    """The embedded stack over the example projects and those of tests/e2e/projects. One for the whole session."""
     folder = tmp_path_factory.mktemp("stack")
     projects = folder / "projects"
-    shutil.copytree(REPOSITORY / "tests" / "whole" / "projects", projects)
+    shutil.copytree(REPOSITORY / "tests" / "e2e" / "projects", projects)
     shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True)
     async with Stack.up(folder, projects, site) as running:
         yield running

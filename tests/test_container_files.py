@@ -36,7 +36,7 @@ from storage.factory import open_store
 from temporal.client import connect
 from temporal.namespace import Namespace, Retention, inspect_namespace
 from temporal.sweep_schedule import Sweep
-from tests.polling import until
+from tests.support.polling import until
 
 REPOSITORY = Path(__file__).parents[1]
 BESIDE = Path(sys.executable).parent

@@ -24,7 +24,7 @@ from schemas.rest.delivery import DeliveriesResponse
 from schemas.rest.start import StartRequest
 from security.signing import Signer
 from settings import Settings
-from tests.deliveries import QUICK, RING
+from tests.support.delivery_inputs import QUICK, RING
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "sinks.md").read_text()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.activities.delivering import Delivering, delivering
-from tests.receiver import Receiver, receiver
-from tests.workflows.scripted import Stage, name_of
-from tests.workflows.servers import dev_client, dev_server
+from tests.support.delivery_worker import Delivering, delivering
+from tests.support.run_stage import Stage, name_of
+from tests.support.temporal_servers import dev_client, dev_server
+from tests.support.webhook_receiver import Receiver, receiver
 
 
 @pytest.fixture(scope="session")

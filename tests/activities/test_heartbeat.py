@@ -22,9 +22,9 @@ from activities.heartbeat import heartbeats
 from activities.sweep import SweepActivity
 from schemas.workflow.delivery import TryInput, TryRecord
 from schemas.workflow.sweep import SweepPart
-from tests.activities.bench import TestStore
-from tests.deliveries import delivery, webhook
-from tests.polling import until
+from tests.support.attempt_worker import TestStore
+from tests.support.delivery_inputs import delivery, webhook
+from tests.support.polling import until
 
 
 class Beats:

@@ -14,9 +14,9 @@ from schemas.errors import Unavailable
 from security.egress import Egress
 from temporal import deliveries
 from temporal.deliveries import Deliveries
-from tests.activities.delivering import SECRET, Delivering, delivering
-from tests.receiver import Receiver, answers
-from tests.workflows.sink_testing import sink_test
+from tests.support.delivery_worker import SECRET, Delivering, delivering
+from tests.support.sink_test_stage import sink_test
+from tests.support.webhook_receiver import Receiver, answers
 
 
 async def test_it_looks_like_a_result_and_is_signed(client: Client, deliver: Delivering, inbox: Receiver) -> None:

@@ -26,9 +26,9 @@ from storage.factory import open_store
 from storage.folder import FolderStore
 from storage.store import Entry, Store
 from temporal.client import connect
-from tests.polling import until
-from tests.storage.s3_server import BUCKET, S3Server, s3_server
-from tests.workflows.scripted import Held, Stage, completed
+from tests.support.polling import until
+from tests.support.run_stage import Held, Stage, completed
+from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,13 @@ from projects.deploy import deploy
 from schemas.workflow.run import RunInput
 from settings import Settings
 from storage.folder import FolderStore
-from tests.api.memory import WORKSPACE, MemoryAuthSessions, MemoryDeliveries, MemoryRecords, MemoryRuns
+from tests.support.in_memory_temporal import (
+    WORKSPACE,
+    MemoryAuthSessions,
+    MemoryDeliveries,
+    MemoryRecords,
+    MemoryRuns,
+)
 
 KEY = "test-key-number-one-of-two"
 OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"

@@ -13,7 +13,7 @@ from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
 from schemas.workflow.run import ErrorCode, RunError
 from storage import keys
 from tests.api.conftest import WORKSPACE, Api
-from tests.api.memory import BEGAN
+from tests.support.in_memory_temporal import BEGAN
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 

@@ -21,7 +21,7 @@ from temporal.run_queries import ValidateLine
 from temporal.runs import RunState
 from tests.api.conftest import WORKSPACE, Api
 from tests.api.dashboard.test_sign_in import signed_in
-from tests.api.memory import BEGAN, line
+from tests.support.in_memory_temporal import BEGAN, line
 
 PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
 ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}

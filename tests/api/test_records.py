@@ -29,7 +29,7 @@ from temporal.listing import RunFilter, RunPage
 from temporal.run_queries import ValidateLine
 from temporal.runs import RunState
 from tests.api.conftest import WORKSPACE, Api
-from tests.api.memory import BEGAN, line
+from tests.support.in_memory_temporal import BEGAN, line
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 PROXY = "http://anna:hunter2@proxy.example.com:3128"

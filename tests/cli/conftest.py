@@ -5,7 +5,7 @@ from collections.abc import Generator
 import pytest
 
 from devstack import ports
-from tests.cli.fake_api import FakeApi
+from tests.support.fake_api import FakeApi
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import logs
-from tests.cli.fake_api import FakeApi
+from tests.support.fake_api import FakeApi
 
 LINES = [
     json.dumps(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.fake_api import KEY, FakeApi
+from tests.support.fake_api import KEY, FakeApi
 
 STATE = {"cookies": [], "origins": []}
 MADE = {"id": "anna", "type": "RECORDER", "status": "READY"}

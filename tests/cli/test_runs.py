@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from cli import polling
-from tests.cli.fake_api import FakeApi
+from tests.support.fake_api import FakeApi
 
 STARTED = (201, {"runId": "r1", "status": "pending"})
 DONE = (200, {"runId": "r1", "status": "completed", "result": None})

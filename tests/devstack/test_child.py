@@ -14,7 +14,7 @@ import pytest
 
 from devstack.child import MAX_DEATHS, Child, tail
 from schemas.errors import StackError
-from tests.polling import until
+from tests.support.polling import until
 
 STUBBORN = """
 import signal, sys, time

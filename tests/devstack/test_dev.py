@@ -21,7 +21,7 @@ from devstack.banner import banner
 from devstack.dev import DevStack
 from schemas.errors import StackError
 from settings import Settings
-from tests.polling import until
+from tests.support.polling import until
 
 API = """
 async def automation(page, params=None, **_):

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from security.inspection import forbid_inspection
-from tests import ordinary_user
-from tests.polling import until
+from tests.support import unprivileged_user
+from tests.support.polling import until
 
 SECRET = "what-only-the-operator-knows"
 API_KEY = f"key-{SECRET}"
@@ -47,7 +47,7 @@ async def automation(page, params):
 @pytest.fixture(scope="module")
 def dev() -> Iterator[dict[str, Any]]:
     """The address card of a `callboard dev` of an ordinary user, which has secrets in its environment."""
-    with ordinary_user.folder() as folder:
+    with unprivileged_user.folder() as folder:
         (folder / "projects" / "spy" / "api").mkdir(parents=True)
         (folder / "projects" / "spy" / "Intuned.json").write_text("{}")
         (folder / "projects" / "spy" / "api" / "look.py").write_text(SPY)
@@ -61,7 +61,7 @@ def dev() -> Iterator[dict[str, Any]]:
         command = [sys.executable, "-m", "cli", "dev", f"{folder}/projects", "--data", f"{folder}/data"]
         ports = ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]
         card = folder / "data" / "dev.json"
-        process = subprocess.Popen([*command, *ports], **ordinary_user.options(environment))
+        process = subprocess.Popen([*command, *ports], **unprivileged_user.options(environment))
         try:
             until_there(process, card)
             yield json.loads(card.read_text())

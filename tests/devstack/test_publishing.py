@@ -20,7 +20,7 @@ from projects.version_reader import read_current
 from schemas.errors import StoreError
 from storage.factory import open_store
 from storage.store import Store
-from tests.polling import until
+from tests.support.polling import until
 
 API = "async def automation(page, params=None, **_):\n    return 1\n"
 PATIENCE = timedelta(seconds=60)

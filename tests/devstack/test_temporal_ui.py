@@ -19,7 +19,7 @@ from devstack.temporal_ui import Upstream
 from machines.browser import browser_args, find_browser
 from schemas.errors import StackError
 from settings import Settings
-from tests.polling import until
+from tests.support.polling import until
 
 REBOUND = "evil.example"
 """A name that leads to the proxy's address, as its owner can make it do."""

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from examples.site import proxy
-from tests.tls import Certificate, make_certificate
+from tests.support.tls import Certificate, make_certificate
 
 
 @pytest.fixture(scope="module")

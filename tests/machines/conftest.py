@@ -1,4 +1,4 @@
-"""Fixtures of the Machines' tests; `lab.py` has what they give."""
+"""Fixtures of the Machines' tests; `tests/support/machines.py` has what they give."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from machines.attempt_spec import AttemptReport, Version
-from tests.machines.lab import Lab, Run, open_lab, order, unnoticed
+from tests.support.machines import Lab, Run, open_lab, order, unnoticed
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from machines.runner.address_guard import refusal
-from tests.machines.lab import Lab, Run, failure, open_lab, order, unnoticed, value
+from tests.support.machines import Lab, Run, failure, open_lab, order, unnoticed, value
 
 # What all of these try to read is the content of one file. `try_` says how.
 PROJECT = {

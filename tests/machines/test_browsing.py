@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.machines.lab import Lab, Run, order, unnoticed, value
+from tests.support.machines import Lab, Run, order, unnoticed, value
 
 PROJECT = {
     "api/looks_around.py": """

@@ -10,7 +10,7 @@ import pytest
 from machines.attempt_spec import EndState
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
 from schemas.workflow.run import ErrorCode, RunError
-from tests.machines.lab import Run, failure, value
+from tests.support.machines import Run, failure, value
 
 LIMIT = 2 * 1024 * 1024
 

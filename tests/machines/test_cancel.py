@@ -11,9 +11,9 @@ import pytest
 
 from machines import keeper
 from machines.attempt_spec import AttemptReport
-from tests.machines.lab import Lab, of_folder, order, unnoticed, value
-from tests.machines.one import ENDLESS, One
-from tests.polling import until
+from tests.support.machines import Lab, of_folder, order, unnoticed, value
+from tests.support.polling import until
+from tests.support.single_machine_pool import ENDLESS, One
 
 PROJECT = {
     **ENDLESS,

@@ -14,8 +14,8 @@ import pytest
 from machines.attempt_spec import AttemptReport, EndState
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import ErrorCode
-from tests.machines.lab import Lab, Run, failure, order, unnoticed, value
-from tests.machines.site import Site, cookie, running_site, state
+from tests.support.machines import Lab, Run, failure, order, unnoticed, value
+from tests.support.recording_site import Site, cookie, running_site, state
 
 # What any of the functions does is told by what it is given: a site's address, and scripts for its page.
 DOES = """

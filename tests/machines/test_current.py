@@ -9,7 +9,7 @@ import pytest
 
 from machines.attempt_spec import EndState
 from machines.current import Current
-from tests.machines.lab import order, unnoticed
+from tests.support.machines import order, unnoticed
 
 
 async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard_limit(

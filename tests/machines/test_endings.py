@@ -14,8 +14,8 @@ import pytest
 from machines import keeper
 from machines.machine import Begun, Machine, NotBegunError
 from schemas.workflow.run import ErrorCode
-from tests.machines.lab import PATIENCE, Failure, Lab, failure, order, value
-from tests.machines.one import ENDLESS, One
+from tests.support.machines import PATIENCE, Failure, Lab, failure, order, value
+from tests.support.single_machine_pool import ENDLESS, One
 
 PROJECT = {
     **ENDLESS,

@@ -21,8 +21,8 @@ from machines.traces import parts_in
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import ErrorCode, TraceMode
 from settings import Settings
-from tests.machines.lab import PATIENCE, Lab, failure, open_lab, order, settled, unnoticed, value
-from tests.machines.one import ENDLESS
+from tests.support.machines import PATIENCE, Lab, failure, open_lab, order, settled, unnoticed, value
+from tests.support.single_machine_pool import ENDLESS
 
 TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
 PROJECT = {

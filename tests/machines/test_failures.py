@@ -14,7 +14,7 @@ from machines.keeping import ChildEnd
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
 from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
-from tests.machines.lab import order
+from tests.support.machines import order
 
 TEXT = st.text(st.characters()) | st.integers(0, 30_000).map(lambda n: "\udc80ä" * n)
 KINDS = st.sampled_from(["user", "structural", "non-retryable", "too-big", "browser-gone"])

@@ -11,7 +11,7 @@ import pytest
 from machines.attempt_spec import EndState
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
-from tests.machines.lab import Lab, Run, failure, open_lab, order, unnoticed, value
+from tests.support.machines import Lab, Run, failure, open_lab, order, unnoticed, value
 
 # One hook for all: what it does is the parameter `hook` of the Attempt.
 HOOK = """

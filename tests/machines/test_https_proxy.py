@@ -13,8 +13,8 @@ from examples.site import proxy
 from machines.attempt_spec import AttemptReport, Proxy, Version
 from machines.pool import Pool
 from schemas.rest.proxy import split_proxy
-from tests.machines.lab import failure, open_lab, order, unnoticed, value
-from tests.tls import Certificate, make_certificate
+from tests.support.machines import failure, open_lab, order, unnoticed, value
+from tests.support.tls import Certificate, make_certificate
 
 PROJECT = {
     "api/goes.py": """

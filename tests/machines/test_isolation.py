@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machines.attempt_spec import Version
-from tests.machines.lab import Lab, Run, order, unnoticed, value
+from tests.support.machines import Lab, Run, order, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
 

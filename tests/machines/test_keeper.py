@@ -20,7 +20,7 @@ import pytest
 
 from machines import keeper, sweep
 from machines.meter import Meter
-from tests.machines.lab import PATIENCE, of_folder
+from tests.support.machines import PATIENCE, of_folder
 
 REPOSITORY = Path(__file__).parents[2]
 GIB = 1024**3

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from machines.sweep import processes_of
-from tests.machines.lab import Lab, settled, value
-from tests.machines.one import One
+from tests.support.machines import Lab, settled, value
+from tests.support.single_machine_pool import One
 
 PROJECT = {
     "api/fine.py": """

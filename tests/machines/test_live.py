@@ -17,7 +17,7 @@ from playwright.async_api import CDPSession
 from machines.evidence import Evidence
 from machines.runner.live import SOCKET, Live
 from schemas.workflow.trace import TraceMode
-from tests.machines.lab import PATIENCE, Run, value
+from tests.support.machines import PATIENCE, Run, value
 
 PROJECT = {
     "api/moves.py": """

@@ -20,8 +20,8 @@ from machines.attempt_log_file import AttemptLogFile
 from machines.attempt_masker import masker_of
 from machines.attempt_spec import AttemptReport, Proxy
 from schemas.workflow.attempt import AttemptUsage
-from tests.machines.lab import PATIENCE, Lab, open_lab, order, settled
-from tests.machines.one import One
+from tests.support.machines import PATIENCE, Lab, open_lab, order, settled
+from tests.support.single_machine_pool import One
 
 PROJECT = {
     "api/prints.py": """

@@ -20,8 +20,8 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.machine import Begun, Launch
 from machines.pool import Pool
 from machines.slot import Limits
-from tests.machines.lab import PATIENCE, Lab, order, unnoticed, value
-from tests.polling import until
+from tests.support.machines import PATIENCE, Lab, order, unnoticed, value
+from tests.support.polling import until
 
 PROJECT = {
     "api/fine.py": "async def automation(page): return 'fine'",

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from machines.attempt_spec import Proxy
-from tests.machines.lab import Run, failure, value
+from tests.support.machines import Run, failure, value
 
 PROJECT = {
     "api/goes.py": """

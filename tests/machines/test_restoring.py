@@ -10,8 +10,8 @@ import pytest
 
 from machines.attempt_spec import AttemptReport, Proxy
 from schemas.workflow.run import ErrorCode
-from tests.machines.lab import Lab, Run, failure, open_lab, order, settled, unnoticed, value
-from tests.machines.site import Site, cookie, running_site, state
+from tests.support.machines import Lab, Run, failure, open_lab, order, settled, unnoticed, value
+from tests.support.recording_site import Site, cookie, running_site, state
 
 PROJECT = {
     "api/looks.py": """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from machines.attempt_spec import EndState
-from tests.machines.lab import Run, failure, value
+from tests.support.machines import Run, failure, value
 
 PROJECT = {
     "api/tells.py": """

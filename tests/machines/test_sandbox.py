@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from machines import sandbox
-from tests import ordinary_user
-from tests.machines.lab import of_folder
 from tests.machines.test_browser import make_program
+from tests.support import unprivileged_user
+from tests.support.machines import of_folder
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def test_the_browser_that_is_tried_has_no_secret_in_its_environment(
 def seen() -> dict[str, Any]:
     """What an ordinary user sees of a Machine of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.machines.ordinary_machine"],
-        **ordinary_user.options(),
+        [sys.executable, "-m", "tests.support.unprivileged_machine"],
+        **unprivileged_user.options(),
         stdout=subprocess.PIPE,
         text=True,
         timeout=110,

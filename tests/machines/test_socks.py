@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from machines.attempt_spec import Proxy
-from tests.machines.lab import Run, value
+from tests.support.machines import Run, value
 
 PROJECT = {
     "api/title.py": """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import MachineError
-from tests.machines.lab import Lab, order, unnoticed, value
+from tests.support.machines import Lab, order, unnoticed, value
 
 PROJECT = {"api/fine.py": "async def automation(page): return 'fine'"}
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from machines.runner.state import LIMIT, StateError, as_text, differ, of_browser, parsed
-from tests.machines.site import cookie, state
+from tests.support.recording_site import cookie, state
 
 TEXT = st.text(st.characters())
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -17,7 +17,7 @@ import pytest
 from machines.trace_redactor import TraceRedactor
 from machines.traces import Showing, TraceError
 from security.masking import Masker
-from tests.polling import until
+from tests.support.polling import until
 
 SECRET = "correct horse"
 LIMIT = 64 * 1024 * 1024

@@ -33,8 +33,8 @@ from machines.traces import Showing, TraceError, parts_in, show
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from settings import Settings
-from tests.machines.lab import Run, order, value
-from tests.machines.site import cookie, state
+from tests.support.machines import Run, order, value
+from tests.support.recording_site import cookie, state
 
 PASSWORD = 'p"ss/wörd 9<&>'
 IN_CODE = "word-in-the-code"

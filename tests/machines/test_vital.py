@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from machines.runner.vital import Vital
-from tests.polling import until
+from tests.support.polling import until
 
 TWO = "import subprocess; below = subprocess.Popen(['sleep', '600']); print(below.pid, flush=True); below.wait()"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from machines import keeper
-from tests.machines.lab import PATIENCE, Lab, of_folder
+from tests.support.machines import PATIENCE, Lab, of_folder
 
 REPOSITORY = Path(__file__).parents[2]
 OWNER = """

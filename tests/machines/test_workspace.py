@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from machines.runner.workspace import CLOCK_OF_FILES, Workspace
-from tests.machines.lab import Lab, order, unnoticed, value
-from tests.polling import until
+from tests.support.machines import Lab, order, unnoticed, value
+from tests.support.polling import until
 
 PROJECT = {
     "api/where.py": """

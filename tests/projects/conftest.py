@@ -10,9 +10,9 @@ import pytest
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from storage.folder import FolderStore
-from tests.machines.lab import open_lab
-from tests.projects.host import Host
-from tests.projects.wheels import make_wheel
+from tests.support.machines import open_lab
+from tests.support.project_host import Host
+from tests.support.wheels import make_wheel
 
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 

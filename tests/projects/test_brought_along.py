@@ -8,8 +8,8 @@ import pytest
 
 from projects.brought_along import without_runtime
 from schemas.errors import ProjectError
-from tests.projects.host import Host, listing
-from tests.projects.wheels import make_wheel
+from tests.support.project_host import Host, listing
+from tests.support.wheels import make_wheel
 
 LISTED = """\
 beta==2.0 \\

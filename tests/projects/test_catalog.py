@@ -15,7 +15,7 @@ from projects.deploy import deploy
 from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
-from tests.polling import until
+from tests.support.polling import until
 
 Make = Callable[..., Path]
 

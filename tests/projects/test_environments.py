@@ -17,7 +17,7 @@ from projects import environments as module
 from projects import lock_resolution
 from projects.interpreters import ours
 from schemas.errors import MachineError
-from tests.projects.host import Host, listing
+from tests.support.project_host import Host, listing
 
 REPOSITORY = Path(__file__).parents[2]
 PLAYWRIGHT = version_of("playwright")

@@ -14,8 +14,8 @@ import pytest
 from machines.runner import main as runner
 from projects.interpreters import ours
 from projects.uv import UvError, run_uv
-from tests.machines.lab import order, unnoticed, value
-from tests.projects.host import Host, listing
+from tests.support.machines import order, unnoticed, value
+from tests.support.project_host import Host, listing
 
 REPOSITORY = Path(__file__).parents[2]
 PLAYWRIGHT = version_of("playwright")

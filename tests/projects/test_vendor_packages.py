@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from machines import runner
-from tests.machines.lab import order, unnoticed, value
-from tests.projects.host import Host
-from tests.storage.s3_server import BUCKET, s3_server
+from tests.support.machines import order, unnoticed, value
+from tests.support.project_host import Host
+from tests.support.s3_server import BUCKET, s3_server
 
 BROWSER_HELPERS = """
 from intuned_browser import extract_markdown, go_to_url, resolve_url, save_file_to_s3, wait_for_dom_settled

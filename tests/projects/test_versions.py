@@ -18,7 +18,7 @@ from projects.versions import VersionFolders
 from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
-from tests.polling import until
+from tests.support.polling import until
 
 Make = Callable[..., Path]
 

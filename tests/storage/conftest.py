@@ -11,7 +11,7 @@ import pytest
 
 from storage.factory import open_store
 from storage.store import Store
-from tests.storage.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from schemas.errors import StoreError
 from storage.factory import open_store
 from storage.s3 import CONNECTIONS, S3Store
 from storage.store import Store
-from tests.polling import until
-from tests.storage.s3_server import BUCKET, S3Server
+from tests.support.polling import until
+from tests.support.s3_server import BUCKET, S3Server
 
 REPOSITORY = Path(__file__).parents[2]
 

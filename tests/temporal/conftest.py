@@ -15,9 +15,9 @@ from schemas.workflow import names
 from schemas.workflow.attempt import LostInput
 from schemas.workflow.auth import DeleteStatesInput
 from temporal.runs import Runs
-from tests.workflows.logins import LoginStage
-from tests.workflows.scripted import IDENTITY, WORKFLOWS, Stage, name_of
-from tests.workflows.servers import dev_client, dev_server
+from tests.support.auth_stage import LoginStage
+from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, name_of
+from tests.support.temporal_servers import dev_client, dev_server
 
 
 @activity.defn(name=names.RECORD_LOST)

@@ -21,8 +21,8 @@ from settings import Settings
 from temporal import auth_sessions
 from temporal.auth_sessions import AuthSessions
 from temporal.runs import Runs, RunState
-from tests.workflows.logins import AT, FIRST, ID, LoginStage, bad, good
-from tests.workflows.scripted import WORKSPACE, Held, completed, ends
+from tests.support.auth_stage import AT, FIRST, ID, LoginStage, bad, good
+from tests.support.run_stage import WORKSPACE, Held, completed, ends
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 LONG = timedelta(seconds=20)

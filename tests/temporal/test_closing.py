@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from temporal import closing
-from tests.polling import until
+from tests.support.polling import until
 
 
 class Deaf:

@@ -23,8 +23,8 @@ from temporal import search_attributes
 from temporal.listing import RunFilter, RunListItem
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
-from tests.polling import until
-from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed, order
+from tests.support.polling import until
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, order
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 NOBODY = RunFilter()

@@ -33,8 +33,8 @@ from temporal.durations import said
 from temporal.namespace import Namespace, Retention, ensure_namespace, inspect_namespace
 from temporal.runs import Runs
 from temporal.sweep_schedule import SWEEP_EVERY, Sweep
-from tests.polling import until
-from tests.workflows.scripted import order
+from tests.support.polling import until
+from tests.support.run_stage import order
 
 A_WEEK = Retention(timedelta(days=7), timedelta(days=8))
 

@@ -9,9 +9,9 @@ from temporalio.client import Client
 from schemas.workflow import names
 from schemas.workflow.run import RunStatus
 from temporal.runs import Runs
-from tests.activities.pausing import PendingActivity
-from tests.workflows.logins import FIRST, LoginStage, bad, good
-from tests.workflows.scripted import WORKSPACE, Held, completed, ends, interrupted
+from tests.support.activity_operations import PendingActivity
+from tests.support.auth_stage import FIRST, LoginStage, bad, good
+from tests.support.run_stage import WORKSPACE, Held, completed, ends, interrupted
 
 
 async def status(stage: LoginStage, run_id: str | None = None) -> RunStatus:

@@ -25,7 +25,7 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunO
 from settings import Settings
 from temporal import search_attributes
 from temporal.runs import Runs, RunState
-from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed, order
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, order
 from workflows.outcomes import close
 from workflows.run import RunWorkflow
 

@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 import pytest
 from temporalio.client import Client
 
-from tests.workflows.login_playing import played_login
-from tests.workflows.logins import LoginStage
-from tests.workflows.scripted import Stage
-from tests.workflows.servers import dev_client, dev_server
-from tests.workflows.shapes import played
+from tests.support.auth_shape_player import played_login
+from tests.support.auth_stage import LoginStage
+from tests.support.run_shapes import played
+from tests.support.run_stage import Stage
+from tests.support.temporal_servers import dev_client, dev_server
 
 Play = Callable[[str], Awaitable[Stage]]
 PlayLogin = Callable[[str], Awaitable[LoginStage]]

@@ -13,10 +13,10 @@ from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, Imported, LoginState, SavedBack
 from schemas.workflow.run import RunStatus
 from temporal import search_attributes
-from tests.workflows.login_shapes import LOGIN_SHAPES
-from tests.workflows.logins import FIRST, ID, LoginStage, good, made_by, not_made
-from tests.workflows.scripted import WORKSPACE, Held, completed, ends
-from tests.workflows.servers import LONG_HISTORY
+from tests.support.auth_shapes import LOGIN_SHAPES
+from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
+from tests.support.run_stage import WORKSPACE, Held, completed, ends
+from tests.support.temporal_servers import LONG_HISTORY
 
 EVERYTHING = ()
 """The keys that are named when all is to be removed."""

@@ -14,8 +14,8 @@ from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
 from schemas.workflow.run import ErrorCode, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from temporal import search_attributes
-from tests.workflows.logins import FIRST, ID, LoginStage, bad, not_made
-from tests.workflows.scripted import WORKSPACE, Held, ends
+from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
+from tests.support.run_stage import WORKSPACE, Held, ends
 from tests.workflows.test_run import scheduled
 from tests.workflows.test_validate import FALSY, assert_canceled, assert_failed
 

@@ -17,8 +17,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus
 from temporal.closing import wait_for_delivery
-from tests.deliveries import delivery, webhook
-from tests.workflows.delivering import DELIVERIES, Play, Try, arrives, asks_to_wait, fails
+from tests.support.delivery_inputs import delivery, webhook
+from tests.support.delivery_stage import DELIVERIES, Play, Try, arrives, asks_to_wait, fails
 
 Played = Callable[[str], Awaitable[Play]]
 

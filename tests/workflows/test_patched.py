@@ -19,7 +19,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
-from tests.workflows.scripted import Stage, completed, ends
+from tests.support.run_stage import Stage, completed, ends
 from workflows.run import RunWorkflow
 
 IN_FLIGHT = Path(__file__).parents[1] / "histories" / "success.json"
@@ -68,7 +68,7 @@ async def test_with_a_patch_a_run_in_flight_goes_on() -> None:
 async def test_with_a_patch_a_new_run_takes_the_new_way_and_says_so(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.workflows.scripted.WORKFLOWS", (PatchedRun,))
+    monkeypatch.setattr("tests.support.run_stage.WORKFLOWS", (PatchedRun,))
     await stage.serve(ends(completed()))
     await stage.start()
     assert (await stage.ended()).status is RunStatus.COMPLETED

@@ -18,12 +18,12 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
-from tests.workflows.delivering import DELIVERIES
-from tests.workflows.login_playing import login_histories
-from tests.workflows.scripted import WORKFLOWS
-from tests.workflows.shapes import SHAPES
-from tests.workflows.sink_testing import SINK_TESTS
-from tests.workflows.sweeping import SWEEPS
+from tests.support.auth_shape_player import login_histories
+from tests.support.delivery_stage import DELIVERIES
+from tests.support.run_shapes import SHAPES
+from tests.support.run_stage import WORKFLOWS
+from tests.support.sink_test_stage import SINK_TESTS
+from tests.support.sweep_stage import SWEEPS
 from workflows.deliver import DeliverWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow

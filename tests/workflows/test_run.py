@@ -21,8 +21,8 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
 from schemas.workflow.trace import TraceMode
 from temporal import search_attributes
 from temporal.closing import wait_for_outcome
-from tests.workflows.scripted import WORKSPACE, Held, Stage, completed, ends, failed
-from tests.workflows.shapes import SHAPES
+from tests.support.run_shapes import SHAPES
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",

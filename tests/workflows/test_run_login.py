@@ -13,8 +13,8 @@ from schemas.workflow.attempt import StopInput
 from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ReasonType, RunStatus, RunType
 from temporal import search_attributes
-from tests.workflows.logins import FIRST, LoginStage, good
-from tests.workflows.scripted import WORKSPACE, Held, completed, ends, failed
+from tests.support.auth_stage import FIRST, LoginStage, good
+from tests.support.run_stage import WORKSPACE, Held, completed, ends, failed
 from tests.workflows.test_run import scheduled_of, status
 from tests.workflows.test_validate import assert_canceled
 

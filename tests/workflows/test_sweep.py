@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from schemas.workflow.sweep import SweepPart, SweepTotals
-from tests.workflows.sweeping import A_WEEK, skipping_client, swept
+from tests.support.sweep_stage import A_WEEK, skipping_client, swept
 from workflows.sweep import PARTS
 
 

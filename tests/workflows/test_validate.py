@@ -15,8 +15,8 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from temporal import search_attributes
-from tests.workflows.logins import FIRST, LoginStage, bad, good, made_by
-from tests.workflows.scripted import WORKSPACE, Held, ends
+from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
+from tests.support.run_stage import WORKSPACE, Held, ends
 from tests.workflows.test_run import scheduled
 from workflows import validate
 

@@ -6,7 +6,7 @@ from schemas.workflow.run import RunStatus
 from temporal.listing import RunPage
 from tests.api.conftest import Api
 from tests.api.dashboard.test_sign_in import browser, signed_in
-from tests.api.memory import BEGAN, line
+from tests.support.in_memory_temporal import BEGAN, line
 
 
 async def test_every_project_is_listed_with_its_apis(api: Api) -> None:

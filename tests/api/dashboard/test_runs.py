@@ -12,7 +12,7 @@ from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunS
 from temporal.listing import RunPage
 from tests.api.conftest import Api
 from tests.api.dashboard.test_sign_in import signed_in, token
-from tests.api.memory import BEGAN, line
+from tests.support.in_memory_temporal import BEGAN, line
 
 EVIL = "</script><img src=x onerror=alert(1)>\"'"
 ESCAPED = "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&#34;&#39;"

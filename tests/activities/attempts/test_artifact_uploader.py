@@ -1,0 +1,194 @@
+"""What becomes of the files that a Machine left: looked at, masked, stored; what is lost is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import zipfile
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from activities.attempts.artifact_uploader import ArtifactUploader, UploadedArtifacts
+from machines.evidence import Evidence
+from machines.trace_redactor import TraceRedactor
+from machines.traces import Showing
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from schemas.workflow.base import JsonRef
+from schemas.workflow.trace import TraceMode
+from security.masking import Masker
+from storage import keys
+from tests.support.attempt_worker import TestStore
+
+PNG = b"\x89PNG\r\n\x1a\n and what follows"
+SECRET = "correct horse"
+LIMIT = 20_000
+
+
+def trace(path: Path, *, text: str = "", name: str = "trace.trace") -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(name, json.dumps({"type": "console", "text": text}) + "\n")
+
+
+@dataclass
+class Room:
+    store: TestStore
+    evidence: Evidence
+    redactor: TraceRedactor
+    within: timedelta = timedelta(seconds=20)
+    secrets: list[str] = field(default_factory=lambda: [SECRET])
+
+    async def keep(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
+        order = AttemptInput(
+            workspace="w",
+            run_id="run-1",
+            number=2,
+            project="shop",
+            version="1",
+            api="list",
+            parameters=JsonRef(text="{}", size=2),
+            request_timeout=timedelta(minutes=1),
+        )
+        room = ArtifactUploader(self.store, self.redactor)
+        return await room.keep(order, self.evidence, status, Masker(self.secrets), within=self.within)
+
+    async def stored(self, name: str) -> bytes | None:
+        return await self.store.get(keys.attempt("shop", "run-1", 2, name))
+
+    def put(self, name: str) -> Path:
+        return self.evidence.folder / name
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncGenerator[Room]:
+    (tmp_path / "evidence").mkdir()
+    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, told=True)
+    redactor = TraceRedactor()
+    # A test that limits the time is not about that which the first process takes to start.
+    await redactor.redact(evidence.folder, tmp_path / "none", Showing(Masker(()), LIMIT), within=timedelta(minutes=1))
+    yield Room(TestStore(tmp_path / "artifacts"), evidence, redactor)
+    await redactor.close()
+
+
+async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:
+    room.put("screenshot.png").write_bytes(PNG)
+    trace(room.put("trace-1.zip"), text=f"it is {SECRET}")
+    room.evidence.page_url = "https://anna:pw@shop.test/orders/7?page=2&session=abc#top"
+    room.evidence.missing["trace"] = f"One more, of {SECRET}."
+    kept = await room.keep()
+    assert kept.screenshot
+    assert await room.stored("screenshot.png") == PNG
+    stored = await room.stored("trace.zip")
+    assert stored is not None
+    assert kept.trace_size == len(stored)
+    with zipfile.ZipFile(room.put("trace.zip")) as file:
+        assert json.loads(file.read("trace.trace"))["text"] == "it is ***"
+    assert kept.page_url == "https://***@shop.test/orders/7?page=2&session=***#top"
+    assert kept.missing == {"trace": "One more, of ***."}
+
+
+async def test_of_one_that_completed_there_is_a_trace_only(room: Room) -> None:
+    room.put("screenshot.png").write_bytes(PNG)
+    trace(room.put("trace-1.zip"))
+    room.evidence.page_url = "https://shop.test/"
+    kept = await room.keep(AttemptStatus.COMPLETED)
+    assert (kept.screenshot, kept.page_url, kept.missing) == (False, None, {})
+    assert kept.trace_size
+    assert await room.stored("screenshot.png") is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "there"),
+    [
+        (TraceMode.ON_FAILURE, AttemptStatus.COMPLETED, False),
+        (TraceMode.ON_FAILURE, AttemptStatus.FAILED, True),
+        (TraceMode.ON_FAILURE, AttemptStatus.CANCELED, True),
+        (TraceMode.ON_FAILURE, AttemptStatus.INTERRUPTED, True),
+        (TraceMode.NEVER, AttemptStatus.FAILED, False),
+    ],
+)
+async def test_a_trace_that_is_not_wanted_is_not_stored(
+    room: Room, mode: TraceMode, status: AttemptStatus, there: bool
+) -> None:
+    trace(room.put("trace-1.zip"))
+    room.evidence.trace = mode
+    assert ((await room.keep(status)).trace_size is not None) is there
+    assert (await room.stored("trace.zip") is not None) is there
+
+
+async def test_a_machine_that_was_ended_before_it_could_save_is_told(room: Room) -> None:
+    room.evidence.told = False
+    kept = await room.keep()
+    assert kept.missing == dict.fromkeys(("screenshot", "trace"), "The Machine was ended before it had saved it.")
+    room.evidence.told = True  # and had nothing to save
+    assert (await room.keep()).missing == {}
+
+
+async def test_what_is_too_big_is_not_kept(room: Room) -> None:
+    with zipfile.ZipFile(room.put("trace-1.zip"), "w") as file:
+        file.writestr("trace.trace", "{}\n")
+        file.writestr("screencast/page@1-1.jpeg", os.urandom(LIMIT))
+    kept = await room.keep()
+    assert kept.missing == {"trace": f"It is bigger than the {LIMIT} bytes that are kept (CALLBOARD_TRACE_LIMIT)."}
+    assert await room.stored("trace.zip") is None
+    room.put("trace.zip").unlink()
+    with zipfile.ZipFile(room.put("trace-1.zip"), "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("resources/bomb", bytes(LIMIT * 100))
+    assert "Unpacked it is more than" in (await room.keep()).missing["trace"]
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _nonsense(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04 or so")
+
+
+@pytest.mark.parametrize("make", [_link, _pipe, _nonsense])
+async def test_what_user_code_puts_there_is_not_taken_for_more_than_it_is(
+    room: Room, make: Callable[[Path], None]
+) -> None:
+    for name in ("screenshot.png", "trace-1.zip"):
+        make(room.put(name))
+    kept = await room.keep()
+    assert set(kept.missing) == {"screenshot", "trace"}
+    assert not kept.screenshot
+    assert kept.trace_size is None
+    assert room.store.writes == []
+
+
+async def test_a_store_that_refuses_costs_what_was_left_and_bounded_time(room: Room) -> None:
+    room.put("screenshot.png").write_bytes(PNG)
+    trace(room.put("trace-1.zip"))
+    room.within = timedelta(seconds=4)
+    room.store.refuse = lambda key: key.endswith(".png")
+
+    async def put_file(key: str, path: Path) -> None:
+        raise StoreError("the disk of the store is full")
+
+    room.store.put_file = put_file
+    kept = await room.keep()
+    assert "The store is away" in kept.missing["screenshot"]
+    assert "the disk of the store is full" in kept.missing["trace"]
+    assert (kept.screenshot, kept.trace_size) == (False, None)
+
+
+async def test_a_store_that_hangs_is_not_waited_for(room: Room) -> None:
+    trace(room.put("trace-1.zip"))
+    room.within = timedelta(seconds=1)
+
+    async def put_file(key: str, path: Path) -> None:
+        await asyncio.Event().wait()
+
+    room.store.put_file = put_file
+    assert (await room.keep()).missing == {"trace": "It could not be masked and stored in time."}

@@ -1,0 +1,328 @@
+"""Activity `attempt` on a real Temporal, with a real store, real Machines and a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities import heartbeat
+from activities.attempts import execution as activity_module
+from activities.workers.project_workers import ProjectWorkerManager
+from schemas.workflow import names
+from schemas.workflow.attempt import AttemptStatus
+from schemas.workflow.base import INLINE_LIMIT, JsonRef
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus
+from storage import keys
+from tests.support.attempt_worker import Bench, deploy_project, failing, open_bench
+from tests.support.polling import until
+from tests.support.run_stage import IDENTITY, Stage
+
+PROJECT = "lab"
+WORKER = "bench"
+
+
+@dataclass
+class Served:
+    """A bench whose project `lab` is deployed and served with one Machine."""
+
+    bench: Bench
+    version: str
+
+
+@pytest.fixture(scope="module")
+async def served(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
+    folder = tmp_path_factory.mktemp("bench")
+    async with open_bench(folder, client, WORKER) as bench:
+        version = await deploy_project(bench.store, folder / "project", PROJECT)
+        await bench.pools.size(PROJECT, 1)
+        throttle = timedelta(milliseconds=50)
+        async with Worker(
+            client,
+            task_queue=names.project_queue(PROJECT),
+            activities=[bench.attempt.attempt],
+            identity=IDENTITY,
+            max_concurrent_activities=1,
+            max_heartbeat_throttle_interval=throttle,
+            default_heartbeat_throttle_interval=throttle,
+        ):
+            yield Served(bench, version)
+
+
+@dataclass
+class Lab:
+    """One Run of the project."""
+
+    bench: Bench
+    version: str
+    stage: Stage
+    folder: Path
+
+    async def run(self, api: str, parameters: Any = None, **fields: Any) -> RunOutcome:
+        await self.start(api, parameters, **fields)
+        return await self.stage.ended()
+
+    async def start(self, api: str, parameters: Any = None, **fields: Any) -> None:
+        if not isinstance(parameters, JsonRef):
+            text = json.dumps(parameters or {})
+            parameters = JsonRef(text=text, size=len(text))
+        fields = {"maximum_attempts": 1, **fields}
+        await self.stage.start(version=self.version, api=api, parameters=parameters, **fields)
+
+    async def hold(self, **fields: Any) -> None:
+        """Start a Run that lasts until `go`; returns when its user code is at work."""
+        await self.start("held", {"began": str(self.folder / "began"), "go": str(self.folder / "go")}, **fields)
+        await until((self.folder / "began").exists)
+
+    def go(self) -> None:
+        (self.folder / "go").touch()
+
+    async def record(self) -> Any:
+        return await self.bench.record(self.stage.project, self.stage.run_id)
+
+    async def until_recorded(self, status: AttemptStatus) -> None:
+        async with asyncio.timeout(30):
+            while (record := await self.record()) is None or record.status is not status:
+                await asyncio.sleep(0.02)
+
+    @property
+    def started(self) -> int:
+        """How often user code was called, if it counts that."""
+        return len((self.folder / "count").read_text())
+
+    def left(self) -> list[str]:
+        """The files that the Run left in the store."""
+        root = self.bench.folder / "artifacts" / "runs" / self.stage.project / self.stage.run_id
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Lab]:
+    async with Stage(client, name) as stage:
+        stage.project, stage.worker = PROJECT, WORKER
+        stage.on_lost = served.bench.lost.record_lost
+        await stage.serve_runs()
+        served.bench.store.tries.clear()
+        served.bench.store.refuse = lambda _key: False
+        yield Lab(served.bench, served.version, stage, tmp_path)
+    assert len(served.bench.running_attempts) == 0
+    assert served.bench.notes() == []
+
+
+# It ends.
+
+
+async def test_an_attempt_leaves_its_outcome_and_its_record(lab: Lab) -> None:
+    outcome = await lab.run("echo", {"text": "é 🎭"})
+    assert outcome.status is RunStatus.COMPLETED
+    assert outcome.result
+    assert outcome.result.text
+    assert json.loads(outcome.result.text) == {"text": "é 🎭"}
+    record = await lab.record()
+    assert record
+    assert (record.status, record.number, record.api) == (AttemptStatus.COMPLETED, 1, "echo")
+    assert (record.run_id, record.version, record.worker) == (lab.stage.run_id, lab.version, WORKER)
+    assert record.machine.startswith("lab-1-")
+    assert record.browser_version
+    assert record.error is None
+    assert record.queued_at <= record.started_at <= record.ended_at
+    assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
+
+
+async def test_a_failed_attempt_is_an_outcome_with_its_error_in_the_record(lab: Lab) -> None:
+    outcome = await lab.run("fail")
+    assert outcome.error
+    assert outcome.error.message == "the price is missing"
+    record = await lab.record()
+    assert record
+    assert record.status is AttemptStatus.FAILED
+    assert record.error
+    assert record.error.code is ErrorCode.SCRIPT_EXECUTION_EXCEPTION
+    assert record.error.message == "the price is missing"
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: Lab, beyond: int) -> None:
+    quotes = 2
+    size = INLINE_LIMIT + beyond
+    outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": size - quotes})
+    text = json.dumps("x" * (size - quotes))
+    if not beyond:
+        assert outcome.result == JsonRef(text=text, size=size)
+        assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
+        return
+    key = keys.attempt(PROJECT, lab.stage.run_id, 1, "result.json")
+    assert outcome.result == JsonRef(key=key, size=size)
+    assert await lab.bench.store.get(key) == text.encode()
+    assert lab.left() == [f"attempts/1/{name}" for name in ("attempt.json", "log.jsonl", "result.json", "trace.zip")]
+
+
+async def test_big_parameters_come_from_the_store(lab: Lab) -> None:
+    key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
+    text = json.dumps({"text": "y" * 40_000})
+    await lab.bench.store.put(key, text.encode())
+    outcome = await lab.run("echo", JsonRef(key=key, size=len(text)))
+    assert outcome.result
+    assert outcome.result.key
+    assert json.loads(await lab.bench.store.get(outcome.result.key) or b"") == {"text": "y" * 40_000}
+
+
+# The store fails.
+
+
+async def test_a_result_that_the_store_refuses_for_a_while_is_not_computed_again(lab: Lab) -> None:
+    lab.bench.store.refuse = failing(3, "result.json")
+    outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": INLINE_LIMIT}, maximum_attempts=3)
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
+    assert sum(key.endswith("result.json") for key in lab.bench.store.tries) == 4
+    assert lab.started == 1
+
+
+async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=0.5))
+    lab.bench.store.refuse = lambda key: key.endswith("result.json")
+    outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": INLINE_LIMIT}, maximum_attempts=3)
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "artifact store" in outcome.error.message
+    assert lab.started == 1
+    record = await lab.record()
+    assert record
+    assert record.status is AttemptStatus.FAILED
+
+
+async def test_a_record_that_cannot_be_stored_fails_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=0.3))
+    lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
+    assert (await lab.run("echo")).status is RunStatus.COMPLETED
+    assert lab.left() == ["attempts/1/log.jsonl", "attempts/1/trace.zip"]
+
+
+@pytest.mark.parametrize("missing", ["version", "parameters"])
+async def test_what_the_store_has_lost_ends_the_run(lab: Lab, missing: str) -> None:
+    if missing == "version":
+        lab.version = "0" * 16
+        outcome = await lab.run("echo", maximum_attempts=3)
+    else:
+        key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
+        outcome = await lab.run("echo", JsonRef(key=key, size=9), maximum_attempts=3)
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "not there any more" in outcome.error.message
+    assert outcome.attempts == 1
+
+
+async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: Lab) -> None:
+    token = lab.bench.attempt._keyring.seal("hunter2-hunter2", bound_to="w/lab/another-run")
+    proxy = SealedProxy(server="http://127.0.0.1:1", username=token, password=token)
+    outcome = await lab.run("echo", proxy=proxy)
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
+    assert "could not begin" in outcome.error.message
+    assert "hunter2" not in outcome.model_dump_json()
+
+
+# It is stopped.
+
+
+async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: Lab) -> None:
+    lab.stage.on_stop = lab.bench.stop.stop_attempt
+    await lab.stage.serve_orders()
+    await lab.hold(maximum_attempts=3)
+    await lab.until_recorded(AttemptStatus.STARTED)
+    assert len(lab.bench.notes()) == 1
+    assert lab.bench.processes()
+    await lab.stage.cancel()
+    outcome = await lab.stage.ended()
+    assert (outcome.status, outcome.attempts) == (RunStatus.CANCELED, 1)
+    assert lab.bench.processes() == [], "it reads canceled only when its browser is gone"
+    record = await lab.record()
+    assert record
+    assert record.status is AttemptStatus.CANCELED
+    assert record.machine
+    assert record.ended_at
+    assert record.error is None
+
+
+async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.1)
+    await lab.hold()  # nobody takes orders
+    await lab.stage.cancel()
+    assert (await lab.stage.ended()).status is RunStatus.CANCELED
+    assert lab.bench.processes() == []
+    record = await lab.record()
+    assert record
+    assert record.status is AttemptStatus.CANCELED
+
+
+async def test_an_attempt_that_a_worker_lets_go_is_interrupted_and_tried_again(lab: Lab) -> None:
+    await lab.hold(maximum_attempts=2)
+    lab.bench.running_attempts.interrupt_all("The worker could not reach Temporal for 21 seconds.")
+    await until(lambda: len(lab.bench.running_attempts) == 0)
+    lab.go()
+    outcome = await lab.stage.ended()
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
+    record = await lab.record()
+    assert record
+    assert record.status is AttemptStatus.INTERRUPTED
+    assert record.error
+    assert record.error.message == "The worker could not reach Temporal for 21 seconds."
+    second = await lab.bench.record(PROJECT, lab.stage.run_id, 2)
+    assert second
+    assert second.status is AttemptStatus.COMPLETED
+
+
+# Its worker is told to stop.
+
+
+@pytest.mark.parametrize("drain", [timedelta(seconds=0.2), timedelta(minutes=5)], ids=["short", "long"])
+async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
+    lab: Lab, client: Client, drain: timedelta
+) -> None:
+    project = lab.stage.project = f"drain-{drain.total_seconds():.0f}"
+    lab.version = await deploy_project(lab.bench.store, lab.folder / "project", project)
+
+    async def connect() -> Client:
+        raise AssertionError("one connection is enough")
+
+    project_workers = ProjectWorkerManager(
+        client=client,
+        connect=connect,
+        identity=IDENTITY,
+        catalog=lab.bench.catalog,
+        pools=lab.bench.pools,
+        attempt=lab.bench.attempt.attempt,
+        running_attempts=lab.bench.running_attempts,
+        drain=drain,
+    )
+    manifest = await lab.bench.catalog.current(project)
+    assert manifest
+    await project_workers._serve(project, manifest.settings.machines)
+    await lab.hold()
+    stopping = asyncio.create_task(project_workers.stop())
+    if drain > timedelta(minutes=1):
+        await asyncio.sleep(0)
+        lab.go()
+    await asyncio.wait_for(stopping, 30)
+    outcome = await lab.stage.ended()
+    record = await lab.record()
+    assert record
+    if drain > timedelta(minutes=1):
+        assert outcome.status is RunStatus.COMPLETED
+        assert record.status is AttemptStatus.COMPLETED
+    else:
+        assert outcome.error
+        assert outcome.error.details
+        assert outcome.error.details["last_error"]["code"] == "script-process-crashed"
+        assert record.status is AttemptStatus.INTERRUPTED
+        assert record.error
+        assert record.error.message == "The worker was stopped before the Attempt ended."

@@ -1,0 +1,258 @@
+"""Activity `attempt` where things come at the same time: a scripted Machine, a store that is slow when it must be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities import heartbeat
+from activities.attempts import start_signals
+from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Proxy, Version
+from machines.machine import Begun
+from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
+from schemas.workflow.base import JsonRef
+from schemas.workflow.proxy import SealedProxy
+from tests.support.attempt_worker import Bench, deploy_project, open_bench
+from tests.support.polling import until
+
+PROJECT = "scripted"
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class ScriptedPool:
+    """Begins at once, and ends when it is told to; a cancel stops it."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[Version, AttemptSpec]] = []
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.end.set_result(None)
+
+    def of(self, _project: str) -> ScriptedPool:
+        return self
+
+    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+        self.orders.append((version, order))
+        on_begun(Begun("scripted-1-1", "156", AT))
+        await asyncio.shield(self.end)
+        return AttemptReport(
+            end=EndState.COMPLETED,
+            machine="scripted-1-1",
+            browser_version="156",
+            started_at=AT,
+            ended_at=AT,
+            result="1",
+            attributes={"seen": 3},
+        )
+
+
+class Scene:
+    """One Attempt."""
+
+    def __init__(self, bench: Bench, pool: ScriptedPool, version: str) -> None:
+        self.bench = bench
+        self.pool = pool
+        self.temporal = ActivityEnvironment()
+        self.order = AttemptInput(
+            workspace="w",
+            run_id="run-1",
+            number=1,
+            project=PROJECT,
+            version=version,
+            api="list",
+            parameters=JsonRef(text="{}", size=2),
+            request_timeout=timedelta(minutes=1),
+        )
+        self.held = asyncio.Event()
+
+    def begin(self) -> asyncio.Task[AttemptOutcome]:
+        async def run() -> AttemptOutcome:
+            return await self.temporal.run(self.bench.attempt.attempt, self.order)
+
+        return asyncio.create_task(run())
+
+    def lasts(self) -> None:
+        self.pool.end = asyncio.get_running_loop().create_future()
+
+    def hold_record(self, status: str) -> None:
+        """A record of this status takes until `held`, once the store has it."""
+        self.bench.store.hold = lambda key, data: self.held if _is_record(key) and _status(data) == status else None
+
+    async def until_written(self, status: str) -> None:
+        await until(lambda: status in self.given)
+
+    @property
+    def given(self) -> list[str]:
+        """The records that the store was given."""
+        return [_status(data) for key, data in self.bench.store.given if _is_record(key)]
+
+    @property
+    def written(self) -> list[str]:
+        """The records as they were written, one over the other."""
+        return [_status(data) for key, data in self.bench.store.writes if _is_record(key)]
+
+
+def _is_record(key: str) -> bool:
+    return key.endswith("attempt.json")
+
+
+def _status(data: bytes) -> str:
+    return json.loads(data)["status"]
+
+
+@pytest.fixture
+async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
+    pool = ScriptedPool()
+    async with open_bench(tmp_path, client, "scripted", pool) as bench:
+        version = await deploy_project(bench.store, tmp_path / "project", PROJECT)
+        bench.store.writes.clear()
+        bench.store.given.clear()
+        yield Scene(bench, pool, version)
+        assert len(bench.running_attempts) == 0
+        assert bench.notes() == []
+
+
+@pytest.fixture
+def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_signals, "SIGNAL_AFTER", 0)
+
+
+async def test_a_quick_attempt_writes_one_record(scene: Scene) -> None:
+    outcome = await scene.begin()
+    assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text="1", size=1), started_at=AT)
+    assert [key.rpartition("/")[2] for key, _ in scene.bench.store.writes] == ["log.jsonl", "attempt.json"]
+    record = await scene.bench.record(PROJECT, "run-1")
+    assert record
+    assert (record.started_at, record.attributes) == (AT, {"seen": 3})
+
+
+async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announced_at_once: None) -> None:
+    scene.lasts()
+    attempt = scene.begin()
+    await until(lambda: scene.written == ["started"])
+    record = await scene.bench.record(PROJECT, "run-1")
+    assert record
+    assert (record.status, record.ended_at) == (AttemptStatus.STARTED, None)
+    scene.pool.end.set_result(None)
+    await attempt
+    assert scene.written == ["started", "completed"]
+
+
+async def test_the_record_of_the_start_never_comes_after_that_of_the_end(scene: Scene, announced_at_once: None) -> None:
+    scene.lasts()
+    scene.hold_record("started")
+    attempt = scene.begin()
+    await scene.until_written("started")
+    scene.pool.end.set_result(None)
+    await asyncio.wait({attempt}, timeout=0.2)
+    assert not attempt.done()
+    scene.held.set()
+    assert (await attempt).status is AttemptStatus.COMPLETED
+    assert scene.written == ["started", "completed"]
+
+
+async def test_nor_after_that_of_a_cancel(scene: Scene, announced_at_once: None) -> None:
+    scene.lasts()
+    scene.hold_record("started")
+    attempt = scene.begin()
+    await scene.until_written("started")
+    assert scene.bench.running_attempts.stop("run-1", 1)
+    await asyncio.wait({attempt}, timeout=0.2)
+    scene.held.set()
+    assert (await attempt).status is AttemptStatus.CANCELED
+    assert scene.written == ["started", "canceled"]
+
+
+async def test_a_cancel_by_order_and_one_by_heartbeat_are_one_cancel(scene: Scene) -> None:
+    scene.lasts()
+    scene.hold_record("canceled")
+    attempt = scene.begin()
+    await until(lambda: scene.pool.orders)
+    assert scene.bench.running_attempts.stop("run-1", 1)
+    await scene.until_written("canceled")
+    scene.temporal.cancel()  # as the last record is being written
+    await asyncio.wait({attempt}, timeout=0.2)
+    scene.held.set()
+    assert (await attempt).status is AttemptStatus.CANCELED
+    assert scene.written[-1] == "canceled"
+
+
+async def test_outcome_and_record_agree_when_a_cancel_comes_as_it_completes(scene: Scene) -> None:
+    scene.hold_record("completed")
+    attempt = scene.begin()
+    await scene.until_written("completed")
+    scene.temporal.cancel()
+    await asyncio.wait({attempt}, timeout=0.2)
+    scene.held.set()
+    outcome = await attempt
+    assert scene.written[-1] == outcome.status.value
+
+
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        (ActivityCancellationDetails(worker_shutdown=True), "The worker was stopped before the Attempt ended."),
+        (ActivityCancellationDetails(not_found=True), "Temporal has given the Attempt up"),
+        (ActivityCancellationDetails(timed_out=True), "Temporal has given the Attempt up"),
+    ],
+    ids=["shutdown", "not-found", "timed-out"],
+)
+async def test_what_temporal_cancels_without_having_been_asked_is_interrupted(
+    scene: Scene, details: ActivityCancellationDetails, message: str
+) -> None:
+    scene.lasts()
+    attempt = scene.begin()
+    await until(lambda: scene.pool.orders)
+    scene.temporal.cancel(details)
+    with pytest.raises(ApplicationError, match=message) as caught:
+        await attempt
+    assert (caught.value.type, caught.value.non_retryable) == (INTERRUPTED, True)
+    assert scene.written[-1] == "interrupted"
+
+
+async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> None:
+    keyring = scene.bench.attempt._keyring
+    bound_to = "w/scripted/run-1"
+    scene.order = scene.order.model_copy(
+        update={
+            "parameters": JsonRef(text='{"a":1}', size=7),
+            "proxy": SealedProxy(
+                server="http://proxy.test:8080",
+                username=keyring.seal("ada", bound_to=bound_to),
+                password=keyring.seal("hunter2", bound_to=bound_to),
+            ),
+        }
+    )
+    await scene.begin()
+    ((version, order),) = scene.pool.orders
+    assert (version.project, version.version) == (PROJECT, scene.order.version)
+    assert (version.folder / "api" / "echo.py").is_file()
+    assert (order.run_id, order.number, order.api) == ("run-1", 1, "list")
+    assert (order.parameters, order.timeout) == ('{"a":1}', timedelta(minutes=1))
+    assert order.proxy == Proxy(server="http://proxy.test:8080", username="ada", password="hunter2")
+    told: dict[str, Any] = order.run_info
+    assert (told["run_id"], told["proxy"]) == ("run-1", "http://proxy.test:8080")
+    assert "hunter2" not in repr(order)
+
+
+async def test_it_heartbeats_while_it_lasts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.01)
+    beats: list[Any] = []
+    scene.temporal.on_heartbeat = lambda *details: beats.append(details)
+    scene.lasts()
+    attempt = scene.begin()
+    await until(lambda: len(beats) > 3)
+    scene.pool.end.set_result(None)
+    await attempt
+    count = len(beats)
+    await asyncio.sleep(0.05)
+    assert len(beats) == count

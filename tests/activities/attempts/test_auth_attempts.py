@@ -1,0 +1,382 @@
+"""Activities `check` and `create`, and an Attempt that has a login: what a Machine is told, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncGenerator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.attempts import attempt_records
+from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Version
+from machines.machine import Begun
+from projects.deploy import deploy
+from schemas.errors import BadRequest, StoreError
+from schemas.workflow.attempt import (
+    ATTEMPT_FAILED,
+    INTERRUPTED,
+    NO_LOGIN,
+    AttemptInput,
+    AttemptKind,
+    AttemptOutcome,
+    AttemptRecord,
+    AttemptStatus,
+    FailedAttemptDetails,
+)
+from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, RunError
+from security import seal_context
+from storage import keys
+from storage.folder import FolderStore
+from tests.activities.attempts.test_attempt_races import AT
+from tests.activities.attempts.test_auth_state import PARAMETERS, PASSWORD, SESSION, browser_state
+from tests.support.attempt_worker import Bench, open_bench
+from tests.support.auth_stage import ID, LoginStage
+from tests.support.polling import until
+from tests.support.run_stage import WORKSPACE
+
+FUNCTION = "async def {}(page, params=None, **_kwargs):\n    return True\n"
+FILES = {
+    "api/list.py": FUNCTION.format("automation"),
+    "auth-sessions/check.py": FUNCTION.format("check"),
+    "auth-sessions/create.py": FUNCTION.format("create"),
+}
+RAISED = RunError(code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, category="user", message="no such element")
+
+
+class LoginPool:
+    """A Machine that reports what it is told to."""
+
+    def __init__(self) -> None:
+        self.orders: list[AttemptSpec] = []
+        self.report: dict[str, Any] = {"result": "true"}
+        self.lasts = False
+
+    def of(self, _project: str) -> LoginPool:
+        return self
+
+    async def run(self, _version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+        self.orders.append(order)
+        on_begun(Begun("scripted-1-1", "156", AT))
+        if self.lasts:
+            await asyncio.get_running_loop().create_future()
+        end = EndState.FAILED if "error" in self.report else EndState.COMPLETED
+        return AttemptReport(
+            end=end, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
+        )
+
+
+class Scene:
+    """One Attempt of a project that logs in; the AuthSession is there, with its first login."""
+
+    def __init__(self, bench: Bench, pool: LoginPool, stage: LoginStage, version: str) -> None:
+        self.bench = bench
+        self.pool = pool
+        self.stage = stage
+        self.temporal = ActivityEnvironment()
+        self.state = LoginState(
+            login=1,
+            key=keys.auth_session_state(stage.project, ID, "first"),
+            parameters_key=keys.auth_session_parameters(stage.project, ID, "first"),
+        )
+        self.order = AttemptInput(
+            workspace=WORKSPACE,
+            run_id="run-1",
+            number=1,
+            project=stage.project,
+            version=version,
+            api="list",
+            parameters=JsonRef(text="{}", size=2),
+            request_timeout=timedelta(minutes=1),
+        )
+
+    async def attempt(self, kind: AttemptKind, *, attempt: int = 1, number: int = 1, **auth: Any) -> AttemptOutcome:
+        to_make: dict[str, Any] = {"login": 2, "parameters_key": self.state.parameters_key}
+        given: dict[AttemptKind, dict[str, Any]] = {
+            AttemptKind.API: {"state": self.state},
+            AttemptKind.CHECK: {},
+            AttemptKind.CREATE: to_make,
+        }
+        fields: dict[str, Any] = {"ref": self.stage.ref, **given[kind], **auth}
+        login = AttemptAuth(**fields)
+        order = self.order.model_copy(update={"kind": kind, "auth": login, "number": number})
+        self.temporal.info = dataclasses.replace(self.temporal.info, attempt=attempt)
+        return await self.temporal.run(self.bench.attempt.attempt, order)
+
+    async def fails(self, kind: AttemptKind, **options: Any) -> tuple[FailedAttemptDetails, bool]:
+        """How a check or create failed, and whether no try can help."""
+        with pytest.raises(ApplicationError) as caught:
+            await self.attempt(kind, **options)
+        assert caught.value.type == ATTEMPT_FAILED
+        return FailedAttemptDetails.model_validate(caught.value.details[0]), caught.value.non_retryable
+
+    async def record(self, number: int = 1) -> AttemptRecord:
+        record = await self.bench.record(self.stage.project, "run-1", number)
+        assert record
+        return record
+
+    async def states(self) -> list[str]:
+        """The states in the store, but the first one."""
+        prefix = keys.auth_session(self.stage.project, ID)
+        found = [key async for key in self.bench.store.list(prefix) if "/state-" in key and key != self.state.key]
+        return [await self._opened(key) for key in found]
+
+    async def _opened(self, key: str) -> str:
+        token = await FolderStore.get(self.bench.store, key)
+        assert token
+        return self.bench.attempt._keyring.open(token.decode(), bound_to=self.bound_to)
+
+    @property
+    def bound_to(self) -> str:
+        return seal_context.auth_session(WORKSPACE, self.stage.project, ID)
+
+    async def keep(self) -> None:
+        keyring = self.bench.attempt._keyring
+        for key, text in ((self.state.key, browser_state()), (self.state.parameters_key, PARAMETERS)):
+            assert key
+            await self.bench.store.put(key, keyring.seal(text, bound_to=self.bound_to).encode())
+
+
+@pytest.fixture
+async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
+    pool = LoginPool()
+    settings = {"projectName": name, "authSessions": {"enabled": True, "type": "API", "secretParameters": ["username"]}}
+    for path, text in {**FILES, "Intuned.json": json.dumps(settings)}.items():
+        file = tmp_path / "project" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    async with open_bench(tmp_path, client, "scripted", pool) as bench, LoginStage(client, name) as stage:
+        version = (await deploy(tmp_path / "project", bench.store)).version
+        scene = Scene(bench, pool, stage, version)
+        await scene.keep()
+        await stage.bring_up(state_key=scene.state.key, parameters_key=scene.state.parameters_key)
+        yield scene
+        assert len(bench.running_attempts) == 0
+        assert bench.notes() == []
+
+
+# Which try it is.
+
+
+async def test_a_try_after_a_reset_takes_a_number_that_no_other_has(scene: Scene) -> None:
+    """Temporal counts its tries anew then; it shows by when the try was scheduled."""
+    await scene.attempt(AttemptKind.CHECK)
+    await scene.attempt(AttemptKind.CHECK, attempt=2)
+    first = await scene.record(1)
+    later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
+    scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
+    outcome = await scene.attempt(AttemptKind.CHECK)
+    assert outcome.number == 3
+    assert (await scene.record(3)).status is AttemptStatus.COMPLETED
+    assert await scene.record(1) == first
+
+
+async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_key: str) -> bool:
+        raise StoreError("The store is away.")
+
+    monkeypatch.setattr(attempt_records, "_LOOK_PATIENCE", timedelta())
+    monkeypatch.setattr(scene.bench.store, "exists", away)
+    later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
+    scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
+    assert (await scene.attempt(AttemptKind.CHECK)).number == 1
+
+
+# A check.
+
+
+async def test_a_check_has_the_current_login_restored(scene: Scene) -> None:
+    outcome = await scene.attempt(AttemptKind.CHECK, number=4)
+    assert (outcome.status, outcome.login, outcome.number) == (AttemptStatus.COMPLETED, scene.state, 4)
+    assert outcome.result is None
+    (order,) = scene.pool.orders
+    assert (order.kind, order.number, order.capture) == (AttemptKind.CHECK, 4, True)
+    assert order.session == browser_state()
+    assert set(order.secrets) == {SESSION, PASSWORD}
+    record = await scene.record(4)
+    assert (record.kind, record.status) == ("check", AttemptStatus.COMPLETED)
+
+
+async def test_what_its_site_has_rotated_is_saved_back(scene: Scene) -> None:
+    scene.pool.report = {"result": "true", "session": browser_state("rotated")}
+    outcome = await scene.attempt(AttemptKind.CHECK)
+    assert outcome.login
+    assert outcome.login.key != scene.state.key
+    assert await scene.states() == [browser_state("rotated")]
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        ({"result": "false", "session": browser_state("rotated")}, ErrorCode.AUTH_CHECK_FAILED),
+        ({"error": RAISED}, ErrorCode.SCRIPT_EXECUTION_EXCEPTION),
+    ],
+    ids=["falsy", "raised"],
+)
+async def test_a_check_that_is_not_content_says_with_which_login(
+    scene: Scene, report: dict[str, Any], code: ErrorCode
+) -> None:
+    scene.pool.report = report
+    failed, final = await scene.fails(AttemptKind.CHECK, number=2)
+    assert (failed.number, failed.login, failed.error.code, final) == (2, 1, code, False)
+    record = await scene.record(2)
+    assert (record.status, record.error) == (AttemptStatus.FAILED, failed.error)
+    assert await scene.states() == [], "nothing is saved back by an Attempt that failed"
+
+
+async def test_a_structural_failure_is_not_tried_again(scene: Scene) -> None:
+    scene.pool.report = {"error": RAISED, "final": True}
+    assert (await scene.fails(AttemptKind.CHECK))[1] is True
+
+
+async def test_a_check_that_could_not_begin_says_nothing_about_a_login(scene: Scene) -> None:
+    await scene.bench.store.put(scene.state.key, b"cb1.nobody")
+    failed, final = await scene.fails(AttemptKind.CHECK)
+    assert (failed.login, failed.error.code, final) == (None, ErrorCode.INTERNAL_SERVER_ERROR, False)
+    assert "could not begin" in failed.error.message
+
+
+async def test_each_try_has_a_number_and_a_record_of_its_own(scene: Scene) -> None:
+    outcome = await scene.attempt(AttemptKind.CHECK, number=4, attempt=3)
+    assert (outcome.number, scene.pool.orders[0].number) == (6, 6)
+    lost, now = await scene.record(5), await scene.record(6)
+    assert (lost.status, now.status) == (AttemptStatus.INTERRUPTED, AttemptStatus.COMPLETED), (
+        "the one before has left no record: its worker was lost"
+    )
+
+
+async def test_a_try_that_has_recorded_its_end_stays_as_it_is(scene: Scene) -> None:
+    scene.pool.report = {"result": "false"}
+    await scene.fails(AttemptKind.CHECK)
+    before = await scene.record()
+    await scene.fails(AttemptKind.CHECK, attempt=2)
+    assert await scene.record() == before
+
+
+async def test_a_check_that_finds_nothing_to_check_leaves_a_record(scene: Scene) -> None:
+    await scene.bench.store.delete(scene.state.key)
+    with pytest.raises(ApplicationError) as caught:
+        await scene.attempt(AttemptKind.CHECK, number=2)
+    assert (caught.value.type, caught.value.details) == (NO_LOGIN, (1, 2))
+    record = await scene.record(2)
+    assert record.error
+    assert (record.status, record.error.code) == (AttemptStatus.FAILED, ErrorCode.AUTH_CHECK_FAILED)
+    assert scene.pool.orders == []
+
+
+async def test_a_defect_of_ours_leaves_a_record(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def defect(*_args: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(scene.pool, "run", defect)
+    with pytest.raises(ValueError, match="a defect"):
+        await scene.attempt(AttemptKind.CHECK)
+    record = await scene.record()
+    assert record.error
+    assert (record.status, record.error.code) == (AttemptStatus.FAILED, ErrorCode.INTERNAL_SERVER_ERROR)
+
+
+async def test_a_check_that_its_worker_gives_up_is_tried_again(scene: Scene) -> None:
+    scene.pool.lasts = True
+    check = asyncio.create_task(scene.attempt(AttemptKind.CHECK))
+    await until(lambda: scene.pool.orders)
+    scene.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
+    with pytest.raises(ApplicationError) as caught:
+        await check
+    assert (caught.value.type, caught.value.non_retryable) == (INTERRUPTED, False)
+
+
+# A create.
+
+
+async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene: Scene) -> None:
+    scene.pool.report = {"result": "null", "session": browser_state("made")}
+    outcome = await scene.attempt(AttemptKind.CREATE)
+    assert outcome.login
+    assert (outcome.status, outcome.login.login, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
+    assert outcome.login.parameters_key == scene.state.parameters_key
+    assert await scene.states() == [browser_state("made")]
+    (order,) = scene.pool.orders
+    assert (order.kind, order.parameters, order.session, order.capture) == (AttemptKind.CREATE, PARAMETERS, None, True)
+    assert PASSWORD in order.secrets
+    assert (await scene.record()).kind == "create"
+
+
+async def test_a_create_that_fails_keeps_nothing(scene: Scene) -> None:
+    scene.pool.report = {"error": RAISED}
+    failed, final = await scene.fails(AttemptKind.CREATE)
+    assert (failed.number, failed.login, failed.error, final) == (1, None, RAISED, False)
+    assert await scene.states() == []
+
+
+async def test_a_create_without_a_state_has_failed(scene: Scene) -> None:
+    scene.pool.report = {"result": "null"}
+    failed, _ = await scene.fails(AttemptKind.CREATE)
+    assert "could not be captured" in failed.error.message
+
+
+async def test_a_create_whose_parameters_are_lost_cannot_be_made(scene: Scene) -> None:
+    failed, final = await scene.fails(AttemptKind.CREATE, parameters_key="auth-sessions/gone.sealed")
+    assert (failed.error.code, final) == (ErrorCode.INTERNAL_SERVER_ERROR, True)
+    assert "parameters of the AuthSession are not there any more" in failed.error.message
+
+
+# An Attempt.
+
+
+@pytest.mark.parametrize("save_back", [True, False])
+async def test_an_attempt_has_its_login_restored_and_saved_back_if_that_is_wanted(
+    scene: Scene, save_back: bool
+) -> None:
+    scene.pool.report = {"result": "[1]", "session": browser_state("rotated")}
+    outcome = await scene.attempt(AttemptKind.API, save_back=save_back)
+    assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="[1]", size=3))
+    (order,) = scene.pool.orders
+    assert (order.session, order.capture) == (browser_state(), save_back)
+    assert order.run_info["auth_session_id"] == ID
+    assert await scene.states() == ([browser_state("rotated")] if save_back else [])
+
+
+async def test_an_attempt_that_fails_or_is_canceled_saves_nothing_back(scene: Scene) -> None:
+    scene.pool.report = {"error": RAISED, "session": browser_state("rotated")}
+    assert (await scene.attempt(AttemptKind.API)).status is AttemptStatus.FAILED
+    scene.pool.lasts = True
+    attempt = asyncio.create_task(scene.attempt(AttemptKind.API, number=2))
+    await until(lambda: len(scene.pool.orders) == 2)
+    scene.bench.running_attempts.stop("run-1", 2)
+    assert (await attempt).status is AttemptStatus.CANCELED
+    assert await scene.states() == []
+
+
+@pytest.mark.parametrize("kind", AuthSessionType)
+async def test_user_code_is_given_the_parameters_of_stored_credentials_only(
+    scene: Scene, kind: AuthSessionType
+) -> None:
+    await scene.attempt(AttemptKind.API, ref=scene.stage.ref.model_copy(update={"type": kind}))
+    services = scene.pool.orders[0].services
+    assert services
+    if kind is AuthSessionType.CREDENTIALS:
+        assert await services.auth_session_parameters() == PARAMETERS
+    else:
+        with pytest.raises(BadRequest, match="get_auth_session_parameters"):
+            await services.auth_session_parameters()
+    assert PASSWORD in scene.pool.orders[0].secrets
+
+
+async def test_nothing_of_it_is_in_the_store_in_the_clear(scene: Scene) -> None:
+    scene.pool.report = {"result": "true", "session": browser_state("rotated")}
+    await scene.attempt(AttemptKind.CHECK)
+    await scene.attempt(AttemptKind.CREATE, number=2)
+    written = b"".join(data for _, data in scene.bench.store.writes)
+    assert not any(secret.encode() in written for secret in (SESSION, PASSWORD, "rotated"))

@@ -1,0 +1,329 @@
+"""The login that an Attempt begins with and what becomes of it: a real store, a real key ring, a real Temporal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+
+from activities.attempts import auth_state as module
+from activities.attempts.auth_state import AuthState, AuthStates
+from schemas.errors import SealError, StoreError
+from schemas.workflow import names
+from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
+from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
+from schemas.workflow.base import JsonRef
+from security import seal_context
+from security.keyring import KeyRing
+from storage import keys
+from tests.support.attempt_worker import TestStore, failing
+from tests.support.auth_stage import ID, LoginStage
+from tests.support.run_stage import WORKSPACE
+
+PASSWORD = "correct horse battery staple"
+SESSION = "2f1d0c8be4"
+PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
+
+
+def browser_state(session: str = SESSION) -> str:
+    """As a browser leaves it (docs/contract.md, section 4.5)."""
+    cookie = {"name": "theme", "value": session, "domain": "shop.test", "path": "/", "expires": -1}
+    cookies = [{**cookie, "httpOnly": True, "secure": True, "sameSite": "Lax"}]
+    return json.dumps({"cookies": cookies, "origins": [], "sessionStorage": None})
+
+
+class Scene:
+    """An AuthSession, whose workflow no worker serves, and what an Attempt does with its login."""
+
+    def __init__(self, stage: LoginStage, folder: Path) -> None:
+        self.stage = stage
+        self.store = TestStore(folder)
+        self.keyring = KeyRing(["the secret key of these tests"])
+        self.logins = AuthStates(stage.client, self.store, self.keyring)
+
+    def order(self, kind: AttemptKind = AttemptKind.CHECK, *, number: int = 1) -> AttemptInput:
+        return AttemptInput(
+            workspace=WORKSPACE,
+            run_id="run-1",
+            number=number,
+            project=self.stage.project,
+            version="0123456789abcdef",
+            api="list",
+            parameters=JsonRef(text="null", size=4),
+            request_timeout=timedelta(minutes=1),
+            kind=kind,
+        )
+
+    def auth(self, **fields: Any) -> AttemptAuth:
+        return AttemptAuth(ref=self.stage.ref, **fields)
+
+    async def begin(
+        self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
+    ) -> AuthState:
+        return await self.logins.begin(self.order(number=number), self.auth(state=state), secret)
+
+    async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
+        """A login that lies in the store."""
+        state = keys.auth_session_state(self.stage.project, ID, name)
+        parameters = keys.auth_session_parameters(self.stage.project, ID, name)
+        await self.put(state, browser_state(session))
+        await self.put(parameters, PARAMETERS)
+        return LoginState(login=login, key=state, parameters_key=parameters)
+
+    async def put(self, key: str, text: str, owner: str = ID) -> None:
+        await self.store.put(key, self.sealed(text, owner))
+
+    def sealed(self, text: str, owner: str = ID) -> bytes:
+        bound_to = seal_context.auth_session(WORKSPACE, self.stage.project, owner)
+        return self.keyring.seal(text, bound_to=bound_to).encode("ascii")
+
+    async def opened(self, key: str) -> str:
+        token = await self.store.get(key)
+        assert token
+        bound_to = seal_context.auth_session(WORKSPACE, self.stage.project, ID)
+        return self.keyring.open(token.decode("ascii"), bound_to=bound_to)
+
+    async def bring_up(self, state: LoginState | None, **view: Any) -> None:
+        if state is None:
+            await self.stage.bring_up(login=0, state_key=None, **view)
+        else:
+            fields: dict[str, Any] = {
+                "login": state.login,
+                "state_key": state.key,
+                "parameters_key": state.parameters_key,
+            }
+            await self.stage.bring_up(**{**fields, **view})
+
+    async def told[N: (SavedBack, CheckReport)](self, signal: str, kind: type[N]) -> list[N]:
+        """What the AuthSession was told by this signal."""
+        converter = self.stage.client.data_converter
+        found: list[N] = []
+        for event in await self.stage.events(self.stage.session.id):
+            said = event.workflow_execution_signaled_event_attributes
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED and said.signal_name == signal:
+                found += await converter.decode(said.input.payloads, [kind])
+        return found
+
+    def artifacts(self) -> list[bytes]:
+        return [data for _, data in self.store.writes]
+
+
+@pytest.fixture
+async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
+    async with LoginStage(client, name) as stage:
+        yield Scene(stage, tmp_path / "artifacts")
+
+
+# What an Attempt begins with.
+
+
+async def test_a_check_begins_with_the_current_login(scene: Scene) -> None:
+    await scene.bring_up(state := await scene.there())
+    login = await scene.begin()
+    assert login == AuthState(state, browser_state(), PARAMETERS, (SESSION, PASSWORD))
+
+
+async def test_what_must_not_be_shown_is_found_and_is_in_no_repr(scene: Scene) -> None:
+    await scene.bring_up(await scene.there())
+    login = await scene.begin(secret=("favourite",))
+    assert set(login.secrets) == {SESSION, PASSWORD, "a-blue-one"}
+    assert not any(secret in repr(login) for secret in login.secrets)
+
+
+@pytest.mark.parametrize(("status", "expired"), [(AuthSessionStatus.EXPIRED, True), (AuthSessionStatus.READY, False)])
+async def test_it_knows_whether_the_auth_session_takes_it_for_bad(
+    scene: Scene, status: AuthSessionStatus, expired: bool
+) -> None:
+    await scene.bring_up(await scene.there(), status=status)
+    assert (await scene.begin()).expired is expired
+
+
+async def test_an_attempt_begins_with_the_login_that_its_validate_found_good(scene: Scene) -> None:
+    await scene.bring_up(await scene.there("the current one", login=2, name="second"))
+    state = await scene.there()
+    login = await scene.begin(state)
+    assert (login.state, login.text) == (state, browser_state())
+
+
+async def test_and_with_the_current_one_if_that_has_been_removed(scene: Scene) -> None:
+    second = await scene.there("the current one", login=2, name="second")
+    await scene.bring_up(second)
+    login = await scene.begin(LoginState(login=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
+    assert (login.state, login.text) == (second, browser_state("the current one"))
+
+
+async def test_a_login_that_is_replaced_as_it_is_read_is_read_anew(scene: Scene) -> None:
+    first = await scene.there()
+    await scene.bring_up(first)
+    second = await scene.there("the newer one", login=2, name="second")
+    read = scene.store.get
+
+    async def replaced(key: str) -> bytes | None:
+        if key == first.key:
+            await scene.stage.session.terminate()
+            await scene.bring_up(second)
+            return None
+        return await read(key)
+
+    scene.store.get = replaced  # pyright: ignore[reportAttributeAccessIssue]  # as it happens between two steps
+    login = await scene.begin()
+    assert (login.state, login.text) == (second, browser_state("the newer one"))
+
+
+async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
+    scene.stage.recorder()
+    state = (await scene.there()).model_copy(update={"parameters_key": None})
+    await scene.bring_up(state)
+    assert await scene.begin() == AuthState(state, browser_state(), None, (SESSION,))
+
+
+async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
+    state = await scene.there()
+    auth = scene.auth(login=2, parameters_key=state.parameters_key)
+    login = await scene.logins.begin(scene.order(AttemptKind.CREATE), auth, ())
+    assert login == AuthState(None, None, PARAMETERS, (PASSWORD,))
+
+
+async def test_a_store_that_is_away_for_a_moment_costs_time_only(scene: Scene) -> None:
+    await scene.bring_up(await scene.there())
+    scene.store.refuse = failing(1, "state-first.sealed")
+    assert (await scene.begin()).text == browser_state()
+
+
+# What there is nothing to begin with.
+
+
+async def fails(begun: Awaitable[Any], kind: str) -> ApplicationError:
+    with pytest.raises(ApplicationError) as caught:
+        await begun
+    assert (caught.value.type, caught.value.non_retryable) == (kind, True)
+    return caught.value
+
+
+async def test_where_there_was_no_login_yet_that_is_told(scene: Scene) -> None:
+    await scene.bring_up(None)
+    error = await fails(scene.begin(number=3), NO_LOGIN)
+    assert error.details == (0, 3)
+    assert error.message == f"AuthSession '{ID}' has no login yet."
+
+
+async def test_a_login_that_the_store_has_lost_is_as_good_as_a_bad_one(scene: Scene) -> None:
+    state = await scene.there()
+    await scene.bring_up(state)
+    await scene.store.delete(state.key)
+    error = await fails(scene.begin(number=2), NO_LOGIN)
+    assert error.details == (1, 2)
+    assert error.message == f"The login of AuthSession '{ID}' is not in the artifact store any more."
+
+
+async def test_where_the_auth_session_is_gone_that_is_told(scene: Scene) -> None:
+    error = await fails(scene.begin(number=2), AUTH_SESSION_GONE)
+    assert (error.details, error.message) == ((2,), f"AuthSession '{ID}' is not there any more: it was deleted.")
+
+
+async def test_also_where_its_state_has_gone_with_it(scene: Scene) -> None:
+    state = await scene.there()
+    await scene.store.delete(state.key)
+    await fails(scene.begin(state), AUTH_SESSION_GONE)
+
+
+@pytest.mark.parametrize("which", ["state", "parameters"])
+async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Scene, which: str) -> None:
+    state = await scene.there()
+    key = state.key if which == "state" else state.parameters_key
+    assert key
+    await scene.put(key, browser_state(), owner="bob")
+    with pytest.raises(SealError) as caught:
+        await scene.begin(state)
+    assert SESSION not in caught.value.message
+
+
+# What becomes of it.
+
+
+async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(scene: Scene) -> None:
+    auth = scene.auth(login=2, parameters_key="parameters-2")
+    state = await scene.logins.made(scene.order(AttemptKind.CREATE), auth, browser_state())
+    assert (state.login, state.parameters_key) == (2, "parameters-2")
+    assert state.key.startswith(keys.auth_session(scene.stage.project, ID))
+    assert await scene.opened(state.key) == browser_state()
+    assert all(SESSION.encode() not in data for data in scene.artifacts())
+    again = await scene.logins.made(scene.order(AttemptKind.CREATE), auth, browser_state())
+    assert again.key != state.key, "no state is ever written over another"
+
+
+async def saved_back(scene: Scene, text: str | None, kind: AttemptKind = AttemptKind.API, **auth: Any) -> LoginState:
+    """The login after a good Attempt that has left this state."""
+    state = LoginState(login=1, key="before", parameters_key="parameters-1")
+    login = AuthState(state, browser_state(), PARAMETERS)
+    after = await scene.logins.good(scene.order(kind), scene.auth(**auth), login, text)
+    assert after
+    assert (after.login, after.parameters_key) == (1, "parameters-1")
+    return after
+
+
+@pytest.mark.parametrize("kind", [AttemptKind.API, AttemptKind.CHECK])
+async def test_what_a_good_attempt_has_changed_is_saved_back(scene: Scene, kind: AttemptKind) -> None:
+    await scene.bring_up(await scene.there())
+    after = await saved_back(scene, browser_state("rotated"), kind)
+    assert await scene.opened(after.key) == browser_state("rotated")
+    assert await scene.told(names.SAVED_BACK, SavedBack) == [SavedBack(before="before", after=after.key)]
+    assert all(b"rotated" not in data for data in scene.artifacts())
+
+
+@pytest.mark.parametrize(("text", "save_back"), [(None, True), (browser_state("rotated"), False)])
+async def test_what_has_not_changed_or_is_not_to_be_saved_back_is_not(
+    scene: Scene, text: str | None, save_back: bool
+) -> None:
+    await scene.bring_up(await scene.there())
+    written = len(scene.artifacts())
+    assert (await saved_back(scene, text, save_back=save_back)).key == "before"
+    assert len(scene.artifacts()) == written
+    assert await scene.told(names.SAVED_BACK, SavedBack) == []
+
+
+async def test_a_store_that_fails_costs_the_change_and_nothing_else(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.bring_up(await scene.there())
+    monkeypatch.setattr(module, "_SAVE_PATIENCE", timedelta(milliseconds=100))
+    scene.store.refuse = lambda _key: True
+    assert (await saved_back(scene, browser_state("rotated"))).key == "before"
+    assert await scene.told(names.SAVED_BACK, SavedBack) == []
+    assert f"what the site changed of AuthSession {ID} is lost" in caplog.text
+    assert "rotated" not in caplog.text
+
+
+async def test_a_login_that_cannot_be_kept_is_none(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", timedelta(milliseconds=100))
+    scene.store.refuse = lambda _key: True
+    with pytest.raises(StoreError):
+        await scene.logins.made(scene.order(AttemptKind.CREATE), scene.auth(login=1), browser_state())
+
+
+async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene) -> None:
+    assert (await saved_back(scene, browser_state("rotated"))).key != "before"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expired", "told"),
+    [
+        (AttemptKind.CHECK, True, [CheckReport(login=1, good=True)]),
+        (AttemptKind.CHECK, False, []),
+        (AttemptKind.API, True, []),
+    ],
+)
+async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_good(
+    scene: Scene, kind: AttemptKind, expired: bool, told: list[CheckReport]
+) -> None:
+    await scene.bring_up(state := await scene.there())
+    login = AuthState(state, browser_state(), PARAMETERS, expired=expired)
+    assert await scene.logins.good(scene.order(kind), scene.auth(), login, None) == state
+    assert await scene.told(names.CHECKED, CheckReport) == told

@@ -1,0 +1,202 @@
+"""Objects in buckets: where they lie, how they are signed, and what a real server says of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from activities.deliveries import s3_sink
+from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, send
+from schemas.workflow.sink import SealedBucket
+from security.egress import LOOPBACK, Egress
+from security.pinned_transport import GuardedTransport
+from tests.support.delivery_inputs import RING, delivery
+from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.webhook_receiver import receiver
+
+BODY = b'{"n":1}'
+
+
+def sink(**fields: Any) -> dict[str, Any]:
+    return {
+        "type": "s3",
+        "bucket": "results",
+        "region": "eu-central-1",
+        "accessKeyId": "AKIDEXAMPLE",
+        "secretAccessKey": "a-secret-of-no-worth",
+        **fields,
+    }
+
+
+def sealed_bucket(**fields: Any) -> SealedBucket:
+    found = delivery(sink(**fields)).sink.bucket
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, "https://results.s3.eu-central-1.amazonaws.com/r.json"),
+        ({"forcePathStyle": True}, "https://s3.eu-central-1.amazonaws.com/results/r.json"),
+        ({"bucket": "with.dots"}, "https://s3.eu-central-1.amazonaws.com/with.dots/r.json"),
+        ({"bucket": "Old_Name"}, "https://s3.eu-central-1.amazonaws.com/Old_Name/r.json"),
+        ({"region": "us-east-1"}, "https://results.s3.us-east-1.amazonaws.com/r.json"),
+        ({"region": "cn-north-1"}, "https://results.s3.cn-north-1.amazonaws.com.cn/r.json"),
+        ({"region": "eu-new-9"}, "https://results.s3.eu-new-9.amazonaws.com/r.json"),
+        ({"endpoint": "https://s3.example/"}, "https://results.s3.example/r.json"),
+        ({"endpoint": "https://s3.example:9000/base/"}, "https://results.s3.example:9000/base/r.json"),
+        ({"endpoint": "https://s3.example", "forcePathStyle": True}, "https://s3.example/results/r.json"),
+        ({"endpoint": "http://127.0.0.1:9000"}, "http://127.0.0.1:9000/results/r.json"),
+        ({"endpoint": "http://[::1]:9000"}, "http://[::1]:9000/results/r.json"),
+    ],
+)
+def test_where_the_bucket_is(fields: dict[str, Any], url: str) -> None:
+    assert s3_sink.object_url(sealed_bucket(**fields), "r") == url
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key"),
+    [
+        ("", "r.json"),
+        ("/", "r.json"),
+        ("runs", "runs/r.json"),
+        ("runs/", "runs/r.json"),
+        ("/runs/of/shop//", "runs/of/shop/r.json"),
+        ("a b/é", "a%20b/%C3%A9/r.json"),
+        ("what?#%", "what%3F%23%25/r.json"),
+    ],
+)
+def test_one_slash_stands_between_prefix_and_run(prefix: str, key: str) -> None:
+    url = s3_sink.object_url(sealed_bucket(prefix=prefix), "r")
+    assert url == f"https://results.s3.eu-central-1.amazonaws.com/{key}"
+    assert httpx.URL(url).raw_path.decode() == f"/{key}", "httpx sends what was signed"
+
+
+def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = delivery(sink())
+    plain = s3_sink.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AMBIENT",
+        "AWS_SECRET_ACCESS_KEY": "ambient",
+        "AWS_SESSION_TOKEN": "ambient",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+        "AWS_PROFILE": "nobody",
+        "AWS_DEFAULT_REGION": "ap-south-1",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    again = s3_sink.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
+    assert again.url == plain.url
+    assert again.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-central-1/s3/aws4_request" in again.headers["authorization"]
+    assert "x-amz-security-token" not in again.headers
+
+
+def test_the_request_prints_no_secret() -> None:
+    out = s3_sink.outgoing(delivery(sink()), sealed_bucket(), BODY, ring=RING, agent="callboard/1")
+    assert "a-secret-of-no-worth" not in repr(out)
+    assert out.secrets == {"AKIDEXAMPLE", "a-secret-of-no-worth"}
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tuple[S3Server, Path]]:
+    folder = tmp_path_factory.mktemp("s3")
+    async with s3_server(folder) as server:
+        yield server, folder / "buckets" / BUCKET
+
+
+@pytest.fixture
+async def transport() -> AsyncGenerator[GuardedTransport]:
+    async with GuardedTransport(Egress(LOOPBACK)) as transport:
+        yield transport
+
+
+async def put(transport: GuardedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> ResponseVerdict:
+    keys = {"accessKeyId": server.access_key, "secretAccessKey": server.secret_key}
+    place = {"bucket": BUCKET, "endpoint": server.endpoint, "forcePathStyle": True}
+    order = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
+    assert order.sink.bucket is not None
+    out = s3_sink.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
+    return out.judge(await send(transport, out.request, timedelta(seconds=20)))
+
+
+@pytest.mark.parametrize("prefix", ["", "runs/", "a b/é", "it's (fine)!*~+,;=@&$"])
+async def test_a_real_server_takes_it(transport: GuardedTransport, server: tuple[S3Server, Path], prefix: str) -> None:
+    s3, folder = server
+    assert await put(transport, s3, "run-7", prefix=prefix) == ResponseVerdict()
+    assert (folder / prefix.strip("/") / "run-7.json").read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"bucket": "nowhere"}, "NoSuchBucket"),
+        ({"secretAccessKey": "another-secret"}, "SignatureDoesNotMatch"),
+        ({"accessKeyId": "another-key"}, "InvalidAccessKeyId"),
+    ],
+)
+async def test_what_another_try_would_not_change_is_final_and_told_in_the_server_s_words(
+    transport: GuardedTransport, server: tuple[S3Server, Path], fields: dict[str, str], code: str
+) -> None:
+    judged = await put(transport, server[0], **fields)
+    assert judged.final
+    assert judged.problem is not None
+    assert judged.problem.type == code
+    assert judged.message is not None
+    assert f"{code}: The " in judged.message
+
+
+async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host() -> None:
+    async def look_up(host: str, port: int) -> list[str]:
+        assert host == "results.s3.example"
+        return ["127.0.0.1"]
+
+    async with receiver() as inbox, GuardedTransport(Egress(LOOPBACK, resolve=look_up)) as transport:
+        order = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
+        assert order.sink.bucket is not None
+        out = s3_sink.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
+        await send(transport, out.request, timedelta(seconds=20))
+    (request,) = inbox.received
+    assert (request.method, request.target, request.body) == ("PUT", "/run-8.json", BODY)
+    assert request.headers["host"] == f"results.s3.example:{inbox.port}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"] == "callboard/1"
+    signed = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    assert {"host", "content-type", "x-amz-content-sha256", "x-amz-date"} <= set(signed)
+
+
+def answer(status: int, body: bytes) -> SinkResponse:
+    return SinkResponse(status, httpx.Headers(), body, timedelta())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "final"),
+    [
+        (301, "PermanentRedirect", True),
+        (307, "TemporaryRedirect", False),
+        (400, "AuthorizationHeaderMalformed", True),
+        (400, "InvalidArgument", True),
+        (400, "RequestTimeout", False),
+        (403, "AccessDenied", True),
+        (403, "RequestTimeTooSkewed", False),
+        (500, "InternalError", False),
+        (503, "SlowDown", False),
+    ],
+)
+def test_which_errors_are_final(status: int, code: str, final: bool) -> None:
+    xml = f'<?xml version="1.0"?><Error xmlns="x"><Code>{code}</Code><Message>a &lt;b&gt;</Message></Error>'
+    judged = s3_sink.judge(answer(status, xml.encode()))
+    assert (judged.final, judged.message) == (final, f"The bucket's server answered {status} {code}: a <b>")
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b""), (403, b"<html>no</html>"), (500, b"\xff\xfe")])
+def test_an_answer_in_other_words_is_not_final(status: int, body: bytes) -> None:
+    judged = s3_sink.judge(answer(status, body))
+    assert (judged.final, judged.message) == (False, f"The bucket's server answered {status}.")

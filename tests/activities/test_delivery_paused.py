@@ -1,0 +1,149 @@
+"""Tries of a Delivery that are paused or reset in Temporal, or whose Delivery is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import Client
+
+from activities import delivery as deliver_module
+from activities import heartbeat
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliveryStatus
+from tests.support.activity_operations import PendingActivity
+from tests.support.delivery_inputs import delivery, webhook
+from tests.support.delivery_worker import Delivering
+from tests.support.polling import until
+from tests.support.webhook_receiver import Receiver, answers, receiver
+
+
+class SlowReceiver:
+    """A receiver that answers when it is let."""
+
+    def __init__(self, status: str) -> None:
+        self._answer = answers(status)
+        self.go = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.go.wait()
+        await self._answer(reader, writer)
+
+
+@pytest.fixture
+def sending(client: Client, name: str) -> PendingActivity:
+    return PendingActivity(client, names.delivery_workflow(name, names.SINK_DELIVERY))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[ActivityCancellationDetails]:
+    """What the server answered to heartbeats that were requests of their own. They come quickly."""
+    monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.05)
+    told: list[ActivityCancellationDetails] = []
+    record = heartbeat.record_heartbeat
+
+    async def listen(*details: object) -> ActivityCancellationDetails | None:
+        answer = await record(*details)
+        told.extend([] if answer is None else [answer])
+        return answer
+
+    monkeypatch.setattr(heartbeat, "record_heartbeat", listen)
+    return told
+
+
+async def test_one_that_is_paused_comes_to_its_end(
+    deliver: Delivering, sending: PendingActivity, told: list[ActivityCancellationDetails], name: str
+) -> None:
+    slow = SlowReceiver("200 OK")
+    async with receiver(slow) as inbox:
+        await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
+        await inbox.until(1)
+        await sending.pause()
+        await until(lambda: any(details.paused for details in told))
+        slow.go.set()
+        assert (await deliver.ended(name, name)).status is DeliveryStatus.DELIVERED
+    assert [record.status_code for record in await deliver.tries(name, name)] == [200]
+
+
+async def test_one_that_fails_while_it_is_paused_is_followed_by_another_when_it_is_unpaused(
+    deliver: Delivering, sending: PendingActivity, told: list[ActivityCancellationDetails], name: str
+) -> None:
+    slow = SlowReceiver("500 No")
+    async with receiver(slow, answers()) as inbox:
+        await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
+        await inbox.until(1)
+        await sending.pause()
+        await until(lambda: any(details.paused for details in told))
+        slow.go.set()
+        await sending.until(PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED)
+        assert [record.status_code for record in await deliver.tries(name, name)] == [500]
+        await sending.unpause()
+        assert (await deliver.ended(name, name)).status is DeliveryStatus.DELIVERED
+    assert [record.status_code for record in await deliver.tries(name, name)] == [500, 200]
+
+
+async def test_one_that_is_reset_comes_to_its_end(
+    deliver: Delivering, sending: PendingActivity, told: list[ActivityCancellationDetails], name: str
+) -> None:
+    slow = SlowReceiver("200 OK")
+    async with receiver(slow) as inbox:
+        await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
+        await inbox.until(1)
+        await sending.reset()
+        await until(lambda: any(details.reset for details in told))
+        slow.go.set()
+        assert (await deliver.ended(name, name)).status is DeliveryStatus.DELIVERED
+    assert len(inbox.received) == 1
+
+
+async def test_one_that_was_paused_still_hears_that_its_delivery_is_gone(
+    deliver: Delivering, sending: PendingActivity, told: list[ActivityCancellationDetails], name: str
+) -> None:
+    slow = SlowReceiver("200 OK")
+    async with receiver(slow) as inbox:
+        await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
+        await inbox.until(1)
+        await sending.pause()
+        await until(lambda: any(details.paused for details in told))
+        await deliver.end(name)
+        (record,) = await deliver.until_tried(name, name, 1)
+        slow.go.set()
+    assert record.error is not None
+    assert record.error.type == "WorkerStopped"
+
+
+async def test_nothing_is_sent_for_one_that_temporal_has_given_up(
+    deliver: Delivering, inbox: Receiver, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def gone(*details: object) -> ActivityCancellationDetails | None:
+        asked.append(details)
+        return ActivityCancellationDetails(not_found=True)
+
+    monkeypatch.setattr(deliver_module, "record_heartbeat", gone)
+    await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
+    await until(lambda: len(asked) >= 2)
+    await deliver.end(name)
+    assert inbox.connections == 0
+    assert await deliver.tries(name, name) == []
+
+
+async def test_it_is_recorded_that_one_began_before_anything_is_sent(
+    deliver: Delivering, sending: PendingActivity, name: str
+) -> None:
+    slow = SlowReceiver("200 OK")
+    async with receiver(slow) as inbox:
+        await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
+        await inbox.until(1)
+        (began,) = await deliver.client.data_converter.decode((await sending.info()).heartbeat_details.payloads)
+        slow.go.set()
+        await deliver.ended(name, name)
+    (record,) = await deliver.tries(name, name)
+    assert began == record.at.isoformat()
+    assert record.latency is not None
+    assert record.latency > timedelta()

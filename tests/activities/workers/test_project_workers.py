@@ -1,0 +1,293 @@
+"""Which projects a worker serves, and with how many slots; on a real Temporal, with scripted Attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.converter import PayloadCodec
+from temporalio.service import ServiceClient
+
+from activities.attempts.running_attempts import RunningAttempts
+from activities.workers.project_worker import ProjectWorker
+from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
+from machines.machine import Launch
+from machines.slot import Limits
+from projects.catalog import Catalog
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from storage import keys
+from tests.support.attempt_worker import TestStore, deploy_project
+from tests.support.polling import until
+from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
+
+
+class Running:
+    """The Attempts that run, each until it is let go."""
+
+    def __init__(self, running_attempts: RunningAttempts) -> None:
+        self._running_attempts = running_attempts
+        self.held: dict[str, asyncio.Future[AttemptOutcome]] = {}
+        self.most = 0
+
+    async def attempt(self, order: AttemptInput) -> AttemptOutcome:
+        end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
+        self.held[order.run_id] = end
+        self.most = max(self.most, len(self.held))
+        work = asyncio.ensure_future(_until(end))
+        try:
+            with self._running_attempts.hold(order.run_id, order.number, work):
+                await asyncio.wait({work})
+            return CANCELED if work.cancelled() else work.result()
+        finally:
+            del self.held[order.run_id]
+
+    def end(self, count: int) -> None:
+        for end in list(self.held.values())[:count]:
+            end.set_result(completed())
+
+
+async def _until(end: asyncio.Future[AttemptOutcome]) -> AttemptOutcome:
+    return await asyncio.shield(end)
+
+
+class House:
+    """A worker's serving, and Runs for it."""
+
+    def __init__(self, client: Client, name: str, folder: Path) -> None:
+        self.client = client
+        self.name = name
+        self.folder = folder
+        self.store = TestStore(folder / "artifacts")
+        self.running_attempts = RunningAttempts()
+        self.running = Running(self.running_attempts)
+        self.connections = 0
+        self.runs: list[Stage] = []
+        launch = Launch(folder / "scratch", Path("/nonexistent"))
+        limits = Limits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
+        self.pools = WorkerPools(launch, limits)
+        self.project_workers = ProjectWorkerManager(
+            client=client,
+            connect=self._connect,
+            identity=IDENTITY,
+            catalog=Catalog(self.store, max_age=timedelta()),
+            pools=self.pools,
+            attempt=self.running.attempt,
+            running_attempts=self.running_attempts,
+            drain=timedelta(seconds=0.1),
+        )
+
+    async def _connect(self) -> Client:
+        self.connections += 1
+        service = await ServiceClient.connect(self.client.service_client.config)
+        return Client(service, namespace=self.client.namespace, data_converter=self.client.data_converter)
+
+    async def deploy(self, machines: int, name: str = "") -> str:
+        name = f"{self.name}{name}"
+        await deploy_project(self.store, self.folder / f"project-{name}", name, machines)
+        return name
+
+    async def start_runs(self, count: int, project: str = "") -> None:
+        for _ in range(count):
+            stage = Stage(self.client, f"{self.name}-{len(self.runs)}")
+            stage.project = project or self.name
+            self.runs.append(stage)
+            await stage.serve_runs()
+            await stage.start(maximum_attempts=1)
+
+    async def until_running(self, count: int) -> None:
+        await until(lambda: len(self.running.held) == count)
+
+
+@pytest.fixture
+async def house(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[House]:
+    house = House(client, name[:40].strip("-"), tmp_path)
+    yield house
+    await asyncio.wait_for(house.project_workers.stop(), 20)
+    assert house.running.held == {}
+    for stage in house.runs:
+        await stage.__aexit__(None, None, None)
+
+
+async def test_a_project_that_appears_is_served_with_as_many_slots_as_it_has_machines(house: House) -> None:
+    await house.project_workers.refresh()
+    await house.deploy(2)
+    await house.start_runs(3)
+    await house.project_workers.refresh()
+    await house.until_running(2)
+    house.running.end(1)
+    await until(lambda: sum(run.run_id in house.running.held for run in house.runs) == 2)
+    assert house.running.most == 2
+
+
+async def test_it_looks_by_itself_again_and_again(house: House) -> None:
+    following = asyncio.create_task(house.project_workers.follow(timedelta(seconds=0.05)))
+    await house.deploy(1)
+    await house.start_runs(1)
+    await house.until_running(1)
+    following.cancel()
+    await asyncio.wait({following})
+
+
+async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: House) -> None:
+    await house.deploy(1)
+    for _ in range(3):
+        await house.project_workers.refresh()
+    assert len(house.project_workers._served[house.name].shares) == 1
+
+
+async def test_more_machines_take_more_attempts_beside_those_that_run(house: House) -> None:
+    await house.deploy(1)
+    await house.project_workers.refresh()
+    await house.start_runs(4)
+    await house.until_running(1)
+    (first,) = house.running.held
+    await house.deploy(3)
+    await house.project_workers.refresh()
+    await house.until_running(3)
+    assert first in house.running.held
+    assert house.running.most == 3
+
+
+async def test_fewer_machines_let_the_attempts_that_run_end_and_take_no_others(house: House) -> None:
+    await house.deploy(3)
+    await house.project_workers.refresh()
+    await house.start_runs(6)
+    await house.until_running(3)
+    before = set(house.running.held)
+    await house.deploy(1)
+    await house.project_workers.refresh()
+    assert set(house.running.held) == before, "nobody is disturbed"
+    house.running.end(2)
+    await house.until_running(1)
+    await house.project_workers.refresh()
+    assert set(house.running.held) < before
+    house.running.end(1)
+
+    async def looks() -> None:
+        while not (set(house.running.held) - before):
+            await house.project_workers.refresh()
+            await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(looks(), 20)
+    assert len(house.running.held) == 1
+    assert house.running.most == 3
+
+
+async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
+    await house.start_runs(12)
+    for machines in (2, 4, 1, 3):
+        await house.deploy(machines)
+        async with asyncio.timeout(30):
+            while True:
+                await house.project_workers.refresh()
+                shares = house.project_workers._served[house.name].shares
+                if len(house.running.held) == machines and sum(share.claims for share in shares) == machines:
+                    break
+                if len(house.running.held) > machines:
+                    house.running.end(1)
+                await asyncio.sleep(0.02)
+    # A share that is being retired may be given one more; the pool's bound is to the letter.
+    assert house.running.most <= 5
+    assert house.connections <= 4
+
+
+async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    broken = await house.deploy(1, "-a")
+    good = await house.deploy(1, "-b")
+    current = await house.store.get(keys.current(broken))
+    assert current
+    await house.store.put(keys.current(broken), current.replace(b'"version": "', b'"version": "0000'))
+    await house.start_runs(1, good)
+    for _ in range(3):
+        await house.project_workers.refresh()
+    await house.until_running(1)
+    complaints = [record for record in caplog.records if broken in record.getMessage()]
+    assert len(complaints) == 1, "it is said once, not at every look"
+
+
+async def test_a_store_that_is_away_changes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.deploy(1)
+    await house.project_workers.refresh()
+    with monkeypatch.context() as away:
+
+        async def projects(_self: Catalog) -> list[str]:
+            raise StoreError("away")
+
+        away.setattr(Catalog, "projects", projects)
+        await house.project_workers.refresh()
+    await house.start_runs(1)
+    await house.until_running(1)
+
+
+async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: House) -> None:
+    await house.deploy(2)
+    await house.project_workers.refresh()
+    await house.start_runs(2)
+    await house.until_running(2)
+    await asyncio.wait_for(house.project_workers.stop(), 20)
+    assert house.running.held == {}
+
+
+async def test_a_worker_without_projects_stops_at_once(house: House) -> None:
+    await house.project_workers.refresh()
+    await house.project_workers.stop()
+
+
+# Its SDK does not stop.
+
+
+class HeldCodec(PayloadCodec):
+    """Results of activities are encoded when they are let go: so long the SDK's worker does not stop."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        self.asked.set()
+        while not self.go.is_set():
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                continue
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return list(payloads)
+
+
+async def test_a_share_whose_worker_does_not_stop_is_left_behind_once_it_holds_nothing(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.deploy(1)
+    codec = HeldCodec()
+    own = await house._connect()
+    converter = dataclasses.replace(own.data_converter, payload_codec=codec)
+    client = Client(own.service_client, namespace=own.namespace, data_converter=converter)
+    share = ProjectWorker(
+        house.name,
+        1,
+        client=client,
+        identity=IDENTITY,
+        attempt=house.running.attempt,
+        shutdown_margin=timedelta(seconds=0.2),
+    )
+    running = asyncio.create_task(share.run())
+    await house.start_runs(1)
+    await house.until_running(1)
+    share.retire(hurry=True)
+    await until(lambda: share.claims == 1 and share._left.is_set())
+    await asyncio.wait({running}, timeout=0.5)
+    assert not running.done(), "it holds an Attempt"
+    house.running.end(1)
+    await asyncio.wait_for(running, 20)
+    assert codec.asked.is_set()
+    assert "It is left behind" in caplog.text
+    codec.go.set()

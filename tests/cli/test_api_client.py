@@ -1,0 +1,159 @@
+"""Which API a command calls, with which key, for which project; and what it says if that does not work."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from httpcore._synchronization import ThreadLock  # there is no other place where an interrupt can be put in
+
+from cli.api_client import Remote
+from tests.support.fake_api import KEY, WORKSPACE, FakeApi, callboard, error_of
+
+PROJECTS = {"projects": []}
+
+
+def card(folder: Path, url: str) -> None:
+    """What a running `callboard dev` leaves in its data folder."""
+    (folder / "dev.json").write_text(json.dumps({"url": url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}))
+
+
+def test_it_is_that_of_the_environment(api: FakeApi) -> None:
+    command = [Path(sys.executable).with_name("callboard"), "projects", "list", "--json"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    done = subprocess.run(command, env=clean | api.environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
+    (asked,) = api.asked
+    assert (asked.method, asked.path, asked.key) == ("GET", "projects", KEY)
+
+
+def test_an_option_beats_the_environment(api: FakeApi) -> None:
+    api.answers = [(200, PROJECTS)]
+    options = ["--url", api.url, "--key", "another"]
+    done = api.callboard("projects", "list", *options, CALLBOARD_URL="http://127.0.0.1:9")
+    assert done.exit_code == 0, done.output
+    assert api.asked[0].key == "another"
+
+
+def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: FakeApi, tmp_path: Path) -> None:
+    api.answers = [(200, PROJECTS)]
+    card(tmp_path, api.url)
+    # A proxy of the environment is not asked for an address on this host.
+    elsewhere = {"http_proxy": "http://127.0.0.1:9", "HOME": str(tmp_path)}
+    assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), **elsewhere).exit_code == 0
+    assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), CALLBOARD_API_KEY=KEY).exit_code == 0
+    assert [asked.key for asked in api.asked] == ["key-of-dev", KEY]
+
+
+def test_a_data_folder_that_is_named_beats_the_address_and_the_key_of_the_environment(
+    api: FakeApi, tmp_path: Path
+) -> None:
+    api.answers = [(200, PROJECTS)]
+    card(tmp_path, api.url)
+    done = callboard(
+        "projects", "list", "--data", tmp_path, CALLBOARD_URL="http://127.0.0.1:9", CALLBOARD_API_KEY="of-that"
+    )
+    assert done.exit_code == 0, done.output
+    assert api.asked[0].key == "key-of-dev"
+
+
+def test_an_address_without_a_key_names_the_variable(api: FakeApi) -> None:
+    code, sentence = error_of(callboard("projects", "list", "--url", api.url))
+    assert code == 1
+    assert "CALLBOARD_API_KEY" in sentence
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r", f" {KEY}", f"{KEY}é", f"{KEY}\x00"])
+def test_a_key_that_cannot_be_one_is_told_and_not_shown(api: FakeApi, key: str) -> None:
+    code, sentence = api.error("projects", "list", "--key", key)
+    assert code == 1
+    assert "CALLBOARD_API_KEY" in sentence
+    assert api.asked == []
+
+
+def test_without_any_api_it_says_how_to_name_one(tmp_path: Path) -> None:
+    code, sentence = error_of(callboard("projects", "list", "--data", tmp_path / "nowhere"))
+    assert code == 5
+    assert "callboard dev" in sentence
+    assert "CALLBOARD_URL" in sentence
+
+
+def test_an_api_that_does_not_answer_is_told_with_its_address(free_port: int) -> None:
+    url = f"http://127.0.0.1:{free_port}"
+    code, sentence = error_of(callboard("projects", "list", "--url", url, CALLBOARD_API_KEY=KEY))
+    assert code == 5
+    assert f"The API at {url} cannot be reached" in sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, 2), (401, 1), (403, 1), (404, 4), (409, 1), (413, 2), (500, 1), (501, 1), (503, 5)]
+)
+def test_what_the_api_refuses_is_told_in_its_own_sentence(api: FakeApi, status: int, code: int) -> None:
+    api.answers = [(status, {"code": "some", "message": "A sentence.", "more": 1})]
+    assert api.error("projects", "list") == (code, "A sentence.")
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(502, b"<html>"), (502, b"[]"), (502, b"{}"), (404, b""), (302, b""), (200, b"<html>")]
+)
+def test_what_is_no_api_of_callboard_is_told(api: FakeApi, status: int, answer: bytes) -> None:
+    api.answers = [(status, answer)]
+    code, sentence = api.error("projects", "list")
+    assert (code, f"answered {status}" in sentence) == (5, True)
+
+
+def test_the_project_is_the_one_whose_folder_one_stands_in(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.answers = [(200, {"runs": [], "nextCursor": None})]
+    (tmp_path / "folder" / "api").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "folder" / "api")
+    code, sentence = api.error("runs", "list")
+    assert (code, "-p" in sentence) == (2, True)
+    (tmp_path / "folder" / "Intuned.yaml").write_text("projectName: named")
+    assert api.callboard("runs", "list").exit_code == 0
+    (tmp_path / "folder" / "Intuned.yaml").write_text("{}")
+    assert api.callboard("runs", "list").exit_code == 0
+    assert api.callboard("runs", "list", "-p", "an other").exit_code == 0
+    places = [asked.path.split("/")[1] for asked in api.asked]
+    assert places == ["named", "folder", "an%20other"]
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a lock of the library below and its release: to close its client would wait for that lock for ever."""
+    acquire, fired = ThreadLock.__enter__, threading.Event()
+
+    def acquired_as_it_comes(lock: ThreadLock) -> ThreadLock:
+        entered = acquire(lock)
+        if not fired.is_set():
+            fired.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        return entered
+
+    monkeypatch.setattr(ThreadLock, "__enter__", acquired_as_it_comes)
+    there = Remote(api.url, WORKSPACE, KEY, on_this_host=True)
+    with pytest.raises(KeyboardInterrupt):
+        there.call("GET", "projects")
+    fired.clear()
+    with pytest.raises(KeyboardInterrupt), there.lines("projects") as lines:
+        list(lines)
+    fired.clear()
+    with pytest.raises(KeyboardInterrupt):
+        there.fetch("projects", io.BytesIO())
+
+
+def test_all_that_is_wrong_with_a_request_is_told(api: FakeApi) -> None:
+    errors = [{"path": "parameters", "expected": "a value"}, {"path": "x", "expected": "no such field"}]
+    message = "parameters: expected a value. And 1 more, see details.errors."
+    api.answers = [(400, {"message": message, "details": {**errors[0], "errors": errors}})]
+    done = api.callboard("projects", "list")
+    assert error_of(done) == (2, "parameters: expected a value. x: expected no such field.")

@@ -1,0 +1,98 @@
+"""`callboard attempts` and `callboard deliveries`, as people type them, on the real stack."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import signal
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Stack
+from tests.support.command_line import Command
+from tests.support.webhook_receiver import answers, receiver
+
+
+@pytest.fixture
+def callboard(stack: Stack) -> Command:
+    return Command(stack)
+
+
+async def test_a_log_is_followed_while_it_is_written_and_printed_and_saved(callboard: Command, tmp_path: Path) -> None:
+    first, last, go = ["one", "zwei\u2028é"], ["three"], tmp_path / "go"
+    run_id = await callboard.stack.start("prints", {"lines": first, "go": str(go), "then": last})
+    follow = ("attempts", "log", run_id, "--follow")
+    async with callboard.running(*follow, "--json") as stays, callboard.running(*follow) as leaves:
+        assert stays.stdout is not None
+        assert leaves.stdout is not None
+        lines = [await until(stays.stdout, "zwei")]
+        await until(leaves.stdout, "zwei")
+        leaves.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(leaves.wait(), 30) == 130
+        go.touch()
+        lines.append((await asyncio.wait_for(stays.stdout.read(), 60)).decode())
+        assert await asyncio.wait_for(stays.wait(), 30) == 0
+    log, said = "".join(lines), [*first, *last]
+    stored = [json.loads(line) for line in log.removesuffix("\n").split("\n")]
+    assert [line["message"] for line in stored if line["source"] == "user"] == said
+    file = tmp_path / "log.jsonl"
+    printed, _ = await asyncio.gather(
+        callboard("attempts", "log", run_id), callboard("attempts", "log", run_id, "1", "-o", str(file))
+    )
+    assert file.read_text() == log
+    assert [line.partition(" info user ")[2] for line in printed.out.split("\n") if " user " in line] == said
+
+
+async def until(stream: asyncio.StreamReader, words: str) -> str:
+    seen = ""
+    async with asyncio.timeout(60):
+        while words not in seen:
+            more = await stream.readline()
+            assert more, seen
+            seen += more.decode()
+    return seen
+
+
+async def test_a_trace_is_saved_and_served_in_playwrights_viewer(callboard: Command, tmp_path: Path) -> None:
+    run_id = await callboard.stack.start("opens")
+    await callboard.stack.result(run_id)
+    done = await callboard("attempts", "trace", run_id, "-p", "lab", cwd=tmp_path)
+    assert done.out == f"trace_{run_id}_1.zip\n"
+    saved = (tmp_path / f"trace_{run_id}_1.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
+        assert any(name.endswith(".trace") for name in archive.namelist())
+    async with (
+        callboard.running("attempts", "trace", run_id, "--open", TMPDIR=str(tmp_path)) as process,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert process.stdout is not None
+        address = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+        page = await client.get(address)
+        assert "Playwright Trace Viewer" in page.text
+        assert (await client.get(page.url.join(page.url.params["trace"]))).content == saved
+        assert (await client.get(page.url.join("/index.html"))).status_code == 404
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        with pytest.raises(httpx.ConnectError):
+            await client.get(address)
+    assert [path.name for path in tmp_path.iterdir()] == [f"trace_{run_id}_1.zip"]
+
+
+async def test_deliveries_are_listed_and_sent_again(callboard: Command) -> None:
+    async with receiver(answers()) as inbox:
+        sink = {"type": "webhook", "url": f"{inbox.url}/in?key=hunter2"}
+        run_id = await callboard.stack.start("echo", sink=sink)
+        await inbox.until(1)
+        listed = await callboard("deliveries", "list", run_id)
+        assert listed.out.splitlines()[1].split()[:3:2] == ["sink", "webhook"]
+        assert "hunter2" not in listed.out
+        sent = await callboard("deliveries", "redeliver", run_id, "--json")
+        assert sent.json["id"] == "sink"
+        first, second = await inbox.until(2)
+        assert first.body == second.body
+    without = await callboard("deliveries", "redeliver", await callboard.stack.start("echo"), code=4)
+    assert "has no Delivery" in without.err

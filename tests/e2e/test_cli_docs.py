@@ -1,0 +1,58 @@
+"""What docs/cli.md shows is typed, in its order, on the real stack; and what it tells is so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+from cli.exit_codes import Exit
+from cli.filters import run_filters
+from schemas.rest.runs import RunsQuery
+from settings import Settings
+from tests.conftest import REPOSITORY, Stack
+from tests.support.command_line import PROGRAM, Command
+
+PAGE = (REPOSITORY / "docs" / "cli.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"  # beside those that are published, as something is saved there
+    shutil.copytree(stack.projects / "shop", folder)
+    script = "".join(BLOCKS)
+    at = f'"baseUrl": {json.dumps(stack.site)}'
+    script = script.replace('"pages": 1', f'"pages": 1, {at}').replace('{"user"', f'{{{at}, "user"')
+    environment = Command(stack, "shop").environment()
+    environment["PATH"] = f"{PROGRAM.parent}:{environment['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-eu", "-o", "pipefail", "-c", script),
+        cwd=folder,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 110)
+    assert process.returncode == 0, (out.decode(), err.decode())
+    said = out.decode()
+    assert said.count('"Oak Lamp"') == 4, "the results of start, result, get and rerun"
+    assert said.count("AuthSession alice is READY.\n") == 2
+    assert (folder / "trace.zip").read_bytes().startswith(b"PK")
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)} == {*Exit}
+
+
+def test_the_filters_are_those_of_the_api() -> None:
+    (sentence,) = re.findall(r"^`-f` may be given several times: (.*?)\. Of", PAGE, flags=re.DOTALL | re.MULTILINE)
+    told = set(re.findall(r"`(\w+)`", sentence))
+    assert told == {field.alias for field in RunsQuery.model_fields.values()} - {"limit", "cursor"}
+    assert set(run_filters([f"{name}=x" for name in told])) == told
+
+
+def test_every_variable_is_one() -> None:
+    named = set(re.findall(r"CALLBOARD_(\w*[A-Z])", PAGE))
+    assert {name.lower() for name in named} <= Settings.model_fields.keys()

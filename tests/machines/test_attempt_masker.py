@@ -1,0 +1,122 @@
+"""What the errors of an Attempt do not tell."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from machines.attempt_masker import masker_of
+from machines.attempt_spec import Proxy
+from schemas.errors import BadRequest
+from schemas.workflow.attempt import AttemptKind
+from schemas.workflow.base import MESSAGE_LIMIT
+from tests.support.machines import Run, failure, order, value
+from tests.support.recording_site import cookie, state
+
+PROJECT = {
+    "api/raises.py": """
+        class TellsError(Exception): pass
+
+        async def automation(page, params):
+            raise TellsError(params["message"])
+    """,
+    "auth-sessions/create.py": """
+        async def create(page, params):
+            raise PermissionError(f"cannot log in as {params['user']} with {params['password']}: {params}")
+    """,
+    "api/asks.py": """
+        from intuned_runtime import get_auth_session_parameters
+
+        async def automation(page):
+            return await get_auth_session_parameters()
+    """,
+}
+PASSWORD = 'p"ss/wörd 9'
+
+
+async def raised(run: Run, message: str, **fields: Any) -> Any:
+    return failure(await run("raises", {"message": message}, **fields))
+
+
+async def test_secrets_of_the_order_the_state_and_the_proxy_are_masked_in_message_and_stack(quiet: Run) -> None:
+    given = state(
+        cookie("sid", "cookie-value"),
+        cookie("theme", "dark-mode", httpOnly=False),
+        local={"http://shop.test": {"token": "local-value", "view": "all-items"}},
+        session={"http://shop.test": {"csrf": "session-value"}},
+    )
+    words = ["listed-value", "cookie-value", "dark-mode", "local-value", "all-items", "session-value", "proxy-word"]
+    failed = await raised(
+        quiet,
+        " ".join(words),
+        secrets=("listed-value",),
+        session=json.dumps(given),
+        proxy=Proxy("http://127.0.0.1:9", "ada", "proxy-word"),
+    )
+    assert failed.message == "*** *** dark-mode *** all-items *** ***"
+    assert failed.stack.endswith("TellsError: *** *** dark-mode *** all-items *** ***\n")
+
+
+async def test_a_create_that_fails_does_not_tell_its_password_in_any_spelling(quiet: Run) -> None:
+    parameters = {"user": "bob", "password": PASSWORD}
+    failed = failure(await quiet("", parameters, kind=AttemptKind.CREATE, secrets=(PASSWORD,)))
+    assert failed.message == "cannot log in as bob with ***: {'user': 'bob', 'password': '***'}"
+    told = failed.error.model_dump_json()
+    assert "wörd" not in json.loads(told)["message"]
+    assert "w\\u00f6rd" not in told
+
+
+async def test_a_secret_that_is_cut_in_two_where_a_message_ends_is_not_told_in_part(quiet: Run) -> None:
+    secret = "0123456789-abcdef"
+    for before in range(MESSAGE_LIMIT - 40, MESSAGE_LIMIT, 5):
+        failed = await raised(quiet, "." * before + secret, secrets=(secret,))
+        assert "012345" not in failed.error.model_dump_json()
+
+
+async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: Run) -> None:
+    asked = order("raises", {"message": "x"}, session='{"cookies": "needle"}', secrets=("needle",))
+    assert "needle" not in repr(asked)
+    report = failure(await quiet("raises", {"message": "needle"}, secrets=("needle",)))
+    assert "needle" not in repr(report)
+
+
+def test_what_is_no_state_has_no_secrets() -> None:
+    for text in ("{", "[]", "null", '{"cookies": 1}'):
+        assert not masker_of(order("any", session=text))
+
+
+class Parameters:
+    """Services of an AuthSession that has them, or has not."""
+
+    def __init__(self, answer: str | BadRequest) -> None:
+        self._answer = answer
+
+    async def persistent_get(self, key: str) -> str | None:
+        raise AssertionError(key)
+
+    async def persistent_set(self, key: str, value: str) -> None:
+        raise AssertionError(key, value)
+
+    async def auth_session_parameters(self) -> str:
+        if isinstance(self._answer, BadRequest):
+            raise self._answer
+        return self._answer
+
+
+BOB = {"auth_session_id": "bob"}
+
+
+async def test_user_code_gets_the_parameters_that_its_auth_session_was_made_from(quiet: Run) -> None:
+    services = Parameters(json.dumps({"user": "bob", "code": ["\ud800", 2**70]}))
+    assert value(await quiet("asks", run_info=BOB, services=services)) == {"user": "bob", "code": ["\ud800", 2**70]}
+
+
+async def test_where_there_are_none_it_is_told_why(quiet: Run) -> None:
+    services = Parameters(BadRequest("AuthSession 'bob' was recorded: it has none."))
+    failed = failure(await quiet("asks", run_info=BOB, services=services))
+    assert (failed.name, failed.message) == ("RuntimeError", "AuthSession 'bob' was recorded: it has none.")
+    failed = failure(await quiet("asks", services=services))
+    assert (failed.name, failed.message) == (
+        "RuntimeError",
+        "get_auth_session_parameters: this Run has no AuthSession.",
+    )

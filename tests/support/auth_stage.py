@@ -1,0 +1,338 @@
+"""A stage with an AuthSession: its workflows are real, its checks and creates play a script, or what a site does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.converter import PayloadCodec
+from temporalio.exceptions import ApplicationError
+
+from schemas.errors import NotFound
+from schemas.workflow import names
+from schemas.workflow.attempt import (
+    ATTEMPT_FAILED,
+    AUTH_SESSION_GONE,
+    NO_LOGIN,
+    AttemptInput,
+    AttemptOutcome,
+    AttemptStatus,
+    FailedAttemptDetails,
+    StopInput,
+)
+from schemas.workflow.auth import (
+    AuthSessionRef,
+    AuthSessionStatus,
+    AuthSessionType,
+    DeleteStatesInput,
+    LoginState,
+    RunAuth,
+)
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
+from temporal import search_attributes
+from temporal.auth_sessions import AuthSessions
+from tests.support.run_stage import DEADLINE, WORKSPACE, Held, Part, Stage, outcome_of
+from workflows.validate import ValidateWorkflow
+from workflows.visibility import auth_run_memo, auth_run_search_attributes
+
+ID = "ada@example.test"
+"""Of the AuthSession on the stage."""
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+FIRST = LoginState(login=1, key="state-1", parameters_key="parameters-1")
+"""The login that an AuthSession has which is there from the beginning."""
+
+
+def good(state: LoginState = FIRST) -> AttemptOutcome:
+    """A check that is content, or a create that has succeeded."""
+    return AttemptOutcome(status=AttemptStatus.COMPLETED, login=state)
+
+
+def bad(
+    state: LoginState | None = FIRST,
+    message: str = "what it returned is not true",
+    code: ErrorCode = ErrorCode.AUTH_CHECK_FAILED,
+    *,
+    final: bool = False,
+) -> AttemptOutcome:
+    """A check that is not content with this login (None: it came to look at none), or a create that has failed."""
+    error = RunError(code=code, category="auth", message=message, retirable=True)
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final, login=state)
+
+
+def not_made(message: str = "the password is wrong", *, final: bool = False) -> AttemptOutcome:
+    """A create that has failed."""
+    return bad(None, message, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, final=final)
+
+
+class LoginStage(Stage):
+    """A stage whose project logs in."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ref = AuthSessionRef(id=ID, type=AuthSessionType.CREDENTIALS, owner=ID)
+        self.valid: set[int] = set()
+        """Logins that the site knows. A create that is not scripted makes one."""
+        self.checks: deque[Part] = deque()
+        """What the next checks do; afterwards, a check is content with a login that the site knows."""
+        self.creates: deque[Part] = deque()
+        self.checked: list[AttemptInput] = []
+        """Each with the number that it has as a try."""
+        self.created: list[AttemptInput] = []
+        self.forgotten: list[DeleteStatesInput] = []
+        self.on_forget: Callable[[DeleteStatesInput], Awaitable[None]] = _noted
+
+    def as_it_sends(self, text: str, do: Callable[[], Awaitable[None]]) -> None:
+        """Do something as soon as a worker that is started from now on is about to send `text`; but once.
+
+        What happens then is heard of by the workflow in the task that comes after.
+        """
+        config = self.client.config()
+        config["data_converter"] = replace(config["data_converter"], payload_codec=_Tripwire(text.encode(), do))
+        self.client = Client(**config)
+
+    # The activities.
+
+    def light_activities(self) -> list[Callable[..., Any]]:
+        @activity.defn(name=names.FORGET_STATES)
+        async def forget_states(order: DeleteStatesInput) -> None:
+            self.forgotten.append(order)
+            await self.on_forget(order)
+
+        return [forget_states]
+
+    def browser_activities(self) -> list[Callable[..., Any]]:
+        @activity.defn(name=names.CHECK)
+        async def check(order: AttemptInput) -> AttemptOutcome:
+            return await one_try(order, self.checked, self.checks, self._look)
+
+        @activity.defn(name=names.CREATE_LOGIN)
+        async def create(order: AttemptInput) -> AttemptOutcome:
+            return await one_try(order, self.created, self.creates, self.make)
+
+        return [check, create]
+
+    async def _look(self, order: AttemptInput) -> AttemptOutcome:
+        assert order.auth
+        state = order.auth.state or (await self._view(order)).state
+        if state is None:
+            raise ApplicationError("There is no login yet.", 0, order.number, type=NO_LOGIN, non_retryable=True)
+        return good(state) if state.login in self.valid else bad(state)
+
+    async def make(self, order: AttemptInput) -> AttemptOutcome:
+        """What a create comes to that is not scripted: a login that the site knows."""
+        assert order.auth
+        self.valid.add(order.auth.login)
+        return good(made_by(order))
+
+    async def _view(self, order: AttemptInput) -> AuthSessionView:
+        try:
+            return await self.view()
+        except NotFound as error:
+            message = "It was deleted."
+            raise ApplicationError(message, order.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
+
+    # The AuthSession.
+
+    @property
+    def session(self) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(names.auth_session_workflow(self.project, self.ref.owner))
+
+    async def bring_up(self, create: LoginSpec | None = None, **view: Any) -> None:
+        """Start the AuthSession: with its first login, or with this way to make one."""
+        first: dict[str, Any] = {"status": AuthSessionStatus.READY, "login": 1, "state_key": FIRST.key}
+        first |= {"parameters_key": None if self.ref.type is AuthSessionType.RECORDER else FIRST.parameters_key}
+        none: dict[str, Any] = {"status": AuthSessionStatus.PENDING}
+        fields: dict[str, Any] = {**(first if create is None else none), **view}
+        being = AuthSessionView(id=self.ref.id, type=self.ref.type, created_at=AT, updated_at=AT, **fields)
+        await self.client.start_workflow(
+            names.AUTH_SESSION,
+            AuthSessionInput(workspace=WORKSPACE, project=self.project, ref=self.ref, view=being, create=create),
+            id=self.session.id,
+            task_queue=self.queue,
+            memo={names.MEMO_WORKSPACE: WORKSPACE, names.MEMO_VIEW: being.model_dump(mode="json")},
+            search_attributes=search_attributes.of_auth_session(self.project, self.ref.id),
+        )
+
+    def login_order(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:
+        """How a Create or Update is ordered."""
+        defaults: dict[str, Any] = {
+            "run_id": f"{run_id}-{self.project}",
+            "type": kind,
+            "version": "0123456789abcdef",
+            "parameters_key": f"parameters-{run_id}",
+            "create_attempts": 2,
+            "check_attempts": 2,
+            "request_timeout": timedelta(minutes=10),
+        }
+        return LoginSpec(**{**defaults, **fields})
+
+    async def update(self, run_id: str, **fields: Any) -> LoginSpec:
+        order = self.login_order(run_id, RunType.AUTH_SESSION_UPDATE, **fields)
+        await self.session.signal(names.UPDATE_LOGIN, order)
+        return order
+
+    async def delete(self) -> None:
+        await self.session.signal(names.DELETE)
+
+    async def view(self) -> AuthSessionView:
+        """Raises NotFound."""
+        return await AuthSessions(self.client).view(WORKSPACE, self.project, self.ref.owner)
+
+    async def status(self) -> AuthSessionStatus:
+        return (await self.view()).status
+
+    async def until_status(self, status: AuthSessionStatus) -> None:
+        await self.until_view(lambda view: view.status is status)
+
+    async def until_view(self, true: Callable[[AuthSessionView], bool]) -> AuthSessionView:
+        async with asyncio.timeout(DEADLINE):
+            while not true(view := await self.view()):
+                await asyncio.sleep(0.01)
+        return view
+
+    async def until_continued(self) -> None:
+        """Wait until it has begun a fresh history."""
+        first = (await self.events(self.session.id))[0].workflow_execution_started_event_attributes
+        async with asyncio.timeout(DEADLINE):
+            while (await self.session.describe()).run_id == first.first_execution_run_id:
+                await asyncio.sleep(0.01)
+
+    async def until_forgotten(self) -> None:
+        """Wait until some artifacts were ordered to be removed."""
+        async with asyncio.timeout(DEADLINE):
+            while not self.forgotten:
+                await asyncio.sleep(0.01)
+
+    async def closed(self) -> None:
+        """Wait for the end of the AuthSession, which must be its own."""
+        async with asyncio.timeout(DEADLINE):
+            await self.session.result()
+        assert (await self.session.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+    # Runs that use it.
+
+    def auth(self, **fields: Any) -> RunAuth:
+        defaults: dict[str, Any] = {
+            "ref": self.ref,
+            "auto_recreate": True,
+            "check_attempts": 2,
+            "create_attempts": 2,
+            "request_timeout": timedelta(minutes=5),
+        }
+        return RunAuth(**{**defaults, **fields})
+
+    def runtime(self) -> RunAuth:
+        """From now on the AuthSession is one that lives for the stage's Run alone."""
+        self.ref = AuthSessionRef(id="runtime", type=AuthSessionType.RUNTIME, owner=f"~{self.run_id}")
+        return self.auth(parameters_key=FIRST.parameters_key)
+
+    def recorder(self) -> None:
+        """From now on the AuthSession is one of the recorder."""
+        self.ref = self.ref.model_copy(update={"type": AuthSessionType.RECORDER})
+
+    @property
+    def validate_id(self) -> str:
+        """Of the Validate that `validate` starts."""
+        return f"validate-{self.project}"
+
+    async def validate(self, run_id: str | None = None, **fields: Any) -> None:
+        """Start a Validate that no Run waits for."""
+        defaults: dict[str, Any] = {
+            **self.auth().model_dump(include={"auto_recreate", "check_attempts", "create_attempts", "request_timeout"}),
+            "workspace": WORKSPACE,
+            "project": self.project,
+            "version": "0123456789abcdef",
+            "ref": self.ref,
+        }
+        await self.client.start_workflow(
+            ValidateWorkflow.run,
+            ValidateInput(**{**defaults, **fields}),
+            id=run_id or self.validate_id,
+            task_queue=self.queue,
+            memo=auth_run_memo(WORKSPACE, "0123456789abcdef", None),
+            search_attributes=auth_run_search_attributes(self.project, self.ref.id, RunType.AUTH_SESSION_VALIDATE),
+        )
+
+    async def outcome_of(self, run_id: str) -> RunOutcome:
+        """Wait for the outcome of any Run."""
+        handle = self.client.get_workflow_handle(run_id, result_type=RunOutcome)
+        async with asyncio.timeout(DEADLINE):
+            while not await self.events(run_id):  # a child that is about to be started
+                await asyncio.sleep(0.01)
+        return await outcome_of(handle)
+
+    async def validated(self) -> RunOutcome:
+        """The outcome of what `validate` has started."""
+        return await self.outcome_of(self.validate_id)
+
+    async def creates_begun(self) -> list[str]:
+        """The Runs that the AuthSession has started."""
+        return [
+            event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
+            for event in await self.events(self.session.id)
+            if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+        ]
+
+
+class _Tripwire(PayloadCodec):
+    """Leaves payloads as they are."""
+
+    def __init__(self, text: bytes, do: Callable[[], Awaitable[None]]) -> None:
+        self._text = text
+        self._do: Callable[[], Awaitable[None]] | None = do
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        do = self._do
+        if do is not None and any(self._text in payload.data for payload in payloads):
+            self._do = None
+            await do()
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return list(payloads)
+
+
+async def _noted(_order: DeleteStatesInput) -> None:
+    pass
+
+
+def stops(stage: Stage, held: Held) -> None:
+    """Whoever is told to stop something stops this, which then ends as canceled."""
+
+    async def stop(_order: StopInput) -> bool:
+        held.end()
+        return True
+
+    stage.on_stop = stop
+
+
+def made_by(order: AttemptInput) -> LoginState:
+    """The login that a create leaves."""
+    assert order.auth
+    return LoginState(login=order.auth.login, key=f"state-{order.auth.login}", parameters_key=order.auth.parameters_key)
+
+
+async def one_try(
+    order: AttemptInput, seen: list[AttemptInput], script: deque[Part], otherwise: Part
+) -> AttemptOutcome:
+    """A try of a check or create as the real activities make it."""
+    order = order.model_copy(update={"number": order.number + activity.info().attempt - 1})
+    seen.append(order)
+    part = script.popleft() if script else otherwise
+    outcome = await part(order)
+    if outcome.status is AttemptStatus.FAILED:
+        assert outcome.error
+        failed = FailedAttemptDetails(
+            number=order.number, error=outcome.error, login=outcome.login.login if outcome.login else None
+        )
+        raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
+    return outcome.model_copy(update={"number": order.number})

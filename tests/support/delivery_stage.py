@@ -1,0 +1,239 @@
+"""A stage for Deliveries: the real workflow, with tries that play a script; and every shape that it can take.
+
+The tests and `scripts/record_histories.py` play the same shapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.worker import Worker
+
+from api.sinks import schedule_of
+from schemas.workflow import names
+from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
+from schemas.workflow.sink import DeliverySchedule
+from settings import Settings
+from temporal.closing import wait_for_delivery
+from tests.support.delivery_inputs import QUICK, delivery, webhook
+from tests.support.run_stage import DEADLINE, IDENTITY
+from workflows.deliver import DeliverWorkflow
+
+DEFAULT = schedule_of(Settings())
+"""The schedule that an operator has who sets nothing."""
+
+Try = Callable[[], Awaitable[None]]
+
+
+async def arrives() -> None:
+    pass
+
+
+async def fails() -> None:
+    raise problem("The receiver answered 500.", TRY_FAILED)
+
+
+async def asks_to_wait() -> None:
+    raise problem("The receiver answered 429.", TRY_FAILED, next_retry_delay=timedelta(minutes=3))
+
+
+async def is_gone() -> None:
+    raise problem("The receiver answered 410.", GIVEN_UP, non_retryable=True)
+
+
+def problem(message: str, kind: str, **options: Any) -> ApplicationError:
+    return ApplicationError(message, type=kind, category=ApplicationErrorCategory.BENIGN, **options)
+
+
+class Held:
+    """A try that lasts until it is told to end; like a real one, it is not ended by a cancel."""
+
+    def __init__(self, then: Try = arrives) -> None:
+        self.began = asyncio.Event()
+        self.end = asyncio.Event()
+        self._then = then
+
+    async def __call__(self) -> None:
+        self.began.set()
+        while not self.end.is_set():
+            activity.heartbeat()
+            with suppress(TimeoutError, asyncio.CancelledError):
+                await asyncio.wait_for(self.end.wait(), 0.02)
+        await self._then()
+
+
+@dataclass
+class Play:
+    """A Delivery whose tries follow a script; the last one is repeated."""
+
+    client: Client
+    queue: str
+    script: list[Try]
+    prepared: Prepared = field(default_factory=lambda: Prepared(body_key="runs/shop/run-1/deliveries/sink/body.json"))
+    prepares: int = 0
+    at: list[datetime] = field(default_factory=list[datetime])
+    """When each try began, by the server's clock."""
+    orders: list[TryInput] = field(default_factory=list[TryInput])
+    outcome: DeliveryOutcome | None = None
+    """Set by whoever has waited for it."""
+
+    @property
+    def handle(self) -> WorkflowHandle[Any, DeliveryOutcome]:
+        return self.client.get_workflow_handle(
+            names.delivery_workflow(self.queue, names.SINK_DELIVERY), result_type=DeliveryOutcome
+        )
+
+    async def start(self, schedule: DeliverySchedule = DEFAULT, **options: Any) -> WorkflowHandle[Any, DeliveryOutcome]:
+        return await self.client.start_workflow(
+            DeliverWorkflow.run,
+            delivery(webhook("https://hook.example"), schedule=schedule),
+            id=names.delivery_workflow(self.queue, names.SINK_DELIVERY),
+            task_queue=self.queue,
+            **options,
+        )
+
+    async def until(self, tries: int) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while len(self.at) < tries:
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def served(self) -> AsyncGenerator[None]:
+        @activity.defn(name=names.PREPARE_DELIVERY)
+        async def prepare(_order: DeliverInput) -> Prepared:
+            self.prepares += 1
+            return self.prepared
+
+        @activity.defn(name=names.SEND_DELIVERY)
+        async def send(order: TryInput) -> None:
+            self.orders.append(order)
+            self.at.append(activity.info().started_time)
+            await (self.script.pop(0) if len(self.script) > 1 else self.script[0])()
+
+        async with Worker(
+            self.client,
+            task_queue=self.queue,
+            workflows=[DeliverWorkflow],
+            activities=[prepare, send],
+            identity=IDENTITY,
+            max_cached_workflows=0,
+        ):
+            yield
+
+
+@asynccontextmanager
+async def playing(client: Client, name: str, *script: Try) -> AsyncGenerator[Play]:
+    """On the client's server, for as long as the block lasts."""
+    play = Play(client, name, list(script))
+    async with play.served():
+        yield play
+
+
+def hourly() -> DeliverySchedule:
+    hour = timedelta(hours=1)
+    return DEFAULT.model_copy(update={"first_delay": hour, "max_delay": hour})
+
+
+async def until_canceled(handle: WorkflowHandle[Any, Any]) -> None:
+    """Until the workflow has asked for the end of what is under way."""
+    wanted = EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED
+    async with asyncio.timeout(DEADLINE):
+        while wanted not in [event.event_type async for event in handle.fetch_history_events()]:
+            await asyncio.sleep(0.01)
+
+
+# Shapes.
+
+Shape = Callable[[Client, str], Awaitable[Play]]
+
+DELIVERIES: dict[str, Shape] = {}
+
+
+def _shape(shape: Shape) -> Shape:
+    DELIVERIES[shape.__name__.replace("_", "-")] = shape
+    return shape
+
+
+async def _ended(play: Play, schedule: DeliverySchedule = DEFAULT) -> Play:
+    handle = await play.start(schedule)
+    play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
+    return play
+
+
+@_shape
+async def delivery_arrives(client: Client, name: str) -> Play:
+    async with playing(client, name, fails, arrives) as play:
+        return await _ended(play, QUICK)
+
+
+@_shape
+async def delivery_given_up(client: Client, name: str) -> Play:
+    async with playing(client, name, is_gone) as play:
+        return await _ended(play)
+
+
+@_shape
+async def delivery_out_of_time(client: Client, name: str) -> Play:
+    short = QUICK.model_copy(update={"give_up_after": timedelta(seconds=0.5)})
+    async with playing(client, name, fails) as play:
+        return await _ended(play, short)
+
+
+@_shape
+async def delivery_of_nothing(client: Client, name: str) -> Play:
+    async with playing(client, name, arrives) as play:
+        play.prepared = Prepared(why_not="The Run was ended in Temporal itself, and has no result to be delivered.")
+        return await _ended(play)
+
+
+@_shape
+async def delivery_asked_for_as_it_waits(client: Client, name: str) -> Play:
+    async with playing(client, name, fails, fails, arrives) as play:
+        handle = await play.start(hourly())
+        await play.until(1)
+        for tries in (2, 3):
+            await handle.signal(names.REDELIVER)
+            await play.until(tries)
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
+        return play
+
+
+async def _asked_for_as_it_is_sent(client: Client, name: str, then: Try) -> Play:
+    held = Held(then)
+    async with playing(client, name, held, arrives) as play:
+        handle = await play.start(hourly())
+        await held.began.wait()
+        await handle.signal(names.REDELIVER)
+        await until_canceled(handle)
+        assert len(play.at) == 1, "what is under way comes to its end first"
+        held.end.set()
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
+        return play
+
+
+@_shape
+async def delivery_asked_for_as_it_arrives(client: Client, name: str) -> Play:
+    return await _asked_for_as_it_is_sent(client, name, arrives)
+
+
+@_shape
+async def delivery_asked_for_as_it_fails(client: Client, name: str) -> Play:
+    return await _asked_for_as_it_is_sent(client, name, fails)
+
+
+@_shape
+async def delivery_once_more(client: Client, name: str) -> Play:
+    async with playing(client, name, arrives) as play:
+        await (await play.start()).result()
+        handle = await play.start(start_signal=names.REDELIVER)
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
+        return play

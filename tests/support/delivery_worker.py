@@ -1,0 +1,123 @@
+"""A worker's delivering side in this process: real Runs with scripted Attempts, real Deliveries, a store, a way out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
+
+from activities.deliveries.delivery_sender import DeliverySender
+from activities.delivery import DeliverActivities
+from activities.sink_test import SinkTestActivity
+from devstack.data_folder import new_webhook_secret
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
+from security.egress import LOOPBACK, Egress
+from security.pinned_transport import GuardedTransport
+from security.signing import Signer
+from storage import keys
+from temporal.deliveries import Deliveries, DeliveryState
+from temporal.worker_shutdown import running
+from tests.support.attempt_worker import TestStore
+from tests.support.delivery_inputs import RING, sealed
+from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
+from workflows.deliver import DeliverWorkflow
+from workflows.sink_test import SinkTestWorkflow
+
+SECRET = new_webhook_secret()
+DEADLINE = 30.0
+GRACE = timedelta(seconds=1)
+
+
+@dataclass
+class Delivering:
+    """What delivers, and how it is looked at."""
+
+    client: Client
+    store: TestStore
+
+    async def start(self, order: DeliverInput) -> None:
+        """A Delivery without a Run behind it: what it sends must be in the store already."""
+        await self.store.put(keys.delivery_body(order.project, order.run_id, order.delivery_id), b'{"n":1}')
+        await self.client.start_workflow(
+            DeliverWorkflow.run,
+            order,
+            id=names.delivery_workflow(order.run_id, order.delivery_id),
+            task_queue=names.DELIVERIES_QUEUE,
+            memo={
+                names.MEMO_WORKSPACE: order.workspace,
+                names.MEMO_PROJECT: order.project,
+                names.MEMO_SINK: order.sink.shown(),
+            },
+        )
+
+    async def state(self, project: str, run_id: str) -> DeliveryState:
+        (state,) = await Deliveries(self.client).of_run(WORKSPACE, project, run_id)
+        return state
+
+    async def ended(self, project: str, run_id: str) -> DeliveryState:
+        async with asyncio.timeout(DEADLINE):
+            while (state := await self.state(project, run_id)).status is DeliveryStatus.PENDING:
+                await asyncio.sleep(0.02)
+        return state
+
+    async def tries(self, project: str, run_id: str) -> list[TryRecord]:
+        """Their records, in order."""
+        prefix = keys.delivery_tries(project, run_id, names.SINK_DELIVERY)
+        found = [await self.store.get(key) async for key in self.store.list(prefix)]
+        return [TryRecord.model_validate_json(record) for record in found if record is not None]
+
+    async def until_tried(self, project: str, run_id: str, count: int) -> list[TryRecord]:
+        async with asyncio.timeout(DEADLINE):
+            while len(records := await self.tries(project, run_id)) < count:
+                await asyncio.sleep(0.02)
+        return records
+
+    async def end(self, run_id: str) -> None:
+        """Leave nothing that is tried for another day."""
+        await self._handle(run_id).terminate()
+
+    def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(names.delivery_workflow(run_id, names.SINK_DELIVERY))
+
+
+@asynccontextmanager
+async def delivering(
+    client: Client, folder: Path, *, egress: Egress | None = None, secrets: tuple[str, ...] = (SECRET,)
+) -> AsyncGenerator[Delivering]:
+    store = TestStore(folder / "artifacts")
+    async with GuardedTransport(egress or Egress(LOOPBACK)) as transport:
+        delivery_sender = DeliverySender(
+            store=store, transport=transport, keyring=RING, signer=Signer(secrets), agent="callboard/test"
+        )
+        activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)
+        worker = Worker(
+            client,
+            task_queue=names.DELIVERIES_QUEUE,
+            workflows=[DeliverWorkflow, SinkTestWorkflow],
+            activities=[
+                activities.prepare_delivery,
+                activities.send_delivery,
+                SinkTestActivity(store, delivery_sender).send_test,
+            ],
+            identity=IDENTITY,
+            max_concurrent_activities=500,
+            max_heartbeat_throttle_interval=timedelta(milliseconds=50),
+            graceful_shutdown_timeout=GRACE,
+        )
+        async with running(worker, grace=GRACE):
+            yield Delivering(client, store)
+
+
+async def run(stage: Stage, sink: dict[str, Any], *parts: Any, **fields: Any) -> None:
+    """A Run with this sink, to its end."""
+    await stage.serve(*(parts or (ends(completed('{"n":1}')),)))
+    await stage.start(sink=sealed(sink, stage.project, stage.run_id), **fields)
+    stage.outcome = await stage.ended()

@@ -1,0 +1,362 @@
+"""Every shape that a Run's workflow can take: each is played by the tests, and its history recorded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, LostInput, StopInput
+from schemas.workflow.run import ErrorCode, ReasonType, RunReason
+from schemas.workflow.sink import SealedSink
+from tests.support.delivery_inputs import sealed, webhook
+from tests.support.run_stage import Gone, Held, Part, Stage, completed, ends, failed, interrupted, raises
+from tests.support.temporal_servers import skipping_stage
+
+Play = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How to bring a Run to its end."""
+
+    play: Play
+    passes_time: bool = False
+    """It needs a server that can skip time."""
+
+
+SHAPES: dict[str, Shape] = {}
+
+
+def _shape(play: Play) -> Play:
+    SHAPES[play.__name__.replace("_", "-")] = Shape(play)
+    return play
+
+
+def _long_shape(play: Play) -> Play:
+    SHAPES[play.__name__.replace("_", "-")] = Shape(play, passes_time=True)
+    return play
+
+
+@asynccontextmanager
+async def played(shape: str, client: Client, name: str) -> AsyncGenerator[Stage]:
+    """The stage on which a Run of this shape has ended, on the client's server or one that skips time."""
+    passes_time = SHAPES[shape].passes_time
+    async with skipping_stage(name, Stage) if passes_time else Stage(client, name) as stage:
+        await SHAPES[shape].play(stage)
+        stage.outcome = await stage.ended()
+        yield stage
+
+
+# Attempts that end.
+
+
+@_shape
+async def success(stage: Stage) -> None:
+    await stage.serve(ends(completed('{"n": 1}')))
+    await stage.start()
+
+
+@_shape
+async def success_announced(stage: Stage) -> None:
+    held = Held(stage, announced=True)
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    held.end(completed())
+
+
+@_shape
+async def retry(stage: Stage) -> None:
+    await stage.serve(ends(failed("first")), ends(failed("second")), ends(completed()))
+    await stage.start()
+
+
+@_shape
+async def access_turned_off_while_it_waits(stage: Stage) -> None:
+    reason = RunReason(type=ReasonType.API_ACCESS_DISABLED, message="The API access was turned off.")
+    await stage.serve(ends(AttemptOutcome(status=AttemptStatus.CANCELED, reason=reason)))
+    await stage.start()
+    stage.outcome = await stage.ended()
+
+
+@_shape
+async def all_failed(stage: Stage) -> None:
+    await stage.serve(ends(failed("first")), ends(failed("second")))
+    await stage.start(maximum_attempts=2)
+
+
+@_shape
+async def final(stage: Stage) -> None:
+    await stage.serve(ends(failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True)))
+    await stage.start()
+
+
+@_shape
+async def unexpected_error(stage: Stage) -> None:
+    await stage.serve(raises(ValueError("a defect")), ends(completed()))
+    await stage.start()
+
+
+# Results that are delivered.
+
+
+def _sink(stage: Stage, **fields: Any) -> SealedSink:
+    return sealed(webhook("https://hook.example", **fields), stage.project, stage.run_id)
+
+
+@_shape
+async def handed_over(stage: Stage) -> None:
+    await stage.serve(ends(completed()))
+    await stage.start(sink=_sink(stage))
+
+
+@_shape
+async def handed_over_failed(stage: Stage) -> None:
+    await stage.serve(ends(failed()))
+    await stage.start(sink=_sink(stage), maximum_attempts=1)
+
+
+@_shape
+async def not_handed_over_failed(stage: Stage) -> None:
+    await stage.serve(ends(failed()))
+    await stage.start(sink=_sink(stage, skipOnFail=True), maximum_attempts=1)
+
+
+@_shape
+async def not_handed_over_canceled(stage: Stage) -> None:
+    await stage.serve_runs()
+    await stage.start(sink=_sink(stage))
+    await stage.until("ACTIVITY_TASK_SCHEDULED")
+    await stage.cancel()
+
+
+@_shape
+async def handed_over_as_it_is_canceled(stage: Stage) -> None:
+    await _at_once(stage, completed(), sink=_sink(stage))
+
+
+# Attempts that are lost.
+
+
+@_shape
+async def interrupted_once(stage: Stage) -> None:
+    await stage.serve(interrupted(), ends(failed()), ends(completed()))
+    await stage.start(maximum_attempts=2)
+
+
+@_shape
+async def interrupted_again_and_again(stage: Stage) -> None:
+    await stage.serve(*[interrupted()] * 4)
+    await stage.start(maximum_attempts=2)
+
+
+@_shape
+async def interrupted_at_most_once(stage: Stage) -> None:
+    await stage.serve(interrupted())
+    await stage.start(maximum_attempts=1)
+
+
+@_long_shape
+async def worker_lost(stage: Stage) -> None:
+    gone = Gone(stage, announced=True)
+    await stage.serve(gone, ends(completed()))
+    await stage.start()
+    await gone.began.wait()
+    await stage.pass_time(seconds=31, held=True)
+
+
+@_long_shape
+async def record_not_written(stage: Stage) -> None:
+    async def fails(_lost: LostInput) -> None:
+        raise ApplicationError("the artifact store is away")
+
+    stage.on_lost = fails
+    await stage.serve(interrupted(), ends(completed()))
+    await stage.start()
+    while len(stage.orders) < 2:
+        await stage.pass_time(seconds=1)
+
+
+# Cancel.
+
+
+@_shape
+async def cancel_with_the_start(stage: Stage) -> None:
+    await stage.serve_attempts(ends(completed()))
+    await stage.start()
+    await stage.cancel()
+    await stage.serve_runs()
+
+
+@_shape
+async def cancel_queued(stage: Stage) -> None:
+    await stage.serve_runs()
+    await stage.start()
+    await stage.until("ACTIVITY_TASK_SCHEDULED")
+    await stage.cancel()
+
+
+@_shape
+async def cancel_running(stage: Stage) -> None:
+    held = Held(stage, announced=True)
+
+    async def stop(_order: StopInput) -> bool:
+        held.end()
+        return True
+
+    stage.on_stop = stop
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    await stage.cancel()
+
+
+@_shape
+async def cancel_before_the_announcement(stage: Stage) -> None:
+    held = Held(stage)
+
+    async def stop(_order: StopInput) -> bool:
+        held.end()
+        return True
+
+    stage.on_stop = stop
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    await stage.cancel()
+    await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
+    await stage.announce(1)
+
+
+@_shape
+async def cancel_heard_by_heartbeat(stage: Stage) -> None:
+    """The Attempt ends by itself before anybody could be told to stop it."""
+    held = Held(stage, beats=True)
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    await stage.cancel()
+
+
+@_long_shape
+async def cancel_never_announced(stage: Stage) -> None:
+    """Ten seconds without a word of where the Attempt is."""
+    held = Held(stage)
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    await stage.cancel()
+    await stage.until("TIMER_STARTED")
+    await stage.pass_time(seconds=10, held=True)
+    await stage.until("TIMER_FIRED")
+    held.end()
+
+
+@_shape
+async def cancel_worker_gone(stage: Stage) -> None:
+    """Nobody takes the order to stop; in the end the worker that comes after says that the Attempt is lost."""
+    gone = Gone(stage, announced=True)
+    await stage.serve_runs()
+    await stage.serve_attempts(gone)
+    await stage.start()
+    await gone.began.wait()
+    await stage.cancel()
+    await stage.until("ACTIVITY_TASK_TIMED_OUT")
+    lost = ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED)
+    await stage.client.get_async_activity_handle(task_token=gone.token).fail(lost)
+
+
+@_shape
+async def cancel_of_no_avail(stage: Stage) -> None:
+    """The Attempt completes although it was told to stop."""
+    held = Held(stage, announced=True)
+
+    async def stop(_order: StopInput) -> bool:
+        held.end(completed())
+        return True
+
+    stage.on_stop = stop
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    await stage.cancel()
+
+
+@_shape
+async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
+    async def canceled_meanwhile(_lost: LostInput) -> None:
+        await stage.cancel()
+        # Only once the workflow has seen the cancel may this end.
+        await stage.until("WORKFLOW_TASK_COMPLETED", 3)
+
+    stage.on_lost = canceled_meanwhile
+    await stage.serve(interrupted(), ends(completed()))
+    await stage.start()
+
+
+async def _at_once(
+    stage: Stage, outcome: AttemptOutcome, *then: Part, cancel_first: bool = False, **fields: Any
+) -> None:
+    """The workflow hears of the Attempt's end and of the cancel in one and the same task."""
+    held = Held(stage)
+    await stage.serve(held, *then)
+    await stage.start(**fields)
+    await held.began.wait()
+    await stage.stop_serving_runs()
+    if cancel_first:
+        await stage.cancel()
+        await stage.until("WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+    held.end(outcome)
+    await stage.until("ACTIVITY_TASK_COMPLETED")
+    if not cancel_first:
+        await stage.cancel()
+    await stage.serve_runs()
+
+
+@_shape
+async def cancel_as_it_completes(stage: Stage) -> None:
+    await _at_once(stage, completed())
+
+
+@_shape
+async def cancel_just_before_it_completes(stage: Stage) -> None:
+    await _at_once(stage, completed(), cancel_first=True)
+
+
+@_shape
+async def cancel_between_attempts(stage: Stage) -> None:
+    await _at_once(stage, failed(), ends(completed()))
+
+
+@_shape
+async def cancel_just_before_it_fails(stage: Stage) -> None:
+    await _at_once(stage, failed(), ends(completed()), cancel_first=True)
+
+
+@_shape
+async def cancel_as_it_fails_for_good(stage: Stage) -> None:
+    await _at_once(stage, failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True))
+
+
+# The outer wall.
+
+
+@_long_shape
+async def wall(stage: Stage) -> None:
+    """An Attempt that lives, and never ends."""
+    held = Held(stage)
+    await stage.serve(held)
+    await stage.start(maximum_attempts=1)
+    await held.began.wait()
+    beat = stage.client.get_async_activity_handle(task_token=held.token)
+    with suppress(RPCError):  # the Attempt is known no more
+        while True:
+            await stage.pass_time(seconds=29, held=True)
+            await beat.heartbeat()
+    held.end()

@@ -1,0 +1,386 @@
+"""A stage for Runs: the real workflow on a real Temporal server, with activities that play a script.
+
+The tests and `scripts/record_histories.py` play the same shapes (`tests/support/run_shapes.py`) on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Protocol, Self
+
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Worker
+
+from schemas.workflow import names
+from schemas.workflow.attempt import (
+    INTERRUPTED,
+    AttemptInput,
+    AttemptKind,
+    AttemptOutcome,
+    AttemptStarted,
+    AttemptStatus,
+    LostInput,
+    StopInput,
+)
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from temporal import closing, search_attributes
+from temporal.closing import wait_for_outcome
+from workflows.auth_session import AuthSessionWorkflow
+from workflows.create import CreateWorkflow
+from workflows.run import RunWorkflow
+from workflows.validate import ValidateWorkflow
+
+WORKFLOWS = (RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow)
+"""All that a worker has on the common queue."""
+
+WORKSPACE = "00000000-0000-0000-0000-000000000000"
+IDENTITY = "recorder"
+"""Of every client and worker here: histories hold it, and it must not be a host's name."""
+
+DEADLINE = 20.0
+"""Seconds of real time within which anything that a test waits for must have happened."""
+
+_LONGEST = 50
+"""Characters of a name."""
+
+Part = Callable[[AttemptInput], Coroutine[Any, Any, AttemptOutcome]]
+"""What one Attempt does."""
+
+
+def name_of(test: str) -> str:
+    """A name for a project that is this test's alone, short enough for the ids of its Runs."""
+    name = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower()).strip("-")
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7].strip('-')}-{digest}"
+
+
+class Skip(Protocol):
+    """Lets a server's clock go forward; see `Stage.pass_time`."""
+
+    async def __call__(self, duration: timedelta, *, held: bool) -> None: ...
+
+
+def order(project: str, **fields: Any) -> RunInput:
+    """The argument of a Run."""
+    defaults: dict[str, Any] = {
+        "workspace": WORKSPACE,
+        "project": project,
+        "version": "0123456789abcdef",
+        "api": "list",
+        "parameters": JsonRef(text="{}", size=2),
+        "maximum_attempts": 3,
+        "request_timeout": timedelta(minutes=10),
+    }
+    return RunInput(**{**defaults, **fields})
+
+
+def completed(text: str = "1") -> AttemptOutcome:
+    return AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text=text, size=len(text)))
+
+
+def failed(
+    message: str = "the price is missing",
+    code: ErrorCode = ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
+    *,
+    final: bool = False,
+) -> AttemptOutcome:
+    error = RunError(code=code, category="user", message=message)
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)
+
+
+CANCELED = AttemptOutcome(status=AttemptStatus.CANCELED)
+
+
+def ends(outcome: AttemptOutcome) -> Part:
+    """An Attempt that ends at once."""
+
+    async def part(_order: AttemptInput) -> AttemptOutcome:
+        return outcome
+
+    return part
+
+
+def raises(error: Exception) -> Part:
+    """An Attempt whose activity raises."""
+
+    async def part(_order: AttemptInput) -> AttemptOutcome:
+        raise error
+
+    return part
+
+
+def interrupted(message: str = "The worker was stopped before the Attempt ended.") -> Part:
+    """An Attempt that its worker could not finish."""
+    return raises(ApplicationError(message, type=INTERRUPTED, non_retryable=True))
+
+
+class Held:
+    """An Attempt that lasts until it is told how to end.
+
+    Args:
+        announced: It says to its Run that it is on a Machine.
+        beats: It heartbeats, and so hears of its cancellation; then it ends as canceled.
+    """
+
+    def __init__(self, stage: Stage, *, announced: bool = False, beats: bool = False) -> None:
+        self._stage = stage
+        self._announced = announced
+        self._beats = beats
+        self.began = asyncio.Event()
+        self.token = b""
+        self._end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self, order: AttemptInput) -> AttemptOutcome:
+        self.token = activity.info().task_token
+        if self._announced:
+            await self._stage.announce(order.number, order)
+        self.began.set()
+        while not self._end.done():
+            if self._beats:
+                activity.heartbeat()
+            try:
+                await asyncio.wait_for(asyncio.shield(self._end), 0.02)
+            except TimeoutError:
+                continue
+            except asyncio.CancelledError:
+                return CANCELED
+        return self._end.result()
+
+    def end(self, outcome: AttemptOutcome = CANCELED) -> None:
+        if not self._end.done():
+            self._end.set_result(outcome)
+
+
+class Gone:
+    """An Attempt whose worker dies with it: it began, and is never heard of again."""
+
+    def __init__(self, stage: Stage, *, announced: bool = False) -> None:
+        self._stage = stage
+        self._announced = announced
+        self.began = asyncio.Event()
+        self.token = b""
+
+    async def __call__(self, order: AttemptInput) -> AttemptOutcome:
+        self.token = activity.info().task_token
+        if self._announced:
+            await self._stage.announce(order.number, order)
+        self.began.set()
+        activity.raise_complete_async()
+
+
+class Stage:
+    """One Run, its workers, and what it asked of them."""
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        *,
+        queue: str | None = None,
+        skip: Skip | None = None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            client: Of a server with our search attributes.
+            name: Unique on that server: of the project and the Run.
+            queue: Of its workflow; one of its own if absent.
+            skip: Lets time pass, on a server that can skip it.
+        """
+        self.client = client
+        self.project = name
+        self.run_id = f"run-{name}"
+        self.worker = f"worker-{name}"
+        self.queue = queue or f"{names.CALLBOARD_QUEUE}-{name}"
+        self._skip = skip
+        self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0}
+        """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before."""
+        self._script: list[Part] = []
+        self.orders: list[AttemptInput] = []
+        self.stops: list[StopInput] = []
+        self.lost: list[LostInput] = []
+        self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
+        self.on_lost: Callable[[LostInput], Awaitable[None]] = _noted
+        self.outcome = RunOutcome(status=RunStatus.PENDING)
+        """Set by whoever has waited for it."""
+        self._stack = AsyncExitStack()
+        self._control: Worker | None = None
+        self._attempts: Worker | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def handle(self) -> WorkflowHandle[RunWorkflow, RunOutcome]:
+        return self.client.get_workflow_handle_for(RunWorkflow.run, self.run_id)
+
+    # The workers.
+
+    async def serve(self, *parts: Part) -> None:
+        """Serve the workflow, this script of Attempts, and orders to the worker."""
+        await self.serve_runs()
+        await self.serve_attempts(*parts)
+        await self.serve_orders()
+
+    async def serve_runs(self) -> None:
+        """Serve workflows and `record_lost`."""
+
+        @activity.defn(name=names.RECORD_LOST)
+        async def record_lost(lost: LostInput) -> None:
+            self.lost.append(lost)
+            await self.on_lost(lost)
+
+        activities = [record_lost, *self.light_activities()]
+        self._control = self._worker(self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
+        await self._stack.enter_async_context(self._control)
+
+    async def stop_serving_runs(self) -> None:
+        """What happens from now on waits for the next `serve_runs`, and so comes in one workflow task."""
+        assert self._control
+        await self._control.shutdown()
+
+    async def serve_attempts(self, *parts: Part) -> None:
+        """Attempt n plays the nth part."""
+        self._script = list(parts)
+
+        @activity.defn(name=names.ATTEMPT)
+        async def attempt(order: AttemptInput) -> AttemptOutcome:
+            return await self.one_attempt(order)
+
+        activities = [attempt, *self.browser_activities()]
+        self._attempts = self._worker(names.project_queue(self.project), activities)
+        await self._stack.enter_async_context(self._attempts)
+
+    async def one_attempt(self, order: AttemptInput) -> AttemptOutcome:
+        """What its part of the script comes to."""
+        self.orders.append(order)
+        return await self._script[order.number - 1](order)
+
+    async def stop_serving_attempts(self) -> None:
+        """Take no other Attempt; does not wait for those that run."""
+        assert self._attempts
+        self._stopping = asyncio.create_task(self._attempts.shutdown())
+
+    async def serve_orders(self) -> None:
+        @activity.defn(name=names.STOP_ATTEMPT)
+        async def stop_attempt(order: StopInput) -> bool:
+            self.stops.append(order)
+            return await self.on_stop(order)
+
+        await self._stack.enter_async_context(self._worker(names.worker_queue(self.worker), [stop_attempt]))
+
+    def light_activities(self) -> list[Callable[..., Any]]:
+        """More of them, on the queue of the workflows."""
+        return []
+
+    def browser_activities(self) -> list[Callable[..., Any]]:
+        """More of them, on the queue of the project."""
+        return []
+
+    def _worker(self, queue: str, activities: list[Callable[..., Any]], **options: Any) -> Worker:
+        throttle = timedelta(milliseconds=20)
+        return Worker(
+            self.client,
+            task_queue=queue,
+            activities=activities,
+            identity=IDENTITY,
+            max_heartbeat_throttle_interval=throttle,
+            default_heartbeat_throttle_interval=throttle,
+            **options,
+        )
+
+    # What happens to the Run.
+
+    async def start(self, run_id: str | None = None, **fields: Any) -> None:
+        run = order(self.project, **fields)
+        await self.client.start_workflow(
+            RunWorkflow.run,
+            run,
+            id=run_id or self.run_id,
+            task_queue=self.queue,
+            search_attributes=search_attributes.of_new_run(run),
+            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+        )
+
+    async def announce(self, number: int, order: AttemptInput | None = None) -> None:
+        """The signals with which an Attempt says that it is on a Machine. Without an order: one of the stage's Run."""
+        started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
+        run_id = order.run_id if order else self.run_id
+        await self.client.get_workflow_handle(run_id).signal(names.ATTEMPT_STARTED, started)
+        if order and order.kind is AttemptKind.CHECK and order.parent_run_id:
+            waiting = self.client.get_workflow_handle(order.parent_run_id)
+            await waiting.signal(names.VALIDATE_STARTED, number)
+
+    async def cancel(self) -> None:
+        await self.handle.cancel()
+
+    async def pass_time(self, *, held: bool = False, **duration: float) -> None:
+        """Let the server's clock go forward, and wait for activities that run meanwhile.
+
+        Args:
+            held: One Attempt is on its way and stays so: do not wait for that.
+            duration: As for `timedelta`.
+        """
+        assert self._skip, "this shape needs a server that can skip time"
+        await self._skip(timedelta(**duration), held=held)
+
+    # What can be seen of it.
+
+    async def events(self, of: str | None = None) -> list[HistoryEvent]:
+        """Of the stage's Run, or of this workflow; none if it is not there yet."""
+        handle = self.client.get_workflow_handle(of or self.run_id)
+        try:
+            return [event async for event in handle.fetch_history_events()]
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return []
+
+    async def until(self, name: str, count: int = 1, *, of: str | None = None) -> None:
+        """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""
+        wanted = EventType.Value(f"EVENT_TYPE_{name}")
+        async with asyncio.timeout(DEADLINE):
+            while sum(event.event_type == wanted for event in await self.events(of)) < count:
+                await asyncio.sleep(0.01)
+
+    async def ended(self) -> RunOutcome:
+        """Wait for the Run's outcome. Its workflow must have closed by itself, as the outcome says."""
+        return await outcome_of(self.handle)
+
+
+async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
+    """Wait for the outcome of a Run. Its workflow must have closed by itself, as the outcome says."""
+    async with asyncio.timeout(DEADLINE):
+        outcome = await wait_for_outcome(handle)
+    assert outcome not in (closing.CANCELED, closing.TERMINATED, closing.DEFECT)
+    closed = (await handle.describe()).status
+    if outcome.status is RunStatus.COMPLETED:
+        assert closed is WorkflowExecutionStatus.COMPLETED
+    elif outcome.reason is not None and outcome.reason.type is ReasonType.CANCELLED_USER_ACTION:
+        assert closed is WorkflowExecutionStatus.CANCELED
+    else:
+        assert closed is WorkflowExecutionStatus.FAILED
+    return outcome
+
+
+async def _not_here(_order: StopInput) -> bool:
+    return False
+
+
+async def _noted(_lost: LostInput) -> None:
+    pass

@@ -1,0 +1,73 @@
+"""What `make test` keeps together, and what it begins with.
+
+Each of its workers takes one unit after another. What takes long comes first, so that short ones fill the end, when no
+worker should have to wait for another. A unit is a file; or files that share a server for the whole session (a stack,
+Temporal), so that not every worker starts one.
+"""
+
+from __future__ import annotations
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+LONG_ONES = (
+    # The stack of tests/conftest.py, twice: one half of what uses it would be the longest of all.
+    ("tests/e2e/test_pages", "tests/e2e/test_redeploy.py", "tests/e2e/test_sinks.py", "tests/e2e/test_cli_"),
+    ("tests/e2e/",),
+    ("tests/e2e/test_leaks.py",),
+    ("tests/e2e/test_store_faults.py",),
+    ("tests/e2e/test_faults.py",),
+    ("tests/activities/",),
+    ("tests/workflows/",),
+    ("tests/e2e/test_separate_processes.py",),
+    ("tests/machines/test_cancel.py",),
+    ("tests/api/",),
+    ("tests/machines/test_endings.py",),
+    ("tests/e2e/test_auth_session_faults.py",),
+    ("tests/e2e/test_roles.py",),
+    ("tests/machines/test_pool.py",),
+    ("tests/machines/test_capturing.py",),
+    ("tests/storage/",),
+    ("tests/devstack/test_dev.py",),
+    ("tests/cli/test_dev.py",),
+    ("tests/temporal/",),
+    ("tests/e2e/test_https_proxy.py",),
+)
+"""Units that are to begin first, in this order, each by how the paths of its files begin; the longest match counts."""
+
+
+def unit(nodeid: str) -> tuple[int, str]:
+    """Where in the order the unit of a test is, and its name."""
+    path = nodeid.partition("::")[0]
+    matches = [
+        (len(beginning), rank)
+        for rank, beginnings in enumerate(LONG_ONES)
+        for beginning in beginnings
+        if path.startswith(beginning)
+    ]
+    if not matches:
+        return len(LONG_ONES), path
+    _, rank = max(matches)
+    return rank, LONG_ONES[rank][0]
+
+
+class Units(LoadFileScheduling):
+    """`--dist loadfile`, by units."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit(nodeid)[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Units | None:
+    """Of xdist: what hands out the tests."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # it would begin with the units that have the most tests
+    return Units(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long units first; within a unit nothing changes."""
+    items.sort(key=lambda item: unit(item.nodeid)[0])

@@ -1,0 +1,77 @@
+"""Temporal servers for tests and the recorder, with our search attributes and clients of a neutral identity."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from devstack import ports
+from devstack.temporal import NAMESPACE, TemporalServer
+from schemas.workflow.names import SEARCH_ATTRIBUTES
+from tests.support.run_stage import IDENTITY, Stage
+
+LONG_HISTORY = 60
+"""Events with which the server suggests a fresh history; usually it is some thousands."""
+
+
+@asynccontextmanager
+async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S]:
+    """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
+    program = Path(sys.executable).parent / "temporal-test-server"
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program)) as environment:
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=environment.client.namespace,
+                search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword),
+            )
+        )
+        # Not the environment's own client, which skips time by itself while it waits for a result.
+        client = await environment.connect_client(data_converter=pydantic_data_converter, identity=IDENTITY)
+
+        async def skip(duration: timedelta, *, held: bool) -> None:
+            # The server holds its clock for each activity, from when it is scheduled until it ends. Its count must be
+            # as it was afterwards, however the activity has fared: else time runs on by itself, or never again.
+            clock = environment.client.test_service
+            if held:
+                await clock.unlock_time_skipping(UnlockTimeSkippingRequest())
+            await environment.sleep(duration)
+            if held:
+                await clock.lock_time_skipping(LockTimeSkippingRequest())
+
+        async with kind(client, name, skip=skip) as stage:
+            yield stage
+
+
+@asynccontextmanager
+async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
+    """The server of `callboard dev`."""
+    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    server = TemporalServer(
+        data,
+        port=free["--temporal-port"],
+        ui_port=free["--ui-port"],
+        report=print,
+        dynamic_config=[f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}"],
+    )
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+
+
+async def dev_client(server: TemporalServer, identity: str = IDENTITY) -> Client:
+    return await Client.connect(
+        server.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, identity=identity
+    )

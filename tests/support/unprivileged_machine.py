@@ -1,0 +1,109 @@
+"""Runs Attempts on a Machine and prints what can be seen of its processes, as JSON, for a user that is not root."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from machines import keeper
+from machines.machine import Begun, Machine
+from machines.sandbox import sandbox_refusal
+from tests.support.machines import Lab, open_lab, order, unnoticed, value
+from tests.support.recording_site import running_site
+
+PROJECT = {
+    "api/title.py": """
+        async def automation(page, params):
+            await page.goto(params["url"])
+            return await page.title()
+    """,
+    "api/blocks.py": """
+        import time
+
+        async def automation(page):
+            time.sleep(600)
+    """,
+}
+NAMESPACES = ("user", "pid", "net")
+
+
+def namespaces(pid: int | str) -> list[str]:
+    return [str(Path(f"/proc/{pid}/ns/{name}").readlink()) for name in NAMESPACES]
+
+
+def closed(pid: int) -> bool:
+    """Whether its environment, memory and open files are closed to us."""
+    opened = 0
+    for name in ("environ", "mem", "fd"):
+        try:
+            place = Path(f"/proc/{pid}/{name}")
+            opened += len(list(place.iterdir())) if name == "fd" else len(place.open("rb").read(0)) + 1
+        except PermissionError:
+            continue
+    return opened == 0
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
+
+
+async def look(lab: Lab) -> dict[str, Any]:
+    machine = await lab.machine(lab.version(PROJECT))
+    async with running_site() as site:
+        usage = machine._keeping.attempt_end()
+        title = value(await machine.run(order("title", {"url": f"{site.origin}/there"}), unnoticed))
+        await machine.settled()
+    kept = await usage
+    assert kept is not None
+    commands = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes()
+        for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
+    }
+    child = next(pid for pid, command in commands.items() if b"runner/main.py" in command and pid != machine.keeper_pid)
+    renderer = next(pid for pid, command in commands.items() if b"--type=renderer" in command)
+    return {
+        "refusal": sandbox_refusal(lab.launch.browser),
+        "noSandbox": any(b"--no-sandbox" in command for command in commands.values()),
+        "title": title,
+        "usage": kept.model_dump(mode="json"),
+        "renderer": {name: status(renderer)[name] for name in ("Seccomp", "NoNewPrivs")},
+        "ownNamespaces": [
+            name
+            for name, its, ours in zip(NAMESPACES, namespaces(renderer), namespaces("self"), strict=True)
+            if its != ours
+        ],
+        "closed": {"keeper": closed(machine.keeper_pid), "child": closed(child)},
+        "oomScore": Path(f"/proc/{child}/oom_score_adj").read_text().strip(),
+        "leftByAKilledKeeper": await kill_keeper(machine, child),
+    }
+
+
+async def kill_keeper(machine: Machine, child: int) -> list[int]:
+    """Kill the keeper while user code blocks; those of its processes that are left when the worker has cleaned up."""
+    begun = asyncio.Event()
+
+    def begin(_begun: Begun) -> None:
+        begun.set()
+
+    attempt = asyncio.create_task(machine.run(order("blocks"), begin))
+    await begun.wait()
+    ours = [child, *keeper.descendants(child)]
+    os.kill(machine.keeper_pid, signal.SIGKILL)
+    await attempt
+    return [pid for pid in ours if Path(f"/proc/{pid}").exists() and not status(pid)["State"].startswith("Z")]
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_lab(Path(folder)) as lab:
+            print(json.dumps(await look(lab)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,103 @@
+"""`python -m worker` as a process: it serves, leaves nothing, and says in a sentence why it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from devstack import ports
+from storage.folder import FolderStore
+from temporal.runs import Runs
+from tests.support.attempt_worker import PATIENCE, deploy_project
+from tests.support.dying_worker import REPOSITORY
+from tests.support.polling import until
+
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture
+async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(**settings: str) -> asyncio.subprocess.Process:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+        defaults = {
+            "CALLBOARD_DATA_DIR": str(tmp_path / "data"),
+            "CALLBOARD_TEMPORAL_ADDRESS": client.service_client.config.target_host,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "worker"),
+            cwd=REPOSITORY,
+            env={**plain, **defaults, **settings},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_nothing(
+    start: Start, client: Client, name: str, tmp_path: Path
+) -> None:
+    await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", name[:40])
+    workers = tmp_path / "data" / "workers"
+    process = await start()
+    async with asyncio.timeout(PATIENCE):
+        while not await Runs(client).served(name[:40]):
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+    assert len(list(workers.iterdir())) == 1
+    process.send_signal(signal.SIGTERM)
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 0, output.decode()
+    assert list(workers.iterdir()) == []
+
+
+async def test_killed_while_it_was_idle_it_is_tidied_up_after_by_the_next(start: Start, tmp_path: Path) -> None:
+    workers = tmp_path / "data" / "workers"
+    process = await start()
+    await until(lambda: workers.is_dir() and list(workers.iterdir()))
+    (dead,) = workers.iterdir()
+    process.kill()
+    await process.communicate()
+    assert dead.exists()
+    await start()
+    await until(lambda: not dead.exists() and list(workers.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"CALLBOARD_TEMPORAL_ADDRESS": "127.0.0.1:{free}"}, "Temporal cannot be reached at 127.0.0.1:"),
+        ({"CALLBOARD_TEMPORAL_NAMESPACE": "nowhere"}, "Namespace nowhere is not found"),
+        ({"CALLBOARD_CHROMIUM": "/nowhere/chromium"}, "CALLBOARD_CHROMIUM names /nowhere/chromium"),
+        ({"CALLBOARD_SECRET_KEY": "short"}, "CALLBOARD_SECRET_KEY"),
+    ],
+    ids=["address", "namespace", "chromium", "secret-key"],
+)
+async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
+    start: Start, tmp_path: Path, settings: dict[str, str], words: str
+) -> None:
+    free = ports.claim({"--port": 0})["--port"]
+    process = await start(**{name: value.format(free=free) for name, value in settings.items()})
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    last = output.decode().splitlines()[-1]
+    assert process.returncode == 1
+    assert last.startswith("callboard worker: ")
+    assert words in last
+    assert "Traceback" not in output.decode()
+    workers = tmp_path / "data" / "workers"
+    assert not workers.exists() or list(workers.iterdir()) == []
