@@ -40,9 +40,9 @@ from activities.workers import crash_recovery, machine_heartbeat, temporal_watch
 from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
-from machines.machine import Launch
+from machines.machine import LaunchOptions
 from machines.sandbox import sandbox_refusal
-from machines.slot import Limits
+from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders
@@ -267,13 +267,15 @@ def _orders(client: Client, identity: str, stop: StopActivity) -> AbstractAsyncC
     return running(worker, grace=_CONTROL_GRACE)
 
 
-def _launch(settings: Settings, worker_dir: WorkerDir, browser: Path) -> Launch:
+def _launch(settings: Settings, worker_dir: WorkerDir, browser: Path) -> LaunchOptions:
     full = partial(find_browser, settings.chromium, headful=True)
-    return Launch(worker_dir.scratch, browser, tuple(browser_args()), full)
+    return LaunchOptions(worker_dir.scratch, browser, tuple(browser_args()), full)
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age)
+def _limits(settings: Settings) -> RecycleLimits:
+    return RecycleLimits(
+        idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age
+    )
 
 
 def _log_rules(settings: Settings) -> LogPolicy:

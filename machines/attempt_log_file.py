@@ -39,29 +39,29 @@ class AttemptLogFile:
         self.limit = limit
         self.masker = Masker(())
         """The masker for what is read. It is set before user code is called: until then no secret can be written."""
-        self.begun = asyncio.Event()
-        """Event that is set once something was written by `say`."""
+        self.has_lines = asyncio.Event()
+        """Event that is set once something was written by `write_line`."""
         self._file = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._read = 0
         self._end: asyncio.Future[AttemptUsage | None] | None = None
 
-    def say(self, message: str, level: str = "info") -> None:
+    def write_line(self, message: str, level: str = "info") -> None:
         """Write a line of Callboard's own. The line is lost if the disk is full."""
         try:
             os.write(self._file, line_of(level, "callboard", message))
         except OSError:
             return
-        self.begun.set()
+        self.has_lines.set()
 
-    def expect(self, end: asyncio.Future[AttemptUsage | None]) -> None:
+    def on_machine(self, log_complete: asyncio.Future[AttemptUsage | None]) -> None:
         """Take note that the Attempt is given to a Machine.
 
         Args:
-            end: Is resolved by the Machine's keeper when all that was printed is written.
+            log_complete: Is resolved by the Machine's keeper when all that was printed is written.
         """
-        self._end = end
+        self._end = log_complete
 
-    async def whole(self, within: float) -> AttemptUsage | None:
+    async def wait_complete(self, within: float) -> AttemptUsage | None:
         """Wait until the keeper has written the whole log, and return what the Attempt used.
 
         Return None if the Attempt was on no Machine, or if its keeper has not told in time.
@@ -72,23 +72,23 @@ class AttemptLogFile:
         return self._end.result() if self._end.done() else None
 
     @property
-    def waiting(self) -> int:
-        """Number of bytes that were written and not taken yet."""
+    def unread(self) -> int:
+        """Number of bytes that were written and not read yet."""
         return os.fstat(self._file).st_size - self._read
 
-    def take(self) -> bytes:
+    def read_masked(self) -> bytes:
         """Return the next whole lines after those taken before, masked; empty if there are none. Raises OSError."""
         data = os.pread(self._file, _AT_ONCE, self._read)
         data = data[: data.rfind(b"\n") + 1]
         self._read += len(data)
-        return readable(data, self.masker)
+        return mask_lines(data, self.masker)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
 
 
-def readable(lines: bytes, masker: Masker) -> bytes:
+def mask_lines(lines: bytes, masker: Masker) -> bytes:
     """Return whole lines of the file as they may be read, that is, masked."""
     if not masker and b'"cut":' not in lines:  # no message can contain `"cut":`, as quotes are escaped in it
         return lines

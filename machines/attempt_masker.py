@@ -10,16 +10,16 @@ from security.masking import Masker
 from security.secret_detection import secrets_of_state
 
 
-def masker_of(order: AttemptSpec) -> Masker:
+def masker_for(spec: AttemptSpec) -> Masker:
     """Return a masker for the secrets that the Attempt was given.
 
     These are the listed ones, those in its AuthSession's state, and the credentials of its proxy.
     """
-    secrets = set(order.secrets)
-    if order.session is not None:
-        secrets.update(_of_state(order.session))
-    if order.proxy is not None:
-        secrets.update(each for each in (order.proxy.username, order.proxy.password) if each is not None)
+    secrets = set(spec.secrets)
+    if spec.storage_state is not None:
+        secrets.update(_of_state(spec.storage_state))
+    if spec.proxy is not None:
+        secrets.update(each for each in (spec.proxy.username, spec.proxy.password) if each is not None)
     return Masker(secrets)
 
 

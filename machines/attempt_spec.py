@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from machines.attempt_log_file import AttemptLogFile
 from machines.evidence import Evidence
-from machines.services import Services
-from schemas.workflow.attempt import AttemptKind
+from machines.services import RuntimeServices
+from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import RunError
 
 
 @dataclass(frozen=True)
-class Python:
+class PythonEnvironment:
     """A Python environment that belongs to one project."""
 
     executable: Path
@@ -42,7 +41,7 @@ class Version:
     """Whether the project wants the full browser, in a window if there is a display."""
     allow_file_urls: bool = False
     """Whether the project's code may have the browser open any address, including files on this host."""
-    python: Python | None = None
+    python: PythonEnvironment | None = None
     """Environment that the Machines run on, with Playwright in our version. None: they run on our own interpreter."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Environment variables of user code, in addition to those that the worker has for it."""
@@ -71,25 +70,21 @@ class AttemptSpec:
     proxy: Proxy | None = None
     run_info: dict[str, Any] = field(default_factory=dict[str, Any])
     """What `run_info()` tells user code (docs/contract.md, section 3.2)."""
-    services: Services | None = field(default=None, repr=False, compare=False)
+    services: RuntimeServices | None = field(default=None, repr=False, compare=False)
     """The services that answer the requests of user code."""
     kind: AttemptKind = AttemptKind.API
     """What is called: the API `api`, or the project's `check` or `create`. A check gets no `parameters`."""
-    session: str | None = field(default=None, repr=False)
+    storage_state: str | None = field(default=None, repr=False)
     """JSON text of the AuthSession's state (docs/contract.md, section 4.5), restored before user code is called."""
     capture: bool = False
-    """Whether to report the state after a good end if it differs from `session`. A create always reports its state."""
+    """Whether to report the state after a good end if it differs from `storage_state`. A create always
+    reports its state."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Secrets that errors must not tell, in addition to those of `session` and of the proxy."""
+    """Secrets that errors must not tell, in addition to those of `storage_state` and of the proxy."""
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
     """The trace and screenshot that the Attempt is to leave, and where. None: it leaves nothing."""
     log: AttemptLogFile | None = field(default=None, repr=False, compare=False)
     """The file that the Attempt's log is written to. None: it has no log."""
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """The Run's id and the Attempt's number, which identify this Attempt."""
-        return self.run_id, self.number
 
     @property
     def function(self) -> str:
@@ -99,16 +94,7 @@ class AttemptSpec:
     def note(self, message: str, level: str = "info") -> None:
         """Write a line of Callboard's own into the Attempt's log, if it has one."""
         if self.log is not None:
-            self.log.say(message, level)
-
-
-class EndState(StrEnum):
-    """How an Attempt ended on its Machine."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    """The Attempt was stopped by a cancel, or by a worker that must let go of it."""
+            self.log.write_line(message, level)
 
 
 @dataclass(frozen=True)
@@ -118,7 +104,8 @@ class AttemptReport:
     Unless the Attempt completed or simply failed, the Machine is gone when this is reported.
     """
 
-    end: EndState
+    status: AttemptStatus
+    """`completed` or `failed`: who cancels an Attempt gets no report of it."""
     machine: str
     browser_version: str | None
     started_at: datetime
@@ -127,7 +114,7 @@ class AttemptReport:
     """ASCII JSON text of the result. It is `true` or `false` for a check, and `null` for a create."""
     extended_payloads: str | None = field(default=None, repr=False)
     """ASCII JSON text of an array with the extended payloads; None if there were none."""
-    session: str | None = field(default=None, repr=False)
+    storage_state: str | None = field(default=None, repr=False)
     """ASCII JSON text of the AuthSession's state after a good end (docs/contract.md, section 4.5), if it was asked for
     and has changed."""
     error: RunError | None = None

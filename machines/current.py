@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from machines.attempt_masker import masker_of
-from machines.attempt_spec import AttemptReport, AttemptSpec, EndState
+from machines.attempt_masker import masker_for
+from machines.attempt_spec import AttemptReport, AttemptSpec
 from machines.services import Answering
-from schemas.workflow.attempt import AttemptKind
+from schemas.workflow.attempt import AttemptKind, AttemptStatus
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _NOTE_EXTENSIONS_EVERY = 1.0
 
 
 @dataclass(frozen=True)
-class Begun:
+class AttemptStart:
     """The beginning of an Attempt: its user code is about to be called."""
 
     machine: str
@@ -35,16 +35,18 @@ class Begun:
 class Current:
     """The running Attempt of a Machine, as the worker sees it."""
 
-    def __init__(self, order: AttemptSpec, on_begun: Callable[[Begun], None], answering: Answering | None) -> None:
-        self._order = order
-        self._on_begun = on_begun
+    def __init__(
+        self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None], answering: Answering | None
+    ) -> None:
+        self._spec = spec
+        self._on_start = on_start
         self._loop = asyncio.get_running_loop()
         self._started_at = datetime.now(UTC)
         self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
         self._noted_extension = -_NOTE_EXTENSIONS_EVERY
         self.answering = answering
         self._ended_at: datetime | None = None
-        self.begun: Begun | None = None
+        self.begun: AttemptStart | None = None
         self.clock: asyncio.Timeout | None = None
         """The running clock of the Attempt; None once it no longer matters."""
         self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
@@ -56,43 +58,43 @@ class Current:
 
     def message(self) -> dict[str, Any]:
         """Return the message that orders the Attempt from the child."""
-        order, proxy = self._order, self._order.proxy
+        spec, proxy = self._spec, self._spec.proxy
         return {
             "type": "attempt",
-            "number": order.number,
-            "kind": order.kind,
-            "function": order.function,
-            "parameters": "null" if order.kind is AttemptKind.CHECK else order.parameters,
-            "session": order.session,
-            "capture": order.capture,
+            "number": spec.number,
+            "kind": spec.kind,
+            "function": spec.function,
+            "parameters": "null" if spec.kind is AttemptKind.CHECK else spec.parameters,
+            "session": spec.storage_state,
+            "capture": spec.capture,
             "proxy": proxy
             and {
                 "server": proxy.server,
                 **({"username": proxy.username} if proxy.username is not None else {}),
                 **({"password": proxy.password} if proxy.password is not None else {}),
             },
-            "runInfo": order.run_info,
-            "evidence": order.evidence and order.evidence.wanted(),
-            "log": order.log and str(order.log.file),
-            "logLimit": order.log.limit if order.log else 0,
+            "runInfo": spec.run_info,
+            "evidence": spec.evidence and spec.evidence.to_message(),
+            "log": spec.log and str(spec.log.file),
+            "logLimit": spec.log.limit if spec.log else 0,
         }
 
-    def begin(self, begun: Begun, *, root: str) -> None:
+    def begin(self, begun: AttemptStart, *, root: str) -> None:
         """Take note that user code is about to be called, in the copy of the project at `root`."""
         self.begun = begun
-        if self._order.evidence is not None:
-            self._order.evidence.root = root
-        self._on_begun(begun)
+        if self._spec.evidence is not None:
+            self._spec.evidence.project_root = root
+        self._on_start(begun)
 
     def extend(self) -> None:
         """Restart the clock at its full length."""
         if self.clock is not None and not self.clock.expired():
             now = self._loop.time()
-            self.clock.reschedule(min(now + self._order.timeout.total_seconds(), self._hard_end))
+            self.clock.reschedule(min(now + self._spec.timeout.total_seconds(), self._hard_end))
             if now - self._noted_extension > _NOTE_EXTENSIONS_EVERY:
                 self._noted_extension = now
-                seconds = f"{self._order.timeout.total_seconds():g}"
-                self._order.note(f"extend_timeout: the clock of {seconds} seconds begins anew")
+                seconds = f"{self._spec.timeout.total_seconds():g}"
+                self._spec.note(f"extend_timeout: the clock of {seconds} seconds begins anew")
 
     def prolong(self, by: float) -> None:
         """Put the end off by `by` seconds, for time that the Machine needs and not the automation."""
@@ -101,8 +103,8 @@ class Current:
 
     def leave(self, message: dict[str, Any] | None) -> None:
         """Take note of what the Attempt has left, or (None) that its Machine has come to its end."""
-        if message is not None and self._order.evidence is not None:
-            self._order.evidence.hear(message)
+        if message is not None and self._spec.evidence is not None:
+            self._spec.evidence.record_report(message)
         self.left.set()
 
     @property
@@ -122,7 +124,7 @@ class Current:
     def report(self, machine: str, **fields: Any) -> AttemptReport:
         """Return the report of the Attempt; `fields` are further fields of `AttemptReport`."""
         return AttemptReport(
-            end=EndState.COMPLETED if "result" in fields else EndState.FAILED,
+            status=AttemptStatus.COMPLETED if "result" in fields else AttemptStatus.FAILED,
             machine=machine,
             browser_version=self.begun.browser_version if self.begun else None,
             started_at=self.begun.at if self.begun else self._started_at,
@@ -133,12 +135,12 @@ class Current:
     def completed(self, machine: str, done: dict[str, Any]) -> AttemptReport:
         """Return the report of an Attempt that completed, from the child's `done` message."""
         if reason := done.get("uncaptured"):
-            told = masker_of(self._order).text(reason)
-            log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._order.run_id, told)
+            told = masker_for(self._spec).text(reason)
+            log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._spec.run_id, told)
         return self.report(
             machine,
             result=done["result"],
             extended_payloads=done["extendedPayloads"],
-            session=done["session"],
+            storage_state=done["session"],
             attributes=done["attributes"],
         )

@@ -23,23 +23,23 @@ class Evidence:
     folder: Path
     """Folder on this host for the files. It is not in the Machine's scratch folder, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
-    limit: int = 64 * 1024 * 1024
+    trace_limit: int = 64 * 1024 * 1024
     """Most bytes that a trace which is kept may have."""
-    root: str | None = None
+    project_root: str | None = None
     """The copy of the project that the Attempt runs in; None before the Attempt has begun."""
-    told: bool = False
+    reported: bool = False
     """Whether the Machine has said what it left. If not, the Machine was ended before it could."""
     page_url: str | None = field(default=None, repr=False)
     """Address of the page that the automation was at when it ended, as the browser has it."""
     missing: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     """What the Machine was to leave and could not: by name, a sentence that says why. Not masked."""
 
-    def wanted(self) -> dict[str, Any]:
+    def to_message(self) -> dict[str, Any]:
         """Return the part of the Attempt's message that tells the Machine what to leave."""
-        return {"folder": str(self.folder), "trace": self.trace, "limit": self.limit}
+        return {"folder": str(self.folder), "trace": self.trace, "limit": self.trace_limit}
 
-    def hear(self, message: dict[str, Any]) -> None:
+    def record_report(self, message: dict[str, Any]) -> None:
         """Take note of the Machine's message about what it has left."""
-        self.told = True
+        self.reported = True
         self.page_url = message["pageUrl"]
         self.missing.update(message["missing"])

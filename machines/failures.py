@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from machines.attempt_masker import masker_of
+from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptSpec
 from machines.keeping import ChildEnd
 from schemas.errors import Category
@@ -57,18 +57,18 @@ def _text(told: str, limit: int) -> str:
     return clip(told.encode(errors="backslashreplace").decode(), limit)
 
 
-def timed_out(order: AttemptSpec, waiting_at: str) -> RunError:
+def timed_out(spec: AttemptSpec, waiting_at: str) -> RunError:
     """Return the error of an Attempt that timed out.
 
     Args:
-        order: The Attempt.
+        spec: The Attempt.
         waiting_at: The stack of its code at that time; empty if it is not known.
     """
-    stack = _text(masker_of(order).text(waiting_at), STACK_LIMIT)
+    stack = _text(masker_for(spec).text(waiting_at), STACK_LIMIT)
     return RunError(
         code=ErrorCode.SCRIPT_TIMEOUT,
         category="execution",
-        message=f"The Attempt did not end within {order.timeout.total_seconds():g} seconds.",
+        message=f"The Attempt did not end within {spec.timeout.total_seconds():g} seconds.",
         retirable=True,
         details={"stack": stack} if stack else None,
     )

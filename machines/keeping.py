@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machines import keeper, sweep
+from machines import keeper, scratch_cleanup
 from schemas.workflow.attempt import AttemptUsage
 
 _GONE_WITHIN = 12.0
@@ -83,7 +83,7 @@ class Keeping:
                 start_new_session=True,  # a Ctrl-C in the worker's terminal is the worker's to handle
             )
         except BaseException:
-            await asyncio.to_thread(sweep.scratch, scratch)
+            await asyncio.to_thread(scratch_cleanup.clean_up, scratch)
             raise
         words = asyncio.StreamReader()
         pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -144,7 +144,7 @@ class Keeping:
         self._pipe.close()  # not every event loop does that when the output ends
         await asyncio.to_thread(self._process.wait)  # the keeper ends as soon as it has sent its last message
         if not gone:  # the keeper was killed from outside, or met processes that would not die
-            await asyncio.to_thread(sweep.scratch, self._scratch)
+            await asyncio.to_thread(scratch_cleanup.clean_up, self._scratch)
 
     def _attempt_ended(self, usage: AttemptUsage | None) -> None:
         if self._attempt is not None and not self._attempt.done():

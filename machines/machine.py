@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from machines import failures
-from machines.attempt_masker import masker_of
+from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.browser import find_browser
 from machines.cancellation import uncancellable
-from machines.current import Begun, Current
+from machines.current import AttemptStart, Current
 from machines.environment import display_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
@@ -49,7 +49,7 @@ _SETTLE_WITHIN = 12.0
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchOptions:
     """What all Machines of a worker are started with: folder, browser and arguments."""
 
     scratch: Path
@@ -83,7 +83,7 @@ class Machine:
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, name: str, version: Version, launch: Launch) -> Machine:
+    async def start(cls, name: str, version: Version, launch: LaunchOptions) -> Machine:
         """Start keeper, child and browser, and return when the Machine can take an Attempt.
 
         Raises:
@@ -122,7 +122,7 @@ class Machine:
             raise
         return cls(name, version, keeping, frames)
 
-    async def begin(self, launch: Launch, scratch: Path) -> None:
+    async def begin(self, launch: LaunchOptions, scratch: Path) -> None:
         """Have the browser launched, as the second half of `start`. If that fails, the Machine is gone."""
         try:
             async with asyncio.timeout(_START_WITHIN):
@@ -139,7 +139,7 @@ class Machine:
             await uncancellable(self.close())
             raise
 
-    async def _configure(self, launch: Launch, scratch: Path) -> None:
+    async def _configure(self, launch: LaunchOptions, scratch: Path) -> None:
         headful = self.version.headful
         browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
         refusal = await asyncio.to_thread(sandbox_refusal, browser)
@@ -202,7 +202,7 @@ class Machine:
         except TimeoutError:
             self.unfit = "idle"
 
-    async def run(self, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+    async def run(self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
         """Execute one Attempt. The Machine must be settled and fit.
 
         A cancel stops the Attempt, and the Machine is gone when CancelledError is raised.
@@ -212,43 +212,43 @@ class Machine:
         """
         self.attempts += 1
         self._idle.clear()
-        answering = Answering(order.services, self._frames) if order.services is not None else None
-        current = self._current = Current(order, on_begun, answering)
-        if order.log is not None:
-            order.log.expect(self._keeping.attempt_end())
-        order.note(self._beginning(order))
+        answering = Answering(spec.services, self._frames) if spec.services is not None else None
+        current = self._current = Current(spec, on_start, answering)
+        if spec.log is not None:
+            spec.log.on_machine(self._keeping.attempt_end())
+        spec.note(self._beginning(spec))
         try:
             try:
-                async with asyncio.timeout(order.timeout.total_seconds()) as clock:
+                async with asyncio.timeout(spec.timeout.total_seconds()) as clock:
                     current.clock = clock
                     await self._frames.send(current.message())
                     done = await current.done
             except TimeoutError:
                 current.clock = None
                 if not current.heard:
-                    order.note(f"The time of {order.timeout.total_seconds():g} seconds is over", "warning")
+                    spec.note(f"The time of {spec.timeout.total_seconds():g} seconds is over", "warning")
                     await uncancellable(self._stop(current))
-                    return current.report(self.name, error=failures.timed_out(order, current.waiting_at))
+                    return current.report(self.name, error=failures.timed_out(spec, current.waiting_at))
                 done = current.done.result()  # the outcome came just as the time ran out: it counts
             except asyncio.CancelledError:
                 current.clock = None
-                order.note("The Attempt is being stopped", "warning")
+                spec.note("The Attempt is being stopped", "warning")
                 await uncancellable(self._stop(current))
                 raise
             except ConnectionError:
                 done = None
-            if done is not None and order.evidence is not None:
+            if done is not None and spec.evidence is not None:
                 await self._until_left(current)
             if done is None:
                 await uncancellable(self.close())
                 if current.begun is None:
                     error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
-                    order.note(error.message, "warning")
+                    spec.note(error.message, "warning")
                     raise error
                 return current.report(self.name, error=failures.crashed(self._keeping.child_end))
             if "error" not in done:
                 return current.completed(self.name, done)
-            error, final = failures.of_user_code(done["error"], masker_of(order))
+            error, final = failures.of_user_code(done["error"], masker_for(spec))
             if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
                 await uncancellable(self.close())
             return current.report(self.name, error=error, final=final, attributes=done["attributes"])
@@ -269,9 +269,9 @@ class Machine:
             await uncancellable(self._stop(current))
             raise
 
-    def _beginning(self, order: AttemptSpec) -> str:
-        by_proxy = f", by proxy {mask_url(order.proxy.server)}" if order.proxy is not None else ""
-        what = f"Attempt {order.number} of Run {order.run_id}: {order.function}, version {self.version.version}"
+    def _beginning(self, spec: AttemptSpec) -> str:
+        by_proxy = f", by proxy {mask_url(spec.proxy.server)}" if spec.proxy is not None else ""
+        what = f"Attempt {spec.number} of Run {spec.run_id}: {spec.function}, version {self.version.version}"
         return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"
 
     async def _stop(self, current: Current) -> None:
@@ -321,7 +321,7 @@ class Machine:
                 if current is not None and self.unfit:  # the Attempt could not even begin
                     current.resolve(None)
             case "begun" if current is not None:
-                current.begin(Begun(self.name, self._browser_version, datetime.now(UTC)), root=message["root"])
+                current.begin(AttemptStart(self.name, self._browser_version, datetime.now(UTC)), root=message["root"])
             case "extend" if current is not None:
                 current.extend()
             case "request" if current is not None and current.answering is not None:

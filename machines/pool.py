@@ -15,8 +15,8 @@ from functools import partial
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
-from machines.machine import Begun, Launch
-from machines.slot import Limits, Slot
+from machines.machine import AttemptStart, LaunchOptions
+from machines.slot import RecycleLimits, Slot
 from schemas.errors import MachineError
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Pool:
     """The pool of a project's Machines. There are never more than `size`, even while that changes."""
 
-    def __init__(self, project: str, size: int, launch: Launch, limits: Limits) -> None:
+    def __init__(self, project: str, size: int, launch: LaunchOptions, limits: RecycleLimits) -> None:
         self._project = project
         self._size = size
         self._launch = launch
@@ -55,7 +55,7 @@ class Pool:
         """All slots that can be used; some may have no Machine."""
         return [*self._free, *self._busy, *self._warming]
 
-    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+    async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
         """Execute one Attempt as soon as a slot is free.
 
         Raises:
@@ -63,7 +63,7 @@ class Pool:
         """
         slot = await self._take(version)
         try:
-            return await slot.run(version, order, on_begun)
+            return await slot.run(version, spec, on_start)
         finally:
             await self._give_back(slot)
 

@@ -12,7 +12,7 @@ from schemas.errors import CallboardError
 log = logging.getLogger(__name__)
 
 
-class Services(Protocol):
+class RuntimeServices(Protocol):
     """The services that an Attempt may ask for. Values are JSON text."""
 
     async def persistent_get(self, key: str) -> str | None:
@@ -35,7 +35,7 @@ class Services(Protocol):
 class Answering:
     """Server that answers the requests of one Attempt concurrently, and ends with the Attempt."""
 
-    def __init__(self, services: Services, frames: Frames) -> None:
+    def __init__(self, services: RuntimeServices, frames: Frames) -> None:
         self._services = services
         self._frames = frames
         self._tasks: set[asyncio.Task[None]] = set()

@@ -10,13 +10,13 @@ from datetime import timedelta
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
-from machines.machine import Begun, Launch, Machine, NotBegunError
+from machines.machine import AttemptStart, LaunchOptions, Machine, NotBegunError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
+class RecycleLimits:
     """Limits at which a Machine is stopped or replaced: idle time, number of Attempts, and age."""
 
     idle: timedelta
@@ -27,7 +27,7 @@ class Limits:
 class Slot:
     """The owner of one Machine at a time. The pool ensures that one Attempt at a time uses it."""
 
-    def __init__(self, name: str, launch: Launch, limits: Limits) -> None:
+    def __init__(self, name: str, launch: LaunchOptions, limits: RecycleLimits) -> None:
         self._name = name
         self._launch = launch
         self._limits = limits
@@ -49,7 +49,7 @@ class Slot:
         """Tell whether the slot has a Machine of this version that has cleaned up after its last Attempt."""
         return self._machine is not None and self._machine.version == version and self._machine.is_settled
 
-    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+    async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
         """Execute one Attempt, on the warm Machine or a new one.
 
         Raises:
@@ -58,11 +58,11 @@ class Slot:
         """
         try:
             try:
-                return await (await self._ready(version, order)).run(order, on_begun)
+                return await (await self._ready(version, spec)).run(spec, on_start)
             except NotBegunError as error:
                 # A browser that died while idle is noticed only now. User code has not been called: take a new Machine.
                 log.warning("%s; starting another", error)
-                return await (await self._ready(version, order)).run(order, on_begun)
+                return await (await self._ready(version, spec)).run(spec, on_start)
         finally:
             if self._machine is not None:
                 self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
@@ -82,14 +82,14 @@ class Slot:
         await self._leave_after()
         await self._drop()
 
-    async def _ready(self, version: Version, order: AttemptSpec) -> Machine:
+    async def _ready(self, version: Version, spec: AttemptSpec) -> Machine:
         await self._leave_after()
         if self._machine is not None:
             await self._machine.settled()
             if self._worn(self._machine) or not self.warm_for(version):
                 await uncancellable(self._drop())
         if self._machine is None:
-            order.note(f"Machine {self._next_name} is being started")
+            spec.note(f"Machine {self._next_name} is being started")
             self._machine = await self._start(version)
         return self._machine
 

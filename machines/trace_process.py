@@ -25,7 +25,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 
 from machines.scheduling import give_way
-from machines.traces import Showing, TraceError, parts_in, show
+from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
 from security.inspection import forbid_inspection
 from security.masking import Masker
 
@@ -38,11 +38,13 @@ An ordinary trace is masked in 30 MiB. With 64 MiB that are kept, one event may 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Mask one trace, and return the answer to the request; see the module's docstring for the fields of both."""
-    showing = Showing(Masker(request["secrets"]), request["limit"], request["root"], cookies=request["cookies"])
+    options = RedactionOptions(
+        Masker(request["secrets"]), request["limit"], request["root"], cookies=request["cookies"]
+    )
     try:
         parts = parts_in(Path(request["folder"]))
         if parts:
-            show(parts, Path(request["target"]), showing)
+            redact(parts, Path(request["target"]), options)
     except TraceError as error:
         return {"trace": str(error)}
     except OSError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import trace_process
-from machines.traces import Showing, TraceError
+from machines.trace_redaction import RedactionOptions, TraceError
 
 KEPT_IDLE = 4
 """Most idle processes that are kept for the next trace.
@@ -31,13 +31,13 @@ class TraceRedactor:
         self._idle: list[Process] = []
         self._closed = False
 
-    async def redact(self, folder: Path, target: Path, showing: Showing, *, within: timedelta) -> bool:
+    async def redact(self, folder: Path, target: Path, options: RedactionOptions, *, within: timedelta) -> bool:
         """Write one masked trace to `target` from those that a Machine left in `folder`; return False if it left none.
 
         Args:
-            folder: The folder with the traces; see `traces.parts_in`.
+            folder: The folder with the traces; see `trace_redaction.parts_in`.
             target: The file to create. What is there after an error is not a trace.
-            showing: How the traces are redacted.
+            options: How the traces are redacted.
             within: How long that may take.
 
         Raises:
@@ -48,10 +48,10 @@ class TraceRedactor:
         request = {
             "folder": str(folder),
             "target": str(target),
-            "secrets": sorted(showing.masker.secrets),
-            "limit": showing.limit,
-            "root": showing.root,
-            "cookies": showing.cookies,
+            "secrets": sorted(options.masker.secrets),
+            "limit": options.limit,
+            "root": options.root,
+            "cookies": options.cookies,
             "seconds": within.total_seconds() + _GRACE,
         }
         async with asyncio.timeout(within.total_seconds()):

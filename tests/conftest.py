@@ -21,7 +21,7 @@ import pytest
 from devstack import ports
 from devstack.dev import DevStack
 from examples.site import proxy
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 from settings import Settings
 from tests.support.package_index import FETCHED, package_index
 from tests.support.scheduling import pytest_collection_modifyitems as pytest_collection_modifyitems

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from activities.store_retry import retry_store
 from machines.evidence import SCREENSHOT, TRACE, Evidence
+from machines.trace_redaction import RedactionOptions, TraceError
 from machines.trace_redactor import TraceRedactor
-from machines.traces import Showing, TraceError
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptStatus
 from security.masking import Masker
@@ -70,7 +70,7 @@ class ArtifactUploader:
                 log.warning("Run %s, Attempt %d: its %s is lost", order.run_id, order.number, what, exc_info=error)
                 missing[what] = _said(error)
                 return None
-            if size is None and not evidence.told:
+            if size is None and not evidence.reported:
                 missing.setdefault(what, _ENDED_BEFORE)
             return size
 
@@ -98,7 +98,7 @@ class ArtifactUploader:
         self, order: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
     ) -> int | None:
         shown = evidence.folder / TRACE
-        how = Showing(masker, evidence.limit, evidence.root, cookies=order.auth is not None)
+        how = RedactionOptions(masker, evidence.trace_limit, evidence.project_root, cookies=order.auth is not None)
         if not await self._redactor.redact(evidence.folder, shown, how, within=within):
             return None
         key = keys.attempt(order.project, order.run_id, order.number, TRACE)

@@ -100,8 +100,8 @@ class AttemptLog:
 
         This takes no longer than `within`, plus two seconds for a Machine that does not come to its end.
         """
-        usage = await self.book.whole(_WHOLE_WITHIN)
-        self.book.say(last, level)
+        usage = await self.book.wait_complete(_WHOLE_WITHIN)
+        self.book.write_line(last, level)
         self._over.set()
         missing = None
         try:
@@ -126,7 +126,7 @@ class AttemptLog:
             self._masked.close()
 
     async def _store_pieces(self) -> None:
-        await self.book.begun.wait()
+        await self.book.has_lines.wait()
         pause = self._rules.first
         while not await self._is_over_within(pause):
             pause = self._rules.every
@@ -147,15 +147,15 @@ class AttemptLog:
 
     async def _take(self) -> None:
         """Mask the lines that have arrived since, and append them to the masked log. Raises OSError."""
-        if self.book.waiting > _INLINE:
+        if self.book.unread > _INLINE:
             await uncancellable(asyncio.to_thread(self._mask))
-        elif self.book.waiting:
+        elif self.book.unread:
             self._mask()
 
     def _mask(self) -> None:
         if self._masked is None:
             self._masked = tempfile.TemporaryFile(dir=self.book.file.parent)  # noqa: SIM115  # closed by `close`
-        while part := self.book.take():
+        while part := self.book.read_masked():
             self._masked.write(part)
             self._size += len(part)
         self._masked.flush()
@@ -171,8 +171,8 @@ class AttemptLog:
 
     async def _store_whole(self, within: timedelta) -> None:
         """Store the whole log and remove its pieces. Raises StoreError, OSError."""
-        if self._masked is None and self.book.waiting <= _INLINE:
-            data = self.book.take()
+        if self._masked is None and self.book.unread <= _INLINE:
+            data = self.book.read_masked()
             self._size = len(data)
         else:
             await self._take()

@@ -10,7 +10,7 @@ from temporalio import activity
 from activities.attempts.artifact_uploader import UploadedArtifacts
 from activities.attempts.attempt_log import AttemptLog, StoredLog
 from machines.evidence import Evidence
-from machines.machine import Begun
+from machines.machine import AttemptStart
 from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStarted, AttemptStatus, AttemptUsage
 from schemas.workflow.run import RunError
 from security.masking import Masker
@@ -36,10 +36,10 @@ class AttemptState:
         # For a further try of a check or create, this is when the try before it ended.
         self._queued_at = info.current_attempt_scheduled_time
         self._taken_at = info.started_time
-        self._begun: Begun | None = None
+        self._begun: AttemptStart | None = None
         self.attributes: dict[str, Any] | None = None
 
-    def begin(self, begun: Begun) -> None:
+    def begin(self, begun: AttemptStart) -> None:
         """Note that the Attempt is on a Machine, and that user code is about to be called."""
         self._begun = begun
 

@@ -29,8 +29,8 @@ from activities.background import forward_cancellation
 from activities.heartbeat import heartbeats
 from activities.store_retry import retry_store
 from activities.workers.worker_dir import HeldAttempt
-from machines.attempt_masker import masker_of
-from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Proxy, Version
+from machines.attempt_masker import masker_for
+from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from machines.evidence import Evidence
 from machines.pool import Pool
 from machines.trace_redactor import TraceRedactor
@@ -267,11 +267,11 @@ class AttemptActivities:
                 hidden = manifest.settings.auth_sessions.secret_parameters
                 login = await self._logins.begin(order, order.auth, hidden)
             machine_order = await self._machine_order(order, login, progress)
-            self._know(order, progress, masker_of(machine_order))
+            self._know(order, progress, masker_for(machine_order))
             report = await self._pools.of(order.project).run(version, machine_order, progress.begin)
             progress.attributes = report.attributes or None
-            if report.session is not None:  # what the site has set in the meantime is secret, too
-                self._know(order, progress, progress.masker.also(secrets_of_state(json.loads(report.session))))
+            if report.storage_state is not None:  # what the site has set in the meantime is secret, too
+                self._know(order, progress, progress.masker.also(secrets_of_state(json.loads(report.storage_state))))
             return await self._outcome(order, report, login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return _failed(f"The Attempt could not begin: {error.message}")
@@ -330,7 +330,7 @@ class AttemptActivities:
             services=services,
             run_info=run_info,
             kind=order.kind,
-            session=login.text if login else None,
+            storage_state=login.text if login else None,
             capture=order.auth is not None and order.auth.save_back,
             secrets=(login.secrets if login else ()) + ((proxy.password,) if proxy and proxy.password else ()),
             evidence=progress.evidence,
@@ -363,16 +363,16 @@ class AttemptActivities:
 
     async def _outcome(self, order: AttemptInput, report: AttemptReport, login: AuthState | None) -> AttemptOutcome:
         state = login.state if login else None
-        if report.end is not EndState.COMPLETED or report.result is None:
+        if report.status is not AttemptStatus.COMPLETED or report.result is None:
             return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=state)
         if order.kind is AttemptKind.CHECK and report.result == "false":
             return AttemptOutcome(status=AttemptStatus.FAILED, error=_NOT_GOOD, login=state)
         if order.auth is not None and order.kind is AttemptKind.CREATE:
-            if report.session is None:
+            if report.storage_state is None:
                 return AttemptOutcome(status=AttemptStatus.FAILED, error=_NO_STATE)
-            state = await self._logins.made(order, order.auth, report.session)
+            state = await self._logins.made(order, order.auth, report.storage_state)
         elif order.auth is not None and login is not None:
-            state = await self._logins.good(order, order.auth, login, report.session)
+            state = await self._logins.good(order, order.auth, login, report.storage_state)
         if order.kind is not AttemptKind.API:
             return AttemptOutcome(status=AttemptStatus.COMPLETED, login=state)
         payloads = report.extended_payloads

@@ -22,7 +22,7 @@ from activities.attempts.artifact_uploader import ArtifactLostError, read_left
 from activities.attempts.attempt_log import LOG_FILE
 from activities.attempts.attempt_records import AttemptRecords
 from activities.store_retry import retry_store
-from machines.attempt_log_file import readable
+from machines.attempt_log_file import mask_lines
 from machines.transcript import line_of
 from schemas.errors import CallboardError
 from schemas.workflow.attempt import AttemptInput, AttemptStatus
@@ -134,7 +134,7 @@ class LogRecovery:
         bound_to = seal_context.run(note.workspace, note.project, note.run_id)
         secrets: list[str] = json.loads(self._keyring.open(note.secrets, bound_to=bound_to))
         whole = raw[: raw.rfind(b"\n") + 1]
-        return note, readable(whole, Masker(secrets)) + line_of("error", "callboard", _LAST_LINE)
+        return note, mask_lines(whole, Masker(secrets)) + line_of("error", "callboard", _LAST_LINE)
 
 
 def _write(path: Path, text: str) -> None:

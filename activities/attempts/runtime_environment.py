@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from activities.store_retry import retry_store
-from machines.attempt_spec import Python
+from machines.attempt_spec import PythonEnvironment
 from projects.dotenv import DevFolders
 from projects.environments import Environment, Environments
 from projects.interpreters import choose
@@ -24,7 +24,7 @@ from storage.store import Store
 class RuntimeEnvironment:
     """Interpreter and environment variables of one version."""
 
-    python: Python | None = None
+    python: PythonEnvironment | None = None
     """The version's own interpreter; None for Callboard's own."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
@@ -57,7 +57,7 @@ class ProjectEnvironments:
         variables = await asyncio.to_thread(self._dev.variables, manifest.project) if self._dev is not None else {}
         return RuntimeEnvironment(python, tuple(sorted(variables.items())))
 
-    async def _python(self, manifest: Manifest, folder: Path, patience: timedelta) -> Python | None:
+    async def _python(self, manifest: Manifest, folder: Path, patience: timedelta) -> PythonEnvironment | None:
         own = manifest.environment
         if own is None:
             return None
@@ -71,4 +71,4 @@ class ProjectEnvironments:
             python = await choose(SpecifierSet(own.requires_python or ""), folder)
             known = await self._environments.ensure(requirements.decode(), python=python, folder=folder)
             self._known[name] = known
-        return Python(known.python, known.site_packages)
+        return PythonEnvironment(known.python, known.site_packages)

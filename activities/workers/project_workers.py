@@ -13,9 +13,9 @@ from temporalio.client import Client
 
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.project_worker import ProjectWorker
-from machines.machine import Launch
+from machines.machine import LaunchOptions
 from machines.pool import Pool
-from machines.slot import Limits
+from machines.slot import RecycleLimits
 from projects.catalog import Catalog
 from schemas.errors import CallboardError
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
@@ -29,7 +29,7 @@ _INTERRUPT_EVERY = 1.0
 class WorkerPools:
     """The pools of Machines, by project."""
 
-    def __init__(self, launch: Launch, limits: Limits) -> None:
+    def __init__(self, launch: LaunchOptions, limits: RecycleLimits) -> None:
         self._launch = launch
         self._limits = limits
         self._pools: dict[str, Pool] = {}

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from machines import sweep
+from machines import scratch_cleanup
 from schemas.workflow.attempt import AttemptKind
 
 
@@ -114,7 +114,7 @@ class DeadWorker:
     def end_machines(self) -> None:
         """End the processes that still run of its Machines. This blocks."""
         for scratch in (self.folder / "scratch").glob("*"):
-            sweep.scratch(scratch)
+            scratch_cleanup.clean_up(scratch)
 
     def remove(self) -> None:
         """End its Machines and remove its folder. This blocks."""

@@ -6,7 +6,7 @@
             be found from a project, so its modules may have any name, and none of ours is imported by mistake.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 
-SCRATCH is not read here: it lets `machines.sweep` recognize this process as one of the Machine.
+SCRATCH is not read here: it lets `machines.scratch_cleanup` recognize this process as one of the Machine.
 """
 
 from __future__ import annotations

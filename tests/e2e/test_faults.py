@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 from tests.conftest import REPOSITORY, Stack
 
 pytestmark = pytest.mark.timeout(240)

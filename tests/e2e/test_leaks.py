@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.soak import MACHINES, Soak, project, until
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 from machines.trace_redactor import KEPT_IDLE
 from projects.deploy import deploy
 from schemas.workflow.run import RunOutcome, RunStatus

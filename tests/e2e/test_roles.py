@@ -17,7 +17,7 @@ import pytest
 
 from devstack import ports
 from devstack.temporal import TemporalServer
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 from projects.deploy import deploy
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunInput, RunStatus

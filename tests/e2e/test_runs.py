@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 
 
 def last_error(answer: dict[str, Any]) -> dict[str, Any]:

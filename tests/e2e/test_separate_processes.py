@@ -18,7 +18,7 @@ import pytest
 
 from devstack import ports
 from devstack.temporal import TemporalServer
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 from settings import Settings
 from storage.bucket import open_bucket
 from storage.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from machines.attempt_masker import masker_of
+from machines.attempt_masker import masker_for
 from machines.attempt_spec import Proxy
 from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
@@ -50,7 +50,7 @@ async def test_secrets_of_the_order_the_state_and_the_proxy_are_masked_in_messag
         quiet,
         " ".join(words),
         secrets=("listed-value",),
-        session=json.dumps(given),
+        storage_state=json.dumps(given),
         proxy=Proxy("http://127.0.0.1:9", "ada", "proxy-word"),
     )
     assert failed.message == "*** *** dark-mode *** all-items *** ***"
@@ -74,7 +74,7 @@ async def test_a_secret_that_is_cut_in_two_where_a_message_ends_is_not_told_in_p
 
 
 async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: Run) -> None:
-    asked = order("raises", {"message": "x"}, session='{"cookies": "needle"}', secrets=("needle",))
+    asked = order("raises", {"message": "x"}, storage_state='{"cookies": "needle"}', secrets=("needle",))
     assert "needle" not in repr(asked)
     report = failure(await quiet("raises", {"message": "needle"}, secrets=("needle",)))
     assert "needle" not in repr(report)
@@ -82,7 +82,7 @@ async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: 
 
 def test_what_is_no_state_has_no_secrets() -> None:
     for text in ("{", "[]", "null", '{"cookies": 1}'):
-        assert not masker_of(order("any", session=text))
+        assert not masker_for(order("any", storage_state=text))
 
 
 class Parameters:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import EndState
+from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
 from schemas.workflow.run import ErrorCode, RunError
 from tests.support.machines import Run, failure, value
@@ -147,7 +147,7 @@ PROJECT = {
 async def test_parameters_are_given_as_a_plain_dict(quiet: Run) -> None:
     report = await quiet("arguments", {"item": "lamp", "n": 3})
     assert value(report) == [2, "Page", [{"item": "lamp", "n": 3}], {}]
-    assert report.end is EndState.COMPLETED
+    assert report.status is AttemptStatus.COMPLETED
     assert report.error is None
     assert report.extended_payloads is None
     assert report.browser_version

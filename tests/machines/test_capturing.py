@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import AttemptReport, EndState
-from schemas.workflow.attempt import AttemptKind
+from machines.attempt_spec import AttemptReport
+from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import ErrorCode
 from tests.support.machines import Lab, Run, failure, order, unnoticed, value
 from tests.support.recording_site import Site, cookie, running_site, state
@@ -109,10 +109,10 @@ async def sites() -> AsyncIterator[tuple[Site, Site]]:
 
 def left(report: AttemptReport) -> dict[str, Any]:
     """The state that was reported, in alphabetical order: that of the browser is its own."""
-    assert report.end is EndState.COMPLETED, report.error
-    assert report.session is not None
-    assert report.session.isascii()
-    found = json.loads(report.session)
+    assert report.status is AttemptStatus.COMPLETED, report.error
+    assert report.storage_state is not None
+    assert report.storage_state.isascii()
+    found = json.loads(report.storage_state)
     found["cookies"].sort(key=itemgetter("name"))
     for place, storage in (("origins", "localStorage"), ("sessionStorage", "sessionStorage")):
         found[place].sort(key=itemgetter("origin"))
@@ -122,7 +122,7 @@ def left(report: AttemptReport) -> dict[str, Any]:
 
 
 async def used(run: Run, given: dict[str, Any], parameters: Any, *, api: str = "uses") -> AttemptReport:
-    return await run(api, parameters, session=json.dumps(given), capture=True)
+    return await run(api, parameters, storage_state=json.dumps(given), capture=True)
 
 
 async def test_a_create_reports_the_state_in_the_exact_shape_of_the_contract(
@@ -183,7 +183,7 @@ async def test_what_was_created_can_be_restored_and_has_not_changed(quiet: Run, 
     created = left(await quiet("", parameters, kind=AttemptKind.CREATE))
     for urls in ([], [one.origin], [one.origin, other.origin]):
         report = await used(quiet, created, {"urls": urls})
-        assert (report.end, report.session) == (EndState.COMPLETED, None)
+        assert (report.status, report.storage_state) == (AttemptStatus.COMPLETED, None)
     assert {*one.cookies[-1].split("; ")} == {*other.cookies[-1].split("; ")} == {"sid=s1", "long=1"}
 
 
@@ -215,14 +215,14 @@ async def test_what_the_site_has_changed_is_reported_with_all_the_rest(
     assert cookie("stays", "1") in found["cookies"]
     assert given["origins"][1] in found["origins"]
     assert given["sessionStorage"][1] in found["sessionStorage"], "it was not open, so it cannot have changed"
-    assert (await used(quiet, found, {"urls": [one.origin]})).session is None
+    assert (await used(quiet, found, {"urls": [one.origin]})).storage_state is None
 
 
 async def test_a_cookie_whose_end_is_put_off_by_seconds_has_not_changed(quiet: Run, sites: tuple[Site, Site]) -> None:
     given = state(cookie("sid", "s1", expires=time.time() + 1000))
     for age, changed in ((1020, False), (1200, True)):
         url = f"{sites[0].origin}/?cookie=sid=s1;HttpOnly;Path=/;Max-Age={age}"
-        assert ((await used(quiet, given, {"urls": [url]})).session is not None) is changed
+        assert ((await used(quiet, given, {"urls": [url]})).storage_state is not None) is changed
 
 
 async def test_session_storage_is_taken_of_every_open_page_that_has_one(quiet: Run, sites: tuple[Site, Site]) -> None:
@@ -237,16 +237,16 @@ async def test_nothing_is_reported_unless_it_is_asked_for_and_the_end_is_good(
 ) -> None:
     changes = {"urls": [f"{sites[0].origin}/?cookie=sid=s2"]}
     given = json.dumps(state(cookie("sid", "s1")))
-    assert (await quiet("uses", changes, session=given)).session is None
-    assert (await quiet("uses", {**changes, "raises": True}, session=given, capture=True)).session is None
-    assert (await quiet("", {**changes, "raises": True}, kind=AttemptKind.CREATE)).session is None
-    report = await quiet("never", {}, session=given, capture=True)
-    assert (value(report), report.session) == ("no browser", None)
+    assert (await quiet("uses", changes, storage_state=given)).storage_state is None
+    assert (await quiet("uses", {**changes, "raises": True}, storage_state=given, capture=True)).storage_state is None
+    assert (await quiet("", {**changes, "raises": True}, kind=AttemptKind.CREATE)).storage_state is None
+    report = await quiet("never", {}, storage_state=given, capture=True)
+    assert (value(report), report.storage_state) == ("no browser", None)
 
 
 async def test_a_state_that_could_not_be_restored_is_not_replaced_by_what_there_is_without_it(quiet: Run) -> None:
     report = await used(quiet, state(cookie("sid", "not;valid")), {}, api="does_not_mind")
-    assert (value(report), report.session) == ("StateError", None)
+    assert (value(report), report.storage_state) == ("StateError", None)
 
 
 async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
@@ -255,7 +255,7 @@ async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
     given = state(cookie("sid", "s1-is-secret"))
     with caplog.at_level(logging.WARNING, "machines.current"):
         report = await used(quiet, given, {"closes": True, "returns": "fine"})
-    assert (value(report), report.session) == ("fine", None)
+    assert (value(report), report.storage_state) == ("fine", None)
     (warned,) = caplog.messages
     assert "the state of its AuthSession could not be captured: " in warned
 
@@ -271,8 +271,8 @@ async def test_capturing_is_not_on_the_automations_clock_and_is_bounded(quiet: R
     given = json.dumps(state(cookie("sid", "s1")))
     parameters = {"urls": [sites[0].origin]}
     # The page that spins is waited for as long as the clock is: both together are more than that.
-    report = await quiet("spins", parameters, session=given, capture=True, timeout=5)
-    assert (value(report), report.session) == ("spins", None)
+    report = await quiet("spins", parameters, storage_state=given, capture=True, timeout=5)
+    assert (value(report), report.storage_state) == ("spins", None)
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +302,7 @@ async def test_a_check_is_what_its_answer_is_worth(check: Any) -> None:
         (0, "false"),
     ):
         report = await check({"returns": returned})
-        assert (report.end, report.result) == (EndState.COMPLETED, worth)
+        assert (report.status, report.result) == (AttemptStatus.COMPLETED, worth)
     failed = failure(await check({"returns": "odd"}))
     assert (failed.name, failed.message, failed.final) == ("ArithmeticError", "neither", False)
 
@@ -312,11 +312,11 @@ async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good
 ) -> None:
     given = json.dumps(state(cookie("sid", "s1")))
     changes = {"urls": [f"{sites[0].origin}/?cookie=sid=s2"], "returns": True}
-    report = await check(changes, session=given, capture=True)
+    report = await check(changes, storage_state=given, capture=True)
     assert sites[0].cookies == ["sid=s1"]
     assert {each["value"] for each in left(report)["cookies"]} == {"s2"}
-    assert (await check({**changes, "returns": False}, session=given, capture=True)).session is None
-    assert (await check(changes, session=given)).session is None
+    assert (await check({**changes, "returns": False}, storage_state=given, capture=True)).storage_state is None
+    assert (await check(changes, storage_state=given)).storage_state is None
 
 
 async def test_a_project_without_such_a_file_or_function_is_told_so_for_good(lab: Lab) -> None:

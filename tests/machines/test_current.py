@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from machines.attempt_spec import EndState
 from machines.current import Current
+from schemas.workflow.attempt import AttemptStatus
 from tests.support.machines import order, unnoticed
 
 
@@ -38,7 +38,7 @@ async def test_what_is_heard_first_counts() -> None:
     current.resolve(None)
     assert await current.done == {"result": "1"}
     report = current.report("lab-1", result="1")
-    assert (report.end, report.machine, report.browser_version) == (EndState.COMPLETED, "lab-1", None)
+    assert (report.status, report.machine, report.browser_version) == (AttemptStatus.COMPLETED, "lab-1", None)
     assert report.started_at <= report.ended_at
 
 

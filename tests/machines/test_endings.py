@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from machines import keeper
-from machines.machine import Begun, Machine, NotBegunError
+from machines.machine import AttemptStart, Machine, NotBegunError
 from schemas.workflow.run import ErrorCode
 from tests.support.machines import PATIENCE, Failure, Lab, failure, order, value
 from tests.support.single_machine_pool import ENDLESS, One
@@ -355,7 +355,7 @@ async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: s
 async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_called(lab: Lab) -> None:
     machine = await lab.machine(lab.version(PROJECT))
     os.kill(find_process(machine, BROWSER), signal.SIGKILL)
-    begun: list[Begun] = []
+    begun: list[AttemptStart] = []
     with pytest.raises(NotBegunError, match="lab-1 was lost: no fresh context"):
         await machine.run(order("fine"), begun.append)
     assert begun == []

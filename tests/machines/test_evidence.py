@@ -17,7 +17,7 @@ from machines.attempt_spec import AttemptReport
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
 from machines.runner import evidence as runner_evidence
-from machines.traces import parts_in
+from machines.trace_redaction import parts_in
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import ErrorCode, TraceMode
 from settings import Settings
@@ -158,7 +158,7 @@ async def test_an_attempt_that_completes_leaves_its_trace_and_nothing_else(leavi
     assert value(left.report) == "Chairs"
     assert left.names == ["trace-1.zip"]
     assert left.calls() == ["goto", "title"]
-    assert (left.evidence.told, left.evidence.missing) == (True, {})
+    assert (left.evidence.reported, left.evidence.missing) == (True, {})
 
 
 async def test_one_that_fails_leaves_a_picture_too_and_tells_where_it_was(leaving: Leaving) -> None:
@@ -200,7 +200,7 @@ async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path
     with pytest.raises(asyncio.CancelledError):
         await attempt
     assert Left(evidence, None).names == ["screenshot.png", "trace-1.zip"]
-    assert evidence.told
+    assert evidence.reported
 
 
 async def test_one_that_hears_nothing_leaves_nothing_and_that_shows(leaving: Leaving) -> None:
@@ -208,7 +208,7 @@ async def test_one_that_hears_nothing_leaves_nothing_and_that_shows(leaving: Lea
     assert left.report is not None
     assert failure(left.report).stack == ""
     assert left.names == []
-    assert not left.evidence.told
+    assert not left.evidence.reported
     await leaving.run("reads")
 
 
@@ -300,14 +300,14 @@ async def test_a_trace_that_grows_without_end_is_given_up(monkeypatch: pytest.Mo
     monkeypatch.setattr("machines.runner.evidence._LOOK_EVERY", 0.01)
     raw = tmp_path / "traces"
     (raw / "screencast").mkdir(parents=True)
-    asked = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, limit=100)
+    asked = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, trace_limit=100)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_browser(Settings().chromium), args=browser_args(), traces_dir=raw
         )
         context = await browser.new_context()
         page = await context.new_page()
-        evidence = runner_evidence.Evidence(asked.wanted(), "api/long", raw)
+        evidence = runner_evidence.Evidence(asked.to_message(), "api/long", raw)
         await evidence.begin(context, page)
         (raw / "screencast" / "1.jpeg").write_bytes(bytes(500))
         async with asyncio.timeout(PATIENCE):

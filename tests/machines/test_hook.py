@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import EndState
 from schemas.errors import MachineError
+from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode
 from tests.support.machines import Lab, Run, failure, open_lab, order, unnoticed, value
 
@@ -177,7 +177,7 @@ async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_
     version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
     if shutil.which("chromium") or shutil.which("google-chrome"):
         report = await lab.pool().run(version, order("agent", None), unnoticed)
-        assert report.end is EndState.COMPLETED
+        assert report.status is AttemptStatus.COMPLETED
         assert "Headless" not in value(report)
     else:
         with pytest.raises(MachineError, match="chromium"):

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from machines import keeper, sweep
+from machines import keeper, scratch_cleanup
 from machines.meter import Meter
 from tests.support.machines import PATIENCE, of_folder
 
@@ -307,8 +307,8 @@ def test_a_keeper_that_is_killed_is_cleaned_up_after(keep: Keep) -> None:
     until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
     kept.process.kill()
     kept.process.wait()
-    assert sweep.processes_of(kept.scratch)
-    sweep.scratch(kept.scratch)
+    assert scratch_cleanup.processes_of(kept.scratch)
+    scratch_cleanup.clean_up(kept.scratch)
     assert of_folder(kept.scratch) == []
     assert not kept.scratch.exists()
     assert other.process.poll() is None
@@ -321,15 +321,15 @@ def test_a_sweep_does_not_touch_a_folder_whose_name_begins_the_same(tmp_path: Pa
     (tmp_path / "lab-10").mkdir()
     environment = {"TMPDIR": f"{tmp_path}/lab-10/tmp"}
     with subprocess.Popen(["sleep", "600"], env=environment) as sleeper:
-        until(lambda: sweep.processes_of(tmp_path / "lab-10") == [sleeper.pid])
-        sweep.scratch(tmp_path / "lab-1")
+        until(lambda: scratch_cleanup.processes_of(tmp_path / "lab-10") == [sleeper.pid])
+        scratch_cleanup.clean_up(tmp_path / "lab-1")
         assert sleeper.poll() is None
         assert (tmp_path / "lab-10").is_dir()
         sleeper.kill()
 
 
 def test_a_sweep_of_what_is_not_there_does_nothing(tmp_path: Path) -> None:
-    sweep.scratch(tmp_path / "nothing")
+    scratch_cleanup.clean_up(tmp_path / "nothing")
     assert stat.S_ISDIR(tmp_path.stat().st_mode)
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
 from tests.support.machines import Lab, settled, value
 from tests.support.single_machine_pool import One
 

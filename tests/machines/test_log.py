@@ -17,7 +17,7 @@ import pytest
 
 from machines import keeper
 from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_masker import masker_of
+from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, Proxy
 from schemas.workflow.attempt import AttemptUsage
 from tests.support.machines import PATIENCE, Lab, open_lab, order, settled
@@ -214,7 +214,7 @@ class Logging(One):
         self.numbers += 1
         book = AttemptLogFile(self.folder / f"{self.numbers}.jsonl", limit)
         task = self.start(api, parameters, log=book, **fields)
-        book.masker = masker_of(order(api, parameters, **fields))
+        book.masker = masker_for(order(api, parameters, **fields))
         return Attempt(book, task)
 
     async def logged(self, api: str, parameters: Any = None, **fields: Any) -> Logged:
@@ -233,9 +233,9 @@ class Attempt:
 
     async def ended(self) -> Logged:
         (report,) = await asyncio.gather(self.task, return_exceptions=True)
-        usage = await self.book.whole(PATIENCE)
+        usage = await self.book.wait_complete(PATIENCE)
         data = b""
-        while part := self.book.take():
+        while part := self.book.read_masked():
             data += part
         self.book.close()
         assert data.endswith(b"\n")

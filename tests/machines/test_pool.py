@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.machine import Begun, Launch
+from machines.machine import AttemptStart, LaunchOptions
 from machines.pool import Pool
-from machines.slot import Limits
+from machines.slot import RecycleLimits
 from tests.support.machines import PATIENCE, Lab, order, unnoticed, value
 from tests.support.polling import until
 
@@ -77,7 +77,7 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
     begun: list[str] = []
     counts: set[int] = set()
 
-    def begin(at: Begun) -> None:
+    def begin(at: AttemptStart) -> None:
         begun.append(at.machine)
         counts.add(keepers(lab))
 
@@ -184,7 +184,7 @@ async def test_one_that_cannot_be_started_ahead_fails_nothing(lab: Lab, tmp_path
     pool, version = lab.pool(2), lab.version(PROJECT)
     with pytest.MonkeyPatch.context() as patch:
         await pool.run(version, order("takes_long_to_clean_up"), unnoticed)
-        patch.setattr(pool, "_launch", Launch(tmp_path / "scratch", tmp_path / "no-browser"))
+        patch.setattr(pool, "_launch", LaunchOptions(tmp_path / "scratch", tmp_path / "no-browser"))
         report = await pool.run(version, order("fine"), unnoticed)
         assert (value(report), report.machine) == ("fine", "lab-1-1")
         await until(lambda: not pool._warming)
@@ -207,7 +207,7 @@ class Imagined:
     is_settled: bool = True
 
     @classmethod
-    async def start(cls, name: str, version: Version, _launch: Launch) -> Imagined:
+    async def start(cls, name: str, version: Version, _launch: LaunchOptions) -> Imagined:
         assert name not in cls.alive
         cls.alive.add(name)
         cls.most = max(cls.most, len(cls.alive))
@@ -233,10 +233,10 @@ class Imagined:
     async def leave_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
 
-    async def run(self, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> Any:
+    async def run(self, order: AttemptSpec, on_begun: Callable[[AttemptStart], None]) -> Any:
         assert self.name in self.alive
         self.attempts += 1
-        on_begun(cast("Begun", order))
+        on_begun(cast("AttemptStart", order))
         try:
             await self.pause()
         except asyncio.CancelledError:
@@ -264,7 +264,7 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     nowhere = Path("/nowhere")
     versions = [Version("imagined", str(n), nowhere, 0, 0, 0) for n in range(2)]
     size = largest = chance.randint(1, 3)
-    pool = Pool("imagined", size, Launch(nowhere, nowhere), Limits(timedelta(1), 3, timedelta(1)))
+    pool = Pool("imagined", size, LaunchOptions(nowhere, nowhere), RecycleLimits(timedelta(1), 3, timedelta(1)))
     begun: list[Any] = []
     attempts: list[tuple[AttemptSpec, asyncio.Task[Any]]] = []
     changes: list[asyncio.Task[None]] = []
@@ -307,7 +307,7 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
     Imagined.chance = random.Random(1)
     nowhere = Path("/nowhere")
     version = Version("imagined", "1", nowhere, 0, 0, 0)
-    pool = Pool("imagined", 1, Launch(nowhere, nowhere), Limits(timedelta(1), 100, timedelta(1)))
+    pool = Pool("imagined", 1, LaunchOptions(nowhere, nowhere), RecycleLimits(timedelta(1), 100, timedelta(1)))
     begun: list[str] = []
 
     async def attempt(name: str) -> None:
@@ -328,7 +328,7 @@ async def test_a_machine_that_still_cleans_up_is_not_taken_while_another_is_read
     Imagined.chance = random.Random(1)
     nowhere = Path("/nowhere")
     version = Version("imagined", "1", nowhere, 0, 0, 0)
-    pool = Pool("imagined", 2, Launch(nowhere, nowhere), Limits(timedelta(1), 100, timedelta(1)))
+    pool = Pool("imagined", 2, LaunchOptions(nowhere, nowhere), RecycleLimits(timedelta(1), 100, timedelta(1)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("machines.slot.Machine", Imagined)
         await asyncio.gather(*(pool.run(version, order(f"{n}"), lambda _: None) for n in range(2)))

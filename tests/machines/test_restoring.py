@@ -90,7 +90,7 @@ async def sites() -> AsyncIterator[tuple[Site, Site]]:
 
 async def begun(run: Run, api: str, parameters: Any, session: Any, **fields: Any) -> AttemptReport:
     text = session if isinstance(session, str) else json.dumps(session)
-    return await run(api, parameters, session=text, **fields)
+    return await run(api, parameters, storage_state=text, **fields)
 
 
 async def test_cookies_and_both_storages_are_there_on_the_first_page_of_each_origin(
@@ -212,14 +212,14 @@ async def test_run_info_has_the_state_and_what_user_code_does_to_it_changes_noth
     report = await begun(quiet, "tells", None, given, run_info={"auth_session_id": "bob"}, capture=True)
     told = value(report)
     assert (told["auth_session_id"], told["auth_session"]) == ("bob", given)
-    assert report.session is None
+    assert report.storage_state is None
 
 
 async def test_a_deferred_automation_finds_the_state_when_it_asks_for_the_browser(quiet: Run) -> None:
     given = state(cookie("sid", "s1"))
     assert value(await begun(quiet, "later", {"browser": True}, given)) == ["s1"]
     report = await begun(quiet, "later", {"browser": False}, given, capture=True)
-    assert (value(report), report.session) == (None, None)
+    assert (value(report), report.storage_state) == (None, None)
 
 
 async def test_an_attempt_with_a_proxy_restores_without_asking_it(quiet: Run, sites: tuple[Site, Site]) -> None:

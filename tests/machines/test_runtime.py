@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import EndState
+from schemas.workflow.attempt import AttemptStatus
 from tests.support.machines import Run, failure, value
 
 PROJECT = {
@@ -212,7 +212,7 @@ async def test_payloads_and_their_parameters_may_be_models(quiet: Run) -> None:
 
 async def test_a_failed_attempt_has_no_extended_payloads(quiet: Run) -> None:
     report = await quiet("extends_payload", {"then": "fail"})
-    assert (report.end, report.extended_payloads) == (EndState.FAILED, None)
+    assert (report.status, report.extended_payloads) == (AttemptStatus.FAILED, None)
 
 
 async def test_a_payload_of_the_wrong_shape_is_an_error_where_it_is_given(quiet: Run) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from machines.trace_redaction import RedactionOptions, TraceError
 from machines.trace_redactor import TraceRedactor
-from machines.traces import Showing, TraceError
 from security.masking import Masker
 from tests.support.polling import until
 
@@ -32,7 +32,9 @@ class Bench:
         """The first event of the masked trace; None if there was none."""
         target = self.folder / "trace.zip"
         target.unlink(missing_ok=True)
-        if not await self.redactor.redact(self.folder, target, Showing(Masker({SECRET}), limit), within=within):
+        if not await self.redactor.redact(
+            self.folder, target, RedactionOptions(Masker({SECRET}), limit), within=within
+        ):
             return None
         with zipfile.ZipFile(target) as file:
             return file.read("trace.trace").decode()
@@ -150,5 +152,8 @@ async def test_a_disk_that_fails_is_told_as_such(bench: Bench) -> None:
     bench.leave(event("any"))
     with pytest.raises(FileNotFoundError, match="No such file or directory"):
         await bench.redactor.redact(
-            bench.folder, bench.folder / "gone" / "trace.zip", Showing(Masker(()), LIMIT), within=timedelta(minutes=1)
+            bench.folder,
+            bench.folder / "gone" / "trace.zip",
+            RedactionOptions(Masker(()), LIMIT),
+            within=timedelta(minutes=1),
         )

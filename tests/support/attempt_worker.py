@@ -19,9 +19,9 @@ from activities.control import LostActivity, StopActivity
 from activities.workers.project_workers import WorkerPools
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
-from machines.machine import Launch
-from machines.slot import Limits
-from machines.sweep import processes_of
+from machines.machine import LaunchOptions
+from machines.scratch_cleanup import processes_of
+from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.deploy import deploy
@@ -160,8 +160,8 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     """A bench below `folder`. With `pools`, these instead of real ones."""
     store = TestStore(folder / "artifacts")
     worker_dir = WorkerDir(folder / "workers" / worker)
-    launch = Launch(worker_dir.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
-    machines = WorkerPools(launch, Limits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
+    launch = LaunchOptions(worker_dir.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
+    machines = WorkerPools(launch, RecycleLimits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
     running_attempts = RunningAttempts()
     redactor = TraceRedactor()
     catalog = Catalog(store, max_age=timedelta())

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 import psutil
 
 from machines import keeper, tree
-from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Proxy, Version
+from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from machines.browser import browser_args, find_browser
-from machines.machine import Begun, Launch, Machine
+from machines.machine import AttemptStart, LaunchOptions, Machine
 from machines.pool import Pool
-from machines.slot import Limits
-from machines.sweep import processes_of
+from machines.scratch_cleanup import processes_of
+from machines.slot import RecycleLimits
+from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode, RunError
 from settings import Settings
 
@@ -30,7 +31,7 @@ PATIENCE = 60.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
 
 
-def unnoticed(_begun: Begun) -> None:
+def unnoticed(_begun: AttemptStart) -> None:
     """For Attempts whose beginning does not matter."""
 
 
@@ -80,7 +81,7 @@ class Failure:
 def failure(report: AttemptReport) -> Failure:
     """How the Attempt failed."""
     error = report.error
-    assert report.end is EndState.FAILED
+    assert report.status is AttemptStatus.FAILED
     assert (report.result, report.extended_payloads) == (None, None)
     assert error is not None
     assert error.retirable is not report.final
@@ -108,7 +109,7 @@ class Lab:
 
     scratch: Path
     projects: Path
-    launch: Launch
+    launch: LaunchOptions
     pools: list[Pool] = field(default_factory=list[Pool])
     machines: list[Machine] = field(default_factory=list[Machine])
 
@@ -137,9 +138,9 @@ class Lab:
         idle: float = 600,
         attempts: int = 1000,
         age: float = 3600,
-        launch: Launch | None = None,
+        launch: LaunchOptions | None = None,
     ) -> Pool:
-        limits = Limits(idle=timedelta(seconds=idle), attempts=attempts, age=timedelta(seconds=age))
+        limits = RecycleLimits(idle=timedelta(seconds=idle), attempts=attempts, age=timedelta(seconds=age))
         pool = Pool(project, size, launch or self.launch, limits)
         self.pools.append(pool)
         return pool
@@ -181,7 +182,7 @@ async def open_lab(folder: Path) -> AsyncGenerator[Lab]:
     scratch, projects = folder / "scratch", folder / "projects"
     scratch.mkdir()
     projects.mkdir()
-    lab = Lab(scratch, projects, Launch(scratch, find_browser(Settings().chromium), tuple(browser_args())))
+    lab = Lab(scratch, projects, LaunchOptions(scratch, find_browser(Settings().chromium), tuple(browser_args())))
     try:
         yield lab
     finally:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Self
 
 from machines.attempt_spec import AttemptReport
-from machines.machine import Begun, Machine
+from machines.machine import AttemptStart, Machine
 from tests.support.machines import PATIENCE, Lab, order, settled, value
 
 ENDLESS = {
@@ -95,7 +95,7 @@ class One:
         """Set an Attempt on its way. The fields are those of `order`."""
         self._begun.clear()
 
-        def begin(_begun: Begun) -> None:
+        def begin(_begun: AttemptStart) -> None:
             self._begun.set()
 
         attempt = asyncio.create_task(self.pool.run(self.version, order(api, parameters, **fields), begin))

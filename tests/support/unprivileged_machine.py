@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import keeper
-from machines.machine import Begun, Machine
+from machines.machine import AttemptStart, Machine
 from machines.sandbox import sandbox_refusal
 from tests.support.machines import Lab, open_lab, order, unnoticed, value
 from tests.support.recording_site import running_site
@@ -88,7 +88,7 @@ async def kill_keeper(machine: Machine, child: int) -> list[int]:
     """Kill the keeper while user code blocks; those of its processes that are left when the worker has cleaned up."""
     begun = asyncio.Event()
 
-    def begin(_begun: Begun) -> None:
+    def begin(_begun: AttemptStart) -> None:
         begun.set()
 
     attempt = asyncio.create_task(machine.run(order("blocks"), begin))

@@ -15,8 +15,8 @@ import pytest
 
 from activities.attempts.artifact_uploader import ArtifactUploader, UploadedArtifacts
 from machines.evidence import Evidence
+from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
-from machines.traces import Showing
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptStatus
 from schemas.workflow.base import JsonRef
@@ -67,10 +67,12 @@ class Room:
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncGenerator[Room]:
     (tmp_path / "evidence").mkdir()
-    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, told=True)
+    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, reported=True)
     redactor = TraceRedactor()
     # A test that limits the time is not about that which the first process takes to start.
-    await redactor.redact(evidence.folder, tmp_path / "none", Showing(Masker(()), LIMIT), within=timedelta(minutes=1))
+    await redactor.redact(
+        evidence.folder, tmp_path / "none", RedactionOptions(Masker(()), LIMIT), within=timedelta(minutes=1)
+    )
     yield Room(TestStore(tmp_path / "artifacts"), evidence, redactor)
     await redactor.close()
 
@@ -122,10 +124,10 @@ async def test_a_trace_that_is_not_wanted_is_not_stored(
 
 
 async def test_a_machine_that_was_ended_before_it_could_save_is_told(room: Room) -> None:
-    room.evidence.told = False
+    room.evidence.reported = False
     kept = await room.keep()
     assert kept.missing == dict.fromkeys(("screenshot", "trace"), "The Machine was ended before it had saved it.")
-    room.evidence.told = True  # and had nothing to save
+    room.evidence.reported = True  # and had nothing to save
     assert (await room.keep()).missing == {}
 
 

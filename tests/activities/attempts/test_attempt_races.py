@@ -17,8 +17,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import heartbeat
 from activities.attempts import start_signals
-from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Proxy, Version
-from machines.machine import Begun
+from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
+from machines.machine import AttemptStart
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
@@ -40,12 +40,14 @@ class ScriptedPool:
     def of(self, _project: str) -> ScriptedPool:
         return self
 
-    async def run(self, version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+    async def run(
+        self, version: Version, order: AttemptSpec, on_begun: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
         self.orders.append((version, order))
-        on_begun(Begun("scripted-1-1", "156", AT))
+        on_begun(AttemptStart("scripted-1-1", "156", AT))
         await asyncio.shield(self.end)
         return AttemptReport(
-            end=EndState.COMPLETED,
+            status=AttemptStatus.COMPLETED,
             machine="scripted-1-1",
             browser_version="156",
             started_at=AT,

@@ -16,8 +16,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.attempts import attempt_records
-from machines.attempt_spec import AttemptReport, AttemptSpec, EndState, Version
-from machines.machine import Begun
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines.machine import AttemptStart
 from projects.deploy import deploy
 from schemas.errors import BadRequest, StoreError
 from schemas.workflow.attempt import (
@@ -64,14 +64,16 @@ class LoginPool:
     def of(self, _project: str) -> LoginPool:
         return self
 
-    async def run(self, _version: Version, order: AttemptSpec, on_begun: Callable[[Begun], None]) -> AttemptReport:
+    async def run(
+        self, _version: Version, order: AttemptSpec, on_begun: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
         self.orders.append(order)
-        on_begun(Begun("scripted-1-1", "156", AT))
+        on_begun(AttemptStart("scripted-1-1", "156", AT))
         if self.lasts:
             await asyncio.get_running_loop().create_future()
-        end = EndState.FAILED if "error" in self.report else EndState.COMPLETED
+        status = AttemptStatus.FAILED if "error" in self.report else AttemptStatus.COMPLETED
         return AttemptReport(
-            end=end, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
+            status=status, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
         )
 
 
@@ -202,14 +204,14 @@ async def test_a_check_has_the_current_login_restored(scene: Scene) -> None:
     assert outcome.result is None
     (order,) = scene.pool.orders
     assert (order.kind, order.number, order.capture) == (AttemptKind.CHECK, 4, True)
-    assert order.session == browser_state()
+    assert order.storage_state == browser_state()
     assert set(order.secrets) == {SESSION, PASSWORD}
     record = await scene.record(4)
     assert (record.kind, record.status) == ("check", AttemptStatus.COMPLETED)
 
 
 async def test_what_its_site_has_rotated_is_saved_back(scene: Scene) -> None:
-    scene.pool.report = {"result": "true", "session": browser_state("rotated")}
+    scene.pool.report = {"result": "true", "storage_state": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.CHECK)
     assert outcome.login
     assert outcome.login.key != scene.state.key
@@ -219,7 +221,7 @@ async def test_what_its_site_has_rotated_is_saved_back(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("report", "code"),
     [
-        ({"result": "false", "session": browser_state("rotated")}, ErrorCode.AUTH_CHECK_FAILED),
+        ({"result": "false", "storage_state": browser_state("rotated")}, ErrorCode.AUTH_CHECK_FAILED),
         ({"error": RAISED}, ErrorCode.SCRIPT_EXECUTION_EXCEPTION),
     ],
     ids=["falsy", "raised"],
@@ -301,14 +303,19 @@ async def test_a_check_that_its_worker_gives_up_is_tried_again(scene: Scene) -> 
 
 
 async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene: Scene) -> None:
-    scene.pool.report = {"result": "null", "session": browser_state("made")}
+    scene.pool.report = {"result": "null", "storage_state": browser_state("made")}
     outcome = await scene.attempt(AttemptKind.CREATE)
     assert outcome.login
     assert (outcome.status, outcome.login.login, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
     assert outcome.login.parameters_key == scene.state.parameters_key
     assert await scene.states() == [browser_state("made")]
     (order,) = scene.pool.orders
-    assert (order.kind, order.parameters, order.session, order.capture) == (AttemptKind.CREATE, PARAMETERS, None, True)
+    assert (order.kind, order.parameters, order.storage_state, order.capture) == (
+        AttemptKind.CREATE,
+        PARAMETERS,
+        None,
+        True,
+    )
     assert PASSWORD in order.secrets
     assert (await scene.record()).kind == "create"
 
@@ -339,17 +346,17 @@ async def test_a_create_whose_parameters_are_lost_cannot_be_made(scene: Scene) -
 async def test_an_attempt_has_its_login_restored_and_saved_back_if_that_is_wanted(
     scene: Scene, save_back: bool
 ) -> None:
-    scene.pool.report = {"result": "[1]", "session": browser_state("rotated")}
+    scene.pool.report = {"result": "[1]", "storage_state": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.API, save_back=save_back)
     assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="[1]", size=3))
     (order,) = scene.pool.orders
-    assert (order.session, order.capture) == (browser_state(), save_back)
+    assert (order.storage_state, order.capture) == (browser_state(), save_back)
     assert order.run_info["auth_session_id"] == ID
     assert await scene.states() == ([browser_state("rotated")] if save_back else [])
 
 
 async def test_an_attempt_that_fails_or_is_canceled_saves_nothing_back(scene: Scene) -> None:
-    scene.pool.report = {"error": RAISED, "session": browser_state("rotated")}
+    scene.pool.report = {"error": RAISED, "storage_state": browser_state("rotated")}
     assert (await scene.attempt(AttemptKind.API)).status is AttemptStatus.FAILED
     scene.pool.lasts = True
     attempt = asyncio.create_task(scene.attempt(AttemptKind.API, number=2))
@@ -375,7 +382,7 @@ async def test_user_code_is_given_the_parameters_of_stored_credentials_only(
 
 
 async def test_nothing_of_it_is_in_the_store_in_the_clear(scene: Scene) -> None:
-    scene.pool.report = {"result": "true", "session": browser_state("rotated")}
+    scene.pool.report = {"result": "true", "storage_state": browser_state("rotated")}
     await scene.attempt(AttemptKind.CHECK)
     await scene.attempt(AttemptKind.CREATE, number=2)
     written = b"".join(data for _, data in scene.bench.store.writes)

@@ -17,8 +17,8 @@ from temporalio.service import ServiceClient
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
-from machines.machine import Launch
-from machines.slot import Limits
+from machines.machine import LaunchOptions
+from machines.slot import RecycleLimits
 from projects.catalog import Catalog
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
@@ -69,8 +69,8 @@ class House:
         self.running = Running(self.running_attempts)
         self.connections = 0
         self.runs: list[Stage] = []
-        launch = Launch(folder / "scratch", Path("/nonexistent"))
-        limits = Limits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
+        launch = LaunchOptions(folder / "scratch", Path("/nonexistent"))
+        limits = RecycleLimits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
         self.pools = WorkerPools(launch, limits)
         self.project_workers = ProjectWorkerManager(
             client=client,

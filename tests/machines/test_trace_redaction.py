@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
 from api.dashboard.viewer.app import viewer_folder
-from machines.attempt_masker import masker_of
+from machines.attempt_masker import masker_for
 from machines.attempt_spec import Proxy
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
-from machines.traces import Showing, TraceError, parts_in, show
+from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from settings import Settings
@@ -140,14 +140,14 @@ class Told:
 async def told(quiet: Run, tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("told")
     evidence = Evidence(folder, TraceMode.ALWAYS)
-    known: dict[str, Any] = {"session": json.dumps(state(cookie("login", KEPT))), "secrets": (PASSWORD, IN_CODE)}
+    known: dict[str, Any] = {"storage_state": json.dumps(state(cookie("login", KEPT))), "secrets": (PASSWORD, IN_CODE)}
     async with telling_site() as origin:
         parameters = {"password": PASSWORD, "quoted": quote(PASSWORD, safe=""), "origin": origin}
         value(await quiet("tells", parameters, evidence=evidence, **known))
     (part,) = parts_in(folder)
     shown = folder / "shown.zip"
-    how = Showing(masker_of(order("tells", **known)), 10_000_000, evidence.root, cookies=True)
-    show([part], shown, how)
+    how = RedactionOptions(masker_for(order("tells", **known)), 10_000_000, evidence.project_root, cookies=True)
+    redact([part], shown, how)
     return Told(part, shown)
 
 
@@ -225,7 +225,7 @@ def shown(folder: Path, *parts: bytes, secrets: tuple[str, ...] = ()) -> dict[st
         (folder / f"trace-{number}.zip").write_bytes(part)
     target = folder / "shown.zip"
     try:
-        show(parts_in(folder), target, Showing(Masker(secrets), 100_000_000))
+        redact(parts_in(folder), target, RedactionOptions(Masker(secrets), 100_000_000))
         return contents(target)
     finally:
         target.unlink(missing_ok=True)
@@ -264,8 +264,8 @@ def test_a_secret_is_found_wherever_it_lies_in_a_resource_that_is_too_big_to_be_
     tmp_path_factory: pytest.TempPathFactory, before: int, secrets: list[bytes]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.traces._WHOLE", 8)
-        patch.setattr("machines.traces._BLOCK", 16)
+        patch.setattr("machines.trace_redaction._WHOLE", 8)
+        patch.setattr("machines.trace_redaction._BLOCK", 16)
         data = b"\0" * before + b".".join(secrets) + b"\0" * 20
         words = ("abcdef", "abcdefghij", "fghijk")
         after = shown(tmp_path_factory.mktemp("big"), trace_of(big=data), secrets=words)["resources/big"]
@@ -279,7 +279,7 @@ def test_what_is_no_text_keeps_its_length(tmp_path: Path) -> None:
 
 
 def test_credentials_of_a_proxy_are_known() -> None:
-    masker = masker_of(order("any", proxy=Proxy("http://proxy.test", "customer-7", PROXY_WORD)))
+    masker = masker_for(order("any", proxy=Proxy("http://proxy.test", "customer-7", PROXY_WORD)))
     assert masker.text(f"customer-7:{PROXY_WORD}") == "***:***"
 
 
@@ -288,7 +288,7 @@ def test_stacks_that_are_none_make_no_trace(tmp_path: Path, stacks: str) -> None
     with zipfile.ZipFile(tmp_path / "trace-1.zip", "w") as file:
         file.writestr("trace.stacks", stacks)
     with pytest.raises(TraceError, match="no trace"):
-        show(parts_in(tmp_path), tmp_path / "shown.zip", Showing(Masker(()), 10_000))
+        redact(parts_in(tmp_path), tmp_path / "shown.zip", RedactionOptions(Masker(()), 10_000))
 
 
 LIMIT = 100_000
@@ -297,7 +297,7 @@ LIMIT = 100_000
 def refused(folder: Path, *, limit: int = LIMIT) -> str:
     """Why the traces in `folder` are refused."""
     with pytest.raises(TraceError) as raised:
-        show(parts_in(folder), folder / "shown.zip", Showing(Masker({"secret-word"}), limit))
+        redact(parts_in(folder), folder / "shown.zip", RedactionOptions(Masker({"secret-word"}), limit))
     return str(raised.value)
 
 
@@ -309,7 +309,7 @@ def test_an_event_that_is_too_long_to_be_parsed_makes_no_trace(tmp_path: Path, n
             file.writestr(name, "first\n" + "x" * (length - 1) + "\nlast\n")
         if kept:
             target = tmp_path / "shown.zip"
-            show(parts_in(tmp_path), target, Showing(Masker(()), 8 * longest))
+            redact(parts_in(tmp_path), target, RedactionOptions(Masker(()), 8 * longest))
             assert len(contents(target)[name].splitlines()) == 3
             target.unlink()
         else:
@@ -370,7 +370,7 @@ def test_what_is_damaged_makes_no_trace_or_a_whole_one(
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "trace-1.zip").write_bytes(data[: len(data) - cut % 8])
     try:
-        show(parts_in(folder), folder / "shown.zip", Showing(Masker({"secret-word"}), LIMIT))
+        redact(parts_in(folder), folder / "shown.zip", RedactionOptions(Masker({"secret-word"}), LIMIT))
     except TraceError:
         return
     assert not any(b"secret-word" in content for content in contents(folder / "shown.zip").values())

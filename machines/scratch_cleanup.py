@@ -15,7 +15,7 @@ _WITHIN = 10.0
 """Seconds that the processes of a Machine get to end."""
 
 
-def scratch(folder: Path) -> None:
+def clean_up(folder: Path) -> None:
     """End every process of the Machine whose scratch folder is `folder`, then remove the folder.
 
     This blocks, so call it in a thread. Processes of a Machine were started with the folder in `TMPDIR` or `HOME`, or

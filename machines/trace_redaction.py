@@ -65,7 +65,7 @@ class TraceError(Exception):
 
 
 @dataclass(frozen=True)
-class Showing:
+class RedactionOptions:
     """Options for the redaction of a trace."""
 
     masker: Masker
@@ -77,13 +77,13 @@ class Showing:
     """Whether cookies are secrets, except those that the trace shows to be readable by the page's own scripts."""
 
 
-def show(parts: Sequence[Path], target: Path, how: Showing) -> None:
+def redact(parts: Sequence[Path], target: Path, options: RedactionOptions) -> None:
     """Write one redacted trace to `target` from those of the Attempt's contexts. This blocks.
 
     Args:
         parts: The zip files. Each becomes one context in the viewer.
         target: The file to create. What is there after an error is not a trace.
-        how: The options of the redaction.
+        options: The options of the redaction.
 
     Raises:
         TraceError: One of the files is no trace, or is bigger than allowed in any way.
@@ -96,7 +96,7 @@ def show(parts: Sequence[Path], target: Path, how: Showing) -> None:
             # Never open a file that is there already: user code could have put it there, as a link to anywhere.
             out = opened.enter_context(zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED, compresslevel=3))
             files = [opened.enter_context(_regular(part)) for part in parts]
-            _Writer(out, how).write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
+            _Writer(out, options).write([opened.enter_context(zipfile.ZipFile(file)) for file in files])
     except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, ValueError, EOFError) as e:
         raise TraceError("What the Machine left is no trace.") from e
     except OSError as error:
@@ -124,7 +124,7 @@ def _regular(path: Path) -> IO[bytes]:
 class _Writer:
     """Writer of one redacted trace."""
 
-    def __init__(self, out: zipfile.ZipFile, how: Showing) -> None:
+    def __init__(self, out: zipfile.ZipFile, how: RedactionOptions) -> None:
         self._out = out
         self._how = how
         self._longest_line = max(_LONGEST_LINE_AT_LEAST, how.limit // _LONGEST_LINE)
