@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.support.repository import REPOSITORY
+
 THIS_FILE = Path(__file__).relative_to(REPOSITORY).as_posix()
 
 SECTION = re.compile(r"docs/contract\.md,\s+section\s+(\d+(?:\.\d+)?)(?:,\s+rules?\s+(\d+)(?:\s+to\s+(\d+))?)?")

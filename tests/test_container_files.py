@@ -37,8 +37,8 @@ from temporal.client import connect
 from temporal.namespace import Namespace, Retention, inspect_namespace
 from temporal.sweep_schedule import Sweep
 from tests.support.polling import until
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 BESIDE = Path(sys.executable).parent
 """Where the programs of the development tools are."""
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()

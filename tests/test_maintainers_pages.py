@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.support.repository import REPOSITORY
+
 PAGES = {
     page: (REPOSITORY / page).read_text("utf-8") for page in ("CONTRIBUTING.md", "docs/architecture.md", "README.md")
 }

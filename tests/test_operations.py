@@ -17,8 +17,8 @@ from schemas.workflow.names import SWEEP_SCHEDULE
 from settings import Settings
 from storage import keys
 from temporal.sweep_schedule import SWEEP_EVERY
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "operations.md").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 BLOCKS = re.findall(r"```\w+\n(.*?)```", PAGE, flags=re.DOTALL)

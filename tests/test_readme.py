@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from devstack import ports
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 CALLBOARD = Path(sys.executable).with_name("callboard")
 

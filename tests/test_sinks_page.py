@@ -25,8 +25,8 @@ from schemas.rest.start import StartRequest
 from security.signing import Signer
 from settings import Settings
 from tests.support.delivery_inputs import QUICK, RING
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "sinks.md").read_text()
 JSON = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)]
 SECRET = new_webhook_secret()

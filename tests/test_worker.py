@@ -16,8 +16,8 @@ from devstack import ports
 from storage.folder import FolderStore
 from temporal.runs import Runs
 from tests.support.attempt_worker import PATIENCE, deploy_project
-from tests.support.dying_worker import REPOSITORY
 from tests.support.polling import until
+from tests.support.repository import REPOSITORY
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 

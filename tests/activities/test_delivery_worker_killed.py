@@ -16,7 +16,7 @@ from schemas.workflow.delivery import DeliveryStatus
 from tests.support.attempt_worker import TestStore
 from tests.support.delivery_inputs import KEY, delivery, webhook
 from tests.support.delivery_worker import SECRET, Delivering
-from tests.support.dying_worker import REPOSITORY
+from tests.support.repository import REPOSITORY
 from tests.support.webhook_receiver import answers, receiver
 
 Start = Callable[[], Awaitable[asyncio.subprocess.Process]]

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from machines.browser import browser_args, find_browser
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="module")

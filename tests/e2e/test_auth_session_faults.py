@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import REPOSITORY, Stack
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(240)
 

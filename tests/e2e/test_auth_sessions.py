@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Stack
 from tests.support.example_auth_sessions import AuthStates
 from tests.support.polling import until
+from tests.support.stack import Stack
 
 
 @pytest.fixture

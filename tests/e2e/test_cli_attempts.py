@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Stack
 from tests.support.command_line import Command
+from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Stack
 from tests.support.command_line import Command
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.stack import Stack
 
 
 @pytest.fixture

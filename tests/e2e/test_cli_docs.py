@@ -12,8 +12,9 @@ from cli.exit_codes import Exit
 from cli.filters import run_filters
 from schemas.rest.runs import RunsQuery
 from settings import Settings
-from tests.conftest import REPOSITORY, Stack
 from tests.support.command_line import PROGRAM, Command
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
 
 PAGE = (REPOSITORY / "docs" / "cli.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from devstack import ports
-from tests.conftest import Stack
 from tests.support.command_line import Command
+from tests.support.stack import Stack
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 
 async def doctor(data: Path) -> tuple[int | None, dict[str, dict[str, str]]]:

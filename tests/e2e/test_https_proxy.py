@@ -13,7 +13,7 @@ import pytest
 from examples.site import proxy
 from machines.browser import find_browser
 from settings import Settings
-from tests.conftest import Stack
+from tests.support.stack import Stack
 from tests.support.tls import Certificate, make_certificate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()

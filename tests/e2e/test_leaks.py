@@ -16,7 +16,7 @@ from machines.trace_redactor import KEPT_IDLE
 from projects.deploy import deploy
 from schemas.workflow.run import RunOutcome, RunStatus
 from storage.folder import FolderStore
-from tests.conftest import Stack
+from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.worker_in_process import Inside
 

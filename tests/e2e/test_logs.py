@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 
 class Followed:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 
 async def test_a_new_project_is_published_and_its_api_returns_a_greeting(stack: Stack) -> None:

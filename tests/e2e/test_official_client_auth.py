@@ -13,8 +13,8 @@ import pytest
 from intuned_client import AsyncIntunedClient, IntunedClient
 from intuned_client.exceptions import NotFoundError
 
-from tests.conftest import Stack
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.stack import Stack
 
 PROJECT = "guarded"
 

@@ -16,8 +16,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from storage import keys
-from tests.conftest import Stack
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">'"

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, expect
 
-from tests.conftest import Stack
+from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">'"

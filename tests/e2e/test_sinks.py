@@ -12,8 +12,8 @@ import pytest
 from intuned_client import AsyncIntunedClient, models
 from standardwebhooks.webhooks import Webhook
 
-from tests.conftest import Stack
 from tests.support.s3_server import BUCKET, s3_server
+from tests.support.stack import Stack
 from tests.support.webhook_receiver import Receiver, answers, receiver
 
 HIDDEN = "t0p-s3cret-of-a-sink"

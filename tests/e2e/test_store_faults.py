@@ -23,7 +23,8 @@ from schemas.errors import StoreError
 from schemas.workflow.base import INLINE_LIMIT
 from schemas.workflow.run import ErrorCode, RunStatus
 from storage.folder import FolderStore
-from tests.conftest import REPOSITORY, Stack
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.worker_in_process import Inside
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from settings import Settings
 from temporal.client import connect
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 NINE_DAYS = 9 * 86_400
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 PROGRAM = Path(sys.executable).with_name("callboard")
 _PATIENCE = 60

@@ -12,8 +12,7 @@ from pathlib import Path
 import psutil
 
 from activities.workers.worker_dir import HeldAttempt
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.repository import REPOSITORY
 
 _PROGRAM = """
 import contextlib, os, pickle, subprocess, sys, time

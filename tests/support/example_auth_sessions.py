@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from examples.site.accounts import ACCOUNTS
-from tests.conftest import Stack
+from tests.support.stack import Stack
 
 PROJECT = "orders"
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import html
 import http.server
+import os
+import shutil
 import threading
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 
+import pytest
 from packaging.utils import parse_wheel_filename
 
-FETCHED = Path(__file__).parents[2] / ".venv" / "packages"
+from tests.support.repository import REPOSITORY
+
+FETCHED = REPOSITORY / ".venv" / "packages"
 
 
 class _Index(http.server.SimpleHTTPRequestHandler):
@@ -77,3 +82,23 @@ def package_index(folder: Path) -> Generator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """From here on, uv installs from an index of this host, here and in processes that are started here.
+
+    Whatever else the environment tells uv does not count, nor what it has in its cache: it is the same everywhere.
+    """
+    if not FETCHED.is_dir():
+        pytest.fail("This needs packages to install. `make test` fetches them, and so does `bash scripts/packages.sh`.")
+    cache = tmp_path_factory.mktemp("uv-cache")
+    with package_index(FETCHED) as index, pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("UV_")]:
+            environment.delenv(name)
+        environment.setenv("UV_DEFAULT_INDEX", index)
+        environment.setenv("UV_CACHE_DIR", str(cache))
+        for name in ("NO_PROXY", "no_proxy"):
+            environment.setenv(name, "127.0.0.1", prepend=",")
+        yield
+    shutil.rmtree(cache)

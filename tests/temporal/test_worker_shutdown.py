@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from temporal.worker_shutdown import running
-from tests.support.dying_worker import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 NO_TIME = timedelta()
 SOON = timedelta(seconds=0.2)

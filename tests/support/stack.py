@@ -1,0 +1,93 @@
+"""The whole stack as `callboard dev` brings it up, and how a test talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+
+from devstack.dev import DevStack
+from machines.scratch_cleanup import processes_of
+from settings import Settings
+from tests.support.repository import REPOSITORY
+
+
+@dataclass
+class Stack:
+    """A running stack and how to talk to it."""
+
+    url: str
+    api_key: str
+    workspace: str
+    site: str
+    data: Path
+    projects: Path
+    """Its project folders; what is written there is published."""
+    http: httpx.AsyncClient
+    dev: DevStack
+
+    @classmethod
+    @asynccontextmanager
+    async def up(cls, folder: Path, projects: Path, site: str) -> AsyncGenerator[Self]:
+        """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind."""
+        data = folder / "data"
+        dev = DevStack(projects, Settings(data_dir=data, port=0), temporal_port=0, ui_port=0, report=print)
+        async with (
+            dev,
+            httpx.AsyncClient(
+                base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False
+            ) as http,
+        ):
+            await dev.projects.settle(timedelta(minutes=5))  # also the environments of examples
+            yield cls(dev.url, dev.api_key, dev.settings.workspace, site, data, projects, http, dev)
+        assert processes_of(data) == []
+        assert list((data / "workers").iterdir()) == []
+
+    def path(self, project: str, rest: str) -> str:
+        return f"/api/v1/workspace/{self.workspace}/projects/{project}/run/{rest}"
+
+    async def start(self, api: str, parameters: Any = None, *, project: str = "lab", **fields: Any) -> str:
+        """Start a Run; its id."""
+        answer = await self.http.post(
+            self.path(project, "start"), json={"api": api, "parameters": parameters or {}, **fields}
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()["runId"]
+
+    async def result(self, run_id: str, *, project: str = "lab", wait: float = 60) -> dict[str, Any]:
+        answer = await self.http.get(self.path(project, f"{run_id}/result"), params={"wait": wait})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def cancel(self, run_id: str, *, project: str = "lab", wait: float = 30) -> dict[str, Any]:
+        answer = await self.http.post(self.path(project, f"{run_id}/cancel"), params={"wait": wait})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def run(self, api: str, parameters: Any = None, *, project: str = "lab", **fields: Any) -> dict[str, Any]:
+        """Start a Run and wait for its end."""
+        return await self.result(await self.start(api, parameters, project=project, **fields), project=project)
+
+    async def until_status(self, run_id: str, status: str, *, project: str = "lab") -> None:
+        async with asyncio.timeout(30):
+            while (await self.result(run_id, project=project, wait=0))["status"] != status:
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory, site: str, packages: None) -> AsyncIterator[Stack]:
+    """The embedded stack over the example projects and those of tests/e2e/projects. One for the whole session."""
+    folder = tmp_path_factory.mktemp("stack")
+    projects = folder / "projects"
+    shutil.copytree(REPOSITORY / "tests" / "e2e" / "projects", projects)
+    shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True)
+    async with Stack.up(folder, projects, site) as running:
+        yield running
