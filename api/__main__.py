@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from api.app import create_app
-from api.connections import Limits, ServerConfig, allow_open_files
 from api.dashboard.viewer.app import create_viewer
+from api.http.connections import Limits, ServerConfig, allow_open_files
 from schemas.errors import CallboardError, ConfigurationError
 from security.keyring import KeyRing
 from security.masking import mask_url
@@ -91,7 +91,7 @@ sides did so at once, a request could meet a connection that is just being close
 
 
 def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
-    # `access_log` is off because `api.middleware` writes an access log of its own.
+    # `access_log` is off because `api.http.middleware` writes an access log of its own.
     return ServerConfig(
         app,
         Limits(connections=settings.max_connections),

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import errors, openapi
+from api import health
+from api.attempts import routes as attempt_routes
+from api.auth_sessions import routes as auth_session_routes
 from api.dashboard.install import install as install_pages
+from api.deliveries import routes as delivery_routes
 from api.dependencies import AuthSessions, Deliveries, RunQueries, Runs, Services
-from api.key_check import KeyCheck
-from api.middleware import Boundary
-from api.routes import attempts as attempt_routes
-from api.routes import auth_sessions as auth_session_routes
-from api.routes import deliveries as delivery_routes
-from api.routes import health
-from api.routes import projects as project_routes
-from api.routes import records as record_routes
-from api.routes import runs as run_routes
+from api.http import errors, openapi
+from api.http.key_check import KeyCheck
+from api.http.middleware import Boundary
+from api.projects import routes as project_routes
+from api.runs import record_routes
+from api.runs import routes as run_routes
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
 from security.egress import Egress

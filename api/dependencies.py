@@ -9,7 +9,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
-from api.key_check import KeyCheck
+from api.http.key_check import KeyCheck
 from projects.catalog import Catalog
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi.security import APIKeyHeader
 
 from api.dependencies import Services, ServicesDep
-from api.middleware import KEY_HEADER
+from api.http.middleware import KEY_HEADER
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Forbidden, NotFound
 from schemas.rest.auth_session import is_auth_session_id
@@ -15,7 +15,7 @@ from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.base import clip
 
 key_header = APIKeyHeader(name=KEY_HEADER, auto_error=False)
-"""Description of the key for the OpenAPI page. `api.middleware` checks the key itself before a route is looked up."""
+"""Description of the key for the OpenAPI page. `api.http.middleware` checks the key before a route is looked up."""
 
 
 async def in_workspace(parts: ServicesDep, workspaceId: str) -> None:  # noqa: N803 - the contract's name

@@ -12,7 +12,13 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.routes import attempts, auth_sessions, deliveries, health, projects, records, runs
+from api import health
+from api.attempts import routes as attempts
+from api.auth_sessions import routes as auth_sessions
+from api.deliveries import routes as deliveries
+from api.projects import routes as projects
+from api.runs import record_routes as records
+from api.runs import routes as runs
 from projects.settings import ProjectSettings
 from projects.settings_ignored import NAMED
 from schemas.errors import Category

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.sinks import seal_sink
+from api.deliveries.run_sink import seal_sink
 from devstack import ports
 from devstack.data_folder import new_webhook_secret
 from devstack.dev import WEBHOOK_KEY_FILE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.json_body import parse
+from api.http.json_body import parse
 from schemas.errors import BadRequest, CallboardError
 from schemas.rest.problems import bad_field
 

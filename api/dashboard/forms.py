@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
-from api.json_body import read_body
+from api.http.json_body import read_body
 from schemas.errors import BadRequest
 
 FORM_LIMIT = 4 * 1024 * 1024

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI
 
-from api.dashboard import assets
-from api.dashboard.routes import auth_sessions, playground, projects, run, runs, sign_in
-from api.dashboard.session import Door
-from api.key_check import KeyCheck
-from api.rate_limiter import RateLimiter
+from api.dashboard import assets, sign_in
+from api.dashboard.auth import Door
+from api.dashboard.auth_sessions import routes as auth_session_routes
+from api.dashboard.playground import routes as playground_routes
+from api.dashboard.projects import routes as project_routes
+from api.dashboard.runs import list_routes, run_routes
+from api.http.key_check import KeyCheck
+from api.http.rate_limiter import RateLimiter
 from projects.samples import Samples
 from security.keyring import KeyRing
 from security.sessions import Sessions
@@ -21,15 +24,15 @@ def install(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyR
     """Make the application serve the pages to everybody who signs in with one of the keys."""
     app.state.door = Door(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
-    app.state.sink_tests = RateLimiter(playground.SINK_TESTS, playground.SINK_TESTS_WITHIN)
+    app.state.sink_tests = RateLimiter(playground_routes.SINK_TESTS, playground_routes.SINK_TESTS_WITHIN)
     app.state.traces = TraceAddresses(ring)
     for router in (
         assets.router,
         sign_in.router,
-        projects.router,
-        runs.router,
-        *run.routers,
-        playground.router,
-        *auth_sessions.routers,
+        project_routes.router,
+        list_routes.router,
+        *run_routes.routers,
+        playground_routes.router,
+        *auth_session_routes.routers,
     ):
         app.include_router(router)

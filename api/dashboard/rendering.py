@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.assets import ASSETS
-from api.dashboard.projects import TABS
+from api.dashboard.projects.data import TABS
 from settings import installed_version
 
 POLICY = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from api.sinks import seal_sink
+from api.deliveries.run_sink import seal_sink
 from schemas.rest.sink import S3Sink, Sink, WebhookSink
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef

@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import Worker
 
-from api.sinks import schedule_of
+from api.deliveries.run_sink import schedule_of
 from schemas.workflow import names
 from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
 from schemas.workflow.sink import DeliverySchedule

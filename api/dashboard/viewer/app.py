@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from api.artifacts import stored_trace
+from api.attempts.files import stored_trace
 from api.dashboard.viewer.headers import Headers
 from schemas.errors import ConfigurationError, StoreError
 from security.keyring import KeyRing

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dashboard.rendering import _bytes
-from api.dashboard.timeline import WIDTH, Span, bars_of
-from api.dashboard.tree import Node, tree_of
+from api.dashboard.runs.json_tree import Node, tree_of
+from api.dashboard.runs.timeline import WIDTH, Span, bars_of
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 

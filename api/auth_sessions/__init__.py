@@ -1,0 +1,1 @@
+"""Stored AuthSessions: create, update, validate, import, delete, and the results of these operations."""

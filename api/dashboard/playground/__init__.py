@@ -1,0 +1,1 @@
+"""The Playground, the page on which people start a Run by hand."""

@@ -1,0 +1,1 @@
+"""The page of all projects, and the page of one project."""

@@ -1,0 +1,1 @@
+"""The list of Runs, and the page of one Run."""

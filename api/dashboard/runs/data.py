@@ -1,0 +1,98 @@
+"""Data and operations of the pages about Runs, beyond what the API answers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.datastructures import QueryParams
+
+from api.dashboard.runs.timeline import Span
+from api.dependencies import Services
+from api.runs.records import run_body
+from schemas.errors import BadRequest
+from schemas.rest.problems import bad_request
+from schemas.rest.runs import RunsQuery
+from schemas.workflow.run import RunStatus
+
+SEVERAL = ("status", "type", "api", "authSession")
+_ONE = ("startedAfter", "startedBefore", "cursor", "limit")
+
+WITHIN = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+"""Choices of the form for how long ago a Run was created at most."""
+
+
+def query_of(params: QueryParams) -> RunsQuery:
+    """Return the query for the Runs that an address asks for. Empty fields, as forms send them, are ignored.
+
+    Raises:
+        BadRequest: A filter is wrong.
+    """
+    said: dict[str, Any] = {name: given for name in SEVERAL if (given := [one for one in params.getlist(name) if one])}
+    said |= {name: given for name in _ONE if (given := params.get(name))}
+    try:
+        return RunsQuery.model_validate(said)
+    except ValidationError as error:
+        raise bad_request(error, RunsQuery) from error
+
+
+def filters_of(params: QueryParams) -> dict[str, Any]:
+    """Return the filters in an address, to make another address with the same filters."""
+    several = {name: [one for one in params.getlist(name) if one] for name in SEVERAL}
+    return {**several, **{name: params.get(name) for name in ("startedAfter", "startedBefore")}}
+
+
+def since(word: str) -> str:
+    """Return the time that lies `WITHIN[word]` before now, in the format of an address.
+
+    Raises:
+        BadRequest: There is no such word.
+    """
+    if word not in WITHIN:
+        raise BadRequest(f"within: expected one of {', '.join(WITHIN)}.")
+    return (datetime.now(UTC) - WITHIN[word]).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+async def run_data(parts: Services, project: str, run_id: str) -> dict[str, Any]:
+    """Return all that is known of a Run, as the API answers it. Raises NotFound, StoreError, Unavailable."""
+    return json.loads(await run_body(parts, project, run_id))
+
+
+async def validate_spans(parts: Services, run: dict[str, Any]) -> list[Span]:
+    """Return the spans of time in which the Validates of a Run were executed. Raises Unavailable."""
+    if not run["validates"]:
+        return []
+    record = await parts.records.record(parts.settings.workspace, run["project"], run["runId"])
+    lines = [each.run for each in await parts.records.validates(parts.settings.workspace, record.line)]
+    return [
+        Span(f"Validate {number}", line.status.value, line.started_at or line.created_at, line.ended_at)
+        for number, line in enumerate(lines, 1)
+    ]
+
+
+def is_delivering(run: dict[str, Any], now: datetime) -> bool:
+    """Tell whether the Delivery of a Run is under way, or is about to begin, as it does at the Run's end."""
+    if run["deliveries"]:
+        return any(each["status"] == "pending" for each in run["deliveries"])
+    ended: str | None = run["endedAt"]
+    if ended is None or "sink" not in run["input"]:
+        return False
+    return now - datetime.fromisoformat(ended) < timedelta(minutes=1)
+
+
+async def cancel_pending(parts: Services, project: str, run_ids: list[str]) -> int:
+    """Cancel the Runs that wait, but none that has started or ended, and return how many cancellations were requested.
+
+    Raises:
+        NotFound: One of the ids is not that of a Run of this project.
+        Unavailable: Temporal does not answer.
+    """
+    workspace, asked = parts.settings.workspace, 0
+    for run_id in run_ids:
+        state = await parts.runs.state(workspace, project, run_id)
+        if state.status is RunStatus.PENDING:
+            await parts.runs.cancel(workspace, project, run_id, wait=timedelta())
+            asked += 1
+    return asked

@@ -1,0 +1,1 @@
+"""Deliveries of results to sinks, and the sinks themselves."""

@@ -1,0 +1,332 @@
+"""The HTTP protocol of the api's two ports: uvicorn's own, bounded in what a client without a key may occupy.
+
+uvicorn limits neither how large the headers of a request are nor how long a request may take to arrive, so a client
+could fill the memory with one header that never ends, or hold any number of connections open without asking for
+anything. The limits apply before the application is called. A client whose request is complete is never limited here:
+a long poll or an event stream may wait as long as the application lets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from dataclasses import dataclass
+from typing import Any, override
+from uuid import uuid4
+
+import httptools
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from api.http.errors import response_of
+from api.http.middleware import CORRELATION_HEADER
+from schemas.errors import (
+    BadRequest,
+    CallboardError,
+    ConfigurationError,
+    HeaderFieldsTooLarge,
+    RequestTimeout,
+    TooMany,
+    Unavailable,
+    UriTooLong,
+)
+
+log = logging.getLogger(__name__)
+
+_OTHER_FILES = 200
+"""Number of files that the process opens beside its connections: for Temporal, artifacts, its own code, its log."""
+
+_WARN_EVERY = 60
+"""Seconds between two warnings that connections have to give way: there may be thousands of them."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of what one port accepts."""
+
+    connections: int
+    """Connections at once. When there are more, the one that has waited longest for its client is closed."""
+    head_bytes: int = 32 * 1024
+    """Bytes of a request's target and headers: as much as nginx accepts, and 8 times a large cookie."""
+    headers: int = 100
+    """Headers of a request; browsers and chains of proxies send about 30."""
+    head_timeout: float = 20
+    """Seconds for a request line and its headers to arrive, from their first byte on or from the connection."""
+    body_timeout: float = 300
+    """Seconds for the body to arrive: enough for the largest one accepted, 8 MiB, over a line of 28 kB/s."""
+    pipelined: int = 16
+    """Requests that a client may send ahead on one connection without waiting for the answers."""
+    linger: float = 5
+    """Seconds that the rest of a refused request is read and discarded. Closing at once would reset the connection,
+    and the client would lose the answer that tells what was wrong."""
+    peer_timeout: int = 120
+    """Seconds after which the kernel gives up a client that acknowledges nothing or takes no data: it was cut off from
+    the network, or does not read its answer."""
+
+
+class ServerConfig(uvicorn.Config):
+    """The configuration of a server whose connections keep to `Limits`. One server has one configuration."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, **options: Any) -> None:
+        # Nothing here speaks WebSocket, and a connection handed over to it would leave the limits behind.
+        super().__init__(app, http=LimitedProtocol, ws="none", **options)
+        self.limits = limits
+        self.waiting: dict[LimitedProtocol, None] = {}
+        """Connections whose client has to send something, the one that has waited longest first."""
+        self.warned_at = float("-inf")
+        """Time of the last warning that connections have to give way, by the loop's clock."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection of a client.
+
+    It is always the turn of one side. While a request arrives, or is awaited, it is the client's turn, and its time is
+    limited. While an answer is under way, it is the api's turn, and no time limit applies.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._server_config = config
+        self._limits = config.limits
+        self._waiting = config.waiting
+        self._clock: asyncio.TimerHandle | None = None
+        self._clock_runs_for_body = False
+        self._arriving = False
+        self._head_complete = False
+        self._head_bytes = 0
+        self._unparsed = 0
+        """Bytes that were fed to the parser since its last callback: it may be keeping them in memory."""
+        self._exceeded: CallboardError | None = None
+        """Error that names the exceeded limit, if one has stopped the parser."""
+        self._refused = False
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
+        super().connection_made(transport)
+        self._have_the_kernel_watch(transport)
+        self._waiting[self] = None
+        self._start_clock(for_body=False)
+        if len(self.connections) > self._limits.connections:
+            self._make_room()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        self._unset_keepalive_if_required()
+        self._waiting.pop(self, None)
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        parser = self.parser
+        if self._refused or parser is None:
+            return
+        self._unset_keepalive_if_required()
+        self._unparsed += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # No other protocol is spoken: the request is answered as if it had not asked for one.
+        except httptools.HttpParserError:
+            self._refuse(self._exceeded or BadRequest("What was sent is not an HTTP request, or a broken one."))
+            return
+        if self._unparsed > self._limits.head_bytes:
+            self._refuse(self._headers_too_large())
+            return
+        self._note_whose_turn_it_is()
+
+    @override
+    def shutdown(self) -> None:
+        if self._refused:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    # These are the callbacks of the parser.
+
+    @override
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= self._limits.pipelined:
+            self._stop_parser(TooMany(f"At most {self._limits.pipelined} requests may be sent ahead."))
+        super().on_message_begin()
+        self._arriving, self._head_complete, self._head_bytes, self._unparsed = True, False, 0, 0
+
+    @override
+    def on_url(self, url: bytes) -> None:
+        self._unparsed = 0
+        self._head_bytes += len(url)
+        if self._head_bytes > self._limits.head_bytes:
+            self._stop_parser(self._uri_too_long())
+        super().on_url(url)
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._unparsed = 0
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > self._limits.head_bytes or len(self.headers) >= self._limits.headers:
+            self._stop_parser(self._headers_too_large())
+        super().on_header(name, value)
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._unparsed = 0
+        super().on_headers_complete()
+        self._head_complete = True
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    @override
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        self._arriving = False
+        self._stop_clock()
+        super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete:
+            self.cycle.body = (
+                bytearray()
+            )  # This drops a body that was answered without having been read, such as one that is too large.
+        super().on_response_complete()
+        if not self.transport.is_closing() and self._is_the_client_s_turn():
+            self._waiting[self] = None
+            if self._clock is not None:  # The next request could not be read meanwhile, so its time starts anew.
+                self._start_clock(for_body=self._clock_runs_for_body)
+
+    # These methods decide whose turn it is, and limit the client's time.
+
+    def _is_the_client_s_turn(self) -> bool:
+        is_answering = self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] - None at first
+        return self._arriving or not is_answering
+
+    def _note_whose_turn_it_is(self) -> None:
+        if not self._is_the_client_s_turn():
+            self._waiting.pop(self, None)
+            self._stop_clock()
+            return
+        self._waiting.setdefault(self)
+        for_body = self._arriving and self._head_complete
+        if self._clock is None or self._clock_runs_for_body != for_body:
+            self._start_clock(for_body=for_body)
+
+    def _start_clock(self, *, for_body: bool) -> None:
+        self._stop_clock()
+        seconds = self._limits.body_timeout if for_body else self._limits.head_timeout
+        self._clock = self.loop.call_later(seconds, self._time_is_over)
+        self._clock_runs_for_body = for_body
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _time_is_over(self) -> None:
+        if self.flow.read_paused:  # The api itself has paused reading, so the client could not have sent more.
+            self._start_clock(for_body=self._clock_runs_for_body)
+        elif not self._arriving:
+            self.transport.close()
+        elif self._clock_runs_for_body:
+            seconds = self._limits.body_timeout
+            self._refuse(RequestTimeout(f"The body of the request did not arrive within {seconds:g} seconds."))
+        else:
+            seconds = self._limits.head_timeout
+            self._refuse(RequestTimeout(f"The headers of the request did not arrive within {seconds:g} seconds."))
+
+    # These methods refuse requests and close connections.
+
+    def _stop_parser(self, error: CallboardError) -> None:
+        self._exceeded = error
+        raise error
+
+    def _uri_too_long(self) -> UriTooLong:
+        return UriTooLong(f"The address of the request has more than {self._limits.head_bytes} bytes.")
+
+    def _headers_too_large(self) -> HeaderFieldsTooLarge:
+        return HeaderFieldsTooLarge(
+            f"The request has more than {self._limits.headers} headers, or they have more than "
+            f"{self._limits.head_bytes} bytes together with its address. Send fewer or shorter ones."
+        )
+
+    def _refuse(self, error: CallboardError) -> None:
+        """Answer the arriving request with `error`, unless another answer is under way, and close the connection."""
+        self._refused = True
+        self._stop_clock()
+        self._waiting.setdefault(self)
+        correlation_id = uuid4().hex
+        log.info("%s -> %d: %s [%s]", self.client, error.status, error.message, correlation_id)
+        if not self._can_be_answered():
+            self.transport.abort()
+            return
+        if self._arriving and self._head_complete:  # The application reads the body: tell it that the client has left.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        response = response_of(error, correlation_id, {CORRELATION_HEADER: correlation_id, "connection": "close"})
+        head = [*self.server_state.default_headers, *response.raw_headers]
+        lines = b"".join(b"%s: %s\r\n" % header for header in head)
+        self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + bytes(response.body))
+        self.transport.write_eof()
+        self._clock = self.loop.call_later(self._limits.linger, self.transport.abort)
+
+    def _can_be_answered(self) -> bool:
+        """Tell whether the client would take an answer for one to the arriving request, and not to another one."""
+        if self.transport.is_closing() or self.pipeline:
+            return False
+        if self._arriving and self._head_complete:
+            return not self.cycle.response_started
+        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for its client, or this one if all others are being answered."""
+        config = self._server_config
+        if self.loop.time() - config.warned_at >= _WARN_EVERY:
+            config.warned_at = self.loop.time()
+            log.warning(
+                "There are more than %d connections: those that have waited longest for their client are closed. "
+                "CALLBOARD_MAX_CONNECTIONS allows for more.",
+                self._limits.connections,
+            )
+        longest = next(iter(self._waiting))
+        if longest is self:
+            self._refuse(Unavailable("All connections are in use. Try again in a moment."))
+        else:
+            del self._waiting[longest]
+            longest.transport.abort()
+
+    def _have_the_kernel_watch(self, transport: asyncio.Transport) -> None:
+        """Let the kernel detect that the client is gone, or reads nothing, while it is the api's turn."""
+        peer: socket.socket = transport.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, self._limits.peer_timeout // 2))
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, self._limits.peer_timeout // 8))
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._limits.peer_timeout * 1000)
+
+
+def allow_open_files(connections: int) -> None:
+    """Let the process open as many files as this number of connections needs.
+
+    Raises:
+        ConfigurationError: The system allows fewer open files.
+    """
+    needed = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise ConfigurationError(
+                f"CALLBOARD_MAX_CONNECTIONS: {connections} connections on both ports need {needed} open files, but the "
+                f"system allows this process {hard}. Lower the setting, or raise the limit (`ulimit -Hn`)."
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

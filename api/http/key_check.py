@@ -1,0 +1,82 @@
+"""Checking API keys, and slowing down whoever guesses them.
+
+Wrong keys are counted by the address that they come from, whether they came with a request or through the sign-in form.
+After ten within five minutes, that address has to wait for the rest of these five minutes. Meanwhile a key is refused
+there without regard to whether it is right, or a guess that hits would still be told from one that misses.
+
+Many clients may share one address, behind one NAT. So a key that was accepted from an address before goes on being
+accepted from there: a neighbour who guesses, or who has forgotten to change an old key, does not lock out clients that
+are at work. Only a key that is used from that address for the first time has to wait.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import timedelta
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+from starlette.types import Scope
+
+from api.http.rate_limiter import RateLimiter
+from schemas.errors import TooMany, Unauthorized
+from security.apikeys import ApiKeys, digest_of
+
+WRONG_KEYS = 10
+WRONG_KEYS_WITHIN = timedelta(minutes=5)
+"""Duration within which `WRONG_KEYS` wrong keys may come from one address; after these, it has to wait."""
+
+_REMEMBERED = 4096
+"""Number of remembered pairs of an address and a key that was accepted from it. The least recently used is dropped."""
+
+_V6_PREFIX = 64
+"""Length of the IPv6 prefix that counts as one address: one host owns all below it, and could use one per guess."""
+
+
+class KeyCheck:
+    """Decides whether a key is accepted; each process keeps its own counts."""
+
+    def __init__(self, keys: ApiKeys) -> None:
+        self._keys = keys
+        self._failures = RateLimiter(WRONG_KEYS, WRONG_KEYS_WITHIN)
+        self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+
+    def check(self, key: bytes, scope: Scope) -> None:
+        """Return normally if the client of this request may use the key; raise otherwise.
+
+        Args:
+            key: The bytes of the key as they were received.
+            scope: The ASGI scope of the request.
+
+        Raises:
+            Unauthorized: The key is not known.
+            TooMany: Too many wrong keys came from this address, and this key was not accepted from there before.
+        """
+        sender = _sender(scope)
+        wait = self._failures.wait(sender)
+        used = (sender, digest_of(key))
+        if self._keys.accepts(key) and (not wait or used in self._accepted):
+            self._accepted[used] = None
+            self._accepted.move_to_end(used)
+            if len(self._accepted) > _REMEMBERED:
+                self._accepted.popitem(last=False)
+            return
+        if wait:
+            raise TooMany(
+                f"Too many wrong API keys came from your address. Try again in {wait} seconds.", retry_after=wait
+            )
+        self._failures.record(sender)
+        raise Unauthorized("The API key is not known. The keys are those in CALLBOARD_API_KEYS of the api service.")
+
+
+def _sender(scope: Scope) -> str:
+    """Return the address that a request came from; for IPv6, the network that one host has for itself."""
+    client: tuple[str, int] | None = scope.get("client")
+    try:
+        address = ip_address(client[0] if client else "")
+    except ValueError:  # A proxy did not know the address either. All clients without an address share one count.
+        return ""
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, _V6_PREFIX), strict=False))

@@ -1,1 +1,0 @@
-"""The routes, grouped by subject. Each route is a few lines that call the modules of `api`."""

@@ -1,0 +1,140 @@
+"""A rerun: a new Run with the inputs of an earlier one, executed by the version that is deployed now.
+
+Secrets in the inputs are sealed for the Run that carries them, so they are opened here and sealed anew for the new Run.
+Meanwhile they are held in this process in plain text, as they were when they came with the start.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from api.dependencies import Services
+from api.http.json_body import read_as
+from api.http.raw_json import text_of
+from api.request_secrets import definitely_not_started, delete_artifacts
+from api.runs.input_view import seconds
+from api.runs.start import begin_run, identify
+from projects.manifest import Manifest
+from schemas.errors import BadRequest, CallboardError, Conflict
+from schemas.rest.runs import RerunResponse
+from schemas.rest.start import StartRequest
+from schemas.workflow.auth import AuthSessionType, RunAuth
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import RunInput
+from schemas.workflow.sink import SealedSink
+from security import seal_context
+from storage import keys
+
+
+async def rerun(parts: Services, manifest: Manifest, run_id: str, idempotency_key: str | None) -> RerunResponse:
+    """Start a Run with the inputs of `run_id`, or find the one that the Idempotency-Key stands for.
+
+    Raises:
+        BadRequest: It is not a Run of an API, or a Run with these inputs may not be started (any more).
+        NotFound: There is no such Run, or its API or its AuthSession does not exist any more.
+        Conflict: It had an AuthSession of its own, which is gone; or the Idempotency-Key was used for another Run.
+        SealError, ConfigurationError: A sealed input cannot be opened.
+        StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
+    """
+    record = await parts.records.record(parts.settings.workspace, manifest.project, run_id)
+    if not isinstance(record.order, RunInput):
+        raise BadRequest(
+            f"Run {run_id} makes or checks a login (type {record.line.type}), and only Runs of APIs can be started"
+            " again. Update or validate its AuthSession instead."
+        )
+    request = read_as(StartRequest, await _said(parts, run_id, record.order))
+    # The id of the earlier Run is all that this request says, so it is what the fingerprint is made from.
+    who = await identify(parts, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
+    note = keys.rerun(manifest.project, run_id, who.run_id)
+    await parts.store.put(note, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
+    try:
+        await begin_run(parts, manifest, request, who, rerun_of=run_id)
+    except CallboardError as error:
+        # With an Idempotency-Key, the Run may exist: an earlier request, or an earlier try of this one, started it.
+        if definitely_not_started(error) and not who.fingerprint:
+            await delete_artifacts(parts, note)
+        raise
+    return RerunResponse(run_id=who.run_id, rerun_of=run_id)
+
+
+async def _said(parts: Services, run_id: str, order: RunInput) -> dict[str, Any]:
+    """Return the body of a start request with the same inputs."""
+    opener = _Opener(parts, order.workspace, order.project, run_id)
+    said: dict[str, Any] = {
+        "api": order.api,
+        "parameters": json.loads(await text_of(order.parameters, "parameters", run_id, parts.store)),
+        "retry": {"maximumAttempts": order.maximum_attempts},
+        "requestTimeout": seconds(order.request_timeout),
+        "saveTrace": order.trace.save_trace,
+        "proxy": opener.proxy(order.proxy),
+    }
+    if order.auth is not None:
+        said["authSession"] = _auth(opener, run_id, order.auth)
+    if order.sink is not None:
+        said["sink"] = opener.sink(order.sink)
+    return said
+
+
+def _auth(opener: _Opener, run_id: str, auth: RunAuth) -> dict[str, Any]:
+    if auth.ref.type is AuthSessionType.RUNTIME:
+        raise Conflict(
+            f"Run {run_id} had an AuthSession of its own, and its runtimeInput is not kept. Start a new Run with it."
+        )
+    return {
+        "id": auth.ref.id,
+        "autoRecreate": auth.auto_recreate,
+        "checkAttempts": auth.check_attempts,
+        "createAttempts": auth.create_attempts,
+        "requestTimeout": seconds(auth.request_timeout),
+        "saveTrace": auth.trace.save_trace,
+        "proxy": opener.proxy(auth.proxy),
+    }
+
+
+class _Opener:
+    """Opens the secrets that were sealed for one Run."""
+
+    def __init__(self, parts: Services, workspace: str, project: str, run_id: str) -> None:
+        self._ring = parts.ring
+        self._run_id = run_id
+        self._bound_to = seal_context.run(workspace, project, run_id)
+
+    def proxy(self, proxy: SealedProxy | None) -> str | None:
+        """Return the URL of a proxy, with its credentials.
+
+        Return None if there is no proxy, and also if it is the AuthSession's own: the new Run finds it there.
+        """
+        if proxy is None or proxy.owner not in (None, self._run_id):
+            return None
+        scheme, _, host = proxy.server.partition("://")
+        if proxy.username is None:
+            return proxy.server
+        user = [quote(self._open(part), safe="") for part in (proxy.username, proxy.password) if part is not None]
+        return f"{scheme}://{':'.join(user)}@{host}"
+
+    def sink(self, sink: SealedSink) -> dict[str, Any]:
+        """Return a sink as a client writes it."""
+        shared = {"skipOnFail": sink.skip_on_fail, "apisToSend": sink.apis_to_send and list(sink.apis_to_send)}
+        if sink.webhook is not None:
+            headers = {name: self._open(value) for name, value in sink.webhook.headers.items()}
+            return {"type": "webhook", "url": self._open(sink.webhook.sealed_url), "headers": headers, **shared}
+        if sink.bucket is None:
+            raise ValueError("A sink is a webhook or a bucket")
+        bucket = sink.bucket
+        return {
+            "type": "s3",
+            "bucket": bucket.bucket,
+            "region": bucket.region,
+            "prefix": bucket.prefix,
+            "endpoint": bucket.endpoint,
+            "forcePathStyle": bucket.force_path_style,
+            "accessKeyId": self._open(bucket.access_key_id),
+            "secretAccessKey": self._open(bucket.secret_access_key),
+            **shared,
+        }
+
+    def _open(self, token: str) -> str:
+        return self._ring.open(token, bound_to=self._bound_to)

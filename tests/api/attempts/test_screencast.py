@@ -1,0 +1,96 @@
+"""Watching an Attempt: what comes from its Machine is user code's, and goes no further than it must."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.workflow.attempt import AttemptStatus
+from tests.api.attempts.test_records import keep, record
+from tests.api.conftest import Api
+from tests.api.dashboard.test_sign_in import signed_in
+
+
+@pytest.fixture
+def data() -> Generator[Path]:
+    """A data folder with a short name: those of sockets are bounded."""
+    with tempfile.TemporaryDirectory(prefix="cb") as folder:
+        yield Path(folder)
+
+
+JPEG = b"\xff\xd8\xff a picture"
+
+
+def framed(picture: bytes) -> bytes:
+    return struct.pack(">I", len(picture)) + picture
+
+
+@asynccontextmanager
+async def machine(data: Path, run_id: str, sent: bytes) -> AsyncGenerator[None]:
+    """A Machine that sends this to whoever watches its Attempt, and ends."""
+    folder = data / "workers" / "host-1" / "evidence" / f"{run_id}-1-abc"
+    folder.mkdir(parents=True)
+
+    async def show(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        writer.close()
+
+    async with await asyncio.start_unix_server(show, folder / "live.sock"):
+        yield
+
+
+async def running(make_api: Any, data: Path, **fields: Any) -> tuple[Api, str]:
+    api: Api = await make_api(data_dir=data)
+    run_id = await api.run()
+    known = record(run_id, 1, AttemptStatus.STARTED, worker="host-1")
+    await keep(api, known.model_copy(update=fields))
+    return api, f"/projects/shop/runs/{run_id}/attempts/1/live"
+
+
+async def test_pictures_are_parts_that_take_each_other_s_place(make_api: Any, data: Path) -> None:
+    api, place = await running(make_api, data)
+    async with machine(data, place.split("/")[4], framed(JPEG) + framed(JPEG + b"2")):
+        client = await signed_in(api)
+        answer = await client.get(place)
+        assert "as it is now" in (await client.get(place.partition("/attempts")[0])).text
+    assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=picture"
+    parts = answer.content.split(b"--picture\r\n")
+    assert [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts[1:-1]] == [JPEG, JPEG + b"2"]
+    assert all(part.startswith(b"content-type: image/jpeg\r\n") for part in parts[1:-1])
+
+
+@pytest.mark.parametrize(
+    "sent", [framed(b"<script>"), struct.pack(">I", 2_000_000_000), framed(JPEG)[:-3], b"", b"\x00"]
+)
+async def test_what_is_no_picture_goes_nowhere(make_api: Any, data: Path, sent: bytes) -> None:
+    api, place = await running(make_api, data)
+    async with machine(data, place.split("/")[4], sent):
+        answer = await (await signed_in(api)).get(place)
+    assert answer.content == b"--picture\r\n"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": AttemptStatus.COMPLETED}, {"worker": "another"}, {"worker": "../host-1"}]
+)
+async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(
+    make_api: Any, data: Path, fields: Any
+) -> None:
+    api, place = await running(make_api, data, **fields)
+    async with machine(data, place.split("/")[4], framed(JPEG)):
+        client = await signed_in(api)
+        assert (await client.get(place)).status_code == 204
+        assert "as it is now" not in (await client.get(place.partition("/attempts")[0])).text
+        assert (await client.get(place.replace("/1/live", "/2/live"))).status_code == 404
+
+
+async def test_it_is_for_those_who_have_signed_in(make_api: Any, data: Path) -> None:
+    api, place = await running(make_api, data)
+    api.client.headers.pop("x-api-key")
+    assert (await api.client.get(place)).status_code == 303

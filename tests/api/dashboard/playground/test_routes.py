@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from api.dashboard.playground.routes import SINK_TESTS
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
+from security import seal_context
+from security.keyring import KeyRing
+from tests.api.conftest import SECRET, WORKSPACE, Api
+from tests.api.dashboard.test_sign_in import signed_in, token
+
+
+async def send(api: Api, project: str = "shop", /, **fields: str) -> Any:
+    client = await signed_in(api)
+    data = {"token": await token(client), "api": "list", "parameters": "{}", "do": "start", **fields}
+    return await client.post(f"/projects/{project}/playground", data=data)
+
+
+async def test_a_run_is_started_with_what_the_form_says(api: Api) -> None:
+    answer = await send(
+        api,
+        parameters='{"a": ["é"]}',
+        maximumAttempts="2",
+        requestTimeout="30",
+        saveTrace="on-failure",
+        sink="webhook",
+        url="https://93.184.215.14/hook",
+        headers='{"x-mine": "1"}',
+        skipOnFail="true",
+    )
+    assert answer.status_code == 303, answer.text
+    order = api.order(answer.headers["location"].rpartition("/")[2])
+    assert json.loads(order.parameters.text or "") == {"a": ["é"]}
+    assert (order.maximum_attempts, order.request_timeout.total_seconds()) == (2, 30)
+    assert order.sink
+    assert (order.sink.skip_on_fail, order.sink.webhook and order.sink.webhook.url) == (
+        True,
+        "https://93.184.215.14/hook",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "words"),
+    [
+        ({"parameters": "{oh"}, "parameters", "a JSON object"),
+        ({"parameters": "[1]"}, "parameters", "an object"),
+        ({"maximumAttempts": "0"}, "retry-maximumAttempts", "from 1 to 100"),
+        ({"requestTimeout": "soon"}, "requestTimeout", "a whole number"),
+        ({"proxy": "nonsense"}, "proxy", "proxy"),
+        ({"sink": "webhook", "url": "ftp://x"}, "sink-url", "http or https"),
+        ({"sink": "webhook", "url": "http://10.0.0.1/"}, "sink-url", "public"),
+        ({"sink": "s3", "bucket": "b"}, "sink-region", "required"),
+        ({"api": "lost"}, "api", "no API"),
+    ],
+)
+async def test_what_is_wrong_is_said_beside_its_field(api: Api, fields: dict[str, str], where: str, words: str) -> None:
+    answer = await send(api, **fields)
+    assert answer.status_code in (400, 404)
+    beside = re.search(rf'id="e-{where}">(.*?)</p>', answer.text)
+    assert beside, answer.text
+    assert words in beside[1]
+    assert f'aria-describedby="e-{where}"' in answer.text
+    assert not api.runs.entries
+
+
+async def test_what_was_written_stays_and_secrets_do_not(api: Api) -> None:
+    answer = await send(
+        api, parameters='{"kept": "</textarea><b>"}', sink="s3", bucket="b", secretAccessKey="never-shown", do="start"
+    )
+    assert "&lt;/textarea&gt;&lt;b&gt;" in answer.text
+    assert "never-shown" not in answer.text
+
+
+async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api) -> None:
+    fields = {"parameters": '{"quote": "it\'s $HOME"}', "sink": "webhook", "url": "https://r.example/", "do": "show"}
+    answer = await send(api, **fields, headers='{"authorization": "never-shown"}')
+    assert not api.runs.entries
+    assert "never-shown" not in answer.text.partition('id="calls"')[2]
+    page = re.findall(r'<pre id="call-\d" tabindex="0">(.*?)</pre>', answer.text, re.DOTALL)
+    unescape = {"&#34;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
+    curl, python, cli = (re.sub("|".join(unescape), lambda each: unescape[each[0]], code) for code in page)
+    words = shlex.split(curl.replace("\\\n", " "))
+    assert words[3].endswith("/projects/shop/run/start")
+    assert json.loads(words[-1])["parameters"] == {"quote": "it's $HOME"}
+    compile(python, "shown", "exec")
+    words = shlex.split(cli.replace("\\\n", " "))
+    assert words[:3] == ["callboard", "runs", "start"]
+    assert json.loads(words[-1])["parameters"] == {"quote": "it's $HOME"}
+
+
+async def test_a_login_is_asked_for_where_one_is_needed(api: Api) -> None:
+    refused = await send(api, "members")
+    assert "Auth session is required" in refused.text
+    now = datetime.now(UTC)
+    api.auth_sessions.known["members", "anna"] = AuthSessionView(
+        id="anna", type=AuthSessionType.CREDENTIALS, status=AuthSessionStatus.READY, created_at=now, updated_at=now
+    )
+    client = await signed_in(api)
+    assert "anna (READY)" in (await client.get("/projects/members/playground")).text
+    answer = await send(api, "members", auth="stored", authSessionId="anna", autoRecreate="false", checkAttempts="1")
+    auth = api.order(answer.headers["location"].rpartition("/")[2]).auth
+    assert auth
+    assert (auth.ref.id, auth.auto_recreate, auth.check_attempts) == ("anna", False, 1)
+    own = await send(api, "members", auth="runtime", runtimeInput='{"user": "bob"}')
+    assert own.status_code == 303
+
+
+async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api) -> None:
+    assert (await send(api, "closed")).status_code == 403
+    client = await signed_in(api)
+    assert (await client.post("/projects/shop/playground", data={"api": "list"})).status_code == 403
+    assert not api.runs.entries
+
+
+async def test_the_same_is_told_as_json(api: Api) -> None:
+    client = await signed_in(api)
+    told = (await client.get("/projects/shop/playground.json")).json()
+    assert (told["project"], told["api"], told["sinkTest"]) == ("shop", "list", None)
+    assert "list" in told["apis"]
+
+
+WEBHOOK = {"sink": "webhook", "url": "https://93.184.215.14/hook?token=t0p-s3cret", "do": "test"}
+
+
+async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started(api: Api) -> None:
+    came = TryRecord(at=datetime.now(UTC), status_code=200, latency=timedelta(milliseconds=21), answer="<b>thanks</b>")
+    api.deliveries.came = SinkTestOutcome(record=came)
+    answer = await send(api, **WEBHOOK, headers='{"x-mine": "never-shown"}')
+    assert answer.status_code == 200
+    assert "It arrived." in answer.text
+    assert "&lt;b&gt;thanks&lt;/b&gt;" in answer.text
+    assert not api.runs.entries
+    (order,) = api.deliveries.tests
+    assert order.test_id.startswith("test-")
+    assert order.sink.webhook
+    bound_to = seal_context.run(WORKSPACE, "shop", order.test_id)
+    assert KeyRing([SECRET]).open(order.sink.webhook.sealed_url, bound_to=bound_to) == WEBHOOK["url"]
+    assert "t0p-s3cret" not in order.model_dump_json()
+
+
+async def test_a_test_that_does_not_arrive_says_why(api: Api) -> None:
+    problem = TryProblem(type="ConnectError", message="r.example: Connection refused.")
+    record = TryRecord(at=datetime.now(UTC), error=problem, latency=timedelta(milliseconds=2))
+    api.deliveries.came = SinkTestOutcome(record=record, failure=problem.message)
+    answer = await send(api, **WEBHOOK)
+    assert "It did not arrive." in answer.text
+    assert "Connection refused" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"do": "test"}, "the project has none of its own"),
+        ({**WEBHOOK, "url": "http://10.0.0.1/"}, "public"),
+        ({**WEBHOOK, "headers": "{oh"}, "this is not JSON"),
+    ],
+)
+async def test_a_sink_that_nothing_may_be_sent_to_is_not_tested(api: Api, fields: dict[str, str], words: str) -> None:
+    answer = await send(api, **fields)
+    assert answer.status_code == 400
+    assert words in answer.text.partition('id="sink-test"')[2]
+    assert not api.deliveries.tests
+
+
+async def test_without_a_worker_a_test_says_so_and_the_form_stays(api: Api) -> None:
+    answer = await send(api, **WEBHOOK, parameters='{"kept": 1}')
+    assert answer.status_code == 503
+    assert "No worker" in answer.text.partition('id="sink-test"')[2]
+    assert "&#34;kept&#34;" in answer.text
+
+
+async def test_tests_are_bounded(api: Api) -> None:
+    api.deliveries.came = SinkTestOutcome(record=TryRecord(at=datetime.now(UTC), status_code=200))
+    client = await signed_in(api)
+    data = {"token": await token(client), "api": "list", **WEBHOOK}
+    answers = [await client.post("/projects/shop/playground", data=data) for _ in range(SINK_TESTS + 1)]
+    assert [answer.status_code for answer in answers] == [200] * SINK_TESTS + [429]
+    assert "within a minute" in answers[-1].text.partition('id="sink-test"')[2]

@@ -1,0 +1,101 @@
+"""Guessing keys: who is told to wait, and who is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from api.http.key_check import WRONG_KEYS, KeyCheck
+from schemas.errors import TooMany, Unauthorized
+from security.apikeys import ApiKeys
+from tests.api.conftest import KEY, OTHER_KEY, Api
+
+
+def coming_from(address: str | None) -> dict[str, Any]:
+    return {"type": "http", "client": None if address is None else (address, 1234)}
+
+
+def guess(check: KeyCheck, address: str | None, times: int = WRONG_KEYS) -> None:
+    for n in range(times):
+        with pytest.raises(Unauthorized):
+            check.check(b"guess %d" % n, coming_from(address))
+
+
+@pytest.fixture
+def check() -> KeyCheck:
+    return KeyCheck(ApiKeys([KEY, OTHER_KEY]))
+
+
+def test_after_ten_wrong_keys_an_address_has_to_wait_whether_the_next_one_is_right_or_not(check: KeyCheck):
+    guess(check, "198.51.100.7")
+    for key in (b"wrong", KEY.encode()):
+        with pytest.raises(TooMany) as refused:
+            check.check(key, coming_from("198.51.100.7"))
+        assert refused.value.retry_after is not None
+        assert 0 < refused.value.retry_after <= 300
+        assert str(refused.value.retry_after) in refused.value.message
+
+
+def test_nine_wrong_keys_hurt_nobody(check: KeyCheck):
+    guess(check, "198.51.100.7", WRONG_KEYS - 1)
+    check.check(KEY.encode(), coming_from("198.51.100.7"))
+
+
+def test_clients_at_other_addresses_do_not_notice(check: KeyCheck):
+    guess(check, "198.51.100.7")
+    check.check(KEY.encode(), coming_from("198.51.100.8"))
+
+
+def test_a_key_that_is_in_use_behind_the_same_address_goes_on_being_accepted_and_no_other_is(check: KeyCheck):
+    check.check(KEY.encode(), coming_from("198.51.100.7"))
+    guess(check, "198.51.100.7")
+    check.check(KEY.encode(), coming_from("198.51.100.7"))
+    with pytest.raises(TooMany):
+        check.check(OTHER_KEY.encode(), coming_from("198.51.100.7"))
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "are_one"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:198.51.100.7", "198.51.100.7", True),
+        ("::ffff:198.51.100.7", "::ffff:198.51.100.8", False),
+        (None, "unknown", True),
+    ],
+)
+def test_a_sender_is_a_host_with_all_its_addresses(check: KeyCheck, one: str | None, another: str, are_one: bool):
+    guess(check, one)
+    if are_one:
+        with pytest.raises(TooMany):
+            check.check(b"wrong", coming_from(another))
+    else:
+        guess(check, another, 1)
+
+
+async def test_wrong_keys_of_requests_and_of_the_form_are_counted_together(api: Api):
+    for n in range(WRONG_KEYS):
+        path = (f"{api.base}/x/result", "/projects.json")[n % 2]
+        answer = await api.client.get(path, headers={"x-api-key": "wrong"})
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "unauthorized"
+    ready = await api.client.get("/readyz", headers=[(b"x-api-key", OTHER_KEY.encode())])
+    assert "projects" not in ready.json()  # the place to guess at would otherwise be here
+    for path in (f"{api.base}/x/result", "/projects.json"):
+        refused = await api.client.get(path, headers={"x-api-key": "wrong"})
+        assert (refused.status_code, refused.json()["retirable"]) == (429, True)
+        assert 0 < int(refused.headers["retry-after"]) <= 300
+    transport = httpx.ASGITransport(api.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        form = await client.post("/sign-in", data={"key": KEY}, headers={"accept": "text/html"})
+        assert (form.status_code, "Too many wrong API keys" in form.text) == (429, True)
+    stranger = httpx.ASGITransport(api.app, client=("198.51.100.8", 1))
+    async with httpx.AsyncClient(transport=stranger, base_url="http://api.test") as client:
+        assert (await client.get("/projects.json", headers={"x-api-key": KEY})).status_code == 200
+
+
+async def test_the_form_of_a_stranger_takes_little_memory(api: Api):
+    answer = await api.client.post("/sign-in", data={"key": "a" * 20_000})
+    assert answer.status_code == 413
