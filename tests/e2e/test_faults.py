@@ -17,14 +17,9 @@ import httpx
 import psutil
 import pytest
 
-<<<<<<< HEAD
 from machines.scratch_cleanup import processes_of
-from tests.conftest import REPOSITORY, Stack
-=======
-from machines.sweep import processes_of
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
->>>>>>> 5e46807 (Give the whole stack's fixtures modules of their own)
 
 pytestmark = pytest.mark.timeout(240)
 
