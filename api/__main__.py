@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.dashboard.viewer.app import create_viewer
-from api.http.connections import Limits, ServerConfig, allow_open_files
+from api.http.connections import Limits, ServerConfig, raise_open_files_limit
 from schemas.errors import CallboardError, ConfigurationError
 from security.keyring import KeyRing
 from security.masking import mask_url
@@ -32,15 +32,15 @@ from storage.factory import open_store
 
 log = logging.getLogger("api")
 
-_GRACE = 10
+_SHUTDOWN_TIMEOUT = 10
 """Seconds that answers under way may take after a stop signal; clients that wait for a Run are answered at once."""
 
 
-class _Viewer(uvicorn.Server):
+class _ViewerServer(uvicorn.Server):
     """The server of the trace viewer, on its own port. It runs as long as that of the api, which handles signals."""
 
     def __init__(self, app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
-        super().__init__(_config(app, settings, lifespan="off", timeout_graceful_shutdown=1))
+        super().__init__(_server_config(app, settings, lifespan="off", timeout_graceful_shutdown=1))
         self._listener = listener
 
     @contextmanager
@@ -48,21 +48,21 @@ class _Viewer(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         yield
 
-    async def until_told(self) -> None:
+    async def serve_until_exit(self) -> None:
         """Serve until `should_exit` is set."""
         await self.serve([self._listener])
 
 
-class _Server(uvicorn.Server):
+class _ApiServer(uvicorn.Server):
     """The server of the api. It tells the application that it is closing before it waits for answers under way."""
 
-    def __init__(self, app: FastAPI, settings: Settings, viewer: _Viewer) -> None:
+    def __init__(self, app: FastAPI, settings: Settings, viewer: _ViewerServer) -> None:
         super().__init__(
-            _config(
+            _server_config(
                 app,
                 settings,
                 lifespan="on",
-                timeout_graceful_shutdown=_GRACE,
+                timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
                 host=settings.host,
                 port=settings.port,
             )
@@ -72,25 +72,25 @@ class _Server(uvicorn.Server):
 
     @override
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        viewing = asyncio.create_task(self._viewer.until_told(), name="trace viewer")
+        viewer_task = asyncio.create_task(self._viewer.serve_until_exit(), name="trace viewer")
         try:
             await super().serve(sockets)
         finally:
             self._viewer.should_exit = True
-            await viewing
+            await viewer_task
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.parts.closing.set()
+        self._app.state.services.closing.set()
         await super().shutdown(sockets)
 
 
-_KEEP_ALIVE = 75
+_KEEP_ALIVE_TIMEOUT = 75
 """Seconds that an unused connection stays open. Clients and proxies close theirs sooner (httpx after 5 s): if both
 sides did so at once, a request could meet a connection that is just being closed, and would get no answer."""
 
 
-def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
+def _server_config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
     # `access_log` is off because `api.http.middleware` writes an access log of its own.
     return ServerConfig(
         app,
@@ -99,7 +99,7 @@ def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=_KEEP_ALIVE_TIMEOUT,
         # These are set in any case: uvicorn's default trusts loopback, or what the variable FORWARDED_ALLOW_IPS names.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
@@ -107,7 +107,7 @@ def _config(app: ASGIApp, settings: Settings, **options: Any) -> ServerConfig:
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _bind_viewer_port(settings: Settings) -> socket.socket:
     """Bind the viewer's port, before its number is used in addresses. Raises ConfigurationError."""
     port, family = settings.viewer_listens_on, socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -124,8 +124,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings()
-        allow_open_files(2 * settings.max_connections)
-        listener = _listen(settings)
+        raise_open_files_limit(2 * settings.max_connections)
+        listener = _bind_viewer_port(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
         app = create_app(settings)
         viewer = create_viewer(
@@ -141,7 +141,7 @@ def main() -> None:
         log.error("%s", error.message)  # noqa: TRY400 - the message says what is wrong, a traceback would not
         sys.exit(2)
     log.info("Temporal at %s, artifacts in %s", settings.temporal_address, mask_url(settings.artifact_location))
-    server = _Server(app, settings, _Viewer(viewer, settings, listener))
+    server = _ApiServer(app, settings, _ViewerServer(viewer, settings, listener))
     server.run()
     if not server.started:
         sys.exit(3)

@@ -11,14 +11,13 @@ from fastapi_offline import FastAPIOffline
 from api import health
 from api.attempts import routes as attempt_routes
 from api.auth_sessions import routes as auth_session_routes
-from api.dashboard.install import install as install_pages
+from api.dashboard.install import install_dashboard
 from api.deliveries import routes as delivery_routes
 from api.dependencies import AuthSessions, Deliveries, RunQueries, Runs, Services
 from api.http import errors, openapi
 from api.http.key_check import KeyCheck
-from api.http.middleware import Boundary
+from api.http.middleware import RequestMiddleware
 from api.projects import routes as project_routes
-from api.runs import record_routes
 from api.runs import routes as run_routes
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
@@ -27,12 +26,12 @@ from security.keyring import KeyRing
 from settings import Settings, installed_version
 from storage.factory import open_store
 from storage.store import Store
-from temporal import auth_sessions as engine_auth_sessions
-from temporal import deliveries as engine_deliveries
-from temporal import run_queries as engine_records
-from temporal import runs as engine_runs
+from temporal import auth_sessions as temporal_auth_sessions
+from temporal import deliveries as temporal_deliveries
+from temporal import run_queries as temporal_run_queries
+from temporal import runs as temporal_runs
 
-_ABOUT = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
+_DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
 
 
 def create_app(
@@ -67,14 +66,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        connected = await engine_runs.Runs.connect(settings)  # The connection is lazy: it costs nothing if not used.
-        app.state.parts = Services(
+        connected = await temporal_runs.Runs.connect(settings)  # The connection is lazy: it costs nothing if not used.
+        app.state.services = Services(
             settings=settings,
             keys=keys,
             runs=runs or connected,
-            records=records or engine_records.RunQueries(connected.client),
-            auth_sessions=auth_sessions or engine_auth_sessions.AuthSessions(connected.client),
-            deliveries=deliveries or engine_deliveries.Deliveries(connected.client),
+            records=records or temporal_run_queries.RunQueries(connected.client),
+            auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(connected.client),
+            deliveries=deliveries or temporal_deliveries.Deliveries(connected.client),
             store=opened_store,
             catalog=Catalog(opened_store, max_age=settings.poll_versions),
             ring=ring,
@@ -85,21 +84,23 @@ def create_app(
     app = FastAPIOffline(
         redoc_url=None,
         title="Callboard",
-        description=_ABOUT,
+        description=_DESCRIPTION,
         version=installed_version(),
         lifespan=lifespan,
         redirect_slashes=False,
         swagger_ui_parameters={"validatorUrl": None},  # The default validator is a service on the internet.
     )
-    app.include_router(run_routes.router)
-    app.include_router(record_routes.router)
-    app.include_router(attempt_routes.router)
-    app.include_router(auth_session_routes.router)
-    app.include_router(delivery_routes.router)
-    app.include_router(project_routes.router)
-    app.include_router(health.router)
-    install_pages(app, api_keys=api_keys, keys=keys, ring=ring)
-    app.add_middleware(Boundary, keys=keys)
-    errors.install(app)
-    openapi.install(app)
+    for router in (
+        *run_routes.routers,
+        attempt_routes.router,
+        auth_session_routes.router,
+        delivery_routes.router,
+        project_routes.router,
+        health.router,
+    ):
+        app.include_router(router)
+    install_dashboard(app, api_keys=api_keys, keys=keys, ring=ring)
+    app.add_middleware(RequestMiddleware, keys=keys)
+    errors.install_error_handlers(app)
+    openapi.install_openapi(app)
     return app

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from api.runs.outcome_json import error_body, reason_body
+from api.runs.outcome_json import error_json, reason_json
 from schemas.errors import Category
 from schemas.rest import result
 from schemas.rest.auth_sessions import AuthSessionBody
@@ -29,7 +29,7 @@ _OTHER_REASON = "terminated"
 
 
 @dataclass(frozen=True)
-class ClosedOutcome:
+class ContractOutcome:
     """The outcome of a Run, in words of the contract."""
 
     status: RunStatus
@@ -43,29 +43,29 @@ class ClosedOutcome:
         return None if cause is None else cause["message"]
 
 
-def closed_outcome(outcome: RunOutcome) -> ClosedOutcome:
+def contract_outcome(outcome: RunOutcome) -> ContractOutcome:
     """Return the outcome in words of the contract.
 
     A status that is not known is replaced by the one that fits what was recorded with it (an error, a reason or a
     result), or by FAILED if nothing was.
     """
-    error = None if outcome.error is None else _closed_error(error_body(outcome.error))
-    reason = None if outcome.reason is None else _closed_reason(reason_body(outcome.reason))
+    error = None if outcome.error is None else _contract_error(error_json(outcome.error))
+    reason = None if outcome.reason is None else _contract_reason(reason_json(outcome.reason))
     if outcome.status.is_known:
-        return ClosedOutcome(outcome.status, error, reason)
+        return ContractOutcome(outcome.status, error, reason)
     status = outcome.status.value
     if error is not None:
-        return ClosedOutcome(RunStatus.FAILED, _recorded(error, "status", status))
+        return ContractOutcome(RunStatus.FAILED, _with_recorded(error, "status", status))
     if reason is not None:
-        return ClosedOutcome(RunStatus.CANCELED, reason=_recorded(reason, "status", status))
+        return ContractOutcome(RunStatus.CANCELED, reason=_with_recorded(reason, "status", status))
     if outcome.result is not None:
-        return ClosedOutcome(RunStatus.COMPLETED)
+        return ContractOutcome(RunStatus.COMPLETED)
     message = f'The Run has ended as "{status}", which this version of Callboard does not know. Upgrade the api.'
     unknown = {"code": _OTHER_CODE, "category": _OTHER_CATEGORY, "message": message, "retirable": False}
-    return ClosedOutcome(RunStatus.FAILED, _recorded(unknown, "status", status))
+    return ContractOutcome(RunStatus.FAILED, _with_recorded(unknown, "status", status))
 
 
-def closed_auth_session(view: AuthSessionView) -> AuthSessionBody:
+def contract_auth_session(view: AuthSessionView) -> AuthSessionBody:
     """Return an AuthSession in words of the contract.
 
     A type that is not known becomes RECORDER, the type of a login that only its owner can make again. A status that is
@@ -78,21 +78,21 @@ def closed_auth_session(view: AuthSessionView) -> AuthSessionBody:
     )
 
 
-def _closed_error(body: dict[str, Any]) -> dict[str, Any]:
-    body = _closed(body, "code", _CODES, _OTHER_CODE)
-    return _closed(body, "category", _CATEGORIES, _OTHER_CATEGORY)
+def _contract_error(body: dict[str, Any]) -> dict[str, Any]:
+    body = _replace_unknown(body, "code", _CODES, _OTHER_CODE)
+    return _replace_unknown(body, "category", _CATEGORIES, _OTHER_CATEGORY)
 
 
-def _closed_reason(body: dict[str, Any]) -> dict[str, Any]:
-    return _closed(body, "type", _REASONS, _OTHER_REASON)
+def _contract_reason(body: dict[str, Any]) -> dict[str, Any]:
+    return _replace_unknown(body, "type", _REASONS, _OTHER_REASON)
 
 
-def _closed(body: dict[str, Any], name: str, words: frozenset[str], other: str) -> dict[str, Any]:
-    word = body[name]
-    return body if word in words else {**_recorded(body, name, word), name: other}
+def _replace_unknown(body: dict[str, Any], name: str, known: frozenset[str], other: str) -> dict[str, Any]:
+    value = body[name]
+    return body if value in known else {**_with_recorded(body, name, value), name: other}
 
 
-def _recorded(body: dict[str, Any], name: str, word: str) -> dict[str, Any]:
+def _with_recorded(body: dict[str, Any], name: str, value: str) -> dict[str, Any]:
     """Return `body` with the recorded word added to its details."""
     details: dict[str, Any] = body.get("details") or {}
-    return {**body, "details": {**details, "recorded": {**details.get("recorded", {}), name: word}}}
+    return {**body, "details": {**details, "recorded": {**details.get("recorded", {}), name: value}}}

@@ -28,15 +28,15 @@ from temporal.runs import RunState
 class Runs(Protocol):
     """What the api needs of Runs; `temporal.runs.Runs` says what each method does and raises."""
 
-    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
+    async def start(self, run_id: str, run: RunInput, /, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         """Start a Run; return False if the very same Run was started before."""
         ...
 
-    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = ...) -> RunState:
+    async def state(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta = ...) -> RunState:
         """Return the state of a Run: with `wait`, as soon as the Run has ended, but after that time at the latest."""
         ...
 
-    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+    async def cancel(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta) -> RunState:
         """Request the cancellation of a Run, and wait at most `wait` for its end."""
         ...
 
@@ -48,7 +48,7 @@ class Runs(Protocol):
         """Return how many Machines live workers offer for each project; None if Temporal cannot tell."""
         ...
 
-    async def served(self, project: str) -> bool:
+    async def served(self, project: str, /) -> bool:
         """Tell whether a worker polls for the project's Attempts."""
         ...
 
@@ -57,24 +57,24 @@ class RunQueries(Protocol):
     """Queries about Runs beyond their result; `temporal.run_queries.RunQueries` says what each does and raises."""
 
     async def page(
-        self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
+        self, workspace: str, project: str, run_filter: RunFilter, /, *, limit: int, after: bytes | None = None
     ) -> RunPage:
         """Return a page of a project's Runs."""
         ...
 
-    async def record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+    async def record(self, workspace: str, project: str, run_id: str, /) -> RunRecord:
         """Return all that is known of a Run. Raises NotFound."""
         ...
 
-    async def validates(self, workspace: str, of: RunListItem) -> list[ValidateLine]:
+    async def validates(self, workspace: str, run: RunListItem, /) -> list[ValidateLine]:
         """Return the Validates that a Run has waited for."""
         ...
 
-    async def ahead(self, of: RunListItem) -> int:
-        """Return how many Runs of the project came before this one and wait, too."""
+    async def ahead(self, run: RunListItem, /) -> int:
+        """Return how many Runs of the project are in the queue before this one."""
         ...
 
-    async def waiting(self, project: str) -> int:
+    async def waiting(self, project: str, /) -> int:
         """Return how many Runs of a project wait for a Machine."""
         ...
 
@@ -86,34 +86,34 @@ class RunQueries(Protocol):
 class AuthSessions(Protocol):
     """What the api needs of AuthSessions; `temporal.auth_sessions.AuthSessions` says what each does and raises."""
 
-    async def create(self, order: AuthSessionInput) -> None:
+    async def create(self, session: AuthSessionInput, /) -> None:
         """Create an AuthSession. Raises Conflict if there is already one with its id."""
         ...
 
-    async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002 - the contract's name
+    async def view(self, workspace: str, project: str, auth_session_id: str, /) -> AuthSessionView:
         """Return the current state of an AuthSession. Raises NotFound."""
         ...
 
-    async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
+    async def views(self, workspace: str, project: str, /) -> list[AuthSessionView]:
         """Return all AuthSessions of a project, sorted by id."""
         ...
 
-    async def update(self, workspace: str, project: str, id: str, order: LoginSpec) -> None:  # noqa: A002
-        """Make an AuthSession log in with other parameters. Raises NotFound."""
+    async def update(self, workspace: str, project: str, auth_session_id: str, spec: LoginSpec, /) -> None:
+        """Start the Run in which an AuthSession logs in with other parameters. Raises NotFound."""
         ...
 
-    async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
-        """Give a recorded AuthSession another browser state, and return once it has it.
+    async def record(self, workspace: str, project: str, auth_session_id: str, state_key: str, /) -> AuthSessionView:
+        """Replace the browser state of a recorded AuthSession, and return when that is done.
 
         Raises NotFound, or Unavailable if no worker took the state up.
         """
         ...
 
-    async def validate(self, run_id: str, order: ValidateInput) -> None:
+    async def validate(self, run_id: str, validate: ValidateInput, /) -> None:
         """Start a Validate with this id."""
         ...
 
-    async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
+    async def delete(self, workspace: str, project: str, auth_session_id: str, /) -> None:
         """Delete an AuthSession, and return when it is gone. Raises NotFound, or Unavailable if no worker did it."""
         ...
 
@@ -121,16 +121,16 @@ class AuthSessions(Protocol):
 class Deliveries(Protocol):
     """What the api needs of Deliveries; `temporal.deliveries.Deliveries` says what each does and raises."""
 
-    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+    async def of_run(self, workspace: str, project: str, run_id: str, /) -> list[DeliveryState]:
         """Return the Deliveries of a Run."""
         ...
 
-    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
-        """Make a worker send a Delivery now. Raises NotFound."""
+    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str, /) -> DeliveryState:
+        """Request that a worker sends a Delivery now. Raises NotFound."""
         ...
 
-    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
-        """Make a worker send a test to a sink, and wait for its outcome."""
+    async def test(self, test: SinkTestInput, /) -> SinkTestOutcome:
+        """Request that a worker sends a test to a sink, and wait for its outcome."""
         ...
 
 
@@ -152,8 +152,8 @@ class Services:
     """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
 
 
-async def _parts(request: Request) -> Services:
-    return cast("Services", request.app.state.parts)
+async def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
 
 
-ServicesDep = Annotated[Services, Depends(_parts)]
+ServicesDep = Annotated[Services, Depends(_services)]

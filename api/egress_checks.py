@@ -10,26 +10,26 @@ from schemas.rest.proxy import split_proxy
 _PUBLIC = "an address that is public"
 
 
-async def check_sink(parts: Services, path: str, url: str, whose: str, *, hint: str = "") -> None:
+async def check_sink(services: Services, path: str, url: str, label: str, *, hint: str = "") -> None:
     """Refuse a sink to which nothing may be sent.
 
     Args:
-        parts: The services of the request.
+        services: The services of the request.
         path: The path of the field in the request's body.
         url: The URL to check.
-        whose: The text that begins the error message.
+        label: The text that begins the error message.
         hint: The text that ends the error message.
 
     Raises:
         BadRequest: The URL leads to an address that is not public, or to none at all.
     """
     try:
-        await parts.egress.check_url(url)
+        await services.egress.check_url(url)
     except EgressRefused as error:
-        raise bad_field(path, _PUBLIC, f"{whose}: {error.message}{hint}") from error
+        raise bad_field(path, _PUBLIC, f"{label}: {error.message}{hint}") from error
 
 
-async def check_proxy(parts: Services, path: str, url: str | None) -> None:
+async def check_proxy(services: Services, path: str, url: str | None) -> None:
     """Refuse a proxy that leads to an address that is not public.
 
     A proxy whose name cannot be resolved here is accepted: it may be known where the browsers are. No more than this
@@ -42,6 +42,6 @@ async def check_proxy(parts: Services, path: str, url: str | None) -> None:
         return
     try:
         # The browser is given the server that is read from the URL, so that server is what must be checked.
-        await parts.egress.check_url(split_proxy(url).server, unknown=True)
+        await services.egress.check_url(split_proxy(url).server, unknown=True)
     except EgressRefused as error:
         raise bad_field(path, _PUBLIC, f"{path}: {error.message}") from error

@@ -14,104 +14,104 @@ from fastapi import APIRouter, Request, Security
 from starlette.responses import JSONResponse
 
 from api.dependencies import Services, ServicesDep
-from api.guards import key_header
+from api.http.workspace_router import key_header
 from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
 from schemas.rest.health import Alive, PartState, Readiness
 
-_PATIENCE = 5
+_CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get("/healthz", summary="Check liveness")
 async def healthz() -> Alive:
-    """Answers whenever the process can."""
+    """Answer as long as the process is alive."""
     return Alive()
 
 
 @router.get(
     "/readyz",
-    summary="Would a Run go through?",
+    summary="Check readiness",
     response_model=Readiness,
     response_model_exclude_none=True,
-    responses={503: {"model": Readiness, "description": "Something that a Run needs is missing."}},
+    responses={503: {"model": Readiness, "description": "Something that Runs need is missing."}},
 )
 async def readyz(
-    request: Request, parts: ServicesDep, key: Annotated[str | None, Security(key_header)]
+    request: Request, services: ServicesDep, key: Annotated[str | None, Security(key_header)]
 ) -> JSONResponse:
-    """Ask Temporal and the artifact store, and who offers Machines for each project.
+    """Check Temporal, the artifact store, and the Machines that workers offer for each project.
 
-    Without a valid key the answer holds the states of Temporal, of the store and of all together. With one it also says
-    what is wrong, and how each project is served.
+    Without a valid key, the answer holds only the statuses. With one, it also holds the messages, and the status of
+    each project.
     """
     temporal, store, projects = await asyncio.gather(
-        _state(parts.runs.check()), _state(parts.store.check()), _projects(parts)
+        _run_check(services.runs.check()), _run_check(services.store.check()), _project_states(services)
     )
     states = [temporal, store, *projects.values()]
     ready = all(state.status != "failed" for state in states)
     body = Readiness(status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects)
-    if key is None or not _is_accepted(parts, key, request):
+    if key is None or not _is_accepted(services, key, request):
         body = body.without_details()
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 
-def _is_accepted(parts: Services, key: str, request: Request) -> bool:
+def _is_accepted(services: Services, key: str, request: Request) -> bool:
     """Tell whether a key is valid. A wrong one counts against its sender, or keys could be guessed here."""
     try:
-        parts.keys.check(key.encode("latin-1"), request.scope)  # latin-1 gives back the bytes as they were received
+        services.keys.check(key.encode("latin-1"), request.scope)  # latin-1 gives back the bytes as they were received
     except (Unauthorized, TooMany):
         return False
     return True
 
 
-async def _projects(parts: Services) -> dict[str, PartState]:
+async def _project_states(services: Services) -> dict[str, PartState]:
     try:
-        async with asyncio.timeout(_PATIENCE):
-            names = await parts.catalog.projects()
-            offered = await parts.runs.machines_offered()
+        async with asyncio.timeout(_CHECK_TIMEOUT):
+            names = await services.catalog.projects()
+            offered = await services.runs.machines_offered()
     except (CallboardError, TimeoutError):
         return {}  # the store or Temporal is not reachable, and its own state says so
-    states = await asyncio.gather(*(_project(parts, name, offered) for name in names))
+    states = await asyncio.gather(*(_project_state(services, name, offered) for name in names))
     return dict(zip(names, states, strict=True))
 
 
-async def _project(parts: Services, project: str, offered: dict[str, int] | None) -> PartState:
+async def _project_state(services: Services, project: str, offered: dict[str, int] | None) -> PartState:
     """Return the state of a project.
 
     The state says whether workers serve the project and, if Temporal can tell, whether the workers' shares fit its
     number of Machines.
     """
-    if parts.settings.ready_needs_workers:
-        return await _state(_served(parts, project))
-    manifest = await parts.catalog.current(project)
+    if services.settings.ready_needs_workers:
+        return await _run_check(_check_has_worker(services, project))
+    manifest = await services.catalog.current(project)
     if offered is None or manifest is None:
         return PartState(status="ok")
-    wanted, there = manifest.settings.machines, offered.get(project, 0)
-    if there == 0:
+    wanted, offered_machines = manifest.settings.machines, offered.get(project, 0)
+    if offered_machines == 0:
         return PartState(status="warning", message="No worker offers a Machine for this project: its Runs wait.")
-    if there > wanted:
+    if offered_machines > wanted:
         message = (
-            f"The workers offer {there} Machines in all, and the project's settings say {wanted} "
+            f"The workers offer {offered_machines} Machines in all, and the project's settings say {wanted} "
             "(replication.maxConcurrentRequests). Give each worker its share with --machines."
         )
         return PartState(status="warning", message=message)
     return PartState(status="ok")
 
 
-async def _served(parts: Services, project: str) -> None:
-    if not await parts.runs.served(project):
+async def _check_has_worker(services: Services, project: str) -> None:
+    if not await services.runs.served(project):
         raise Unavailable("No worker serves this project yet.")
 
 
-async def _state(check: Awaitable[None]) -> PartState:
+async def _run_check(check: Awaitable[None]) -> PartState:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_CHECK_TIMEOUT):
             await check
     except CallboardError as error:
         log.debug("Not ready: %s", error.message)
         return PartState(status="failed", message=error.message)
     except TimeoutError:
-        return PartState(status="failed", message=f"It did not answer within {_PATIENCE} s.")
+        return PartState(status="failed", message=f"It did not answer within {_CHECK_TIMEOUT} s.")
     return PartState(status="ok")

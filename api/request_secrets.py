@@ -14,11 +14,11 @@ from security import seal_context
 log = logging.getLogger(__name__)
 
 
-def seal_proxy(parts: Services, project: str, url: str, owner: str) -> SealedProxy:
+def seal_proxy(services: Services, project: str, url: str, owner: str) -> SealedProxy:
     """Return a proxy with its credentials sealed.
 
     Args:
-        parts: The services of the request.
+        services: The services of the request.
         project: The project that the proxy is used for.
         url: The URL of the proxy, as a client or a project's settings write it.
         owner: The owner as in `SealedProxy`: the id of a Run, or the result of `owned_by_auth_session`.
@@ -26,34 +26,36 @@ def seal_proxy(parts: Services, project: str, url: str, owner: str) -> SealedPro
     Raises:
         ConfigurationError: There is no key to seal with.
     """
-    bound_to = seal_context.run(parts.settings.workspace, project, owner)
+    bound_to = seal_context.run(services.settings.workspace, project, owner)
     proxy = split_proxy(url)
-    sealed = [parts.ring.seal(text, bound_to=bound_to) if text else None for text in (proxy.username, proxy.password)]
+    sealed = [
+        services.ring.seal(text, bound_to=bound_to) if text else None for text in (proxy.username, proxy.password)
+    ]
     return SealedProxy(server=proxy.server, username=sealed[0], password=sealed[1], owner=owner)
 
 
-def first_proxy(
-    parts: Services, manifest: Manifest, run_id: str, said: str | None, stored: SealedProxy | None = None
+def resolve_proxy(
+    services: Services, manifest: Manifest, run_id: str, requested: str | None, stored: SealedProxy | None = None
 ) -> SealedProxy | None:
     """Return the proxy of the request, else the stored one, else the project's; None if there is none of these.
 
     It is sealed for the Run, except for the stored one, which is sealed already.
     """
-    if said is None and stored is not None:
+    if requested is None and stored is not None:
         return stored
-    url = manifest.settings.proxy_in(parts.settings.environment) if said is None else said
-    return None if url is None else seal_proxy(parts, manifest.project, url, run_id)
+    url = manifest.settings.proxy_in(services.settings.environment) if requested is None else requested
+    return None if url is None else seal_proxy(services, manifest.project, url, run_id)
 
 
-async def put_sealed(parts: Services, project: str, owner: str, key: str, text: str) -> None:
+async def store_sealed(services: Services, project: str, owner: str, key: str, text: str) -> None:
     """Store a secret of an AuthSession (parameters or a browser state) as a sealed artifact.
 
     Raises:
         ConfigurationError: There is no key to seal with.
         StoreError: The store failed.
     """
-    bound_to = seal_context.auth_session(parts.settings.workspace, project, owner)
-    await parts.store.put(key, parts.ring.seal(text, bound_to=bound_to).encode("ascii"))
+    bound_to = seal_context.auth_session(services.settings.workspace, project, owner)
+    await services.store.put(key, services.ring.seal(text, bound_to=bound_to).encode("ascii"))
 
 
 def definitely_not_started(error: CallboardError) -> bool:
@@ -61,12 +63,12 @@ def definitely_not_started(error: CallboardError) -> bool:
     return isinstance(error, BadRequest | NotFound | Conflict | ConfigurationError | StoreError)
 
 
-async def delete_artifacts(parts: Services, *keys: str | None) -> None:
+async def delete_artifacts(services: Services, *keys: str | None) -> None:
     """Delete artifacts that nobody needs; log a warning for each that cannot be deleted."""
     for key in keys:
         if key is None:
             continue
         try:
-            await parts.store.delete(key)
+            await services.store.delete(key)
         except StoreError:
             log.warning("%s is of no use and could not be removed", key, exc_info=True)

@@ -99,7 +99,7 @@ async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal
     await keep(page, f"run-{theme}")
     await page.goto("/projects/shop/playground?api=list-products")
     await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
+    await page.get_by_label("Sink type").select_option("webhook")
     await page.get_by_label("URL").fill("https://receiver.example.com/results")
     await page.evaluate("scrollTo(0, 0)")
     await keep(page, f"playground-{theme}")

@@ -10,29 +10,29 @@ from typing import BinaryIO
 
 from starlette.responses import Response, StreamingResponse
 
-from api.attempts.records import SCREENSHOTS, TRACE, left_none, no_attempt, record_of
+from api.attempts.records import SCREENSHOTS, TRACE, artifact_not_found, attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.errors import NotFound
 from storage import keys
 from storage.store import Store
 
-_CHUNK = 256 * 1024
+_CHUNK_BYTES = 256 * 1024
 
 
-async def trace_of(parts: Services, project: str, run_id: str, number: int) -> Response:
+async def trace_response(services: Services, project: str, run_id: str, number: int) -> Response:
     """Return the trace of an Attempt as a stream: it can be too big to be held in memory.
 
     Raises:
         NotFound: There is no such Attempt, or it has left no trace.
         StoreError: The store failed.
     """
-    found = await stored_trace(parts.store, project, run_id, number)
+    found = await find_trace(services.store, project, run_id, number)
     if found is None:
-        raise await _missing(parts, project, run_id, number, "trace")
+        raise await _missing_error(services, project, run_id, number, "trace")
     return found
 
 
-async def stored_trace(store: Store, project: str, run_id: str, number: int) -> Response | None:
+async def find_trace(store: Store, project: str, run_id: str, number: int) -> Response | None:
     """Return a trace as a stream, or None if it is not stored. The Attempt's record is not read. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
         copy = Path(folder) / TRACE
@@ -44,10 +44,10 @@ async def stored_trace(store: Store, project: str, run_id: str, number: int) -> 
         "content-length": str(size),
         "content-disposition": f'attachment; filename="trace_{run_id}_{number}.zip"',
     }
-    return StreamingResponse(_chunks(file), media_type="application/zip", headers=headers)
+    return StreamingResponse(_read_chunks(file), media_type="application/zip", headers=headers)
 
 
-async def screenshot_of(parts: Services, project: str, run_id: str, number: int) -> Response:
+async def screenshot_response(services: Services, project: str, run_id: str, number: int) -> Response:
     """Return the last picture of an Attempt's page.
 
     Raises:
@@ -55,18 +55,18 @@ async def screenshot_of(parts: Services, project: str, run_id: str, number: int)
         StoreError: The store failed.
     """
     for name, media_type in SCREENSHOTS.items():
-        data = await parts.store.get(keys.attempt(project, run_id, number, name))
+        data = await services.store.get(keys.attempt(project, run_id, number, name))
         if data is not None:
             return Response(data, media_type=media_type)
-    raise await _missing(parts, project, run_id, number, "screenshot")
+    raise await _missing_error(services, project, run_id, number, "screenshot")
 
 
-async def _chunks(file: BinaryIO) -> AsyncGenerator[bytes]:
+async def _read_chunks(file: BinaryIO) -> AsyncGenerator[bytes]:
     with file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
             yield chunk
 
 
-async def _missing(parts: Services, project: str, run_id: str, number: int, what: str) -> NotFound:
-    record = await record_of(parts, project, run_id, number)
-    return no_attempt(run_id, number) if record is None else left_none(record, what)
+async def _missing_error(services: Services, project: str, run_id: str, number: int, artifact: str) -> NotFound:
+    record = await read_record(services, project, run_id, number)
+    return attempt_not_found(run_id, number) if record is None else artifact_not_found(record, artifact)

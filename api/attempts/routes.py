@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Security
+from fastapi import Header, Path, Query
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api.attempts.files import screenshot_of, trace_of
-from api.attempts.log import followed_log, stored_log
-from api.attempts.records import attempt_of
+from api.attempts.files import screenshot_response, trace_response
+from api.attempts.log import follow_log, read_log
+from api.attempts.records import get_attempt
 from api.dependencies import ServicesDep
-from api.guards import in_workspace, key_header
-from api.http.errors import documented
-from schemas.errors import BadRequest, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
+from api.http.workspace_router import workspace_router
+from schemas.errors import BadRequest
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.base import expects
 
 _Number = Annotated[
     int,
-    Path(ge=1, le=100_000, description="From 1; every try of a Run takes one."),
+    Path(ge=1, le=100_000, description="The number of the Attempt within its Run, from 1."),
     expects("the number of an Attempt, from 1"),
 ]
 _LastEventId = Annotated[
     int,
-    Header(alias="Last-Event-ID", ge=0, description="Of the last line that was received: go on behind it."),
+    Header(
+        alias="Last-Event-ID",
+        ge=0,
+        description="The id of the last event that was received: the stream continues behind it.",
+    ),
     expects("the id of an event of this stream"),
 ]
 
@@ -35,28 +38,23 @@ class _LogQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     follow: Annotated[bool, expects("true or false")] = Field(
-        default=False, description="Stream it as server-sent events until the Attempt has ended."
+        default=False, description="Stream the log as server-sent events until the Attempt has ended."
     )
 
 
-router = APIRouter(
-    prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/runs/{runId}/attempts/{number}",
-    dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(BadRequest, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
-    tags=["Attempts"],
-)
+router = workspace_router("/{projectName}/runs/{runId}/attempts/{number}", BadRequest, tag="Attempts")
 
 
 @router.get("", summary="Get an Attempt")
-async def get(parts: ServicesDep, projectName: str, runId: str, number: _Number) -> AttemptBody:  # noqa: N803
-    """Its record; and where its log, its trace and its screenshot are, if it has left them."""
-    await parts.runs.state(parts.settings.workspace, projectName, runId)
-    return await attempt_of(parts, projectName, runId, number)
+async def get(services: ServicesDep, projectName: str, runId: str, number: _Number) -> AttemptBody:  # noqa: N803
+    """Get the Attempt's record, and the paths of its log, trace and screenshot, as far as it has left them."""
+    await services.runs.state(services.settings.workspace, projectName, runId)
+    return await get_attempt(services, projectName, runId, number)
 
 
 _LOG_DOCS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A JSON object a line; with `follow`, an event for each, its number as id, and `end` at last.",
+        "description": "One JSON object per line; with `follow`, one event per line, and the last event `end`.",
         "content": {
             "application/jsonl": {
                 "example": '{"timestamp":"2026-11-24T10:00:00.512Z","level":"info","source":"user","message":"Hello"}\n'
@@ -69,19 +67,19 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/log", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS)
 async def log(
-    parts: ServicesDep,
+    services: ServicesDep,
     projectName: str,  # noqa: N803
     runId: str,  # noqa: N803
     number: _Number,
     query: Annotated[_LogQuery, Query()],
     last_event_id: _LastEventId = 0,
 ) -> Response:
-    """As far as it is stored. With `follow`, also of an Attempt that has not begun yet."""
-    await parts.runs.state(parts.settings.workspace, projectName, runId)
+    """Get the log as far as it is stored. With `follow`, the Attempt need not have started yet."""
+    await services.runs.state(services.settings.workspace, projectName, runId)
     if query.follow:
-        events = followed_log(parts, projectName, runId, number, last_event_id)
+        events = follow_log(services, projectName, runId, number, last_event_id)
         return EventSourceResponse(events, headers={"x-accel-buffering": "no"})
-    text = await stored_log(parts, projectName, runId, number)
+    text = await read_log(services, projectName, runId, number)
     return Response(text, media_type="application/jsonl")
 
 
@@ -91,10 +89,10 @@ async def log(
     response_class=Response,
     responses={200: {"description": "A Playwright trace.", "content": {"application/zip": {}}}},
 )
-async def trace(parts: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
-    """Open it with Playwright's trace viewer: `playwright show-trace FILE`."""
-    await parts.runs.state(parts.settings.workspace, projectName, runId)
-    return await trace_of(parts, projectName, runId, number)
+async def trace(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
+    """Get the Playwright trace. Open it with `playwright show-trace FILE`."""
+    await services.runs.state(services.settings.workspace, projectName, runId)
+    return await trace_response(services, projectName, runId, number)
 
 
 @router.get(
@@ -103,7 +101,7 @@ async def trace(parts: ServicesDep, projectName: str, runId: str, number: _Numbe
     response_class=Response,
     responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}, "image/jpeg": {}}}},
 )
-async def screenshot(parts: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
-    """Of an Attempt that failed."""
-    await parts.runs.state(parts.settings.workspace, projectName, runId)
-    return await screenshot_of(parts, projectName, runId, number)
+async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
+    """Get the last picture of the page of an Attempt that failed."""
+    await services.runs.state(services.settings.workspace, projectName, runId)
+    return await screenshot_response(services, projectName, runId, number)

@@ -15,25 +15,25 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 
-from api.attempts.records import no_attempt, record_of
+from api.attempts.records import attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.workflow.attempt import AttemptStatus
 
 MEDIA_TYPE = "multipart/x-mixed-replace; boundary=picture"
 """Media type of a stream of pictures; a browser replaces each part by the next one."""
 
-_SOCKET = "live.sock"
-_LARGEST = 1_000_000
-_JPEG = b"\xff\xd8\xff"
+_SOCKET_NAME = "live.sock"
+_MAX_PICTURE_BYTES = 1_000_000
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _BOUNDARY = b"--picture\r\n"
 
 
-def can_watch(parts: Services, worker: str | None, run_id: str, number: int) -> bool:
+def is_watchable(services: Services, worker: str | None, run_id: str, number: int) -> bool:
     """Tell whether this process can watch an Attempt that `worker` executes."""
-    return worker is not None and _socket(parts, worker, run_id, number) is not None
+    return worker is not None and _find_socket(services, worker, run_id, number) is not None
 
 
-async def watch(parts: Services, project: str, run_id: str, number: int) -> AsyncGenerator[bytes] | None:
+async def watch_attempt(services: Services, project: str, run_id: str, number: int) -> AsyncGenerator[bytes] | None:
     """Connect to the Machine and return its pictures, as parts of a body of `MEDIA_TYPE`, until the Attempt ends.
 
     Return None if the Attempt does not run (any more), or not on this host.
@@ -42,33 +42,35 @@ async def watch(parts: Services, project: str, run_id: str, number: int) -> Asyn
         NotFound: There is no such Attempt.
         StoreError: The store failed.
     """
-    record = await record_of(parts, project, run_id, number)
+    record = await read_record(services, project, run_id, number)
     if record is None:
-        raise no_attempt(run_id, number)
+        raise attempt_not_found(run_id, number)
     if record.status is not AttemptStatus.STARTED or record.worker is None:
         return None
-    place = _socket(parts, record.worker, run_id, number)
-    if place is None:
+    path = _find_socket(services, record.worker, run_id, number)
+    if path is None:
         return None
     try:
-        reader, writer = await _connect(place)
+        reader, writer = await _connect(path)
     except OSError:
         return None
-    return _parts(parts, reader, writer)
+    return _multipart(services, reader, writer)
 
 
-async def _parts(parts: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> AsyncGenerator[bytes]:
-    closing = asyncio.ensure_future(parts.closing.wait())
+async def _multipart(
+    services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> AsyncGenerator[bytes]:
+    closing = asyncio.ensure_future(services.closing.wait())
     closing.add_done_callback(lambda _: writer.close())  # closing the connection ends the loop below
     try:
         yield _BOUNDARY
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 (size,) = struct.unpack(">I", await reader.readexactly(4))
-                if size > _LARGEST:
+                if size > _MAX_PICTURE_BYTES:
                     return
                 picture = await reader.readexactly(size)
-                if not picture.startswith(_JPEG):
+                if not picture.startswith(_JPEG_SIGNATURE):
                     return
                 head = b"content-type: image/jpeg\r\ncontent-length: %d\r\n\r\n" % size
                 # The boundary follows at once, because a browser shows a part only when it sees where the next begins.
@@ -78,18 +80,18 @@ async def _parts(parts: Services, reader: asyncio.StreamReader, writer: asyncio.
         writer.close()
 
 
-def _socket(parts: Services, worker: str, run_id: str, number: int) -> Path | None:
+def _find_socket(services: Services, worker: str, run_id: str, number: int) -> Path | None:
     if Path(worker).name != worker:
         return None
-    folder = parts.settings.data_dir.expanduser().resolve() / "workers" / worker / "evidence"
-    found = folder.glob(f"{escape(run_id)}-{number}-*/{_SOCKET}")
-    return next((each for each in found if each.is_socket()), None)
+    folder = services.settings.data_dir.expanduser().resolve() / "workers" / worker / "evidence"
+    candidates = folder.glob(f"{escape(run_id)}-{number}-*/{_SOCKET_NAME}")
+    return next((each for each in candidates if each.is_socket()), None)
 
 
-async def _connect(place: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the socket through a descriptor of its folder: its path may be too long for a socket's address."""
-    descriptor = os.open(place.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}/{place.name}")
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}/{path.name}")
     finally:
         os.close(descriptor)

@@ -7,14 +7,14 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from api.auth_sessions.operation_result import note_accepted
-from api.contract_values import closed_auth_session
+from api.auth_sessions.lookup import require_auth_session
+from api.auth_sessions.operation_result import record_accepted
+from api.contract_values import contract_auth_session
 from api.dependencies import Services
 from api.egress_checks import check_proxy
-from api.guards import auth_session
-from api.http.json_body import read_as
-from api.request_secrets import definitely_not_started, delete_artifacts, first_proxy, put_sealed, seal_proxy
-from api.runs.ids import new_identity
+from api.http.json_body import validate_body
+from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, seal_proxy, store_sealed
+from api.runs.ids import new_run_id
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict, NotFound
 from schemas.rest.auth_sessions import (
@@ -34,7 +34,7 @@ from schemas.workflow.trace import TraceMode
 from storage import keys
 
 
-async def create(parts: Services, manifest: Manifest, body: dict[str, Any]) -> LoginStarted:
+async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -> LoginStarted:
     """Start the Run that creates an AuthSession from parameters.
 
     Raises:
@@ -43,32 +43,32 @@ async def create(parts: Services, manifest: Manifest, body: dict[str, Any]) -> L
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started.
     """
-    request = read_as(CreateAuthSession, body)
-    await check_proxy(parts, "proxy", request.proxy)
-    _check_made_here(manifest)
+    request = validate_body(CreateAuthSession, body)
+    await check_proxy(services, "proxy", request.proxy)
+    _require_automatic_logins(manifest)
     owner = request.id or _new_id()
     if request.id is not None:
-        await _check_free(parts, manifest.project, owner)
-    order = _login_order(parts, manifest, owner, request, RunType.AUTH_SESSION_CREATE)
-    own_proxy = order.proxy if request.proxy is not None else None
+        await _check_id_is_free(services, manifest.project, owner)
+    spec = _login_spec(services, manifest, owner, request, RunType.AUTH_SESSION_CREATE)
+    own_proxy = spec.proxy if request.proxy is not None else None
     view = _new_view(owner, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
-    being = AuthSessionInput(
-        workspace=parts.settings.workspace,
+    session = AuthSessionInput(
+        workspace=services.settings.workspace,
         project=manifest.project,
         ref=AuthSessionRef(id=owner, type=AuthSessionType.CREDENTIALS, owner=owner),
         view=view.model_copy(update={"proxy": own_proxy}),
-        create=order,
+        create=spec,
     )
     try:
-        await _keep(parts, manifest.project, owner, request, order)
-        await parts.auth_sessions.create(being)
+        await _store_inputs(services, manifest.project, owner, request, spec)
+        await services.auth_sessions.create(session)
     except CallboardError as error:
-        await _take_back(parts, manifest.project, order, error)
+        await _delete_unused(services, manifest.project, spec, error)
         raise
-    return LoginStarted(operation_id=order.run_id)
+    return LoginStarted(operation_id=spec.run_id)
 
 
-async def update(parts: Services, manifest: Manifest, given: str, body: dict[str, Any]) -> LoginStarted:
+async def update(services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any]) -> LoginStarted:
     """Start the Run in which an AuthSession logs in with other parameters; the old login stays if that fails.
 
     Raises:
@@ -77,23 +77,25 @@ async def update(parts: Services, manifest: Manifest, given: str, body: dict[str
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started.
     """
-    request = read_as(UpdateAuthSession, body)
-    await check_proxy(parts, "proxy", request.proxy)
-    view = await auth_session(parts, manifest.project, given)
+    request = validate_body(UpdateAuthSession, body)
+    await check_proxy(services, "proxy", request.proxy)
+    view = await require_auth_session(services, manifest.project, auth_session_id)
     if view.type is AuthSessionType.RECORDER:
-        raise _recorded(f"AuthSession {view.id} was recorded by a person")
-    _check_made_here(manifest)
-    order = _login_order(parts, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, view)
+        raise _recorded_error(f"AuthSession {view.id} was recorded by a person")
+    _require_automatic_logins(manifest)
+    spec = _login_spec(services, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, view)
     try:
-        await _keep(parts, manifest.project, view.id, request, order)
-        await parts.auth_sessions.update(parts.settings.workspace, manifest.project, view.id, order)
+        await _store_inputs(services, manifest.project, view.id, request, spec)
+        await services.auth_sessions.update(services.settings.workspace, manifest.project, view.id, spec)
     except CallboardError as error:
-        await _take_back(parts, manifest.project, order, error)
+        await _delete_unused(services, manifest.project, spec, error)
         raise
-    return LoginStarted(operation_id=order.run_id)
+    return LoginStarted(operation_id=spec.run_id)
 
 
-async def validate(parts: Services, manifest: Manifest, given: str, body: dict[str, Any]) -> ValidateStarted:
+async def validate(
+    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any]
+) -> ValidateStarted:
     """Start the Run that checks an AuthSession and, if `autoRecreate` allows it, recreates one that is not good.
 
     Raises:
@@ -102,12 +104,12 @@ async def validate(parts: Services, manifest: Manifest, given: str, body: dict[s
         ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
         Unavailable: Temporal does not answer.
     """
-    request = read_as(ValidateAuthSession, body)
-    await check_proxy(parts, "proxy", request.proxy)
-    view = await auth_session(parts, manifest.project, given)
-    run_id = new_identity().run_id
-    order = ValidateInput(
-        workspace=parts.settings.workspace,
+    request = validate_body(ValidateAuthSession, body)
+    await check_proxy(services, "proxy", request.proxy)
+    view = await require_auth_session(services, manifest.project, auth_session_id)
+    run_id = new_run_id()
+    spec = ValidateInput(
+        workspace=services.settings.workspace,
         project=manifest.project,
         version=manifest.version,
         ref=AuthSessionRef(id=view.id, type=view.type, owner=view.id),
@@ -116,13 +118,13 @@ async def validate(parts: Services, manifest: Manifest, given: str, body: dict[s
         create_attempts=request.create_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
         save_back=manifest.settings.auth_sessions.save_back,
-        proxy=first_proxy(parts, manifest, run_id, request.proxy, view.proxy),
+        proxy=resolve_proxy(services, manifest, run_id, request.proxy, view.proxy),
     )
-    await parts.auth_sessions.validate(run_id, order)
+    await services.auth_sessions.validate(run_id, spec)
     return ValidateStarted(operation_id=run_id)
 
 
-async def import_state(parts: Services, manifest: Manifest, body: dict[str, Any]) -> AuthSessionBody:
+async def import_state(services: Services, manifest: Manifest, body: dict[str, Any]) -> AuthSessionBody:
     """Import a login that a person has made elsewhere; a recorded AuthSession with this id gets the new state.
 
     Raises:
@@ -132,49 +134,49 @@ async def import_state(parts: Services, manifest: Manifest, body: dict[str, Any]
         StoreError: The store failed.
         Unavailable: Temporal does not answer, or no worker took up the new state in time.
     """
-    request = read_as(ImportAuthSession, body)
+    request = validate_body(ImportAuthSession, body)
     if manifest.settings.auth_sessions.type != "MANUAL":
         raise BadRequest(
             f'Project {manifest.project} makes its logins itself (authSessions.type is not "MANUAL"), so none can be '
             "imported. Create the AuthSession from its parameters."
         )
-    workspace, project, owner = parts.settings.workspace, manifest.project, request.id or _new_id()
-    known = await _find(parts, project, owner) if request.id is not None else None
-    if known is not None and known.type is not AuthSessionType.RECORDER:
-        raise _taken(project, owner)
+    workspace, project, owner = services.settings.workspace, manifest.project, request.id or _new_id()
+    existing = await _find_view(services, project, owner) if request.id is not None else None
+    if existing is not None and existing.type is not AuthSessionType.RECORDER:
+        raise _already_exists(project, owner)
     key = keys.auth_session_state(project, owner, secrets.token_urlsafe(16))
     try:
-        await put_sealed(parts, project, owner, key, request.state.to_json())
-        if known is not None:
-            return closed_auth_session(await parts.auth_sessions.record(workspace, project, owner, key))
+        await store_sealed(services, project, owner, key, request.state.to_json())
+        if existing is not None:
+            return contract_auth_session(await services.auth_sessions.record(workspace, project, owner, key))
         view = _new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.READY)
         view = view.model_copy(update={"login": 1, "state_key": key})
         ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
-        await parts.auth_sessions.create(AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view))
+        await services.auth_sessions.create(AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view))
     except CallboardError as error:
         if definitely_not_started(error):
-            await delete_artifacts(parts, key)
+            await delete_artifacts(services, key)
         raise
-    return closed_auth_session(view)
+    return contract_auth_session(view)
 
 
-def _login_order(
-    parts: Services,
+def _login_spec(
+    services: Services,
     manifest: Manifest,
     owner: str,
     request: UpdateAuthSession,
-    kind: RunType,
+    run_type: RunType,
     view: AuthSessionView | None = None,
 ) -> LoginSpec:
-    run_id = new_identity().run_id
+    run_id = new_run_id()
     if request.proxy is not None:
         # The proxy becomes the AuthSession's own, so it is sealed for the AuthSession and not for the Run.
-        proxy = seal_proxy(parts, manifest.project, request.proxy, owned_by_auth_session(owner))
+        proxy = seal_proxy(services, manifest.project, request.proxy, owned_by_auth_session(owner))
     else:
-        proxy = first_proxy(parts, manifest, run_id, None, view and view.proxy)
+        proxy = resolve_proxy(services, manifest, run_id, None, view and view.proxy)
     return LoginSpec(
         run_id=run_id,
-        type=kind,
+        type=run_type,
         version=manifest.version,
         parameters_key=keys.auth_session_parameters(manifest.project, owner, run_id),
         create_attempts=request.create_attempts,
@@ -185,32 +187,34 @@ def _login_order(
     )
 
 
-async def _keep(parts: Services, project: str, owner: str, request: UpdateAuthSession, order: LoginSpec) -> None:
+async def _store_inputs(
+    services: Services, project: str, owner: str, request: UpdateAuthSession, spec: LoginSpec
+) -> None:
     text = json.dumps(request.parameters, separators=(",", ":"))
-    await put_sealed(parts, project, owner, order.parameters_key, text)
-    await note_accepted(parts, project, order.run_id, order.type, owner)
+    await store_sealed(services, project, owner, spec.parameters_key, text)
+    await record_accepted(services, project, spec.run_id, spec.type, owner)
 
 
-async def _take_back(parts: Services, project: str, order: LoginSpec, error: CallboardError) -> None:
+async def _delete_unused(services: Services, project: str, spec: LoginSpec, error: CallboardError) -> None:
     if definitely_not_started(error):
-        await delete_artifacts(parts, order.parameters_key, keys.accepted(project, order.run_id))
+        await delete_artifacts(services, spec.parameters_key, keys.accepted(project, spec.run_id))
 
 
-async def _check_free(parts: Services, project: str, owner: str) -> None:
+async def _check_id_is_free(services: Services, project: str, owner: str) -> None:
     # Temporal refuses an id that is taken, too. This check comes before anything is stored, so that nothing is put
     # among the artifacts that are removed with an AuthSession that is just being deleted.
-    if await _find(parts, project, owner) is not None:
-        raise _taken(project, owner)
+    if await _find_view(services, project, owner) is not None:
+        raise _already_exists(project, owner)
 
 
-async def _find(parts: Services, project: str, owner: str) -> AuthSessionView | None:
+async def _find_view(services: Services, project: str, owner: str) -> AuthSessionView | None:
     try:
-        return await parts.auth_sessions.view(parts.settings.workspace, project, owner)
+        return await services.auth_sessions.view(services.settings.workspace, project, owner)
     except NotFound:
         return None
 
 
-def _taken(project: str, owner: str) -> Conflict:
+def _already_exists(project: str, owner: str) -> Conflict:
     return Conflict(
         f"There is an AuthSession {owner!r} in project {project} already. Update it, delete it first, or choose "
         "another id.",
@@ -218,21 +222,23 @@ def _taken(project: str, owner: str) -> Conflict:
     )
 
 
-def _check_made_here(manifest: Manifest) -> None:
+def _require_automatic_logins(manifest: Manifest) -> None:
     if manifest.settings.auth_sessions.type == "MANUAL":
-        raise _recorded(
+        raise _recorded_error(
             f'The logins of project {manifest.project} are recorded by people (authSessions.type is "MANUAL")'
         )
 
 
-def _recorded(why: str) -> BadRequest:
-    return BadRequest(f"{why}, so Callboard cannot make them. Import a browser's state: POST …/auth-sessions/import.")
+def _recorded_error(reason: str) -> BadRequest:
+    return BadRequest(
+        f"{reason}, so Callboard cannot make them. Import a browser's state: POST …/auth-sessions/import."
+    )
 
 
 def _new_id() -> str:
-    return f"auth-session-{new_identity().run_id}"
+    return f"auth-session-{new_run_id()}"
 
 
-def _new_view(owner: str, kind: AuthSessionType, status: AuthSessionStatus) -> AuthSessionView:
+def _new_view(owner: str, run_type: AuthSessionType, status: AuthSessionStatus) -> AuthSessionView:
     now = datetime.now(UTC)
-    return AuthSessionView(id=owner, type=kind, status=status, created_at=now, updated_at=now)
+    return AuthSessionView(id=owner, type=run_type, status=status, created_at=now, updated_at=now)

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Security
+from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from api.auth_sessions import operations
-from api.auth_sessions.operation_result import operation_body
-from api.contract_values import closed_auth_session
+from api.auth_sessions.lookup import require_auth_session
+from api.auth_sessions.operation_result import operation_result
+from api.contract_values import contract_auth_session
 from api.dependencies import Services, ServicesDep
-from api.guards import auth_session, in_workspace, key_header, require_auth_project, require_project
-from api.http.errors import documented
-from api.http.json_body import read_object
-from api.http.openapi import body_of
+from api.http.errors import error_responses
+from api.http.json_body import read_json_object
+from api.http.openapi import request_body
+from api.http.workspace_router import workspace_router
+from api.projects.lookup import require_auth_project, require_project
 from schemas.errors import (
     BadRequest,
     Conflict,
     Forbidden,
-    InternalServerError,
-    NotFound,
     PayloadTooLarge,
-    TooMany,
-    Unauthorized,
-    Unavailable,
 )
 from schemas.rest.auth_sessions import (
     AuthSessionBody,
@@ -41,136 +38,134 @@ from schemas.workflow.run import RunType
 IMPORT_LIMIT = 8 * 1024 * 1024
 """Largest import in bytes: browsers give each origin 5 MB of localStorage."""
 
-_STARTING = documented(BadRequest, Forbidden, PayloadTooLarge)
+_STARTING = error_responses(BadRequest, Forbidden, PayloadTooLarge)
 
-router = APIRouter(
-    prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/auth-sessions",
-    dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
-    tags=["AuthSessions"],
-)
+router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
 
 
 @router.get("", summary="List a project's AuthSessions")
-async def list_all(parts: ServicesDep, projectName: str) -> list[AuthSessionBody]:  # noqa: N803 - the contract's names
-    """All of them, by id. Those that live for a single Run are not among them."""
-    manifest = await require_project(parts, projectName)
-    views = await parts.auth_sessions.views(parts.settings.workspace, manifest.project)
-    return [closed_auth_session(view) for view in views]
+async def list_all(services: ServicesDep, projectName: str) -> list[AuthSessionBody]:  # noqa: N803 - the contract's names
+    """List all stored AuthSessions, sorted by id. Those that live for a single Run are not among them."""
+    manifest = await require_project(services, projectName)
+    views = await services.auth_sessions.views(services.settings.workspace, manifest.project)
+    return [contract_auth_session(view) for view in views]
 
 
 @router.post(
     "/create",
     status_code=201,
     summary="Create an AuthSession",
-    openapi_extra=body_of(CreateAuthSession),
-    responses=_STARTING | documented(Conflict),
+    openapi_extra=request_body(CreateAuthSession),
+    responses=_STARTING | error_responses(Conflict),
 )
-async def create(request: Request, parts: ServicesDep, projectName: str) -> LoginStarted:  # noqa: N803
-    """Log in with these parameters, and keep the login. If that fails, there is no such AuthSession."""
-    manifest = await require_auth_project(parts, projectName)
-    return await operations.create(parts, manifest, await read_object(request))
+async def create(request: Request, services: ServicesDep, projectName: str) -> LoginStarted:  # noqa: N803
+    """Log in with these parameters and store the login. If that fails, no AuthSession is created."""
+    manifest = await require_auth_project(services, projectName)
+    return await operations.create(services, manifest, await read_json_object(request))
 
 
-@router.get("/create/{operationId}/result", summary="How a Create stands", response_model=OperationResult)
-async def create_result(parts: ServicesDep, projectName: str, operationId: str) -> Response:  # noqa: N803
-    """`in_progress` from the moment its Run has begun."""
-    return await _result(parts, projectName, operationId, RunType.AUTH_SESSION_CREATE)
+@router.get("/create/{operationId}/result", summary="Get a Create's result", response_model=OperationResult)
+async def create_result(services: ServicesDep, projectName: str, operationId: str) -> Response:  # noqa: N803
+    """Get the operation's status. It is `in_progress` from the start of its Run."""
+    return await _result(services, projectName, operationId, RunType.AUTH_SESSION_CREATE)
 
 
 @router.post(
     "/import",
     status_code=201,
     summary="Import an AuthSession",
-    openapi_extra=body_of(ImportAuthSession),
-    responses=_STARTING | documented(Conflict),
+    openapi_extra=request_body(ImportAuthSession),
+    responses=_STARTING | error_responses(Conflict),
 )
-async def import_state(request: Request, parts: ServicesDep, projectName: str) -> AuthSessionBody:  # noqa: N803
-    """Take over the state of a browser in which a person has logged in. With the id of a recorded one: record anew."""
-    manifest = await require_auth_project(parts, projectName)
-    return await operations.import_state(parts, manifest, await read_object(request, IMPORT_LIMIT))
+async def import_state(request: Request, services: ServicesDep, projectName: str) -> AuthSessionBody:  # noqa: N803
+    """Store the state of a browser in which a person has logged in.
+
+    If there is a recorded AuthSession with this id, its state is replaced.
+    """
+    manifest = await require_auth_project(services, projectName)
+    return await operations.import_state(services, manifest, await read_json_object(request, IMPORT_LIMIT))
 
 
 @router.get("/{authSessionId}", summary="Get an AuthSession")
-async def get(parts: ServicesDep, projectName: str, authSessionId: str) -> AuthSessionBody:  # noqa: N803
-    """How it stands at this moment."""
-    manifest = await require_project(parts, projectName)
-    return closed_auth_session(await auth_session(parts, manifest.project, authSessionId))
+async def get(services: ServicesDep, projectName: str, authSessionId: str) -> AuthSessionBody:  # noqa: N803
+    """Get the AuthSession's type and status."""
+    manifest = await require_project(services, projectName)
+    return contract_auth_session(await require_auth_session(services, manifest.project, authSessionId))
 
 
 @router.delete("/{authSessionId}", status_code=204, summary="Delete an AuthSession", response_class=Response)
-async def delete(parts: ServicesDep, projectName: str, authSessionId: str) -> None:  # noqa: N803
-    """Remove it with its login and its parameters; answers when it is gone. Runs that still need it are canceled."""
-    manifest = await require_project(parts, projectName)
-    view = await auth_session(parts, manifest.project, authSessionId)
-    await parts.auth_sessions.delete(parts.settings.workspace, manifest.project, view.id)
+async def delete(services: ServicesDep, projectName: str, authSessionId: str) -> None:  # noqa: N803
+    """Delete the AuthSession with its login and parameters. Runs that still need it are canceled."""
+    manifest = await require_project(services, projectName)
+    view = await require_auth_session(services, manifest.project, authSessionId)
+    await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)
 
 
 @router.post(
     "/{authSessionId}/update",
     status_code=201,
     summary="Update an AuthSession",
-    openapi_extra=body_of(UpdateAuthSession),
+    openapi_extra=request_body(UpdateAuthSession),
     responses=_STARTING,
 )
 async def update(
     request: Request,
-    parts: ServicesDep,
+    services: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
 ) -> LoginStarted:
     """Log in with other parameters. If that fails, the old login and parameters stay."""
-    manifest = await require_auth_project(parts, projectName)
-    return await operations.update(parts, manifest, authSessionId, await read_object(request))
+    manifest = await require_auth_project(services, projectName)
+    return await operations.update(services, manifest, authSessionId, await read_json_object(request))
 
 
 @router.get(
-    "/{authSessionId}/update/{operationId}/result", summary="How an Update stands", response_model=OperationResult
+    "/{authSessionId}/update/{operationId}/result", summary="Get an Update's result", response_model=OperationResult
 )
 async def update_result(
-    parts: ServicesDep,
+    services: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
     operationId: str,  # noqa: N803
 ) -> Response:
-    """`in_progress` from the moment its Run has begun."""
-    return await _result(parts, projectName, operationId, RunType.AUTH_SESSION_UPDATE, authSessionId)
+    """Get the operation's status. It is `in_progress` from the start of its Run."""
+    return await _result(services, projectName, operationId, RunType.AUTH_SESSION_UPDATE, authSessionId)
 
 
 @router.post(
     "/{authSessionId}/validate/start",
     status_code=201,
     summary="Validate an AuthSession",
-    openapi_extra=body_of(ValidateAuthSession),
+    openapi_extra=request_body(ValidateAuthSession),
     responses=_STARTING,
 )
 async def validate(
     request: Request,
-    parts: ServicesDep,
+    services: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
 ) -> ValidateStarted:
-    """Check whether its login is good and, with `autoRecreate`, make it anew if it is not."""
-    manifest = await require_auth_project(parts, projectName)
-    return await operations.validate(parts, manifest, authSessionId, await read_object(request))
+    """Check the login and, with `autoRecreate`, recreate it if the check fails."""
+    manifest = await require_auth_project(services, projectName)
+    return await operations.validate(services, manifest, authSessionId, await read_json_object(request))
 
 
 @router.get(
-    "/{authSessionId}/validate/{operationId}/result", summary="How a Validate stands", response_model=OperationResult
+    "/{authSessionId}/validate/{operationId}/result", summary="Get a Validate's result", response_model=OperationResult
 )
 async def validate_result(
-    parts: ServicesDep,
+    services: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
     operationId: str,  # noqa: N803
 ) -> Response:
-    """`in_progress` from the moment its Run has begun."""
-    return await _result(parts, projectName, operationId, RunType.AUTH_SESSION_VALIDATE, authSessionId)
+    """Get the operation's status. It is `in_progress` from the start of its Run."""
+    return await _result(services, projectName, operationId, RunType.AUTH_SESSION_VALIDATE, authSessionId)
 
 
 async def _result(
-    parts: Services, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
+    services: Services, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
 ) -> Response:
-    manifest = await require_project(parts, project)
-    body: dict[str, Any] = await operation_body(parts, manifest.project, operation_id, kind, auth_session_id)
+    manifest = await require_project(services, project)
+    body: dict[str, Any] = await operation_result(services, manifest.project, operation_id, kind, auth_session_id)
     return JSONResponse(body)

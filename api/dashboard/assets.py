@@ -26,28 +26,28 @@ class Asset:
     """Hash with which a browser checks the file before it uses it."""
 
 
-def _read() -> dict[str, Asset]:
-    found: dict[str, Asset] = {}
+def _load_assets() -> dict[str, Asset]:
+    asset_file: dict[str, Asset] = {}
     for file in files("api.dashboard").joinpath("static").iterdir():
-        kind = _TYPES.get(file.name.rpartition(".")[2])
-        if kind is not None:
+        media_type = _TYPES.get(file.name.rpartition(".")[2])
+        if media_type is not None:
             content = file.read_bytes()
             version = hashlib.sha256(content).hexdigest()[:16]
             integrity = f"sha384-{b64encode(hashlib.sha384(content).digest()).decode('ascii')}"
-            found[file.name] = Asset(content, kind, f"/assets/{version}/{file.name}", integrity)
-    return found
+            asset_file[file.name] = Asset(content, media_type, f"/assets/{version}/{file.name}", integrity)
+    return asset_file
 
 
-ASSETS = _read()
+ASSETS = _load_assets()
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/assets/{version}/{name}")
-async def asset(version: str, name: str) -> Response:
+async def serve_asset(version: str, name: str) -> Response:
     """Serve a file that browsers may keep for good: with other content it has another address."""
-    found = ASSETS.get(name)
-    if found is None or found.address != f"/assets/{version}/{name}":
+    asset_file = ASSETS.get(name)
+    if asset_file is None or asset_file.address != f"/assets/{version}/{name}":
         raise NotFound("There is no such file.")
     headers = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-    return Response(found.content, media_type=found.type, headers=headers)
+    return Response(asset_file.content, media_type=asset_file.type, headers=headers)

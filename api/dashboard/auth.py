@@ -21,51 +21,53 @@ COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
 """Name of the field that holds the token of the session, in every form that changes something."""
 
-_GUESTS = Session(nonce="", ends=0, form_token="")
+_API_CLIENT = Session(nonce="", ends=0, form_token="")
 """Session of clients that send an API key with each request instead of a cookie: their requests come from no page."""
 
 
 @dataclass(frozen=True)
-class Door:
+class DashboardAuth:
     """The services that decide who may see the pages; the application creates them once."""
 
     keys: KeyCheck
     sessions: Sessions
 
 
-class SignInFirst(Unauthorized):
+class SignInRequired(Unauthorized):
     """The error that nobody is signed in; a browser is redirected to the sign-in form."""
 
 
-async def _door(request: Request) -> Door:
-    return cast("Door", request.app.state.door)
+async def _dashboard_auth(request: Request) -> DashboardAuth:
+    return cast("DashboardAuth", request.app.state.dashboard_auth)
 
 
-DoorDep = Annotated[Door, Depends(_door)]
+DashboardAuthDep = Annotated[DashboardAuth, Depends(_dashboard_auth)]
 
 
-def session_of(request: Request, door: Door) -> Session | None:
+def read_session(request: Request, auth: DashboardAuth) -> Session | None:
     """Return the session of the request's cookie, or None if nobody is signed in."""
     cookie = request.cookies.get(COOKIE)
-    return None if cookie is None else door.sessions.read(cookie)
+    return None if cookie is None else auth.sessions.read(cookie)
 
 
-async def _signed_in(request: Request, door: DoorDep) -> Session:
-    given = request.headers.get(KEY_HEADER)
-    if given is not None:
-        door.keys.check(given.encode("latin-1"), request.scope)
-        return _GUESTS
-    session = session_of(request, door)
+async def _require_session(request: Request, auth: DashboardAuthDep) -> Session:
+    key = request.headers.get(KEY_HEADER)
+    if key is not None:
+        auth.keys.check(key.encode("latin-1"), request.scope)
+        return _API_CLIENT
+    session = read_session(request, auth)
     if session is None:
-        raise SignInFirst(f"Nobody is signed in. Sign in at /sign-in, or send an API key in the header {KEY_HEADER}.")
+        raise SignInRequired(
+            f"Nobody is signed in. Sign in at /sign-in, or send an API key in the header {KEY_HEADER}."
+        )
     request.state.session = session
     return session
 
 
-SignedIn = Annotated[Session, Depends(_signed_in)]
+SessionDep = Annotated[Session, Depends(_require_session)]
 
 
-async def _form(request: Request, session: SignedIn) -> ImmutableMultiDict[str, str]:
+async def _verified_form(request: Request, session: SessionDep) -> ImmutableMultiDict[str, str]:
     check_same_origin(request)
     form = await read_form(request)
     if not session.owns(form.get(TOKEN_FIELD, "")):
@@ -73,7 +75,7 @@ async def _form(request: Request, session: SignedIn) -> ImmutableMultiDict[str, 
     return form
 
 
-Form = Annotated[ImmutableMultiDict[str, str], Depends(_form)]
+FormDep = Annotated[ImmutableMultiDict[str, str], Depends(_verified_form)]
 """Dependency that returns the fields of a form that was sent from one of our pages by its signed-in user."""
 
 
@@ -81,25 +83,25 @@ def check_same_origin(request: Request) -> None:
     """Raise Forbidden if the browser says that another site has sent this request."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
-        same = site in ("same-origin", "none")
+        is_same_origin = site in ("same-origin", "none")
     else:
         origin = request.headers.get("origin")
-        same = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if not same:
+        is_same_origin = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not is_same_origin:
         raise Forbidden("This was sent by a page of another site, and is not carried out.")
 
 
-def set_cookie(request: Request, answer: Response, value: str) -> None:
+def set_session_cookie(request: Request, response: Response, value: str) -> None:
     """Set the session's cookie.
 
     Script cannot read it, other sites cannot make a browser send it and, over https, it is never sent in the clear.
     """
     secure = request.url.scheme == "https"
     age = int(LASTS.total_seconds())
-    answer.set_cookie(COOKIE, value, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")
+    response.set_cookie(COOKIE, value, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")
 
 
-def remove_cookie(request: Request, answer: Response) -> None:
+def clear_session_cookie(request: Request, response: Response) -> None:
     """Make the browser forget the session's cookie."""
     secure = request.url.scheme == "https"
-    answer.delete_cookie(COOKIE, path="/", secure=secure, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path="/", secure=secure, httponly=True, samesite="strict")

@@ -1,14 +1,17 @@
-"""Reader of the fields that a form has sent."""
+"""Forms of the pages: reading their fields, converting these to a body of the API, and messages beside the fields."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
-from api.http.json_body import read_body
-from schemas.errors import BadRequest
+from api.http.json_body import parse_json, read_body
+from schemas.errors import BadRequest, CallboardError
+from schemas.rest.problems import bad_field
 
 FORM_LIMIT = 4 * 1024 * 1024
 """Largest form in bytes. A form may hold a body of the API, and percent-encoding triples its size."""
@@ -30,3 +33,57 @@ async def read_form(request: Request, limit: int = FORM_LIMIT) -> ImmutableMulti
         return ImmutableMultiDict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
     except ValueError as error:
         raise BadRequest("The form cannot be read.") from error
+
+
+class FormReader:
+    """Reads the fields of a form, and collects what is wrong with them."""
+
+    def __init__(self, form: Mapping[str, str]) -> None:
+        self._form = form
+        self._errors: list[BadRequest] = []
+
+    def text(self, name: str) -> str | None:
+        """Return the text of a field; None if it is empty."""
+        return self._form.get(name, "").strip() or None
+
+    def number(self, name: str, path: str) -> int | None:
+        """Return the whole number in a field; None if the field is empty, or holds no such number.
+
+        Args:
+            name: The name of the field in the form.
+            path: The path of the value in the body, which errors name.
+        """
+        text = self.text(name)
+        if text is None:
+            return None
+        if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        self._errors.append(bad_field(path, "a whole number"))
+        return None
+
+    def json(self, name: str, path: str) -> Any:
+        """Return the JSON value in a field; an empty object if the text is not JSON."""
+        try:
+            return parse_json(self._form.get(name, "").encode())
+        except BadRequest as error:
+            why = error.message.removeprefix("The body is not JSON: ")
+            self._errors.append(bad_field(path, f"a JSON object: {why}", f"{path}: this is not JSON: {why}"))
+            return {}
+
+    def set_if_given(self, body: dict[str, Any], name: str, value: Any) -> None:
+        """Put a member into a body, unless its value is None because it was left out."""
+        if value is not None:
+            body[name] = value
+
+    def raise_if_invalid(self) -> None:
+        """Raise BadRequest if any field was wrong; the error names all of them."""
+        if self._errors:
+            errors = [each.details["errors"][0] for each in self._errors if each.details]
+            raise BadRequest(self._errors[0].message, details={**errors[0], "errors": errors})
+
+
+def errors_by_path(error: CallboardError) -> dict[str, str]:
+    """Return what is wrong with each field, by the path of the field in the body."""
+    details = error.details or {}
+    lines: list[dict[str, str]] = details.get("errors") or ([details] if "path" in details else [])
+    return {line["path"]: f"Expected {line['expected']}." if "expected" in line else error.message for line in lines}

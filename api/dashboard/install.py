@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from api.dashboard import assets, sign_in
-from api.dashboard.auth import Door
+from api.dashboard.auth import DashboardAuth
 from api.dashboard.auth_sessions import routes as auth_session_routes
 from api.dashboard.playground import routes as playground_routes
 from api.dashboard.projects import routes as project_routes
@@ -20,11 +20,11 @@ from security.sessions import Sessions
 from security.signed_trace_urls import TraceAddresses
 
 
-def install(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyRing) -> None:
+def install_dashboard(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyRing) -> None:
     """Make the application serve the pages to everybody who signs in with one of the keys."""
-    app.state.door = Door(keys, Sessions(api_keys, ring))
+    app.state.dashboard_auth = DashboardAuth(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
-    app.state.sink_tests = RateLimiter(playground_routes.SINK_TESTS, playground_routes.SINK_TESTS_WITHIN)
+    app.state.sink_test_limiter = RateLimiter(playground_routes.SINK_TEST_LIMIT, playground_routes.SINK_TEST_WINDOW)
     app.state.traces = TraceAddresses(ring)
     for router in (
         assets.router,

@@ -12,23 +12,23 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard.auth import SignInFirst
-from api.dashboard.rendering import page, secured, wants_json
+from api.dashboard.auth import SignInRequired
+from api.dashboard.rendering import render_page, wants_json, with_security_headers
 from api.http import errors
 from schemas.errors import CallboardError
 from schemas.rest.problems import bad_lines
 
 log = logging.getLogger(__name__)
 
-_TITLES = {
-    400: "That cannot be done",
-    401: "Sign in first",
-    403: "Not allowed",
+_ERROR_TITLES = {
+    400: "Bad request",
+    401: "Sign-in required",
+    403: "Forbidden",
     404: "Not found",
-    409: "That is in conflict with what is there",
-    413: "Too much",
+    409: "Conflict",
+    413: "Request too large",
     429: "Too many requests",
-    503: "Not available at the moment",
+    503: "Service unavailable",
 }
 
 
@@ -41,30 +41,30 @@ class PageRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             try:
-                return secured(await handler(request))
+                return with_security_headers(await handler(request))
             except ClientDisconnect:
                 raise
             except RequestValidationError as error:
-                wrong = bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()])
-                return _told(request, wrong)
+                invalid = bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()])
+                return _error_page(request, invalid)
             except CallboardError as error:
-                return _told(request, error)
+                return _error_page(request, error)
             except Exception:
                 log.exception("%s failed [%s]", request.url.path, errors.correlation_id(request))
-                return _told(request, errors.defect(), logged=True)
+                return _error_page(request, errors.unexpected_error(), logged=True)
 
         return handle
 
 
-def _told(request: Request, error: CallboardError, *, logged: bool = False) -> Response:
-    said = errors.correlation_id(request)
+def _error_page(request: Request, error: CallboardError, *, logged: bool = False) -> Response:
+    correlation_id = errors.correlation_id(request)
     if wants_json(request):
-        return secured(errors.answer(error, said))
+        return with_security_headers(errors.logged_error_response(error, correlation_id))
     if error.status >= 500 and not logged:
-        log.error("%s [%s]", error.message, said, exc_info=error)
-    if isinstance(error, SignInFirst):
-        after = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        back = {} if request.method != "GET" or after == "/" else {"next": after}
-        return secured(RedirectResponse(f"/sign-in{'?' + urlencode(back) if back else ''}", 303))
-    data = {"title": _TITLES.get(error.status, "Something went wrong"), "message": error.message}
-    return page(request, "error.html", data, status=error.status, headers=errors.headers_of(error))
+        log.error("%s [%s]", error.message, correlation_id, exc_info=error)
+    if isinstance(error, SignInRequired):
+        next_url = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        query = {} if request.method != "GET" or next_url == "/" else {"next": next_url}
+        return with_security_headers(RedirectResponse(f"/sign-in{'?' + urlencode(query) if query else ''}", 303))
+    data = {"title": _ERROR_TITLES.get(error.status, "Internal error"), "message": error.message}
+    return render_page(request, "error.html", data, status=error.status, headers=errors.error_headers(error))

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.assets import ASSETS
-from api.dashboard.projects.data import TABS
+from api.dashboard.projects.data import PROJECT_TABS
 from settings import installed_version
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; "
     "script-src 'self'; "
     "style-src 'self'; "
@@ -31,7 +31,7 @@ POLICY = (
 site or a user controls can never become code."""
 
 _HEADERS = {
-    "content-security-policy": POLICY,
+    "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "same-origin",
@@ -43,11 +43,11 @@ _HEADERS = {
 }
 
 
-def secured(answer: Response) -> Response:
+def with_security_headers(response: Response) -> Response:
     """Return the same answer with the security headers that every page has."""
     for name, value in _HEADERS.items():
-        answer.headers.setdefault(name, value)
-    return answer
+        response.headers.setdefault(name, value)
+    return response
 
 
 def wants_json(request: Request) -> bool:
@@ -56,14 +56,14 @@ def wants_json(request: Request) -> bool:
     return request.url.path.endswith(".json") or ("application/json" in accept and "text/html" not in accept)
 
 
-def page(
+def render_page(
     request: Request,
     template: str,
     data: Mapping[str, Any],
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
-    **beside: Any,
+    **context: Any,
 ) -> Response:
     """Return the page made from `template`, or `data` as JSON if the request asks for that.
 
@@ -73,20 +73,20 @@ def page(
         data: The content of the page; all of it can be written as JSON.
         status: The status of the answer.
         headers: The headers of the answer.
-        beside: What the template needs beside the content, and the JSON leaves out.
+        context: What the template needs beside the content, and the JSON leaves out.
     """
     if wants_json(request):
-        return secured(Response(_json(data), status, headers, "application/json"))
+        return with_security_headers(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
-    own = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
-    text = _ENVIRONMENT.get_template(template).render({**own, **beside, **data})
+    common = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
+    text = _ENVIRONMENT.get_template(template).render({**common, **context, **data})
     # What user code returned may hold half a surrogate pair, which UTF-8 cannot encode: it is shown as in JSON, \ud800.
     body = text.encode("utf-8", "backslashreplace")
     # Pages that follow a Run ask again and again, and mostly nothing has changed: then the answer is 304.
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:
-        return secured(Response(status_code=304, headers={"etag": tag}))
-    return secured(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
+        return with_security_headers(Response(status_code=304, headers={"etag": tag}))
+    return with_security_headers(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
@@ -94,7 +94,7 @@ def _json(data: Mapping[str, Any]) -> bytes:
     return json.dumps(dict(data), allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _when(value: datetime | str | None) -> dict[str, str] | None:
+def _time(value: datetime | str | None) -> dict[str, str] | None:
     """Return a time in the format of `<time>`, and as a text in UTC that is shown where there is no script."""
     if value is None:
         return None
@@ -106,7 +106,7 @@ def _when(value: datetime | str | None) -> dict[str, str] | None:
     }
 
 
-def _moment(value: str | None) -> datetime | None:
+def _parse_time(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
 
@@ -139,7 +139,7 @@ def _segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def local_query(values: Mapping[str, Any], **changed: Any) -> str:
+def query_string(values: Mapping[str, Any], **changed: Any) -> str:
     """Return the query part of an address, including its `?`; empty values are left out."""
     pairs: list[tuple[str, str]] = []
     for name, value in {**values, **changed}.items():
@@ -166,10 +166,15 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     filters: dict[str, Any] = environment.filters
-    filters |= {"when": _when, "moment": _moment, "duration": _duration, "segment": _segment, "pretty": _pretty}
+    filters |= {"when": _time, "moment": _parse_time, "duration": _duration, "segment": _segment, "pretty": _pretty}
     filters |= {"bytes": _bytes, "without": _without}
-    known: dict[str, Any] = environment.globals
-    known |= {"assets": ASSETS, "project_tabs": TABS, "query": local_query, "callboard_version": installed_version()}
+    variables: dict[str, Any] = environment.globals
+    variables |= {
+        "assets": ASSETS,
+        "project_tabs": PROJECT_TABS,
+        "query": query_string,
+        "callboard_version": installed_version(),
+    }
     return environment
 
 

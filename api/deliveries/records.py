@@ -10,28 +10,28 @@ from schemas.workflow.delivery import TryProblem, TryRecord
 from storage import keys
 from temporal.deliveries import DeliveryState
 
-_AT_ONCE = 16
+_CONCURRENT_READS = 16
 """Number of records that are read concurrently: there may be hundreds."""
 
 
-async def deliveries_of(parts: Services, project: str, run_id: str) -> list[Delivery]:
+async def list_deliveries(services: Services, project: str, run_id: str) -> list[Delivery]:
     """Return the Deliveries of a Run, which must exist.
 
     Raises:
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    states = await parts.deliveries.of_run(parts.settings.workspace, project, run_id)
-    return [await delivery_body(parts, project, run_id, state) for state in states]
+    states = await services.deliveries.of_run(services.settings.workspace, project, run_id)
+    return [await delivery_body(services, project, run_id, state) for state in states]
 
 
-async def delivery_body(parts: Services, project: str, run_id: str, state: DeliveryState) -> Delivery:
+async def delivery_body(services: Services, project: str, run_id: str, state: DeliveryState) -> Delivery:
     """Return a Delivery with its tries. Raises StoreError."""
-    records = [key async for key in parts.store.list(keys.delivery_tries(project, run_id, state.id))]
-    limit = asyncio.Semaphore(_AT_ONCE)
+    records = [key async for key in services.store.list(keys.delivery_tries(project, run_id, state.id))]
+    limit = asyncio.Semaphore(_CONCURRENT_READS)
 
     async def read(key: str) -> Try | None:
         async with limit:
-            record = await parts.store.get(key)
+            record = await services.store.get(key)
         return None if record is None else try_body(TryRecord.model_validate_json(record))
 
     tries = await asyncio.gather(*(read(key) for key in records))  # the keys are in chronological order
@@ -39,7 +39,7 @@ async def delivery_body(parts: Services, project: str, run_id: str, state: Deliv
         id=state.id,
         sink=state.sink,
         status=state.status,
-        error=_error(state.error),
+        error=_error_body(state.error),
         tries=[each for each in tries if each is not None],
     )
 
@@ -49,11 +49,11 @@ def try_body(record: TryRecord) -> Try:
     return Try(
         at=record.at,
         status_code=record.status_code,
-        error=_error(record.error),
+        error=_error_body(record.error),
         latency=None if record.latency is None else round(record.latency.total_seconds(), 6),
         answer=record.answer,
     )
 
 
-def _error(problem: TryProblem | None) -> DeliveryError | None:
-    return None if problem is None else DeliveryError(type=problem.type, message=problem.message)
+def _error_body(error: TryProblem | None) -> DeliveryError | None:
+    return None if error is None else DeliveryError(type=error.type, message=error.message)

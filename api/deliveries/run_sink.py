@@ -19,8 +19,8 @@ _DEFAULT_REGION = "us-east-1"
 """Region of a project's sink that names none: every server that is not AWS accepts it."""
 
 
-async def sink_of_run(
-    parts: Services, manifest: Manifest, said: WebhookSink | S3Sink | None, run_id: str
+async def resolve_run_sink(
+    services: Services, manifest: Manifest, requested: WebhookSink | S3Sink | None, run_id: str
 ) -> SealedSink | None:
     """Return the sink that a start names, else the project's, sealed for the Run; None if there is neither.
 
@@ -28,19 +28,19 @@ async def sink_of_run(
         BadRequest: The sink leads where nothing may be sent.
         ConfigurationError: There is no key to seal it with.
     """
-    settings = parts.settings
-    sink = said or manifest.settings.sink_in(settings.environment)
+    settings = services.settings
+    sink = requested or manifest.settings.sink_in(settings.environment)
     if sink is None:
         return None
-    whose = "sink" if said is not None else "The project's defaults.sink"
+    label = "sink" if requested is not None else "The project's defaults.sink"
     if isinstance(sink, WebhookSink):
-        await check_sink(parts, "sink.url", sink.url, f"{whose}.url")
+        await check_sink(services, "sink.url", sink.url, f"{label}.url")
     elif sink.endpoint is not None:
         address = bucket_address(sink.endpoint, sink.bucket, path_style=sink.force_path_style)
         in_host = not address.startswith(sink.endpoint.rstrip("/"))
-        await check_sink(parts, "sink.endpoint", address, f"{whose}.endpoint", hint=_IN_HOST if in_host else "")
+        await check_sink(services, "sink.endpoint", address, f"{label}.endpoint", hint=_IN_HOST if in_host else "")
     bound_to = seal_context.run(settings.workspace, manifest.project, run_id)
-    return seal_sink(sink, schedule_of(settings), parts.ring, bound_to)
+    return seal_sink(sink, delivery_schedule(settings), services.ring, bound_to)
 
 
 def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to: str) -> SealedSink:
@@ -76,7 +76,7 @@ def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to
     )
 
 
-def schedule_of(settings: Settings) -> DeliverySchedule:
+def delivery_schedule(settings: Settings) -> DeliverySchedule:
     """Return when a Delivery is tried again; this is decided for a Run when it is created."""
     return DeliverySchedule(
         first_delay=settings.delivery_first_delay,

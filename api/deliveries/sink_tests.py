@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.deliveries.records import try_body
-from api.deliveries.run_sink import sink_of_run
+from api.deliveries.run_sink import resolve_run_sink
 from api.dependencies import Services
-from api.http.json_body import read_as
-from api.runs.ids import new_identity
+from api.http.json_body import validate_body
+from api.runs.ids import new_run_id
 from projects.manifest import Manifest
 from schemas.rest.delivery import Try
 from schemas.rest.problems import bad_field
@@ -23,12 +23,12 @@ class SinkTest:
 
     id: str
     """Id of the test; the message that was sent has it in place of a Run's id."""
-    came: Try
+    result: Try
     failure: str | None
     """Why the message did not arrive; None if it arrived."""
 
 
-async def test_sink(parts: Services, manifest: Manifest, body: dict[str, Any]) -> SinkTest:
+async def send_sink_test(services: Services, manifest: Manifest, body: dict[str, Any]) -> SinkTest:
     """Send one message to the sink that a start would use: the one in its body, else the project's.
 
     Raises:
@@ -36,12 +36,12 @@ async def test_sink(parts: Services, manifest: Manifest, body: dict[str, Any]) -
         ConfigurationError: There is no key to seal the sink with.
         Unavailable: Temporal does not answer, or no worker has sent the message.
     """
-    said = read_as(StartRequest, {"api": body["api"], "parameters": {}, "sink": body.get("sink")})
-    test_id = f"test-{new_identity().run_id}"
-    sink = await sink_of_run(parts, manifest, said.sink, test_id)
+    request = validate_body(StartRequest, {"api": body["api"], "parameters": {}, "sink": body.get("sink")})
+    test_id = f"test-{new_run_id()}"
+    sink = await resolve_run_sink(services, manifest, request.sink, test_id)
     if sink is None:
         raise bad_field("sink", "a sink to send a test to; the project has none of its own")
-    workspace = parts.settings.workspace
-    order = SinkTestInput(workspace=workspace, project=manifest.project, test_id=test_id, api=said.api, sink=sink)
-    outcome = await parts.deliveries.test(order)
+    workspace = services.settings.workspace
+    test = SinkTestInput(workspace=workspace, project=manifest.project, test_id=test_id, api=request.api, sink=sink)
+    outcome = await services.deliveries.test(test)
     return SinkTest(test_id, try_body(outcome.record), outcome.failure)

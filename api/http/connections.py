@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from api.http.errors import response_of
+from api.http.errors import error_response
 from api.http.middleware import CORRELATION_HEADER
 from schemas.errors import (
     BadRequest,
@@ -99,9 +99,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._server_config = config
         self._limits = config.limits
         self._waiting = config.waiting
-        self._clock: asyncio.TimerHandle | None = None
-        self._clock_runs_for_body = False
-        self._arriving = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_is_for_body = False
+        self._is_receiving = False
         self._head_complete = False
         self._head_bytes = 0
         self._unparsed = 0
@@ -113,15 +113,15 @@ class LimitedProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
         super().connection_made(transport)
-        self._have_the_kernel_watch(transport)
+        self._set_kernel_timeouts(transport)
         self._waiting[self] = None
-        self._start_clock(for_body=False)
+        self._start_timer(for_body=False)
         if len(self.connections) > self._limits.connections:
             self._make_room()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
+        self._stop_timer()
         self._unset_keepalive_if_required()
         self._waiting.pop(self, None)
         super().connection_lost(exc)
@@ -143,7 +143,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unparsed > self._limits.head_bytes:
             self._refuse(self._headers_too_large())
             return
-        self._note_whose_turn_it_is()
+        self._update_turn()
 
     @override
     def shutdown(self) -> None:
@@ -159,7 +159,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self._limits.pipelined:
             self._stop_parser(TooMany(f"At most {self._limits.pipelined} requests may be sent ahead."))
         super().on_message_begin()
-        self._arriving, self._head_complete, self._head_bytes, self._unparsed = True, False, 0, 0
+        self._is_receiving, self._head_complete, self._head_bytes, self._unparsed = True, False, 0, 0
 
     @override
     def on_url(self, url: bytes) -> None:
@@ -191,8 +191,8 @@ class LimitedProtocol(HttpToolsProtocol):
     @override
     def on_message_complete(self) -> None:
         self._unparsed = 0
-        self._arriving = False
-        self._stop_clock()
+        self._is_receiving = False
+        self._stop_timer()
         super().on_message_complete()
 
     @override
@@ -202,44 +202,44 @@ class LimitedProtocol(HttpToolsProtocol):
                 bytearray()
             )  # This drops a body that was answered without having been read, such as one that is too large.
         super().on_response_complete()
-        if not self.transport.is_closing() and self._is_the_client_s_turn():
+        if not self.transport.is_closing() and self._is_client_turn():
             self._waiting[self] = None
-            if self._clock is not None:  # The next request could not be read meanwhile, so its time starts anew.
-                self._start_clock(for_body=self._clock_runs_for_body)
+            if self._timer is not None:  # The next request could not be read meanwhile, so its time starts anew.
+                self._start_timer(for_body=self._timer_is_for_body)
 
     # These methods decide whose turn it is, and limit the client's time.
 
-    def _is_the_client_s_turn(self) -> bool:
+    def _is_client_turn(self) -> bool:
         is_answering = self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] - None at first
-        return self._arriving or not is_answering
+        return self._is_receiving or not is_answering
 
-    def _note_whose_turn_it_is(self) -> None:
-        if not self._is_the_client_s_turn():
+    def _update_turn(self) -> None:
+        if not self._is_client_turn():
             self._waiting.pop(self, None)
-            self._stop_clock()
+            self._stop_timer()
             return
         self._waiting.setdefault(self)
-        for_body = self._arriving and self._head_complete
-        if self._clock is None or self._clock_runs_for_body != for_body:
-            self._start_clock(for_body=for_body)
+        for_body = self._is_receiving and self._head_complete
+        if self._timer is None or self._timer_is_for_body != for_body:
+            self._start_timer(for_body=for_body)
 
-    def _start_clock(self, *, for_body: bool) -> None:
-        self._stop_clock()
+    def _start_timer(self, *, for_body: bool) -> None:
+        self._stop_timer()
         seconds = self._limits.body_timeout if for_body else self._limits.head_timeout
-        self._clock = self.loop.call_later(seconds, self._time_is_over)
-        self._clock_runs_for_body = for_body
+        self._timer = self.loop.call_later(seconds, self._on_timeout)
+        self._timer_is_for_body = for_body
 
-    def _stop_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _time_is_over(self) -> None:
+    def _on_timeout(self) -> None:
         if self.flow.read_paused:  # The api itself has paused reading, so the client could not have sent more.
-            self._start_clock(for_body=self._clock_runs_for_body)
-        elif not self._arriving:
+            self._start_timer(for_body=self._timer_is_for_body)
+        elif not self._is_receiving:
             self.transport.close()
-        elif self._clock_runs_for_body:
+        elif self._timer_is_for_body:
             seconds = self._limits.body_timeout
             self._refuse(RequestTimeout(f"The body of the request did not arrive within {seconds:g} seconds."))
         else:
@@ -264,28 +264,30 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, error: CallboardError) -> None:
         """Answer the arriving request with `error`, unless another answer is under way, and close the connection."""
         self._refused = True
-        self._stop_clock()
+        self._stop_timer()
         self._waiting.setdefault(self)
         correlation_id = uuid4().hex
         log.info("%s -> %d: %s [%s]", self.client, error.status, error.message, correlation_id)
         if not self._can_be_answered():
             self.transport.abort()
             return
-        if self._arriving and self._head_complete:  # The application reads the body: tell it that the client has left.
+        if (
+            self._is_receiving and self._head_complete
+        ):  # The application reads the body: tell it that the client has left.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        response = response_of(error, correlation_id, {CORRELATION_HEADER: correlation_id, "connection": "close"})
+        response = error_response(error, correlation_id, {CORRELATION_HEADER: correlation_id, "connection": "close"})
         head = [*self.server_state.default_headers, *response.raw_headers]
         lines = b"".join(b"%s: %s\r\n" % header for header in head)
         self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + bytes(response.body))
         self.transport.write_eof()
-        self._clock = self.loop.call_later(self._limits.linger, self.transport.abort)
+        self._timer = self.loop.call_later(self._limits.linger, self.transport.abort)
 
     def _can_be_answered(self) -> bool:
         """Tell whether the client would take an answer for one to the arriving request, and not to another one."""
         if self.transport.is_closing() or self.pipeline:
             return False
-        if self._arriving and self._head_complete:
+        if self._is_receiving and self._head_complete:
             return not self.cycle.response_started
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
@@ -306,7 +308,7 @@ class LimitedProtocol(HttpToolsProtocol):
             del self._waiting[longest]
             longest.transport.abort()
 
-    def _have_the_kernel_watch(self, transport: asyncio.Transport) -> None:
+    def _set_kernel_timeouts(self, transport: asyncio.Transport) -> None:
         """Let the kernel detect that the client is gone, or reads nothing, while it is the api's turn."""
         peer: socket.socket = transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -315,7 +317,7 @@ class LimitedProtocol(HttpToolsProtocol):
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._limits.peer_timeout * 1000)
 
 
-def allow_open_files(connections: int) -> None:
+def raise_open_files_limit(connections: int) -> None:
     """Let the process open as many files as this number of connections needs.
 
     Raises:

@@ -8,17 +8,17 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from schemas.errors import BadRequest
 from schemas.rest.problems import bad_field
 
-_DIGEST = 8
+_DIGEST_BYTES = 8
 """Bytes of the digest that tells a cursor of this list from those of other lists and from truncated ones."""
 
 
-def cursor_of(place: bytes, of: str) -> str:
-    """Return the cursor of a place in the list `of`."""
-    return urlsafe_b64encode(_digest(place, of) + place).rstrip(b"=").decode("ascii")
+def encode_cursor(position: bytes, list_id: str) -> str:
+    """Return the cursor of a place in the list `list_id`."""
+    return urlsafe_b64encode(_digest(position, list_id) + position).rstrip(b"=").decode("ascii")
 
 
-def place_of(cursor: str, of: str) -> bytes:
-    """Return the place that a cursor of the list `of` stands for.
+def decode_cursor(cursor: str, list_id: str) -> bytes:
+    """Return the place that a cursor of the list `list_id` stands for.
 
     Raises:
         BadRequest: It is not a cursor, or it belongs to another list.
@@ -26,16 +26,16 @@ def place_of(cursor: str, of: str) -> bytes:
     try:
         raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
     except ValueError as error:
-        raise _bad() from error
-    digest, place = raw[:_DIGEST], raw[_DIGEST:]
-    if digest != _digest(place, of):
-        raise _bad()
-    return place
+        raise _invalid_cursor() from error
+    digest, position = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+    if digest != _digest(position, list_id):
+        raise _invalid_cursor()
+    return position
 
 
-def _digest(place: bytes, of: str) -> bytes:
-    return hashlib.sha256(of.encode() + b"\0" + place).digest()[:_DIGEST]
+def _digest(position: bytes, list_id: str) -> bytes:
+    return hashlib.sha256(list_id.encode() + b"\0" + position).digest()[:_DIGEST_BYTES]
 
 
-def _bad() -> BadRequest:
+def _invalid_cursor() -> BadRequest:
     return bad_field("cursor", "the nextCursor of a page of this list, with the same filters")

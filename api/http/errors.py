@@ -1,6 +1,6 @@
 """Error handlers: every error becomes an answer of one shape (docs/contract.md, section 5.1).
 
-`documented` describes these answers in the OpenAPI page.
+`error_responses` describes these answers in the OpenAPI page.
 """
 
 from __future__ import annotations
@@ -21,43 +21,45 @@ from schemas.rest.problems import bad_lines
 log = logging.getLogger(__name__)
 
 
-def answer(error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None) -> Response:
+def logged_error_response(
+    error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return the response that reports `error`, and log it with its cause if the server is at fault."""
     if error.status >= 500:
         log.error("%s [%s]", error.message, correlation_id, exc_info=error)
-    return response_of(error, correlation_id, headers)
+    return error_response(error, correlation_id, headers)
 
 
-def response_of(error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None) -> Response:
+def error_response(error: CallboardError, correlation_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return the response that reports `error`, for callers that log it in another way."""
     body = ErrorBody.of(error, correlation_id).model_dump(exclude={"details"} if error.details is None else None)
-    return JSONResponse(body, error.status, {**(headers or {}), **headers_of(error)})
+    return JSONResponse(body, error.status, {**(headers or {}), **error_headers(error)})
 
 
-def headers_of(error: CallboardError) -> dict[str, str]:
+def error_headers(error: CallboardError) -> dict[str, str]:
     """Return the headers that belong to `error`, whatever the answer looks like."""
     if isinstance(error, TooMany) and error.retry_after is not None:
         return {"retry-after": str(error.retry_after)}
     return {}
 
 
-def defect() -> InternalServerError:
+def unexpected_error() -> InternalServerError:
     """Return the error that a client gets for an unexpected exception; only the log tells its cause."""
     return InternalServerError(
         "Callboard failed to answer, by a defect of its own. Its log tells the cause beside the correlationId."
     )
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Make the application answer all errors in the contract's shape, those of its framework included."""
-    app.add_exception_handler(CallboardError, _of_ours)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_router)
+    app.add_exception_handler(CallboardError, _handle_callboard_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
 
 
-def documented(*errors: type[CallboardError]) -> dict[int | str, dict[str, Any]]:
+def error_responses(*errors: type[CallboardError]) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` argument of a route that raises these errors."""
-    return {error.status: {"model": ErrorBody, "description": _first_line(error)} for error in errors}
+    return {error.status: {"model": ErrorBody, "description": _summary(error)} for error in errors}
 
 
 def correlation_id(request: Request) -> str:
@@ -65,31 +67,35 @@ def correlation_id(request: Request) -> str:
     return str(request.state.correlation_id)
 
 
-def _first_line(error: type[CallboardError]) -> str:
+def _summary(error: type[CallboardError]) -> str:
     return (error.__doc__ or error.code).strip().splitlines()[0]
 
 
-def _of_ours(request: Request, error: Exception) -> Response:
+def _handle_callboard_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, CallboardError)  # noqa: S101 - the handler is registered for this class only
-    return answer(error, correlation_id(request))
+    return logged_error_response(error, correlation_id(request))
 
 
-def _of_validation(request: Request, error: Exception) -> Response:
+def _handle_validation_error(request: Request, error: Exception) -> Response:
     """Answer a validation error with 400: FastAPI's own answer would be 422 and would repeat the input."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
     # The first part of a location says where the parameter stands ("query"), and is not part of the field's path.
-    return answer(bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()]), correlation_id(request))
+    return logged_error_response(
+        bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()]), correlation_id(request)
+    )
 
 
-def _of_router(request: Request, error: Exception) -> Response:
+def _handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     match error.status_code:
         case 404:
-            ours: CallboardError = NotFound("There is nothing at this path; the page /docs lists what there is.")
+            translated: CallboardError = NotFound("There is nothing at this path; the page /docs lists what there is.")
         case 405:
-            ours = MethodNotAllowed(f"This path has no method {request.method[:20]}; the page /docs lists what it has.")
+            translated = MethodNotAllowed(
+                f"This path has no method {request.method[:20]}; the page /docs lists what it has."
+            )
         case status if status < 500:
-            ours = BadRequest("The request cannot be read.")
+            translated = BadRequest("The request cannot be read.")
         case _:
-            ours = defect()
-    return answer(ours, correlation_id(request), error.headers)
+            translated = unexpected_error()
+    return logged_error_response(translated, correlation_id(request), error.headers)

@@ -18,20 +18,20 @@ BODY_LIMIT = 1024 * 1024
 """Largest body in bytes, unless a route has another limit."""
 
 
-async def read_object(request: Request, limit: int = BODY_LIMIT) -> dict[str, Any]:
+async def read_json_object(request: Request, limit: int = BODY_LIMIT) -> dict[str, Any]:
     """Read the request's body and return it as a JSON object.
 
     Raises:
         PayloadTooLarge: The body has more than `limit` bytes, whatever its content-length says.
         BadRequest: The body is not JSON, is not an object, or holds something that JSON parsers disagree on.
     """
-    value = parse(await read_body(request, limit))
+    value = parse_json(await read_body(request, limit))
     if not isinstance(value, dict):
         raise bad_field("", "a JSON object", "The body must be a JSON object.")
     return cast("dict[str, Any]", value)
 
 
-def read_as[M: BaseModel](model: type[M], body: dict[str, Any]) -> M:
+def validate_body[M: BaseModel](model: type[M], body: dict[str, Any]) -> M:
     """Return the body as an instance of `model`.
 
     Raises:
@@ -60,7 +60,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def parse(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`, which is parsed twice, because the first parser lets some errors pass.
 
     The first parser refuses broken UTF-8, half surrogate pairs, NaN and Infinity, and more than 200 levels. The second
@@ -72,45 +72,45 @@ def parse(body: bytes) -> Any:
     """
     try:
         from_json(body, allow_inf_nan=False)
-        suspicious = _Suspicious()
-        value = json.loads(body.decode(), object_pairs_hook=suspicious.object, parse_float=suspicious.float)
+        hooks = _ParserHooks()
+        value = json.loads(body.decode(), object_pairs_hook=hooks.object, parse_float=hooks.float)
     except ValueError as error:
-        raise _not_json(error) from error
-    if suspicious.found:
+        raise _invalid_json(error) from error
+    if hooks.found_error:
         for path, item in _walk(value):
-            if isinstance(item, _Twice):
-                twice = path_of([*path, item.name])
-                raise bad_field(twice, "each name once in an object", f"{twice}: the name stands twice in its object.")
+            if isinstance(item, _DuplicateName):
+                name = path_of([*path, item.name])
+                raise bad_field(name, "each name once in an object", f"{name}: the name stands twice in its object.")
             if isinstance(item, float) and math.isinf(item):
                 raise bad_field(path_of(path), "a number that a 64-bit float can hold")
     return value
 
 
-class _Twice(dict[str, Any]):
+class _DuplicateName(dict[str, Any]):
     """An object in which `name` stands twice."""
 
     name: str
 
 
-class _Suspicious:
+class _ParserHooks:
     """Parser hooks that note whether there is an error in the value; only then is its path looked up."""
 
     def __init__(self) -> None:
-        self.found = False
+        self.found_error = False
 
     def object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         plain = dict(pairs)
         if len(plain) == len(pairs):
             return plain
-        self.found = True
+        self.found_error = True
         seen: set[str] = set()
-        marked = _Twice(plain)
-        marked.name = next(name for name, _ in pairs if name in seen or seen.add(name))
-        return marked
+        duplicate = _DuplicateName(plain)
+        duplicate.name = next(name for name, _ in pairs if name in seen or seen.add(name))
+        return duplicate
 
     def float(self, text: str) -> float:
         number = float(text)
-        self.found = self.found or math.isinf(number)
+        self.found_error = self.found_error or math.isinf(number)
         return number
 
 
@@ -125,7 +125,7 @@ def _walk(value: Any) -> Iterator[tuple[list[int | str], Any]]:
             stack.extend(([*path, index], inner) for index, inner in enumerate(cast("list[Any]", item)))
 
 
-def _not_json(error: ValueError) -> BadRequest:
+def _invalid_json(error: ValueError) -> BadRequest:
     # The parser's message names the rule that was broken and the place, and does not quote the text.
     why = str(error).replace("recursion limit exceeded", "more than 200 levels deep")
     return bad_field("", "JSON as RFC 8259 has it, in UTF-8", f"The body is not JSON: {why}.")

@@ -25,7 +25,7 @@ WRONG_KEYS = 10
 WRONG_KEYS_WITHIN = timedelta(minutes=5)
 """Duration within which `WRONG_KEYS` wrong keys may come from one address; after these, it has to wait."""
 
-_REMEMBERED = 4096
+_MAX_REMEMBERED = 4096
 """Number of remembered pairs of an address and a key that was accepted from it. The least recently used is dropped."""
 
 _V6_PREFIX = 64
@@ -51,24 +51,24 @@ class KeyCheck:
             Unauthorized: The key is not known.
             TooMany: Too many wrong keys came from this address, and this key was not accepted from there before.
         """
-        sender = _sender(scope)
-        wait = self._failures.wait(sender)
-        used = (sender, digest_of(key))
-        if self._keys.accepts(key) and (not wait or used in self._accepted):
-            self._accepted[used] = None
-            self._accepted.move_to_end(used)
-            if len(self._accepted) > _REMEMBERED:
+        address = _client_address(scope)
+        wait = self._failures.retry_after(address)
+        pair = (address, digest_of(key))
+        if self._keys.accepts(key) and (not wait or pair in self._accepted):
+            self._accepted[pair] = None
+            self._accepted.move_to_end(pair)
+            if len(self._accepted) > _MAX_REMEMBERED:
                 self._accepted.popitem(last=False)
             return
         if wait:
             raise TooMany(
                 f"Too many wrong API keys came from your address. Try again in {wait} seconds.", retry_after=wait
             )
-        self._failures.record(sender)
+        self._failures.record(address)
         raise Unauthorized("The API key is not known. The keys are those in CALLBOARD_API_KEYS of the api service.")
 
 
-def _sender(scope: Scope) -> str:
+def _client_address(scope: Scope) -> str:
     """Return the address that a request came from; for IPv6, the network that one host has for itself."""
     client: tuple[str, int] | None = scope.get("client")
     try:

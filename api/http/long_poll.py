@@ -11,7 +11,7 @@ from api.dependencies import Services
 from temporal.runs import RunState
 
 
-async def state_within(parts: Services, request: Request, project: str, run_id: str, wait: timedelta) -> RunState:
+async def poll_run_state(services: Services, request: Request, project: str, run_id: str, wait: timedelta) -> RunState:
     """Return the Run's state at its end, after `wait`, or when the process is told to stop, whatever comes first.
 
     No task outlives the call.
@@ -21,12 +21,12 @@ async def state_within(parts: Services, request: Request, project: str, run_id: 
         Unavailable: Temporal does not answer.
         ClientDisconnect: The client has left, so there is nobody to answer.
     """
-    workspace = parts.settings.workspace
+    workspace = services.settings.workspace
     if wait <= timedelta():
-        return await parts.runs.state(workspace, project, run_id)
-    asking = asyncio.create_task(parts.runs.state(workspace, project, run_id, wait=wait))
+        return await services.runs.state(workspace, project, run_id)
+    asking = asyncio.create_task(services.runs.state(workspace, project, run_id, wait=wait))
     leaving = asyncio.create_task(_left(request))
-    closing = asyncio.create_task(_set(parts.closing))
+    closing = asyncio.create_task(_set(services.closing))
     try:
         await asyncio.wait((asking, leaving, closing), return_when=asyncio.FIRST_COMPLETED)
         if asking.done():
@@ -37,7 +37,7 @@ async def state_within(parts: Services, request: Request, project: str, run_id: 
         for task in (asking, leaving, closing):
             task.cancel()
         await asyncio.gather(asking, leaving, closing, return_exceptions=True)
-    return await parts.runs.state(workspace, project, run_id)
+    return await services.runs.state(workspace, project, run_id)
 
 
 async def _left(request: Request) -> None:

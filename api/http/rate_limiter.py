@@ -1,4 +1,7 @@
-"""A rate limiter that counts by caller, within a window that begins with the caller's first request."""
+"""A rate limiter that counts by caller, within a window that begins with the caller's first request.
+
+It keeps a bounded number of callers in memory: who sends from ever new addresses must not fill it.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +10,44 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
-_REMEMBERED = 4096
-"""Number of callers whose count is kept, so that memory is bounded. The least recent one is forgotten."""
+_MAX_CALLERS = 4096
+"""Number of callers whose count is kept. The one that was counted longest ago is dropped."""
 
 
 @dataclass
-class _Count:
-    since: float
-    times: int = 0
+class _Window:
+    started_at: float
+    count: int = 0
 
 
 class RateLimiter:
     """A fixed-window rate limiter of one process, in memory."""
 
-    def __init__(self, times: int, within: timedelta) -> None:
-        """Allow each caller to do something `times` times `within` that duration."""
-        self._times = times
-        self._within = within.total_seconds()
-        self._counts: OrderedDict[str, _Count] = OrderedDict()
+    def __init__(self, limit: int, duration: timedelta) -> None:
+        """Allow each caller `limit` requests within `duration`."""
+        self._limit = limit
+        self._duration = duration.total_seconds()
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
 
-    def wait(self, who: str) -> int:
-        """Return how many seconds a caller has to wait before the next time; 0 means that they need not wait."""
-        count = self._current(who)
-        if count is None or count.times < self._times:
+    def retry_after(self, caller: str) -> int:
+        """Return how many seconds a caller has to wait before the next request; 0 means that it need not wait."""
+        window = self._open_window(caller)
+        if window is None or window.count < self._limit:
             return 0
-        return max(1, round(count.since + self._within - monotonic()))
+        return max(1, round(window.started_at + self._duration - monotonic()))
 
-    def record(self, who: str) -> None:
-        """Count one more time for a caller."""
-        count = self._current(who) or _Count(monotonic())
-        count.times += 1
-        self._counts[who] = count
-        self._counts.move_to_end(who)
-        if len(self._counts) > _REMEMBERED:
-            self._counts.popitem(last=False)
+    def record(self, caller: str) -> None:
+        """Count one request of a caller."""
+        window = self._open_window(caller) or _Window(monotonic())
+        window.count += 1
+        self._windows[caller] = window
+        self._windows.move_to_end(caller)
+        if len(self._windows) > _MAX_CALLERS:
+            self._windows.popitem(last=False)
 
-    def _current(self, who: str) -> _Count | None:
-        count = self._counts.get(who)
-        if count is not None and monotonic() - count.since >= self._within:
-            del self._counts[who]
+    def _open_window(self, caller: str) -> _Window | None:
+        window = self._windows.get(caller)
+        if window is not None and monotonic() - window.started_at >= self._duration:
+            del self._windows[caller]
             return None
-        return count
+        return window

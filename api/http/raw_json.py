@@ -1,8 +1,14 @@
-"""JSON answers that are put together as text: the JSON that user code returned is inserted without being parsed."""
+"""JSON objects with members whose JSON text is inserted as it is, without being parsed.
+
+What user code returned reaches the client byte for byte in this way. `orjson.Fragment` does the same, but orjson
+refuses texts with half a surrogate pair, which messages of errors may hold.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import StoreError
@@ -10,33 +16,35 @@ from schemas.workflow.base import JsonRef
 from storage.store import Store
 
 
-def member(name: str, value: Any) -> bytes:
-    """Return the text of an object's member, from its name and value."""
-    return raw_member(name, json.dumps(value, separators=(",", ":")).encode("ascii"))
+@dataclass(frozen=True)
+class RawJson:
+    """A value as JSON text."""
+
+    text: bytes
 
 
-def raw_member(name: str, text: bytes) -> bytes:
-    """Return the text of an object's member, from its name and the JSON text of its value."""
-    return b'"%s":%s' % (name.encode("ascii"), text)
+def dump_object(members: Mapping[str, Any]) -> RawJson:
+    """Return the JSON text of an object; each value is a `RawJson`, or something that `json.dumps` takes."""
+    parts = (b'"%s":%s' % (name.encode("ascii"), _dump(value)) for name, value in members.items())
+    return RawJson(b"{%s}" % b",".join(parts))
 
 
-def object_of(members: list[bytes]) -> bytes:
-    """Return the text of the object with these members."""
-    return b"{%s}" % b",".join(members)
+def _dump(value: Any) -> bytes:
+    return value.text if isinstance(value, RawJson) else json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-async def text_of(value: JsonRef, name: str, run_id: str, store: Store) -> bytes:
+async def load_json(value: JsonRef, name: str, run_id: str, store: Store) -> RawJson:
     """Return the JSON text that `value` holds or refers to.
 
     Raises:
         StoreError: The text is an artifact that is missing or cannot be read; the message calls it `name`.
     """
     if value.text is not None:
-        return value.text.encode("ascii")
+        return RawJson(value.text.encode("ascii"))
     data = await store.get(value.key) if value.key is not None else None
     if data is None:
         raise StoreError(
             f"The {name} of Run {run_id} is not in the artifact store any more. Was it deleted, or does this api look "
             "at another store than the worker that ran it? Both must have the same CALLBOARD_ARTIFACTS."
         )
-    return data
+    return RawJson(data)

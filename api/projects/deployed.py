@@ -5,29 +5,29 @@ from __future__ import annotations
 import asyncio
 
 from api.dependencies import Services
-from api.guards import require_project
+from api.projects.lookup import require_project
 from projects.manifest import Manifest
 from schemas.rest.projects import MachinesOfProject, ProjectBody, ProjectList
 from temporal.pool_usage import Machines
 
 
-async def project_list(parts: Services) -> ProjectList:
+async def list_projects(services: Services) -> ProjectList:
     """Return all deployed projects, sorted by name. Raises StoreError, Unavailable."""
-    names = await parts.catalog.projects()
-    manifests = await asyncio.gather(*(parts.catalog.current(name) for name in names))
-    machines = await parts.records.machines()
-    return ProjectList(projects=[_body(manifest, machines) for manifest in manifests if manifest is not None])
+    names = await services.catalog.projects()
+    manifests = await asyncio.gather(*(services.catalog.current(name) for name in names))
+    machines = await services.records.machines()
+    return ProjectList(projects=[_project_body(manifest, machines) for manifest in manifests if manifest is not None])
 
 
-async def project_body(parts: Services, project: str) -> ProjectBody:
+async def get_project(services: Services, project: str) -> ProjectBody:
     """Return one deployed project. Raises NotFound, StoreError, Unavailable."""
-    manifest = await require_project(parts, project)
-    return _body(manifest, await parts.records.machines())
+    manifest = await require_project(services, project)
+    return _project_body(manifest, await services.records.machines())
 
 
-def _body(manifest: Manifest, machines: dict[str, Machines] | None) -> ProjectBody:
+def _project_body(manifest: Manifest, machines: dict[str, Machines] | None) -> ProjectBody:
     settings = manifest.settings
-    its = None if machines is None else machines.get(manifest.project, Machines())
+    usage = None if machines is None else machines.get(manifest.project, Machines())
     return ProjectBody(
         name=manifest.project,
         version=manifest.version,
@@ -37,9 +37,9 @@ def _body(manifest: Manifest, machines: dict[str, Machines] | None) -> ProjectBo
         auth_sessions=settings.auth_sessions.type if settings.auth_sessions.enabled else None,
         machines=MachinesOfProject(
             wanted=settings.machines,
-            offered=None if its is None else its.offered,
-            busy=None if its is None else its.busy,
-            warm=None if its is None else its.warm,
+            offered=None if usage is None else usage.offered,
+            busy=None if usage is None else usage.busy,
+            warm=None if usage is None else usage.warm,
         ),
         warnings=[str(warning) for warning in manifest.warnings],
     )

@@ -1,31 +1,22 @@
-"""The calls about projects, which are Callboard's own: what is deployed, and who executes it."""
+"""The calls about projects, which are Callboard's own."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Security
-
 from api.dependencies import ServicesDep
-from api.guards import in_workspace, key_header
-from api.http.errors import documented
+from api.http.workspace_router import workspace_router
 from api.projects import deployed
-from schemas.errors import InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
 from schemas.rest.projects import ProjectBody, ProjectList
 
-router = APIRouter(
-    prefix="/api/v1/workspace/{workspaceId}/projects",
-    dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
-    tags=["Projects"],
-)
+router = workspace_router("", tag="Projects")
 
 
 @router.get("", summary="List projects")
-async def list_all(parts: ServicesDep) -> ProjectList:
-    """All that are deployed, by name."""
-    return await deployed.project_list(parts)
+async def list_all(services: ServicesDep) -> ProjectList:
+    """List all deployed projects, sorted by name."""
+    return await deployed.list_projects(services)
 
 
 @router.get("/{projectName}", summary="Get a project")
-async def get(parts: ServicesDep, projectName: str) -> ProjectBody:  # noqa: N803 - the contract's name
-    """Its deployed version, its APIs, and how many Machines there are for it."""
-    return await deployed.project_body(parts, projectName)
+async def get(services: ServicesDep, projectName: str) -> ProjectBody:  # noqa: N803 - the contract's name
+    """Get the project's deployed version, its APIs, and how many Machines there are for it."""
+    return await deployed.get_project(services, projectName)

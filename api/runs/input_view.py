@@ -12,55 +12,55 @@ from schemas.workflow.run import RunInput
 from security.masking import MASK
 
 
-def shown_input(order: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
+def masked_input(run: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
     """Return the input without the parameters of an API, which hold no secret and may be stored as an artifact."""
-    match order:
+    match run:
         case RunInput():
-            return _start(order)
+            return _run_input(run)
         case ValidateInput():
             return {
-                "autoRecreate": order.auto_recreate,
-                "checkAttempts": order.check_attempts,
-                "createAttempts": order.create_attempts,
-                "requestTimeout": seconds(order.request_timeout),
-                "saveTrace": order.trace.save_trace,
-                **_proxy(order.proxy),
+                "autoRecreate": run.auto_recreate,
+                "checkAttempts": run.check_attempts,
+                "createAttempts": run.create_attempts,
+                "requestTimeout": as_seconds(run.request_timeout),
+                "saveTrace": run.trace.save_trace,
+                **_proxy_input(run.proxy),
             }
         case CreateInput():
-            made = order.order
+            spec = run.order
             return {
-                "id": order.ref.id,
+                "id": run.ref.id,
                 "parameters": MASK,
-                "createAttempts": made.create_attempts,
-                "checkAttempts": made.check_attempts,
-                "requestTimeout": seconds(made.request_timeout),
-                "saveTrace": made.trace.save_trace,
-                **_proxy(made.proxy),
+                "createAttempts": spec.create_attempts,
+                "checkAttempts": spec.check_attempts,
+                "requestTimeout": as_seconds(spec.request_timeout),
+                "saveTrace": spec.trace.save_trace,
+                **_proxy_input(spec.proxy),
             }
 
 
-def seconds(duration: timedelta) -> int | float:
+def as_seconds(duration: timedelta) -> int | float:
     """Return a duration in seconds as a request has it: as an int if it is a whole number."""
     total = duration.total_seconds()
     return int(total) if total.is_integer() else total
 
 
-def _start(order: RunInput) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "api": order.api,
-        "retry": {"maximumAttempts": order.maximum_attempts},
-        "requestTimeout": seconds(order.request_timeout),
-        "saveTrace": order.trace.save_trace,
-        **_proxy(order.proxy),
+def _run_input(run: RunInput) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "api": run.api,
+        "retry": {"maximumAttempts": run.maximum_attempts},
+        "requestTimeout": as_seconds(run.request_timeout),
+        "saveTrace": run.trace.save_trace,
+        **_proxy_input(run.proxy),
     }
-    if order.auth is not None:
-        shown["authSession"] = _auth(order.auth)
-    if order.sink is not None:
-        shown["sink"] = order.sink.shown()
-    return shown
+    if run.auth is not None:
+        view["authSession"] = _auth_input(run.auth)
+    if run.sink is not None:
+        view["sink"] = run.sink.shown()
+    return view
 
 
-def _auth(auth: RunAuth) -> dict[str, Any]:
+def _auth_input(auth: RunAuth) -> dict[str, Any]:
     runtime = {"runtimeInput": MASK} if auth.ref.type is AuthSessionType.RUNTIME else {}
     return {
         "id": auth.ref.id,
@@ -68,13 +68,13 @@ def _auth(auth: RunAuth) -> dict[str, Any]:
         "autoRecreate": auth.auto_recreate,
         "checkAttempts": auth.check_attempts,
         "createAttempts": auth.create_attempts,
-        "requestTimeout": seconds(auth.request_timeout),
+        "requestTimeout": as_seconds(auth.request_timeout),
         "saveTrace": auth.trace.save_trace,
-        **_proxy(auth.proxy),
+        **_proxy_input(auth.proxy),
     }
 
 
-def _proxy(proxy: SealedProxy | None) -> dict[str, str]:
+def _proxy_input(proxy: SealedProxy | None) -> dict[str, str]:
     if proxy is None:
         return {}
     scheme, _, host = proxy.server.partition("://")

@@ -7,13 +7,13 @@ from typing import Any
 from schemas.workflow.run import RunError, RunReason
 
 
-def error_body(error: RunError) -> dict[str, Any]:
+def error_json(error: RunError) -> dict[str, Any]:
     """Return the member `error` of an answer."""
     body = {"code": error.code.value, "category": error.category, "message": error.message}
     return {**body, "retirable": error.retirable, **_details(error.details)}
 
 
-def reason_body(reason: RunReason) -> dict[str, Any]:
+def reason_json(reason: RunReason) -> dict[str, Any]:
     """Return the member `reason` of an answer."""
     return {"type": reason.type.value, "message": reason.message, **_details(reason.details)}
 

@@ -6,14 +6,14 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from api.attempts.records import attempts_of
-from api.deliveries.records import deliveries_of
+from api.attempts.records import list_attempts
+from api.deliveries.records import list_deliveries
 from api.dependencies import Services
-from api.http.cursor import cursor_of, place_of
-from api.http.raw_json import member, object_of, raw_member, text_of
-from api.runs.input_view import shown_input
-from api.runs.outcome_json import error_body, reason_body
-from api.runs.result import returned
+from api.http.cursor import decode_cursor, encode_cursor
+from api.http.raw_json import RawJson, dump_object, load_json
+from api.runs.input_view import masked_input
+from api.runs.outcome_json import error_json, reason_json
+from api.runs.result import returned_values
 from schemas.rest.base import ResponseModel
 from schemas.rest.runs import (
     ErrorInShort,
@@ -32,14 +32,14 @@ from temporal.pool_usage import Machines
 from temporal.run_queries import RunRecord
 
 
-async def run_list(parts: Services, project: str, query: RunsQuery) -> RunList:
+async def list_runs(services: Services, project: str, query: RunsQuery) -> RunList:
     """Return a page of a project's Runs.
 
     Raises:
         BadRequest: The cursor does not belong to this list.
         Unavailable: Temporal does not answer.
     """
-    wanted = RunFilter(
+    run_filter = RunFilter(
         statuses=frozenset(query.status),
         types=frozenset(query.type),
         apis=frozenset(query.api),
@@ -47,126 +47,126 @@ async def run_list(parts: Services, project: str, query: RunsQuery) -> RunList:
         started_after=query.started_after,
         started_before=query.started_before,
     )
-    which = f"{project} {_canonical(query)}"
-    after = None if query.cursor is None else place_of(query.cursor, which)
-    page = await parts.records.page(parts.settings.workspace, project, wanted, limit=query.limit, after=after)
+    list_id = f"{project} {_list_id(query)}"
+    after = None if query.cursor is None else decode_cursor(query.cursor, list_id)
+    page = await services.records.page(services.settings.workspace, project, run_filter, limit=query.limit, after=after)
     return RunList(
-        runs=[summary_of(line) for line in page.runs],
-        next_cursor=None if page.after is None else cursor_of(page.after, which),
+        runs=[run_summary(item) for item in page.runs],
+        next_cursor=None if page.after is None else encode_cursor(page.after, list_id),
     )
 
 
-def summary_of(line: RunListItem) -> RunSummaryBody:
+def run_summary(item: RunListItem) -> RunSummaryBody:
     """Return a Run as lists show it."""
-    cause = line.cause
+    cause = item.cause
     error = reason = None
-    if cause is not None and line.status is RunStatus.FAILED:
+    if cause is not None and item.status is RunStatus.FAILED:
         error = ErrorInShort.model_validate({"code": cause.word, "message": cause.message})
     elif cause is not None:
         reason = ReasonInShort.model_validate({"type": cause.word, "message": cause.message})
     return RunSummaryBody(
-        run_id=line.run_id,
-        type=line.type,
-        status=line.status,
-        api=line.api,
-        project=line.project,
-        version=line.version,
-        auth_session_id=line.auth_session_id,
-        parent_run_id=line.parent_run_id,
-        created_at=line.created_at,
-        started_at=line.started_at,
-        ended_at=line.ended_at,
-        attempt_count=line.attempts,
+        run_id=item.run_id,
+        type=item.type,
+        status=item.status,
+        api=item.api,
+        project=item.project,
+        version=item.version,
+        auth_session_id=item.auth_session_id,
+        parent_run_id=item.parent_run_id,
+        created_at=item.created_at,
+        started_at=item.started_at,
+        ended_at=item.ended_at,
+        attempt_count=item.attempts,
         error=error,
         reason=reason,
     )
 
 
-async def run_body(parts: Services, project: str, run_id: str) -> bytes:
-    """Return all that is known of a Run, as the JSON text of a `RunBody`.
+async def run_json(services: Services, project: str, run_id: str) -> RawJson:
+    """Return all that is known of a Run, as a `RunBody`.
 
     Raises:
         NotFound: There is no such Run.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    record = await parts.records.record(parts.settings.workspace, project, run_id)
-    outcome, order = record.state.outcome, record.order
-    summary = _json(summary_of(record.line))
-    summary["error"] = None if outcome is None or outcome.error is None else error_body(outcome.error)
-    summary["reason"] = None if outcome is None or outcome.reason is None else reason_body(outcome.reason)
-    members = [member(name, value) for name, value in summary.items()]
-    members.append(raw_member("input", await _input(parts, record)))
+    record = await services.records.record(services.settings.workspace, project, run_id)
+    outcome, run = record.state.outcome, record.order
+    members = _dump(run_summary(record.line))
+    members["error"] = None if outcome is None or outcome.error is None else error_json(outcome.error)
+    members["reason"] = None if outcome is None or outcome.reason is None else reason_json(outcome.reason)
+    members["input"] = await _input_json(services, record)
     if outcome is not None:
-        members += await returned(outcome, run_id, parts.store)
-    attempts = await attempts_of(parts, project, run_id)
-    has_sink = isinstance(order, RunInput) and order.sink is not None
-    deliveries = await deliveries_of(parts, project, run_id) if has_sink else []
-    members += [
-        member("rerunOf", record.rerun_of),
-        member("reruns", await _reruns(parts, project, run_id)),
-        member("attempts", [_json(attempt) for attempt in attempts]),
-        member("validates", [_json(validate) for validate in await _validates(parts, record)]),
-        member("deliveries", [_json(delivery, exclude_none=True) for delivery in deliveries]),
-        member("waiting", _json(await _waiting(parts, record)) if record.line.status is RunStatus.PENDING else None),
-        member("temporal", _json(_link(parts, record))),
-    ]
-    return object_of(members)
+        members |= await returned_values(outcome, run_id, services.store)
+    attempts = await list_attempts(services, project, run_id)
+    has_sink = isinstance(run, RunInput) and run.sink is not None
+    deliveries = await list_deliveries(services, project, run_id) if has_sink else []
+    members |= {
+        "rerunOf": record.rerun_of,
+        "reruns": await _rerun_ids(services, project, run_id),
+        "attempts": [_dump(attempt) for attempt in attempts],
+        "validates": [_dump(validate) for validate in await _validates(services, record)],
+        "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
+        "waiting": _dump(await _waiting(services, record)) if record.line.status is RunStatus.PENDING else None,
+        "temporal": _dump(_temporal_link(services, record)),
+    }
+    return dump_object(members)
 
 
-async def _input(parts: Services, record: RunRecord) -> bytes:
-    members = [member(name, value) for name, value in shown_input(record.order).items()]
+async def _input_json(services: Services, record: RunRecord) -> RawJson:
+    members = masked_input(record.order)
     if isinstance(record.order, RunInput):
-        text = await text_of(record.order.parameters, "parameters", record.line.run_id, parts.store)
-        members.insert(1, raw_member("parameters", text))
-    return object_of(members)
+        run_id = record.line.run_id
+        parameters = await load_json(record.order.parameters, "parameters", run_id, services.store)
+        members = {"api": members.pop("api"), "parameters": parameters, **members}
+    return dump_object(members)
 
 
-async def _reruns(parts: Services, project: str, run_id: str) -> list[str]:
+async def _rerun_ids(services: Services, project: str, run_id: str) -> list[str]:
     prefix = keys.reruns(project, run_id)
-    return [key.removeprefix(prefix).removesuffix(".json") async for key in parts.store.list(prefix)]
+    return [key.removeprefix(prefix).removesuffix(".json") async for key in services.store.list(prefix)]
 
 
-async def _validates(parts: Services, record: RunRecord) -> list[ValidateOfRun]:
+async def _validates(services: Services, record: RunRecord) -> list[ValidateOfRun]:
     if not isinstance(record.order, RunInput) or record.order.auth is None:
         return []
-    lines = await parts.records.validates(parts.settings.workspace, record.line)
+    validates = await services.records.validates(services.settings.workspace, record.line)
     return [
         ValidateOfRun(
-            run_id=line.run.run_id,
-            attempt=int(line.run.run_id.rpartition("-v")[2]),
-            status=line.run.status,
-            create_run_id=line.create_run_id,
+            run_id=item.run.run_id,
+            attempt=int(item.run.run_id.rpartition("-v")[2]),
+            status=item.run.status,
+            create_run_id=item.create_run_id,
         )
-        for line in lines
+        for item in validates
     ]
 
 
-async def _waiting(parts: Services, record: RunRecord) -> Waiting:
-    machines = await parts.records.machines()
-    its = None if machines is None else machines.get(record.line.project, Machines())
+async def _waiting(services: Services, record: RunRecord) -> Waiting:
+    machines = await services.records.machines()
+    usage = None if machines is None else machines.get(record.line.project, Machines())
     return Waiting(
-        ahead=await parts.records.ahead(record.line),
-        machines_busy=None if its is None else its.busy,
-        machines=None if its is None else its.offered,
+        ahead=await services.records.ahead(record.line),
+        machines_busy=None if usage is None else usage.busy,
+        machines=None if usage is None else usage.offered,
         paused=record.state.paused,
     )
 
 
-def _link(parts: Services, record: RunRecord) -> TemporalLink:
-    settings, run_id = parts.settings, record.line.run_id
+def _temporal_link(services: Services, record: RunRecord) -> TemporalLink:
+    settings, run_id = services.settings, record.line.run_id
     url = None
     if settings.temporal_ui_url is not None:
         namespace = quote(settings.temporal_namespace, safe="")
-        place = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{record.execution}/history"
-        url = f"{settings.temporal_ui_url.rstrip('/')}/{place}"
+        path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{record.execution}/history"
+        url = f"{settings.temporal_ui_url.rstrip('/')}/{path}"
     return TemporalLink(workflow_id=run_id, url=url)
 
 
-def _json(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:
+def _dump(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:
     return body.model_dump(mode="json", by_alias=True, exclude_none=exclude_none)
 
 
-def _canonical(query: RunsQuery) -> str:
+def _list_id(query: RunsQuery) -> str:
     """Return a text that is equal for two queries that ask for the same list."""
     values = {name: sorted(set(getattr(query, name))) for name in ("status", "type", "api", "auth_session")}
     times = [when and when.timestamp() for when in (query.started_after, query.started_before)]

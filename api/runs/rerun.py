@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from api.dependencies import Services
-from api.http.json_body import read_as
-from api.http.raw_json import text_of
+from api.http.json_body import validate_body
+from api.http.raw_json import load_json
 from api.request_secrets import definitely_not_started, delete_artifacts
-from api.runs.input_view import seconds
-from api.runs.start import begin_run, identify
+from api.runs.idempotency import resolve_identity
+from api.runs.input_view import as_seconds
+from api.runs.start import create_run
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.runs import RerunResponse
@@ -29,7 +30,9 @@ from security import seal_context
 from storage import keys
 
 
-async def rerun(parts: Services, manifest: Manifest, run_id: str, idempotency_key: str | None) -> RerunResponse:
+async def start_rerun(
+    services: Services, manifest: Manifest, run_id: str, idempotency_key: str | None
+) -> RerunResponse:
     """Start a Run with the inputs of `run_id`, or find the one that the Idempotency-Key stands for.
 
     Raises:
@@ -39,46 +42,47 @@ async def rerun(parts: Services, manifest: Manifest, run_id: str, idempotency_ke
         SealError, ConfigurationError: A sealed input cannot be opened.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
-    record = await parts.records.record(parts.settings.workspace, manifest.project, run_id)
+    record = await services.records.record(services.settings.workspace, manifest.project, run_id)
     if not isinstance(record.order, RunInput):
         raise BadRequest(
             f"Run {run_id} makes or checks a login (type {record.line.type}), and only Runs of APIs can be started"
             " again. Update or validate its AuthSession instead."
         )
-    request = read_as(StartRequest, await _said(parts, run_id, record.order))
-    # The id of the earlier Run is all that this request says, so it is what the fingerprint is made from.
-    who = await identify(parts, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
-    note = keys.rerun(manifest.project, run_id, who.run_id)
-    await parts.store.put(note, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
+    request = validate_body(StartRequest, await _start_request_body(services, run_id, record.order))
+    # The id of the earlier Run is all that this request has, so it is what the fingerprint is made from.
+    identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
+    marker = keys.rerun(manifest.project, run_id, identity.run_id)
+    await services.store.put(marker, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
     try:
-        await begin_run(parts, manifest, request, who, rerun_of=run_id)
+        await create_run(services, manifest, request, identity, rerun_of=run_id)
     except CallboardError as error:
         # With an Idempotency-Key, the Run may exist: an earlier request, or an earlier try of this one, started it.
-        if definitely_not_started(error) and not who.fingerprint:
-            await delete_artifacts(parts, note)
+        if definitely_not_started(error) and not identity.fingerprint:
+            await delete_artifacts(services, marker)
         raise
-    return RerunResponse(run_id=who.run_id, rerun_of=run_id)
+    return RerunResponse(run_id=identity.run_id, rerun_of=run_id)
 
 
-async def _said(parts: Services, run_id: str, order: RunInput) -> dict[str, Any]:
+async def _start_request_body(services: Services, run_id: str, run: RunInput) -> dict[str, Any]:
     """Return the body of a start request with the same inputs."""
-    opener = _Opener(parts, order.workspace, order.project, run_id)
-    said: dict[str, Any] = {
-        "api": order.api,
-        "parameters": json.loads(await text_of(order.parameters, "parameters", run_id, parts.store)),
-        "retry": {"maximumAttempts": order.maximum_attempts},
-        "requestTimeout": seconds(order.request_timeout),
-        "saveTrace": order.trace.save_trace,
-        "proxy": opener.proxy(order.proxy),
+    opener = _SecretOpener(services, run.workspace, run.project, run_id)
+    parameters = await load_json(run.parameters, "parameters", run_id, services.store)
+    body: dict[str, Any] = {
+        "api": run.api,
+        "parameters": json.loads(parameters.text),
+        "retry": {"maximumAttempts": run.maximum_attempts},
+        "requestTimeout": as_seconds(run.request_timeout),
+        "saveTrace": run.trace.save_trace,
+        "proxy": opener.proxy(run.proxy),
     }
-    if order.auth is not None:
-        said["authSession"] = _auth(opener, run_id, order.auth)
-    if order.sink is not None:
-        said["sink"] = opener.sink(order.sink)
-    return said
+    if run.auth is not None:
+        body["authSession"] = _auth(opener, run_id, run.auth)
+    if run.sink is not None:
+        body["sink"] = opener.sink(run.sink)
+    return body
 
 
-def _auth(opener: _Opener, run_id: str, auth: RunAuth) -> dict[str, Any]:
+def _auth(opener: _SecretOpener, run_id: str, auth: RunAuth) -> dict[str, Any]:
     if auth.ref.type is AuthSessionType.RUNTIME:
         raise Conflict(
             f"Run {run_id} had an AuthSession of its own, and its runtimeInput is not kept. Start a new Run with it."
@@ -88,17 +92,17 @@ def _auth(opener: _Opener, run_id: str, auth: RunAuth) -> dict[str, Any]:
         "autoRecreate": auth.auto_recreate,
         "checkAttempts": auth.check_attempts,
         "createAttempts": auth.create_attempts,
-        "requestTimeout": seconds(auth.request_timeout),
+        "requestTimeout": as_seconds(auth.request_timeout),
         "saveTrace": auth.trace.save_trace,
         "proxy": opener.proxy(auth.proxy),
     }
 
 
-class _Opener:
+class _SecretOpener:
     """Opens the secrets that were sealed for one Run."""
 
-    def __init__(self, parts: Services, workspace: str, project: str, run_id: str) -> None:
-        self._ring = parts.ring
+    def __init__(self, services: Services, workspace: str, project: str, run_id: str) -> None:
+        self._ring = services.ring
         self._run_id = run_id
         self._bound_to = seal_context.run(workspace, project, run_id)
 

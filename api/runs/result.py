@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from api.contract_values import closed_outcome
-from api.http.raw_json import member, object_of, raw_member, text_of
+from typing import Any
+
+from api.contract_values import contract_outcome
+from api.http.raw_json import RawJson, dump_object, load_json
 from schemas.workflow.run import RunOutcome
 from storage.store import Store
 from temporal.runs import RunState
 
 
-async def result_body(state: RunState, store: Store) -> bytes:
-    """Return the answer as JSON text.
-
-    The JSON text that user code returned is inserted without being parsed: it reaches the client byte for byte.
+async def result_json(state: RunState, store: Store) -> RawJson:
+    """Return the answer.
 
     Raises:
         StoreError: An artifact is missing or cannot be read.
     """
     if state.outcome is None:
-        return object_of([member("runId", state.run_id), member("status", state.status.value)])
-    closed = closed_outcome(state.outcome)
-    members = [member("runId", state.run_id), member("status", closed.status.value)]
-    members += await returned(state.outcome, state.run_id, store)
-    told = {"error": closed.error, "reason": closed.reason, "message": closed.message}
-    members += [member(name, value) for name, value in told.items() if value is not None]
-    return object_of(members)
+        return dump_object({"runId": state.run_id, "status": state.status.value})
+    contract = contract_outcome(state.outcome)
+    members: dict[str, Any] = {"runId": state.run_id, "status": contract.status.value}
+    members |= await returned_values(state.outcome, state.run_id, store)
+    causes = {"error": contract.error, "reason": contract.reason, "message": contract.message}
+    return dump_object(members | {name: value for name, value in causes.items() if value is not None})
 
 
-async def returned(outcome: RunOutcome, run_id: str, store: Store) -> list[bytes]:
+async def returned_values(outcome: RunOutcome, run_id: str, store: Store) -> dict[str, RawJson]:
     """Return the members `result` and `extendedPayloads`, each if there is one. Raises StoreError."""
     values = {"result": outcome.result, "extendedPayloads": outcome.extended_payloads}
-    return [
-        raw_member(name, await text_of(value, name, run_id, store))
-        for name, value in values.items()
-        if value is not None
-    ]
+    return {name: await load_json(value, name, run_id, store) for name, value in values.items() if value is not None}

@@ -1,36 +1,30 @@
-"""Start, result and cancel of Runs (docs/contract.md, section 6; `cancel` and `wait` are Callboard's own)."""
+"""The calls about Runs: those of the contract (docs/contract.md, section 6), and those of Callboard's own."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Security
+from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.dependencies import ServicesDep
-from api.guards import in_workspace, key_header, require_open_project
-from api.http.errors import documented
-from api.http.json_body import read_object
-from api.http.long_poll import state_within
-from api.http.openapi import IDEMPOTENCY_DOCS, body_of
-from api.runs.ids import IDEMPOTENCY_HEADER, check_idempotency_key
-from api.runs.result import result_body
+from api.http.errors import error_responses
+from api.http.json_body import read_json_object
+from api.http.long_poll import poll_run_state
+from api.http.openapi import request_body
+from api.http.workspace_router import workspace_router
+from api.projects.lookup import require_open_project, require_project
+from api.runs import records
+from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
+from api.runs.rerun import start_rerun
+from api.runs.result import result_json
 from api.runs.start import start_run
-from schemas.errors import (
-    BadRequest,
-    Conflict,
-    Forbidden,
-    InternalServerError,
-    NotFound,
-    PayloadTooLarge,
-    TooMany,
-    Unauthorized,
-    Unavailable,
-)
+from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.base import expects
 from schemas.rest.result import ResultResponse
+from schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 from schemas.rest.start import StartRequest, StartResponse
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
@@ -46,54 +40,94 @@ class _CancelQuery(_WaitQuery):
     wait: _Wait = Field(default=5, description="Seconds to wait for the Run's end before answering.")
 
 
-router = APIRouter(
-    prefix="/api/v1/workspace/{workspaceId}/projects/{projectName}/run",
-    dependencies=[Depends(in_workspace), Security(key_header)],
-    responses=documented(Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
-    tags=["Runs"],
-)
+_RUN = workspace_router("/{projectName}/run", tag="Runs")
+"""Router of the contract's calls, and of `cancel`."""
+_RUNS = workspace_router("/{projectName}/runs", tag="Records of Runs")
+"""Router of Callboard's own calls."""
 
 
-@router.post(
+@_RUN.post(
     "/start",
     status_code=201,
     summary="Start a Run",
-    openapi_extra={**body_of(StartRequest), **IDEMPOTENCY_DOCS},
-    responses=documented(BadRequest, Forbidden, Conflict, PayloadTooLarge),
+    openapi_extra={**request_body(StartRequest), **IDEMPOTENCY_DOCS},
+    responses=error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
-async def start(request: Request, parts: ServicesDep, projectName: str) -> StartResponse:  # noqa: N803
-    """Accept a Run. From the answer on it is never lost; it is `pending` until a Machine is free."""
-    manifest = await require_open_project(parts, projectName)
-    key = check_idempotency_key(request.headers.getlist(IDEMPOTENCY_HEADER))
-    return await start_run(parts, manifest, await read_object(request), key)
+async def start(request: Request, services: ServicesDep, projectName: str) -> StartResponse:  # noqa: N803
+    """Accept a Run. An accepted Run is never lost; it is `pending` until a Machine is free."""
+    manifest = await require_open_project(services, projectName)
+    key = read_idempotency_key(request)
+    return await start_run(services, manifest, await read_json_object(request), key)
 
 
-@router.get(
-    "/{runId}/result", summary="Get a Run's result", response_model=ResultResponse, responses=documented(BadRequest)
+@_RUN.get(
+    "/{runId}/result",
+    summary="Get a Run's result",
+    response_model=ResultResponse,
+    responses=error_responses(BadRequest),
 )
 async def result(
     request: Request,
-    parts: ServicesDep,
-    projectName: str,  # noqa: N803
+    services: ServicesDep,
+    projectName: str,  # noqa: N803 - the contract's name
     runId: str,  # noqa: N803
     query: Annotated[_WaitQuery, Query()],
 ) -> Response:
-    """How the Run stands; with `wait`, as soon as it has ended."""
-    state = await state_within(parts, request, projectName, runId, timedelta(seconds=query.wait))
-    return Response(await result_body(state, parts.store), media_type="application/json")
+    """Get the Run's status and, once it has ended, its result or error. With `wait`, answer as soon as it ends."""
+    state = await poll_run_state(services, request, projectName, runId, timedelta(seconds=query.wait))
+    return Response((await result_json(state, services.store)).text, media_type="application/json")
 
 
-@router.post("/{runId}/cancel", summary="Cancel a Run", response_model=ResultResponse, responses=documented(BadRequest))
+@_RUN.post(
+    "/{runId}/cancel", summary="Cancel a Run", response_model=ResultResponse, responses=error_responses(BadRequest)
+)
 async def cancel(
     request: Request,
-    parts: ServicesDep,
+    services: ServicesDep,
     projectName: str,  # noqa: N803
     runId: str,  # noqa: N803
     query: Annotated[_CancelQuery, Query()],
 ) -> Response:
-    """End the Run. It is `canceled` once its browser is gone; a Run that has ended is answered as it is."""
+    """Cancel the Run. It becomes `canceled` once its browser is gone. A Run that has ended keeps its status."""
     # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
-    state = await parts.runs.cancel(parts.settings.workspace, projectName, runId, wait=timedelta())
+    state = await services.runs.cancel(services.settings.workspace, projectName, runId, wait=timedelta())
     if state.outcome is None and query.wait > 0:
-        state = await state_within(parts, request, projectName, runId, timedelta(seconds=query.wait))
-    return Response(await result_body(state, parts.store), media_type="application/json")
+        state = await poll_run_state(services, request, projectName, runId, timedelta(seconds=query.wait))
+    return Response((await result_json(state, services.store)).text, media_type="application/json")
+
+
+@_RUNS.get("", summary="List Runs", responses=error_responses(BadRequest))
+async def list_runs(
+    services: ServicesDep,
+    projectName: str,  # noqa: N803
+    query: Annotated[RunsQuery, Query()],
+) -> RunList:
+    """List the unfinished Runs first, then the others by their end, newest first.
+
+    A Run appears here within two seconds of its start.
+    """
+    manifest = await require_project(services, projectName)
+    return await records.list_runs(services, manifest.project, query)
+
+
+@_RUNS.get("/{runId}", summary="Get a Run", response_model=RunBody)
+async def get(services: ServicesDep, projectName: str, runId: str) -> Response:  # noqa: N803
+    """Get all that is known of the Run: input, result or error, Attempts, Validates, Deliveries, and its queue."""
+    run = await records.run_json(services, projectName, runId)
+    return Response(run.text, media_type="application/json")
+
+
+@_RUNS.post(
+    "/{runId}/rerun",
+    status_code=201,
+    summary="Start a Run again",
+    openapi_extra=IDEMPOTENCY_DOCS,
+    responses=error_responses(BadRequest, Forbidden, Conflict),
+)
+async def rerun(request: Request, services: ServicesDep, projectName: str, runId: str) -> RerunResponse:  # noqa: N803
+    """Start a new Run of the deployed version with the same inputs, secrets included."""
+    manifest = await require_open_project(services, projectName)
+    return await start_rerun(services, manifest, runId, read_idempotency_key(request))
+
+
+routers = (_RUN, _RUNS)

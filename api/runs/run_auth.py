@@ -6,10 +6,10 @@ import hashlib
 import json
 from datetime import timedelta
 
+from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
-from api.guards import auth_session
-from api.request_secrets import first_proxy, put_sealed
-from api.runs.ids import Identity
+from api.request_secrets import resolve_proxy, store_sealed
+from api.runs.idempotency import RunIdentity
 from projects.manifest import Manifest
 from schemas.errors import NotFound
 from schemas.rest.auth_session import RuntimeAuthSession, StoredAuthSession
@@ -19,8 +19,8 @@ from schemas.workflow.trace import TraceMode
 from storage import keys
 
 
-async def auth_order(
-    parts: Services, manifest: Manifest, said: StoredAuthSession | RuntimeAuthSession, who: Identity
+async def build_run_auth(
+    services: Services, manifest: Manifest, requested: StoredAuthSession | RuntimeAuthSession, identity: RunIdentity
 ) -> RunAuth:
     """Return the part of the Run's input that is about its AuthSession. Nothing is stored yet.
 
@@ -31,31 +31,31 @@ async def auth_order(
         Unavailable: Temporal does not answer.
     """
     stored, parameters_key = None, None
-    if isinstance(said, StoredAuthSession):
-        view = await auth_session(parts, manifest.project, said.id, "authSession.id")
+    if isinstance(requested, StoredAuthSession):
+        view = await require_auth_session(services, manifest.project, requested.id, "authSession.id")
         ref, stored = AuthSessionRef(id=view.id, type=view.type, owner=view.id), view.proxy
     else:
         if manifest.settings.auth_sessions.type == "MANUAL":
-            raise _recorded(manifest)
+            raise _recorded_logins_error(manifest)
         ref = AuthSessionRef(
-            id=said.id or f"runtime-{who.run_id}", type=AuthSessionType.RUNTIME, owner=f"~{who.run_id}"
+            id=requested.id or f"runtime-{identity.run_id}", type=AuthSessionType.RUNTIME, owner=f"~{identity.run_id}"
         )
-        parameters_key = _parameters_key(manifest.project, ref.owner, who)
+        parameters_key = _parameters_key(manifest.project, ref.owner, identity)
     return RunAuth(
         ref=ref,
-        auto_recreate=said.auto_recreate and ref.type is not AuthSessionType.RECORDER,
-        check_attempts=said.check_attempts,
-        create_attempts=said.create_attempts,
-        request_timeout=timedelta(seconds=said.request_timeout),
-        trace=TraceMode.of(said.save_trace),
-        proxy=first_proxy(parts, manifest, who.run_id, said.proxy, stored),
+        auto_recreate=requested.auto_recreate and ref.type is not AuthSessionType.RECORDER,
+        check_attempts=requested.check_attempts,
+        create_attempts=requested.create_attempts,
+        request_timeout=timedelta(seconds=requested.request_timeout),
+        trace=TraceMode.of(requested.save_trace),
+        proxy=resolve_proxy(services, manifest, identity.run_id, requested.proxy, stored),
         save_back=manifest.settings.auth_sessions.save_back,
         parameters_key=parameters_key,
     )
 
 
-async def keep_runtime_input(
-    parts: Services, project: str, order: RunAuth, said: RuntimeAuthSession, who: Identity
+async def store_runtime_input(
+    services: Services, project: str, auth: RunAuth, requested: RuntimeAuthSession, identity: RunIdentity
 ) -> bool:
     """Store the `runtimeInput` for the Run, sealed.
 
@@ -66,28 +66,30 @@ async def keep_runtime_input(
         ConfigurationError: There is no key to seal with.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    if order.parameters_key is None or (who.fingerprint and await _exists(parts, project, who.run_id)):
+    if auth.parameters_key is None or (identity.fingerprint and await _run_exists(services, project, identity.run_id)):
         return False
-    text = json.dumps(said.runtime_input, separators=(",", ":"))
-    await put_sealed(parts, project, order.ref.owner, order.parameters_key, text)
+    text = json.dumps(requested.runtime_input, separators=(",", ":"))
+    await store_sealed(services, project, auth.ref.owner, auth.parameters_key, text)
     return True
 
 
-async def _exists(parts: Services, project: str, run_id: str) -> bool:
+async def _run_exists(services: Services, project: str, run_id: str) -> bool:
     try:
-        await parts.runs.state(parts.settings.workspace, project, run_id)
+        await services.runs.state(services.settings.workspace, project, run_id)
     except NotFound:
         return False
     return True
 
 
-def _parameters_key(project: str, owner: str, who: Identity) -> str:
+def _parameters_key(project: str, owner: str, identity: RunIdentity) -> str:
     # Two bodies with one Idempotency-Key get two artifacts: the second one must not replace that of the first.
-    which = hashlib.sha256(who.fingerprint.encode("ascii")).hexdigest() if who.fingerprint else who.run_id
-    return keys.auth_session_parameters(project, owner, which)
+    owner_key = (
+        hashlib.sha256(identity.fingerprint.encode("ascii")).hexdigest() if identity.fingerprint else identity.run_id
+    )
+    return keys.auth_session_parameters(project, owner, owner_key)
 
 
-def _recorded(manifest: Manifest) -> Exception:
+def _recorded_logins_error(manifest: Manifest) -> Exception:
     return bad_field(
         "authSession.runtimeInput",
         "no runtimeInput for this project",

@@ -1,29 +1,22 @@
-"""The application in this process, over real projects in a real store and an engine that keeps Runs in memory."""
+"""Fixtures of the api: its application in this process, on a port, and as a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
 from api.app import create_app
 from devstack import ports
 from devstack.temporal import TemporalServer
-from projects.deploy import deploy
-from schemas.workflow.run import RunInput
-from settings import Settings
 from storage.folder import FolderStore
+from tests.support.api_in_process import KEY, SECRET, Api, QuietServer, api_settings, deploy_project
+from tests.support.api_process import ApiProcess
 from tests.support.in_memory_temporal import (
     WORKSPACE,
     MemoryAuthSessions,
@@ -31,63 +24,6 @@ from tests.support.in_memory_temporal import (
     MemoryRecords,
     MemoryRuns,
 )
-
-KEY = "test-key-number-one-of-two"
-OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"
-SECRET = "the older secret key of the ring"
-AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
-
-
-@dataclass
-class Api:
-    """The application, a client with a key, and what is behind."""
-
-    app: FastAPI
-    client: httpx.AsyncClient
-    runs: MemoryRuns
-    records: MemoryRecords
-    auth_sessions: MemoryAuthSessions
-    deliveries: MemoryDeliveries
-    store: FolderStore
-    base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
-
-    async def start(self, body: Any = None, **headers: str) -> httpx.Response:
-        return await self.client.post(
-            f"{self.base}/start",
-            json={"api": "list", "parameters": {}} if body is None else body,
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
-        )
-
-    async def run(self, **fields: Any) -> str:
-        answer = await self.start({"api": "list", "parameters": {}, **fields})
-        assert answer.status_code == 201, answer.text
-        return answer.json()["runId"]
-
-    async def raw(self, text: str | bytes) -> httpx.Response:
-        return await self.client.post(f"{self.base}/start", content=text)
-
-    def order(self, run_id: str) -> RunInput:
-        return self.runs.entries[run_id].order
-
-
-def settings(**fields: Any) -> Settings:
-    return Settings.model_validate(
-        {"api_keys": [KEY, OTHER_KEY], "secret_key": [SECRET], "workspace_id": WORKSPACE, **fields}
-    )
-
-
-async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> None:
-    files = {
-        "Intuned.json": json.dumps(options),
-        "api/list.py": AUTOMATION,
-        "api/products/details.py": AUTOMATION,
-        "auth-sessions/create.py": "async def create(page, params=None, **_kwargs): ...\n",
-        "auth-sessions/check.py": "async def check(page, **_kwargs): return True\n",
-    }
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    await deploy(folder, store)
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +57,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
         engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
         records, deliveries = MemoryRecords(engine), MemoryDeliveries()
         app = create_app(
-            settings(**fields),
+            api_settings(**fields),
             runs=engine,
             records=records,
             auth_sessions=auth_sessions,
@@ -144,14 +80,6 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
 @pytest.fixture
 async def api(make_api: Any) -> Api:
     return await make_api()
-
-
-class QuietServer(uvicorn.Server):
-    """Leaves the signals to pytest."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 @pytest.fixture
@@ -182,46 +110,6 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
         yield server
     finally:
         await server.stop()
-
-
-@dataclass
-class ApiProcess:
-    """`python -m api`, started on a free port."""
-
-    environment: dict[str, str]
-    log: Path
-
-    async def __aenter__(self) -> Self:
-        port = ports.claim({"--port": 0})["--port"]
-        self.url = f"http://127.0.0.1:{port}"
-        self.base = f"{self.url}/api/v1/workspace/{WORKSPACE}/projects"
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-        with self.log.open("wb") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "api"),
-                cwd=Path(__file__).parents[2],
-                env={**plain, **self.environment, "CALLBOARD_PORT": str(port)},
-                stdout=log,
-                stderr=log,
-            )
-        self.client = httpx.AsyncClient(headers={"x-api-key": KEY}, timeout=90)
-        return self
-
-    async def alive(self) -> None:
-        """Wait until it answers."""
-        async with asyncio.timeout(30):
-            while True:
-                assert self.process.returncode is None, self.log.read_text()
-                with suppress(httpx.TransportError):
-                    if (await self.client.get(f"{self.url}/healthz")).is_success:
-                        return
-                await asyncio.sleep(0.05)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.aclose()
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
 
 
 @pytest.fixture

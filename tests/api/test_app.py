@@ -5,7 +5,7 @@ import pytest
 from api.app import create_app
 from schemas.errors import ConfigurationError
 from settings import Settings
-from tests.api.conftest import KEY
+from tests.support.api_in_process import KEY
 
 
 def test_without_a_key_there_is_no_application():

@@ -19,9 +19,9 @@ from temporal.deliveries import DeliveryState
 from temporal.listing import RunPage
 from temporal.run_queries import ValidateLine
 from temporal.runs import RunState
-from tests.api.conftest import WORKSPACE, Api
-from tests.api.dashboard.test_sign_in import signed_in
-from tests.support.in_memory_temporal import BEGAN, line
+from tests.support.api_in_process import Api
+from tests.support.dashboard_client import signed_in_client
+from tests.support.in_memory_temporal import BEGAN, WORKSPACE, line
 
 PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
 ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}
@@ -54,7 +54,7 @@ async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api) -> Non
     assert (told["kind"], told["status"]) == ("rehearsal", "postponed")
     assert (told["error"]["code"], told["error"]["category"]) == ("out-of-fuel", "weather")
     assert [delivery["status"] for delivery in body["deliveries"]] == ["on-its-way"]
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     page = (await client.get(f"/projects/shop/runs/{run_id}")).text
     assert all(word in page for word in ("parked", "out-of-fuel", "postponed", "on-its-way"))
 
@@ -82,7 +82,7 @@ async def test_lists_show_the_words_that_were_recorded(api: Api) -> None:
     assert [(run["status"], run["type"]) for run in body["runs"]] == [("parked", "rehearsal"), ("failed", "api")]
     assert body["runs"][0]["reason"]["type"] == "out-of-season"
     assert body["runs"][1]["error"]["code"] == "out-of-fuel"
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     page = (await client.get("/projects/shop/runs")).text
     assert all(word in page for word in ("parked", "out-of-season", "out-of-fuel"))
 
@@ -168,7 +168,7 @@ async def test_an_auth_session_is_told_in_words_of_the_contract_and_shown_as_it_
     api.auth_sessions.known["members", "anna"] = view(type="BORROWED", status="RESTING")
     body = await get(api, "/auth-sessions/anna", f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     page = (await client.get("/projects/members/auth-sessions")).text
     assert "BORROWED" in page
     assert "RESTING" in page

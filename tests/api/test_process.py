@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from devstack import ports
-from tests.api.conftest import KEY
+from tests.support.api_in_process import KEY
 
 START = {"api": "list", "parameters": {"x": "é😀"}}
 

@@ -79,7 +79,7 @@ async def test_a_failed_run_says_why_and_is_started_again(page: Page, stack: Sta
     await page.goto(of(run_id))
     await expect(page.locator("#why")).to_contain_text("the price is missing")
     await expect(page.locator(".attempt")).to_have_count(2)
-    await page.get_by_role("button", name="Run again").click()
+    await page.get_by_role("button", name="Rerun").click()
     await page.wait_for_url(lambda url: "/runs/" in url and not url.endswith(run_id))
     await expect(page.locator("h1 + .status")).to_have_text("failed", timeout=30_000)
     await expect(page.get_by_role("link", name=run_id)).to_be_visible()
@@ -103,10 +103,10 @@ async def test_runs_are_filtered_and_pending_ones_canceled_together(page: Page, 
         await page.get_by_label("Status").select_option("pending")
         await page.wait_for_url("**status=pending**")
         for run_id in waiting:
-            await page.get_by_label(f"Choose Run {run_id}").check()
+            await page.get_by_label(f"Select Run {run_id}").check()
         page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
-        await page.get_by_role("button", name="Cancel chosen").click()
-        await expect(page.get_by_text("2 pending Runs were asked to end")).to_be_visible()
+        await page.get_by_role("button", name="Cancel selected").click()
+        await expect(page.get_by_text("Requested the cancellation of 2 pending Runs")).to_be_visible()
         for run_id in waiting:
             row = page.locator("tr", has_text=run_id)
             await expect(row.locator(".status")).to_have_text("canceled", timeout=30_000)
@@ -118,10 +118,10 @@ async def test_runs_are_filtered_and_pending_ones_canceled_together(page: Page, 
 async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Stack) -> None:
     logins = AuthStates(stack)
     await page.goto("/projects/orders/auth-sessions")
-    if not await page.get_by_label("Parameters, as JSON").first.is_visible():
+    if not await page.get_by_label("Parameters (JSON)").first.is_visible():
         await page.get_by_text("Create an AuthSession").click()
-    await page.get_by_label("Id", exact=True).fill("from-the-page")
-    await page.get_by_label("Parameters, as JSON").first.fill(json.dumps(logins.parameters("alice")))
+    await page.get_by_label("ID", exact=True).fill("from-the-page")
+    await page.get_by_label("Parameters (JSON)").first.fill(json.dumps(logins.parameters("alice")))
     await page.get_by_role("button", name="Create", exact=True).click()
     row = page.locator("#sessions tr", has_text="from-the-page")
     await expect(row.locator(".status")).to_have_text("READY", timeout=60_000)
@@ -129,8 +129,8 @@ async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Sta
     await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=60_000)
     await page.goto("/projects/orders/auth-sessions")
     await row.get_by_text("Delete", exact=False).first.click()
-    await row.get_by_role("button", name="Delete from-the-page for good").click()
-    await expect(page.get_by_text("from-the-page is gone")).to_be_visible()
+    await row.get_by_role("button", name="Delete from-the-page permanently").click()
+    await expect(page.get_by_text("from-the-page was deleted")).to_be_visible()
     await expect(row).to_have_count(0)
 
 
@@ -156,7 +156,7 @@ async def test_a_failed_run_leads_to_its_trace_in_playwright_s_viewer(
 ) -> None:
     await page.goto(of(with_evidence, "shop"))
     async with page.context.expect_page() as opening:
-        await page.get_by_role("link", name="Open the trace").click()
+        await page.get_by_role("link", name="Open trace").click()
     viewer = await opening.value
     await viewer.get_by_title("Navigate", exact=True).click()
     await viewer.get_by_role("tab", name="After").click()
@@ -216,7 +216,7 @@ async def test_a_browser_is_watched_while_its_attempt_runs(page: Page, stack: St
     try:
         await stack.until_status(run_id, "started", project="shop")
         await page.goto(of(run_id, "shop"))
-        picture = page.get_by_role("img", name="as it is now")
+        picture = page.get_by_role("img", name="Live view")
         await picture.scroll_into_view_if_needed(timeout=30_000)
         await expect(picture).to_have_js_property("complete", value=True, timeout=30_000)
         assert await picture.evaluate("picture => picture.naturalWidth") > 0

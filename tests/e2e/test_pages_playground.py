@@ -20,7 +20,7 @@ async def test_the_playground_leads_to_a_finished_run(page: Page, stack: Stack) 
     await editor.fill("{oh")
     await expect(page.get_by_text("Not JSON")).to_be_visible()
     await editor.fill(json.dumps({"hello": EVIL}))
-    await page.get_by_role("button", name="Start the Run").click()
+    await page.get_by_role("button", name="Start Run").click()
     await page.wait_for_url(re.compile(r"/runs/[A-Za-z0-9_-]{21}$"))
     await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
     await expect(page.locator("#result")).to_contain_text("onerror")
@@ -32,9 +32,9 @@ async def test_the_playground_leads_to_a_finished_run(page: Page, stack: Stack) 
 async def test_the_playground_says_what_is_wrong_beside_the_field(page: Page) -> None:
     await page.goto("/projects/lab/playground?api=echo")
     await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
+    await page.get_by_label("Sink type").select_option("webhook")
     await page.get_by_label("URL").fill("http://10.0.0.1/hook")
-    await page.get_by_role("button", name="Show the call").click()
+    await page.get_by_role("button", name="Show code").click()
     await expect(page.locator("#calls")).to_contain_text("run/start")
     page.once("console", lambda _: None)
     answer = await page.request.post(
@@ -69,9 +69,9 @@ async def test_the_parts_of_the_playground_are_tabs_that_keys_move_between(page:
         await shown(name)
         await expect(page.get_by_role("tab", name=name)).to_be_focused()
     await page.keyboard.press("Tab")
-    await expect(page.get_by_label("Deliver the result to")).to_be_focused()
+    await expect(page.get_by_label("Sink type")).to_be_focused()
     # The same one is open after the page has come anew.
-    await page.get_by_role("button", name="Show the call").click()
+    await page.get_by_role("button", name="Show code").click()
     await expect(page.locator("#calls")).to_contain_text("run/start")
     await shown("Sink")
 
@@ -81,20 +81,20 @@ async def test_what_is_wrong_in_a_tab_that_is_not_open_opens_it(browser: Browser
     await context.add_cookies(cookies)
     page = await context.new_page()
     await page.goto("/projects/orders/playground")
-    attempts, opened = page.get_by_label("Attempts at most"), page.get_by_role("tab", selected=True)
+    attempts, opened = page.get_by_label("Maximum attempts"), page.get_by_role("tab", selected=True)
     await page.get_by_role("tab", name="Execution").click()
     # What the browser refuses,
     await attempts.fill("0")
     await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_role("button", name="Start the Run").click()
+    await page.get_by_role("button", name="Start Run").click()
     await expect(opened).to_have_text("Execution")
     await expect(attempts).to_be_focused()
     # and what the server does.
     await attempts.fill("101")
     await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
+    await page.get_by_label("Sink type").select_option("webhook")
     await page.get_by_label("URL").fill("https://receiver.example.com/")
-    await page.get_by_role("button", name="Start the Run").click()
+    await page.get_by_role("button", name="Start Run").click()
     await expect(page.get_by_role("alert")).to_contain_text("The Run was not started")
     await expect(opened).to_have_text("Execution (has an error)")
     await expect(attempts).to_have_attribute("aria-invalid", "true")
@@ -105,10 +105,10 @@ async def test_what_is_wrong_in_a_tab_that_is_not_open_opens_it(browser: Browser
 async def test_a_field_that_is_not_asked_for_stands_in_nobodys_way(page: Page) -> None:
     await page.goto("/projects/lab/playground?api=echo")
     await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Deliver the result to").select_option("webhook")
+    await page.get_by_label("Sink type").select_option("webhook")
     await page.get_by_label("URL").fill("no address")
-    await page.get_by_label("Deliver the result to").select_option("")
-    await page.get_by_role("button", name="Start the Run").click()
+    await page.get_by_label("Sink type").select_option("")
+    await page.get_by_role("button", name="Start Run").click()
     await page.wait_for_url(re.compile(r"/runs/[A-Za-z0-9_-]{21}$"))
 
 
@@ -119,7 +119,7 @@ async def test_without_script_the_parts_stand_below_each_other(browser: Browser,
     await page.goto("/projects/orders/playground")
     for name in ("Execution", "Authentication", "Sink"):
         await expect(page.get_by_role("heading", name=name)).to_be_visible()
-    for label in ("Attempts at most", "Logins at most", "Deliver the result to"):
+    for label in ("Maximum attempts", "Create attempts", "Sink type"):
         await expect(page.get_by_label(label)).to_be_visible()
     await expect(page.get_by_role("tab")).to_have_count(0)
     await context.close()
@@ -129,11 +129,11 @@ async def test_a_test_of_a_sink_shows_what_it_answers(page: Page) -> None:
     async with receiver(answers("200 OK", EVIL.encode()), answers("500 No")) as inbox:
         await page.goto("/projects/lab/playground?api=echo")
         await page.get_by_role("tab", name="Sink").click()
-        await page.get_by_label("Deliver the result to").select_option("webhook")
+        await page.get_by_label("Sink type").select_option("webhook")
         await page.get_by_label("URL").fill(inbox.url)
-        test = page.get_by_role("button", name="Send a test")
+        test = page.get_by_role("button", name="Send test")
         await test.click()
-        await expect(page.locator("#sink-test")).to_contain_text("It arrived", timeout=30_000)
+        await expect(page.locator("#sink-test")).to_contain_text("Delivered", timeout=30_000)
         await expect(page.locator("#sink-test pre")).to_have_text(EVIL)
         assert len(inbox.received) == 1
         await test.click()

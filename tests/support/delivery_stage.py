@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import Worker
 
-from api.deliveries.run_sink import schedule_of
+from api.deliveries.run_sink import delivery_schedule
 from schemas.workflow import names
 from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
 from schemas.workflow.sink import DeliverySchedule
@@ -28,7 +28,7 @@ from tests.support.delivery_inputs import QUICK, delivery, webhook
 from tests.support.run_stage import DEADLINE, IDENTITY
 from workflows.deliver import DeliverWorkflow
 
-DEFAULT = schedule_of(Settings())
+DEFAULT = delivery_schedule(Settings())
 """The schedule that an operator has who sets nothing."""
 
 Try = Callable[[], Awaitable[None]]

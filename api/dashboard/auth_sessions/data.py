@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.dashboard.form_reader import FormReader
+from api.dashboard.forms import FormReader
 from api.dependencies import Services
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
@@ -15,31 +15,35 @@ from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunType
 from temporal.listing import RunFilter, RunListItem
 
-_VALIDATES = 100
+_SEARCHED_VALIDATES = 100
 """Number of a project's latest Validates among which the newest one of each AuthSession is looked for."""
 
 
-async def auth_sessions_data(parts: Services, project: str) -> list[dict[str, Any]]:
+async def auth_sessions_data(services: Services, project: str) -> list[dict[str, Any]]:
     """Return all AuthSessions of a project, each with its last Validate, if that is among the last hundred.
 
     Raises Unavailable.
     """
-    workspace = parts.settings.workspace
-    views = await parts.auth_sessions.views(workspace, project)
+    workspace = services.settings.workspace
+    views = await services.auth_sessions.views(workspace, project)
     if not views:
         return []
-    wanted = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
-    found = await parts.records.page(workspace, project, wanted, limit=_VALIDATES)
-    last: dict[str | None, RunListItem] = {}
-    for line in sorted(found.runs, key=lambda line: line.created_at):
-        last[line.auth_session_id] = line
-    return [_data(view, last.get(view.id)) for view in views]
+    run_filter = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
+    page = await services.records.page(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
+    last_validate: dict[str | None, RunListItem] = {}
+    for run in sorted(page.runs, key=lambda run: run.created_at):
+        last_validate[run.auth_session_id] = run
+    return [_session_data(view, last_validate.get(view.id)) for view in views]
 
 
-def _data(view: AuthSessionView, last: RunListItem | None) -> dict[str, Any]:
+def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> dict[str, Any]:
     validate = None
-    if last is not None:
-        validate = {"runId": last.run_id, "status": last.status.value, "createdAt": last.created_at.isoformat()}
+    if last_validate is not None:
+        validate = {
+            "runId": last_validate.run_id,
+            "status": last_validate.status.value,
+            "createdAt": last_validate.created_at.isoformat(),
+        }
     return {
         "id": view.id,
         "type": view.type.value,
@@ -50,24 +54,24 @@ def _data(view: AuthSessionView, last: RunListItem | None) -> dict[str, Any]:
     }
 
 
-def login_body(form: Mapping[str, str], *, named: bool) -> dict[str, Any]:
+def credentials_body(form: Mapping[str, str], *, with_id: bool) -> dict[str, Any]:
     """Return the body of a create or an update that a form stands for.
 
     Args:
         form: The fields of the form.
-        named: Whether the body may have an id, as that of a create; it has one if the form gives one.
+        with_id: Whether the body may have an id, as that of a create; it has one if the form gives one.
 
     Raises:
         BadRequest: Some text is not what its field takes.
     """
     reader = FormReader(form)
     body: dict[str, Any] = {"parameters": reader.json("parameters", "parameters")}
-    if named:
-        reader.put(body, "id", reader.text("id"))
-    reader.put(body, "proxy", reader.text("proxy"))
+    if with_id:
+        reader.set_if_given(body, "id", reader.text("id"))
+    reader.set_if_given(body, "proxy", reader.text("proxy"))
     for name in ("createAttempts", "checkAttempts", "requestTimeout"):
-        reader.put(body, name, reader.number(name, name))
-    reader.finish()
+        reader.set_if_given(body, name, reader.number(name, name))
+    reader.raise_if_invalid()
     return body
 
 
@@ -75,17 +79,17 @@ def import_body(form: Mapping[str, str]) -> dict[str, Any]:
     """Return the body of an import that a form stands for. Raises BadRequest."""
     reader = FormReader(form)
     body: dict[str, Any] = {"state": reader.json("state", "state")}
-    reader.put(body, "id", reader.text("id"))
-    reader.finish()
+    reader.set_if_given(body, "id", reader.text("id"))
+    reader.raise_if_invalid()
     return body
 
 
-async def samples_of_logins(parts: Services, manifest: Manifest) -> tuple[Sample, ...]:
+async def login_sample_parameters(services: Services, manifest: Manifest) -> tuple[Sample, ...]:
     """Return the sample parameters for logins in the project's folder; there is a folder only in `dev`.
 
     Raises ProjectError.
     """
-    parent = parts.settings.dev_projects
+    parent = services.settings.dev_projects
     if parent is None:
         return ()
     folder = await in_thread(lambda: DevFolders(parent).folder(manifest.project))

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.auth_sessions import operations
-from api.dashboard.auth import Form, SignedIn
-from api.dashboard.auth_sessions.data import auth_sessions_data, import_body, login_body, samples_of_logins
-from api.dashboard.form_reader import errors_by_path
+from api.auth_sessions.lookup import require_auth_session
+from api.dashboard.auth import FormDep, SessionDep
+from api.dashboard.auth_sessions.data import auth_sessions_data, credentials_body, import_body, login_sample_parameters
+from api.dashboard.forms import errors_by_path
 from api.dashboard.page_route import PageRoute
-from api.dashboard.rendering import page
+from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
-from api.guards import auth_session, require_auth_project
+from api.projects.lookup import require_auth_project
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 
@@ -26,73 +27,73 @@ _LIST = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/proje
 
 @_LIST.get("/auth-sessions")
 @_LIST.get("/auth-sessions.json")
-async def all_auth_sessions(request: Request, parts: ServicesDep, _: SignedIn, project: str) -> Response:
+async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
     """All of them, and a form for another."""
-    return await _page(request, parts, await require_auth_project(parts, project))
+    return await _render(request, services, await require_auth_project(services, project))
 
 
 @_LIST.post("/auth-sessions")
-async def create(request: Request, parts: ServicesDep, form: Form, project: str) -> Response:
+async def create(request: Request, services: ServicesDep, form: FormDep, project: str) -> Response:
     """Log in with these parameters."""
-    manifest = await require_auth_project(parts, project)
+    manifest = await require_auth_project(services, project)
     try:
-        await operations.create(parts, manifest, login_body(form, named=True))
+        await operations.create(services, manifest, credentials_body(form, with_id=True))
     except (BadRequest, Conflict) as error:
-        return await _page(request, parts, manifest, form="create", given=form, error=error)
-    return _back(project, done="create", id=form.get("id", ""))
+        return await _render(request, services, manifest, form="create", values=form, error=error)
+    return _redirect_to_list(project, done="create", id=form.get("id", ""))
 
 
 @_LIST.post("/auth-sessions-import")
-async def import_state(request: Request, parts: ServicesDep, form: Form, project: str) -> Response:
+async def import_state(request: Request, services: ServicesDep, form: FormDep, project: str) -> Response:
     """Take over a state in which a person has logged in."""
-    manifest = await require_auth_project(parts, project)
+    manifest = await require_auth_project(services, project)
     try:
-        taken = await operations.import_state(parts, manifest, import_body(form))
+        imported = await operations.import_state(services, manifest, import_body(form))
     except (BadRequest, Conflict) as error:
-        return await _page(request, parts, manifest, form="import", given=form, error=error)
-    return _back(project, done="import", id=taken.id)
+        return await _render(request, services, manifest, form="import", values=form, error=error)
+    return _redirect_to_list(project, done="import", id=imported.id)
 
 
 @router.post("/{id}/update")
-async def update(request: Request, parts: ServicesDep, form: Form, project: str, id: str) -> Response:  # noqa: A002
+async def update(request: Request, services: ServicesDep, form: FormDep, project: str, id: str) -> Response:  # noqa: A002
     """Log in with other parameters."""
-    manifest = await require_auth_project(parts, project)
+    manifest = await require_auth_project(services, project)
     try:
-        await operations.update(parts, manifest, id, login_body(form, named=False))
+        await operations.update(services, manifest, id, credentials_body(form, with_id=False))
     except BadRequest as error:
-        return await _page(request, parts, manifest, form=f"update {id}", given=form, error=error)
-    return _back(project, done="update", id=id)
+        return await _render(request, services, manifest, form=f"update {id}", values=form, error=error)
+    return _redirect_to_list(project, done="update", id=id)
 
 
 @router.post("/{id}/validate")
-async def validate(parts: ServicesDep, _: Form, project: str, id: str) -> Response:  # noqa: A002
+async def validate(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
     """Find out whether it is good; leads to the Run that does."""
-    started = await operations.validate(parts, await require_auth_project(parts, project), id, {})
+    started = await operations.validate(services, await require_auth_project(services, project), id, {})
     return RedirectResponse(f"/projects/{project}/runs/{started.operation_id}", 303)
 
 
 @router.post("/{id}/delete")
-async def delete(parts: ServicesDep, _: Form, project: str, id: str) -> Response:  # noqa: A002
+async def delete(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
     """Remove it with all that it holds."""
-    manifest = await require_auth_project(parts, project)
-    view = await auth_session(parts, manifest.project, id)
-    await parts.auth_sessions.delete(parts.settings.workspace, manifest.project, view.id)
-    return _back(project, done="delete", id=view.id)
+    manifest = await require_auth_project(services, project)
+    view = await require_auth_session(services, manifest.project, id)
+    await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)
+    return _redirect_to_list(project, done="delete", id=view.id)
 
 
-async def _page(
+async def _render(
     request: Request,
-    parts: Services,
+    services: Services,
     manifest: Manifest,
     *,
     form: str | None = None,
-    given: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
     error: CallboardError | None = None,
 ) -> Response:
-    data: dict[str, Any] = {"authSessions": await auth_sessions_data(parts, manifest.project)}
-    samples = await samples_of_logins(parts, manifest)
-    kept = ("id", "createAttempts", "checkAttempts", "requestTimeout")  # the other fields hold secrets
-    return page(
+    data: dict[str, Any] = {"authSessions": await auth_sessions_data(services, manifest.project)}
+    samples = await login_sample_parameters(services, manifest)
+    repeatable = ("id", "createAttempts", "checkAttempts", "requestTimeout")  # the other fields hold secrets
+    return render_page(
         request,
         "auth-sessions.html",
         data,
@@ -101,17 +102,17 @@ async def _page(
         recorded=manifest.settings.auth_sessions.type == "MANUAL",
         sample=samples[0].text if samples else "",
         form=form,
-        given={name: value for name, value in (given or {}).items() if name in kept},
+        values={name: value for name, value in (values or {}).items() if name in repeatable},
         errors={} if error is None else errors_by_path(error),
         message=None if error is None else error.message,
         done=request.query_params.get("done"),
         done_id=request.query_params.get("id", ""),
-        is_moving=any(each["status"] == "PENDING" for each in data["authSessions"]) or "done" in request.query_params,
+        is_changing=any(each["status"] == "PENDING" for each in data["authSessions"]) or "done" in request.query_params,
     )
 
 
-def _back(project: str, **said: str) -> Response:
-    return RedirectResponse(f"/projects/{project}/auth-sessions?{urlencode(said)}", 303)
+def _redirect_to_list(project: str, **query: str) -> Response:
+    return RedirectResponse(f"/projects/{project}/auth-sessions?{urlencode(query)}", 303)
 
 
 routers = (_LIST, router)

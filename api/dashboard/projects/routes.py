@@ -7,29 +7,29 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dashboard.auth import SignedIn
+from api.dashboard.auth import SessionDep
 from api.dashboard.page_route import PageRoute
 from api.dashboard.projects.data import projects_data
-from api.dashboard.rendering import page
+from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
-from api.guards import require_project
+from api.projects.lookup import require_project
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/projects")
 @router.get("/projects.json")
-async def all_projects(request: Request, parts: ServicesDep, _: SignedIn) -> Response:
+async def list_page(request: Request, services: ServicesDep, _: SessionDep) -> Response:
     """Show the projects that are deployed here."""
-    names = await parts.catalog.projects()
-    manifests = await asyncio.gather(*(parts.catalog.current(name) for name in names))
-    data = await projects_data(parts, [manifest for manifest in manifests if manifest is not None])
-    return page(request, "projects.html", {"projects": data})
+    names = await services.catalog.projects()
+    manifests = await asyncio.gather(*(services.catalog.current(name) for name in names))
+    data = await projects_data(services, [manifest for manifest in manifests if manifest is not None])
+    return render_page(request, "projects.html", {"projects": data})
 
 
 @router.get("/projects/{project}")
 @router.get("/projects/{project}.json")  # the lower decorator is registered first, so that its path is matched first
-async def one_project(request: Request, parts: ServicesDep, _: SignedIn, project: str) -> Response:
+async def project_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
     """Its APIs, how it does, and what its settings say."""
-    (data,) = await projects_data(parts, [await require_project(parts, project)])
-    return page(request, "project.html", data)
+    (data,) = await projects_data(services, [await require_project(services, project)])
+    return render_page(request, "project.html", data)

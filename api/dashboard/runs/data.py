@@ -11,64 +11,66 @@ from starlette.datastructures import QueryParams
 
 from api.dashboard.runs.timeline import Span
 from api.dependencies import Services
-from api.runs.records import run_body
+from api.runs.records import run_json
 from schemas.errors import BadRequest
 from schemas.rest.problems import bad_request
 from schemas.rest.runs import RunsQuery
 from schemas.workflow.run import RunStatus
 
-SEVERAL = ("status", "type", "api", "authSession")
-_ONE = ("startedAfter", "startedBefore", "cursor", "limit")
+_REPEATABLE = ("status", "type", "api", "authSession")
+_SINGLE = ("startedAfter", "startedBefore", "cursor", "limit")
 
-WITHIN = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+AGES = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
 """Choices of the form for how long ago a Run was created at most."""
 
 
-def query_of(params: QueryParams) -> RunsQuery:
+def parse_runs_query(params: QueryParams) -> RunsQuery:
     """Return the query for the Runs that an address asks for. Empty fields, as forms send them, are ignored.
 
     Raises:
         BadRequest: A filter is wrong.
     """
-    said: dict[str, Any] = {name: given for name in SEVERAL if (given := [one for one in params.getlist(name) if one])}
-    said |= {name: given for name in _ONE if (given := params.get(name))}
+    values: dict[str, Any] = {
+        name: given for name in _REPEATABLE if (given := [value for value in params.getlist(name) if value])
+    }
+    values |= {name: given for name in _SINGLE if (given := params.get(name))}
     try:
-        return RunsQuery.model_validate(said)
+        return RunsQuery.model_validate(values)
     except ValidationError as error:
         raise bad_request(error, RunsQuery) from error
 
 
-def filters_of(params: QueryParams) -> dict[str, Any]:
+def read_filters(params: QueryParams) -> dict[str, Any]:
     """Return the filters in an address, to make another address with the same filters."""
-    several = {name: [one for one in params.getlist(name) if one] for name in SEVERAL}
+    several = {name: [value for value in params.getlist(name) if value] for name in _REPEATABLE}
     return {**several, **{name: params.get(name) for name in ("startedAfter", "startedBefore")}}
 
 
-def since(word: str) -> str:
+def created_since(age: str) -> str:
     """Return the time that lies `WITHIN[word]` before now, in the format of an address.
 
     Raises:
         BadRequest: There is no such word.
     """
-    if word not in WITHIN:
-        raise BadRequest(f"within: expected one of {', '.join(WITHIN)}.")
-    return (datetime.now(UTC) - WITHIN[word]).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if age not in AGES:
+        raise BadRequest(f"within: expected one of {', '.join(AGES)}.")
+    return (datetime.now(UTC) - AGES[age]).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-async def run_data(parts: Services, project: str, run_id: str) -> dict[str, Any]:
+async def run_data(services: Services, project: str, run_id: str) -> dict[str, Any]:
     """Return all that is known of a Run, as the API answers it. Raises NotFound, StoreError, Unavailable."""
-    return json.loads(await run_body(parts, project, run_id))
+    return json.loads((await run_json(services, project, run_id)).text)
 
 
-async def validate_spans(parts: Services, run: dict[str, Any]) -> list[Span]:
+async def validate_spans(services: Services, run: dict[str, Any]) -> list[Span]:
     """Return the spans of time in which the Validates of a Run were executed. Raises Unavailable."""
     if not run["validates"]:
         return []
-    record = await parts.records.record(parts.settings.workspace, run["project"], run["runId"])
-    lines = [each.run for each in await parts.records.validates(parts.settings.workspace, record.line)]
+    record = await services.records.record(services.settings.workspace, run["project"], run["runId"])
+    validates = [each.run for each in await services.records.validates(services.settings.workspace, record.line)]
     return [
         Span(f"Validate {number}", line.status.value, line.started_at or line.created_at, line.ended_at)
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(validates, 1)
     ]
 
 
@@ -82,17 +84,17 @@ def is_delivering(run: dict[str, Any], now: datetime) -> bool:
     return now - datetime.fromisoformat(ended) < timedelta(minutes=1)
 
 
-async def cancel_pending(parts: Services, project: str, run_ids: list[str]) -> int:
+async def cancel_pending(services: Services, project: str, run_ids: list[str]) -> int:
     """Cancel the Runs that wait, but none that has started or ended, and return how many cancellations were requested.
 
     Raises:
         NotFound: One of the ids is not that of a Run of this project.
         Unavailable: Temporal does not answer.
     """
-    workspace, asked = parts.settings.workspace, 0
+    workspace, requested = services.settings.workspace, 0
     for run_id in run_ids:
-        state = await parts.runs.state(workspace, project, run_id)
+        state = await services.runs.state(workspace, project, run_id)
         if state.status is RunStatus.PENDING:
-            await parts.runs.cancel(workspace, project, run_id, wait=timedelta())
-            asked += 1
-    return asked
+            await services.runs.cancel(workspace, project, run_id, wait=timedelta())
+            requested += 1
+    return requested

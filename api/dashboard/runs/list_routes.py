@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard.auth import Form, SignedIn
+from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.page_route import PageRoute
-from api.dashboard.rendering import local_query, page
-from api.dashboard.runs.data import WITHIN, cancel_pending, filters_of, query_of, since
+from api.dashboard.rendering import query_string, render_page
+from api.dashboard.runs.data import AGES, cancel_pending, created_since, parse_runs_query, read_filters
 from api.dependencies import ServicesDep
-from api.guards import require_project
-from api.runs.records import run_list
+from api.projects.lookup import require_project
+from api.runs.records import list_runs
 from schemas.errors import BadRequest
 from schemas.rest.runs import LIMIT
 from schemas.workflow.run import RunStatus, RunType
@@ -21,16 +21,16 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @router.get("/projects/{project}/runs")
 @router.get("/projects/{project}/runs.json")
-async def all_runs(request: Request, parts: ServicesDep, _: SignedIn, project: str) -> Response:
+async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
     """Show a page of Runs, with filters in the address."""
     params = request.query_params
-    filters = filters_of(params)
-    if word := params.get("within"):
-        return RedirectResponse(request.url.path + local_query({**filters, "startedAfter": since(word)}), 303)
-    manifest = await require_project(parts, project)
-    found = await run_list(parts, manifest.project, query_of(params))
-    data = found.model_dump(mode="json", by_alias=True)
-    return page(
+    filters = read_filters(params)
+    if age := params.get("within"):
+        return RedirectResponse(request.url.path + query_string({**filters, "startedAfter": created_since(age)}), 303)
+    manifest = await require_project(services, project)
+    runs = await list_runs(services, manifest.project, parse_runs_query(params))
+    data = runs.model_dump(mode="json", by_alias=True)
+    return render_page(
         request,
         "runs.html",
         data,
@@ -41,7 +41,7 @@ async def all_runs(request: Request, parts: ServicesDep, _: SignedIn, project: s
         is_filtered=any(filters.values()),
         statuses=[each.value for each in RunStatus],
         types=[each.value for each in RunType],
-        within=list(WITHIN),
+        within=list(AGES),
         cursor=params.get("cursor"),
         canceled=params.get("canceled", ""),
         pending_here=any(run["status"] == "pending" for run in data["runs"]),
@@ -49,11 +49,11 @@ async def all_runs(request: Request, parts: ServicesDep, _: SignedIn, project: s
 
 
 @router.post("/projects/{project}/runs/cancel")
-async def cancel_several(parts: ServicesDep, form: Form, project: str) -> Response:
+async def cancel_selected(services: ServicesDep, form: FormDep, project: str) -> Response:
     """Cancel those of the chosen that still wait."""
-    manifest = await require_project(parts, project)
-    chosen = form.getlist("run")
-    if not chosen or len(chosen) > LIMIT:
+    manifest = await require_project(services, project)
+    run_ids = form.getlist("run")
+    if not run_ids or len(run_ids) > LIMIT:
         raise BadRequest(f"Choose the Runs to cancel: 1 to {LIMIT} of them.")
-    canceled = await cancel_pending(parts, manifest.project, chosen)
+    canceled = await cancel_pending(services, manifest.project, run_ids)
     return RedirectResponse(f"/projects/{manifest.project}/runs?canceled={canceled}", 303)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-WIDTH = 1000
+CHART_WIDTH = 1000
 """Width of the whole timeline, in units of the drawing."""
-_NARROWEST = 4
+_MIN_BAR_WIDTH = 4
 
 
 @dataclass(frozen=True)
@@ -32,49 +32,49 @@ class Bar:
     kind: str
     x: float
     width: float
-    took: timedelta
-    after: timedelta
+    duration: timedelta
+    offset: timedelta
     """Time from the start of the whole timeline to that of this span."""
-    goes_on: bool
+    is_running: bool
 
 
-def bars_of(spans: Iterable[Span], now: datetime) -> list[Bar]:
+def layout_bars(spans: Iterable[Span], now: datetime) -> list[Bar]:
     """Return the bars of the spans, on one scale and in the same order."""
-    placed = list(spans)
-    if not placed:
+    all_spans = list(spans)
+    if not all_spans:
         return []
-    first = min(span.begin for span in placed)
-    last = max(span.end or now for span in placed)
-    whole = max((last - first).total_seconds(), 0.001)
+    first = min(span.begin for span in all_spans)
+    last = max(span.end or now for span in all_spans)
+    total = max((last - first).total_seconds(), 0.001)
     bars: list[Bar] = []
-    for span in placed:
-        after, took = span.begin - first, max((span.end or now) - span.begin, timedelta())
-        width = max(took.total_seconds() / whole * WIDTH, _NARROWEST)
-        x = min(after.total_seconds() / whole * WIDTH, WIDTH - width)
-        bars.append(Bar(span.label, span.kind, round(x, 1), round(width, 1), took, after, span.end is None))
+    for span in all_spans:
+        offset, duration = span.begin - first, max((span.end or now) - span.begin, timedelta())
+        width = max(duration.total_seconds() / total * CHART_WIDTH, _MIN_BAR_WIDTH)
+        x = min(offset.total_seconds() / total * CHART_WIDTH, CHART_WIDTH - width)
+        bars.append(Bar(span.label, span.kind, round(x, 1), round(width, 1), duration, offset, span.end is None))
     return bars
 
 
-def spans_of(run: dict[str, Any], validates: Iterable[Span]) -> list[Span]:
+def run_spans(run: dict[str, Any], validates: Iterable[Span]) -> list[Span]:
     """Return the spans of a Run, from its JSON; Validates are Runs of their own, so their spans are passed in."""
     spans: list[Span] = []
-    begun, ended = _at(run["startedAt"]), _at(run["endedAt"])
-    if created := _at(run["createdAt"]):
-        spans.append(Span("Queued", "waited", created, begun or ended))
-    tries = [
-        Span(f"Attempt {each['number']}", each["status"], began, _at(each["endedAt"]))
+    started_at, ended = _parse_time(run["startedAt"]), _parse_time(run["endedAt"])
+    if created := _parse_time(run["createdAt"]):
+        spans.append(Span("Queued", "waited", created, started_at or ended))
+    attempts = [
+        Span(f"Attempt {each['number']}", each["status"], started_at, _parse_time(each["endedAt"]))
         for each in run["attempts"]
-        if (began := _at(each["startedAt"] or each["queuedAt"]))
+        if (started_at := _parse_time(each["startedAt"] or each["queuedAt"]))
     ]
-    spans += sorted([*validates, *tries], key=lambda span: span.begin)
+    spans += sorted([*validates, *attempts], key=lambda span: span.begin)
     for delivery in run["deliveries"]:
         for number, each in enumerate(delivery["tries"], 1):
             at = datetime.fromisoformat(each["at"])
-            good = "error" not in each and 200 <= (each.get("statusCode") or 0) < 300
+            succeeded = "error" not in each and 200 <= (each.get("statusCode") or 0) < 300
             end = at + timedelta(seconds=each.get("latency") or 0)
-            spans.append(Span(f"Delivery, try {number}", "completed" if good else "failed", at, end))
+            spans.append(Span(f"Delivery, try {number}", "completed" if succeeded else "failed", at, end))
     return spans
 
 
-def _at(value: str | None) -> datetime | None:
+def _parse_time(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)

@@ -34,7 +34,7 @@ class Log {
   }
 
   async read() {
-    this.note.textContent = "Reading …";
+    this.note.textContent = "Loading…";
     this.tail.checked = false;  // the log is complete, so it is shown from its beginning
     try {
       const answer = await fetch(this.panel.dataset.log);
@@ -45,7 +45,7 @@ class Log {
   }
 
   stream() {
-    this.note.textContent = "Nothing has been written yet.";
+    this.note.textContent = "The log is empty so far.";
     const source = new EventSource(`${this.panel.dataset.log}?follow=true`);
     source.onmessage = (event) => { this.take(event.data); this.soon(); };
     source.addEventListener("end", () => { source.close(); this.panel.removeAttribute("data-running"); this.show(); });
@@ -83,11 +83,11 @@ class Log {
 
   told() {
     const all = this.lines.length;
-    if (!all) return this.panel.hasAttribute("data-running") ? "Nothing has been written yet." : "Nothing was written.";
+    if (!all) return this.panel.hasAttribute("data-running") ? "The log is empty so far." : "The log is empty.";
     const number = (count) => count.toLocaleString();
     if (!this.words && this.level.value === "0") return `${number(all)} ${all === 1 ? "line" : "lines"}`;
     const shown = this.rows.reduce((count, row) => count + (row.first ? 1 : 0), 0);
-    return shown ? `${number(shown)} of ${number(all)} lines` : `None of ${number(all)} lines fits`;
+    return shown ? `${number(shown)} of ${number(all)} lines` : `No matches in ${number(all)} lines`;
   }
 
   // Stop following when the user scrolls up to read, until they are at the end again.

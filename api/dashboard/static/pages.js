@@ -31,10 +31,10 @@ function theme() {
 // A browser that follows a link from another site does not send the cookie, though its user may be signed in. So the
 // sign-in page asks again by itself, and goes on if they are.
 async function alreadySignedIn() {
-  const door = document.querySelector("[data-next]");
-  if (!door || document.querySelector(".problem")) return;
+  const form = document.querySelector("[data-next]");
+  if (!form || document.querySelector(".problem")) return;
   const answer = await fetch("/sign-in", { redirect: "manual" }).catch(() => null);
-  if (answer?.type === "opaqueredirect" && !document.getElementById("key").value) location.replace(door.dataset.next);
+  if (answer?.type === "opaqueredirect" && !document.getElementById("key").value) location.replace(form.dataset.next);
 }
 
 // Show how long something has taken that has not ended yet.
@@ -128,7 +128,7 @@ function remember(form) {
   const area = form.elements.parameters;
   try {
     const last = localStorage.getItem(name);
-    if (last !== null && !("asked" in form.dataset)) area.value = last;
+    if (last !== null && !("filledIn" in form.dataset)) area.value = last;
   } catch { /* the storage is disabled, so the samples stay */ }
   form.addEventListener("submit", () => {
     try { localStorage.setItem(name, area.value.slice(0, 100000)); } catch { /* the parameters are not remembered */ }
@@ -149,7 +149,7 @@ function sendTest(button) {
       const answer = await fetch(button.form.action, { method: "POST", body, headers: { accept: "text/html" } });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const came = page.getElementById("sink-test");
-      if (came) place.replaceChildren(...came.childNodes); else said(page.querySelector("main .lead")?.textContent ?? "It could not be sent.");
+      if (came) place.replaceChildren(...came.childNodes); else said(page.querySelector("main .lead")?.textContent ?? "The test could not be sent.");
     } catch { said("Callboard did not answer. Try again."); }
     button.disabled = false;
     button.focus();

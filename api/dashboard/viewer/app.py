@@ -19,14 +19,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from api.attempts.files import stored_trace
-from api.dashboard.viewer.headers import Headers
+from api.attempts.files import find_trace
+from api.dashboard.viewer.headers import SecurityHeadersMiddleware
 from schemas.errors import ConfigurationError, StoreError
 from security.keyring import KeyRing
 from security.signed_trace_urls import TraceAddresses
 from storage.store import Store
 
-_INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
@@ -44,10 +44,10 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
     addresses = TraceAddresses(ring)
 
     async def trace(request: Request) -> Response:
-        of = addresses.read(request.path_params["address"])
-        if of is None or of.workspace != workspace:
+        attempt = addresses.read(request.path_params["address"])
+        if attempt is None or attempt.workspace != workspace:
             return PlainTextResponse("This address has run out. Open the trace from the page of its Run again.", 404)
-        found = await stored_trace(store, of.project, of.run_id, of.number)
+        found = await find_trace(store, attempt.project, attempt.run_id, attempt.number)
         return found or PlainTextResponse("This trace is not there any more.", 404)
 
     async def store_failed(_: Request, error: Exception) -> Response:
@@ -55,7 +55,7 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
 
     return Starlette(
         routes=[Route("/traces/{address}.zip", trace), Mount("/", StaticFiles(directory=folder))],
-        middleware=[Middleware(Headers, policy=_policy(folder))],
+        middleware=[Middleware(SecurityHeadersMiddleware, policy=_policy(folder))],
         exception_handlers={StoreError: store_failed},
     )
 
@@ -75,7 +75,7 @@ def _policy(folder: Path) -> str:
 
     It lets the viewer load its own parts, draw snapshots in frames, and ask this origin for a trace.
     """
-    inline = _INLINE.findall((folder / "index.html").read_bytes())
+    inline = _INLINE_SCRIPT.findall((folder / "index.html").read_bytes())
     hashes = " ".join(f"'sha256-{b64encode(hashlib.sha256(each).digest()).decode('ascii')}'" for each in inline)
     return (
         "default-src 'none'; "

@@ -16,7 +16,7 @@ _HEADERS = {
 }
 
 
-class Headers:
+class SecurityHeadersMiddleware:
     """An ASGI middleware that sets the security headers and the Content-Security-Policy of every answer."""
 
     def __init__(self, app: ASGIApp, policy: str) -> None:

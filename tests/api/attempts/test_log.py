@@ -14,8 +14,9 @@ import pytest
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import RunOutcome, RunStatus
 from storage import keys
-from tests.api.attempts.test_records import keep, leave, record
-from tests.api.conftest import KEY, WORKSPACE, Api
+from tests.support.api_in_process import KEY, Api
+from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
+from tests.support.in_memory_temporal import WORKSPACE
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 
@@ -34,18 +35,18 @@ class Live:
     whole: bytes = b""
 
     async def begin(self) -> None:
-        await keep(self.api, record(self.run_id, self.number, AttemptStatus.STARTED))
+        await store_record(self.api, attempt_record(self.run_id, self.number, AttemptStatus.STARTED))
 
     async def add(self, piece: bytes) -> None:
-        await leave(self.api, self.run_id, self.number, f"log/{len(self.whole):012}.jsonl", piece)
+        await store_artifact(self.api, self.run_id, self.number, f"log/{len(self.whole):012}.jsonl", piece)
         self.whole += piece
 
     async def end(self, status: AttemptStatus = AttemptStatus.COMPLETED, *, rest: bytes = b"") -> None:
         self.whole += rest
-        await leave(self.api, self.run_id, self.number, "log.jsonl", self.whole)
+        await store_artifact(self.api, self.run_id, self.number, "log.jsonl", self.whole)
         async for key in self.api.store.list(keys.attempt("shop", self.run_id, self.number, "log/")):
             await self.api.store.delete(key)
-        await keep(self.api, record(self.run_id, self.number, status))
+        await store_record(self.api, attempt_record(self.run_id, self.number, status))
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ async def test_what_a_lost_worker_has_left_in_pieces_is_the_log(live: Live) -> N
     await live.begin()
     await live.add(text("one"))
     await live.add(text("two") + b'{"half')
-    await keep(live.api, record(live.run_id, 1, AttemptStatus.INTERRUPTED))
+    await store_record(live.api, attempt_record(live.run_id, 1, AttemptStatus.INTERRUPTED))
     assert await stored(live) == live.whole
 
 
@@ -173,7 +174,7 @@ async def test_a_line_that_was_stored_in_halves_comes_in_one(live: Live, served:
         await live.add('é"}\n{"cut'.encode()[1:])
         assert (await anext(events)).data == '{"message": "é"}'
         # The worker is lost, and what it wrote last with it.
-        await keep(live.api, record(live.run_id, 1, AttemptStatus.INTERRUPTED))
+        await store_record(live.api, attempt_record(live.run_id, 1, AttemptStatus.INTERRUPTED))
         assert [event async for event in events] == [
             Event('{"cut', 2),
             Event('{"status": "interrupted"}', 2, "end"),
@@ -201,7 +202,7 @@ async def test_a_stream_ends_without_its_end_when_the_process_is_told_to_stop(li
     await live.add(text("one"))
     async with following(served, live) as events:
         assert await anext(events) == line("one", 1)
-        live.api.app.state.parts.closing.set()
+        live.api.app.state.services.closing.set()
         assert [event async for event in events] == []
 
 

@@ -9,27 +9,13 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
+from schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from schemas.workflow.run import ErrorCode, RunError
-from storage import keys
-from tests.api.conftest import WORKSPACE, Api
-from tests.support.in_memory_temporal import BEGAN
+from tests.support.api_in_process import Api
+from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
+from tests.support.in_memory_temporal import BEGAN, WORKSPACE
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
-
-
-def record(
-    run_id: str, number: int = 1, status: AttemptStatus = AttemptStatus.COMPLETED, **fields: Any
-) -> AttemptRecord:
-    return AttemptRecord(run_id=run_id, number=number, status=status, **fields)
-
-
-async def leave(api: Api, run_id: str, number: int, name: str, data: bytes) -> None:
-    await api.store.put(keys.attempt("shop", run_id, number, name), data)
-
-
-async def keep(api: Api, known: AttemptRecord) -> None:
-    await leave(api, known.run_id, known.number, "attempt.json", known.model_dump_json(exclude_none=True).encode())
 
 
 async def get(api: Api, place: str, status: int = 200) -> Any:
@@ -41,8 +27,8 @@ async def get(api: Api, place: str, status: int = 200) -> Any:
 async def test_a_run_is_told_with_its_attempts_in_their_order(api: Api) -> None:
     run_id = await api.run()
     for number in range(1, 12):
-        await keep(api, record(run_id, number, AttemptStatus.FAILED))
-    await leave(api, run_id, 12, "result.json", b"1")  # whose record was lost
+        await store_record(api, attempt_record(run_id, number, AttemptStatus.FAILED))
+    await store_artifact(api, run_id, 12, "result.json", b"1")  # whose record was lost
     attempts = (await get(api, run_id))["attempts"]
     assert [attempt["number"] for attempt in attempts] == list(range(1, 12))
 
@@ -52,9 +38,9 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
     error = RunError(
         code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, category="user", message="no price", details={"stack": "line 3"}
     )
-    await keep(
+    await store_record(
         api,
-        record(
+        attempt_record(
             run_id,
             status=AttemptStatus.FAILED,
             queued_at=BEGAN,
@@ -70,8 +56,8 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
             missing={"screenshot": "The page was closed."},
         ),
     )
-    await leave(api, run_id, 1, "log.jsonl", b"{}\n")
-    await leave(api, run_id, 1, "trace.zip", b"zip")
+    await store_artifact(api, run_id, 1, "log.jsonl", b"{}\n")
+    await store_artifact(api, run_id, 1, "trace.zip", b"zip")
     answer = await get(api, f"{run_id}/attempts/1")
     place = f"{RUNS}/{run_id}/attempts/1"
     assert answer == {
@@ -106,11 +92,11 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
 
 async def test_an_attempt_that_runs_has_a_log_to_be_followed(api: Api) -> None:
     run_id = await api.run()
-    await keep(api, record(run_id, 1, AttemptStatus.STARTED))
-    await keep(api, record(run_id, 2, AttemptStatus.INTERRUPTED))
+    await store_record(api, attempt_record(run_id, 1, AttemptStatus.STARTED))
+    await store_record(api, attempt_record(run_id, 2, AttemptStatus.INTERRUPTED))
     answer = await get(api, run_id)
     assert [attempt["log"] for attempt in answer["attempts"]] == [f"{RUNS}/{run_id}/attempts/1/log", None]
-    await leave(api, run_id, 2, "log/000000000000.jsonl", b"{}\n")
+    await store_artifact(api, run_id, 2, "log/000000000000.jsonl", b"{}\n")
     assert (await get(api, f"{run_id}/attempts/2"))["log"] is not None
 
 
@@ -118,7 +104,7 @@ async def test_what_is_not_there_is_told_as_that(api: Api) -> None:
     run_id = await api.run()
     for place in ("", "/log", "/trace", "/screenshot"):
         assert "has no Attempt 2" in (await get(api, f"{run_id}/attempts/2{place}", 404))["message"]
-    await keep(api, record(run_id))
+    await store_record(api, attempt_record(run_id))
     for what in ("log", "trace", "screenshot"):
         assert f"has left no {what}" in (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"]
         assert "no such Run" in (await get(api, f"nobody/attempts/1/{what}", 404))["message"]
@@ -127,7 +113,7 @@ async def test_what_is_not_there_is_told_as_that(api: Api) -> None:
 async def test_why_it_is_not_there_is_told_where_it_is_known(api: Api) -> None:
     run_id = await api.run()
     missing = {what: f"The {what} was lost." for what in ("log", "trace", "screenshot")}
-    await keep(api, record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
+    await store_record(api, attempt_record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
     assert (await get(api, f"{run_id}/attempts/1"))["missing"] == missing
     for what, why in missing.items():
         assert (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"].endswith(f"has left no {what}: {why}")
@@ -137,10 +123,10 @@ async def test_a_log_that_is_there_after_all_is_not_missing(api: Api) -> None:
     """A worker that was lost has said so, or another for it; the one after it has found the log on its disk."""
     run_id = await api.run()
     missing = {"log": "The worker was lost before it had saved it.", "screenshot": "It, too."}
-    await keep(api, record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
-    await leave(api, run_id, 1, "log/000000000000.jsonl", b"{}\n")
+    await store_record(api, attempt_record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
+    await store_artifact(api, run_id, 1, "log/000000000000.jsonl", b"{}\n")
     assert (await get(api, f"{run_id}/attempts/1"))["missing"] == missing
-    await leave(api, run_id, 1, "log.jsonl", b"{}\n")
+    await store_artifact(api, run_id, 1, "log.jsonl", b"{}\n")
     assert (await get(api, f"{run_id}/attempts/1"))["missing"] == {"screenshot": "It, too."}
 
 
@@ -156,7 +142,7 @@ async def test_an_attempt_has_a_number(api: Api, number: str) -> None:
 
 async def test_attempts_of_another_project_are_not_told(api: Api) -> None:
     run_id = await api.run()
-    await keep(api, record(run_id))
+    await store_record(api, attempt_record(run_id))
     for place in ("", "/log", "/log?follow=true", "/trace", "/screenshot"):
         path = f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/{run_id}/attempts/1{place}"
         assert (await api.client.get(path)).status_code == 404
@@ -164,11 +150,11 @@ async def test_attempts_of_another_project_are_not_told(api: Api) -> None:
 
 async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
     run_id = await api.run()
-    await keep(api, record(run_id))
+    await store_record(api, attempt_record(run_id))
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("trace.trace", b"x" * 1_000_000)
-    await leave(api, run_id, 1, "trace.zip", packed.getvalue())
+    await store_artifact(api, run_id, 1, "trace.zip", packed.getvalue())
     answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/trace")
     assert answer.status_code == 200
     assert answer.content == packed.getvalue()
@@ -180,8 +166,8 @@ async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
 @pytest.mark.parametrize(("name", "kind"), [("screenshot.png", "image/png"), ("screenshot.jpeg", "image/jpeg")])
 async def test_a_screenshot_comes_as_what_it_is(api: Api, name: str, kind: str) -> None:
     run_id = await api.run()
-    await keep(api, record(run_id))
-    await leave(api, run_id, 1, name, b"picture")
+    await store_record(api, attempt_record(run_id))
+    await store_artifact(api, run_id, 1, name, b"picture")
     answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/screenshot")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", kind)
     assert (await get(api, f"{run_id}/attempts/1"))["screenshot"] is not None

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from schemas.workflow.attempt import AttemptStatus
-from tests.api.attempts.test_records import keep, record
-from tests.api.conftest import Api
-from tests.api.dashboard.test_sign_in import signed_in
+from tests.support.api_in_process import Api
+from tests.support.attempt_artifacts import attempt_record, store_record
+from tests.support.dashboard_client import signed_in_client
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ async def machine(data: Path, run_id: str, sent: bytes) -> AsyncGenerator[None]:
 async def running(make_api: Any, data: Path, **fields: Any) -> tuple[Api, str]:
     api: Api = await make_api(data_dir=data)
     run_id = await api.run()
-    known = record(run_id, 1, AttemptStatus.STARTED, worker="host-1")
-    await keep(api, known.model_copy(update=fields))
+    known = attempt_record(run_id, 1, AttemptStatus.STARTED, worker="host-1")
+    await store_record(api, known.model_copy(update=fields))
     return api, f"/projects/shop/runs/{run_id}/attempts/1/live"
 
 
 async def test_pictures_are_parts_that_take_each_other_s_place(make_api: Any, data: Path) -> None:
     api, place = await running(make_api, data)
     async with machine(data, place.split("/")[4], framed(JPEG) + framed(JPEG + b"2")):
-        client = await signed_in(api)
+        client = await signed_in_client(api)
         answer = await client.get(place)
-        assert "as it is now" in (await client.get(place.partition("/attempts")[0])).text
+        assert "Live view" in (await client.get(place.partition("/attempts")[0])).text
     assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=picture"
     parts = answer.content.split(b"--picture\r\n")
     assert [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts[1:-1]] == [JPEG, JPEG + b"2"]
@@ -72,7 +72,7 @@ async def test_pictures_are_parts_that_take_each_other_s_place(make_api: Any, da
 async def test_what_is_no_picture_goes_nowhere(make_api: Any, data: Path, sent: bytes) -> None:
     api, place = await running(make_api, data)
     async with machine(data, place.split("/")[4], sent):
-        answer = await (await signed_in(api)).get(place)
+        answer = await (await signed_in_client(api)).get(place)
     assert answer.content == b"--picture\r\n"
 
 
@@ -84,9 +84,9 @@ async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(
 ) -> None:
     api, place = await running(make_api, data, **fields)
     async with machine(data, place.split("/")[4], framed(JPEG)):
-        client = await signed_in(api)
+        client = await signed_in_client(api)
         assert (await client.get(place)).status_code == 204
-        assert "as it is now" not in (await client.get(place.partition("/attempts")[0])).text
+        assert "Live view" not in (await client.get(place.partition("/attempts")[0])).text
         assert (await client.get(place.replace("/1/live", "/2/live"))).status_code == 404
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.dashboard.rendering import _bytes
-from api.dashboard.runs.json_tree import Node, tree_of
-from api.dashboard.runs.timeline import WIDTH, Span, bars_of
+from api.dashboard.runs.json_tree import TreeNode, build_tree
+from api.dashboard.runs.timeline import CHART_WIDTH, Span, layout_bars
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
@@ -19,26 +19,26 @@ def at(seconds: float) -> datetime:
 
 
 def test_spans_are_drawn_to_scale() -> None:
-    bars = bars_of([Span("Queued", "waited", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
+    bars = layout_bars([Span("Queued", "waited", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
     assert [(bar.x, bar.width) for bar in bars] == [(0, 200), (200, 800)]
-    assert [bar.took for bar in bars] == [timedelta(seconds=2), timedelta(seconds=8)]
+    assert [bar.duration for bar in bars] == [timedelta(seconds=2), timedelta(seconds=8)]
 
 
 def test_what_goes_on_ends_now() -> None:
-    (bar,) = bars_of([Span("Attempt 1", "started", at(0), None)], at(4))
-    assert (bar.goes_on, bar.took, bar.width) == (True, timedelta(seconds=4), WIDTH)
+    (bar,) = layout_bars([Span("Attempt 1", "started", at(0), None)], at(4))
+    assert (bar.is_running, bar.duration, bar.width) == (True, timedelta(seconds=4), CHART_WIDTH)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(-10, 1e6)), max_size=8))
 def test_every_span_is_seen_and_none_leaves_the_picture(spans: list[tuple[float, float]]) -> None:
-    bars = bars_of([Span("", "failed", at(begin), at(begin + took)) for begin, took in spans], at(0))
+    bars = layout_bars([Span("", "failed", at(begin), at(begin + took)) for begin, took in spans], at(0))
     for bar in bars:
         assert bar.width >= 4
         assert bar.x >= 0
-        assert bar.x + bar.width <= WIDTH + 0.2
+        assert bar.x + bar.width <= CHART_WIDTH + 0.2
 
 
-def nodes(node: Node) -> int:
+def nodes(node: TreeNode) -> int:
     return 1 + sum(nodes(child) for child in node.children)
 
 
@@ -46,11 +46,11 @@ def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
     deep: Any = "bottom"
     for _ in range(190):
         deep = {"down": deep}
-    tree = tree_of({"deep": deep, "long": list(range(100_000)), "text": "x" * 1_000_000, "none": None})
+    tree = build_tree({"deep": deep, "long": list(range(100_000)), "text": "x" * 1_000_000, "none": None})
     assert nodes(tree) < 2000
     assert tree.children[1].left_out > 90_000
     assert tree.left_out == 2
-    small = tree_of({"a": [1, True, None, "é\n"]})
+    small = build_tree({"a": [1, True, None, "é\n"]})
     assert [child.text for child in small.children[0].children] == ["1", "true", "null", '"é\\n"']
 
 

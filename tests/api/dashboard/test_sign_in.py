@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.conftest import KEY, SECRET, Api
+from tests.support.api_in_process import KEY, SECRET, Api
+from tests.support.dashboard_client import browser_client, form_token, sign_in, signed_in_client
 
 CHANGES = (
     "/sign-out",
@@ -23,31 +24,8 @@ CHANGES = (
 )
 
 
-def browser(api: Api, **headers: str) -> httpx.AsyncClient:
-    """A client without a key, which keeps cookies and asks for pages as a browser does."""
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(api.app), base_url="http://api.test", headers={"accept": "text/html", **headers}
-    )
-
-
-async def sign_in(client: httpx.AsyncClient, key: str = KEY, **fields: str) -> httpx.Response:
-    return await client.post("/sign-in", data={"key": key, **fields})
-
-
-async def signed_in(api: Api) -> httpx.AsyncClient:
-    client = browser(api)
-    assert (await sign_in(client)).status_code == 303
-    return client
-
-
-async def token(client: httpx.AsyncClient) -> str:
-    found = re.search(r'name="token" value="([0-9a-f]+)"', (await client.get("/projects")).text)
-    assert found
-    return found[1]
-
-
 async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api) -> None:
-    client = browser(api)
+    client = browser_client(api)
     answer = await client.get("/projects/shop?a=b")
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fprojects%2Fshop%3Fa%3Db")
     form = await client.get(answer.headers["location"])
@@ -60,12 +38,12 @@ async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api) ->
 
 @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\nb"])
 async def test_signing_in_leads_to_no_other_site(api: Api, elsewhere: str) -> None:
-    answer = await sign_in(browser(api), next=elsewhere)
+    answer = await sign_in(browser_client(api), next=elsewhere)
     assert (answer.status_code, answer.headers["location"]) == (303, "/projects")
 
 
 async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api) -> None:
-    answer = await sign_in(browser(api))
+    answer = await sign_in(browser_client(api))
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
@@ -77,7 +55,7 @@ async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api) -> N
 
 
 async def test_a_wrong_key_opens_nothing_and_is_not_repeated(api: Api) -> None:
-    client = browser(api)
+    client = browser_client(api)
     answer = await sign_in(client, "a-key-of-another-house")
     assert answer.status_code == 401
     assert "not known" in answer.text
@@ -86,7 +64,7 @@ async def test_a_wrong_key_opens_nothing_and_is_not_repeated(api: Api) -> None:
 
 
 async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Api) -> None:
-    client = browser(api)
+    client = browser_client(api)
     answers = [(await sign_in(client, f"guess-{n}")).status_code for n in range(10)]
     assert answers == [401] * 10
     answer = await sign_in(client)
@@ -95,31 +73,33 @@ async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Ap
 
 async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: Any) -> None:
     api = await make_api()
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     cookie = client.cookies["callboard-session"]
     for other in (cookie[:-2] + "AA", "x", "", "9999999999." + "a" * 22 + "." + "0" * 64):
-        stranger = browser(api, cookie=f"callboard-session={other}")
+        stranger = browser_client(api, cookie=f"callboard-session={other}")
         assert (await stranger.get("/projects")).status_code == 303
     # Another process of the same installation knows it; one that has another key does not.
-    again = browser(await make_api(), cookie=f"callboard-session={cookie}")
+    again = browser_client(await make_api(), cookie=f"callboard-session={cookie}")
     assert (await again.get("/projects")).status_code == 200
-    rotated = browser(await make_api(api_keys=["another-key-of-another-time"]), cookie=f"callboard-session={cookie}")
+    rotated = browser_client(
+        await make_api(api_keys=["another-key-of-another-time"]), cookie=f"callboard-session={cookie}"
+    )
     assert (await rotated.get("/projects")).status_code == 303
     resealed = await make_api(secret_key=["another secret key of a ring"])
-    assert (await browser(resealed, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 303
+    assert (await browser_client(resealed, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 303
     older = await make_api(secret_key=["another secret key of a ring", SECRET])
-    assert (await browser(older, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 200
+    assert (await browser_client(older, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 200
 
 
 async def test_sessions_need_no_secret_key(make_api: Any) -> None:
-    client = await signed_in(await make_api(secret_key=[]))
+    client = await signed_in_client(await make_api(secret_key=[]))
     assert (await client.get("/projects")).status_code == 200
 
 
 async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Api) -> None:
-    client = await signed_in(api)
-    copy = browser(api, cookie=f"callboard-session={client.cookies['callboard-session']}")
-    answer = await client.post("/sign-out", data={"token": await token(client)})
+    client = await signed_in_client(api)
+    copy = browser_client(api, cookie=f"callboard-session={client.cookies['callboard-session']}")
+    answer = await client.post("/sign-out", data={"token": await form_token(client)})
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
     assert not client.cookies
     assert (await copy.get("/projects")).status_code == 303
@@ -127,8 +107,8 @@ async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Ap
 
 @pytest.mark.parametrize("path", CHANGES)
 async def test_no_change_without_the_token_of_the_session(api: Api, path: str) -> None:
-    client, other = await signed_in(api), await signed_in(api)
-    for data in ({"other": "field"}, {"token": ""}, {"token": await token(other)}):
+    client, other = await signed_in_client(api), await signed_in_client(api)
+    for data in ({"other": "field"}, {"token": ""}, {"token": await form_token(other)}):
         assert (await client.post(path, data=data)).status_code == 403
     assert (await client.get("/projects")).status_code == 200
 
@@ -137,14 +117,14 @@ async def test_no_change_without_the_token_of_the_session(api: Api, path: str) -
     "headers", [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}]
 )
 async def test_no_change_from_a_page_of_another_site(api: Api, headers: dict[str, str]) -> None:
-    client = await signed_in(api)
-    answer = await client.post("/sign-out", data={"token": await token(client)}, headers=headers)
+    client = await signed_in_client(api)
+    answer = await client.post("/sign-out", data={"token": await form_token(client)}, headers=headers)
     assert answer.status_code == 403
     assert (await client.post("/sign-in", data={"key": KEY}, headers=headers)).status_code == 403
 
 
 async def test_every_page_has_the_headers_that_keep_strangers_out(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     for path in ("/projects", "/projects.json", "/projects/shop", "/projects/none", "/sign-in"):
         headers = (await client.get(path)).headers
         assert "script-src 'self';" in headers["content-security-policy"]
@@ -155,7 +135,7 @@ async def test_every_page_has_the_headers_that_keep_strangers_out(api: Api) -> N
 
 
 async def test_no_page_has_script_or_style_of_its_own(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     for path in ("/projects", "/projects/shop", "/projects/none"):
         text = (await client.get(path)).text
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\son[a-z]+=|javascript:", text)

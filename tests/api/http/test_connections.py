@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from api.http.connections import Limits, ServerConfig, allow_open_files
+from api.http.connections import Limits, ServerConfig, raise_open_files_limit
 from schemas.errors import ConfigurationError
-from tests.api.conftest import QuietServer
+from tests.support.api_in_process import QuietServer
 
 HEAD = b"POST /x HTTP/1.1\r\nhost: x\r\n"
 LARGE = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -302,9 +302,9 @@ def test_more_connections_than_the_system_allows_are_refused(monkeypatch: pytest
 
     monkeypatch.setattr(resource, "getrlimit", getrlimit)
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
-    allow_open_files(100)
+    raise_open_files_limit(100)
     assert given == []
-    allow_open_files(2000)
+    raise_open_files_limit(2000)
     assert given == [(2200, 4096)]
     with pytest.raises(ConfigurationError, match="CALLBOARD_MAX_CONNECTIONS: 4000 connections"):
-        allow_open_files(4000)
+        raise_open_files_limit(4000)

@@ -10,7 +10,7 @@ import pytest
 from api.http.key_check import WRONG_KEYS, KeyCheck
 from schemas.errors import TooMany, Unauthorized
 from security.apikeys import ApiKeys
-from tests.api.conftest import KEY, OTHER_KEY, Api
+from tests.support.api_in_process import KEY, OTHER_KEY, Api
 
 
 def coming_from(address: str | None) -> dict[str, Any]:

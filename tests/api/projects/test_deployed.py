@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from temporal.pool_usage import Machines
-from tests.api.conftest import WORKSPACE, Api
+from tests.support.api_in_process import Api
+from tests.support.in_memory_temporal import WORKSPACE
 
 PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"
 

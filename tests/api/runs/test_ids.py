@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from api.runs.ids import LENGTH, identities, is_run_id, new_identity
+from api.runs.idempotency import derive_identities
+from api.runs.ids import LENGTH, is_run_id, new_run_id
 from security.keyring import KeyRing
 
 
@@ -14,13 +15,13 @@ def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatc
         return b"\xfb" * count  # in base64: -_v7-_v7…
 
     monkeypatch.setattr(secrets, "token_bytes", hyphens)
-    made = new_identity().run_id
+    made = new_run_id()
     assert (made[:4], len(made), is_run_id(made)) == ("__v7", LENGTH, True)
 
 
 def test_nor_does_one_that_an_idempotency_key_stands_for() -> None:
     ring = KeyRing(["a key of sixteen characters or more"])
-    made = [identities(ring, "w", "shop", f"key-{number}", b"{}")[0].run_id for number in range(2000)]
+    made = [derive_identities(ring, "w", "shop", f"key-{number}", b"{}")[0].run_id for number in range(2000)]
     begin = Counter(run_id[0] for run_id in made)
     assert "-" not in begin
     assert len(begin) == 63

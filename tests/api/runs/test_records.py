@@ -28,8 +28,8 @@ from storage import keys
 from temporal.listing import RunFilter, RunPage
 from temporal.run_queries import ValidateLine
 from temporal.runs import RunState
-from tests.api.conftest import WORKSPACE, Api
-from tests.support.in_memory_temporal import BEGAN, line
+from tests.support.api_in_process import Api
+from tests.support.in_memory_temporal import BEGAN, WORKSPACE, line
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 PROXY = "http://anna:hunter2@proxy.example.com:3128"

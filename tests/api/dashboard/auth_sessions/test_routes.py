@@ -8,8 +8,8 @@ import pytest
 
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionView
-from tests.api.conftest import Api
-from tests.api.dashboard.test_sign_in import signed_in, token
+from tests.support.api_in_process import Api
+from tests.support.dashboard_client import form_token, signed_in_client
 
 PATH = "/projects/members/auth-sessions"
 
@@ -40,12 +40,12 @@ async def no_runs(*_: Any, **__: Any) -> Any:
 
 
 async def send(api: Api, path: str, **fields: str) -> Any:
-    client = await signed_in(api)
-    return await client.post(path, data={"token": await token(client), **fields})
+    client = await signed_in_client(api)
+    return await client.post(path, data={"token": await form_token(client), **fields})
 
 
 async def test_they_are_listed_with_how_they_stand(api: Api, anna: None) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     text = (await client.get(PATH)).text
     assert "anna@shop" in text
     assert "EXPIRED" in text
@@ -92,8 +92,8 @@ async def test_one_is_validated_updated_and_deleted(api: Api, anna: None) -> Non
 
 
 async def test_recorded_ones_are_imported(api: Api) -> None:
-    client = await signed_in(api)
-    assert "Import a login" in (await client.get("/projects/recorded/auth-sessions")).text
+    client = await signed_in_client(api)
+    assert "Import an AuthSession" in (await client.get("/projects/recorded/auth-sessions")).text
     state = json.dumps({"cookies": [], "origins": []})
     taken = await send(api, "/projects/recorded/auth-sessions-import", id="by-hand", state=state)
     assert taken.headers["location"] == "/projects/recorded/auth-sessions?done=import&id=by-hand"
@@ -103,7 +103,7 @@ async def test_recorded_ones_are_imported(api: Api) -> None:
 
 
 async def test_a_project_without_logins_has_no_such_page(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     assert (await client.get("/projects/shop/auth-sessions")).status_code == 400
     assert "/projects/shop/auth-sessions" not in (await client.get("/projects/shop")).text
     assert f'href="{PATH}"' in (await client.get("/projects/members")).text

@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
-from api.dashboard.playground.routes import SINK_TESTS
+from api.dashboard.playground.routes import SINK_TEST_LIMIT
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
 from security import seal_context
 from security.keyring import KeyRing
-from tests.api.conftest import SECRET, WORKSPACE, Api
-from tests.api.dashboard.test_sign_in import signed_in, token
+from tests.support.api_in_process import SECRET, Api
+from tests.support.dashboard_client import form_token, signed_in_client
+from tests.support.in_memory_temporal import WORKSPACE
 
 
 async def send(api: Api, project: str = "shop", /, **fields: str) -> Any:
-    client = await signed_in(api)
-    data = {"token": await token(client), "api": "list", "parameters": "{}", "do": "start", **fields}
+    client = await signed_in_client(api)
+    data = {"token": await form_token(client), "api": "list", "parameters": "{}", "do": "start", **fields}
     return await client.post(f"/projects/{project}/playground", data=data)
 
 
@@ -103,7 +104,7 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api) -> None:
     api.auth_sessions.known["members", "anna"] = AuthSessionView(
         id="anna", type=AuthSessionType.CREDENTIALS, status=AuthSessionStatus.READY, created_at=now, updated_at=now
     )
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     assert "anna (READY)" in (await client.get("/projects/members/playground")).text
     answer = await send(api, "members", auth="stored", authSessionId="anna", autoRecreate="false", checkAttempts="1")
     auth = api.order(answer.headers["location"].rpartition("/")[2]).auth
@@ -115,13 +116,13 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api) -> None:
 
 async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api) -> None:
     assert (await send(api, "closed")).status_code == 403
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     assert (await client.post("/projects/shop/playground", data={"api": "list"})).status_code == 403
     assert not api.runs.entries
 
 
 async def test_the_same_is_told_as_json(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     told = (await client.get("/projects/shop/playground.json")).json()
     assert (told["project"], told["api"], told["sinkTest"]) == ("shop", "list", None)
     assert "list" in told["apis"]
@@ -135,7 +136,7 @@ async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started
     api.deliveries.came = SinkTestOutcome(record=came)
     answer = await send(api, **WEBHOOK, headers='{"x-mine": "never-shown"}')
     assert answer.status_code == 200
-    assert "It arrived." in answer.text
+    assert "Delivered." in answer.text
     assert "&lt;b&gt;thanks&lt;/b&gt;" in answer.text
     assert not api.runs.entries
     (order,) = api.deliveries.tests
@@ -151,7 +152,7 @@ async def test_a_test_that_does_not_arrive_says_why(api: Api) -> None:
     record = TryRecord(at=datetime.now(UTC), error=problem, latency=timedelta(milliseconds=2))
     api.deliveries.came = SinkTestOutcome(record=record, failure=problem.message)
     answer = await send(api, **WEBHOOK)
-    assert "It did not arrive." in answer.text
+    assert "Not delivered." in answer.text
     assert "Connection refused" in answer.text
 
 
@@ -179,8 +180,8 @@ async def test_without_a_worker_a_test_says_so_and_the_form_stays(api: Api) -> N
 
 async def test_tests_are_bounded(api: Api) -> None:
     api.deliveries.came = SinkTestOutcome(record=TryRecord(at=datetime.now(UTC), status_code=200))
-    client = await signed_in(api)
-    data = {"token": await token(client), "api": "list", **WEBHOOK}
-    answers = [await client.post("/projects/shop/playground", data=data) for _ in range(SINK_TESTS + 1)]
-    assert [answer.status_code for answer in answers] == [200] * SINK_TESTS + [429]
+    client = await signed_in_client(api)
+    data = {"token": await form_token(client), "api": "list", **WEBHOOK}
+    answers = [await client.post("/projects/shop/playground", data=data) for _ in range(SINK_TEST_LIMIT + 1)]
+    assert [answer.status_code for answer in answers] == [200] * SINK_TEST_LIMIT + [429]
     assert "within a minute" in answers[-1].text.partition('id="sink-test"')[2]

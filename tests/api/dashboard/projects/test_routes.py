@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from schemas.workflow.run import RunStatus
 from temporal.listing import RunPage
-from tests.api.conftest import Api
-from tests.api.dashboard.test_sign_in import browser, signed_in
+from tests.support.api_in_process import Api
+from tests.support.dashboard_client import browser_client, signed_in_client
 from tests.support.in_memory_temporal import BEGAN, line
 
 
 async def test_every_project_is_listed_with_its_apis(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     text = (await client.get("/projects")).text
     assert 'href="/projects/shop"' in text
     assert "products/details" in text
@@ -18,11 +18,11 @@ async def test_every_project_is_listed_with_its_apis(api: Api) -> None:
 
 
 async def test_the_same_is_told_as_json(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     answers = [
         await client.get("/projects.json"),
         await client.get("/projects", headers={"accept": "application/json"}),
-        await browser(api, **{"x-api-key": "test-key-number-one-of-two", "accept": "application/json"}).get(
+        await browser_client(api, **{"x-api-key": "test-key-number-one-of-two", "accept": "application/json"}).get(
             "/projects"
         ),
     ]
@@ -35,28 +35,28 @@ async def test_the_same_is_told_as_json(api: Api) -> None:
 
 
 async def test_errors_are_told_as_a_page_or_as_json(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     missing = await client.get("/projects/none")
     assert missing.status_code == 404
     assert missing.headers["content-type"] == "text/html; charset=utf-8"
     assert "There is no project" in missing.text
     told = await client.get("/projects/none.json")
     assert (told.status_code, told.json()["code"]) == (404, "not-found")
-    nobody = await browser(api).get("/projects.json")
+    nobody = await browser_client(api).get("/projects.json")
     assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthorized")
-    wrong = await browser(api, **{"x-api-key": "wrong"}).get("/projects.json")
+    wrong = await browser_client(api, **{"x-api-key": "wrong"}).get("/projects.json")
     assert wrong.status_code == 401
 
 
 async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     first = await client.get("/projects/shop")
     again = await client.get("/projects/shop", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
 async def test_style_and_script_are_served_for_good_at_addresses_of_their_content(api: Api) -> None:
-    client = browser(api)
+    client = browser_client(api)
     text = (await client.get("/sign-in")).text
     address = text.split('rel="stylesheet" href="')[1].split('"')[0]
     style = await client.get(address)
@@ -74,7 +74,7 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
         ),
         None,
     )
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     told = (await client.get("/projects/shop.json")).json()
     assert (told["machinesBusy"], told["machinesWarm"], told["machinesOffered"], told["waiting"]) == (2, 1, 3, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)

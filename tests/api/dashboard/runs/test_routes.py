@@ -10,8 +10,8 @@ import pytest
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
 from temporal.listing import RunPage
-from tests.api.conftest import Api
-from tests.api.dashboard.test_sign_in import signed_in, token
+from tests.support.api_in_process import Api
+from tests.support.dashboard_client import form_token, signed_in_client
 from tests.support.in_memory_temporal import BEGAN, line
 
 EVIL = "</script><img src=x onerror=alert(1)>\"'"
@@ -34,7 +34,7 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
         api=EVIL,
     )
     api.records.answer = RunPage((line("waiting-run"), failed), b"more")
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     text = (await client.get("/projects/shop/runs?status=failed&api=list")).text
     assert 'href="/projects/shop/runs/failed-run"' in text
     assert "31.0 s" in text
@@ -53,13 +53,13 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
 
 async def test_the_list_is_told_as_json_too(api: Api) -> None:
     api.records.answer = RunPage((line("waiting-run"),), None)
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     answer = await client.get("/projects/shop/runs.json")
     assert [run["runId"] for run in answer.json()["runs"]] == ["waiting-run"]
 
 
 async def test_how_long_ago_becomes_a_moment_in_the_address(api: Api) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     answer = await client.get("/projects/shop/runs?within=24h&status=failed")
     assert answer.status_code == 303
     assert re.search(r"\?status=failed&startedAfter=\d{4}-\d\d-\d\dT\d\d%3A", answer.headers["location"])
@@ -74,7 +74,7 @@ async def test_how_long_ago_becomes_a_moment_in_the_address(api: Api) -> None:
     ],
 )
 async def test_a_wrong_filter_is_named(api: Api, query: str) -> None:
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     answer = await client.get(f"/projects/shop/runs?{query}")
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.text
@@ -85,7 +85,7 @@ async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api)
     cause = RunCause(word=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
     api.records.answer = RunPage(tuple(runs), None)
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     text = (await client.get("/projects/shop/runs")).text
     weight = len(text.encode())
     for address in set(re.findall(r"/assets/[^\"]+", text)):
@@ -96,8 +96,8 @@ async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api)
 async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api) -> None:
     runs = [await api.run() for _ in range(3)]
     api.runs.end(runs[1], RunOutcome(status=RunStatus.COMPLETED, result=json_text(1)))
-    client = await signed_in(api)
-    data = {"token": await token(client), "run": runs[:2]}
+    client = await signed_in_client(api)
+    data = {"token": await form_token(client), "run": runs[:2]}
     answer = await client.post("/projects/shop/runs/cancel", data=data)
     assert (answer.status_code, answer.headers["location"]) == (303, "/projects/shop/runs?canceled=1")
     statuses = [api.runs.entries[run_id].outcome for run_id in runs]
@@ -107,7 +107,7 @@ async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api) 
 async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api) -> None:
     run_id = await api.run(parameters={"evil": EVIL})
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=json_text({"also": [EVIL, None, 1.5]})))
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     answer = await client.get(f"/projects/shop/runs/{run_id}")
     assert answer.status_code == 200
     assert "onerror=alert(1)&gt;" in answer.text
@@ -123,12 +123,12 @@ async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api) -> None
     run_id = await api.run()
     error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message=EVIL, details={"n": EVIL})
     api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     text = (await client.get(f"/projects/shop/runs/{run_id}")).text
-    assert "Why it failed" in text
+    assert "Error</h2>" in text
     assert ESCAPED in text
     assert EVIL not in text
-    again = await client.post(f"/projects/shop/runs/{run_id}/rerun", data={"token": await token(client)})
+    again = await client.post(f"/projects/shop/runs/{run_id}/rerun", data={"token": await form_token(client)})
     assert again.status_code == 303
     new = again.headers["location"].rpartition("/")[2]
     assert api.runs.entries[new].rerun_of == run_id
@@ -136,10 +136,10 @@ async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api) -> None
 
 async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api) -> None:
     run_id = await api.run()
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     text = (await client.get(f"/projects/shop/runs/{run_id}")).text
-    assert "4 Runs are before it, 2 of 3 Machines are busy" in text
-    answer = await client.post(f"/projects/shop/runs/{run_id}/cancel", data={"token": await token(client)})
+    assert "4 Runs are ahead of it, 2 of 3 Machines are busy" in text
+    answer = await client.post(f"/projects/shop/runs/{run_id}/cancel", data={"token": await form_token(client)})
     assert answer.headers["location"] == f"/projects/shop/runs/{run_id}"
     assert "cancelled-user-action" in (await client.get(answer.headers["location"])).text
 
@@ -149,7 +149,7 @@ async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api
     value = [{"key \udc00": "half \ud800 <b>", "back": "\\ud800", "whole": "\U0001f600"}]
     run_id = await api.run()
     api.runs.end(run_id, RunOutcome.model_validate({"status": RunStatus.COMPLETED, field: json_text(value)}))
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     answer = await client.get(f"/projects/shop/runs/{run_id}")
     assert answer.status_code == 200
     for shown in ("key \\udc00", "half \\ud800 &lt;b&gt;", "&#34;\\\\ud800&#34;", "\U0001f600"):
@@ -162,7 +162,7 @@ async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api
 async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> None:
     cause = RunCause(word="api-attempts-failed", message="half \ud800")
     api.records.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     assert "half \\ud800" in (await client.get("/projects/shop/runs")).text
     (told,) = (await client.get("/projects/shop/runs.json")).json()["runs"]
     assert told["error"]["message"] == "half \ud800"
@@ -171,14 +171,14 @@ async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> Non
 @pytest.mark.parametrize("rest", ["", "/result", "/attempts/1/log", "/attempts/1/trace", "/attempts/1/screenshot"])
 async def test_a_run_of_another_project_is_not_found(api: Api, rest: str) -> None:
     run_id = await api.run()
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     assert (await client.get(f"/projects/closed/runs/{run_id}{rest}")).status_code == 404
 
 
 async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: Any) -> None:
     api = await make_api()
     run_id = await api.run()
-    client = await signed_in(api)
+    client = await signed_in_client(api)
     base = f"/projects/shop/runs/{run_id}"
     assert (await client.get(f"{base}/attempts/1/log")).status_code == 404
     client.cookies.clear()
@@ -188,9 +188,9 @@ async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: Any) 
 
 async def test_a_run_that_waits_says_for_what(api: Api) -> None:
     run_id = await api.run()
-    client = await signed_in(api)
-    assert "Waits for a Machine." in (await client.get(f"/projects/shop/runs/{run_id}")).text
+    client = await signed_in_client(api)
+    assert "Waiting for a Machine." in (await client.get(f"/projects/shop/runs/{run_id}")).text
     api.runs.paused.add(run_id)
     text = (await client.get(f"/projects/shop/runs/{run_id}")).text
     assert "Paused in Temporal." in text
-    assert "Waits for a Machine." not in text
+    assert "Waiting for a Machine." not in text

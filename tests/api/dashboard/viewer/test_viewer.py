@@ -15,7 +15,8 @@ from security.keyring import KeyRing
 from security.signed_trace_urls import TraceAddresses, TraceOf
 from storage import keys
 from storage.folder import FolderStore
-from tests.api.conftest import SECRET, WORKSPACE
+from tests.support.api_in_process import SECRET
+from tests.support.in_memory_temporal import WORKSPACE
 
 RING = KeyRing([SECRET])
 

@@ -1,0 +1,34 @@
+"""Lookup of the AuthSession that a request names."""
+
+from __future__ import annotations
+
+from api.dependencies import Services
+from schemas.errors import NotFound
+from schemas.rest.auth_session import is_auth_session_id
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.base import clip
+
+
+async def require_auth_session(
+    services: Services, project: str, auth_session_id: str, path: str | None = None
+) -> AuthSessionView:
+    """Return the project's AuthSession with this id.
+
+    Args:
+        services: The services of the request.
+        project: The name of the project.
+        auth_session_id: The id as the request has it.
+        path: The path of the body's field that has the id; None if the id is part of the URL.
+
+    Raises:
+        NotFound: There is no such AuthSession.
+        Unavailable: Temporal does not answer.
+    """
+    # Other names are those of AuthSessions that live for a single Run, or of nothing at all.
+    if is_auth_session_id(auth_session_id):
+        try:
+            return await services.auth_sessions.view(services.settings.workspace, project, auth_session_id)
+        except NotFound:
+            pass
+    details = None if path is None else {"path": path}
+    raise NotFound(f"Project {project} has no AuthSession {clip(auth_session_id, 100)!r}.", details=details)

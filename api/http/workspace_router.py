@@ -1,0 +1,42 @@
+"""Routers below the workspace's path: all their routes need an API key, and the workspace that is served here."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Security
+from fastapi.security import APIKeyHeader
+
+from api.dependencies import ServicesDep
+from api.http.errors import error_responses
+from api.http.middleware import KEY_HEADER
+from schemas.errors import CallboardError, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
+
+key_header = APIKeyHeader(name=KEY_HEADER, auto_error=False)
+"""Description of the key for the OpenAPI page. `api.http.middleware` checks the key before a route is looked up."""
+
+
+def workspace_router(path: str, *errors: type[CallboardError], tag: str) -> APIRouter:
+    """Return a router for calls about the workspace's projects.
+
+    Args:
+        path: The rest of the path, behind `…/projects`.
+        errors: The errors that all its calls may answer, beside those that every call with a key may answer.
+        tag: The heading of its calls in the OpenAPI page.
+    """
+    return APIRouter(
+        prefix=f"/api/v1/workspace/{{workspaceId}}/projects{path}",
+        dependencies=[Depends(_require_workspace), Security(key_header)],
+        responses=error_responses(*errors, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
+        tags=[tag],
+    )
+
+
+async def _require_workspace(services: ServicesDep, workspaceId: str) -> None:  # noqa: N803 - the contract's name
+    """Raise NotFound unless the path names the workspace that is served here."""
+    try:
+        requested = UUID(workspaceId)
+    except ValueError:
+        requested = None
+    if requested != services.settings.workspace_id:
+        raise NotFound("There is no such workspace.")

@@ -1,0 +1,99 @@
+"""The header Idempotency-Key: the same key with the same request gives the same Run.
+
+The id of the Run is derived from the key by the secret key ring, so nothing has to be stored, and every api process
+derives the same id.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from api.dependencies import Services
+from api.runs.ids import new_run_id, run_id_from
+from schemas.errors import ConfigurationError, NotFound
+from schemas.rest.problems import bad_field
+from security.keyring import KeyRing
+
+_HEADER = "Idempotency-Key"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+IDEMPOTENCY_DOCS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": _HEADER,
+            "in": "header",
+            "required": False,
+            "description": "The same key with the same request gives the same Run; with another request, 409.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
+    ]
+}
+"""Addition to the OpenAPI description of a route whose request may carry an Idempotency-Key."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """The id of a Run, and the keyed hash of the request that it was started with."""
+
+    run_id: str
+    fingerprint: str = ""
+    """Keyed hash of the request; empty without an Idempotency-Key, because a random id is never started twice."""
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """Return the value of the request's Idempotency-Key header, or None if it was not sent.
+
+    Raises:
+        BadRequest: The value is not 1 to 255 visible ASCII characters, or the header was sent more than once.
+    """
+    values = request.headers.getlist(_HEADER)
+    if not values:
+        return None
+    if len(values) > 1 or not _KEY.fullmatch(values[0]):
+        raise bad_field(_HEADER, "a header sent once, 1 to 255 visible ASCII characters")
+    return values[0]
+
+
+async def resolve_identity(
+    services: Services, project: str, request: bytes, idempotency_key: str | None
+) -> RunIdentity:
+    """Return the identity of the Run that an Idempotency-Key and this request stand for; without a key, of a new Run.
+
+    Raises:
+        ConfigurationError: There is no secret key to derive an id with.
+        Unavailable: Temporal does not answer.
+    """
+    if idempotency_key is None:
+        return RunIdentity(new_run_id())
+    workspace = services.settings.workspace
+    newest, *older = derive_identities(services.ring, workspace, project, idempotency_key, request)
+    for identity in older:  # the Run may have been started before the key ring was rotated
+        try:
+            await services.runs.state(workspace, project, identity.run_id)
+        except NotFound:
+            continue
+        return identity
+    return newest
+
+
+def derive_identities(ring: KeyRing, workspace: str, project: str, key: str, request: bytes) -> list[RunIdentity]:
+    """Return the identities that an Idempotency-Key stands for: by the newest key of the ring, then by the older ones.
+
+    A start takes the first one, unless a Run with one of the others was started before the ring was rotated.
+
+    Raises:
+        ConfigurationError: The ring is empty.
+    """
+    if not ring:
+        raise ConfigurationError(
+            "An Idempotency-Key was sent, and Callboard cannot honour it: CALLBOARD_SECRET_KEY is not set. "
+            "Its operator must set it to 16 or more random characters, the same for every api and worker."
+        )
+    owner = f"{workspace}/{project}"
+    ids = ring.fingerprints(key.encode("ascii"), bound_to=f"run id {owner}")
+    requests = ring.fingerprints(request, bound_to=f"start body {owner}")
+    return [RunIdentity(run_id_from(run_id), fingerprint) for run_id, fingerprint in zip(ids, requests, strict=True)]

@@ -1,0 +1,91 @@
+"""The application of the api in this process, over real projects in a real store and an engine in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from projects.deploy import deploy
+from schemas.workflow.run import RunInput
+from settings import Settings
+from storage.folder import FolderStore
+from tests.support.in_memory_temporal import (
+    WORKSPACE,
+    MemoryAuthSessions,
+    MemoryDeliveries,
+    MemoryRecords,
+    MemoryRuns,
+)
+
+KEY = "test-key-number-one-of-two"
+OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"
+SECRET = "the older secret key of the ring"
+AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
+
+
+@dataclass
+class Api:
+    """The application, a client with a key, and what is behind."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    runs: MemoryRuns
+    records: MemoryRecords
+    auth_sessions: MemoryAuthSessions
+    deliveries: MemoryDeliveries
+    store: FolderStore
+    base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
+
+    async def start(self, body: Any = None, **headers: str) -> httpx.Response:
+        return await self.client.post(
+            f"{self.base}/start",
+            json={"api": "list", "parameters": {}} if body is None else body,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    async def run(self, **fields: Any) -> str:
+        answer = await self.start({"api": "list", "parameters": {}, **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["runId"]
+
+    async def raw(self, text: str | bytes) -> httpx.Response:
+        return await self.client.post(f"{self.base}/start", content=text)
+
+    def order(self, run_id: str) -> RunInput:
+        return self.runs.entries[run_id].order
+
+
+def api_settings(**fields: Any) -> Settings:
+    return Settings.model_validate(
+        {"api_keys": [KEY, OTHER_KEY], "secret_key": [SECRET], "workspace_id": WORKSPACE, **fields}
+    )
+
+
+async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> None:
+    files = {
+        "Intuned.json": json.dumps(options),
+        "api/list.py": AUTOMATION,
+        "api/products/details.py": AUTOMATION,
+        "auth-sessions/create.py": "async def create(page, params=None, **_kwargs): ...\n",
+        "auth-sessions/check.py": "async def check(page, **_kwargs): return True\n",
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    await deploy(folder, store)
+
+
+class QuietServer(uvicorn.Server):
+    """Leaves the signals to pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield

@@ -1,0 +1,57 @@
+"""The api as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from devstack import ports
+from tests.support.api_in_process import KEY
+from tests.support.in_memory_temporal import WORKSPACE
+
+
+@dataclass
+class ApiProcess:
+    """`python -m api`, started on a free port."""
+
+    environment: dict[str, str]
+    log: Path
+
+    async def __aenter__(self) -> Self:
+        port = ports.claim({"--port": 0})["--port"]
+        self.url = f"http://127.0.0.1:{port}"
+        self.base = f"{self.url}/api/v1/workspace/{WORKSPACE}/projects"
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+        with self.log.open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "api"),
+                cwd=Path(__file__).parents[2],
+                env={**plain, **self.environment, "CALLBOARD_PORT": str(port)},
+                stdout=log,
+                stderr=log,
+            )
+        self.client = httpx.AsyncClient(headers={"x-api-key": KEY}, timeout=90)
+        return self
+
+    async def alive(self) -> None:
+        """Wait until it answers."""
+        async with asyncio.timeout(30):
+            while True:
+                assert self.process.returncode is None, self.log.read_text()
+                with suppress(httpx.TransportError):
+                    if (await self.client.get(f"{self.url}/healthz")).is_success:
+                        return
+                await asyncio.sleep(0.05)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
