@@ -26,18 +26,28 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
-from activities.attempts.attempt_log import LogPolicy
-from activities.attempts.execution import AttemptActivities
+from activities.artifact_sweeper import ArtifactSweeper
+from activities.artifacts import ArtifactActivities
+from activities.attempt import AttemptActivities
+from activities.attempts.artifact_uploader import ArtifactUploader
+from activities.attempts.attempt_log import DEFAULT_POLICY, LogPolicy
+from activities.attempts.attempt_outcomes import AttemptOutcomes
+from activities.attempts.attempt_preparation import AttemptPreparation
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_runner import AttemptRunner
+from activities.attempts.auth_state import AuthStates
+from activities.attempts.execution import AttemptExecutor
 from activities.attempts.log_recovery import LogRecovery
+from activities.attempts.retryable_attempts import RetryableAttempts
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
-from activities.control import ForgetActivity, LostActivity, StopActivity
+from activities.attempts.start_signals import StartSignals
+from activities.control import ControlActivities
 from activities.deliveries.delivery_sender import DeliverySender
-from activities.delivery import DeliverActivities
-from activities.sink_test import SinkTestActivity
-from activities.sweep import SweepActivity
+from activities.delivery import DeliveryActivities
 from activities.workers import crash_recovery, machine_heartbeat, temporal_watchdog
-from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
+from activities.workers.machine_pools import MachinePools
+from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
 from machines.machine import LaunchOptions
@@ -71,19 +81,21 @@ from workflows.validate import ValidateWorkflow
 
 log = logging.getLogger("worker")
 
-_STICKY = timedelta(seconds=1)
+_STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a workflow task of a Run waits for the worker that has the Run in its cache. By default it is ten
 seconds, for which every Run of a killed worker would stand still; a worker that takes over only reads a short
 history again."""
-_PLAIN = UnsandboxedWorkflowRunner()
+_WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
 """Runner that executes workflows without the SDK's sandbox: all are Callboard's own, and tests run and replay them
 in the sandbox. Here the sandbox would take a third of what a worker computes for a Run."""
-_CONTROL_GRACE = timedelta(seconds=5)
-_DELIVERIES_AT_ONCE = 500
+_GRACEFUL_SHUTDOWN_TIMEOUT = timedelta(seconds=5)
+"""How long the light activities, and the tries of Deliveries, may go on when the worker stops."""
+_MAX_CONCURRENT_DELIVERIES = 500
 """How many tries of Deliveries run at the same time: one that waits for an unreachable receiver takes one of these
 for half a minute, and the memory of what it sends."""
-_TEMPORAL_PATIENCE = timedelta(seconds=30)
-_LOG_PIECES_IN_A_BUCKET = timedelta(seconds=3)
+_TEMPORAL_TIMEOUT = timedelta(seconds=30)
+"""How long the worker tries to connect to Temporal when it starts."""
+_BUCKET_LOG_INTERVAL = timedelta(seconds=3)
 """Time between two pieces of a log that is being written: each is a request that is paid for."""
 
 
@@ -99,88 +111,122 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     browser = None if settings.role == "control" else await asyncio.to_thread(find_browser, settings.chromium)
     if browser is not None and (refusal := await asyncio.to_thread(sandbox_refusal, browser)):
         log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
-    client = await _reach_temporal(settings, identity)
+    client = await _connect_to_temporal(settings, identity)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         if settings.role != "browser":
-            await resources.enter_async_context(_control(client, identity, store))
-            await _deliver(resources, settings, client, identity, store)
-        works: list[Coroutine[Any, Any, None]] = []
+            await resources.enter_async_context(_workflow_worker(client, identity, store))
+            await _start_delivery_worker(resources, settings, client, identity, store)
+        background: list[Coroutine[Any, Any, None]] = []
         if browser is not None:
-            works = await _execute_attempts(resources, settings, client, identity, store, browser)
+            background = await _start_attempt_workers(resources, settings, client, identity, store, browser)
         log.info("worker %s is ready (role: %s)", identity, settings.role)
-        await _until(stop, *works)
+        await _run_until_stopped(stop, *background)
         log.info("worker %s is leaving", identity)
 
 
-async def _execute_attempts(
+async def _start_attempt_workers(
     resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store, browser: Path
 ) -> list[Coroutine[Any, Any, None]]:
     """Start the Machines and what serves them, and return what has to run as long as the worker lives."""
     workers = _folder(settings, "workers")
-    log_recovery = LogRecovery(store, _keyring(settings), limit=settings.log_limit)
+    keyring = _keyring(settings)
+    log_recovery = LogRecovery(store, keyring, limit=settings.log_limit)
     await crash_recovery.recover_dead_workers(client, workers, log_recovery)
     worker_dir = WorkerDir(workers / identity)
-    resources.callback(worker_dir.leave)
-    pools = WorkerPools(_launch(settings, worker_dir, browser), _limits(settings))
+    resources.callback(worker_dir.close)
+    pools = MachinePools(_launch_options(settings, worker_dir, browser), _recycle_limits(settings))
     resources.push_async_callback(pools.close)
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
-    await resources.enter_async_context(_orders(client, identity, StopActivity(running_attempts)))
-    project_workers = _serving(settings, client, identity, store, worker_dir, pools, redactor, running_attempts)
+    await resources.enter_async_context(_control_worker(client, identity, running_attempts))
+    catalog = Catalog(store, max_age=settings.poll_versions)
+    project_workers = ProjectWorkerManager(
+        client=client,
+        connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_TIMEOUT),
+        identity=identity,
+        catalog=catalog,
+        pools=pools,
+        activities=attempt_activities(
+            worker=identity,
+            client=client,
+            store=store,
+            catalog=catalog,
+            versions=VersionFolders(store, _folder(settings, "versions")),
+            environments=_environments(settings, store),
+            pools=pools,
+            keyring=keyring,
+            running_attempts=running_attempts,
+            worker_dir=worker_dir,
+            redactor=redactor,
+            trace_limit=settings.trace_limit,
+            log_policy=_log_policy(settings),
+        ),
+        running_attempts=running_attempts,
+        drain_timeout=settings.drain,
+        only=settings.projects,
+        max_machines=settings.machines,
+    )
     resources.push_async_callback(project_workers.stop)
     return [
         project_workers.follow(settings.poll_versions),
         temporal_watchdog.watch(client, running_attempts),
-        machine_heartbeat.report(client, identity, pools.up),
+        machine_heartbeat.report(client, identity, pools.usage),
     ]
 
 
-def _serving(
-    settings: Settings,
+def attempt_activities(
+    *,
+    worker: str,
     client: Client,
-    identity: str,
     store: Store,
-    worker_dir: WorkerDir,
-    pools: WorkerPools,
-    redactor: TraceRedactor,
+    catalog: Catalog,
+    versions: VersionFolders,
+    environments: ProjectEnvironments,
+    pools: MachinePools,
+    keyring: KeyRing,
     running_attempts: RunningAttempts,
-) -> ProjectWorkerManager:
-    catalog = Catalog(store, max_age=settings.poll_versions)
-    attempt = AttemptActivities(
-        worker=identity,
-        client=client,
+    worker_dir: WorkerDir,
+    redactor: TraceRedactor,
+    trace_limit: int,
+    log_policy: LogPolicy = DEFAULT_POLICY,
+) -> AttemptActivities:
+    """Compose the activities of Attempts from the services of a worker."""
+    records = AttemptRecords(store)
+    auth_states = AuthStates(client, store, keyring)
+    preparation = AttemptPreparation(
         store=store,
         catalog=catalog,
-        versions=VersionFolders(store, _folder(settings, "versions")),
-        environments=_environments(settings, store),
-        pools=pools,
-        keyring=_keyring(settings),
-        running_attempts=running_attempts,
-        trace_limit=settings.trace_limit,
-        redactor=redactor,
-        journal=worker_dir.journal,
-        evidence=worker_dir.evidence,
-        log_rules=_log_rules(settings),
+        versions=versions,
+        environments=environments,
+        auth_states=auth_states,
+        keyring=keyring,
     )
-    return ProjectWorkerManager(
-        client=client,
-        connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_PATIENCE),
-        identity=identity,
-        catalog=catalog,
-        pools=pools,
-        attempt=attempt.attempt,
+    executor = AttemptExecutor(
+        worker=worker,
+        store=store,
+        records=records,
+        runner=AttemptRunner(
+            catalog=catalog,
+            preparation=preparation,
+            pools=pools,
+            outcomes=AttemptOutcomes(store, auth_states),
+            keyring=keyring,
+        ),
+        start_signals=StartSignals(client, records),
+        uploader=ArtifactUploader(store, redactor),
         running_attempts=running_attempts,
-        drain=settings.drain,
-        only=settings.projects,
-        at_most=settings.machines,
+        worker_dir=worker_dir,
+        trace_limit=trace_limit,
+        log_policy=log_policy,
     )
+    return AttemptActivities(executor, RetryableAttempts(executor, records))
 
 
-async def _reach_temporal(settings: Settings, identity: str) -> Client:
+async def _connect_to_temporal(settings: Settings, identity: str) -> Client:
     try:
-        client = await connect(settings, identity=identity, patience=_TEMPORAL_PATIENCE)
+        client = await connect(settings, identity=identity, patience=_TEMPORAL_TIMEOUT)
     except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
         raise Unavailable(
             f"Temporal cannot be reached at {settings.temporal_address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
@@ -189,9 +235,9 @@ async def _reach_temporal(settings: Settings, identity: str) -> Client:
     return client
 
 
-async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None:
-    """Run `works` until `stop` is set; the first one that fails ends all, and its error is raised."""
-    tasks = {asyncio.ensure_future(work) for work in (stop.wait(), *works)}
+async def _run_until_stopped(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
+    """Run the coroutines until `stop` is set; the first one that fails ends all, and its error is raised."""
+    tasks = {asyncio.ensure_future(coroutine) for coroutine in (stop.wait(), *background)}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -202,86 +248,82 @@ async def _until(stop: asyncio.Event, *works: Coroutine[Any, Any, None]) -> None
         await asyncio.wait(tasks)
 
 
-def _control(client: Client, identity: str, store: Store) -> AbstractAsyncContextManager[None]:
-    """Run the Temporal worker for workflows and light activities."""
+def _workflow_worker(client: Client, identity: str, store: Store) -> AbstractAsyncContextManager[None]:
+    """Run the Temporal worker for workflows and the activities on artifacts."""
+    activities = ArtifactActivities(store, ArtifactSweeper(client, store))
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
         workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow, SweepWorkflow],
-        activities=[
-            LostActivity(store).record_lost,
-            ForgetActivity(store).forget_states,
-            SweepActivity(client, store).sweep_artifacts,
-        ],
+        activities=[activities.record_lost, activities.forget_states, activities.sweep_artifacts],
         identity=identity,
-        workflow_runner=_PLAIN,
-        sticky_queue_schedule_to_start_timeout=_STICKY,
-        graceful_shutdown_timeout=_CONTROL_GRACE,
+        workflow_runner=_WORKFLOW_RUNNER,
+        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running(worker, grace=_CONTROL_GRACE)
+    return running(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
-async def _deliver(resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store) -> None:
-    """Start the worker that delivers results.
+async def _start_delivery_worker(
+    resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store
+) -> None:
+    """Start the Temporal worker that delivers results.
 
     It has a task queue and slots of its own, so that dead receivers delay nothing else.
     """
-    signer = Signer([secret.get_secret_value() for secret in settings.webhook_secrets])
     transport = await resources.enter_async_context(GuardedTransport(Egress(settings.egress_allow)))
     delivery_sender = DeliverySender(
         store=store,
         transport=transport,
         keyring=_keyring(settings),
-        signer=signer,
-        agent=f"callboard/{installed_version()}",
+        signer=Signer([secret.get_secret_value() for secret in settings.webhook_secrets]),
+        user_agent=f"callboard/{installed_version()}",
     )
-    activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)
+    activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
     worker = Worker(
         client,
         task_queue=names.DELIVERIES_QUEUE,
         workflows=[DeliverWorkflow, SinkTestWorkflow],
-        activities=[
-            activities.prepare_delivery,
-            activities.send_delivery,
-            SinkTestActivity(store, delivery_sender).send_test,
-        ],
+        activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
         identity=identity,
-        max_concurrent_activities=_DELIVERIES_AT_ONCE,
-        workflow_runner=_PLAIN,
-        sticky_queue_schedule_to_start_timeout=_STICKY,
-        graceful_shutdown_timeout=_CONTROL_GRACE,
+        max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
+        workflow_runner=_WORKFLOW_RUNNER,
+        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    await resources.enter_async_context(running(worker, grace=_CONTROL_GRACE))
+    await resources.enter_async_context(running(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT))
 
 
-def _orders(client: Client, identity: str, stop: StopActivity) -> AbstractAsyncContextManager[None]:
+def _control_worker(
+    client: Client, identity: str, running_attempts: RunningAttempts
+) -> AbstractAsyncContextManager[None]:
     """Run the Temporal worker for activities that are addressed to this worker process alone."""
     worker = Worker(
         client,
         task_queue=names.worker_queue(identity),
-        activities=[stop.stop_attempt],
+        activities=[ControlActivities(running_attempts).stop_attempt],
         identity=identity,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
-        graceful_shutdown_timeout=_CONTROL_GRACE,
+        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running(worker, grace=_CONTROL_GRACE)
+    return running(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
-def _launch(settings: Settings, worker_dir: WorkerDir, browser: Path) -> LaunchOptions:
-    full = partial(find_browser, settings.chromium, headful=True)
-    return LaunchOptions(worker_dir.scratch, browser, tuple(browser_args()), full)
+def _launch_options(settings: Settings, worker_dir: WorkerDir, browser: Path) -> LaunchOptions:
+    find_full_browser = partial(find_browser, settings.chromium, headful=True)
+    return LaunchOptions(worker_dir.scratch, browser, tuple(browser_args()), find_full_browser)
 
 
-def _limits(settings: Settings) -> RecycleLimits:
+def _recycle_limits(settings: Settings) -> RecycleLimits:
     return RecycleLimits(
         idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age
     )
 
 
-def _log_rules(settings: Settings) -> LogPolicy:
+def _log_policy(settings: Settings) -> LogPolicy:
     if not settings.artifact_location.startswith("s3:"):
         return LogPolicy(settings.log_limit)
-    return LogPolicy(settings.log_limit, _LOG_PIECES_IN_A_BUCKET, _LOG_PIECES_IN_A_BUCKET)
+    return LogPolicy(settings.log_limit, _BUCKET_LOG_INTERVAL, _BUCKET_LOG_INTERVAL)
 
 
 def _environments(settings: Settings, store: Store) -> ProjectEnvironments:

@@ -24,7 +24,7 @@ async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncGe
         yield
     finally:
         task.cancel()
-        await uncancellable(_ended(task))
+        await uncancellable(_wait_for(task))
 
 
 async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancellation) -> T:
@@ -45,5 +45,5 @@ async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancell
     return task.result()
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _wait_for(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""Implement the activities of a Delivery: write down what is sent, and send it (docs/contract.md, section 11)."""
+"""Provide the activities that send to sinks: Deliveries, and tests by hand (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,32 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.background import forward_cancellation
 from activities.deliveries.delivery_records import DeliveryRecords
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
-from activities.deliveries.payload import GoneError, body_of
+from activities.deliveries.payload import GoneError, delivery_payload
 from activities.heartbeat import heartbeats, record_heartbeat
 from schemas.workflow import names
-from schemas.workflow.base import MESSAGE_LIMIT, clip
-from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, Prepared, TryInput
+from schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
+from schemas.workflow.delivery import (
+    GIVEN_UP,
+    TRY_FAILED,
+    DeliverInput,
+    PreparedDelivery,
+    SinkTestInput,
+    SinkTestOutcome,
+    TryInput,
+)
 from schemas.workflow.run import RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule
 from storage import keys
 from storage.store import Store
 from temporal.closing import wait_for_outcome
 
+_TEST_RESULT = '{"test": "This is a test of the sink, sent by hand from the Playground. No Run has this id."}'
+_TEST_OUTCOME = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=_TEST_RESULT, size=len(_TEST_RESULT)))
+"""Outcome of the Run that a test of a sink seems to deliver."""
 
-class DeliverActivities:
-    """The activities of a Delivery, with the services that they need."""
+
+class DeliveryActivities:
+    """The activities of Deliveries and of tests of sinks, on the task queue of Deliveries."""
 
     def __init__(self, *, client: Client, store: Store, delivery_sender: DeliverySender) -> None:
         """Set up without sending anything yet.
@@ -39,32 +51,34 @@ class DeliverActivities:
         """
         self._client = client
         self._store = store
-        self._tries = DeliveryRecords(store)
+        self._records = DeliveryRecords(store)
         self._delivery_sender = delivery_sender
 
     @activity.defn(name=names.PREPARE_DELIVERY)
-    async def prepare_delivery(self, order: DeliverInput) -> Prepared:
+    async def prepare_delivery(self, input: DeliverInput) -> PreparedDelivery:
         """Wait until the Run is closed, and store what is sent, once and for all.
 
         Raises:
             StoreError: The store failed; repeating helps.
         """
-        key = keys.delivery_body(order.project, order.run_id, order.delivery_id)
+        key = keys.delivery_body(input.project, input.run_id, input.delivery_id)
         async with heartbeats():
             if await self._store.exists(key):
-                return Prepared(body_key=key)
-            outcome = await self._outcome(order.run_id)
+                return PreparedDelivery(body_key=key)
+            outcome = await self._outcome(input.run_id)
             if outcome is None or outcome.status is RunStatus.CANCELED:
-                return Prepared(why_not="The Run was ended in Temporal itself, and has no result to be delivered.")
+                return PreparedDelivery(
+                    reason="The Run was ended in Temporal itself, and has no result to be delivered."
+                )
             try:
-                body = await body_of(order, outcome, self._store)
+                body = await delivery_payload(input, outcome, self._store)
             except GoneError as error:
-                return Prepared(why_not=str(error))
+                return PreparedDelivery(reason=str(error))
             await self._store.put(key, body)
-        return Prepared(body_key=key)
+        return PreparedDelivery(body_key=key)
 
     @activity.defn(name=names.SEND_DELIVERY)
-    async def send_delivery(self, order: TryInput) -> None:
+    async def send_delivery(self, input: TryInput) -> None:
         """Make one try of the Delivery, and record it before this ends, whatever comes of it.
 
         A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end; only what would
@@ -73,31 +87,47 @@ class DeliverActivities:
         Raises:
             ApplicationError: Of type `TryFailed`; or `GivenUp`, if no other try can do better.
         """
-        for began in activity.info().heartbeat_details[:1]:
-            await self._tries.write_lost(order.order, began)
+        for started_at in activity.info().heartbeat_details[:1]:
+            await self._records.write_lost(input.delivery, started_at)
         at = datetime.now(UTC)
-        sending = asyncio.create_task(self._send(order, at), name="send a Delivery")
+        sending = asyncio.create_task(self._send(input, at), name="send a Delivery")
 
         def on_cancellation(details: ActivityCancellationDetails | None) -> None:
             if details is None or details.worker_shutdown or details.not_found or details.timed_out:
                 sending.cancel()
 
-        async def write_down() -> SendResult:
+        async def send_and_record() -> SendResult:
             async with heartbeats(on_cancellation, details=lambda: [at.isoformat()]):
-                came = await sending
-                await self._tries.write(order.order, came.record)
-                return came
+                result = await sending
+                await self._records.write(input.delivery, result.record)
+                return result
 
-        came = await forward_cancellation(write_down(), on_cancellation)
-        if came.failure is not None:
-            raise _failed(came, came.failure, order.order.sink.schedule)
+        result = await forward_cancellation(send_and_record(), on_cancellation)
+        if result.failure is not None:
+            raise _try_failure(result, result.failure, input.delivery.sink.schedule)
 
-    async def _send(self, order: TryInput, at: datetime) -> SendResult:
+    @activity.defn(name=names.SEND_TEST)
+    async def send_test(self, input: SinkTestInput) -> SinkTestOutcome:
+        """Send a message to a sink once, as a Delivery would. A failure is an outcome, too, and is returned."""
+        delivery = DeliverInput(
+            workspace=input.workspace,
+            project=input.project,
+            run_id=input.test_id,
+            delivery_id=names.SINK_DELIVERY,
+            api=input.api,
+            parameters=JsonRef(text="{}", size=2),
+            sink=input.sink,
+        )
+        body = await delivery_payload(delivery, _TEST_OUTCOME, self._store)
+        result = await self._delivery_sender.send(delivery, body, datetime.now(UTC))
+        return SinkTestOutcome(record=result.record, failure=result.failure)
+
+    async def _send(self, attempt: TryInput, at: datetime) -> SendResult:
         """Send the Delivery, after recording that this try began: the next try is told so if the worker is lost."""
-        told = await record_heartbeat(at.isoformat())
-        if told is not None and told.not_found:
+        cancellation = await record_heartbeat(at.isoformat())
+        if cancellation is not None and cancellation.not_found:
             raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
-        return await self._delivery_sender.once(order, at)
+        return await self._delivery_sender.send_stored(attempt, at)
 
     async def _outcome(self, run_id: str) -> RunOutcome | None:
         """Return how the Run ended, once it is closed; None if Temporal does not know it any more."""
@@ -109,24 +139,24 @@ class DeliverActivities:
             raise
 
 
-def _failed(came: SendResult, failure: str, schedule: DeliverySchedule) -> ApplicationError:
+def _try_failure(result: SendResult, failure: str, schedule: DeliverySchedule) -> ApplicationError:
     return ApplicationError(
         clip(failure, MESSAGE_LIMIT),
-        type=GIVEN_UP if came.final else TRY_FAILED,
-        non_retryable=came.final,
+        type=GIVEN_UP if result.final else TRY_FAILED,
+        non_retryable=result.final,
         category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is not worth a line in the worker's log
-        next_retry_delay=_next_delay(came.retry_after, schedule, activity.info().attempt),
+        next_retry_delay=_next_delay(result.retry_after, schedule, activity.info().attempt),
     )
 
 
-def _next_delay(asked: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
+def _next_delay(requested: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
     """Return the delay that the receiver asked for, up to the longest delay, if the next try would come sooner.
 
     None leaves the delay to the schedule, so that a receiver that always says "at once" is not asked without end.
     """
-    if asked is None:
+    if requested is None:
         return None
     planned = schedule.first_delay
     for _ in range(attempt - 1):
         planned = min(planned * schedule.factor, schedule.max_delay)
-    return min(asked, schedule.max_delay) if asked > planned else None
+    return min(requested, schedule.max_delay) if requested > planned else None

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 FIRST_HEARTBEAT = 1.0
 """Seconds before the first heartbeat. A shorter activity costs no request; and the SDK's worker must not stop while
 the very first heartbeat of an activity is answered by "not found": it was seen to hang then."""
-HEARTBEAT_EVERY = 5.0
+HEARTBEAT_INTERVAL = 5.0
 """Seconds between two heartbeats."""
-_ANSWER_WITHIN = timedelta(seconds=5)
+_RPC_TIMEOUT = timedelta(seconds=5)
 
 
 @asynccontextmanager
@@ -41,16 +41,16 @@ async def heartbeats(
         details: Gives the details to send; the next try of the activity gets the last ones.
     """
 
-    async def beat() -> None:
+    async def send_heartbeats() -> None:
         await asyncio.sleep(FIRST_HEARTBEAT)
         while True:
             if activity.cancellation_details() is None:
                 activity.heartbeat(*details())
-            elif on_cancellation is not None and (told := await record_heartbeat(*details())):
-                on_cancellation(told)
-            await asyncio.sleep(HEARTBEAT_EVERY)
+            elif on_cancellation is not None and (reason := await record_heartbeat(*details())):
+                on_cancellation(reason)
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
 
-    async with background_task(beat(), "heartbeats"):
+    async with background_task(send_heartbeats(), "heartbeats"):
         yield
 
 
@@ -62,7 +62,7 @@ async def record_heartbeat(*details: object) -> ActivityCancellationDetails | No
     """
     handle = activity.client().get_async_activity_handle(task_token=activity.info().task_token)
     try:
-        await handle.heartbeat(*details, rpc_timeout=_ANSWER_WITHIN)
+        await handle.heartbeat(*details, rpc_timeout=_RPC_TIMEOUT)
     except AsyncActivityCancelledError as error:
         return error.details
     except RPCError as error:

@@ -42,9 +42,9 @@ class EndingRun(RunWorkflow):
     """
 
     @workflow.run
-    async def run(self, run: RunInput) -> RunOutcome:
+    async def run(self, input: RunInput) -> RunOutcome:
         """End with the status that the parameters name."""
-        return await super().run(run)
+        return await super().run(input)
 
     async def _attempts(self, run: RunInput) -> RunOutcome:
         status = RunStatus(run.parameters.text or "")

@@ -36,10 +36,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows import auth_outcomes, outcomes
     from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
-_MOST_STALE = 16
+_MAX_STALE = 16
 """How many outdated states are kept: an Attempt may be about to begin with one of them."""
-_KEPT = 4
-_FORGET_WITHIN = timedelta(hours=1)
+_STALE_KEPT = 4
+_DELETE_TIMEOUT = timedelta(hours=1)
 _VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "Update"}
 """Name of a Create in the Temporal Web UI."""
 
@@ -49,35 +49,35 @@ class AuthSessionWorkflow:
     """One AuthSession, from its creation until it is deleted."""
 
     @workflow.init
-    def __init__(self, order: AuthSessionInput) -> None:
-        self._order = order
-        self._view = order.view
-        self._asked: list[RecreateRequest] = []
+    def __init__(self, input: AuthSessionInput) -> None:
+        self._input = input
+        self._view = input.view
+        self._recreate_requests: list[RecreateRequest] = []
         self._updates: list[LoginSpec] = []
-        self._stale = list(order.stale)
+        self._stale = list(input.stale)
         self._deleted = False
 
     @workflow.run
-    async def run(self, order: AuthSessionInput) -> None:
+    async def run(self, input: AuthSessionInput) -> None:
         """Run until the AuthSession is deleted, or could not even be created; then leave nothing behind."""
-        life = asyncio.ensure_future(self._run_until_deleted(order))
+        running = asyncio.ensure_future(self._run_until_deleted(input.create))
         try:
-            await asyncio.shield(life)
+            await asyncio.shield(running)
         except asyncio.CancelledError:
             # The AuthSession's Run is over, or an operator ended it: it goes as if it were deleted. A cancel can come
             # at any point; an activity or a signal that is awaited would swallow it.
             self._deleted = True
-            await life
+            await running
 
-    async def _run_until_deleted(self, order: AuthSessionInput) -> None:
-        why = auth_outcomes.gone(order.ref.id)
-        made = order.create is None or await self._log_in(order.create)
-        if made is True or made.login is not None:
+    async def _run_until_deleted(self, create: LoginSpec | None) -> None:
+        error = auth_outcomes.gone(self._input.ref.id)
+        outcome = None if create is None else await self._log_in(create)
+        if create is None or outcome is None or outcome.login is not None:
             await self._main_loop()
         elif not self._deleted:
-            why = made.error or auth_outcomes.create_canceled(order.create.run_id if order.create else "")
-        await self._reply(RecreateResult(error=why), [*self._asked])
-        await self._forget()
+            error = outcome.error or auth_outcomes.create_canceled(create.run_id)
+        await self._reply(RecreateResult(error=error), [*self._recreate_requests])
+        await self._delete_artifacts()
 
     async def _main_loop(self) -> None:
         while not self._deleted:
@@ -85,29 +85,29 @@ class AuthSessionWorkflow:
             if self._deleted:
                 return
             if self._updates:
-                await self._update(self._updates.pop(0))
-            elif self._asked:
+                await self._run_update(self._updates.pop(0))
+            elif self._recreate_requests:
                 await self._handle_recreate_requests()
-            elif len(self._stale) > _MOST_STALE:
-                dropped, self._stale = self._stale[:-_KEPT], self._stale[-_KEPT:]
-                await self._forget(*dropped)
+            elif len(self._stale) > _MAX_STALE:
+                dropped, self._stale = self._stale[:-_STALE_KEPT], self._stale[-_STALE_KEPT:]
+                await self._delete_artifacts(*dropped)
             else:
-                self._continue()
+                self._continue_as_new()
 
     def _has_work(self) -> bool:
         return bool(
             self._deleted
             or self._updates
-            or self._asked
-            or len(self._stale) > _MOST_STALE
+            or self._recreate_requests
+            or len(self._stale) > _MAX_STALE
             or workflow.info().is_continue_as_new_suggested()
         )
 
-    def _continue(self) -> None:
+    def _continue_as_new(self) -> None:
         """Continue as a new execution with an empty history, while nobody waits and no Create runs."""
         workflow.continue_as_new(
-            self._order.model_copy(update={"view": self._view, "create": None, "stale": tuple(self._stale)}),
-            memo={names.MEMO_WORKSPACE: self._order.workspace, names.MEMO_VIEW: self._view.model_dump(mode="json")},
+            self._input.model_copy(update={"view": self._view, "create": None, "stale": tuple(self._stale)}),
+            memo={names.MEMO_WORKSPACE: self._input.workspace, names.MEMO_VIEW: self._view.model_dump(mode="json")},
         )
 
     async def _handle_recreate_requests(self) -> None:
@@ -115,63 +115,63 @@ class AuthSessionWorkflow:
 
         All who ask meanwhile get the same answer.
         """
-        served = [request for request in self._asked if request.login < self._view.login]
+        served = [request for request in self._recreate_requests if request.login < self._view.login]
         if served:
-            self._asked = [request for request in self._asked if request not in served]
+            self._recreate_requests = [request for request in self._recreate_requests if request not in served]
             await self._reply(RecreateResult(state=self._view.state), served)
             return
         if self._view.parameters_key is None:
-            answer = RecreateResult(error=auth_outcomes.not_recreatable(self._order.ref.id))
+            answer = RecreateResult(error=auth_outcomes.not_recreatable(self._input.ref.id))
         else:
-            order = self._asked[0].order.model_copy(
+            spec = self._recreate_requests[0].order.model_copy(
                 update={"run_id": workflow.uuid4().hex, "parameters_key": self._view.parameters_key}
             )
-            outcome = await self._log_in(order)
+            outcome = await self._log_in(spec)
             if self._deleted:
                 return  # they get the same answer as all who ask a deleted AuthSession
-            answer = RecreateResult(state=self._view.state, run_id=order.run_id)
+            answer = RecreateResult(state=self._view.state, run_id=spec.run_id)
             if outcome.login is None:
-                self._change(status=AuthSessionStatus.EXPIRED, making=None)
-                error = outcome.error or auth_outcomes.create_canceled(order.run_id)
-                answer = RecreateResult(error=error, run_id=order.run_id)
-        served, self._asked = self._asked, []
+                self._update_view(status=AuthSessionStatus.EXPIRED, making=None)
+                error = outcome.error or auth_outcomes.create_canceled(spec.run_id)
+                answer = RecreateResult(error=error, run_id=spec.run_id)
+        served, self._recreate_requests = self._recreate_requests, []
         await self._reply(answer, served)
 
-    async def _update(self, order: LoginSpec) -> None:
+    async def _run_update(self, spec: LoginSpec) -> None:
         before = self._view.status
-        outcome = await self._log_in(order)
+        outcome = await self._log_in(spec)
         if outcome.login is None:  # the old login and the old parameters stay
-            self._stale.append(order.parameters_key)
-            self._change(status=before, making=None)
+            self._stale.append(spec.parameters_key)
+            self._update_view(status=before, making=None)
 
-    async def _log_in(self, order: LoginSpec) -> RunOutcome:
+    async def _log_in(self, spec: LoginSpec) -> RunOutcome:
         """Run a Create and keep the login that it returns; if there is none, the caller decides what that means."""
-        self._change(status=AuthSessionStatus.PENDING, making=order.run_id)
-        outcome = await self._create(order)
+        self._update_view(status=AuthSessionStatus.PENDING, making=spec.run_id)
+        outcome = await self._create(spec)
         if outcome.login is not None:
-            anew = order.type is RunType.AUTH_SESSION_CREATE and self._view.login > 0
-            self._keep(outcome.login.key, None if anew else order)
+            anew = spec.type is RunType.AUTH_SESSION_CREATE and self._view.login > 0
+            self._set_login(outcome.login.key, None if anew else spec)
         return outcome
 
-    async def _create(self, order: LoginSpec) -> RunOutcome:
+    async def _create(self, spec: LoginSpec) -> RunOutcome:
         """Run a Create of this AuthSession as a Run of its own, and return its outcome; a delete cancels it."""
-        ref = self._order.ref
+        ref = self._input.ref
         handle = await workflow.start_child_workflow(
             names.CREATE,
             CreateInput(
-                workspace=self._order.workspace,
-                project=self._order.project,
+                workspace=self._input.workspace,
+                project=self._input.project,
                 ref=ref,
-                order=order,
+                order=spec,
                 login=self._view.login + 1,
             ),
-            id=order.run_id,
+            id=spec.run_id,
             result_type=RunOutcome,
             cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            memo=auth_run_memo(self._order.workspace, order.version, order.parent_run_id),
-            search_attributes=auth_run_search_attributes(self._order.project, ref.id, order.type),
-            static_summary=f"{_VERBS[order.type]} {ref.id} of {self._order.project}",
+            memo=auth_run_memo(self._input.workspace, spec.version, spec.parent_run_id),
+            search_attributes=auth_run_search_attributes(self._input.project, ref.id, spec.type),
+            static_summary=f"{_VERBS[spec.type]} {ref.id} of {self._input.project}",
         )
         await workflow.wait_condition(lambda: handle.done() or self._deleted)
         if not handle.done():
@@ -181,19 +181,19 @@ class AuthSessionWorkflow:
         except ChildWorkflowError as error:
             return outcomes.of_child(error)
 
-    def _keep(self, state_key: str, order: LoginSpec | None) -> None:
-        """Make a new login the current one; with `order`, make its parameters and proxy the current ones, too."""
+    def _set_login(self, state_key: str, spec: LoginSpec | None) -> None:
+        """Make a new login the current one; with `spec`, make its parameters and proxy the current ones, too."""
         changes: dict[str, object] = {}
-        if order is not None:
-            changes = {"parameters_key": order.parameters_key, "proxy": self._own(order.proxy)}
-            if self._view.parameters_key not in (None, order.parameters_key):
+        if spec is not None:
+            changes = {"parameters_key": spec.parameters_key, "proxy": self._own_proxy(spec.proxy)}
+            if self._view.parameters_key not in (None, spec.parameters_key):
                 self._stale.append(str(self._view.parameters_key))
         if self._view.state_key is not None:
             self._stale.append(self._view.state_key)
         # The check of a Create may have saved this state back while the state before it was not current yet; it was
         # noted as stale then.
         self._stale = [key for key in self._stale if key != state_key]
-        self._change(
+        self._update_view(
             login=self._view.login + 1,
             state_key=state_key,
             status=AuthSessionStatus.READY,
@@ -202,15 +202,15 @@ class AuthSessionWorkflow:
             **changes,
         )
 
-    def _own(self, proxy: SealedProxy | None) -> SealedProxy | None:
+    def _own_proxy(self, proxy: SealedProxy | None) -> SealedProxy | None:
         """Return the proxy if it was given for this AuthSession.
 
         A proxy of the project's settings applies only for a while.
         """
-        own = proxy is not None and proxy.owner == owned_by_auth_session(self._order.ref.owner)
+        own = proxy is not None and proxy.owner == owned_by_auth_session(self._input.ref.owner)
         return proxy if own else None
 
-    def _change(self, **changes: object) -> None:
+    def _update_view(self, **changes: object) -> None:
         """Change the view, and publish it if it is different."""
         changed = self._view.model_copy(update=changes)
         if changed != self._view:
@@ -219,65 +219,65 @@ class AuthSessionWorkflow:
 
     def _publish_view(self) -> None:
         workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
-        making = f"; Run `{self._view.making}` logs in" if self._view.making else ""
-        workflow.set_current_details(f"{self._view.status}, login {self._view.login}{making}")
+        suffix = f"; Run `{self._view.making}` logs in" if self._view.making else ""
+        workflow.set_current_details(f"{self._view.status}, login {self._view.login}{suffix}")
 
-    async def _reply(self, result: RecreateResult, asked: list[RecreateRequest]) -> None:
+    async def _reply(self, result: RecreateResult, requests: list[RecreateRequest]) -> None:
         """Send the result to all askers at once; one that has ended meanwhile needs no answer."""
 
-        async def tell(asker: str) -> None:
+        async def send(asker: str) -> None:
             try:
                 await workflow.get_external_workflow_handle(asker).signal(names.RECREATED, result)
             except FailureError as error:
-                workflow.logger.info("Validate %s was not told: %s", asker, error)
+                workflow.logger.info("Validate %s could not be signaled: %s", asker, error)
 
-        await asyncio.gather(*(tell(request.asker) for request in asked))
+        await asyncio.gather(*(send(request.asker) for request in requests))
 
-    async def _forget(self, *stale: str) -> None:
+    async def _delete_artifacts(self, *stale: str) -> None:
         """Remove the named artifacts, or all artifacts of this AuthSession if none is named."""
         try:
             await workflow.execute_activity(
                 names.FORGET_STATES,
-                DeleteStatesInput(project=self._order.project, owner=self._order.ref.owner, keys=stale),
-                schedule_to_close_timeout=_FORGET_WITHIN,
+                DeleteStatesInput(project=self._input.project, owner=self._input.ref.owner, keys=stale),
+                schedule_to_close_timeout=_DELETE_TIMEOUT,
                 start_to_close_timeout=timedelta(minutes=1),
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
                 summary="Delete stored states that are not needed any more",
             )
         except ActivityError as error:
-            workflow.logger.warning("AuthSession %s: artifacts were not removed: %s", self._order.ref.id, error.cause)
+            workflow.logger.warning("AuthSession %s: artifacts were not removed: %s", self._input.ref.id, error.cause)
 
     @workflow.signal(name=names.RECREATE)
     def recreate(self, request: RecreateRequest) -> None:
         """Note that a Validate found the login expired, and waits for a new one."""
-        if request.asker not in {known.asker for known in self._asked}:
-            self._asked.append(request)
+        if request.asker not in {known.asker for known in self._recreate_requests}:
+            self._recreate_requests.append(request)
 
     @workflow.signal(name=names.UPDATE_LOGIN)
-    def update_login(self, order: LoginSpec) -> None:
+    def update_login(self, spec: LoginSpec) -> None:
         """Note that the AuthSession is to log in with other parameters."""
-        self._updates.append(order)
+        self._updates.append(spec)
 
     @workflow.signal(name=names.CHECKED)
-    def checked(self, note: CheckReport) -> None:
+    def checked(self, payload: CheckReport) -> None:
         """Note that a check found a login good or expired."""
-        if note.login == self._view.login and self._view.making is None:
-            self._change(status=AuthSessionStatus.READY if note.good else AuthSessionStatus.EXPIRED)
+        if payload.login == self._view.login and self._view.making is None:
+            self._update_view(status=AuthSessionStatus.READY if payload.good else AuthSessionStatus.EXPIRED)
 
     @workflow.signal(name=names.SAVED_BACK)
-    def saved_back(self, note: SavedBack) -> None:
+    def saved_back(self, payload: SavedBack) -> None:
         """Make the state that a successful Attempt saved back current, unless another one is current by now."""
-        if note.before != self._view.state_key:
-            self._stale.append(note.after)
+        if payload.before != self._view.state_key:
+            self._stale.append(payload.after)
             return
-        self._stale.append(note.before)
-        self._change(state_key=note.after)
+        self._stale.append(payload.before)
+        self._update_view(state_key=payload.after)
 
     @workflow.signal(name=names.IMPORTED)
-    def imported(self, note: Imported) -> None:
+    def imported(self, payload: Imported) -> None:
         """Make a newly recorded state the current one."""
-        if self._order.ref.type is AuthSessionType.RECORDER:
-            self._keep(note.key, None)
+        if self._input.ref.type is AuthSessionType.RECORDER:
+            self._set_login(payload.key, None)
 
     @workflow.signal(name=names.DELETE)
     def delete(self) -> None:

@@ -20,9 +20,9 @@ class CreateWorkflow(AuthWorkflow):
     """One Create or Update: a Run of its own, always a child of its AuthSession, which keeps the resulting login."""
 
     @workflow.run
-    async def run(self, create: CreateInput) -> RunOutcome:
+    async def run(self, input: CreateInput) -> RunOutcome:
         """Complete with the new login, or close as failed or canceled (see `workflows.outcomes`)."""
-        return await self._execute(self._unless_canceled(self._log_in(create)))
+        return await self._execute(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:
         made = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.order.create_attempts)

@@ -20,19 +20,19 @@ with workflow.unsafe.imports_passed_through():
         DeliverInput,
         DeliveryOutcome,
         DeliveryStatus,
-        Prepared,
+        PreparedDelivery,
         TryInput,
         TryProblem,
     )
     from schemas.workflow.sink import DeliverySchedule
     from workflows.visibility import quoted
 
-HEARTBEAT = timedelta(seconds=30)
+HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
-BEYOND_A_TRY = timedelta(seconds=90)
+TRY_OVERHEAD = timedelta(seconds=90)
 """Time that a try may need beyond its own: to read what is sent, and to record the result."""
 
-LOOK_AGAIN = timedelta(hours=1)
+PREPARE_TIMEOUT = timedelta(hours=1)
 """Time after which waiting for the Run's end is begun anew. That end comes, however long it takes."""
 
 
@@ -41,10 +41,10 @@ class DeliverWorkflow:
     """One Delivery of one Run. It can be asked to send again, while it is in progress and after its end."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._redeliver_requested = False
 
     @workflow.run
-    async def run(self, order: DeliverInput) -> DeliveryOutcome:
+    async def run(self, input: DeliverInput) -> DeliveryOutcome:
         """Wait until the Run is closed, then send the result, with the same bytes each time.
 
         Raises:
@@ -52,44 +52,44 @@ class DeliverWorkflow:
         """
         workflow.set_current_details("The Delivery waits until the Run is closed")
         try:
-            prepared = await self._prepare(order)
+            prepared = await self._prepare(input)
         except ActivityError as error:
-            return self._ended(_failed(error))
+            return self._close(_failed(error))
         if prepared.body_key is None:
-            return self._ended(_nothing_to_send(prepared))
+            return self._close(_nothing_to_send(prepared))
         while True:
-            self._asked = False
-            outcome = await self._send(TryInput(order=order, body_key=prepared.body_key))
-            if not self._asked:
-                return self._ended(outcome)
+            self._redeliver_requested = False
+            outcome = await self._send(TryInput(delivery=input, body_key=prepared.body_key))
+            if not self._redeliver_requested:
+                return self._close(outcome)
 
-    async def _prepare(self, order: DeliverInput) -> Prepared:
+    async def _prepare(self, delivery: DeliverInput) -> PreparedDelivery:
         return await workflow.execute_activity(
             names.PREPARE_DELIVERY,
-            order,
-            result_type=Prepared,
-            start_to_close_timeout=LOOK_AGAIN,
-            heartbeat_timeout=HEARTBEAT,
+            delivery,
+            result_type=PreparedDelivery,
+            start_to_close_timeout=PREPARE_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
             summary="Wait until the Run is closed, and store what is sent",
         )
 
-    async def _send(self, order: TryInput) -> DeliveryOutcome:
+    async def _send(self, attempt: TryInput) -> DeliveryOutcome:
         """Send by the schedule; end early when the Delivery is requested once more, which begins another schedule."""
-        schedule = order.order.sink.schedule
+        schedule = attempt.delivery.sink.schedule
         workflow.set_current_details("The result is being sent")
         handle = workflow.start_activity(
             names.SEND_DELIVERY,
-            order,
+            attempt,
             schedule_to_close_timeout=schedule.give_up_after,
-            start_to_close_timeout=schedule.timeout + BEYOND_A_TRY,
-            heartbeat_timeout=HEARTBEAT,
-            retry_policy=_policy(schedule),
+            start_to_close_timeout=schedule.timeout + TRY_OVERHEAD,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=_retry_policy(schedule),
             # A try that is in progress comes to its end, and is recorded; one that waits ends at once.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"Send to {order.order.sink.target}",
+            summary=f"Send to {attempt.delivery.sink.target}",
         )
-        await workflow.wait_condition(lambda: handle.done() or self._asked)
+        await workflow.wait_condition(lambda: handle.done() or self._redeliver_requested)
         if not handle.done():
             handle.cancel()
         try:
@@ -101,9 +101,9 @@ class DeliverWorkflow:
     @workflow.signal(name=names.REDELIVER)
     def redeliver(self) -> None:
         """Send again now, and by a new schedule."""
-        self._asked = True
+        self._redeliver_requested = True
 
-    def _ended(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
+    def _close(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
         if outcome.error is None:
             workflow.set_current_details("The result was delivered")
             return outcome
@@ -111,7 +111,7 @@ class DeliverWorkflow:
         raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
 
 
-def _policy(schedule: DeliverySchedule) -> RetryPolicy:
+def _retry_policy(schedule: DeliverySchedule) -> RetryPolicy:
     return RetryPolicy(
         initial_interval=schedule.first_delay,
         backoff_coefficient=schedule.factor,
@@ -119,9 +119,9 @@ def _policy(schedule: DeliverySchedule) -> RetryPolicy:
     )
 
 
-def _nothing_to_send(prepared: Prepared) -> DeliveryOutcome:
-    why = prepared.why_not or "There is nothing to be delivered."
-    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type="NothingToDeliver", message=why))
+def _nothing_to_send(prepared: PreparedDelivery) -> DeliveryOutcome:
+    reason = prepared.reason or "There is nothing to be delivered."
+    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type="NothingToDeliver", message=reason))
 
 
 def _failed(error: ActivityError) -> DeliveryOutcome:

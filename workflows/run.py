@@ -24,9 +24,9 @@ class RunWorkflow(BrowserWorkflow):
     """One Run. Its id is the Run's id."""
 
     @workflow.run
-    async def run(self, run: RunInput) -> RunOutcome:
+    async def run(self, input: RunInput) -> RunOutcome:
         """Execute the Run, and close the workflow as the Run ended (see `workflows.outcomes`)."""
-        return await self._execute(self._run(run))
+        return await self._execute(self._run(input))
 
     async def _run(self, run: RunInput) -> RunOutcome:
         if run.auth is not None and run.auth.ref.type is AuthSessionType.RUNTIME:

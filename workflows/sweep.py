@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
 PARTS = 20
 """How many parts one history holds."""
 
-_PART_WITHIN = timedelta(minutes=15)
+_PART_TIMEOUT = timedelta(minutes=15)
 _GIVE_UP_AFTER = timedelta(hours=1)
 """Time after which a sweep ends if the store or Temporal is away for that long; the Schedule starts another."""
 
@@ -26,40 +26,40 @@ class SweepWorkflow:
     """One sweep, from the first artifact to the last."""
 
     @workflow.run
-    async def run(self, order: SweepInput) -> SweepTotals:
+    async def run(self, input: SweepInput) -> SweepTotals:
         """Sweep until nothing is left to examine, and return what was removed.
 
         A Run that could not be removed holds up no other: the sweep goes on, and fails in the end.
         """
-        before = order.before or workflow.now() - order.older_than
-        tally, after = order.tally, order.after
+        before = input.before or workflow.now() - input.older_than
+        tally, after = input.tally, input.after
         for _ in range(PARTS):
-            swept = await self._part(SweepPart(before=before, after=after))
-            tally = tally.plus(swept.tally)
-            workflow.set_current_details(f"{_said(tally)} so far, up to {swept.after or 'the end'}")
-            if swept.after is None:
-                return self._ended(tally)
-            after = swept.after
-        return workflow.continue_as_new(order.model_copy(update={"before": before, "after": after, "tally": tally}))
+            result = await self._sweep_part(SweepPart(before=before, after=after))
+            tally = tally.plus(result.tally)
+            workflow.set_current_details(f"{_summary(tally)} so far, up to {result.after or 'the end'}")
+            if result.after is None:
+                return self._close(tally)
+            after = result.after
+        return workflow.continue_as_new(input.model_copy(update={"before": before, "after": after, "tally": tally}))
 
-    async def _part(self, part: SweepPart) -> SweepPartResult:
+    async def _sweep_part(self, part: SweepPart) -> SweepPartResult:
         return await workflow.execute_activity(
             names.SWEEP_ARTIFACTS,
             part,
             result_type=SweepPartResult,
-            start_to_close_timeout=_PART_WITHIN,
+            start_to_close_timeout=_PART_TIMEOUT,
             schedule_to_close_timeout=_GIVE_UP_AFTER,
             heartbeat_timeout=timedelta(seconds=30),
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
             summary=f"From {part.after or 'the beginning'} on",
         )
 
-    def _ended(self, tally: SweepTotals) -> SweepTotals:
+    def _close(self, tally: SweepTotals) -> SweepTotals:
         if not tally.failed:
             return tally
-        message = f"{_said(tally)}; those of {tally.failed} Runs could not be removed. {tally.failure}"
+        message = f"{_summary(tally)}; those of {tally.failed} Runs could not be removed. {tally.failure}"
         raise ApplicationError(clip(message, MESSAGE_LIMIT), tally, type="NotRemoved")
 
 
-def _said(tally: SweepTotals) -> str:
+def _summary(tally: SweepTotals) -> str:
     return f"{tally.artifacts} artifacts of {tally.runs} Runs removed"

@@ -34,9 +34,9 @@ class ValidateWorkflow(AuthWorkflow):
         self._recreate_result: RecreateResult | None = None
 
     @workflow.run
-    async def run(self, validate: ValidateInput) -> RunOutcome:
+    async def run(self, input: ValidateInput) -> RunOutcome:
         """Complete with the login that is good now, or close as failed or canceled (see `workflows.outcomes`)."""
-        return await self._execute(self._unless_canceled(self._validate(validate)))
+        return await self._execute(self._unless_canceled(self._validate(input)))
 
     async def _validate(self, validate: ValidateInput) -> RunOutcome:
         result = await self._check(_check_input(validate), validate.check_attempts, begun=validate.begun)

@@ -24,10 +24,10 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_LARGEST_PICTURE = 32 * 1024 * 1024
-"""Largest screenshot that is kept, in bytes: about a hundred times the size of a usual picture of a page."""
+_LARGEST_SCREENSHOT = 32 * 1024 * 1024
+"""Largest screenshot that is kept, in bytes: about a hundred times the size of a usual screenshot of a page."""
 _PNG = b"\x89PNG\r\n\x1a\n"
-_ENDED_BEFORE = "The Machine was ended before it had saved it."
+_MACHINE_ENDED = "The Machine was ended before it had saved it."
 
 
 @dataclass(frozen=True)
@@ -52,61 +52,65 @@ class ArtifactUploader:
         self._store = store
         self._redactor = redactor
 
-    async def keep(
-        self, order: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
+    async def upload(
+        self, attempt: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
     ) -> UploadedArtifacts:
         """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
         missing = {name: masker.text(reason) for name, reason in evidence.missing.items()}
         loop = asyncio.get_running_loop()
         end = loop.time() + within.total_seconds()
 
-        async def kept(what: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
+        async def upload(name: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
             try:
                 # A store that refuses is retried for only half of the time, so that its own message is known before the
                 # timeout.
                 async with asyncio.timeout_at(end):
                     size = await work(timedelta(seconds=max(0, end - loop.time())))
             except (TraceError, ArtifactLostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
-                log.warning("Run %s, Attempt %d: its %s is lost", order.run_id, order.number, what, exc_info=error)
-                missing[what] = _said(error)
+                log.warning("Run %s, Attempt %d: its %s is lost", attempt.run_id, attempt.number, name, exc_info=error)
+                missing[name] = _reason(error)
                 return None
             if size is None and not evidence.reported:
-                missing.setdefault(what, _ENDED_BEFORE)
+                missing.setdefault(name, _MACHINE_ENDED)
             return size
 
         url = screenshot = trace = None
         if status is not AttemptStatus.COMPLETED:
             url = evidence.page_url
-            screenshot = await kept("screenshot", lambda left: self._keep_picture(order, evidence.folder, left))
+            screenshot = await upload(
+                "screenshot", lambda left: self._upload_screenshot(attempt, evidence.folder, left)
+            )
         if evidence.trace.wants(completed=status is AttemptStatus.COMPLETED):
-            trace = await kept("trace", lambda left: self._keep_trace(order, evidence, masker, left))
+            trace = await upload("trace", lambda left: self._upload_trace(attempt, evidence, masker, left))
         return UploadedArtifacts(
             None if url is None else shown_url(url, masker), screenshot is not None, trace, missing
         )
 
-    async def _keep_picture(self, order: AttemptInput, folder: Path, within: timedelta) -> int | None:
-        picture = await asyncio.to_thread(read_left, folder / SCREENSHOT, _LARGEST_PICTURE)
-        if picture is None:
+    async def _upload_screenshot(self, attempt: AttemptInput, folder: Path, within: timedelta) -> int | None:
+        screenshot = await asyncio.to_thread(read_untrusted, folder / SCREENSHOT, _LARGEST_SCREENSHOT)
+        if screenshot is None:
             return None
-        if not picture.startswith(_PNG):
-            raise ArtifactLostError("What the Machine left is no picture.")
-        key = keys.attempt(order.project, order.run_id, order.number, SCREENSHOT)
-        await retry_store(within / 2, lambda: self._store.put(key, picture))
-        return len(picture)
+        if not screenshot.startswith(_PNG):
+            raise ArtifactLostError("What the Machine left is no screenshot.")
+        key = keys.attempt(attempt.project, attempt.run_id, attempt.number, SCREENSHOT)
+        await retry_store(within / 2, lambda: self._store.put(key, screenshot))
+        return len(screenshot)
 
-    async def _keep_trace(
-        self, order: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
+    async def _upload_trace(
+        self, attempt: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
     ) -> int | None:
-        shown = evidence.folder / TRACE
-        how = RedactionOptions(masker, evidence.trace_limit, evidence.project_root, cookies=order.auth is not None)
-        if not await self._redactor.redact(evidence.folder, shown, how, within=within):
+        redacted = evidence.folder / TRACE
+        options = RedactionOptions(
+            masker, evidence.trace_limit, evidence.project_root, cookies=attempt.auth is not None
+        )
+        if not await self._redactor.redact(evidence.folder, redacted, options, within=within):
             return None
-        key = keys.attempt(order.project, order.run_id, order.number, TRACE)
-        await retry_store(within / 2, lambda: self._store.put_file(key, shown))
-        return shown.stat().st_size
+        key = keys.attempt(attempt.project, attempt.run_id, attempt.number, TRACE)
+        await retry_store(within / 2, lambda: self._store.put_file(key, redacted))
+        return redacted.stat().st_size
 
 
-def read_left(path: Path, largest: int) -> bytes | None:
+def read_untrusted(path: Path, largest: int) -> bytes | None:
     """Return the contents of a file that user code could have replaced, or None if there is none.
 
     Raises:
@@ -127,7 +131,7 @@ def read_left(path: Path, largest: int) -> bytes | None:
         return file.read(largest)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     match error:
         case StoreError():
             return f"The artifact store did not take it: {error.message}"

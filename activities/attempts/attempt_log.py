@@ -39,12 +39,12 @@ _INLINE = 64 * 1024
 """Largest number of bytes that are masked in the event loop; more are masked in a thread."""
 _PIECE = 1024 * 1024
 """Largest size of a piece, in bytes."""
-_WHOLE_WITHIN = 2.0
+_COMPLETE_WITHIN = 2.0
 """Seconds to wait, after the end of an Attempt, for its keeper to report that its log is complete."""
 _DELETE_AT_ONCE = 8
-_PATIENT = 2 / 3
+_RETRY_SHARE = 2 / 3
 """Share of the time limit for which a store that refuses is retried, so that its own message is known by then."""
-_CLEAR_WITHIN = 5.0
+_DELETE_WITHIN = 5.0
 """Seconds for removing pieces: an Attempt that has logged for hours has thousands of them."""
 
 
@@ -54,9 +54,9 @@ class LogPolicy:
 
     limit: int = 10 * 1024 * 1024
     """Largest number of bytes that are logged of what user code and its browser print."""
-    first: timedelta = timedelta(seconds=0.65)
+    first_piece: timedelta = timedelta(seconds=0.65)
     """Time from the first line to the first piece."""
-    every: timedelta = timedelta(seconds=0.5)
+    piece_interval: timedelta = timedelta(seconds=0.5)
     """Time from one piece to the next."""
 
 
@@ -79,11 +79,12 @@ class StoredLog:
 class AttemptLog:
     """The log of one Attempt, created by `open_log`."""
 
-    def __init__(self, store: Store, order: AttemptInput, book: AttemptLogFile, rules: LogPolicy) -> None:
-        self.book = book
+    def __init__(self, store: Store, attempt: AttemptInput, file: AttemptLogFile, policy: LogPolicy) -> None:
+        self.file = file
+        """The unmasked log on this host."""
         self._store = store
-        self._rules = rules
-        self._of = (order.project, order.run_id, order.number)
+        self._policy = policy
+        self._attempt = (attempt.project, attempt.run_id, attempt.number)
         self._masked: BinaryIO | None = None
         """The masked log, created with the first piece: a file without a name, which user code cannot reach."""
         self._size = 0
@@ -92,70 +93,70 @@ class AttemptLog:
         """Number of its bytes that are stored as pieces."""
         self._pieces: dict[str, None] = {}
         """Keys of the pieces; an ordered set."""
-        self._over = asyncio.Event()
-        self._live = asyncio.create_task(self._store_pieces(), name=f"log of {order.run_id} {order.number}")
+        self._has_ended = asyncio.Event()
+        self._piece_task = asyncio.create_task(self._store_pieces(), name=f"log of {attempt.run_id} {attempt.number}")
 
-    async def store(self, last: str, level: str, *, within: timedelta) -> StoredLog:
+    async def store(self, last_line: str, level: str, *, within: timedelta) -> StoredLog:
         """Store the whole log of an Attempt that has ended, with a last line of Callboard's own.
 
         This takes no longer than `within`, plus two seconds for a Machine that does not come to its end.
         """
-        usage = await self.book.wait_complete(_WHOLE_WITHIN)
-        self.book.write_line(last, level)
-        self._over.set()
+        usage = await self.file.wait_complete(_COMPLETE_WITHIN)
+        self.file.write_line(last_line, level)
+        self._has_ended.set()
         missing = None
         try:
             async with asyncio.timeout(within.total_seconds()):
-                await asyncio.shield(self._live)
-                await self._store_whole(within * _PATIENT)
+                await asyncio.shield(self._piece_task)
+                await self._store_whole(within * _RETRY_SHARE)
         except TimeoutError:
             missing = f"The artifact store has not taken it within {within.total_seconds():g} seconds."
         except StoreError as error:
             missing = error.message
         except Exception as error:  # whatever the error: a lost log fails nothing
-            log.exception("Run %s, Attempt %d: no log", *self._of[1:])
+            log.exception("Run %s, Attempt %d: no log", *self._attempt[1:])
             missing = f"It could not be stored: {error}"
         return StoredLog(None if missing else self._size, missing, usage)
 
     async def close(self) -> None:
         """Release the task and the files of the log."""
-        self._live.cancel()
-        await asyncio.wait({self._live})
-        self.book.close()
+        self._piece_task.cancel()
+        await asyncio.wait({self._piece_task})
+        self.file.close()
         if self._masked is not None:
             self._masked.close()
 
     async def _store_pieces(self) -> None:
-        await self.book.has_lines.wait()
-        pause = self._rules.first
-        while not await self._is_over_within(pause):
-            pause = self._rules.every
+        await self.file.has_lines.wait()
+        pause = self._policy.first_piece
+        while not await self._has_ended_within(pause):
+            pause = self._policy.piece_interval
             try:
-                await self._take()
+                await self._mask_new_lines()
                 await self._store_piece()
             except StoreError as error:  # its bytes come with the next piece, or with the whole log
-                log.debug("Run %s, Attempt %d: no piece of its log: %s", *self._of[1:], error.message)
+                log.debug("Run %s, Attempt %d: no piece of its log: %s", *self._attempt[1:], error.message)
             except OSError:
-                log.exception("Run %s, Attempt %d: its log cannot be kept", *self._of[1:])
+                log.exception("Run %s, Attempt %d: its log cannot be kept", *self._attempt[1:])
 
-    async def _is_over_within(self, pause: timedelta) -> bool:
+    async def _has_ended_within(self, pause: timedelta) -> bool:
         try:
             async with asyncio.timeout(pause.total_seconds()):
-                return await self._over.wait()
+                return await self._has_ended.wait()
         except TimeoutError:
             return False
 
-    async def _take(self) -> None:
+    async def _mask_new_lines(self) -> None:
         """Mask the lines that have arrived since, and append them to the masked log. Raises OSError."""
-        if self.book.unread > _INLINE:
+        if self.file.unread > _INLINE:
             await uncancellable(asyncio.to_thread(self._mask))
-        elif self.book.unread:
+        elif self.file.unread:
             self._mask()
 
     def _mask(self) -> None:
         if self._masked is None:
-            self._masked = tempfile.TemporaryFile(dir=self.book.file.parent)  # noqa: SIM115  # closed by `close`
-        while part := self.book.read_masked():
+            self._masked = tempfile.TemporaryFile(dir=self.file.file.parent)  # noqa: SIM115  # closed by `close`
+        while part := self.file.read_masked():
             self._masked.write(part)
             self._size += len(part)
         self._masked.flush()
@@ -164,23 +165,23 @@ class AttemptLog:
         """Store the part of the masked log that is not stored yet. Raises StoreError, OSError."""
         while self._masked is not None and self._stored < self._size:
             data = os.pread(self._masked.fileno(), _PIECE, self._stored)
-            key = keys.log_piece(*self._of, self._stored)
+            key = keys.log_piece(*self._attempt, self._stored)
             self._pieces[key] = None  # also if the write fails: the piece may be there all the same
             await self._store.put(key, data)
             self._stored += len(data)
 
     async def _store_whole(self, within: timedelta) -> None:
         """Store the whole log and remove its pieces. Raises StoreError, OSError."""
-        if self._masked is None and self.book.unread <= _INLINE:
-            data = self.book.read_masked()
+        if self._masked is None and self.file.unread <= _INLINE:
+            data = self.file.read_masked()
             self._size = len(data)
         else:
-            await self._take()
+            await self._mask_new_lines()
             data = os.pread(self._masked.fileno(), self._size, 0) if self._masked is not None else b""
-        await retry_store(within, lambda: self._store.put(keys.log(*self._of), data))
-        await self._clear()
+        await retry_store(within, lambda: self._store.put(keys.log(*self._attempt), data))
+        await self._delete_pieces()
 
-    async def _clear(self) -> None:
+    async def _delete_pieces(self) -> None:
         """Remove the pieces. Pieces that remain do no harm, and are removed with everything else of the Run."""
         limit = asyncio.Semaphore(_DELETE_AT_ONCE)
 
@@ -189,23 +190,23 @@ class AttemptLog:
                 await self._store.delete(key)
 
         with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(_CLEAR_WITHIN):
+            async with asyncio.timeout(_DELETE_WITHIN):
                 await asyncio.gather(*map(delete, self._pieces))
 
 
 @asynccontextmanager
-async def open_log(store: Store, order: AttemptInput, folder: Path, rules: LogPolicy) -> AsyncGenerator[AttemptLog]:
+async def open_log(store: Store, attempt: AttemptInput, folder: Path, policy: LogPolicy) -> AsyncGenerator[AttemptLog]:
     """Open the log of an Attempt in its own folder on this host, and close it afterwards. Raises OSError."""
-    opened = AttemptLog(store, order, AttemptLogFile(folder / LOG_FILE, rules.limit), rules)
+    opened = AttemptLog(store, attempt, AttemptLogFile(folder / LOG_FILE, policy.limit), policy)
     try:
         yield opened
     finally:
         await uncancellable(opened.close())
 
 
-def last_line(status: AttemptStatus, error: RunError | None, lasted: timedelta) -> tuple[str, str]:
+def last_line(status: AttemptStatus, error: RunError | None, duration: timedelta) -> tuple[str, str]:
     """Return the last line of an Attempt's log, which says how the Attempt ended, and the level of that line."""
-    text = f"{status.capitalize()} after {lasted.total_seconds():.3f} seconds"
+    text = f"{status.capitalize()} after {duration.total_seconds():.3f} seconds"
     if error is None:
         return text, "info" if status is AttemptStatus.COMPLETED else "warning"
     stack = (error.details or {}).get("stack")

@@ -18,7 +18,7 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_LOOK_PATIENCE = timedelta(seconds=5)
+_EXISTS_TIMEOUT = timedelta(seconds=5)
 _NOT_SAVED = "The worker was lost before it had saved it."
 _NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 
@@ -58,43 +58,43 @@ class AttemptRecords:
         """Tell whether there is a record. A store that fails for long is taken to have none."""
         key = keys.attempt(project, run_id, number, "attempt.json")
         try:
-            return await retry_store(_LOOK_PATIENCE, lambda: self._store.exists(key))
+            return await retry_store(_EXISTS_TIMEOUT, lambda: self._store.exists(key))
         except StoreError:
             log.exception("Run %s, Attempt %d: it is not known whether there is a record", run_id, number)
             return False
 
-    async def close_lost(self, order: LostInput, *, within: timedelta) -> None:
+    async def record_lost(self, lost: LostInput, *, within: timedelta) -> None:
         """Record an Attempt as interrupted whose worker has not recorded its end, and what is missing of it.
 
         Raises:
             StoreError: What is stored cannot be read. (A record that cannot be written is lost, as by `write`.)
         """
-        of = (order.project, order.run_id, order.number)
+        of = (lost.project, lost.run_id, lost.number)
         known = await retry_store(within, lambda: self.read(*of))
         if known is not None and known.status is not AttemptStatus.STARTED:
             return
         base = known or AttemptRecord(
-            run_id=order.run_id, number=order.number, kind=order.kind.value, status=AttemptStatus.INTERRUPTED
+            run_id=lost.run_id, number=lost.number, kind=lost.kind.value, status=AttemptStatus.INTERRUPTED
         )
-        missing = await retry_store(within, lambda: self._missing(order))
+        missing = await retry_store(within, lambda: self._missing(lost))
         changes = {
             "status": AttemptStatus.INTERRUPTED,
             "ended_at": datetime.now(UTC),
-            "error": interruption(order.cause),
+            "error": interruption(lost.cause),
             "log": "log" not in missing,
             "missing": missing,
         }
-        await self.write(order.project, base.model_copy(update=changes), within=within)
+        await self.write(lost.project, base.model_copy(update=changes), within=within)
 
-    async def _missing(self, order: LostInput) -> dict[str, str]:
+    async def _missing(self, lost: LostInput) -> dict[str, str]:
         """Return what a lost Attempt should have stored and has not; trace and screenshot are made at its end.
 
         Raises StoreError.
         """
         missing = {"screenshot": _NOT_SAVED}
-        if order.trace.wants(completed=False):
+        if lost.trace.wants(completed=False):
             missing["trace"] = _NOT_SAVED
-        of = (order.project, order.run_id, order.number)
+        of = (lost.project, lost.run_id, lost.number)
         if not await self._store.exists(keys.log(*of)):
             pieces = aiter(self._store.list(keys.log_pieces(*of)))
             missing["log"] = _NOT_SAVED if await anext(pieces, None) is None else _NOT_ALL_SAVED

@@ -19,82 +19,87 @@ from security.masking import Masker
 class AttemptState:
     """What is known of an Attempt so far; created when its activity begins."""
 
-    def __init__(self, order: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
+    def __init__(self, attempt: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
         info = activity.info()
-        self._order = order
+        self._attempt = attempt
         self._worker = worker
         self.evidence = evidence
         """What the Attempt leaves; empty if it never came to a Machine."""
         self.masker = Masker(())
         """Masks the secrets that the Attempt was given."""
-        self.kept = UploadedArtifacts()
-        """What has been stored of the evidence."""
+        self.artifacts = UploadedArtifacts()
+        """The trace, screenshot and page URL that were stored at the end."""
         self.log = log
         self.stored_log = StoredLog()
         """What was stored of the log."""
         self._ended_at: datetime | None = None
         # For a further try of a check or create, this is when the try before it ended.
         self._queued_at = info.current_attempt_scheduled_time
-        self._taken_at = info.started_time
-        self._begun: AttemptStart | None = None
+        self._accepted_at = info.started_time
+        self._start: AttemptStart | None = None
         self.attributes: dict[str, Any] | None = None
 
-    def begin(self, begun: AttemptStart) -> None:
+    def mark_started(self, start: AttemptStart) -> None:
         """Note that the Attempt is on a Machine, and that user code is about to be called."""
-        self._begun = begun
+        self._start = start
 
-    def end(self) -> None:
+    def mark_ended(self) -> None:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""
         self._ended_at = datetime.now(UTC)
 
+    def set_masker(self, masker: Masker) -> None:
+        """Mask the log, and what is stored of the Attempt at its end, with `masker` from here on."""
+        self.masker = masker
+        self.log.file.masker = masker
+
     @property
-    def lasted(self) -> timedelta:
-        """Time from the Attempt's beginning to its end, or until now."""
+    def duration(self) -> timedelta:
+        """Time from the Attempt's start to its end, or until now."""
         return (self._ended_at or datetime.now(UTC)) - self.started_at
 
     @property
-    def begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether the Attempt ever was on a Machine."""
-        return self._begun is not None
+        return self._start is not None
 
-    def started(self) -> AttemptStarted:
+    def start_signal(self) -> AttemptStarted:
         """Return the payload of the start signal: where the Attempt runs, and since when."""
-        machine = self._begun.machine if self._begun else "that is starting"
+        machine = self._start.machine if self._start else "that is starting"
         return AttemptStarted(
-            number=self._order.number, machine=machine, worker=self._worker, started_at=self.started_at
+            number=self._attempt.number, machine=machine, worker=self._worker, started_at=self.started_at
         )
 
     @property
     def started_at(self) -> datetime:
         """When the Attempt began on its Machine; if it never came to one, when the worker took it."""
-        return self._begun.at if self._begun else self._taken_at
+        return self._start.at if self._start else self._accepted_at
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Return the record of the Attempt as it is now."""
-        begun = self._begun
+        start = self._start
         return AttemptRecord(
-            run_id=self._order.run_id,
-            number=self._order.number,
-            kind=self._order.kind.value,
+            run_id=self._attempt.run_id,
+            number=self._attempt.number,
+            kind=self._attempt.kind.value,
             status=status,
-            api=self._order.api,
-            version=self._order.version,
+            api=self._attempt.api,
+            version=self._attempt.version,
             queued_at=self._queued_at,
             started_at=self.started_at,
             ended_at=self._ended_at,
-            machine=begun.machine if begun else None,
+            machine=start.machine if start else None,
             worker=self._worker,
-            browser_version=begun.browser_version if begun else None,
+            browser_version=start.browser_version if start else None,
             error=error,
-            page_url=self.kept.page_url,
+            page_url=self.artifacts.page_url,
             attributes=self.attributes,
             usage=None if status is AttemptStatus.STARTED else self._usage(),
             log=self.stored_log.size is not None,
-            trace=self.kept.trace_size is not None,
-            screenshot=self.kept.screenshot,
-            missing={**self.kept.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
+            trace=self.artifacts.trace_size is not None,
+            screenshot=self.artifacts.screenshot,
+            missing={**self.artifacts.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
         )
 
     def _usage(self) -> AttemptUsage:
-        taken = self.stored_log.usage or AttemptUsage()
-        return taken.model_copy(update={"log_size": self.stored_log.size, "trace_size": self.kept.trace_size})
+        usage = self.stored_log.usage or AttemptUsage()
+        return usage.model_copy(update={"log_size": self.stored_log.size, "trace_size": self.artifacts.trace_size})

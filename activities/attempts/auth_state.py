@@ -29,12 +29,12 @@ from temporal.auth_sessions import AuthSessions
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = timedelta(minutes=10)
+_STORE_TIMEOUT = timedelta(minutes=10)
 """How long an Attempt waits for a store that does not return its browser state."""
-_SAVE_PATIENCE = timedelta(seconds=30)
+_REFRESHED_STORE_TIMEOUT = timedelta(seconds=30)
 """How long a successful Attempt waits for a store that does not take its changed browser state: that is only the
 newer of two good ones."""
-_LOOKS = 3
+_LOOKUPS = 3
 """How often the state is looked up: it can be replaced between looking up its key and reading it."""
 
 
@@ -42,8 +42,8 @@ _LOOKS = 3
 class AuthState:
     """The browser state and the parameters that an Attempt begins with, in the clear; they are held in memory only."""
 
-    state: LoginState | None = None
-    text: str | None = field(default=None, repr=False)
+    login: LoginState | None = None
+    storage_state: str | None = field(default=None, repr=False)
     """JSON text of the browser state."""
     parameters: str | None = field(default=None, repr=False)
     """JSON text of the parameters that the browser state was, or is to be, created from."""
@@ -62,9 +62,9 @@ class AuthStates:
         self._keyring = keyring
         self._sessions = AuthSessions(client)
 
-    async def begin(
+    async def load(
         self,
-        order: AttemptInput,
+        attempt: AttemptInput,
         auth: AttemptAuth,
         secret_parameters: tuple[str, ...],
     ) -> AuthState:
@@ -75,48 +75,48 @@ class AuthStates:
             SealError, ConfigurationError: What is sealed cannot be opened.
             StoreError, Unavailable: The store or Temporal did not answer for minutes.
         """
-        if order.kind is AttemptKind.CREATE:
-            return self._opened(order, auth, None, None, await self._get(auth.parameters_key), secret_parameters)
+        if attempt.kind is AttemptKind.CREATE:
+            return self._decrypt(attempt, auth, None, None, await self._fetch(auth.parameters_key), secret_parameters)
         state, expired, seen = auth.state, False, 0
-        for _ in range(_LOOKS):
+        for _ in range(_LOOKUPS):
             if state is None:
-                view = await self._view(order, auth)
+                view = await self._view(attempt, auth)
                 state, expired = view.state, view.status is AuthSessionStatus.EXPIRED
             if state is None:
-                raise _no_login(order, auth.ref.id, seen)
-            token, parameters = await asyncio.gather(self._get(state.key), self._get(state.parameters_key))
+                raise _no_login(attempt, auth.ref.id, seen)
+            token, parameters = await asyncio.gather(self._fetch(state.key), self._fetch(state.parameters_key))
             if token is not None:
-                return self._opened(order, auth, state, token, parameters, secret_parameters, expired=expired)
+                return self._decrypt(attempt, auth, state, token, parameters, secret_parameters, expired=expired)
             seen, state = state.login, None  # replaced meanwhile: the current state does as well, or better
-        raise _no_login(order, auth.ref.id, seen)
+        raise _no_login(attempt, auth.ref.id, seen)
 
-    async def made(self, order: AttemptInput, auth: AttemptAuth, text: str) -> LoginState:
+    async def save_created(self, attempt: AttemptInput, auth: AttemptAuth, storage_state: str) -> LoginState:
         """Store the browser state that a Create has left. Raises StoreError."""
-        key = await self._put(order, auth, text, within=_PATIENCE)
+        key = await self._seal_and_store(attempt, auth, storage_state, within=_STORE_TIMEOUT)
         return LoginState(login=auth.login, key=key, parameters_key=auth.parameters_key)
 
-    async def good(
-        self, order: AttemptInput, auth: AttemptAuth, login: AuthState, text: str | None
+    async def save_refreshed(
+        self, attempt: AttemptInput, auth: AttemptAuth, loaded: AuthState, storage_state: str | None
     ) -> LoginState | None:
         """Save back the browser state of a successful Attempt if it changed, and return the state that is current now.
 
         A failure here costs the change and nothing else.
         """
-        if login.expired and order.kind is AttemptKind.CHECK and login.state is not None:
-            await self._tell(order, auth, names.CHECKED, CheckReport(login=login.state.login, good=True))
-        if text is None or login.state is None or not auth.save_back:
-            return login.state
+        if loaded.expired and attempt.kind is AttemptKind.CHECK and loaded.login is not None:
+            await self._signal(attempt, auth, names.CHECKED, CheckReport(login=loaded.login.login, good=True))
+        if storage_state is None or loaded.login is None or not auth.save_back:
+            return loaded.login
         try:
-            key = await self._put(order, auth, text, within=_SAVE_PATIENCE)
+            key = await self._seal_and_store(attempt, auth, storage_state, within=_REFRESHED_STORE_TIMEOUT)
         except StoreError:
-            log.exception("Run %s: what the site changed of AuthSession %s is lost", order.run_id, auth.ref.id)
-            return login.state
-        await self._tell(order, auth, names.SAVED_BACK, SavedBack(before=login.state.key, after=key))
-        return login.state.model_copy(update={"key": key})
+            log.exception("Run %s: what the site changed of AuthSession %s is lost", attempt.run_id, auth.ref.id)
+            return loaded.login
+        await self._signal(attempt, auth, names.SAVED_BACK, SavedBack(before=loaded.login.key, after=key))
+        return loaded.login.model_copy(update={"key": key})
 
-    def _opened(
+    def _decrypt(
         self,
-        order: AttemptInput,
+        attempt: AttemptInput,
         auth: AttemptAuth,
         state: LoginState | None,
         token: bytes | None,
@@ -125,53 +125,55 @@ class AuthStates:
         *,
         expired: bool = False,
     ) -> AuthState:
-        text, parameters = (self._open(order, auth, sealed) for sealed in (token, parameters_token))
+        text, parameters = (self._open(attempt, auth, sealed) for sealed in (token, parameters_token))
         hidden: set[str] = set()
         if parameters is not None:
-            hidden |= secrets_of_parameters(_object(parameters), secret_parameters)
+            hidden |= secrets_of_parameters(_parse_object(parameters), secret_parameters)
         if text is not None:
-            hidden |= secrets_of_state(_object(text))
+            hidden |= secrets_of_state(_parse_object(text))
         return AuthState(state, text, parameters, tuple(sorted(hidden)), expired)
 
-    def _open(self, order: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
+    def _open(self, attempt: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
         if token is None:
             return None
-        bound_to = seal_context.auth_session(order.workspace, order.project, auth.ref.owner)
+        bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)
         return self._keyring.open(token.decode("ascii", "replace"), bound_to=bound_to)
 
-    async def _view(self, order: AttemptInput, auth: AttemptAuth) -> AuthSessionView:
+    async def _view(self, attempt: AttemptInput, auth: AttemptAuth) -> AuthSessionView:
         try:
-            return await self._sessions.view(order.workspace, order.project, auth.ref.owner)
+            return await self._sessions.view(attempt.workspace, attempt.project, auth.ref.owner)
         except NotFound as error:
             message = f"AuthSession {auth.ref.id!r} is not there any more: it was deleted."
-            raise ApplicationError(message, order.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
+            raise ApplicationError(message, attempt.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
 
-    async def _get(self, key: str | None) -> bytes | None:
-        return None if key is None else await retry_store(_PATIENCE, lambda: self._store.get(key))
+    async def _fetch(self, key: str | None) -> bytes | None:
+        return None if key is None else await retry_store(_STORE_TIMEOUT, lambda: self._store.get(key))
 
-    async def _put(self, order: AttemptInput, auth: AttemptAuth, text: str, *, within: timedelta) -> str:
-        bound_to = seal_context.auth_session(order.workspace, order.project, auth.ref.owner)
+    async def _seal_and_store(self, attempt: AttemptInput, auth: AttemptAuth, text: str, *, within: timedelta) -> str:
+        bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)
         token = self._keyring.seal(text, bound_to=bound_to).encode("ascii")
-        key = keys.auth_session_state(order.project, auth.ref.owner, secrets.token_hex(8))
+        key = keys.auth_session_state(attempt.project, auth.ref.owner, secrets.token_hex(8))
         await retry_store(within, lambda: self._store.put(key, token))
         return key
 
-    async def _tell(self, order: AttemptInput, auth: AttemptAuth, signal: str, note: SavedBack | CheckReport) -> None:
-        handle = self._client.get_workflow_handle(names.auth_session_workflow(order.project, auth.ref.owner))
+    async def _signal(
+        self, attempt: AttemptInput, auth: AttemptAuth, signal: str, payload: SavedBack | CheckReport
+    ) -> None:
+        handle = self._client.get_workflow_handle(names.auth_session_workflow(attempt.project, auth.ref.owner))
         try:
-            await handle.signal(signal, note)
+            await handle.signal(signal, payload)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:  # the AuthSession may have been deleted
-                log.warning("AuthSession %s was not told (%s): %s", auth.ref.id, signal, error.message)
+                log.warning("AuthSession %s could not be signaled (%s): %s", auth.ref.id, signal, error.message)
 
 
-def _object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(text)
     return value
 
 
-def _no_login(order: AttemptInput, auth_session: str, seen: int) -> ApplicationError:
+def _no_login(attempt: AttemptInput, auth_session: str, seen: int) -> ApplicationError:
     message = f"AuthSession {auth_session!r} has no login yet."
     if seen:
         message = f"The login of AuthSession {auth_session!r} is not in the artifact store any more."
-    return ApplicationError(message, seen, order.number, type=NO_LOGIN, non_retryable=True)
+    return ApplicationError(message, seen, attempt.number, type=NO_LOGIN, non_retryable=True)

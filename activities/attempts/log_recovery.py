@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from activities.attempts.artifact_uploader import ArtifactLostError, read_left
+from activities.attempts.artifact_uploader import ArtifactLostError, read_untrusted
 from activities.attempts.attempt_log import LOG_FILE
 from activities.attempts.attempt_records import AttemptRecords
 from activities.store_retry import retry_store
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _NOTE = "secrets.json"
 _LARGEST_NOTE = 16 * 1024 * 1024
 """Largest size of `secrets.json` in bytes. The cookies of an AuthSession are part of it."""
-_BESIDE = 1024 * 1024
+_OWN_LINES_LIMIT = 1024 * 1024
 """Bytes that a log can have beyond its limit: Callboard's own lines do not count towards the limit."""
 _AT_ONCE = 2
 """How many logs are in memory at the same time."""
@@ -55,20 +55,20 @@ class _Note:
     """The secrets, as a sealed JSON array."""
 
 
-def persist_masking_secrets(folder: Path, order: AttemptInput, masker: Masker, keyring: KeyRing) -> None:
+def persist_masking_secrets(folder: Path, attempt: AttemptInput, masker: Masker, keyring: KeyRing) -> None:
     """Leave in the Attempt's folder what the next worker needs to mask the log if this worker is killed.
 
     Without a key nothing can be sealed, and a log without this note is not stored later.
     """
     if not keyring:
         return
-    bound_to = seal_context.run(order.workspace, order.project, order.run_id)
+    bound_to = seal_context.run(attempt.workspace, attempt.project, attempt.run_id)
     sealed = keyring.seal(json.dumps(sorted(masker.secrets)), bound_to=bound_to)
-    note = json.dumps(asdict(_Note(order.workspace, order.project, order.run_id, order.number, sealed)))
+    note = json.dumps(asdict(_Note(attempt.workspace, attempt.project, attempt.run_id, attempt.number, sealed)))
     try:
         replace_file(folder / _NOTE, lambda path: _write(path, note))
     except OSError as error:
-        log.warning("Run %s, Attempt %d: its secrets cannot be noted: %s", order.run_id, order.number, error)
+        log.warning("Run %s, Attempt %d: its secrets cannot be noted: %s", attempt.run_id, attempt.number, error)
 
 
 class LogRecovery:
@@ -108,7 +108,7 @@ class LogRecovery:
             log.warning("logs of a dead worker could not be stored within %g seconds", within.total_seconds())
 
     async def _store_log(self, folder: Path, within: timedelta) -> None:
-        left = await asyncio.to_thread(self._left_in, folder)
+        left = await asyncio.to_thread(self._read_log, folder)
         if left is None:
             return
         note, text = left
@@ -122,14 +122,14 @@ class LogRecovery:
         async for piece in self._store.list(keys.log_pieces(*of)):
             await self._store.delete(piece)
 
-    def _left_in(self, folder: Path) -> tuple[_Note, bytes] | None:
+    def _read_log(self, folder: Path) -> tuple[_Note, bytes] | None:
         """Return whose log it is, and the masked log; None if the log had not begun."""
-        noted = read_left(folder / _NOTE, _LARGEST_NOTE)
-        raw = read_left(folder / LOG_FILE, self._limit + _BESIDE)
+        noted = read_untrusted(folder / _NOTE, _LARGEST_NOTE)
+        raw = read_untrusted(folder / LOG_FILE, self._limit + _OWN_LINES_LIMIT)
         if noted is None or raw is None:
             return None
-        said: dict[str, Any] = json.loads(noted)
-        note = _Note(**said)
+        fields: dict[str, Any] = json.loads(noted)
+        note = _Note(**fields)
         # The seal opens for this Run alone, so that no Run's log is stored as another's.
         bound_to = seal_context.run(note.workspace, note.project, note.run_id)
         secrets: list[str] = json.loads(self._keyring.open(note.secrets, bound_to=bound_to))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio.activity import ActivityCancellationDetails
 
-_GIVEN_UP = (
+_GIVEN_UP_BY_TEMPORAL = (
     "Temporal has given the Attempt up: its worker was not heard of in time, it was reset there, or its Run was ended."
 )
 
@@ -29,15 +29,15 @@ class Cause(Enum):
 class RunningAttempt:
     """One running Attempt, and why it is to stop, if it is."""
 
-    work: asyncio.Task[Any]
+    task: asyncio.Task[Any]
     cause: Cause | None = None
     message: str = ""
 
     def stop(self, cause: Cause, message: str = "") -> None:
         """Stop the Attempt. The first cause stays; the teardown of the Machine bounds the time."""
-        if self.cause is None and not self.work.done():
+        if self.cause is None and not self.task.done():
             self.cause, self.message = cause, message
-            self.work.cancel()
+            self.task.cancel()
 
     def on_cancellation(self, details: ActivityCancellationDetails | None) -> None:
         """Stop the Attempt for the reason that Temporal gives.
@@ -49,7 +49,7 @@ class RunningAttempt:
         elif details is not None and details.reset:
             self.stop(Cause.INTERRUPTED, "The Attempt was reset in Temporal before it ended.")
         elif details is not None and (details.not_found or details.timed_out):
-            self.stop(Cause.INTERRUPTED, _GIVEN_UP)
+            self.stop(Cause.INTERRUPTED, _GIVEN_UP_BY_TEMPORAL)
         elif details is None or not details.paused:
             self.stop(Cause.INTERRUPTED, "The worker was stopped before the Attempt ended.")
 
@@ -58,24 +58,24 @@ class RunningAttempts:
     """All running Attempts of a worker, by Run and number."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, int], RunningAttempt] = {}
+        self._running: dict[tuple[str, int], RunningAttempt] = {}
 
-    def __len__(self) -> int:
-        return len(self._held)
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(list(self._running))
 
     @contextmanager
-    def hold(self, run_id: str, number: int, work: asyncio.Task[Any]) -> Generator[RunningAttempt]:
+    def register(self, run_id: str, number: int, task: asyncio.Task[Any]) -> Generator[RunningAttempt]:
         """Register the Attempt as running for as long as the block lasts."""
-        running_attempt = self._held[run_id, number] = RunningAttempt(work)
+        running_attempt = self._running[run_id, number] = RunningAttempt(task)
         try:
             yield running_attempt
         finally:
-            del self._held[run_id, number]
+            del self._running[run_id, number]
 
     def stop(self, run_id: str, number: int) -> bool:
         """Cancel the Attempt, or another one of its Run that is here by now; return False if there is none."""
-        others = (held for (of_run, _), held in self._held.items() if of_run == run_id)
-        running_attempt = self._held.get((run_id, number)) or next(others, None)
+        others = (other for (other_run_id, _), other in self._running.items() if other_run_id == run_id)
+        running_attempt = self._running.get((run_id, number)) or next(others, None)
         if running_attempt is None:
             return False
         running_attempt.stop(Cause.CANCELED)
@@ -83,5 +83,5 @@ class RunningAttempts:
 
     def interrupt_all(self, message: str) -> None:
         """Interrupt every Attempt."""
-        for running_attempt in list(self._held.values()):
+        for running_attempt in list(self._running.values()):
             running_attempt.stop(Cause.INTERRUPTED, message)

@@ -45,19 +45,19 @@ class ProjectEnvironments:
         self._dev = dev
         self._known: dict[tuple[str, str], Environment] = {}
 
-    async def of(self, manifest: Manifest, folder: Path, *, patience: timedelta) -> RuntimeEnvironment:
+    async def of(self, manifest: Manifest, folder: Path, *, within: timedelta) -> RuntimeEnvironment:
         """Return what the version runs on; its environment is built when this returns.
 
         Raises:
             MachineError: The environment cannot be built.
             ConfigurationError: The project's `.env` cannot be read.
-            StoreError: The store failed, for longer than `patience`.
+            StoreError: The store failed, for longer than `within`.
         """
-        python = await self._python(manifest, folder, patience)
+        python = await self._python(manifest, folder, within)
         variables = await asyncio.to_thread(self._dev.variables, manifest.project) if self._dev is not None else {}
         return RuntimeEnvironment(python, tuple(sorted(variables.items())))
 
-    async def _python(self, manifest: Manifest, folder: Path, patience: timedelta) -> PythonEnvironment | None:
+    async def _python(self, manifest: Manifest, folder: Path, within: timedelta) -> PythonEnvironment | None:
         own = manifest.environment
         if own is None:
             return None
@@ -65,7 +65,7 @@ class ProjectEnvironments:
         known = self._known.get(name)
         if known is None or not await asyncio.to_thread(known.claim):
             key = keys.environment(*name)
-            requirements = await retry_store(patience, lambda: self._store.get(key))
+            requirements = await retry_store(within, lambda: self._store.get(key))
             if requirements is None:
                 raise StoreError(f"{key} is not there any more. Deploy project {manifest.project} again.")
             python = await choose(SpecifierSet(own.requires_python or ""), folder)

@@ -1,4 +1,4 @@
-"""Provide a project's `persistent_store` (docs/contract.md, section 3.2): values that outlive their Run."""
+"""Answer what user code asks of the runtime (docs/contract.md, section 3.2): stored values, and login parameters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from schemas.workflow.auth import AuthSessionRef, AuthSessionType
 from storage import keys
 from storage.store import Store
 
-_PATIENCE = timedelta(seconds=30)
+_STORE_TIMEOUT = timedelta(seconds=30)
 """How long the store is retried: user code waits for the answer, on its Attempt's clock."""
 
 
-class ProjectValues:
+class ProjectServices:
     """Services for the Attempts of one project. A write is atomic; of two concurrent ones, the later one stays."""
 
     def __init__(self, store: Store, project: str) -> None:
@@ -29,7 +29,7 @@ class ProjectValues:
         Raises StoreError, also if what is stored was not written by Callboard.
         """
         place = keys.persistent_value(self._project, key)
-        stored = await retry_store(_PATIENCE, lambda: self._store.get(place))
+        stored = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(place))
         if stored is None:
             return None
         try:
@@ -44,14 +44,14 @@ class ProjectValues:
         """Store JSON text as the value. Raises StoreError."""
         body = json.dumps({"key": key, "value": json.loads(value)}).encode()
         place = keys.persistent_value(self._project, key)
-        await retry_store(_PATIENCE, lambda: self._store.put(place, body))
+        await retry_store(_STORE_TIMEOUT, lambda: self._store.put(place, body))
 
     async def auth_session_parameters(self) -> str:
         """Raise BadRequest: an Attempt without an AuthSession has no parameters of one."""
         raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
 
 
-class LoginValues(ProjectValues):
+class AuthSessionServices(ProjectServices):
     """Services for an Attempt that has an AuthSession."""
 
     def __init__(self, store: Store, project: str, ref: AuthSessionRef, parameters: str | None) -> None:

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 SIGNAL_AFTER = 0.5
 """Seconds before the start is signaled. A shorter Attempt sends no start signal: that would cost its Run a workflow
 task."""
-_RECORD_PATIENCE = timedelta(seconds=5)
+_RECORD_TIMEOUT = timedelta(seconds=5)
+"""How long the store is retried for the record of the start."""
 
 
 class StartSignals:
@@ -34,18 +35,18 @@ class StartSignals:
         self._records = records
 
     @asynccontextmanager
-    async def of(self, attempt: AttemptInput, progress: AttemptState) -> AsyncGenerator[None]:
+    async def sending(self, attempt: AttemptInput, state: AttemptState) -> AsyncGenerator[None]:
         """Signal and record the start of the Attempt if the block lasts for a moment."""
         run = self._client.get_workflow_handle(attempt.run_id, run_id=activity.info().workflow_run_id)
 
         async def signal_start() -> None:
             await asyncio.sleep(SIGNAL_AFTER)
-            await _signal(run, names.ATTEMPT_STARTED, progress.started())
+            await _signal(run, names.ATTEMPT_STARTED, state.start_signal())
             if attempt.kind is AttemptKind.CHECK and attempt.parent_run_id is not None:
                 waiting = self._client.get_workflow_handle(attempt.parent_run_id)
                 await _signal(waiting, names.VALIDATE_STARTED, attempt.number)
-            record = progress.record(AttemptStatus.STARTED)
-            await self._records.write_first(attempt.project, record, within=_RECORD_PATIENCE)
+            record = state.record(AttemptStatus.STARTED)
+            await self._records.write_first(attempt.project, record, within=_RECORD_TIMEOUT)
 
         async with background_task(signal_start(), "start signals"):
             yield

@@ -14,7 +14,7 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = timedelta(seconds=45)
+_STORE_TIMEOUT = timedelta(seconds=45)
 
 
 class DeliveryRecords:
@@ -23,28 +23,28 @@ class DeliveryRecords:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def write(self, order: DeliverInput, record: TryRecord) -> None:
+    async def write(self, delivery: DeliverInput, record: TryRecord) -> None:
         """Write a record. A store that fails for long costs the record, not the Delivery."""
-        key = _key(order, record.at)
+        key = _key(delivery, record.at)
         body = record.model_dump_json(exclude_none=True).encode()
         try:
-            await retry_store(_PATIENCE, lambda: uncancellable(self._store.put(key, body)))
+            await retry_store(_STORE_TIMEOUT, lambda: uncancellable(self._store.put(key, body)))
         except StoreError:
-            log.exception("Run %s, Delivery %s: no record of a try", order.run_id, order.delivery_id)
+            log.exception("Run %s, Delivery %s: no record of a try", delivery.run_id, delivery.delivery_id)
 
-    async def write_lost(self, order: DeliverInput, began: str) -> None:
+    async def write_lost(self, delivery: DeliverInput, began: str) -> None:
         """Record a try that began at this time, unless the worker that made it has recorded it."""
         at = datetime.fromisoformat(began)
         try:
-            if await self._store.exists(_key(order, at)):
+            if await self._store.exists(_key(delivery, at)):
                 return
         except StoreError:
-            log.exception("Run %s, Delivery %s: no record of a lost try", order.run_id, order.delivery_id)
+            log.exception("Run %s, Delivery %s: no record of a lost try", delivery.run_id, delivery.delivery_id)
             return
         problem = TryProblem(type="WorkerLost", message="The worker was lost before it could say what came of it.")
-        await self.write(order, TryRecord(at=at, error=problem))
+        await self.write(delivery, TryRecord(at=at, error=problem))
 
 
-def _key(order: DeliverInput, at: datetime) -> str:
+def _key(delivery: DeliverInput, at: datetime) -> str:
     time = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return keys.delivery_try(order.project, order.run_id, order.delivery_id, time)
+    return keys.delivery_try(delivery.project, delivery.run_id, delivery.delivery_id, time)

@@ -19,7 +19,7 @@ from security.masking import Masker
 from security.signing import Signer
 from storage.store import Store
 
-_STORE_PATIENCE = timedelta(seconds=20)
+_STORE_TIMEOUT = timedelta(seconds=20)
 _STOPPED = "The worker was stopped, or Temporal had given the try up, before an answer came."
 
 
@@ -40,7 +40,7 @@ class DeliverySender:
     """Sends Deliveries, one try at a time."""
 
     def __init__(
-        self, *, store: Store, transport: httpx.AsyncBaseTransport, keyring: KeyRing, signer: Signer, agent: str
+        self, *, store: Store, transport: httpx.AsyncBaseTransport, keyring: KeyRing, signer: Signer, user_agent: str
     ) -> None:
         """Set up without sending anything yet.
 
@@ -49,66 +49,72 @@ class DeliverySender:
             transport: A guarded transport. Whoever created it closes it.
             keyring: Opens the sealed secrets of sinks.
             signer: Signs webhooks.
-            agent: `user-agent` of the requests.
+            user_agent: `user-agent` of the requests.
         """
         self._store = store
         self._transport = transport
         self._keyring = keyring
         self._signer = signer
-        self._agent = agent
+        self._user_agent = user_agent
 
-    async def once(self, order: TryInput, at: datetime) -> SendResult:
+    async def send_stored(self, attempt: TryInput, at: datetime) -> SendResult:
         """Send the stored body once. A cancel ends the try, and is returned as its result."""
         try:
-            body = await self._body(order.body_key)
+            body = await self._body(attempt.body_key)
         except CallboardError as error:
-            return _impossible(at, error)
-        return await self.send(order.order, body, at)
+            return _not_sent(at, error)
+        return await self.send(attempt.delivery, body, at)
 
-    async def send(self, order: DeliverInput, body: bytes, at: datetime) -> SendResult:
+    async def send(self, delivery: DeliverInput, body: bytes, at: datetime) -> SendResult:
         """Send this body once. A cancel ends the try, and is returned as its result."""
         try:
-            out = self._outgoing(order, body, at)
+            prepared = self._build_request(delivery, body, at)
         except CallboardError as error:
-            return _impossible(at, error)
-        masker = Masker(out.secrets)
+            return _not_sent(at, error)
+        masker = Masker(prepared.secrets)
         began = time.monotonic()
         try:
-            answer = await send(self._transport, out.request, order.sink.schedule.timeout)
+            answer = await send(self._transport, prepared.request, delivery.sink.schedule.timeout)
         except SendError as error:
             return _no_answer(at, began, _masked(error.problem, masker))
         except asyncio.CancelledError:
             stopped = TryProblem(type="WorkerStopped", message=_STOPPED)
             return _no_answer(at, began, stopped)
-        judged = out.judge(answer)
+        verdict = prepared.classify_response(answer)
         record = TryRecord(
             at=at,
             status_code=answer.status,
-            error=None if judged.problem is None else _masked(judged.problem, masker),
+            error=None if verdict.problem is None else _masked(verdict.problem, masker),
             latency=answer.latency,
             answer=masker.text(answer.beginning.decode("utf-8", "replace"))[:ANSWER_KEPT],
         )
-        message = None if judged.message is None else masker.text(judged.message)
-        return SendResult(record, message, judged.final, answer.retry_after)
+        message = None if verdict.message is None else masker.text(verdict.message)
+        return SendResult(record, message, verdict.final, answer.retry_after)
 
     async def _body(self, key: str) -> bytes:
-        body = await retry_store(_STORE_PATIENCE, lambda: self._store.get(key))
+        body = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(key))
         if body is None:
             raise StoreError(f"{key} is not in the artifact store any more.")
         return body
 
-    def _outgoing(self, order: DeliverInput, body: bytes, at: datetime) -> PreparedRequest:
-        sink = order.sink
+    def _build_request(self, delivery: DeliverInput, body: bytes, at: datetime) -> PreparedRequest:
+        sink = delivery.sink
         if sink.webhook is not None:
-            return webhook_sink.outgoing(
-                order, sink.webhook, body, at=at, ring=self._keyring, signer=self._signer, agent=self._agent
+            return webhook_sink.build_request(
+                delivery,
+                sink.webhook,
+                body,
+                at=at,
+                keyring=self._keyring,
+                signer=self._signer,
+                user_agent=self._user_agent,
             )
         if sink.bucket is None:
             raise ValueError("A sink is a webhook or a bucket")
-        return s3_sink.outgoing(order, sink.bucket, body, ring=self._keyring, agent=self._agent)
+        return s3_sink.build_request(delivery, sink.bucket, body, keyring=self._keyring, user_agent=self._user_agent)
 
 
-def _impossible(at: datetime, error: CallboardError) -> SendResult:
+def _not_sent(at: datetime, error: CallboardError) -> SendResult:
     record = TryRecord(at=at, error=TryProblem(type=type(error).__name__, message=error.message))
     return SendResult(record, error.message, final=isinstance(error, SealError))
 

@@ -36,11 +36,11 @@ class SinkResponse:
     @property
     def retry_after(self) -> timedelta | None:
         """Time after which the receiver wants to be asked again, if it says so."""
-        said = self.headers.get("retry-after", "").strip()
-        if said.isascii() and said.isdigit() and len(said) < 10:
-            return timedelta(seconds=int(said))
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit() and len(value) < 10:
+            return timedelta(seconds=int(value))
         try:
-            at = parsedate_to_datetime(said)
+            at = parsedate_to_datetime(value)
         except (TypeError, ValueError):
             return None
         wait = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - datetime.now(UTC)
@@ -63,7 +63,7 @@ class PreparedRequest:
     """A request, ready to be sent."""
 
     request: httpx.Request
-    judge: Callable[[SinkResponse], ResponseVerdict]
+    classify_response: Callable[[SinkResponse], ResponseVerdict]
     secrets: frozenset[str] = field(repr=False)
     """Values that are masked in errors and answers."""
 
@@ -95,11 +95,11 @@ async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, with
     except EgressRefused as error:
         raise SendError(TryProblem(type="EgressRefused", message=error.message)) from error
     except httpx.TimeoutException as error:
-        said = str(error) or f"No answer within {seconds:g} seconds"
-        raise SendError(TryProblem(type=type(error).__name__, message=f"{said}.")) from error
+        reason = str(error) or f"No answer within {seconds:g} seconds"
+        raise SendError(TryProblem(type=type(error).__name__, message=f"{reason}.")) from error
     except httpx.TransportError as error:
-        said = str(error).rstrip(".") or "The connection broke"
-        raise SendError(TryProblem(type=type(error).__name__, message=f"{said}.")) from error
+        reason = str(error).rstrip(".") or "The connection broke"
+        raise SendError(TryProblem(type=type(error).__name__, message=f"{reason}.")) from error
     latency = timedelta(seconds=time.monotonic() - began)
     return SinkResponse(response.status_code, response.headers, await _beginning(response), latency)
 

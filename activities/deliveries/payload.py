@@ -15,7 +15,7 @@ class GoneError(Exception):
     """Something that belongs into the body is no longer in the store."""
 
 
-async def body_of(order: DeliverInput, outcome: RunOutcome, store: Store) -> bytes:
+async def delivery_payload(delivery: DeliverInput, outcome: RunOutcome, store: Store) -> bytes:
     """Return the body in ASCII. What user code returned is inserted as text, without parsing it.
 
     Raises:
@@ -23,18 +23,18 @@ async def body_of(order: DeliverInput, outcome: RunOutcome, store: Store) -> byt
         StoreError: The store failed.
     """
     api_info = [
-        _member("name", order.api),
-        _raw("parameters", await _text(order.parameters, store)),
-        _member("runId", order.run_id),
+        _member("name", delivery.api),
+        _raw("parameters", await _text(delivery.parameters, store)),
+        _member("runId", delivery.run_id),
         _raw("result", await _result(outcome, store)),
     ]
     members = [
-        _member("workspaceId", order.workspace),
-        _member("project", {"id": order.project, "name": order.project}),
+        _member("workspaceId", delivery.workspace),
+        _member("project", {"id": delivery.project, "name": delivery.project}),
         _raw("apiInfo", _object(api_info)),
     ]
-    if order.auth_session_id is not None:
-        members.append(_member("authSession", {"id": order.auth_session_id}))
+    if delivery.auth_session_id is not None:
+        members.append(_member("authSession", {"id": delivery.auth_session_id}))
     return _object(members)
 
 

@@ -40,29 +40,31 @@ _FINAL = frozenset(
 """Error codes that will be the same at the next try: somebody must change keys, rights or the sink."""
 
 
-def outgoing(order: DeliverInput, sink: SealedBucket, body: bytes, *, ring: KeyRing, agent: str) -> PreparedRequest:
+def build_request(
+    delivery: DeliverInput, sink: SealedBucket, body: bytes, *, keyring: KeyRing, user_agent: str
+) -> PreparedRequest:
     """Return the request for one try, signed for this moment.
 
     Raises:
         ConfigurationError: There is no key to open with.
         SealError: What is sealed was changed.
     """
-    bound_to = seal_context.run(order.workspace, order.project, order.run_id)
+    bound_to = seal_context.run(delivery.workspace, delivery.project, delivery.run_id)
     keys = Credentials(
-        ring.open(sink.access_key_id, bound_to=bound_to), ring.open(sink.secret_access_key, bound_to=bound_to)
+        keyring.open(sink.access_key_id, bound_to=bound_to), keyring.open(sink.secret_access_key, bound_to=bound_to)
     )
-    unsigned = AWSRequest("PUT", object_url(sink, order.run_id), {"content-type": "application/json"}, data=body)
+    unsigned = AWSRequest("PUT", object_url(sink, delivery.run_id), {"content-type": "application/json"}, data=body)
     S3SigV4Auth(keys, "s3", sink.region).add_auth(unsigned)
     signed = unsigned.prepare()
     headers = {
         "accept": "*/*",
         "accept-encoding": "identity",
         "connection": "close",
-        "user-agent": agent,
+        "user-agent": user_agent,
         **{name: _text(value) for name, value in signed.headers.items()},
     }
     request = httpx.Request("PUT", signed.url, headers=headers, content=body)
-    return PreparedRequest(request, judge, frozenset({keys.access_key, keys.secret_key}))
+    return PreparedRequest(request, classify_response, frozenset({keys.access_key, keys.secret_key}))
 
 
 def object_url(sink: SealedBucket, run_id: str) -> str:
@@ -73,17 +75,17 @@ def object_url(sink: SealedBucket, run_id: str) -> str:
     return f"{bucket_address(endpoint, sink.bucket, path_style=sink.force_path_style)}/{key}"
 
 
-def judge(answer: SinkResponse) -> ResponseVerdict:
+def classify_response(answer: SinkResponse) -> ResponseVerdict:
     """Classify the answer; S3 reports errors with codes that are the same everywhere."""
     if 200 <= answer.status < 300:
         return ResponseVerdict()
-    said = _error(answer)
-    if said is None:
+    error = _error(answer)
+    if error is None:
         return ResponseVerdict(f"The bucket's server answered {answer.status}.")
     return ResponseVerdict(
-        f"The bucket's server answered {answer.status} {said.type}: {said.message}",
-        problem=said,
-        final=said.type in _FINAL,
+        f"The bucket's server answered {answer.status} {error.type}: {error.message}",
+        problem=error,
+        final=error.type in _FINAL,
     )
 
 
@@ -93,8 +95,8 @@ def _error(answer: SinkResponse) -> TryProblem | None:
     if code is None:
         return None
     message = _MESSAGE.search(answer.beginning)
-    said = "" if message is None else unescape(message[1].decode("utf-8", "replace")).strip()
-    return TryProblem(type=code[1].decode("ascii"), message=said or "It says no more.")
+    text = "" if message is None else unescape(message[1].decode("utf-8", "replace")).strip()
+    return TryProblem(type=code[1].decode("ascii"), message=text or "It says no more.")
 
 
 @cache

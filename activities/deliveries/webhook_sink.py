@@ -16,8 +16,15 @@ from security.keyring import KeyRing
 from security.signing import Signer
 
 
-def outgoing(
-    order: DeliverInput, sink: SealedWebhook, body: bytes, *, at: datetime, ring: KeyRing, signer: Signer, agent: str
+def build_request(
+    delivery: DeliverInput,
+    sink: SealedWebhook,
+    body: bytes,
+    *,
+    at: datetime,
+    keyring: KeyRing,
+    signer: Signer,
+    user_agent: str,
 ) -> PreparedRequest:
     """Return the request for one try; only its time and signature differ from those of another try.
 
@@ -25,26 +32,26 @@ def outgoing(
         ConfigurationError: There is no secret to sign with, or no key to open with.
         SealError: What is sealed was changed.
     """
-    bound_to = seal_context.run(order.workspace, order.project, order.run_id)
-    url = ring.open(sink.sealed_url, bound_to=bound_to)
-    own = {name.lower(): ring.open(sealed, bound_to=bound_to) for name, sealed in sink.headers.items()}
+    bound_to = seal_context.run(delivery.workspace, delivery.project, delivery.run_id)
+    url = keyring.open(sink.sealed_url, bound_to=bound_to)
+    own = {name.lower(): keyring.open(sealed, bound_to=bound_to) for name, sealed in sink.headers.items()}
     headers = {
         "accept": "*/*",
         "accept-encoding": "identity",
         "connection": "close",
-        "user-agent": agent,
+        "user-agent": user_agent,
         **own,
         "content-type": "application/json",
         # The message id is the same for every try, so that receivers recognize what they have received already.
-        **signer.headers(order.run_id, at, body),
+        **signer.headers(delivery.run_id, at, body),
     }
     request = httpx.Request("POST", url, headers=headers, content=body)
     query = urlsplit(url).query
     secrets = {*own.values(), query, *(value for _, value in parse_qsl(query))}
-    return PreparedRequest(request, judge, frozenset(secrets - {""}))
+    return PreparedRequest(request, classify_response, frozenset(secrets - {""}))
 
 
-def judge(answer: SinkResponse) -> ResponseVerdict:
+def classify_response(answer: SinkResponse) -> ResponseVerdict:
     """Classify the answer: 200 to 299 means delivered (docs/contract.md, section 11.4)."""
     status = answer.status
     if 200 <= status < 300:

@@ -18,7 +18,7 @@ from schemas.workflow.attempt import INTERRUPTED, AttemptKind
 log = logging.getLogger(__name__)
 
 
-_SALVAGE_WITHIN = timedelta(seconds=5)
+_LOGS_TIMEOUT = timedelta(seconds=5)
 """Time limit for storing the logs of a dead worker, for which Runs wait."""
 
 
@@ -31,20 +31,22 @@ async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogR
     for dead in await asyncio.to_thread(dead_workers, workers):
         log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
         await asyncio.to_thread(dead.end_machines)
-        await log_recovery.store_logs(dead.evidence, within=_SALVAGE_WITHIN)
+        await log_recovery.store_logs(dead.evidence, within=_LOGS_TIMEOUT)
         await asyncio.to_thread(dead.remove)
         for held in dead.attempts:
-            await _report(client, held)
+            await _report_lost(client, held)
 
 
-async def _report(client: Client, held: HeldAttempt) -> None:
+async def _report_lost(client: Client, held: HeldAttempt) -> None:
     # The task token identifies this try; a check or create keeps its activity id when it is tried again, perhaps
     # elsewhere.
     handle = client.get_async_activity_handle(task_token=held.task_token)
     try:
-        lost = "The worker that ran the Attempt was lost."
+        message = "The worker that ran the Attempt was lost."
         # Temporal tries checks and creates again. The Attempt of an API is over, also where a pause would keep it.
-        over = held.kind is AttemptKind.API
-        await handle.fail(ApplicationError(lost, held.run_id, held.number, type=INTERRUPTED, non_retryable=over))
+        retryable = held.kind is not AttemptKind.API
+        await handle.fail(
+            ApplicationError(message, held.run_id, held.number, type=INTERRUPTED, non_retryable=not retryable)
+        )
     except RPCError as error:  # its Run is over, or its heartbeat timeout has reported it already or will
         log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)

@@ -15,29 +15,29 @@ from temporal.pool_usage import MACHINES_HEARTBEAT, Up, tell
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = timedelta(seconds=1)
+_CHECK_INTERVAL = timedelta(seconds=1)
 """Time between two looks, and so the delay of a change. A change costs Temporal a note in memory, however many
 Attempts come and go meanwhile."""
 
 
-async def report(client: Client, identity: str, up: Callable[[], Mapping[str, Up]]) -> None:
+async def report(client: Client, identity: str, usage: Callable[[], Mapping[str, Up]]) -> None:
     """Publish the Machines to Temporal until cancelled, and finally that none is up any more.
 
     A failed update is sent again later.
     """
-    told: Mapping[str, Up] = {}
+    published: Mapping[str, Up] = {}
     at = -MACHINES_HEARTBEAT.total_seconds()
     loop = asyncio.get_running_loop()
     try:
         while True:
-            now = dict(up())
-            if now != told or loop.time() - at >= MACHINES_HEARTBEAT.total_seconds():
-                told, at = now, loop.time()
+            now = dict(usage())
+            if now != published or loop.time() - at >= MACHINES_HEARTBEAT.total_seconds():
+                published, at = now, loop.time()
                 try:
                     await tell(client, identity, now)
                 except RPCError as error:
-                    log.debug("its Machines could not be told: %s", error.message)
-            await asyncio.sleep(_LOOK_EVERY.total_seconds())
+                    log.debug("its Machines could not be published: %s", error.message)
+            await asyncio.sleep(_CHECK_INTERVAL.total_seconds())
     finally:
         with suppress(RPCError):
-            await tell(client, identity, told, leaving=True)
+            await tell(client, identity, published, leaving=True)

@@ -14,41 +14,41 @@ from activities.attempts.running_attempts import RunningAttempts
 
 log = logging.getLogger(__name__)
 
-LET_GO_AFTER = timedelta(seconds=23.5)
+INTERRUPT_AFTER = timedelta(seconds=23.5)
 """Time without an answer after which Attempts are interrupted. Temporal gives an Attempt to another worker 30 s
 after the last heartbeat that got through; that may be older than the last answer by the throttle of heartbeats, 5 s,
 and a teardown takes up to 1.5 s."""
-ASK_EVERY = timedelta(seconds=1)
-ANSWER_WITHIN = timedelta(seconds=1)
+CHECK_INTERVAL = timedelta(seconds=1)
+CHECK_TIMEOUT = timedelta(seconds=1)
 
 
 async def watch(
     client: Client,
     running_attempts: RunningAttempts,
     *,
-    let_go_after: timedelta = LET_GO_AFTER,
-    ask_every: timedelta = ASK_EVERY,
-    answer_within: timedelta = ANSWER_WITHIN,
+    interrupt_after: timedelta = INTERRUPT_AFTER,
+    check_interval: timedelta = CHECK_INTERVAL,
+    check_timeout: timedelta = CHECK_TIMEOUT,
 ) -> None:
     """Check Temporal's health until cancelled; interrupt all Attempts when it was silent for too long."""
-    heard = time.monotonic()
+    last_answer = time.monotonic()
     while True:
-        reason = await _why_not_well(client, answer_within)
+        reason = await _health_problem(client, check_timeout)
         if reason is None:
-            heard = time.monotonic()
+            last_answer = time.monotonic()
         else:
-            silent = timedelta(seconds=time.monotonic() - heard)
+            silent = timedelta(seconds=time.monotonic() - last_answer)
             log.warning("Temporal has not answered for %.0f s: %s", silent.total_seconds(), reason)
-            if silent + ask_every + answer_within > let_go_after:  # at the next check it would be too late
+            if silent + check_interval + check_timeout > interrupt_after:  # at the next check it would be too late
                 running_attempts.interrupt_all(
                     f"The worker could not reach Temporal for {silent.total_seconds():.0f} seconds."
                 )
-        await asyncio.sleep(ask_every.total_seconds())
+        await asyncio.sleep(check_interval.total_seconds())
 
 
-async def _why_not_well(client: Client, answer_within: timedelta) -> str | None:
+async def _health_problem(client: Client, check_timeout: timedelta) -> str | None:
     try:
-        if await client.service_client.check_health(timeout=answer_within):
+        if await client.service_client.check_health(timeout=check_timeout):
             return None
     except RPCError as error:
         return error.message or error.status.name.lower()

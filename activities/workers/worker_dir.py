@@ -41,14 +41,14 @@ class HeldAttempt:
 
 
 class WorkerDir:
-    """The folder of one worker, locked until `leave`."""
+    """The folder of one worker, locked until `close`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.scratch = folder / "scratch"
         self._attempts = folder / "attempts"
         self._evidence = folder / "evidence"
-        with _alone(folder.parent):
+        with _folders_locked(folder.parent):
             for part in (self.scratch, self._attempts, self._evidence):
                 part.mkdir(parents=True)
             lock = _lock(folder)
@@ -56,9 +56,9 @@ class WorkerDir:
             raise RuntimeError(f"{folder} is in use by another worker")
         self._lock = lock
         self._numbers = itertools.count(1)
-        self._spare: list[Path] = []
+        self._free_notes: list[Path] = []
         """Files of the journal that are not in use for an Attempt."""
-        self._removing = ThreadPoolExecutor(1, "removing")
+        self._remover = ThreadPoolExecutor(1, "removing")
         """Removes folders in the background, so that nobody waits for it: on some disks it takes much longer than
         filling them."""
 
@@ -68,7 +68,7 @@ class WorkerDir:
         note = self._attempts / f"{attempt.run_id}-{attempt.number}.json"
         # The file of an Attempt that has ended is reused for the next one: creating and removing files takes disks
         # longer.
-        spare = self._spare.pop() if self._spare else self._attempts / f"spare-{next(self._numbers)}"
+        spare = self._free_notes.pop() if self._free_notes else self._attempts / f"spare-{next(self._numbers)}"
         token = b64encode(attempt.task_token).decode()
         spare.write_text(json.dumps({**asdict(attempt), "task_token": token}))
         spare.rename(note)
@@ -76,7 +76,7 @@ class WorkerDir:
             yield
         finally:
             note.rename(spare)
-            self._spare.append(spare)
+            self._free_notes.append(spare)
 
     @contextmanager
     def evidence(self, run_id: str, number: int) -> Generator[Path]:
@@ -88,12 +88,12 @@ class WorkerDir:
         try:
             yield folder
         finally:
-            self._removing.submit(shutil.rmtree, folder, ignore_errors=True)
+            self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Remove the folder and release the lock."""
-        self._removing.shutdown(cancel_futures=True)
-        with _alone(self._folder.parent):
+        self._remover.shutdown(cancel_futures=True)
+        with _folders_locked(self._folder.parent):
             shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
@@ -126,16 +126,16 @@ class DeadWorker:
 def dead_workers(workers: Path) -> list[DeadWorker]:
     """Lock and return the folders below `workers` whose workers are dead."""
     found: list[DeadWorker] = []
-    with _alone(workers):
+    with _folders_locked(workers):
         for folder in workers.glob("*"):
             lock = _lock(folder)
             if lock is not None:
-                found.append(DeadWorker(folder, list(_held(folder)), lock))
+                found.append(DeadWorker(folder, list(_journal_of(folder)), lock))
     return found
 
 
 @contextmanager
-def _alone(workers: Path) -> Generator[None]:
+def _folders_locked(workers: Path) -> Generator[None]:
     """Hold a lock while a folder below `workers` is created, removed or looked for.
 
     For a moment, such a folder exists but is not locked.
@@ -149,7 +149,7 @@ def _alone(workers: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def _held(folder: Path) -> Generator[HeldAttempt]:
+def _journal_of(folder: Path) -> Generator[HeldAttempt]:
     for note in (folder / "attempts").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # a half-written file: its Attempt had not begun
             held: dict[str, Any] = json.loads(note.read_text())

@@ -24,10 +24,13 @@ STACK_LIMIT = 16_000
 class FlowModel(BaseModel):
     """Base class of the frozen models in Temporal histories.
 
-    Unknown fields are ignored, so that an older worker can read what a newer one wrote.
+    Unknown fields are ignored, so that an older worker can read what a newer one wrote. A field whose name in the JSON
+    is not its name here was given a better name later: what is written in histories and in the store stays.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
 
 class OpenStrEnum(StrEnum):

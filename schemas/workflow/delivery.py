@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
 from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from schemas.workflow.sink import SealedSink
 
@@ -27,18 +29,19 @@ class DeliverInput(FlowModel):
     sink: SealedSink
 
 
-class Prepared(FlowModel):
+class PreparedDelivery(FlowModel):
     """Result of the activity `prepare_delivery`: the Run is closed, and what is sent is stored for good."""
 
     body_key: str | None = None
     """Key of the artifact that is sent; None if there is nothing to be delivered."""
-    why_not: str | None = None
+    reason: str | None = Field(default=None, validation_alias="why_not", serialization_alias="why_not")
+    """Why nothing is delivered."""
 
 
 class TryInput(FlowModel):
     """Input of the activity `send_delivery`, whose tries follow each other by its retry policy."""
 
-    order: DeliverInput
+    delivery: DeliverInput = Field(validation_alias="order", serialization_alias="order")
     body_key: str
 
 

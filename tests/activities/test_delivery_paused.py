@@ -42,7 +42,7 @@ def sending(client: Client, name: str) -> PendingActivity:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[ActivityCancellationDetails]:
     """What the server answered to heartbeats that were requests of their own. They come quickly."""
     monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.05)
     told: list[ActivityCancellationDetails] = []
     record = heartbeat.record_heartbeat
 

@@ -15,11 +15,12 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import delivery as deliver_module
 from activities import heartbeat
+from activities.artifact_sweeper import ArtifactSweeper
+from activities.artifacts import ArtifactActivities
 from activities.background import forward_cancellation
 from activities.deliveries.delivery_sender import SendResult
-from activities.delivery import DeliverActivities
+from activities.delivery import DeliveryActivities
 from activities.heartbeat import heartbeats
-from activities.sweep import SweepActivity
 from schemas.workflow.delivery import TryInput, TryRecord
 from schemas.workflow.sweep import SweepPart
 from tests.support.attempt_worker import TestStore
@@ -83,8 +84,8 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     store = TestStore(tmp_path)
     delivery_sender = _SlowTrier()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
-    activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
-    order = TryInput(order=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
+    activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
+    order = TryInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
     sending = await _beats_of(activities.send_delivery, order, delivery_sender.began, beats)
     delivery_sender.go.set()
     await sending
@@ -100,7 +101,9 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
 
     monkeypatch.setattr(store, "entries", entries)
     part = SweepPart(before=datetime.now(UTC))
-    sweeping = await _beats_of(SweepActivity(client, store).sweep_artifacts, part, began, beats)
+    sweeping = await _beats_of(
+        ArtifactActivities(store, ArtifactSweeper(client, store)).sweep_artifacts, part, began, beats
+    )
     go.set()
     await sweeping
     assert beats.seen == []
@@ -108,7 +111,7 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
 
 async def test_they_carry_the_newest_details(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.0)
     progress: list[int] = []
 
     async def works() -> None:
@@ -123,7 +126,7 @@ async def test_they_carry_the_newest_details(beats: Beats, monkeypatch: pytest.M
 
 async def test_none_comes_after_the_end(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.0)
 
     async def lasts() -> None:
         async with heartbeats():

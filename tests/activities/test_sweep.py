@@ -16,7 +16,8 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities import heartbeat
-from activities.sweep import SweepActivity
+from activities.artifact_sweeper import ArtifactSweeper
+from activities.artifacts import ArtifactActivities
 from devstack import ports
 from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
@@ -95,7 +96,7 @@ async def sweep(
     environment = ActivityEnvironment()
     details = [known.model_dump(mode="json")] if known else []
     environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-    part = SweepActivity(client, store, **options)
+    part = ArtifactActivities(store, ArtifactSweeper(client, store, **options))
     return await environment.run(part.sweep_artifacts, SweepPart(before=before, after=after))
 
 
@@ -193,7 +194,7 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.0)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.0)
     store = FolderStore(tmp_path)
     await leave(store, *(f"run-{number}" for number in range(9)))
     environment = ActivityEnvironment()
@@ -207,7 +208,9 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
         await tidy(*arguments)
 
     monkeypatch.setattr(store, "tidy", tidies)
-    await environment.run(SweepActivity(client, store).sweep_artifacts, SweepPart(before=soon()))
+    await environment.run(
+        ArtifactActivities(store, ArtifactSweeper(client, store)).sweep_artifacts, SweepPart(before=soon())
+    )
     assert [beat.tally.runs for beat in beats] == sorted(beat.tally.runs for beat in beats)
     assert beats[-1].tally == SweepTotals(runs=9, artifacts=45)
 

@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
 
-from activities.attempts.execution import AttemptActivities
+from activities.artifact_sweeper import ArtifactSweeper
+from activities.artifacts import ArtifactActivities
+from activities.attempt import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
-from activities.control import LostActivity, StopActivity
-from activities.workers.project_workers import WorkerPools
+from activities.control import ControlActivities
+from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
 from machines.machine import LaunchOptions
@@ -33,9 +35,12 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
+from worker import attempt_activities
 
 SECRET = "the secret key of this bench"
 PATIENCE = 30.0
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+"""When scripted Machines begin their Attempts."""
 
 ECHO = """
 async def automation(page, params=None, **_kwargs):
@@ -137,11 +142,12 @@ class Bench:
     store: TestStore
     catalog: Catalog
     running_attempts: RunningAttempts
-    pools: WorkerPools
+    pools: MachinePools
     worker_dir: WorkerDir
     attempt: AttemptActivities
-    stop: StopActivity
-    lost: LostActivity
+    control: ControlActivities
+    artifacts: ArtifactActivities
+    keyring: KeyRing
     folder: Path
 
     async def record(self, project: str, run_id: str, number: int = 1) -> AttemptRecord | None:
@@ -161,11 +167,12 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     store = TestStore(folder / "artifacts")
     worker_dir = WorkerDir(folder / "workers" / worker)
     launch = LaunchOptions(worker_dir.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
-    machines = WorkerPools(launch, RecycleLimits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
+    machines = MachinePools(launch, RecycleLimits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
     running_attempts = RunningAttempts()
     redactor = TraceRedactor()
     catalog = Catalog(store, max_age=timedelta())
-    attempt = AttemptActivities(
+    keyring = KeyRing([SECRET])
+    attempt = attempt_activities(
         worker=worker,
         client=client,
         store=store,
@@ -173,19 +180,21 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         versions=VersionFolders(store, folder / "versions"),
         environments=ProjectEnvironments(store, Environments(folder / "environments"), None),
         pools=pools or machines,
-        keyring=KeyRing([SECRET]),
+        keyring=keyring,
         running_attempts=running_attempts,
         trace_limit=Settings().trace_limit,
         redactor=redactor,
-        journal=worker_dir.journal,
-        evidence=worker_dir.evidence,
+        worker_dir=worker_dir,
     )
-    stop, lost = StopActivity(running_attempts), LostActivity(store)
+    control = ControlActivities(running_attempts)
+    artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
     try:
-        yield Bench(store, catalog, running_attempts, machines, worker_dir, attempt, stop, lost, folder)
+        yield Bench(
+            store, catalog, running_attempts, machines, worker_dir, attempt, control, artifacts, keyring, folder
+        )
     finally:
         await machines.close()
         await redactor.close()
         left = processes_of(worker_dir.scratch), list(worker_dir.scratch.iterdir())
-        worker_dir.leave()
+        worker_dir.close()
     assert left == ([], [])

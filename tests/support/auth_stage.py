@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -45,10 +46,20 @@ from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
 ID = "ada@example.test"
+PASSWORD = "correct horse battery staple"
+SESSION = "2f1d0c8be4"
+PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
 """Of the AuthSession on the stage."""
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 FIRST = LoginState(login=1, key="state-1", parameters_key="parameters-1")
 """The login that an AuthSession has which is there from the beginning."""
+
+
+def browser_state(session: str = SESSION) -> str:
+    """As a browser leaves it (docs/contract.md, section 4.5)."""
+    cookie = {"name": "theme", "value": session, "domain": "shop.test", "path": "/", "expires": -1}
+    cookies = [{**cookie, "httpOnly": True, "secure": True, "sameSite": "Lax"}]
+    return json.dumps({"cookies": cookies, "origins": [], "sessionStorage": None})
 
 
 def good(state: LoginState = FIRST) -> AttemptOutcome:

@@ -20,7 +20,7 @@ from temporalio.worker import Worker
 
 from api.deliveries.run_sink import delivery_schedule
 from schemas.workflow import names
-from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, Prepared, TryInput
+from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, PreparedDelivery, TryInput
 from schemas.workflow.sink import DeliverySchedule
 from settings import Settings
 from temporal.closing import wait_for_delivery
@@ -78,11 +78,13 @@ class Play:
     client: Client
     queue: str
     script: list[Try]
-    prepared: Prepared = field(default_factory=lambda: Prepared(body_key="runs/shop/run-1/deliveries/sink/body.json"))
+    prepared: PreparedDelivery = field(
+        default_factory=lambda: PreparedDelivery(body_key="runs/shop/run-1/deliveries/sink/body.json")
+    )
     prepares: int = 0
     at: list[datetime] = field(default_factory=list[datetime])
     """When each try began, by the server's clock."""
-    orders: list[TryInput] = field(default_factory=list[TryInput])
+    inputs: list[TryInput] = field(default_factory=list[TryInput])
     outcome: DeliveryOutcome | None = None
     """Set by whoever has waited for it."""
 
@@ -109,13 +111,13 @@ class Play:
     @asynccontextmanager
     async def served(self) -> AsyncGenerator[None]:
         @activity.defn(name=names.PREPARE_DELIVERY)
-        async def prepare(_order: DeliverInput) -> Prepared:
+        async def prepare(_order: DeliverInput) -> PreparedDelivery:
             self.prepares += 1
             return self.prepared
 
         @activity.defn(name=names.SEND_DELIVERY)
-        async def send(order: TryInput) -> None:
-            self.orders.append(order)
+        async def send(input: TryInput) -> None:
+            self.inputs.append(input)
             self.at.append(activity.info().started_time)
             await (self.script.pop(0) if len(self.script) > 1 else self.script[0])()
 
@@ -191,7 +193,9 @@ async def delivery_out_of_time(client: Client, name: str) -> Play:
 @_shape
 async def delivery_of_nothing(client: Client, name: str) -> Play:
     async with playing(client, name, arrives) as play:
-        play.prepared = Prepared(why_not="The Run was ended in Temporal itself, and has no result to be delivered.")
+        play.prepared = PreparedDelivery(
+            reason="The Run was ended in Temporal itself, and has no result to be delivered."
+        )
         return await _ended(play)
 
 

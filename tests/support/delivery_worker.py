@@ -14,8 +14,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.deliveries.delivery_sender import DeliverySender
-from activities.delivery import DeliverActivities
-from activities.sink_test import SinkTestActivity
+from activities.delivery import DeliveryActivities
 from devstack.data_folder import new_webhook_secret
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
@@ -95,9 +94,9 @@ async def delivering(
     store = TestStore(folder / "artifacts")
     async with GuardedTransport(egress or Egress(LOOPBACK)) as transport:
         delivery_sender = DeliverySender(
-            store=store, transport=transport, keyring=RING, signer=Signer(secrets), agent="callboard/test"
+            store=store, transport=transport, keyring=RING, signer=Signer(secrets), user_agent="callboard/test"
         )
-        activities = DeliverActivities(client=client, store=store, delivery_sender=delivery_sender)
+        activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,
@@ -105,7 +104,7 @@ async def delivering(
             activities=[
                 activities.prepare_delivery,
                 activities.send_delivery,
-                SinkTestActivity(store, delivery_sender).send_test,
+                activities.send_test,
             ],
             identity=IDENTITY,
             max_concurrent_activities=500,

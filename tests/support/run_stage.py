@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes, HistoryEvent
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -384,3 +384,12 @@ async def _not_here(_order: StopInput) -> bool:
 
 async def _noted(_lost: LostInput) -> None:
     pass
+
+
+def scheduled(events: list[Any]) -> list[ActivityTaskScheduledEventAttributes]:
+    """What a workflow scheduled, from its history."""
+    return [
+        event.activity_task_scheduled_event_attributes
+        for event in events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    ]

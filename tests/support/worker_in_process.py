@@ -17,7 +17,7 @@ from temporalio.client import Client
 
 import worker
 from activities.attempts.running_attempts import RunningAttempts
-from activities.workers.project_workers import WorkerPools
+from activities.workers.machine_pools import MachinePools
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome
@@ -44,7 +44,7 @@ class Inside:
     version: str
     data: Path
     running_attempts: RunningAttempts = field(default_factory=RunningAttempts)
-    pools: list[WorkerPools] = field(default_factory=list[WorkerPools])
+    pools: list[MachinePools] = field(default_factory=list[MachinePools])
     run_ids: list[str] = field(default_factory=list[str])
     ended: set[str] = field(default_factory=set[str])
     """Runs that have: Temporal counts nothing of them any more."""
@@ -64,15 +64,15 @@ class Inside:
         """The worker on this store, for as long as the block lasts."""
         inside = cls(client, project, version, data)
 
-        def pools(*arguments: Any) -> WorkerPools:
-            inside.pools.append(WorkerPools(*arguments))
+        def pools(*arguments: Any) -> MachinePools:
+            inside.pools.append(MachinePools(*arguments))
             return inside.pools[-1]
 
         def opened(*_arguments: Any, **_options: Any) -> Store:
             return store
 
         patch.setattr(worker, "RunningAttempts", lambda: inside.running_attempts)
-        patch.setattr(worker, "WorkerPools", pools)
+        patch.setattr(worker, "MachinePools", pools)
         patch.setattr(worker, "open_store", opened)
         config = client.service_client.config
         settings = Settings(data_dir=data, temporal_address=config.target_host, temporal_namespace=client.namespace)
@@ -117,7 +117,7 @@ class Inside:
 
     def held(self) -> Held:
         """The Attempts that the worker knows to run."""
-        return frozenset(self.running_attempts._held)
+        return frozenset(self.running_attempts)
 
     def noted(self) -> Held:
         """Those in its journal."""
@@ -126,7 +126,7 @@ class Inside:
 
     def busy(self) -> int:
         """The Machines that it counts as taken."""
-        return self.pools[0].of(self.project).busy
+        return self.pools[0][self.project].busy
 
     async def in_flight(self) -> Held:
         """The Attempts that Temporal counts as taken by a worker."""

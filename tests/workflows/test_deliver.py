@@ -51,7 +51,7 @@ async def test_a_receiver_that_never_answers_well_is_tried_for_a_day_ever_less_o
     assert waited[:9] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert set(waited[9:]) == {300}
     assert timedelta(hours=23, minutes=54) < play.at[-1] - play.at[0] <= timedelta(hours=24)
-    assert len({order.model_dump_json() for order in play.orders}) == 1, "each try is the same"
+    assert len({input.model_dump_json() for input in play.inputs}) == 1, "each try is the same"
     assert play.prepares == 1
 
 
@@ -80,10 +80,10 @@ def why(play: Play) -> str:
 async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Played) -> None:
     play = await played("delivery-arrives")
     assert (play.outcome, len(play.at)) == (DELIVERED, 2)
-    order = play.orders[0]
-    assert order.body_key == play.prepared.body_key
+    input = play.inputs[0]
+    assert input.body_key == play.prepared.body_key
     expected = delivery(webhook("https://hook.example"))
-    assert order.order.model_copy(update={"sink": expected.sink}) == expected
+    assert input.delivery.model_copy(update={"sink": expected.sink}) == expected
 
 
 async def test_a_receiver_that_wants_nothing_any_more_is_left_alone(played: Played) -> None:
@@ -97,7 +97,7 @@ async def test_when_the_time_is_over_it_is_given_up_with_what_came_last(played: 
 
 async def test_a_run_without_a_result_is_not_delivered(played: Played) -> None:
     play = await played("delivery-of-nothing")
-    assert (why(play), play.at) == (play.prepared.why_not, [])
+    assert (why(play), play.at) == (play.prepared.reason, [])
 
 
 async def test_a_delivery_that_was_given_up_fails_in_temporal(temporal: Client, name: str) -> None:
@@ -123,7 +123,7 @@ async def test_asked_for_while_it_is_being_sent_it_is_sent_once_more(played: Pla
 async def test_asked_for_after_its_end_it_is_sent_again(played: Played) -> None:
     play = await played("delivery-once-more")
     assert (play.outcome, len(play.at), play.prepares) == (DELIVERED, 2, 2)
-    assert play.orders[0] == play.orders[1].model_copy(update={"order": play.orders[0].order})
+    assert play.inputs[0] == play.inputs[1].model_copy(update={"delivery": play.inputs[0].delivery})
 
 
 def test_every_shape_is_known_by_a_test() -> None:

@@ -33,9 +33,9 @@ class CarelessRun(RunWorkflow):
     """The change, made as if no Run was in flight."""
 
     @workflow.run
-    async def run(self, run: RunInput) -> RunOutcome:
+    async def run(self, input: RunInput) -> RunOutcome:
         await asyncio.sleep(MOMENT.total_seconds())
-        return await super().run(run)
+        return await super().run(input)
 
 
 @workflow.defn(name=names.RUN, sandboxed=False)
@@ -43,10 +43,10 @@ class PatchedRun(RunWorkflow):
     """The change, made for Runs that begin from now on."""
 
     @workflow.run
-    async def run(self, run: RunInput) -> RunOutcome:
+    async def run(self, input: RunInput) -> RunOutcome:
         if workflow.patched("sleep-before-attempts"):
             await asyncio.sleep(MOMENT.total_seconds())
-        return await super().run(run)
+        return await super().run(input)
 
 
 async def replay(changed: type[RunWorkflow], history: WorkflowHistory) -> None:

@@ -22,21 +22,13 @@ from schemas.workflow.trace import TraceMode
 from temporal import search_attributes
 from temporal.closing import wait_for_outcome
 from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, scheduled
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",
     "category": "infrastructure",
     "message": "The worker was stopped before the Attempt ended.",
 }
-
-
-def scheduled(events: list[Any]) -> list[ActivityTaskScheduledEventAttributes]:
-    return [
-        event.activity_task_scheduled_event_attributes
-        for event in events
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
-    ]
 
 
 async def scheduled_of(stage: Stage, activity: str) -> list[ActivityTaskScheduledEventAttributes]:

@@ -43,7 +43,7 @@ class Room:
     within: timedelta = timedelta(seconds=20)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
 
-    async def keep(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
+    async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
         order = AttemptInput(
             workspace="w",
             run_id="run-1",
@@ -55,7 +55,7 @@ class Room:
             request_timeout=timedelta(minutes=1),
         )
         room = ArtifactUploader(self.store, self.redactor)
-        return await room.keep(order, self.evidence, status, Masker(self.secrets), within=self.within)
+        return await room.upload(order, self.evidence, status, Masker(self.secrets), within=self.within)
 
     async def stored(self, name: str) -> bytes | None:
         return await self.store.get(keys.attempt("shop", "run-1", 2, name))
@@ -82,7 +82,7 @@ async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:
     trace(room.put("trace-1.zip"), text=f"it is {SECRET}")
     room.evidence.page_url = "https://anna:pw@shop.test/orders/7?page=2&session=abc#top"
     room.evidence.missing["trace"] = f"One more, of {SECRET}."
-    kept = await room.keep()
+    kept = await room.upload()
     assert kept.screenshot
     assert await room.stored("screenshot.png") == PNG
     stored = await room.stored("trace.zip")
@@ -98,7 +98,7 @@ async def test_of_one_that_completed_there_is_a_trace_only(room: Room) -> None:
     room.put("screenshot.png").write_bytes(PNG)
     trace(room.put("trace-1.zip"))
     room.evidence.page_url = "https://shop.test/"
-    kept = await room.keep(AttemptStatus.COMPLETED)
+    kept = await room.upload(AttemptStatus.COMPLETED)
     assert (kept.screenshot, kept.page_url, kept.missing) == (False, None, {})
     assert kept.trace_size
     assert await room.stored("screenshot.png") is None
@@ -119,29 +119,29 @@ async def test_a_trace_that_is_not_wanted_is_not_stored(
 ) -> None:
     trace(room.put("trace-1.zip"))
     room.evidence.trace = mode
-    assert ((await room.keep(status)).trace_size is not None) is there
+    assert ((await room.upload(status)).trace_size is not None) is there
     assert (await room.stored("trace.zip") is not None) is there
 
 
 async def test_a_machine_that_was_ended_before_it_could_save_is_told(room: Room) -> None:
     room.evidence.reported = False
-    kept = await room.keep()
+    kept = await room.upload()
     assert kept.missing == dict.fromkeys(("screenshot", "trace"), "The Machine was ended before it had saved it.")
     room.evidence.reported = True  # and had nothing to save
-    assert (await room.keep()).missing == {}
+    assert (await room.upload()).missing == {}
 
 
 async def test_what_is_too_big_is_not_kept(room: Room) -> None:
     with zipfile.ZipFile(room.put("trace-1.zip"), "w") as file:
         file.writestr("trace.trace", "{}\n")
         file.writestr("screencast/page@1-1.jpeg", os.urandom(LIMIT))
-    kept = await room.keep()
+    kept = await room.upload()
     assert kept.missing == {"trace": f"It is bigger than the {LIMIT} bytes that are kept (CALLBOARD_TRACE_LIMIT)."}
     assert await room.stored("trace.zip") is None
     room.put("trace.zip").unlink()
     with zipfile.ZipFile(room.put("trace-1.zip"), "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("resources/bomb", bytes(LIMIT * 100))
-    assert "Unpacked it is more than" in (await room.keep()).missing["trace"]
+    assert "Unpacked it is more than" in (await room.upload()).missing["trace"]
 
 
 def _link(path: Path) -> None:
@@ -162,7 +162,7 @@ async def test_what_user_code_puts_there_is_not_taken_for_more_than_it_is(
 ) -> None:
     for name in ("screenshot.png", "trace-1.zip"):
         make(room.put(name))
-    kept = await room.keep()
+    kept = await room.upload()
     assert set(kept.missing) == {"screenshot", "trace"}
     assert not kept.screenshot
     assert kept.trace_size is None
@@ -179,7 +179,7 @@ async def test_a_store_that_refuses_costs_what_was_left_and_bounded_time(room: R
         raise StoreError("the disk of the store is full")
 
     room.store.put_file = put_file
-    kept = await room.keep()
+    kept = await room.upload()
     assert "The store is away" in kept.missing["screenshot"]
     assert "the disk of the store is full" in kept.missing["trace"]
     assert (kept.screenshot, kept.trace_size) == (False, None)
@@ -193,4 +193,4 @@ async def test_a_store_that_hangs_is_not_waited_for(room: Room) -> None:
         await asyncio.Event().wait()
 
     room.store.put_file = put_file
-    assert (await room.keep()).missing == {"trace": "It could not be masked and stored in time."}
+    assert (await room.upload()).missing == {"trace": "It could not be masked and stored in time."}

@@ -4,119 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from activities import heartbeat
-from activities.attempts import execution as activity_module
+from activities.attempts import attempt_outcomes, execution
 from activities.workers.project_workers import ProjectWorkerManager
-from schemas.workflow import names
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, JsonRef
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus
+from schemas.workflow.run import ErrorCode, RunStatus
 from storage import keys
-from tests.support.attempt_worker import Bench, deploy_project, failing, open_bench
+from tests.support.attempt_lab import PROJECT, WORKER, Lab
+from tests.support.attempt_worker import deploy_project, failing
 from tests.support.polling import until
-from tests.support.run_stage import IDENTITY, Stage
-
-PROJECT = "lab"
-WORKER = "bench"
-
-
-@dataclass
-class Served:
-    """A bench whose project `lab` is deployed and served with one Machine."""
-
-    bench: Bench
-    version: str
-
-
-@pytest.fixture(scope="module")
-async def served(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
-    folder = tmp_path_factory.mktemp("bench")
-    async with open_bench(folder, client, WORKER) as bench:
-        version = await deploy_project(bench.store, folder / "project", PROJECT)
-        await bench.pools.size(PROJECT, 1)
-        throttle = timedelta(milliseconds=50)
-        async with Worker(
-            client,
-            task_queue=names.project_queue(PROJECT),
-            activities=[bench.attempt.attempt],
-            identity=IDENTITY,
-            max_concurrent_activities=1,
-            max_heartbeat_throttle_interval=throttle,
-            default_heartbeat_throttle_interval=throttle,
-        ):
-            yield Served(bench, version)
-
-
-@dataclass
-class Lab:
-    """One Run of the project."""
-
-    bench: Bench
-    version: str
-    stage: Stage
-    folder: Path
-
-    async def run(self, api: str, parameters: Any = None, **fields: Any) -> RunOutcome:
-        await self.start(api, parameters, **fields)
-        return await self.stage.ended()
-
-    async def start(self, api: str, parameters: Any = None, **fields: Any) -> None:
-        if not isinstance(parameters, JsonRef):
-            text = json.dumps(parameters or {})
-            parameters = JsonRef(text=text, size=len(text))
-        fields = {"maximum_attempts": 1, **fields}
-        await self.stage.start(version=self.version, api=api, parameters=parameters, **fields)
-
-    async def hold(self, **fields: Any) -> None:
-        """Start a Run that lasts until `go`; returns when its user code is at work."""
-        await self.start("held", {"began": str(self.folder / "began"), "go": str(self.folder / "go")}, **fields)
-        await until((self.folder / "began").exists)
-
-    def go(self) -> None:
-        (self.folder / "go").touch()
-
-    async def record(self) -> Any:
-        return await self.bench.record(self.stage.project, self.stage.run_id)
-
-    async def until_recorded(self, status: AttemptStatus) -> None:
-        async with asyncio.timeout(30):
-            while (record := await self.record()) is None or record.status is not status:
-                await asyncio.sleep(0.02)
-
-    @property
-    def started(self) -> int:
-        """How often user code was called, if it counts that."""
-        return len((self.folder / "count").read_text())
-
-    def left(self) -> list[str]:
-        """The files that the Run left in the store."""
-        root = self.bench.folder / "artifacts" / "runs" / self.stage.project / self.stage.run_id
-        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-
-
-@pytest.fixture
-async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Lab]:
-    async with Stage(client, name) as stage:
-        stage.project, stage.worker = PROJECT, WORKER
-        stage.on_lost = served.bench.lost.record_lost
-        await stage.serve_runs()
-        served.bench.store.tries.clear()
-        served.bench.store.refuse = lambda _key: False
-        yield Lab(served.bench, served.version, stage, tmp_path)
-    assert len(served.bench.running_attempts) == 0
-    assert served.bench.notes() == []
-
+from tests.support.run_stage import IDENTITY
 
 # It ends.
 
@@ -188,7 +92,7 @@ async def test_a_result_that_the_store_refuses_for_a_while_is_not_computed_again
 
 
 async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(attempt_outcomes, "STORE_TIMEOUT", timedelta(seconds=0.5))
     lab.bench.store.refuse = lambda key: key.endswith("result.json")
     outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": INLINE_LIMIT}, maximum_attempts=3)
     assert outcome.error
@@ -201,7 +105,7 @@ async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(lab: Lab, m
 
 
 async def test_a_record_that_cannot_be_stored_fails_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=0.3))
+    monkeypatch.setattr(execution, "RECORD_TIMEOUT", timedelta(seconds=0.3))
     lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
     assert (await lab.run("echo")).status is RunStatus.COMPLETED
     assert lab.left() == ["attempts/1/log.jsonl", "attempts/1/trace.zip"]
@@ -222,7 +126,7 @@ async def test_what_the_store_has_lost_ends_the_run(lab: Lab, missing: str) -> N
 
 
 async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: Lab) -> None:
-    token = lab.bench.attempt._keyring.seal("hunter2-hunter2", bound_to="w/lab/another-run")
+    token = lab.bench.keyring.seal("hunter2-hunter2", bound_to="w/lab/another-run")
     proxy = SealedProxy(server="http://127.0.0.1:1", username=token, password=token)
     outcome = await lab.run("echo", proxy=proxy)
     assert outcome.error
@@ -235,7 +139,7 @@ async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: Lab
 
 
 async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: Lab) -> None:
-    lab.stage.on_stop = lab.bench.stop.stop_attempt
+    lab.stage.on_stop = lab.bench.control.stop_attempt
     await lab.stage.serve_orders()
     await lab.hold(maximum_attempts=3)
     await lab.until_recorded(AttemptStatus.STARTED)
@@ -254,7 +158,7 @@ async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: Lab) -> 
 
 
 async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.1)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.1)
     await lab.hold()  # nobody takes orders
     await lab.stage.cancel()
     assert (await lab.stage.ended()).status is RunStatus.CANCELED
@@ -267,7 +171,7 @@ async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkey
 async def test_an_attempt_that_a_worker_lets_go_is_interrupted_and_tried_again(lab: Lab) -> None:
     await lab.hold(maximum_attempts=2)
     lab.bench.running_attempts.interrupt_all("The worker could not reach Temporal for 21 seconds.")
-    await until(lambda: len(lab.bench.running_attempts) == 0)
+    await until(lambda: list(lab.bench.running_attempts) == [])
     lab.go()
     outcome = await lab.stage.ended()
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
@@ -300,13 +204,12 @@ async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
         identity=IDENTITY,
         catalog=lab.bench.catalog,
         pools=lab.bench.pools,
-        attempt=lab.bench.attempt.attempt,
+        activities=lab.bench.attempt,
         running_attempts=lab.bench.running_attempts,
-        drain=drain,
+        drain_timeout=drain,
+        only=[project],
     )
-    manifest = await lab.bench.catalog.current(project)
-    assert manifest
-    await project_workers._serve(project, manifest.settings.machines)
+    await project_workers.refresh()
     await lab.hold()
     stopping = asyncio.create_task(project_workers.stop())
     if drain > timedelta(minutes=1):

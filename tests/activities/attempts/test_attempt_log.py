@@ -23,8 +23,8 @@ from storage import keys
 from storage.folder import FolderStore
 from tests.support.attempt_worker import TestStore, failing
 
-OFTEN = LogPolicy(first=timedelta(milliseconds=1), every=timedelta(milliseconds=1))
-NEVER = LogPolicy(first=timedelta(hours=1))
+OFTEN = LogPolicy(first_piece=timedelta(milliseconds=1), piece_interval=timedelta(milliseconds=1))
+NEVER = LogPolicy(first_piece=timedelta(hours=1))
 SOON = timedelta(seconds=20)
 
 ORDER = AttemptInput(
@@ -73,7 +73,7 @@ async def open_desk(folder: Path, rules: LogPolicy) -> AsyncGenerator[Desk]:
     (folder / "evidence").mkdir()
     store = TestStore(folder / "artifacts")
     async with open_log(store, ORDER, folder / "evidence", rules) as opened:
-        yield Desk(store, opened, Transcript(str(opened.book.file), rules.limit))
+        yield Desk(store, opened, Transcript(str(opened.file.file), rules.limit))
     tasks = {task.get_name() for task in asyncio.all_tasks()}
     assert not any(name.startswith("log of") for name in tasks)
 
@@ -85,7 +85,7 @@ def messages(data: bytes | None) -> list[str]:
 
 async def test_an_attempt_that_is_soon_over_costs_one_write(tmp_path: Path) -> None:
     async with open_desk(tmp_path, LogPolicy()) as desk:
-        desk.log.book.write_line("begins")
+        desk.log.file.write_line("begins")
         desk.keeper.text(b"one\ntwo\n")
         came = await desk.end()
         stored = await desk.stored()
@@ -97,7 +97,7 @@ async def test_an_attempt_that_is_soon_over_costs_one_write(tmp_path: Path) -> N
 
 async def test_pieces_follow_each_other_and_are_the_beginning_of_the_whole(tmp_path: Path) -> None:
     async with open_desk(tmp_path, OFTEN) as desk:
-        desk.log.book.write_line("begins")
+        desk.log.file.write_line("begins")
         for number in range(5):
             desk.keeper.text(f"line {number}\n".encode())
             await desk.until_stored(f"line {number}".encode())
@@ -121,7 +121,7 @@ async def test_pieces_follow_each_other_and_are_the_beginning_of_the_whole(tmp_p
 async def test_the_whole_is_there_before_its_pieces_go(tmp_path: Path) -> None:
     async with open_desk(tmp_path, OFTEN) as desk:
         desk.keeper.text(b"line\n")
-        desk.log.book.write_line("begins")
+        desk.log.file.write_line("begins")
         await desk.until_stored(b"line")
         desk.store.refuse = lambda key: key.endswith("log.jsonl")
         came = await desk.end(within=timedelta(seconds=0.3))
@@ -133,7 +133,7 @@ async def test_the_whole_is_there_before_its_pieces_go(tmp_path: Path) -> None:
 async def test_a_store_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> None:
     async with open_desk(tmp_path, OFTEN) as desk:
         desk.store.refuse = failing(3, "0.jsonl")
-        desk.log.book.write_line("begins")
+        desk.log.file.write_line("begins")
         desk.keeper.text(b"line\n")
         await desk.until_stored(b"line")
         desk.store.refuse = failing(1, "log.jsonl")
@@ -147,7 +147,7 @@ async def test_a_store_that_does_not_answer_is_not_waited_for(tmp_path: Path, na
     never = asyncio.Event()
     async with open_desk(tmp_path, OFTEN if name == "0.jsonl" else NEVER) as desk:
         desk.store.hold = lambda key, _data: never if key.endswith(name) else None
-        desk.log.book.write_line("begins")
+        desk.log.file.write_line("begins")
         if name == "0.jsonl":
             while not desk.store.given:
                 await asyncio.sleep(0.005)
@@ -159,8 +159,8 @@ async def test_a_store_that_does_not_answer_is_not_waited_for(tmp_path: Path, na
 
 async def test_what_is_masked_in_the_whole_is_masked_in_pieces(tmp_path: Path) -> None:
     async with open_desk(tmp_path, OFTEN) as desk:
-        desk.log.book.masker = Masker(["my-password", "key one\nkey two"])
-        desk.log.book.write_line("begins")
+        desk.log.file.masker = Masker(["my-password", "key one\nkey two"])
+        desk.log.file.write_line("begins")
         desk.keeper.text(b"it is my-pass")
         await desk.until_stored(b"begins")
         desk.keeper.text(b'word, "my-password"\nkey one\n')
@@ -174,8 +174,8 @@ async def test_what_is_masked_in_the_whole_is_masked_in_pieces(tmp_path: Path) -
 
 async def test_much_goes_through_in_pieces_of_a_size(tmp_path: Path) -> None:
     async with open_desk(tmp_path, OFTEN) as desk:
-        desk.log.book.masker = Masker(["my-password"])
-        desk.log.book.write_line("begins")
+        desk.log.file.masker = Masker(["my-password"])
+        desk.log.file.write_line("begins")
         for _ in range(40):
             desk.keeper.text(b"my-password and more\n" * 1000)
         await desk.until_stored(b"and more")
@@ -200,10 +200,10 @@ async def test_what_is_forged_stays_a_message(tmp_path: Path) -> None:
 async def test_what_an_attempt_took_comes_from_its_machine(tmp_path: Path) -> None:
     async with open_desk(tmp_path, NEVER) as desk:
         end = asyncio.get_running_loop().create_future()
-        desk.log.book.on_machine(end)
+        desk.log.file.on_machine(end)
         ending = asyncio.create_task(desk.end())
         await asyncio.sleep(0)
-        desk.keeper = Transcript(str(desk.log.book.file), 1000)
+        desk.keeper = Transcript(str(desk.log.file.file), 1000)
         desk.keeper.text(b"the last words\n")
         desk.keeper.close()
         end.set_result(AttemptUsage(peak_memory=1, cpu_seconds=2.5))

@@ -11,13 +11,12 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 from activities import heartbeat
+from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.running_attempts import RunningAttempt
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode, RunStatus
-from tests.activities.attempts.test_attempt import PROJECT, Lab
-from tests.activities.attempts.test_attempt import lab as lab
-from tests.activities.attempts.test_attempt import served as served
 from tests.support.activity_operations import PendingActivity
+from tests.support.attempt_lab import PROJECT, Lab
 from tests.support.polling import until
 
 Heard = list[ActivityCancellationDetails | None]
@@ -27,7 +26,7 @@ Heard = list[ActivityCancellationDetails | None]
 def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
     """Why Attempts were told to end. Their heartbeats are quick."""
     monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.05)
     heard: Heard = []
     told: Callable[..., None] = RunningAttempt.on_cancellation
 
@@ -57,7 +56,7 @@ async def test_one_that_is_paused_goes_on_and_its_outcome_counts(
     await paused(lab, activity, heard)
     seen = len(heard)
     await until(lambda: len(heard) > seen + 3)  # it still sends heartbeats
-    assert len(lab.bench.running_attempts) == 1
+    assert len(list(lab.bench.running_attempts)) == 1
     assert (await activity.info()).state == PendingActivityState.PENDING_ACTIVITY_STATE_PAUSE_REQUESTED
     lab.go()
     outcome = await lab.stage.ended()
@@ -95,7 +94,7 @@ async def test_one_that_was_paused_still_hears_that_its_run_is_gone(
     await paused(lab, activity, heard)
     await lab.stage.handle.terminate()
     await lab.until_recorded(AttemptStatus.INTERRUPTED)
-    await until(lambda: len(lab.bench.running_attempts) == 0)
+    await until(lambda: list(lab.bench.running_attempts) == [])
     assert lab.bench.processes() == []
 
 
@@ -151,7 +150,7 @@ async def test_one_that_failed_while_it_was_paused_is_not_made_again_behind_its_
         raise RuntimeError("a defect")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab.bench.attempt, "_close", fails)
+        patch.setattr(AttemptRecords, "write", fails)
         await paused(lab, activity, heard, maximum_attempts=2)
         lab.go()
         await activity.until(PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED)

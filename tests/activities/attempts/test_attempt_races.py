@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,26 @@ from machines.machine import AttemptStart
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
-from tests.support.attempt_worker import Bench, deploy_project, open_bench
+from tests.support.attempt_worker import AT, Bench, deploy_project, open_bench
 from tests.support.polling import until
 
 PROJECT = "scripted"
-AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class ScriptedPool:
     """Begins at once, and ends when it is told to; a cancel stops it."""
 
     def __init__(self) -> None:
-        self.orders: list[tuple[Version, AttemptSpec]] = []
+        self.executed: list[tuple[Version, AttemptSpec]] = []
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.end.set_result(None)
 
-    def of(self, _project: str) -> ScriptedPool:
+    def __getitem__(self, _project: str) -> ScriptedPool:
         return self
 
-    async def run(
-        self, version: Version, order: AttemptSpec, on_begun: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
-        self.orders.append((version, order))
-        on_begun(AttemptStart("scripted-1-1", "156", AT))
+    async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
+        self.executed.append((version, spec))
+        on_start(AttemptStart("scripted-1-1", "156", AT))
         await asyncio.shield(self.end)
         return AttemptReport(
             status=AttemptStatus.COMPLETED,
@@ -64,7 +61,7 @@ class Scene:
         self.bench = bench
         self.pool = pool
         self.temporal = ActivityEnvironment()
-        self.order = AttemptInput(
+        self.input = AttemptInput(
             workspace="w",
             run_id="run-1",
             number=1,
@@ -78,7 +75,7 @@ class Scene:
 
     def begin(self) -> asyncio.Task[AttemptOutcome]:
         async def run() -> AttemptOutcome:
-            return await self.temporal.run(self.bench.attempt.attempt, self.order)
+            return await self.temporal.run(self.bench.attempt.attempt, self.input)
 
         return asyncio.create_task(run())
 
@@ -119,7 +116,7 @@ async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
         bench.store.writes.clear()
         bench.store.given.clear()
         yield Scene(bench, pool, version)
-        assert len(bench.running_attempts) == 0
+        assert list(bench.running_attempts) == []
         assert bench.notes() == []
 
 
@@ -178,7 +175,7 @@ async def test_a_cancel_by_order_and_one_by_heartbeat_are_one_cancel(scene: Scen
     scene.lasts()
     scene.hold_record("canceled")
     attempt = scene.begin()
-    await until(lambda: scene.pool.orders)
+    await until(lambda: scene.pool.executed)
     assert scene.bench.running_attempts.stop("run-1", 1)
     await scene.until_written("canceled")
     scene.temporal.cancel()  # as the last record is being written
@@ -213,7 +210,7 @@ async def test_what_temporal_cancels_without_having_been_asked_is_interrupted(
 ) -> None:
     scene.lasts()
     attempt = scene.begin()
-    await until(lambda: scene.pool.orders)
+    await until(lambda: scene.pool.executed)
     scene.temporal.cancel(details)
     with pytest.raises(ApplicationError, match=message) as caught:
         await attempt
@@ -222,9 +219,9 @@ async def test_what_temporal_cancels_without_having_been_asked_is_interrupted(
 
 
 async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> None:
-    keyring = scene.bench.attempt._keyring
+    keyring = scene.bench.keyring
     bound_to = "w/scripted/run-1"
-    scene.order = scene.order.model_copy(
+    scene.input = scene.input.model_copy(
         update={
             "parameters": JsonRef(text='{"a":1}', size=7),
             "proxy": SealedProxy(
@@ -235,19 +232,19 @@ async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> N
         }
     )
     await scene.begin()
-    ((version, order),) = scene.pool.orders
-    assert (version.project, version.version) == (PROJECT, scene.order.version)
+    ((version, spec),) = scene.pool.executed
+    assert (version.project, version.version) == (PROJECT, scene.input.version)
     assert (version.folder / "api" / "echo.py").is_file()
-    assert (order.run_id, order.number, order.api) == ("run-1", 1, "list")
-    assert (order.parameters, order.timeout) == ('{"a":1}', timedelta(minutes=1))
-    assert order.proxy == Proxy(server="http://proxy.test:8080", username="ada", password="hunter2")
-    told: dict[str, Any] = order.run_info
+    assert (spec.run_id, spec.number, spec.api) == ("run-1", 1, "list")
+    assert (spec.parameters, spec.timeout) == ('{"a":1}', timedelta(minutes=1))
+    assert spec.proxy == Proxy(server="http://proxy.test:8080", username="ada", password="hunter2")
+    told: dict[str, Any] = spec.run_info
     assert (told["run_id"], told["proxy"]) == ("run-1", "http://proxy.test:8080")
-    assert "hunter2" not in repr(order)
+    assert "hunter2" not in repr(spec)
 
 
 async def test_it_heartbeats_while_it_lasts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_EVERY", 0.01)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.01)
     beats: list[Any] = []
     scene.temporal.on_heartbeat = lambda *details: beats.append(details)
     scene.lasts()

@@ -57,7 +57,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
         await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     if stored is not None:
         await store.put(keys.attempt("shop", "run-1", 1, stored), b"{}\n")
-    await records.close_lost(lost(trace), within=PATIENCE)
+    await records.record_lost(lost(trace), within=PATIENCE)
     known = await records.read("shop", "run-1", 1)
     assert known is not None
     assert known.status is AttemptStatus.INTERRUPTED
@@ -70,5 +70,5 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
 async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -> None:
     records = AttemptRecords(FolderStore(tmp_path))
     await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
-    await records.close_lost(lost(), within=PATIENCE)
+    await records.record_lost(lost(), within=PATIENCE)
     assert await status(records) is AttemptStatus.COMPLETED

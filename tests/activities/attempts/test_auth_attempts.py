@@ -37,10 +37,8 @@ from schemas.workflow.run import ErrorCode, RunError
 from security import seal_context
 from storage import keys
 from storage.folder import FolderStore
-from tests.activities.attempts.test_attempt_races import AT
-from tests.activities.attempts.test_auth_state import PARAMETERS, PASSWORD, SESSION, browser_state
-from tests.support.attempt_worker import Bench, open_bench
-from tests.support.auth_stage import ID, LoginStage
+from tests.support.attempt_worker import AT, Bench, open_bench
+from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE
 
@@ -57,18 +55,18 @@ class LoginPool:
     """A Machine that reports what it is told to."""
 
     def __init__(self) -> None:
-        self.orders: list[AttemptSpec] = []
+        self.executed: list[AttemptSpec] = []
         self.report: dict[str, Any] = {"result": "true"}
         self.lasts = False
 
-    def of(self, _project: str) -> LoginPool:
+    def __getitem__(self, _project: str) -> LoginPool:
         return self
 
     async def run(
-        self, _version: Version, order: AttemptSpec, on_begun: Callable[[AttemptStart], None]
+        self, _version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
     ) -> AttemptReport:
-        self.orders.append(order)
-        on_begun(AttemptStart("scripted-1-1", "156", AT))
+        self.executed.append(spec)
+        on_start(AttemptStart("scripted-1-1", "156", AT))
         if self.lasts:
             await asyncio.get_running_loop().create_future()
         status = AttemptStatus.FAILED if "error" in self.report else AttemptStatus.COMPLETED
@@ -90,7 +88,7 @@ class Scene:
             key=keys.auth_session_state(stage.project, ID, "first"),
             parameters_key=keys.auth_session_parameters(stage.project, ID, "first"),
         )
-        self.order = AttemptInput(
+        self.input = AttemptInput(
             workspace=WORKSPACE,
             run_id="run-1",
             number=1,
@@ -110,9 +108,13 @@ class Scene:
         }
         fields: dict[str, Any] = {"ref": self.stage.ref, **given[kind], **auth}
         login = AttemptAuth(**fields)
-        order = self.order.model_copy(update={"kind": kind, "auth": login, "number": number})
+        input = self.input.model_copy(update={"kind": kind, "auth": login, "number": number})
         self.temporal.info = dataclasses.replace(self.temporal.info, attempt=attempt)
-        return await self.temporal.run(self.bench.attempt.attempt, order)
+        activities = self.bench.attempt
+        activity = {AttemptKind.CHECK: activities.check, AttemptKind.CREATE: activities.create}.get(
+            kind, activities.attempt
+        )
+        return await self.temporal.run(activity, input)
 
     async def fails(self, kind: AttemptKind, **options: Any) -> tuple[FailedAttemptDetails, bool]:
         """How a check or create failed, and whether no try can help."""
@@ -135,14 +137,14 @@ class Scene:
     async def _opened(self, key: str) -> str:
         token = await FolderStore.get(self.bench.store, key)
         assert token
-        return self.bench.attempt._keyring.open(token.decode(), bound_to=self.bound_to)
+        return self.bench.keyring.open(token.decode(), bound_to=self.bound_to)
 
     @property
     def bound_to(self) -> str:
         return seal_context.auth_session(WORKSPACE, self.stage.project, ID)
 
     async def keep(self) -> None:
-        keyring = self.bench.attempt._keyring
+        keyring = self.bench.keyring
         for key, text in ((self.state.key, browser_state()), (self.state.parameters_key, PARAMETERS)):
             assert key
             await self.bench.store.put(key, keyring.seal(text, bound_to=self.bound_to).encode())
@@ -162,7 +164,7 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
         await scene.keep()
         await stage.bring_up(state_key=scene.state.key, parameters_key=scene.state.parameters_key)
         yield scene
-        assert len(bench.running_attempts) == 0
+        assert list(bench.running_attempts) == []
         assert bench.notes() == []
 
 
@@ -188,7 +190,7 @@ async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
     async def away(_key: str) -> bool:
         raise StoreError("The store is away.")
 
-    monkeypatch.setattr(attempt_records, "_LOOK_PATIENCE", timedelta())
+    monkeypatch.setattr(attempt_records, "_EXISTS_TIMEOUT", timedelta())
     monkeypatch.setattr(scene.bench.store, "exists", away)
     later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
     scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
@@ -202,10 +204,10 @@ async def test_a_check_has_the_current_login_restored(scene: Scene) -> None:
     outcome = await scene.attempt(AttemptKind.CHECK, number=4)
     assert (outcome.status, outcome.login, outcome.number) == (AttemptStatus.COMPLETED, scene.state, 4)
     assert outcome.result is None
-    (order,) = scene.pool.orders
-    assert (order.kind, order.number, order.capture) == (AttemptKind.CHECK, 4, True)
-    assert order.storage_state == browser_state()
-    assert set(order.secrets) == {SESSION, PASSWORD}
+    (spec,) = scene.pool.executed
+    assert (spec.kind, spec.number, spec.capture) == (AttemptKind.CHECK, 4, True)
+    assert spec.storage_state == browser_state()
+    assert set(spec.secrets) == {SESSION, PASSWORD}
     record = await scene.record(4)
     assert (record.kind, record.status) == ("check", AttemptStatus.COMPLETED)
 
@@ -251,7 +253,7 @@ async def test_a_check_that_could_not_begin_says_nothing_about_a_login(scene: Sc
 
 async def test_each_try_has_a_number_and_a_record_of_its_own(scene: Scene) -> None:
     outcome = await scene.attempt(AttemptKind.CHECK, number=4, attempt=3)
-    assert (outcome.number, scene.pool.orders[0].number) == (6, 6)
+    assert (outcome.number, scene.pool.executed[0].number) == (6, 6)
     lost, now = await scene.record(5), await scene.record(6)
     assert (lost.status, now.status) == (AttemptStatus.INTERRUPTED, AttemptStatus.COMPLETED), (
         "the one before has left no record: its worker was lost"
@@ -274,7 +276,7 @@ async def test_a_check_that_finds_nothing_to_check_leaves_a_record(scene: Scene)
     record = await scene.record(2)
     assert record.error
     assert (record.status, record.error.code) == (AttemptStatus.FAILED, ErrorCode.AUTH_CHECK_FAILED)
-    assert scene.pool.orders == []
+    assert scene.pool.executed == []
 
 
 async def test_a_defect_of_ours_leaves_a_record(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +294,7 @@ async def test_a_defect_of_ours_leaves_a_record(scene: Scene, monkeypatch: pytes
 async def test_a_check_that_its_worker_gives_up_is_tried_again(scene: Scene) -> None:
     scene.pool.lasts = True
     check = asyncio.create_task(scene.attempt(AttemptKind.CHECK))
-    await until(lambda: scene.pool.orders)
+    await until(lambda: scene.pool.executed)
     scene.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
     with pytest.raises(ApplicationError) as caught:
         await check
@@ -309,14 +311,14 @@ async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene
     assert (outcome.status, outcome.login.login, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
     assert outcome.login.parameters_key == scene.state.parameters_key
     assert await scene.states() == [browser_state("made")]
-    (order,) = scene.pool.orders
-    assert (order.kind, order.parameters, order.storage_state, order.capture) == (
+    (spec,) = scene.pool.executed
+    assert (spec.kind, spec.parameters, spec.storage_state, spec.capture) == (
         AttemptKind.CREATE,
         PARAMETERS,
         None,
         True,
     )
-    assert PASSWORD in order.secrets
+    assert PASSWORD in spec.secrets
     assert (await scene.record()).kind == "create"
 
 
@@ -349,9 +351,9 @@ async def test_an_attempt_has_its_login_restored_and_saved_back_if_that_is_wante
     scene.pool.report = {"result": "[1]", "storage_state": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.API, save_back=save_back)
     assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="[1]", size=3))
-    (order,) = scene.pool.orders
-    assert (order.storage_state, order.capture) == (browser_state(), save_back)
-    assert order.run_info["auth_session_id"] == ID
+    (spec,) = scene.pool.executed
+    assert (spec.storage_state, spec.capture) == (browser_state(), save_back)
+    assert spec.run_info["auth_session_id"] == ID
     assert await scene.states() == ([browser_state("rotated")] if save_back else [])
 
 
@@ -360,7 +362,7 @@ async def test_an_attempt_that_fails_or_is_canceled_saves_nothing_back(scene: Sc
     assert (await scene.attempt(AttemptKind.API)).status is AttemptStatus.FAILED
     scene.pool.lasts = True
     attempt = asyncio.create_task(scene.attempt(AttemptKind.API, number=2))
-    await until(lambda: len(scene.pool.orders) == 2)
+    await until(lambda: len(scene.pool.executed) == 2)
     scene.bench.running_attempts.stop("run-1", 2)
     assert (await attempt).status is AttemptStatus.CANCELED
     assert await scene.states() == []
@@ -371,14 +373,14 @@ async def test_user_code_is_given_the_parameters_of_stored_credentials_only(
     scene: Scene, kind: AuthSessionType
 ) -> None:
     await scene.attempt(AttemptKind.API, ref=scene.stage.ref.model_copy(update={"type": kind}))
-    services = scene.pool.orders[0].services
+    services = scene.pool.executed[0].services
     assert services
     if kind is AuthSessionType.CREDENTIALS:
         assert await services.auth_session_parameters() == PARAMETERS
     else:
         with pytest.raises(BadRequest, match="get_auth_session_parameters"):
             await services.auth_session_parameters()
-    assert PASSWORD in scene.pool.orders[0].secrets
+    assert PASSWORD in scene.pool.executed[0].secrets
 
 
 async def test_nothing_of_it_is_in_the_store_in_the_clear(scene: Scene) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Awaitable
 from datetime import timedelta
 from pathlib import Path
@@ -24,19 +23,8 @@ from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
 from tests.support.attempt_worker import TestStore, failing
-from tests.support.auth_stage import ID, LoginStage
+from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.run_stage import WORKSPACE
-
-PASSWORD = "correct horse battery staple"
-SESSION = "2f1d0c8be4"
-PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
-
-
-def browser_state(session: str = SESSION) -> str:
-    """As a browser leaves it (docs/contract.md, section 4.5)."""
-    cookie = {"name": "theme", "value": session, "domain": "shop.test", "path": "/", "expires": -1}
-    cookies = [{**cookie, "httpOnly": True, "secure": True, "sameSite": "Lax"}]
-    return json.dumps({"cookies": cookies, "origins": [], "sessionStorage": None})
 
 
 class Scene:
@@ -64,10 +52,10 @@ class Scene:
     def auth(self, **fields: Any) -> AttemptAuth:
         return AttemptAuth(ref=self.stage.ref, **fields)
 
-    async def begin(
+    async def load(
         self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
     ) -> AuthState:
-        return await self.logins.begin(self.order(number=number), self.auth(state=state), secret)
+        return await self.logins.load(self.order(number=number), self.auth(state=state), secret)
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
         """A login that lies in the store."""
@@ -126,15 +114,15 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
 
 async def test_a_check_begins_with_the_current_login(scene: Scene) -> None:
     await scene.bring_up(state := await scene.there())
-    login = await scene.begin()
-    assert login == AuthState(state, browser_state(), PARAMETERS, (SESSION, PASSWORD))
+    loaded = await scene.load()
+    assert loaded == AuthState(state, browser_state(), PARAMETERS, (SESSION, PASSWORD))
 
 
 async def test_what_must_not_be_shown_is_found_and_is_in_no_repr(scene: Scene) -> None:
     await scene.bring_up(await scene.there())
-    login = await scene.begin(secret=("favourite",))
-    assert set(login.secrets) == {SESSION, PASSWORD, "a-blue-one"}
-    assert not any(secret in repr(login) for secret in login.secrets)
+    loaded = await scene.load(secret=("favourite",))
+    assert set(loaded.secrets) == {SESSION, PASSWORD, "a-blue-one"}
+    assert not any(secret in repr(loaded) for secret in loaded.secrets)
 
 
 @pytest.mark.parametrize(("status", "expired"), [(AuthSessionStatus.EXPIRED, True), (AuthSessionStatus.READY, False)])
@@ -142,21 +130,21 @@ async def test_it_knows_whether_the_auth_session_takes_it_for_bad(
     scene: Scene, status: AuthSessionStatus, expired: bool
 ) -> None:
     await scene.bring_up(await scene.there(), status=status)
-    assert (await scene.begin()).expired is expired
+    assert (await scene.load()).expired is expired
 
 
 async def test_an_attempt_begins_with_the_login_that_its_validate_found_good(scene: Scene) -> None:
     await scene.bring_up(await scene.there("the current one", login=2, name="second"))
     state = await scene.there()
-    login = await scene.begin(state)
-    assert (login.state, login.text) == (state, browser_state())
+    loaded = await scene.load(state)
+    assert (loaded.login, loaded.storage_state) == (state, browser_state())
 
 
 async def test_and_with_the_current_one_if_that_has_been_removed(scene: Scene) -> None:
     second = await scene.there("the current one", login=2, name="second")
     await scene.bring_up(second)
-    login = await scene.begin(LoginState(login=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
-    assert (login.state, login.text) == (second, browser_state("the current one"))
+    loaded = await scene.load(LoginState(login=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
+    assert (loaded.login, loaded.storage_state) == (second, browser_state("the current one"))
 
 
 async def test_a_login_that_is_replaced_as_it_is_read_is_read_anew(scene: Scene) -> None:
@@ -173,28 +161,28 @@ async def test_a_login_that_is_replaced_as_it_is_read_is_read_anew(scene: Scene)
         return await read(key)
 
     scene.store.get = replaced  # pyright: ignore[reportAttributeAccessIssue]  # as it happens between two steps
-    login = await scene.begin()
-    assert (login.state, login.text) == (second, browser_state("the newer one"))
+    loaded = await scene.load()
+    assert (loaded.login, loaded.storage_state) == (second, browser_state("the newer one"))
 
 
 async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
     scene.stage.recorder()
     state = (await scene.there()).model_copy(update={"parameters_key": None})
     await scene.bring_up(state)
-    assert await scene.begin() == AuthState(state, browser_state(), None, (SESSION,))
+    assert await scene.load() == AuthState(state, browser_state(), None, (SESSION,))
 
 
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
     state = await scene.there()
     auth = scene.auth(login=2, parameters_key=state.parameters_key)
-    login = await scene.logins.begin(scene.order(AttemptKind.CREATE), auth, ())
+    login = await scene.logins.load(scene.order(AttemptKind.CREATE), auth, ())
     assert login == AuthState(None, None, PARAMETERS, (PASSWORD,))
 
 
 async def test_a_store_that_is_away_for_a_moment_costs_time_only(scene: Scene) -> None:
     await scene.bring_up(await scene.there())
     scene.store.refuse = failing(1, "state-first.sealed")
-    assert (await scene.begin()).text == browser_state()
+    assert (await scene.load()).storage_state == browser_state()
 
 
 # What there is nothing to begin with.
@@ -209,7 +197,7 @@ async def fails(begun: Awaitable[Any], kind: str) -> ApplicationError:
 
 async def test_where_there_was_no_login_yet_that_is_told(scene: Scene) -> None:
     await scene.bring_up(None)
-    error = await fails(scene.begin(number=3), NO_LOGIN)
+    error = await fails(scene.load(number=3), NO_LOGIN)
     assert error.details == (0, 3)
     assert error.message == f"AuthSession '{ID}' has no login yet."
 
@@ -218,20 +206,20 @@ async def test_a_login_that_the_store_has_lost_is_as_good_as_a_bad_one(scene: Sc
     state = await scene.there()
     await scene.bring_up(state)
     await scene.store.delete(state.key)
-    error = await fails(scene.begin(number=2), NO_LOGIN)
+    error = await fails(scene.load(number=2), NO_LOGIN)
     assert error.details == (1, 2)
     assert error.message == f"The login of AuthSession '{ID}' is not in the artifact store any more."
 
 
 async def test_where_the_auth_session_is_gone_that_is_told(scene: Scene) -> None:
-    error = await fails(scene.begin(number=2), AUTH_SESSION_GONE)
+    error = await fails(scene.load(number=2), AUTH_SESSION_GONE)
     assert (error.details, error.message) == ((2,), f"AuthSession '{ID}' is not there any more: it was deleted.")
 
 
 async def test_also_where_its_state_has_gone_with_it(scene: Scene) -> None:
     state = await scene.there()
     await scene.store.delete(state.key)
-    await fails(scene.begin(state), AUTH_SESSION_GONE)
+    await fails(scene.load(state), AUTH_SESSION_GONE)
 
 
 @pytest.mark.parametrize("which", ["state", "parameters"])
@@ -241,7 +229,7 @@ async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Sce
     assert key
     await scene.put(key, browser_state(), owner="bob")
     with pytest.raises(SealError) as caught:
-        await scene.begin(state)
+        await scene.load(state)
     assert SESSION not in caught.value.message
 
 
@@ -250,12 +238,12 @@ async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Sce
 
 async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(scene: Scene) -> None:
     auth = scene.auth(login=2, parameters_key="parameters-2")
-    state = await scene.logins.made(scene.order(AttemptKind.CREATE), auth, browser_state())
+    state = await scene.logins.save_created(scene.order(AttemptKind.CREATE), auth, browser_state())
     assert (state.login, state.parameters_key) == (2, "parameters-2")
     assert state.key.startswith(keys.auth_session(scene.stage.project, ID))
     assert await scene.opened(state.key) == browser_state()
     assert all(SESSION.encode() not in data for data in scene.artifacts())
-    again = await scene.logins.made(scene.order(AttemptKind.CREATE), auth, browser_state())
+    again = await scene.logins.save_created(scene.order(AttemptKind.CREATE), auth, browser_state())
     assert again.key != state.key, "no state is ever written over another"
 
 
@@ -263,7 +251,7 @@ async def saved_back(scene: Scene, text: str | None, kind: AttemptKind = Attempt
     """The login after a good Attempt that has left this state."""
     state = LoginState(login=1, key="before", parameters_key="parameters-1")
     login = AuthState(state, browser_state(), PARAMETERS)
-    after = await scene.logins.good(scene.order(kind), scene.auth(**auth), login, text)
+    after = await scene.logins.save_refreshed(scene.order(kind), scene.auth(**auth), login, text)
     assert after
     assert (after.login, after.parameters_key) == (1, "parameters-1")
     return after
@@ -293,7 +281,7 @@ async def test_a_store_that_fails_costs_the_change_and_nothing_else(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await scene.bring_up(await scene.there())
-    monkeypatch.setattr(module, "_SAVE_PATIENCE", timedelta(milliseconds=100))
+    monkeypatch.setattr(module, "_REFRESHED_STORE_TIMEOUT", timedelta(milliseconds=100))
     scene.store.refuse = lambda _key: True
     assert (await saved_back(scene, browser_state("rotated"))).key == "before"
     assert await scene.told(names.SAVED_BACK, SavedBack) == []
@@ -302,10 +290,10 @@ async def test_a_store_that_fails_costs_the_change_and_nothing_else(
 
 
 async def test_a_login_that_cannot_be_kept_is_none(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", timedelta(milliseconds=100))
+    monkeypatch.setattr(module, "_STORE_TIMEOUT", timedelta(milliseconds=100))
     scene.store.refuse = lambda _key: True
     with pytest.raises(StoreError):
-        await scene.logins.made(scene.order(AttemptKind.CREATE), scene.auth(login=1), browser_state())
+        await scene.logins.save_created(scene.order(AttemptKind.CREATE), scene.auth(login=1), browser_state())
 
 
 async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene) -> None:
@@ -325,5 +313,5 @@ async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_go
 ) -> None:
     await scene.bring_up(state := await scene.there())
     login = AuthState(state, browser_state(), PARAMETERS, expired=expired)
-    assert await scene.logins.good(scene.order(kind), scene.auth(), login, None) == state
+    assert await scene.logins.save_refreshed(scene.order(kind), scene.auth(), login, None) == state
     assert await scene.told(names.CHECKED, CheckReport) == told

@@ -25,20 +25,23 @@ def running_attempts() -> RunningAttempts:
 
 async def test_one_attempt_is_stopped_and_no_other(running_attempts: RunningAttempts) -> None:
     one, other = asyncio.create_task(forever()), asyncio.create_task(forever())
-    with running_attempts.hold("run", 1, one) as running_attempt, running_attempts.hold("run", 2, other) as second:
-        assert len(running_attempts) == 2
+    with (
+        running_attempts.register("run", 1, one) as running_attempt,
+        running_attempts.register("run", 2, other) as second,
+    ):
+        assert len(list(running_attempts)) == 2
         assert running_attempts.stop("run", 1)
         await asyncio.wait({one})
         assert (running_attempt.cause, second.cause) == (Cause.CANCELED, None)
         assert not other.done()
         other.cancel()
-    assert len(running_attempts) == 0
+    assert list(running_attempts) == []
 
 
 async def test_what_is_not_here_cannot_be_stopped(running_attempts: RunningAttempts) -> None:
     assert not running_attempts.stop("run", 1)
     work = asyncio.create_task(forever())
-    with running_attempts.hold("run", 1, work):
+    with running_attempts.register("run", 1, work):
         assert not running_attempts.stop("other", 1)
         work.cancel()
     assert not running_attempts.stop("run", 1)
@@ -47,7 +50,7 @@ async def test_what_is_not_here_cannot_be_stopped(running_attempts: RunningAttem
 async def test_a_later_try_is_stopped_for_the_one_that_was_heard_of(running_attempts: RunningAttempts) -> None:
     """A check that is tried again has another number by then; its Run has one Attempt at a time."""
     work = asyncio.create_task(forever())
-    with running_attempts.hold("run", 2, work) as running_attempt:
+    with running_attempts.register("run", 2, work) as running_attempt:
         assert running_attempts.stop("run", 1)
         assert running_attempt.cause is Cause.CANCELED
         await asyncio.wait({work})
@@ -56,9 +59,9 @@ async def test_a_later_try_is_stopped_for_the_one_that_was_heard_of(running_atte
 async def test_all_are_let_go_with_the_reason(running_attempts: RunningAttempts) -> None:
     works = [asyncio.create_task(forever()) for _ in range(3)]
     with (
-        running_attempts.hold("a", 1, works[0]) as a,
-        running_attempts.hold("b", 1, works[1]) as b,
-        running_attempts.hold("c", 2, works[2]) as c,
+        running_attempts.register("a", 1, works[0]) as a,
+        running_attempts.register("b", 1, works[1]) as b,
+        running_attempts.register("c", 2, works[2]) as c,
     ):
         running_attempts.interrupt_all("no Temporal")
         await asyncio.wait(works)
@@ -69,7 +72,7 @@ async def test_all_are_let_go_with_the_reason(running_attempts: RunningAttempts)
 
 async def test_the_first_reason_to_stop_stays(running_attempts: RunningAttempts) -> None:
     work = asyncio.create_task(forever())
-    with running_attempts.hold("run", 1, work) as running_attempt:
+    with running_attempts.register("run", 1, work) as running_attempt:
         running_attempts.interrupt_all("no Temporal")
         assert running_attempts.stop("run", 1)
         assert (running_attempt.cause, running_attempt.message) == (Cause.INTERRUPTED, "no Temporal")
@@ -79,7 +82,7 @@ async def test_the_first_reason_to_stop_stays(running_attempts: RunningAttempts)
 async def test_an_attempt_that_has_ended_is_not_stopped_any_more(running_attempts: RunningAttempts) -> None:
     work = asyncio.create_task(nothing())
     await work
-    with running_attempts.hold("run", 1, work) as running_attempt:
+    with running_attempts.register("run", 1, work) as running_attempt:
         running_attempts.stop("run", 1)
         running_attempts.interrupt_all("no Temporal")
         assert running_attempt.cause is None
@@ -87,10 +90,10 @@ async def test_an_attempt_that_has_ended_is_not_stopped_any_more(running_attempt
 
 async def test_a_ticket_is_given_back_also_when_the_attempt_fails(running_attempts: RunningAttempts) -> None:
     work = asyncio.create_task(forever())
-    with pytest.raises(ValueError), running_attempts.hold("run", 1, work):
+    with pytest.raises(ValueError), running_attempts.register("run", 1, work):
         raise ValueError
     work.cancel()
-    assert len(running_attempts) == 0
+    assert list(running_attempts) == []
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ async def test_what_temporal_says_stops_it_unless_it_is_paused(
     running_attempts: RunningAttempts, details: dict[str, bool] | None, cause: Cause | None, message: str
 ) -> None:
     work = asyncio.create_task(forever())
-    with running_attempts.hold("run", 1, work) as running_attempt:
+    with running_attempts.register("run", 1, work) as running_attempt:
         running_attempt.on_cancellation(None if details is None else ActivityCancellationDetails(**details))
         assert (running_attempt.cause, running_attempt.message) == (cause, message)
         work.cancel()

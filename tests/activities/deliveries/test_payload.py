@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from activities.deliveries.payload import GoneError, body_of
+from activities.deliveries.payload import GoneError, delivery_payload
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
 from storage.folder import FolderStore
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 async def body(store: FolderStore, outcome: RunOutcome, **fields: Any) -> dict[str, Any]:
-    return json.loads(await body_of(delivery(SINK, **fields), outcome, store))
+    return json.loads(await delivery_payload(delivery(SINK, **fields), outcome, store))
 
 
 async def test_a_completed_run(store: FolderStore) -> None:
@@ -70,7 +70,7 @@ async def test_big_parameters_and_results_come_from_the_store_byte_for_byte(stor
     await store.put("b.json", b'"' + b"x" * 100_000 + b'"')
     order = delivery(SINK).model_copy(update={"parameters": JsonRef(key="b.json", size=100_002)})
     outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(key="a.json", size=len(odd)))
-    text = await body_of(order, outcome, store)
+    text = await delivery_payload(order, outcome, store)
     assert f'"result":{odd},"statusCode":200'.encode() in text
     assert text.isascii()
 
@@ -78,10 +78,10 @@ async def test_big_parameters_and_results_come_from_the_store_byte_for_byte(stor
 async def test_what_is_not_in_the_store_any_more_is_said(store: FolderStore) -> None:
     outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(key="runs/shop/run-1/r.json", size=1))
     with pytest.raises(GoneError, match=r"runs/shop/run-1/r\.json is not in the artifact store any more"):
-        await body_of(delivery(SINK), outcome, store)
+        await delivery_payload(delivery(SINK), outcome, store)
 
 
 async def test_a_canceled_run_has_no_body(store: FolderStore) -> None:
     reason = RunReason(type=ReasonType.TERMINATED, message="x")
     with pytest.raises(ValueError, match="canceled is not delivered"):
-        await body_of(delivery(SINK), RunOutcome(status=RunStatus.CANCELED, reason=reason), store)
+        await delivery_payload(delivery(SINK), RunOutcome(status=RunStatus.CANCELED, reason=reason), store)

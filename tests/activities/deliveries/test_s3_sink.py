@@ -80,7 +80,7 @@ def test_one_slash_stands_between_prefix_and_run(prefix: str, key: str) -> None:
 
 def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     order = delivery(sink())
-    plain = s3_sink.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
+    plain = s3_sink.build_request(order, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AMBIENT",
         "AWS_SECRET_ACCESS_KEY": "ambient",
@@ -92,7 +92,7 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
         "AWS_USE_FIPS_ENDPOINT": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    again = s3_sink.outgoing(order, sealed_bucket(), BODY, ring=RING, agent="callboard/1").request
+    again = s3_sink.build_request(order, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
     assert again.url == plain.url
     assert again.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-central-1/s3/aws4_request" in again.headers["authorization"]
@@ -100,7 +100,7 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
 
 
 def test_the_request_prints_no_secret() -> None:
-    out = s3_sink.outgoing(delivery(sink()), sealed_bucket(), BODY, ring=RING, agent="callboard/1")
+    out = s3_sink.build_request(delivery(sink()), sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1")
     assert "a-secret-of-no-worth" not in repr(out)
     assert out.secrets == {"AKIDEXAMPLE", "a-secret-of-no-worth"}
 
@@ -123,8 +123,8 @@ async def put(transport: GuardedTransport, server: S3Server, run_id: str = "r", 
     place = {"bucket": BUCKET, "endpoint": server.endpoint, "forcePathStyle": True}
     order = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
     assert order.sink.bucket is not None
-    out = s3_sink.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
-    return out.judge(await send(transport, out.request, timedelta(seconds=20)))
+    out = s3_sink.build_request(order, order.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
+    return out.classify_response(await send(transport, out.request, timedelta(seconds=20)))
 
 
 @pytest.mark.parametrize("prefix", ["", "runs/", "a b/é", "it's (fine)!*~+,;=@&$"])
@@ -145,12 +145,12 @@ async def test_a_real_server_takes_it(transport: GuardedTransport, server: tuple
 async def test_what_another_try_would_not_change_is_final_and_told_in_the_server_s_words(
     transport: GuardedTransport, server: tuple[S3Server, Path], fields: dict[str, str], code: str
 ) -> None:
-    judged = await put(transport, server[0], **fields)
-    assert judged.final
-    assert judged.problem is not None
-    assert judged.problem.type == code
-    assert judged.message is not None
-    assert f"{code}: The " in judged.message
+    verdict = await put(transport, server[0], **fields)
+    assert verdict.final
+    assert verdict.problem is not None
+    assert verdict.problem.type == code
+    assert verdict.message is not None
+    assert f"{code}: The " in verdict.message
 
 
 async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host() -> None:
@@ -161,7 +161,7 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
     async with receiver() as inbox, GuardedTransport(Egress(LOOPBACK, resolve=look_up)) as transport:
         order = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
         assert order.sink.bucket is not None
-        out = s3_sink.outgoing(order, order.sink.bucket, BODY, ring=RING, agent="callboard/1")
+        out = s3_sink.build_request(order, order.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
         await send(transport, out.request, timedelta(seconds=20))
     (request,) = inbox.received
     assert (request.method, request.target, request.body) == ("PUT", "/run-8.json", BODY)
@@ -192,11 +192,11 @@ def answer(status: int, body: bytes) -> SinkResponse:
 )
 def test_which_errors_are_final(status: int, code: str, final: bool) -> None:
     xml = f'<?xml version="1.0"?><Error xmlns="x"><Code>{code}</Code><Message>a &lt;b&gt;</Message></Error>'
-    judged = s3_sink.judge(answer(status, xml.encode()))
-    assert (judged.final, judged.message) == (final, f"The bucket's server answered {status} {code}: a <b>")
+    verdict = s3_sink.classify_response(answer(status, xml.encode()))
+    assert (verdict.final, verdict.message) == (final, f"The bucket's server answered {status} {code}: a <b>")
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, b""), (403, b"<html>no</html>"), (500, b"\xff\xfe")])
 def test_an_answer_in_other_words_is_not_final(status: int, body: bytes) -> None:
-    judged = s3_sink.judge(answer(status, body))
-    assert (judged.final, judged.message) == (False, f"The bucket's server answered {status}.")
+    verdict = s3_sink.classify_response(answer(status, body))
+    assert (verdict.final, verdict.message) == (False, f"The bucket's server answered {status}.")

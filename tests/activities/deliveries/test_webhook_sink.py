@@ -21,18 +21,18 @@ SECRET = new_webhook_secret()
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
-def outgoing(
+def prepare(
     url: str = "https://hook.example/in?key=k3y-value&n=1", at: datetime = NOW, **fields: Any
 ) -> PreparedRequest:
     order = delivery(webhook(url, **fields), run_id="run-7")
     assert order.sink.webhook is not None
-    return kind.outgoing(
-        order, order.sink.webhook, BODY, at=at, ring=RING, signer=Signer([SECRET]), agent="callboard/1.2"
+    return kind.build_request(
+        order, order.sink.webhook, BODY, at=at, keyring=RING, signer=Signer([SECRET]), user_agent="callboard/1.2"
     )
 
 
 def test_it_is_a_signed_post_of_json() -> None:
-    request = outgoing(at=datetime.now(UTC)).request
+    request = prepare(at=datetime.now(UTC)).request
     assert (request.method, str(request.url)) == ("POST", "https://hook.example/in?key=k3y-value&n=1")
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"] == "callboard/1.2"
@@ -42,20 +42,20 @@ def test_it_is_a_signed_post_of_json() -> None:
 
 
 def test_another_try_differs_in_time_and_signature_only() -> None:
-    first, second = outgoing().request, outgoing(at=NOW + timedelta(seconds=10)).request
+    first, second = prepare().request, prepare(at=NOW + timedelta(seconds=10)).request
     differing = {name for name, value in first.headers.items() if second.headers[name] != value}
     assert differing == {"webhook-timestamp", "webhook-signature"}
 
 
 def test_the_user_s_headers_are_added_and_a_user_agent_of_theirs_wins() -> None:
-    request = outgoing(headers={"Authorization": "Bearer of-bad-news", "User-Agent": "mine", "X-Empty": ""}).request
+    request = prepare(headers={"Authorization": "Bearer of-bad-news", "User-Agent": "mine", "X-Empty": ""}).request
     assert request.headers["authorization"] == "Bearer of-bad-news"
     assert request.headers["user-agent"] == "mine"
     assert request.headers["x-empty"] == ""
 
 
 def test_what_must_not_be_read_is_known_and_not_printed() -> None:
-    out = outgoing(headers={"authorization": "Bearer of-bad-news"})
+    out = prepare(headers={"authorization": "Bearer of-bad-news"})
     assert out.secrets == {"Bearer of-bad-news", "key=k3y-value&n=1", "k3y-value", "1"}
     assert "k3y" not in repr(delivery(webhook("https://hook.example/in?key=k3y-value")))
     assert "k3y" not in delivery(webhook("https://hook.example/in?key=k3y-value")).model_dump_json()
@@ -66,7 +66,9 @@ def test_what_was_sealed_for_another_run_does_not_open() -> None:
     other = order.model_copy(update={"run_id": "run-2"})
     assert order.sink.webhook is not None
     with pytest.raises(SealError):
-        kind.outgoing(other, order.sink.webhook, BODY, at=NOW, ring=RING, signer=Signer([SECRET]), agent="x")
+        kind.build_request(
+            other, order.sink.webhook, BODY, at=NOW, keyring=RING, signer=Signer([SECRET]), user_agent="x"
+        )
 
 
 @pytest.mark.parametrize(
@@ -87,5 +89,5 @@ def test_what_was_sealed_for_another_run_does_not_open() -> None:
     ],
 )
 def test_only_200_to_299_is_delivered(status: int, message: str | None, final: bool) -> None:
-    judged = kind.judge(SinkResponse(status, httpx.Headers(), b"", timedelta()))
-    assert (judged.message, judged.final) == (message, final)
+    verdict = kind.classify_response(SinkResponse(status, httpx.Headers(), b"", timedelta()))
+    assert (verdict.message, verdict.final) == (message, final)

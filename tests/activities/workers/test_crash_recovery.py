@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from activities.artifact_sweeper import ArtifactSweeper
+from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_log import LOG_FILE
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.log_recovery import LogRecovery, persist_masking_secrets
-from activities.control import LostActivity
 from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.worker_dir import HeldAttempt
 from machines.transcript import line_of
@@ -63,7 +64,7 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
     gone = Gone(stage, announced=True)
     await stage.serve(gone, ends(completed()))
     store = FolderStore(tmp_path / "artifacts")
-    stage.on_lost = LostActivity(store).record_lost
+    stage.on_lost = ArtifactActivities(store, ArtifactSweeper(client, store)).record_lost
     await stage.start()
     await gone.began.wait()
     worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))

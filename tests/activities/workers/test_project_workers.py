@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from temporalio.api.common.v1 import Payload
@@ -14,9 +15,14 @@ from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
+from activities.attempt import AttemptActivities
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.execution import AttemptExecutor
+from activities.attempts.retryable_attempts import RetryableAttempts
 from activities.attempts.running_attempts import RunningAttempts
+from activities.workers.machine_pools import MachinePools
 from activities.workers.project_worker import ProjectWorker
-from activities.workers.project_workers import ProjectWorkerManager, WorkerPools
+from activities.workers.project_workers import ProjectWorkerManager
 from machines.machine import LaunchOptions
 from machines.slot import RecycleLimits
 from projects.catalog import Catalog
@@ -36,17 +42,17 @@ class Running:
         self.held: dict[str, asyncio.Future[AttemptOutcome]] = {}
         self.most = 0
 
-    async def attempt(self, order: AttemptInput) -> AttemptOutcome:
+    async def execute(self, attempt: AttemptInput) -> AttemptOutcome:
         end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
-        self.held[order.run_id] = end
+        self.held[attempt.run_id] = end
         self.most = max(self.most, len(self.held))
         work = asyncio.ensure_future(_until(end))
         try:
-            with self._running_attempts.hold(order.run_id, order.number, work):
+            with self._running_attempts.register(attempt.run_id, attempt.number, work):
                 await asyncio.wait({work})
             return CANCELED if work.cancelled() else work.result()
         finally:
-            del self.held[order.run_id]
+            del self.held[attempt.run_id]
 
     def end(self, count: int) -> None:
         for end in list(self.held.values())[:count]:
@@ -67,20 +73,22 @@ class House:
         self.store = TestStore(folder / "artifacts")
         self.running_attempts = RunningAttempts()
         self.running = Running(self.running_attempts)
+        retryable = RetryableAttempts(cast("AttemptExecutor", self.running), AttemptRecords(self.store))
+        self.activities = AttemptActivities(cast("AttemptExecutor", self.running), retryable)
         self.connections = 0
         self.runs: list[Stage] = []
-        launch = LaunchOptions(folder / "scratch", Path("/nonexistent"))
+        options = LaunchOptions(folder / "scratch", Path("/nonexistent"))
         limits = RecycleLimits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
-        self.pools = WorkerPools(launch, limits)
+        self.pools = MachinePools(options, limits)
         self.project_workers = ProjectWorkerManager(
             client=client,
             connect=self._connect,
             identity=IDENTITY,
             catalog=Catalog(self.store, max_age=timedelta()),
             pools=self.pools,
-            attempt=self.running.attempt,
+            activities=self.activities,
             running_attempts=self.running_attempts,
-            drain=timedelta(seconds=0.1),
+            drain_timeout=timedelta(seconds=0.1),
         )
 
     async def _connect(self) -> Client:
@@ -139,7 +147,7 @@ async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: Hous
     await house.deploy(1)
     for _ in range(3):
         await house.project_workers.refresh()
-    assert len(house.project_workers._served[house.name].shares) == 1
+    assert len([task for task in asyncio.all_tasks() if task.get_name() == f"serve {house.name}"]) == 1
 
 
 async def test_more_machines_take_more_attempts_beside_those_that_run(house: House) -> None:
@@ -187,13 +195,13 @@ async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
         async with asyncio.timeout(30):
             while True:
                 await house.project_workers.refresh()
-                shares = house.project_workers._served[house.name].shares
-                if len(house.running.held) == machines and sum(share.claims for share in shares) == machines:
+                workers = house.project_workers._served[house.name].workers
+                if len(house.running.held) == machines and sum(worker.reserved_slots for worker in workers) == machines:
                     break
                 if len(house.running.held) > machines:
                     house.running.end(1)
                 await asyncio.sleep(0.02)
-    # A share that is being retired may be given one more; the pool's bound is to the letter.
+    # A worker that is draining may be given one more; the pool's bound is to the letter.
     assert house.running.most <= 5
     assert house.connections <= 4
 
@@ -263,7 +271,7 @@ class HeldCodec(PayloadCodec):
         return list(payloads)
 
 
-async def test_a_share_whose_worker_does_not_stop_is_left_behind_once_it_holds_nothing(
+async def test_a_worker_whose_sdk_does_not_stop_is_left_behind_once_it_holds_nothing(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     await house.deploy(1)
@@ -271,19 +279,19 @@ async def test_a_share_whose_worker_does_not_stop_is_left_behind_once_it_holds_n
     own = await house._connect()
     converter = dataclasses.replace(own.data_converter, payload_codec=codec)
     client = Client(own.service_client, namespace=own.namespace, data_converter=converter)
-    share = ProjectWorker(
+    worker = ProjectWorker(
         house.name,
-        1,
+        2,
         client=client,
         identity=IDENTITY,
-        attempt=house.running.attempt,
+        activities=house.activities,
         shutdown_margin=timedelta(seconds=0.2),
     )
-    running = asyncio.create_task(share.run())
+    running = asyncio.create_task(worker.run())
     await house.start_runs(1)
     await house.until_running(1)
-    share.retire(hurry=True)
-    await until(lambda: share.claims == 1 and share._left.is_set())
+    worker.drain(hurry=True)
+    await until(lambda: worker.reserved_slots == 1)
     await asyncio.wait({running}, timeout=0.5)
     assert not running.done(), "it holds an Attempt"
     house.running.end(1)

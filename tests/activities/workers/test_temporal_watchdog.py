@@ -14,6 +14,7 @@ import pytest
 from activities.attempts.running_attempts import Cause, RunningAttempts
 from activities.workers import temporal_watchdog
 from activities.workers.project_worker import HEARTBEAT_THROTTLE
+from activities.workers.temporal_watchdog import CHECK_INTERVAL, CHECK_TIMEOUT, INTERRUPT_AFTER
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
 from workflows.browser_activity import HEARTBEAT_TIMEOUT
@@ -24,9 +25,9 @@ async def forever() -> None:
 
 
 QUICK = {
-    "let_go_after": timedelta(seconds=2),
-    "ask_every": timedelta(seconds=0.1),
-    "answer_within": timedelta(seconds=1),
+    "interrupt_after": timedelta(seconds=2),
+    "check_interval": timedelta(seconds=0.1),
+    "check_timeout": timedelta(seconds=1),
 }
 
 
@@ -44,7 +45,7 @@ async def test_attempts_are_let_go_while_temporal_is_silent_and_only_then(tmp_pa
         watching = asyncio.create_task(temporal_watchdog.watch(client, running_attempts, **QUICK))
         try:
             work = asyncio.create_task(forever())
-            with running_attempts.hold("run-1", 1, work) as running_attempt:
+            with running_attempts.register("run-1", 1, work) as running_attempt:
                 await asyncio.sleep(0.3)  # it is asked, and answers
                 assert running_attempt.cause is None
                 os.kill(temporal.pid, signal.SIGSTOP)
@@ -56,7 +57,7 @@ async def test_attempts_are_let_go_while_temporal_is_silent_and_only_then(tmp_pa
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.3)  # so that the watch has heard it too
             work = asyncio.create_task(forever())
-            with running_attempts.hold("run-1", 2, work) as running_attempt:
+            with running_attempts.register("run-1", 2, work) as running_attempt:
                 await asyncio.sleep(0.3)
                 assert running_attempt.cause is None
                 work.cancel()
@@ -67,16 +68,16 @@ async def test_attempts_are_let_go_while_temporal_is_silent_and_only_then(tmp_pa
             await asyncio.wait({watching})
 
 
-@pytest.mark.parametrize("answer", [timedelta(), temporal_watchdog.ANSWER_WITHIN], ids=["refused", "silent"])
+@pytest.mark.parametrize("answer", [timedelta(), CHECK_TIMEOUT], ids=["refused", "silent"])
 def test_attempts_are_let_go_before_temporal_gives_them_to_somebody_else(answer: timedelta) -> None:
     """Temporal falls silent just after an answer, and just before a heartbeat would have got through."""
     teardown = timedelta(seconds=1.5)
     silent = answer
-    while silent + temporal_watchdog.ASK_EVERY + temporal_watchdog.ANSWER_WITHIN <= temporal_watchdog.LET_GO_AFTER:
-        silent += temporal_watchdog.ASK_EVERY + answer
+    while silent + CHECK_INTERVAL + CHECK_TIMEOUT <= INTERRUPT_AFTER:
+        silent += CHECK_INTERVAL + answer
     assert HEARTBEAT_THROTTLE + silent + teardown < HEARTBEAT_TIMEOUT
 
 
 def test_a_temporal_that_is_away_for_twenty_seconds_costs_no_attempt() -> None:
-    silent = timedelta(seconds=20) + temporal_watchdog.ASK_EVERY  # it had last been asked just before
-    assert silent + temporal_watchdog.ASK_EVERY + temporal_watchdog.ANSWER_WITHIN <= temporal_watchdog.LET_GO_AFTER
+    silent = timedelta(seconds=20) + CHECK_INTERVAL  # it had last been asked just before
+    assert silent + CHECK_INTERVAL + CHECK_TIMEOUT <= INTERRUPT_AFTER

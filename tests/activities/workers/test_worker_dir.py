@@ -47,7 +47,7 @@ def test_where_there_never_was_a_worker_none_is_dead(workers: Path) -> None:
 def test_a_worker_that_leaves_leaves_nothing(workers: Path) -> None:
     place = WorkerDir(workers / "one")
     assert place.scratch.is_dir()
-    place.leave()
+    place.close()
     assert list(workers.iterdir()) == []
     assert dead_workers(workers) == []
 
@@ -63,21 +63,21 @@ def test_an_attempt_is_noted_for_as_long_as_it_runs(workers: Path) -> None:
         raise ValueError
     assert list(notes.glob("*.json")) == []
     assert len(list(notes.iterdir())) == 2, "no more than there ever were at once"
-    place.leave()
+    place.close()
 
 
 def test_two_workers_cannot_have_one_place(workers: Path) -> None:
     place = WorkerDir(workers / "one")
     with pytest.raises(FileExistsError):
         WorkerDir(workers / "one")
-    place.leave()
+    place.close()
 
 
 async def test_a_worker_that_lives_is_not_dead_though_it_be_another_process(workers: Path, start: Start) -> None:
     await start("one", held("run-1", 1))
     own = WorkerDir(workers / "two")
     assert dead_workers(workers) == []
-    own.leave()
+    own.close()
 
 
 async def test_a_killed_worker_is_found_with_the_attempts_it_held(workers: Path, start: Start) -> None:
@@ -112,7 +112,7 @@ def test_the_note_of_an_attempt_has_nothing_of_the_check_before(workers: Path) -
     with place.journal(held("run-1", 2)):
         (note,) = (workers / "one" / "attempts").glob("*.json")
         assert json.loads(note.read_text()) == {"run_id": "run-1", "number": 2, "task_token": "dG9rZW4=", "kind": "api"}
-    place.leave()
+    place.close()
 
 
 async def test_of_a_killed_worker_nothing_is_left(workers: Path, start: Start) -> None:
@@ -151,7 +151,7 @@ async def test_workers_that_come_and_go_all_at_once_take_none_for_dead(workers: 
         lives = 0
         while not done.is_set():
             place = WorkerDir(workers / f"{name}-{lives}")
-            place.leave()
+            place.close()
             lives += 1
         return lives
 

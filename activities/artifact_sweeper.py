@@ -1,4 +1,4 @@
-"""Implement the activity `sweep_artifacts`: remove the artifacts of Runs that ended long enough ago.
+"""Remove the artifacts of Runs that ended long enough ago.
 
 A Run is examined when its newest artifact is old: what a Delivery writes for it later keeps all of its artifacts. They
 stay while the Run is in flight, and until its end is long enough ago. For a Run that Temporal no longer knows, only the
@@ -13,17 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from temporalio import activity
 from temporalio.client import Client
 
-from activities.heartbeat import heartbeats
 from schemas.errors import NotFound, StoreError
-from schemas.workflow import names
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from storage import keys
 from storage.store import Store
@@ -31,18 +28,18 @@ from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 4
+_CONCURRENT_RUNS = 4
 """How many Runs are examined at the same time: a store has few connections, and Attempts need them more."""
-_MOST = 2_000
+_MAX_RUNS = 2_000
 """How many Runs one part examines at most."""
-_WITHIN = timedelta(minutes=5)
+_MAX_DURATION = timedelta(minutes=5)
 """Time after which a part ends, wherever it has come to."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass
-class _Run:
+class _StoredRun:
     """What the store holds of a Run."""
 
     id: str
@@ -50,81 +47,89 @@ class _Run:
     newest: datetime
 
     @property
-    def behind(self) -> str:
+    def key_after(self) -> str:
         """A key that sorts after all keys of this Run, and before those of the next one."""
         return self.prefix.removesuffix("/") + "0"  # the character after the slash
 
 
-class _Course:
-    """Progress of a part; it is sent as heartbeat details, so that the next try can go on from there."""
+@dataclass
+class SweepProgress:
+    """How far a part has come. It is sent with the heartbeats, so that the next try can go on from there."""
 
-    def __init__(self, order: SweepPart) -> None:
-        known = [SweepPartResult.model_validate(detail) for detail in activity.info().heartbeat_details[:1]]
-        self.after = (known[0].after if known else None) or order.after
-        self.tally = known[0].tally if known else SweepTotals()
+    after: str
+    """The key up to which the part has come."""
+    totals: SweepTotals
 
-    def details(self) -> tuple[SweepPartResult]:
-        return (SweepPartResult(after=self.after, tally=self.tally),)
+    @classmethod
+    def resume(cls, part: SweepPart, heartbeat_details: Sequence[object]) -> SweepProgress:
+        """Return the progress of the try before this one, or that of a part which has not begun."""
+        if not heartbeat_details:
+            return cls(part.after, SweepTotals())
+        last = SweepPartResult.model_validate(heartbeat_details[0])
+        return cls(last.after or part.after, last.tally)
+
+    def result(self) -> SweepPartResult:
+        """Return the result of a part that ends here, with more to come after it."""
+        return SweepPartResult(after=self.after, tally=self.totals)
 
 
-class SweepActivity:
-    """The activity `sweep_artifacts`, on the common task queue."""
+class ArtifactSweeper:
+    """Removes old artifacts, part by part."""
 
-    def __init__(self, client: Client, store: Store, *, most: int = _MOST, within: timedelta = _WITHIN) -> None:
+    def __init__(
+        self, client: Client, store: Store, *, max_runs: int = _MAX_RUNS, max_duration: timedelta = _MAX_DURATION
+    ) -> None:
         """Set up without removing anything yet.
 
         Args:
             client: Tells which Runs are in flight, and when the others ended. Its namespace is the only one of the
                 store.
             store: The artifact store that is swept.
-            most: How many Runs one part examines at most.
-            within: Time after which a part ends.
+            max_runs: How many Runs one part examines at most.
+            max_duration: Time after which a part ends.
         """
         self._client = client
         self._store = store
-        self._most = most
-        self._within = within
+        self._max_runs = max_runs
+        self._max_duration = max_duration
 
-    @activity.defn(name=names.SWEEP_ARTIFACTS)
-    async def sweep_artifacts(self, order: SweepPart) -> SweepPartResult:
-        """Examine a part of `runs/`, and remove the artifacts that may go.
+    async def sweep(self, part: SweepPart, progress: SweepProgress) -> SweepPartResult:
+        """Examine a part of the Runs from where `progress` is, which is updated on the way.
 
         Raises:
             StoreError: The store cannot be listed; repeating helps.
             Unavailable, ConfigurationError: Temporal cannot say which Runs are in flight.
         """
-        course = _Course(order)
-        async with heartbeats(details=course.details):
-            if not await self._through(order, course):
-                return SweepPartResult(after=course.after, tally=course.tally)
-            await self._store.tidy(keys.RUNS, order.before)
-        return SweepPartResult(tally=course.tally)
+        if not await self._sweep_runs(part, progress):
+            return progress.result()
+        await self._store.tidy(keys.RUNS, part.before)
+        return SweepPartResult(tally=progress.totals)
 
-    async def _through(self, order: SweepPart, course: _Course) -> bool:
+    async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
         """Examine the Runs of this part, and tell whether the end of the store was reached."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._within.total_seconds()
-        due: list[_Run] = []
-        looked_after = 0
-        async with aclosing(self._runs(course.after)) as runs:
+        deadline = loop.time() + self._max_duration.total_seconds()
+        due: list[_StoredRun] = []
+        examined = 0
+        async with aclosing(self._runs(progress.after)) as runs:
             async for run in runs:
-                if run.newest < order.before:
+                if run.newest < part.before:
                     due.append(run)
-                enough = looked_after + len(due) >= self._most or loop.time() > deadline
-                if due and (enough or len(due) == _AT_ONCE):
-                    looked_after += len(due)
-                    course.tally = course.tally.plus(await self._look_after(due, order.before))
+                is_full = examined + len(due) >= self._max_runs or loop.time() > deadline
+                if due and (is_full or len(due) == _CONCURRENT_RUNS):
+                    examined += len(due)
+                    progress.totals = progress.totals.plus(await self._remove_all(due, part.before))
                     due = []
                 if not due:
-                    course.after = run.behind
-                if enough:
+                    progress.after = run.key_after
+                if is_full:
                     return False
-        course.tally = course.tally.plus(await self._look_after(due, order.before))
+        progress.totals = progress.totals.plus(await self._remove_all(due, part.before))
         return True
 
-    async def _runs(self, after: str) -> AsyncGenerator[_Run]:
+    async def _runs(self, after: str) -> AsyncGenerator[_StoredRun]:
         """Yield the Runs that have artifacts, in the order of their keys."""
-        run: _Run | None = None
+        run: _StoredRun | None = None
         async for entry in self._store.entries(keys.RUNS, after=after):
             parts = entry.key.split("/", 3)
             if len(parts) < 4 or not _RUN_ID.fullmatch(parts[2]):
@@ -135,32 +140,32 @@ class SweepActivity:
                 continue
             if run is not None:
                 yield run
-            run = _Run(parts[2], prefix, entry.modified)
+            run = _StoredRun(parts[2], prefix, entry.modified)
         if run is not None:
             yield run
 
-    async def _look_after(self, runs: list[_Run], before: datetime) -> SweepTotals:
+    async def _remove_all(self, runs: list[_StoredRun], before: datetime) -> SweepTotals:
         """Remove the artifacts of the Runs that are over. If one fails, raise after all have been tried."""
-        tally = SweepTotals()
-        for came in await asyncio.gather(*(self._remove(run, before) for run in runs), return_exceptions=True):
-            if isinstance(came, BaseException):
-                raise came
-            tally = tally.plus(came)
-        return tally
+        totals = SweepTotals()
+        for removed in await asyncio.gather(*(self._remove(run, before) for run in runs), return_exceptions=True):
+            if isinstance(removed, BaseException):
+                raise removed
+            totals = totals.plus(removed)
+        return totals
 
-    async def _remove(self, run: _Run, before: datetime) -> SweepTotals:
+    async def _remove(self, run: _StoredRun, before: datetime) -> SweepTotals:
         if not await self._is_over(run.id, before):
             return SweepTotals()
         try:
-            left = [entry async for entry in self._store.entries(run.prefix)]
-            if not left or any(entry.modified >= before for entry in left):
+            entries = [entry async for entry in self._store.entries(run.prefix)]
+            if not entries or any(entry.modified >= before for entry in entries):
                 return SweepTotals()
-            for entry in left:
+            for entry in entries:
                 await self._store.delete(entry.key)
         except StoreError as error:
             log.warning("Run %s stays in the artifact store: %s", run.id, error.message)
             return SweepTotals(failed=1, failure=error.message)
-        return SweepTotals(runs=1, artifacts=len(left))
+        return SweepTotals(runs=1, artifacts=len(entries))
 
     async def _is_over(self, run_id: str, before: datetime) -> bool:
         """Tell whether the Run ended before then, or is not known any more."""

@@ -1,0 +1,56 @@
+"""Provide the activities that keep the artifact store in order: records of lost Attempts, old states, old Runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
+from activities.attempts.attempt_records import AttemptRecords
+from activities.heartbeat import heartbeats
+from schemas.workflow import names
+from schemas.workflow.attempt import LostInput
+from schemas.workflow.auth import DeleteStatesInput
+from schemas.workflow.sweep import SweepPart, SweepPartResult
+from storage import keys
+from storage.store import Store
+
+_LOST_RECORD_TIMEOUT = timedelta(seconds=3)
+"""How long each request to the store is retried: the activity `record_lost` has ten seconds in all."""
+
+
+class ArtifactActivities:
+    """The activities on artifacts, on the common task queue."""
+
+    def __init__(self, store: Store, sweeper: ArtifactSweeper) -> None:
+        self._store = store
+        self._records = AttemptRecords(store)
+        self._sweeper = sweeper
+
+    @activity.defn(name=names.RECORD_LOST)
+    async def record_lost(self, input: LostInput) -> None:
+        """Record the Attempt as interrupted, on top of what its worker had written. Raises StoreError."""
+        await self._records.record_lost(input, within=_LOST_RECORD_TIMEOUT)
+
+    @activity.defn(name=names.FORGET_STATES)
+    async def forget_states(self, input: DeleteStatesInput) -> None:
+        """Remove artifacts of an AuthSession: the named ones, or all if none is named. Raises StoreError."""
+        if input.keys:
+            for key in input.keys:
+                await self._store.delete(key)
+            return
+        async for key in self._store.list(keys.auth_session(input.project, input.owner)):
+            await self._store.delete(key)
+
+    @activity.defn(name=names.SWEEP_ARTIFACTS)
+    async def sweep_artifacts(self, input: SweepPart) -> SweepPartResult:
+        """Examine a part of `runs/`, and remove the artifacts that may go.
+
+        Raises:
+            StoreError: The store cannot be listed; repeating helps.
+            Unavailable, ConfigurationError: Temporal cannot say which Runs are in flight.
+        """
+        progress = SweepProgress.resume(input, activity.info().heartbeat_details)
+        async with heartbeats(details=lambda: [progress.result()]):
+            return await self._sweeper.sweep(input, progress)

@@ -1,0 +1,99 @@
+"""Build the outcome of an Attempt from its Machine's report; what the outcome refers to is stored before it."""
+
+from __future__ import annotations
+
+from activities.attempts.attempt_preparation import STORE_TIMEOUT
+from activities.attempts.auth_state import AuthState, AuthStates
+from activities.store_retry import retry_store
+from machines.attempt_spec import AttemptReport
+from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
+from schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
+from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunReason
+from storage import keys
+from storage.store import Store
+
+_CHECK_FAILED = RunError(
+    code=ErrorCode.AUTH_CHECK_FAILED,
+    category="auth",
+    message="auth-sessions/check.py does not find the login good: what it returned is not true.",
+    retirable=True,
+)
+
+_STATE_NOT_CAPTURED = RunError(
+    code=ErrorCode.INTERNAL_SERVER_ERROR,
+    category="infrastructure",
+    message="auth-sessions/create.py has ended, but the browser's state could not be captured.",
+    retirable=True,
+)
+
+
+class AttemptOutcomes:
+    """Builds outcomes of Attempts that came to their end on a Machine."""
+
+    def __init__(self, store: Store, auth_states: AuthStates) -> None:
+        self._store = store
+        self._auth_states = auth_states
+
+    async def from_report(
+        self, attempt: AttemptInput, report: AttemptReport, auth_state: AuthState | None
+    ) -> AttemptOutcome:
+        """Return the outcome; the result and the changed login are durable by then.
+
+        Raises:
+            StoreError: The store has not taken the result, or the state that a create made, for minutes.
+        """
+        login = auth_state.login if auth_state else None
+        if report.status is not AttemptStatus.COMPLETED or report.result is None:
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=login)
+        if attempt.kind is AttemptKind.CHECK and report.result == "false":
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=_CHECK_FAILED, login=login)
+        if attempt.auth is not None and attempt.kind is AttemptKind.CREATE:
+            if report.storage_state is None:
+                return AttemptOutcome(status=AttemptStatus.FAILED, error=_STATE_NOT_CAPTURED)
+            login = await self._auth_states.save_created(attempt, attempt.auth, report.storage_state)
+        elif attempt.auth is not None and auth_state is not None:
+            login = await self._auth_states.save_refreshed(attempt, attempt.auth, auth_state, report.storage_state)
+        if attempt.kind is not AttemptKind.API:
+            return AttemptOutcome(status=AttemptStatus.COMPLETED, login=login)
+        payloads = report.extended_payloads
+        return AttemptOutcome(
+            status=AttemptStatus.COMPLETED,
+            result=await self._inline_or_store(attempt, "result.json", report.result),
+            extended_payloads=(payloads and await self._inline_or_store(attempt, "extended-payloads.json", payloads))
+            or None,
+        )
+
+    async def _inline_or_store(self, attempt: AttemptInput, name: str, text: str) -> JsonRef:
+        """Inline a small text into the outcome; store a large one before the outcome is returned."""
+        if len(text) <= INLINE_LIMIT:
+            return JsonRef(text=text, size=len(text))
+        key = keys.attempt(attempt.project, attempt.run_id, attempt.number, name)
+        await retry_store(STORE_TIMEOUT, lambda: self._store.put(key, text.encode()))
+        return JsonRef(key=key, size=len(text))
+
+
+def access_disabled(project: str) -> AttemptOutcome:
+    """Return the outcome of an Attempt of a project whose API access was turned off meanwhile."""
+    message = f"API access of project {project} was turned off (apiAccess.enabled is false) while the Run waited."
+    reason = RunReason(type=ReasonType.API_ACCESS_DISABLED, message=message)
+    return AttemptOutcome(status=AttemptStatus.CANCELED, reason=reason)
+
+
+def not_started(message: str) -> AttemptOutcome:
+    """Return the outcome of an Attempt that could not be started on a Machine."""
+    return _failed(f"The Attempt could not begin: {message}")
+
+
+def store_failed(message: str) -> AttemptOutcome:
+    """Return the outcome of an Attempt for which the store has failed for so long that no further Attempt can help."""
+    return _failed(f"The artifact store failed: {message}", final=True)
+
+
+def _failed(message: str, *, final: bool = False) -> AttemptOutcome:
+    error = RunError(
+        code=ErrorCode.INTERNAL_SERVER_ERROR,
+        category="infrastructure",
+        message=clip(message, MESSAGE_LIMIT),
+        retirable=True,
+    )
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)

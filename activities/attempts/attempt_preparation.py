@@ -1,0 +1,145 @@
+"""Prepare an Attempt for a Machine: fetch its version, environment, login and parameters, and open what is sealed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from activities.attempts.attempt_state import AttemptState
+from activities.attempts.auth_state import AuthState, AuthStates
+from activities.attempts.runtime_environment import ProjectEnvironments
+from activities.attempts.runtime_services import AuthSessionServices, ProjectServices
+from activities.store_retry import retry_store
+from machines.attempt_spec import AttemptSpec, Proxy, Version
+from projects.catalog import Catalog
+from projects.manifest import Manifest
+from projects.versions import VersionFolders
+from schemas.errors import StoreError
+from schemas.workflow.attempt import AttemptInput, AttemptKind
+from security import seal_context
+from security.keyring import KeyRing
+from storage.store import Store
+
+STORE_TIMEOUT = timedelta(minutes=10)
+"""How long an Attempt retries a store that fails, before the Run fails."""
+
+
+@dataclass(frozen=True)
+class PreparedAttempt:
+    """What a pool of Machines needs for one Attempt, and the login that the Attempt begins with."""
+
+    version: Version
+    spec: AttemptSpec
+    auth_state: AuthState | None = field(repr=False)
+
+
+class AttemptPreparation:
+    """Prepares Attempts for the Machines of this worker."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        catalog: Catalog,
+        versions: VersionFolders,
+        environments: ProjectEnvironments,
+        auth_states: AuthStates,
+        keyring: KeyRing,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._versions = versions
+        self._environments = environments
+        self._auth_states = auth_states
+        self._keyring = keyring
+
+    async def prepare(self, attempt: AttemptInput, state: AttemptState) -> PreparedAttempt:
+        """Return what the Attempt needs; its Machine writes its evidence and its log to where `state` holds them.
+
+        Raises:
+            MachineError: The project's environment cannot be built.
+            ConfigurationError, SealError: What is sealed, or the project's `.env`, cannot be read.
+            StoreError, Unavailable: The store or Temporal has failed for long, or something is not there any more.
+            ApplicationError: Of type `NoLogin` or `AuthSessionGone`: there is no login to begin with.
+        """
+        manifest = await self._manifest(attempt)
+        version = await self._version(attempt, manifest)
+        auth_state = None
+        if attempt.auth is not None:
+            secret_parameters = manifest.settings.auth_sessions.secret_parameters
+            auth_state = await self._auth_states.load(attempt, attempt.auth, secret_parameters)
+        return PreparedAttempt(version, await self._spec(attempt, auth_state, state), auth_state)
+
+    async def _manifest(self, attempt: AttemptInput) -> Manifest:
+        manifest = await retry_store(STORE_TIMEOUT, lambda: self._catalog.manifest(attempt.project, attempt.version))
+        if manifest is None:
+            raise StoreError(f"version {attempt.version} of project {attempt.project} is not there any more.")
+        return manifest
+
+    async def _version(self, attempt: AttemptInput, manifest: Manifest) -> Version:
+        folder = await retry_store(STORE_TIMEOUT, lambda: self._versions.ensure(attempt.project, attempt.version))
+        environment = await self._environments.of(manifest, folder, within=STORE_TIMEOUT)
+        size = manifest.settings.browser_size
+        return Version(
+            project=attempt.project,
+            version=attempt.version,
+            folder=folder,
+            memory_limit=manifest.settings.memory_limit,
+            width=size.width,
+            height=size.height,
+            headful=manifest.settings.headful,
+            allow_file_urls=manifest.settings.allow_file_urls,
+            python=environment.python,
+            variables=environment.variables,
+        )
+
+    async def _spec(self, attempt: AttemptInput, auth_state: AuthState | None, state: AttemptState) -> AttemptSpec:
+        proxy = self._open_proxy(attempt)
+        run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
+        services = ProjectServices(self._store, attempt.project)
+        if attempt.parent_run_id is not None:
+            run_info["parent_run_id"] = attempt.parent_run_id
+        if attempt.auth is not None and auth_state is not None:
+            run_info["auth_session_id"] = attempt.auth.ref.id
+            services = AuthSessionServices(self._store, attempt.project, attempt.auth.ref, auth_state.parameters)
+        return AttemptSpec(
+            run_id=attempt.run_id,
+            number=attempt.number,
+            api=attempt.api,
+            parameters=await self._parameters(attempt, auth_state),
+            timeout=attempt.request_timeout,
+            proxy=proxy,
+            services=services,
+            run_info=run_info,
+            kind=attempt.kind,
+            storage_state=auth_state.storage_state if auth_state else None,
+            capture=attempt.auth is not None and attempt.auth.save_back,
+            secrets=auth_state.secrets if auth_state else (),
+            evidence=state.evidence,
+            log=state.log.file,
+        )
+
+    async def _parameters(self, attempt: AttemptInput, auth_state: AuthState | None) -> str:
+        if attempt.kind is AttemptKind.CREATE:
+            if auth_state is None or auth_state.parameters is None:
+                raise StoreError("the parameters of the AuthSession are not there any more.")
+            return auth_state.parameters
+        parameters, key = attempt.parameters.text, attempt.parameters.key
+        if parameters is None and key is not None:
+            stored = await retry_store(STORE_TIMEOUT, lambda: self._store.get(key))
+            parameters = None if stored is None else stored.decode()
+        if parameters is None:
+            raise StoreError(f"{key} is not there any more.")
+        return parameters
+
+    def _open_proxy(self, attempt: AttemptInput) -> Proxy | None:
+        proxy = attempt.proxy
+        if proxy is None:
+            return None
+        bound_to = seal_context.run(attempt.workspace, attempt.project, proxy.owner or attempt.run_id)
+
+        def open_sealed(token: str | None) -> str | None:
+            return None if token is None else self._keyring.open(token, bound_to=bound_to)
+
+        return Proxy(server=proxy.server, username=open_sealed(proxy.username), password=open_sealed(proxy.password))

@@ -1,0 +1,83 @@
+"""Execute the checks and creates that Temporal retries: each try is an Attempt with a number of its own."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.execution import AttemptExecutor
+from schemas.errors import StoreError
+from schemas.workflow.attempt import (
+    ATTEMPT_FAILED,
+    AttemptInput,
+    AttemptOutcome,
+    AttemptStatus,
+    FailedAttemptDetails,
+    LostInput,
+)
+
+log = logging.getLogger(__name__)
+
+_LOST_RECORD_TIMEOUT = timedelta(seconds=5)
+"""How long a try waits for the store to take the record of the lost try before it."""
+
+
+class RetryableAttempts:
+    """Executes tries of checks and creates."""
+
+    def __init__(self, executor: AttemptExecutor, records: AttemptRecords) -> None:
+        self._executor = executor
+        self._records = records
+
+    async def execute(self, attempt: AttemptInput) -> AttemptOutcome:
+        """Execute the try that this activity is. Its failure is an exception, so that Temporal tries again.
+
+        Raises:
+            ApplicationError: Of type `AttemptFailed`, with `FailedAttemptDetails`; or what `AttemptExecutor` raises.
+        """
+        number = await self._next_number(attempt)
+        if number > attempt.number:
+            await self._record_lost(attempt, number - 1)
+        attempt = attempt.model_copy(update={"number": number})
+        outcome = await self._executor.execute(attempt)
+        if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
+            details = FailedAttemptDetails(
+                number=number,
+                error=outcome.error,
+                login=outcome.login.login if outcome.login is not None else None,
+                started_at=outcome.started_at,
+            )
+            raise ApplicationError(outcome.error.message, details, type=ATTEMPT_FAILED, non_retryable=outcome.final)
+        return outcome.model_copy(update={"number": number})
+
+    async def _next_number(self, attempt: AttemptInput) -> int:
+        """Return the number of this try.
+
+        Temporal counts tries from 1 again after a reset, but no number is used twice.
+        """
+        info = activity.info()
+        number = attempt.number + info.attempt - 1
+        if info.current_attempt_scheduled_time != info.scheduled_time:  # so this is not the first try
+            while await self._records.exists(attempt.project, attempt.run_id, number):
+                number += 1
+        return number
+
+    async def _record_lost(self, attempt: AttemptInput, number: int) -> None:
+        """Record the end of the try before this one: if its worker was lost, nobody else writes it."""
+        lost = LostInput(
+            workspace=attempt.workspace,
+            run_id=attempt.run_id,
+            number=number,
+            project=attempt.project,
+            cause="The worker that ran the Attempt was lost.",
+            trace=attempt.trace,
+            kind=attempt.kind,
+        )
+        try:
+            await self._records.record_lost(lost, within=_LOST_RECORD_TIMEOUT)
+        except StoreError:
+            log.exception("Run %s, Attempt %d: no record", attempt.run_id, number)

@@ -1,0 +1,38 @@
+"""Hold the pools of Machines of a worker: one for each project that it serves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from machines.machine import LaunchOptions
+from machines.pool import Pool
+from machines.slot import RecycleLimits
+from temporal.pool_usage import Up
+
+
+class MachinePools:
+    """The pools of Machines, by project."""
+
+    def __init__(self, launch_options: LaunchOptions, recycle_limits: RecycleLimits) -> None:
+        self._launch_options = launch_options
+        self._recycle_limits = recycle_limits
+        self._pools: dict[str, Pool] = {}
+
+    def __getitem__(self, project: str) -> Pool:
+        return self._pools[project]
+
+    def usage(self) -> dict[str, Up]:
+        """Return the number of busy and warm Machines, by project."""
+        return {project: Up(pool.busy, pool.warm) for project, pool in self._pools.items()}
+
+    async def resize(self, project: str, machines: int) -> None:
+        """Change how many Machines the project may have; its pool is created the first time."""
+        pool = self._pools.get(project)
+        if pool is None:
+            self._pools[project] = Pool(project, machines, self._launch_options, self._recycle_limits)
+        else:
+            await pool.resize(machines)
+
+    async def close(self) -> None:
+        """Stop all Machines."""
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
