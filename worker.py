@@ -60,17 +60,17 @@ from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import CallboardError, Unavailable
 from schemas.workflow import names
-from security.egress import Egress
+from security.egress import EgressPolicy
 from security.keyring import KeyRing
-from security.pinned_transport import GuardedTransport
-from security.signing import Signer
+from security.pinned_transport import PinnedTransport
+from security.signing import WebhookSigner
 from settings import Settings, installed_version
 from storage.factory import open_store
 from storage.store import Store
-from temporal.client import WORKER_HEARTBEAT, connect
-from temporal.hard_exit import leave
+from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
+from temporal.hard_exit import hard_exit
 from temporal.runs import Runs
-from temporal.worker_shutdown import running
+from temporal.worker_shutdown import running_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
@@ -144,7 +144,7 @@ async def _start_attempt_workers(
     catalog = Catalog(store, max_age=settings.poll_versions)
     project_workers = ProjectWorkerManager(
         client=client,
-        connect=partial(connect, settings, identity=identity, patience=_TEMPORAL_TIMEOUT),
+        connect=partial(connect, settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT),
         identity=identity,
         catalog=catalog,
         pools=pools,
@@ -226,7 +226,7 @@ def attempt_activities(
 
 async def _connect_to_temporal(settings: Settings, identity: str) -> Client:
     try:
-        client = await connect(settings, identity=identity, patience=_TEMPORAL_TIMEOUT)
+        client = await connect(settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT)
     except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
         raise Unavailable(
             f"Temporal cannot be reached at {settings.temporal_address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
@@ -261,7 +261,7 @@ def _workflow_worker(client: Client, identity: str, store: Store) -> AbstractAsy
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
+    return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
 async def _start_delivery_worker(
@@ -271,12 +271,12 @@ async def _start_delivery_worker(
 
     It has a task queue and slots of its own, so that dead receivers delay nothing else.
     """
-    transport = await resources.enter_async_context(GuardedTransport(Egress(settings.egress_allow)))
+    transport = await resources.enter_async_context(PinnedTransport(EgressPolicy(settings.egress_allow)))
     delivery_sender = DeliverySender(
         store=store,
         transport=transport,
         keyring=_keyring(settings),
-        signer=Signer([secret.get_secret_value() for secret in settings.webhook_secrets]),
+        signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
         user_agent=f"callboard/{installed_version()}",
     )
     activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
@@ -291,7 +291,7 @@ async def _start_delivery_worker(
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    await resources.enter_async_context(running(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT))
+    await resources.enter_async_context(running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT))
 
 
 def _control_worker(
@@ -306,7 +306,7 @@ def _control_worker(
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
+    return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
 def _launch_options(settings: Settings, worker_dir: WorkerDir, browser: Path) -> LaunchOptions:
@@ -350,15 +350,15 @@ async def _main() -> NoReturn:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT))
+        Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT_INTERVAL))
         await serve(settings, stop)
     except CallboardError as error:
         print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # this is the last output of the process
-        leave(1)
+        hard_exit(1)
     except Exception:
         log.exception("The worker has failed")
-        leave(1)
-    leave(0)
+        hard_exit(1)
+    hard_exit(0)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from api.projects import routes as project_routes
 from api.runs import routes as run_routes
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
-from security.egress import Egress
+from security.egress import EgressPolicy
 from security.keyring import KeyRing
 from settings import Settings, installed_version
 from storage.factory import open_store
@@ -61,7 +61,7 @@ def create_app(
     api_keys = [key.get_secret_value() for key in settings.api_keys]
     keys = KeyCheck(ApiKeys(api_keys))
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
-    egress = Egress(settings.egress_allow)
+    egress = EgressPolicy(settings.egress_allow)
     opened_store = store or open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
 
     @asynccontextmanager

@@ -14,14 +14,14 @@ from projects.catalog import Catalog
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from schemas.workflow.run import RunInput
-from security.egress import Egress
+from security.egress import EgressPolicy
 from security.keyring import KeyRing
 from settings import Settings
 from storage.store import Store
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunFilter, RunListItem, RunPage
-from temporal.pool_usage import Machines
-from temporal.run_queries import RunRecord, ValidateLine
+from temporal.pool_usage import MachineCounts
+from temporal.run_queries import RunRecord, ValidateListItem
 from temporal.runs import RunState
 
 
@@ -32,7 +32,7 @@ class Runs(Protocol):
         """Start a Run; return False if the very same Run was started before."""
         ...
 
-    async def state(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta = ...) -> RunState:
+    async def get_state(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta = ...) -> RunState:
         """Return the state of a Run: with `wait`, as soon as the Run has ended, but after that time at the latest."""
         ...
 
@@ -44,11 +44,11 @@ class Runs(Protocol):
         """Raise Unavailable if Temporal does not answer."""
         ...
 
-    async def machines_offered(self) -> dict[str, int] | None:
+    async def count_offered_machines(self) -> dict[str, int] | None:
         """Return how many Machines live workers offer for each project; None if Temporal cannot tell."""
         ...
 
-    async def served(self, project: str, /) -> bool:
+    async def has_pollers(self, project: str, /) -> bool:
         """Tell whether a worker polls for the project's Attempts."""
         ...
 
@@ -56,29 +56,29 @@ class Runs(Protocol):
 class RunQueries(Protocol):
     """Queries about Runs beyond their result; `temporal.run_queries.RunQueries` says what each does and raises."""
 
-    async def page(
-        self, workspace: str, project: str, run_filter: RunFilter, /, *, limit: int, after: bytes | None = None
+    async def list_runs(
+        self, workspace: str, project: str, run_filter: RunFilter, /, *, limit: int, page_token: bytes | None = None
     ) -> RunPage:
         """Return a page of a project's Runs."""
         ...
 
-    async def record(self, workspace: str, project: str, run_id: str, /) -> RunRecord:
+    async def get_record(self, workspace: str, project: str, run_id: str, /) -> RunRecord:
         """Return all that is known of a Run. Raises NotFound."""
         ...
 
-    async def validates(self, workspace: str, run: RunListItem, /) -> list[ValidateLine]:
+    async def list_validates(self, workspace: str, run: RunListItem, /) -> list[ValidateListItem]:
         """Return the Validates that a Run has waited for."""
         ...
 
-    async def ahead(self, run: RunListItem, /) -> int:
+    async def count_ahead(self, run: RunListItem, /) -> int:
         """Return how many Runs of the project are in the queue before this one."""
         ...
 
-    async def waiting(self, project: str, /) -> int:
+    async def count_waiting(self, project: str, /) -> int:
         """Return how many Runs of a project wait for a Machine."""
         ...
 
-    async def machines(self) -> dict[str, Machines] | None:
+    async def count_machines(self) -> dict[str, MachineCounts] | None:
         """Return the Machines that live workers offer, by project; None if Temporal cannot tell."""
         ...
 
@@ -90,11 +90,11 @@ class AuthSessions(Protocol):
         """Create an AuthSession. Raises Conflict if there is already one with its id."""
         ...
 
-    async def view(self, workspace: str, project: str, auth_session_id: str, /) -> AuthSessionView:
+    async def get(self, workspace: str, project: str, auth_session_id: str, /) -> AuthSessionView:
         """Return the current state of an AuthSession. Raises NotFound."""
         ...
 
-    async def views(self, workspace: str, project: str, /) -> list[AuthSessionView]:
+    async def list_all(self, workspace: str, project: str, /) -> list[AuthSessionView]:
         """Return all AuthSessions of a project, sorted by id."""
         ...
 
@@ -102,7 +102,9 @@ class AuthSessions(Protocol):
         """Start the Run in which an AuthSession logs in with other parameters. Raises NotFound."""
         ...
 
-    async def record(self, workspace: str, project: str, auth_session_id: str, state_key: str, /) -> AuthSessionView:
+    async def replace_state(
+        self, workspace: str, project: str, auth_session_id: str, state_key: str, /
+    ) -> AuthSessionView:
         """Replace the browser state of a recorded AuthSession, and return when that is done.
 
         Raises NotFound, or Unavailable if no worker took the state up.
@@ -121,7 +123,7 @@ class AuthSessions(Protocol):
 class Deliveries(Protocol):
     """What the api needs of Deliveries; `temporal.deliveries.Deliveries` says what each does and raises."""
 
-    async def of_run(self, workspace: str, project: str, run_id: str, /) -> list[DeliveryState]:
+    async def list_for_run(self, workspace: str, project: str, run_id: str, /) -> list[DeliveryState]:
         """Return the Deliveries of a Run."""
         ...
 
@@ -129,7 +131,7 @@ class Deliveries(Protocol):
         """Request that a worker sends a Delivery now. Raises NotFound."""
         ...
 
-    async def test(self, test: SinkTestInput, /) -> SinkTestOutcome:
+    async def test_sink(self, test: SinkTestInput, /) -> SinkTestOutcome:
         """Request that a worker sends a test to a sink, and wait for its outcome."""
         ...
 
@@ -147,7 +149,7 @@ class Services:
     store: Store
     catalog: Catalog
     ring: KeyRing
-    egress: Egress
+    egress: EgressPolicy
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
 

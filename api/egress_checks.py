@@ -42,6 +42,6 @@ async def check_proxy(services: Services, path: str, url: str | None) -> None:
         return
     try:
         # The browser is given the server that is read from the URL, so that server is what must be checked.
-        await services.egress.check_url(split_proxy(url).server, unknown=True)
+        await services.egress.check_url(split_proxy(url).server, allow_unknown_host=True)
     except EgressRefused as error:
         raise bad_field(path, _PUBLIC, f"{path}: {error.message}") from error

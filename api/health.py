@@ -69,8 +69,8 @@ def _is_accepted(services: Services, key: str, request: Request) -> bool:
 async def _project_states(services: Services) -> dict[str, PartState]:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
-            names = await services.catalog.projects()
-            offered = await services.runs.machines_offered()
+            names = await services.catalog.list_projects()
+            offered = await services.runs.count_offered_machines()
     except (CallboardError, TimeoutError):
         return {}  # the store or Temporal is not reachable, and its own state says so
     states = await asyncio.gather(*(_project_state(services, name, offered) for name in names))
@@ -85,7 +85,7 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
     """
     if services.settings.ready_needs_workers:
         return await _run_check(_check_has_worker(services, project))
-    manifest = await services.catalog.current(project)
+    manifest = await services.catalog.get_current(project)
     if offered is None or manifest is None:
         return PartState(status="ok")
     wanted, offered_machines = manifest.settings.machines, offered.get(project, 0)
@@ -101,7 +101,7 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
 
 
 async def _check_has_worker(services: Services, project: str) -> None:
-    if not await services.runs.served(project):
+    if not await services.runs.has_pollers(project):
         raise Unavailable("No worker serves this project yet.")
 
 

@@ -31,7 +31,7 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
     """Start all processes, measure, print the results, and stop all processes."""
     async with AsyncExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
-        site = ports.claim({"site": 0})["site"]
+        site = ports.choose_ports({"site": 0})["site"]
         url = f"http://127.0.0.1:{site}/"
         await resources.enter_async_context(process("-m", "bench.site", str(site)))
         await _until_served(url)

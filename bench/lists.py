@@ -31,7 +31,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from bench.endings import EndingRun
 from bench.servers import process, temporal_tuned
 from devstack import ports
-from devstack.environment import environment_of
+from devstack.environment import build_environment
 from projects.deploy import deploy
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
@@ -78,7 +78,7 @@ async def main(runs: int, repetitions: int) -> None:
             settings = Settings(
                 data_dir=data,
                 temporal_address=address,
-                port=ports.claim({"port": 0})["port"],
+                port=ports.choose_ports({"port": 0})["port"],
                 api_keys=[SecretStr(_KEY)],
                 secret_key=[SecretStr(secrets.token_urlsafe(32))],
             )
@@ -89,7 +89,7 @@ async def main(runs: int, repetitions: int) -> None:
                 await _fill(client, settings, version, runs)
                 took = time.perf_counter() - began
             console.print(f"{runs} Runs in {took:.0f} s, {runs / took:.0f} a second", style="dim")
-            async with process("-m", "api", environment=environment_of(settings), log=data / "logs" / "api.log"):
+            async with process("-m", "api", environment=build_environment(settings), log=data / "logs" / "api.log"):
                 await _ask(settings, repetitions)
 
 

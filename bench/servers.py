@@ -53,7 +53,7 @@ async def temporal_as_it_comes() -> AsyncGenerator[str]:
 @asynccontextmanager
 async def temporal_tuned(data: Path) -> AsyncGenerator[str]:
     """Run a dev server as the embedded stack starts it, and yield its address."""
-    free = ports.claim({"port": 0, "ui": 0})
+    free = ports.choose_ports({"port": 0, "ui": 0})
     (data / "logs").mkdir(parents=True)
     server = TemporalServer(data, port=free["port"], ui_port=free["ui"], report=print)
     try:

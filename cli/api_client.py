@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import httpx
 
-from cli.options import settings_with
+from cli.options import load_settings
 from schemas.errors import (
     BadRequest,
     CallboardError,
@@ -31,7 +31,7 @@ from schemas.errors import (
 _TIMEOUT = httpx.Timeout(90, connect=10)
 """Timeouts of requests in seconds. The API may hold a request for up to a minute before it answers."""
 
-_REFUSALS: dict[int, type[CallboardError]] = {
+_ERRORS_BY_STATUS: dict[int, type[CallboardError]] = {
     400: BadRequest,
     401: Unauthorized,
     403: Forbidden,
@@ -44,7 +44,7 @@ _REFUSALS: dict[int, type[CallboardError]] = {
 
 
 @dataclass(frozen=True)
-class Remote:
+class ApiClient:
     """An API, its workspace, and the key to it."""
 
     url: str
@@ -53,7 +53,7 @@ class Remote:
     on_this_host: bool = False
     """Whether it is the embedded stack on loopback, for which proxies of the environment are not used."""
 
-    def call(
+    def request(
         self,
         method: str,
         path: str,
@@ -82,36 +82,36 @@ class Remote:
 
         def ask() -> httpx.Response:
             with self._client(headers) as client:
-                return client.request(method, self._place(path), content=content, params=query)
+                return client.request(method, self._url(path), content=content, params=query)
 
-        answer = _aside(ask)
-        self._check(answer)
+        answer = _run_in_thread(ask)
+        self._raise_for_status(answer)
         try:
             return answer.json() if answer.content else None
         except ValueError:
-            raise self._no_api(answer) from None
+            raise self._not_callboard(answer) from None
 
-    def fetch(self, path: str, out: BinaryIO) -> None:
-        """Write an answer that is a file to `out`; raise the same errors as `call`."""
+    def download(self, path: str, out: BinaryIO) -> None:
+        """Write an answer that is a file to `out`; raise the same errors as `request`."""
 
         def copy() -> None:
-            with self._client() as client, client.stream("GET", self._place(path)) as answer:
-                self._check_stream(answer)
+            with self._client() as client, client.stream("GET", self._url(path)) as answer:
+                self._raise_for_stream_status(answer)
                 out.writelines(answer.iter_bytes())
 
-        _aside(copy)
+        _run_in_thread(copy)
         out.flush()
 
     @contextmanager
-    def lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
-        """Open an answer that comes line by line until the block ends; raise the same errors as `call`."""
+    def stream_lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
+        """Open an answer that comes line by line until the block ends; raise the same errors as `request`."""
         with self._client(headers) as client:
-            request = client.build_request("GET", self._place(path))
-            with closing(_aside(lambda: client.send(request, stream=True))) as answer:
-                self._check_stream(answer)
-                yield _lines(answer.iter_bytes())
+            request = client.build_request("GET", self._url(path))
+            with closing(_run_in_thread(lambda: client.send(request, stream=True))) as answer:
+                self._raise_for_stream_status(answer)
+                yield _split_lines(answer.iter_bytes())
 
-    def _place(self, path: str) -> str:
+    def _url(self, path: str) -> str:
         return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
 
     @contextmanager
@@ -126,26 +126,26 @@ class Remote:
             why = str(error) or type(error).__name__
             raise Unavailable(f"The API at {self.url} cannot be reached: {why}. Does it run?") from error
 
-    def _check_stream(self, answer: httpx.Response) -> None:
+    def _raise_for_stream_status(self, answer: httpx.Response) -> None:
         if not answer.is_success:
             answer.read()
-        self._check(answer)
+        self._raise_for_status(answer)
 
-    def _check(self, answer: httpx.Response) -> None:
+    def _raise_for_status(self, answer: httpx.Response) -> None:
         if answer.is_success:
             return
         try:
             said: dict[str, Any] = answer.json()
             message: str = said["message"]
         except (ValueError, LookupError, TypeError):
-            raise self._no_api(answer) from None
-        raise _REFUSALS.get(answer.status_code, CallboardError)(_all_of(message, said.get("details")))
+            raise self._not_callboard(answer) from None
+        raise _ERRORS_BY_STATUS.get(answer.status_code, CallboardError)(_join_errors(message, said.get("details")))
 
-    def _no_api(self, answer: httpx.Response) -> Unavailable:
+    def _not_callboard(self, answer: httpx.Response) -> Unavailable:
         return Unavailable(f"{self.url} answered {answer.status_code}, and not as an API of Callboard does.")
 
 
-def _all_of(message: str, details: Any) -> str:
+def _join_errors(message: str, details: Any) -> str:
     """Return all errors of a request, of which the message tells only the first and the number of others."""
     try:
         errors = [f"{each['path']}: expected {each['expected']}." for each in details["errors"]]
@@ -154,7 +154,7 @@ def _all_of(message: str, details: Any) -> str:
     return " ".join(errors) if len(errors) > 1 else message
 
 
-def _aside[T](work: Callable[[], T]) -> T:
+def _run_in_thread[T](work: Callable[[], T]) -> T:
     """Run `work`, which makes a request, in a thread and wait for it.
 
     Ctrl-C raises wherever the main thread is. Within httpx, that can be between taking a lock and releasing it; then
@@ -174,7 +174,7 @@ def _aside[T](work: Callable[[], T]) -> T:
     return ended.get().result()
 
 
-def _lines(chunks: Iterable[bytes]) -> Generator[str]:
+def _split_lines(chunks: Iterable[bytes]) -> Generator[str]:
     """Split chunks into lines at line feeds only. httpx would also split at other line ends of Python, within JSON."""
     rest = b""
     for chunk in chunks:
@@ -185,28 +185,28 @@ def _lines(chunks: Iterable[bytes]) -> Generator[str]:
         yield rest.decode("utf-8", "replace")
 
 
-def remote(*, url: str | None, key: str | None, data: Path | None) -> Remote:
+def find_api(*, url: str | None, key: str | None, data: Path | None) -> ApiClient:
     """Return the API that the options name, else that of the environment, else that of the running `callboard dev`.
 
     Raises:
         ConfigurationError: There is no key, or it cannot be a key.
         Unavailable: None of them names an API.
     """
-    settings = settings_with(url=url, data_dir=data, api_key=key)
-    given = None if settings.api_key is None else _checked(settings.api_key.get_secret_value())
+    settings = load_settings(url=url, data_dir=data, api_key=key)
+    given = None if settings.api_key is None else _check_key(settings.api_key.get_secret_value())
     if data is not None and url is None:
         # The user means that stack, and not the API that the environment's address and key name.
-        return _of_dev(settings.data_dir, None if key is None else given)
+        return _dev_api(settings.data_dir, None if key is None else given)
     if settings.url is None:
-        return _of_dev(settings.data_dir, given)
+        return _dev_api(settings.data_dir, given)
     if given is None:
         raise ConfigurationError(
             f"There is no key to the API at {settings.url}: set CALLBOARD_API_KEY to one of its keys."
         )
-    return Remote(settings.url.rstrip("/"), settings.workspace, given)
+    return ApiClient(settings.url.rstrip("/"), settings.workspace, given)
 
 
-def _of_dev(data: Path, key: str | None) -> Remote:
+def _dev_api(data: Path, key: str | None) -> ApiClient:
     folder = data.expanduser()
     try:
         card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
@@ -215,10 +215,10 @@ def _of_dev(data: Path, key: str | None) -> Remote:
             f"No `callboard dev` runs on {folder}. Start it, name its data folder with --data, or set CALLBOARD_URL "
             "and CALLBOARD_API_KEY to call another API."
         ) from error
-    return Remote(card["url"], card["workspaceId"], key or card["apiKey"], on_this_host=True)
+    return ApiClient(card["url"], card["workspaceId"], key or card["apiKey"], on_this_host=True)
 
 
-def _checked(key: str) -> str:
+def _check_key(key: str) -> str:
     # The key is checked here, because errors of the HTTP libraries would quote it.
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise ConfigurationError(

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.logs import followed, print_lines, stored
-from cli.output import print_json, writing
-from cli.render import show_attempt
+from cli.logs import print_log, stream_followed, stream_stored
+from cli.output import open_output, print_json
+from cli.render import print_attempt
 from cli.viewer import show_trace
-from cli.with_api import AsJson, Target, on_project, part
+from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import NotFound
 
 app = typer.Typer(help="Attempts of a Run: their records, logs and traces.", no_args_is_help=True, add_completion=False)
@@ -24,17 +24,17 @@ Number = Annotated[int | None, typer.Argument(metavar="NUMBER", min=1, help="Def
 
 
 @app.command()
-@on_project
-def get(target: Target, run_id: RunId, number: Number = None, as_json: AsJson = False) -> None:
+@with_project
+def get(target: ProjectApi, run_id: RunId, number: Number = None, as_json: AsJson = False) -> None:
     """Show an Attempt: how it ended, where it ran, and what it took."""
-    attempt = target.call("GET", _place(run_id, number or _latest(target, run_id)))
-    print_json(attempt) if as_json else show_attempt(attempt)
+    attempt = target.request("GET", _attempt_path(run_id, number or _latest_number(target, run_id)))
+    print_json(attempt) if as_json else print_attempt(attempt)
 
 
 @app.command()
-@on_project
+@with_project
 def log(
-    target: Target,
+    target: ProjectApi,
     run_id: RunId,
     number: Number = None,
     follow: Annotated[
@@ -46,11 +46,11 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Print an Attempt's log; with --json, as it is stored: a JSON object a line."""
-    place = f"{_place(run_id, number or _latest(target, run_id, default=1 if follow else None))}/log"
-    lines = followed(target, place) if follow else stored(target, place)
+    place = f"{_attempt_path(run_id, number or _latest_number(target, run_id, default=1 if follow else None))}/log"
+    lines = stream_followed(target, place) if follow else stream_stored(target, place)
     if output_file is not None:
         first = list(itertools.islice(lines, 1))  # If the log cannot be had, this raises before the file is touched.
-        with writing(output_file) as out:
+        with open_output(output_file) as out:
             for line in itertools.chain(first, lines):
                 out.write(f"{line}\n".encode())
                 out.flush()
@@ -59,13 +59,13 @@ def log(
         for line in lines:
             typer.echo(line)
     else:
-        print_lines(lines)
+        print_log(lines)
 
 
 @app.command()
-@on_project
+@with_project
 def trace(
-    target: Target,
+    target: ProjectApi,
     run_id: RunId,
     number: Number = None,
     output_file: Annotated[
@@ -77,21 +77,21 @@ def trace(
     ] = False,
 ) -> None:
     """Save an Attempt's trace, a Playwright trace; or open it in a browser, until Ctrl-C."""
-    number = number or _latest(target, run_id)
+    number = number or _latest_number(target, run_id)
     with tempfile.TemporaryFile() as copy:
-        target.remote.fetch(target.place(f"{_place(run_id, number)}/trace"), copy)
+        target.api.download(target.path(f"{_attempt_path(run_id, number)}/trace"), copy)
         if output_file is not None or not open_it:
             copy.seek(0)
             file = output_file or Path(f"trace_{run_id}_{number}.zip")
-            with writing(file) as out:
+            with open_output(file) as out:
                 shutil.copyfileobj(copy, out)
             typer.echo(str(file))
         if open_it:
             show_trace(copy)
 
 
-def _latest(target: Target, run_id: str, *, default: int | None = None) -> int:
-    attempts: list[dict[str, Any]] = target.call("GET", f"runs/{part(run_id)}")["attempts"]
+def _latest_number(target: ProjectApi, run_id: str, *, default: int | None = None) -> int:
+    attempts: list[dict[str, Any]] = target.request("GET", f"runs/{quote_segment(run_id)}")["attempts"]
     if attempts:
         return attempts[-1]["number"]
     if default is not None:
@@ -99,5 +99,5 @@ def _latest(target: Target, run_id: str, *, default: int | None = None) -> int:
     raise NotFound(f"Run {run_id} has no Attempt yet.")
 
 
-def _place(run_id: str, number: int) -> str:
-    return f"runs/{part(run_id)}/attempts/{number}"
+def _attempt_path(run_id: str, number: int) -> str:
+    return f"runs/{quote_segment(run_id)}/attempts/{number}"

@@ -8,27 +8,27 @@ from typing import cast
 import typer
 from pydantic import SecretStr
 
-from cli.options import settings_with
+from cli.options import load_settings
 from settings import Settings
 
 
 def config() -> None:
     """Print every setting as a table: its variable, where its value is from, and the value; secrets are masked."""
-    settings = settings_with()
+    settings = load_settings()
     rows = [("VARIABLE", "FROM", "VALUE")]
     for field in Settings.model_fields:
         source = "environment" if field in settings.model_fields_set else "default"
-        rows.append((f"CALLBOARD_{field.upper()}", source, _shown(getattr(settings, field))))
+        rows.append((f"CALLBOARD_{field.upper()}", source, _format_value(getattr(settings, field))))
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     for variable, source, value in rows:
         typer.echo(f"{variable:{first}}  {source:{second}}  {value}")
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if value is None or value == []:
         return "not set"
     if isinstance(value, list):
-        return ", ".join(_shown(item) for item in cast("list[object]", value))
+        return ", ".join(_format_value(item) for item in cast("list[object]", value))
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, timedelta):

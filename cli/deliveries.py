@@ -8,7 +8,7 @@ import typer
 
 from cli.output import print_json
 from cli.render import print_deliveries
-from cli.with_api import AsJson, Target, on_project, part
+from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import NotFound
 
 app = typer.Typer(help="Deliveries of a Run's result to its sink.", no_args_is_help=True, add_completion=False)
@@ -17,30 +17,30 @@ RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 
 
 @app.command("list")
-@on_project
-def list_deliveries(target: Target, run_id: RunId, as_json: AsJson = False) -> None:
+@with_project
+def list_deliveries(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
     """List the Deliveries of a Run. There are none before it has ended, and for one that has no sink."""
-    answer = target.call("GET", f"runs/{part(run_id)}/deliveries")
+    answer = target.request("GET", f"runs/{quote_segment(run_id)}/deliveries")
     print_json(answer) if as_json else print_deliveries(answer["deliveries"])
 
 
 @app.command()
-@on_project
+@with_project
 def redeliver(
-    target: Target,
+    target: ProjectApi,
     run_id: RunId,
     delivery_id: Annotated[str | None, typer.Argument(metavar="DELIVERY_ID", help="Default: the one there is.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send the same result once more: after success, after it was given up, or now instead of at the next try."""
-    place = f"runs/{part(run_id)}/deliveries"
+    place = f"runs/{quote_segment(run_id)}/deliveries"
     which = delivery_id or _only(target, run_id, place)
-    delivery = target.call("POST", f"{place}/{part(which)}/redeliver")
+    delivery = target.request("POST", f"{place}/{quote_segment(which)}/redeliver")
     print_json(delivery) if as_json else print_deliveries([delivery])
 
 
-def _only(target: Target, run_id: str, place: str) -> str:
-    known = target.call("GET", place)["deliveries"]
+def _only(target: ProjectApi, run_id: str, place: str) -> str:
+    known = target.request("GET", place)["deliveries"]
     if not known:
         raise NotFound(f"Run {run_id} has no Delivery: it has not ended yet, or has no sink.")
     return known[0]["id"]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import settings_with
+from cli.options import load_settings
 from projects.deploy import deploy as deploy_folder
 from projects.environments import Environments
 from storage.factory import open_store
@@ -24,7 +24,7 @@ def deploy(
     ] = None,
 ) -> None:
     """Publish the project in DIR as a version. Runs that have begun keep the version they began with."""
-    settings = settings_with(artifacts=artifacts, data_dir=data)
+    settings = load_settings(artifacts=artifacts, data_dir=data)
     location = settings.artifact_location
     environments = Environments(settings.data_dir.expanduser().resolve() / "environments")
     store = open_store(location, endpoint=settings.artifacts_endpoint)

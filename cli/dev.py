@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cli.options import settings_with
+from cli.options import load_settings
 from devstack.banner import banner
 from devstack.dev import DevStack
-from devstack.signals import until_signalled
+from devstack.signals import run_until_signalled
 
 DEFAULT_TEMPORAL_PORT = 7233
 DEFAULT_UI_PORT = 8233
@@ -35,12 +35,12 @@ def dev(
     """
     stack = DevStack(
         projects_dir,
-        settings_with(data_dir=data, port=port),
+        load_settings(data_dir=data, port=port),
         temporal_port=temporal_port,
         ui_port=ui_port,
         report=typer.echo,
     )
-    asyncio.run(until_signalled(_serve(stack), hurry=stack.hurry))
+    asyncio.run(run_until_signalled(_serve(stack), on_second_signal=stack.skip_grace))
 
 
 async def _serve(stack: DevStack) -> None:

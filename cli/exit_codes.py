@@ -7,10 +7,10 @@ from enum import IntEnum
 from schemas.errors import BadRequest, CallboardError, NotFound, Unavailable
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """The exit codes of commands, for scripts; the docs list them."""
 
-    DONE = 0
+    OK = 0
     FAILED = 1
     """The command failed; or the Run or operation that it asked about or waited for failed or has not ended yet."""
     USAGE = 2
@@ -24,22 +24,22 @@ class Exit(IntEnum):
     """The command was interrupted by Ctrl-C; shells use the same code."""
 
 
-_BY_STATUS = {"completed": Exit.DONE, "done": Exit.DONE, "canceled": Exit.CANCELED}
+_BY_STATUS = {"completed": ExitCode.OK, "done": ExitCode.OK, "canceled": ExitCode.CANCELED}
 
 
-def exit_of(status: str) -> Exit:
+def exit_code_for_status(status: str) -> ExitCode:
     """Return the exit code of a command that has waited for a Run or an operation with this status now."""
-    return _BY_STATUS.get(status, Exit.FAILED)
+    return _BY_STATUS.get(status, ExitCode.FAILED)
 
 
-def exit_code(error: CallboardError) -> Exit:
+def exit_code_for_error(error: CallboardError) -> ExitCode:
     """Return the exit code of a command that ended with this error."""
     match error:
         case NotFound():
-            return Exit.NOT_FOUND
+            return ExitCode.NOT_FOUND
         case Unavailable():
-            return Exit.UNREACHABLE
+            return ExitCode.UNREACHABLE
         case BadRequest():
-            return Exit.USAGE
+            return ExitCode.USAGE
         case _:
-            return Exit.FAILED
+            return ExitCode.FAILED

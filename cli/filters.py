@@ -29,11 +29,11 @@ _RUNS = {
     ("startedat", ">="): "startedAfter",
     ("startedat", "<"): "startedBefore",
 }
-_WORDS = ("status", "type")
+_CASE_INSENSITIVE = ("status", "type")
 """Filters whose values are not case-sensitive."""
 
 
-def run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
+def parse_run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the query parameters of a list of Runs.
 
     Raises:
@@ -42,17 +42,17 @@ def run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
     query: dict[str, list[str]] = {}
     for text in given or ():
         name, operator, value = _split(text)
-        field = _RUNS.get((_plain(name), operator))
+        field = _RUNS.get((_normalize(name), operator))
         if field is None:
             raise BadRequest(
                 f"-f {text}: Runs are filtered by status=, type=, api=, authSession=, startedAfter= and startedBefore="
                 " (or started_at>= and started_at<)."
             )
-        query.setdefault(field, []).append(value.lower() if field in _WORDS else value)
+        query.setdefault(field, []).append(value.lower() if field in _CASE_INSENSITIVE else value)
     return query
 
 
-def matching(given: Sequence[str] | None, fields: Mapping[str, str]) -> dict[str, set[str]]:
+def parse_field_filters(given: Sequence[str] | None, fields: Mapping[str, str]) -> dict[str, set[str]]:
     """Return the values, in lower case, that each field may have, for lists that the API does not filter.
 
     Args:
@@ -65,9 +65,9 @@ def matching(given: Sequence[str] | None, fields: Mapping[str, str]) -> dict[str
     wanted: dict[str, set[str]] = {}
     for text in given or ():
         name, operator, value = _split(text)
-        if operator != "=" or _plain(name) not in fields:
+        if operator != "=" or _normalize(name) not in fields:
             raise BadRequest(f"-f {text}: expected one of {', '.join(f'{name}=' for name in fields)}.")
-        wanted.setdefault(fields[_plain(name)], set()).add(value.lower())
+        wanted.setdefault(fields[_normalize(name)], set()).add(value.lower())
     return wanted
 
 
@@ -79,6 +79,6 @@ def _split(text: str) -> tuple[str, str, str]:
     return name, operator, value
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     """Return the name without underscores and in lower case: `auth_session` and `authSession` are the same."""
     return name.replace("_", "").lower()

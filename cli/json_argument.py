@@ -12,7 +12,7 @@ from schemas.errors import BadRequest
 JSON_HELP = "JSON, or @FILE, or - for stdin"
 
 
-def read_json(argument: str, what: str) -> Any:
+def read_json(argument: str, option: str) -> Any:
     """Return the value of an argument, which is JSON, `@FILE`, the name of a file, or `-` for stdin.
 
     Raises:
@@ -20,19 +20,19 @@ def read_json(argument: str, what: str) -> Any:
             secret.
     """
     if argument == "-":
-        return _parsed(sys.stdin.read(), f"{what}: what came on stdin")
+        return _parse(sys.stdin.read(), f"{option}: what came on stdin")
     if argument.startswith("@"):
-        return _parsed(_read(Path(argument[1:]), what), f"{what}: {argument[1:]}")
+        return _parse(_read_file(Path(argument[1:]), option), f"{option}: {argument[1:]}")
     if _is_file(argument):
-        return _parsed(_read(Path(argument), what), f"{what}: {argument}")
-    return _parsed(argument, what)
+        return _parse(_read_file(Path(argument), option), f"{option}: {argument}")
+    return _parse(argument, option)
 
 
-def read_object(argument: str, what: str) -> dict[str, Any]:
+def read_object(argument: str, option: str) -> dict[str, Any]:
     """Return the value of an argument like `read_json`, and raise BadRequest if it is not an object."""
-    value = read_json(argument, what)
+    value = read_json(argument, option)
     if not isinstance(value, dict):
-        raise BadRequest(f"{what}: expected a JSON object.")
+        raise BadRequest(f"{option}: expected a JSON object.")
     return cast("dict[str, Any]", value)
 
 
@@ -45,7 +45,7 @@ def _is_file(argument: str) -> bool:
         return False
 
 
-def _read(path: Path, what: str) -> str:
+def _read_file(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -53,7 +53,7 @@ def _read(path: Path, what: str) -> str:
         raise BadRequest(f"{what}: {path} cannot be read: {why}.") from error
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:  # The error names a place in the text, and quotes nothing.

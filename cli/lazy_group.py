@@ -27,7 +27,7 @@ _MODULES = {
 """Modules of the commands. Each has a group of commands, `app`, or a function of the command's name."""
 
 
-class Commands(TyperGroup):
+class LazyGroup(TyperGroup):
     """The group of all commands."""
 
     def __init__(self, **given: Any) -> None:

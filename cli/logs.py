@@ -14,27 +14,27 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli.output import plain
-from cli.with_api import Target
+from cli.output import strip_control
+from cli.with_api import ProjectApi
 from schemas.errors import Unavailable
 
-_PATIENCE = 60.0
+_RECONNECT_SECONDS = 60.0
 """Seconds to wait for an API that does not answer any more, as it may be restarting."""
-_COME_AGAIN_AFTER = 0.5
+_RECONNECT_DELAY = 0.5
 _COLORS = {"error": "red", "warning": "yellow", "debug": "dim"}
 
 
-def stored(target: Target, place: str) -> Generator[str]:
+def stream_stored(target: ProjectApi, place: str) -> Generator[str]:
     """Yield the lines of a log so far.
 
     Raises:
         CallboardError: There is no such log, or the API does not answer.
     """
-    with target.remote.lines(target.place(place)) as lines:
+    with target.api.stream_lines(target.path(place)) as lines:
         yield from lines
 
 
-def followed(target: Target, place: str) -> Generator[str]:
+def stream_followed(target: ProjectApi, place: str) -> Generator[str]:
     """Yield the lines of a log until its Attempt has ended, and resume a stream that breaks off.
 
     Raises:
@@ -44,22 +44,22 @@ def followed(target: Target, place: str) -> Generator[str]:
     give_up_at = time.monotonic()  # If the API does not answer the first time, there is no second try.
     while True:
         try:
-            with target.remote.lines(f"{target.place(place)}?follow=true", {"last-event-id": last}) as lines:
+            with target.api.stream_lines(f"{target.path(place)}?follow=true", {"last-event-id": last}) as lines:
                 give_up_at = math.inf
-                for event in events(lines):
+                for event in parse_events(lines):
                     if event.kind == "end":
                         return
                     yield event.data
                     last = event.id
         except Unavailable:
-            give_up_at = min(give_up_at, time.monotonic() + _PATIENCE)
+            give_up_at = min(give_up_at, time.monotonic() + _RECONNECT_SECONDS)
             if time.monotonic() > give_up_at:
                 raise
-        time.sleep(_COME_AGAIN_AFTER)
+        time.sleep(_RECONNECT_DELAY)
 
 
 @dataclass(frozen=True)
-class Event:
+class ServerSentEvent:
     """A server-sent event."""
 
     kind: str
@@ -67,7 +67,7 @@ class Event:
     id: str
 
 
-def events(lines: Iterable[str]) -> Generator[Event]:
+def parse_events(lines: Iterable[str]) -> Generator[ServerSentEvent]:
     """Yield the events in `lines`, without those that have no data and only keep the connection open."""
     fields: dict[str, str] = {}
     for line in lines:
@@ -76,11 +76,11 @@ def events(lines: Iterable[str]) -> Generator[Event]:
             fields[name] = value.removeprefix(" ")
             continue
         if "data" in fields:
-            yield Event(fields.get("event", "message"), fields["data"], fields.get("id", ""))
+            yield ServerSentEvent(fields.get("event", "message"), fields["data"], fields.get("id", ""))
         fields = {}
 
 
-def print_lines(lines: Iterable[str]) -> None:
+def print_log(lines: Iterable[str]) -> None:
     """Print the lines of a log, each as soon as it comes."""
     console = Console(soft_wrap=True)
     for line in lines:
@@ -88,11 +88,11 @@ def print_lines(lines: Iterable[str]) -> None:
             said: dict[str, Any] = json.loads(line)
             at, level, source, message = (str(said[name]) for name in ("timestamp", "level", "source", "message"))
         except (ValueError, LookupError, TypeError):  # The line was cut off when its worker died.
-            typer.echo(plain(line))
+            typer.echo(strip_control(line))
             continue
         if console.is_terminal:
             at = datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
-            begin = f"{at} {level:7} {plain(source)} "
-            console.print(Text.assemble((begin, "dim"), (plain(message).rstrip("\n"), _COLORS.get(level, ""))))
+            begin = f"{at} {level:7} {strip_control(source)} "
+            console.print(Text.assemble((begin, "dim"), (strip_control(message).rstrip("\n"), _COLORS.get(level, ""))))
         else:  # This avoids rich, as a log can have a hundred thousand lines.
-            typer.echo(f"{at} {level} {plain(source)} {plain(message).rstrip('\n')}")
+            typer.echo(f"{at} {level} {strip_control(source)} {strip_control(message).rstrip('\n')}")

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from cli.exit_codes import exit_code
-from cli.lazy_group import Commands
-from cli.output import say
+from cli.exit_codes import exit_code_for_error
+from cli.lazy_group import LazyGroup
+from cli.output import print_message
 from schemas.errors import CallboardError
 from security.inspection import forbid_inspection
-from temporal.hard_exit import leave
+from temporal.hard_exit import hard_exit
 
 app = typer.Typer(
     name="callboard",
-    cls=Commands,
+    cls=LazyGroup,
     help="Browser automations as durable API calls, on your own machines.",
     no_args_is_help=True,
     add_completion=False,
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app()
     except CallboardError as error:
-        say(error.message, "red")
-        leave(exit_code(error))
+        print_message(error.message, "red")
+        hard_exit(exit_code_for_error(error))
     except SystemExit as end:  # Typer ends every command with this, also after success.
-        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        hard_exit(end.code if isinstance(end.code, int) else int(end.code is not None))

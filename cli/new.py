@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from projects.settings import NAME_RULE, is_project_name
-from projects.skeleton import API, write_skeleton
+from projects.skeleton import API_NAME, write_skeleton
 
 
 def new(
@@ -24,6 +24,6 @@ def new(
         raise typer.BadParameter(f"{name!r} cannot be the name of a project: {NAME_RULE}.", param_hint="NAME")
     for path in write_skeleton(parent, name):
         typer.echo(f"  {path}")
-    typer.echo(f"Project {name}, with the API {API}, is ready.")
+    typer.echo(f"Project {name}, with the API {API_NAME}, is ready.")
     typer.echo(f"  callboard dev {shlex.quote(str(parent))}   runs it, and publishes whatever you change")
     typer.echo(f"  callboard deploy {shlex.quote(str(parent / name))}   publishes it for production")

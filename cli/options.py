@@ -14,7 +14,7 @@ from settings import Seconds, Settings
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)
 
 
-def settings_with(**options: Any) -> Settings:
+def load_settings(**options: Any) -> Settings:
     """Return the settings of the environment, overridden by those options that are not None.
 
     Raises:
@@ -30,7 +30,7 @@ def settings_with(**options: Any) -> Settings:
         raise ConfigurationError(f"The settings are wrong: {problems}.") from None
 
 
-def duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """Parse an option that is a number of seconds, or `90s`, `5m`, `12h`, `7d`."""
     try:
         return _DURATION.validate_python(text)

@@ -52,7 +52,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     A narrow terminal cuts off the end of a row.
     """
     console = Console()
-    lines = [tuple(columns), *(tuple(_line(value) for value in row) for row in rows)]
+    lines = [tuple(columns), *(tuple(_first_line(value) for value in row) for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
     for number, line in enumerate(lines):
         padded = [text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)]
@@ -67,22 +67,22 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             typer.echo("  ".join(padded).rstrip())
 
 
-def print_facts(facts: Mapping[str, Any]) -> None:
+def print_fields(facts: Mapping[str, Any]) -> None:
     """Print names and values, one line each, without those that have no value."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
     width = max(map(len, known), default=0)
     console = Console(soft_wrap=True)
     for name, value in known.items():
-        console.print(Text.assemble((f"{name:{width}}  ", "bold"), _shown(plain(value))))
+        console.print(Text.assemble((f"{name:{width}}  ", "bold"), _styled(strip_control(value))))
 
 
 def print_text(text: str) -> None:
     """Print a text that comes from elsewhere, without its control sequences."""
-    typer.echo(plain(text).rstrip("\n"))
+    typer.echo(strip_control(text).rstrip("\n"))
 
 
 @contextmanager
-def writing(file: Path) -> Generator[BinaryIO]:
+def open_output(file: Path) -> Generator[BinaryIO]:
     """Open a file that the user has named for writing.
 
     Raises:
@@ -95,39 +95,39 @@ def writing(file: Path) -> Generator[BinaryIO]:
         raise BadRequest(f"{file} cannot be written: {error.strerror}.") from error
 
 
-def say(text: str, style: str = "") -> None:
+def print_message(text: str, style: str = "") -> None:
     """Print a line for people on stderr, apart from the output of the command."""
-    Console(stderr=True, soft_wrap=True).print(Text(plain(text), style=style))
+    Console(stderr=True, soft_wrap=True).print(Text(strip_control(text), style=style))
 
 
-def heading(text: str) -> None:
+def print_heading(text: str) -> None:
     """Print the heading of the output that follows."""
     console = Console(soft_wrap=True)
     console.print()
     console.print(Text(text, style="bold"))
 
 
-def plain(value: Any) -> str:
+def strip_control(value: Any) -> str:
     """Return a value as text without control sequences for a terminal; line ends and tabs stay."""
     return "" if value is None else _CONTROL.sub("", str(value))
 
 
-def when(text: str | None) -> str:
+def format_time(text: str | None) -> str:
     """Format a time of an answer: to the second on a terminal, and as it came elsewhere."""
     if text is None or not Console().is_terminal:
         return text or ""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def moment(text: str | None) -> str:
-    """Format a time for a table: like `when`, but without the date if it is today, and else without seconds."""
+def format_short_time(text: str | None) -> str:
+    """Format a time for a table: like `format_time`, but without the date if it is today, and else without seconds."""
     if text is None or not Console().is_terminal:
         return text or ""
     at = datetime.fromisoformat(text).astimezone()
     return at.strftime("%H:%M:%S" if at.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M")
 
 
-def took(began: str | None, ended: str | None) -> str:
+def format_elapsed(began: str | None, ended: str | None) -> str:
     """Format the seconds from `began` to `ended`, or return an empty text if one of them is None."""
     if began is None or ended is None:
         return ""
@@ -135,9 +135,9 @@ def took(began: str | None, ended: str | None) -> str:
     return f"{seconds:.1f} s"
 
 
-def _shown(text: str) -> Text:
+def _styled(text: str) -> Text:
     return Text(text, style=_COLORS.get(text, ""))
 
 
-def _line(value: Any) -> str:
-    return plain(value).strip().partition("\n")[0]
+def _first_line(value: Any) -> str:
+    return strip_control(value).strip().partition("\n")[0]

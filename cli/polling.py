@@ -13,66 +13,66 @@ from rich.status import Status
 from rich.text import Text
 from typer import Exit as Leave
 
-from cli.exit_codes import Exit
-from cli.output import say
-from cli.with_api import Target, part
+from cli.exit_codes import ExitCode
+from cli.output import print_message
+from cli.with_api import ProjectApi, quote_segment
 from schemas.errors import Unavailable
 
-_LOOK_EVERY = 1.0
+_POLL_SECONDS = 1.0
 """Seconds between two requests on a terminal, where somebody watches."""
-_WITHOUT_LOOKING = 30
+_LONG_POLL_SECONDS = 30
 """Seconds for which one request waits where nobody watches."""
-_PATIENCE = 60.0
+_RETRY_SECONDS = 60.0
 """Seconds to wait for an API that does not answer any more, as it may be restarting."""
 
 UNFINISHED = ("pending", "started")
 UNFINISHED_OPERATION = ("pending", "in_progress")
 
 
-def until_ended(target: Target, run_id: str) -> dict[str, Any]:
+def wait_for_run(target: ProjectApi, run_id: str) -> dict[str, Any]:
     """Wait until an existing Run has ended, and return its result. Ctrl-C ends the waiting, not the Run.
 
     Raises:
         CallboardError: The API refuses, or has not answered for a minute.
     """
-    place = f"run/{part(run_id)}/result"
+    place = f"run/{quote_segment(run_id)}/result"
     since = time.monotonic()
-    with _line(f"Run {run_id}", f"callboard runs result {run_id} --wait -p {target.project}") as line:
-        query = {"wait": _LOOK_EVERY if line else _WITHOUT_LOOKING}
-        while (answer := patiently(lambda: target.call("GET", place, query=query)))["status"] in UNFINISHED:
+    with _status_line(f"Run {run_id}", f"callboard runs result {run_id} --wait -p {target.project}") as line:
+        query = {"wait": _POLL_SECONDS if line else _LONG_POLL_SECONDS}
+        while (answer := retry_unavailable(lambda: target.request("GET", place, query=query)))["status"] in UNFINISHED:
             if line:
-                run = patiently(lambda: target.call("GET", f"runs/{part(run_id)}"))
-                line.update(Text(f"Run {run_id} {_progress(run)}, {time.monotonic() - since:.0f} s"))
+                run = retry_unavailable(lambda: target.request("GET", f"runs/{quote_segment(run_id)}"))
+                line.update(Text(f"Run {run_id} {_describe_progress(run)}, {time.monotonic() - since:.0f} s"))
         return answer
 
 
-def until_done(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta) -> dict[str, Any]:
+def wait_for_operation(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta) -> dict[str, Any]:
     """Call `look` until the operation on an AuthSession has ended or the time is over, and return its last answer.
 
     Raises:
         CallboardError: The API refuses, or has not answered for a minute.
     """
     since = time.monotonic()
-    with _line(what) as line:
-        while (answer := patiently(look))["status"] in UNFINISHED_OPERATION:
+    with _status_line(what) as line:
+        while (answer := retry_unavailable(look))["status"] in UNFINISHED_OPERATION:
             seconds = time.monotonic() - since
             if seconds > timeout.total_seconds():
                 break
             if line:
                 line.update(Text(f"{what} is {answer['status']}, {seconds:.0f} s"))
-            time.sleep(_LOOK_EVERY / 2)
+            time.sleep(_POLL_SECONDS / 2)
         return answer
 
 
-def patiently[T](ask: Callable[[], T]) -> T:
+def retry_unavailable[T](ask: Callable[[], T]) -> T:
     """Call an API that has answered before; if it does not answer now, try again for a minute."""
     try:
         return ask()
     except Unavailable as error:
-        say(f"{error.message} Trying again for {_PATIENCE:g} s …")
-    deadline = time.monotonic() + _PATIENCE
+        print_message(f"{error.message} Trying again for {_RETRY_SECONDS:g} s …")
+    deadline = time.monotonic() + _RETRY_SECONDS
     while True:
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_POLL_SECONDS)
         try:
             return ask()
         except Unavailable:
@@ -81,7 +81,7 @@ def patiently[T](ask: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _line(what: str, afterwards: str = "") -> Generator[Status | None]:
+def _status_line(what: str, afterwards: str = "") -> Generator[Status | None]:
     """Show a status line on a terminal, and yield None elsewhere; exit with a hint on Ctrl-C."""
     console = Console(stderr=True)
     try:
@@ -91,11 +91,11 @@ def _line(what: str, afterwards: str = "") -> Generator[Status | None]:
         else:
             yield None
     except KeyboardInterrupt:
-        say(f"{what} goes on. {afterwards}".rstrip())
-        raise Leave(Exit.INTERRUPTED) from None
+        print_message(f"{what} goes on. {afterwards}".rstrip())
+        raise Leave(ExitCode.INTERRUPTED) from None
 
 
-def _progress(run: dict[str, Any]) -> str:
+def _describe_progress(run: dict[str, Any]) -> str:
     waiting = run["waiting"]
     if waiting is not None and waiting["paused"]:
         return "is pending: it is paused in Temporal"

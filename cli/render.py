@@ -5,117 +5,133 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cli.output import heading, moment, print_facts, print_json, print_table, print_text, took, when
+from cli.output import (
+    format_elapsed,
+    format_short_time,
+    format_time,
+    print_fields,
+    print_heading,
+    print_json,
+    print_table,
+    print_text,
+)
 
 
-def cause_of(answer: dict[str, Any]) -> str:
+def format_cause(answer: dict[str, Any]) -> str:
     """Return the code and message of why something failed or was canceled; empty if neither happened."""
     cause: dict[str, Any] | None = answer.get("error") or answer.get("reason")
     return "" if cause is None else f"{cause.get('code') or cause.get('type')}: {cause['message']}"
 
 
-def show_run(run: dict[str, Any]) -> None:
+def print_run(run: dict[str, Any]) -> None:
     """Print all that is known of a Run."""
-    print_facts(
+    print_fields(
         {
             "Run": run["runId"],
             "Status": run["status"],
-            "Why": cause_of(run),
-            "Waits for": _waiting(run["waiting"]),
+            "Why": format_cause(run),
+            "Waits for": _format_waiting(run["waiting"]),
             "Type": run["type"],
             "Project": f"{run['project']}, version {run['version']}",
             "API": run["api"],
             "AuthSession": run["authSessionId"],
-            "Created": when(run["createdAt"]),
-            "Started": when(run["startedAt"]),
-            "Ended": when(run["endedAt"]),
-            "Took": took(run["startedAt"], run["endedAt"]),
+            "Created": format_time(run["createdAt"]),
+            "Started": format_time(run["startedAt"]),
+            "Ended": format_time(run["endedAt"]),
+            "Took": format_elapsed(run["startedAt"], run["endedAt"]),
             "Waited for by": run["parentRunId"],
             "Rerun of": run["rerunOf"],
             "Reruns": ", ".join(run["reruns"]),
             "In Temporal": run["temporal"]["url"],
         }
     )
-    heading("Input")
+    print_heading("Input")
     print_json(run["input"])
     if run["attempts"]:
-        heading("Attempts")
+        print_heading("Attempts")
         print_table(
             ("NUMBER", "KIND", "STATUS", "STARTED", "TOOK", "MACHINE", "WHY"),
-            [_attempt(attempt) for attempt in run["attempts"]],
+            [_attempt_row(attempt) for attempt in run["attempts"]],
         )
     if run["validates"]:
-        heading("Validates")
+        print_heading("Validates")
         rows = [(line["runId"], line["attempt"], line["status"], line["createRunId"]) for line in run["validates"]]
         print_table(("RUN", "BEFORE ATTEMPT", "STATUS", "LOGIN MADE BY"), rows)
     if run["deliveries"]:
-        heading("Deliveries")
+        print_heading("Deliveries")
         print_deliveries(run["deliveries"])
     if "result" in run:
-        heading("Result")
+        print_heading("Result")
         print_json(run["result"])
     if "extendedPayloads" in run:
-        heading("Extended payloads")
+        print_heading("Extended payloads")
         print_json(run["extendedPayloads"])
 
 
-def show_attempt(attempt: dict[str, Any]) -> None:
+def print_attempt(attempt: dict[str, Any]) -> None:
     """Print an Attempt."""
     usage: dict[str, Any] = attempt["usage"] or {}
-    print_facts(
+    print_fields(
         {
             "Attempt": attempt["number"],
             "Kind": attempt["kind"],
             "Status": attempt["status"],
-            "Why": cause_of(attempt),
-            "Queued": when(attempt["queuedAt"]),
-            "Started": when(attempt["startedAt"]),
-            "Ended": when(attempt["endedAt"]),
-            "Took": took(attempt["startedAt"], attempt["endedAt"]),
+            "Why": format_cause(attempt),
+            "Queued": format_time(attempt["queuedAt"]),
+            "Started": format_time(attempt["startedAt"]),
+            "Ended": format_time(attempt["endedAt"]),
+            "Took": format_elapsed(attempt["startedAt"], attempt["endedAt"]),
             "Machine": attempt["machine"],
             "Worker": attempt["worker"],
             "Browser": attempt["browserVersion"],
-            "Memory": _bytes(usage.get("peakMemory")),
+            "Memory": _format_bytes(usage.get("peakMemory")),
             "CPU": None if usage.get("cpuSeconds") is None else f"{usage['cpuSeconds']:.2f} s",
-            "Received": _bytes(usage.get("bytesReceived")),
-            "Log": _bytes(usage.get("logSize")) or (attempt["log"] and "yes"),
-            "Trace": _bytes(usage.get("traceSize")) or (attempt["trace"] and "yes"),
+            "Received": _format_bytes(usage.get("bytesReceived")),
+            "Log": _format_bytes(usage.get("logSize")) or (attempt["log"] and "yes"),
+            "Trace": _format_bytes(usage.get("traceSize")) or (attempt["trace"] and "yes"),
             "Screenshot": attempt["screenshot"] and "yes",
             "Missing": "; ".join(f"{what}: {why}" for what, why in attempt["missing"].items()),
         }
     )
     if attempt["attributes"]:
-        heading("Attributes")
+        print_heading("Attributes")
         print_json(attempt["attributes"])
     error: dict[str, Any] = attempt["error"] or {}
     details: dict[str, Any] = error.get("details") or {}
     for name, value in details.items():
-        heading(name.capitalize())
+        print_heading(name.capitalize())
         print_text(value) if isinstance(value, str) else print_json(value)
 
 
 def print_deliveries(deliveries: list[dict[str, Any]]) -> None:
     """Print Deliveries, with the outcome of their last try."""
     rows = [
-        (each["id"], each["status"], each["sink"]["type"], _where(each["sink"]), len(each["tries"]), _last(each))
+        (
+            each["id"],
+            each["status"],
+            each["sink"]["type"],
+            _format_sink_target(each["sink"]),
+            len(each["tries"]),
+            _format_last_try(each),
+        )
         for each in deliveries
     ]
     print_table(("DELIVERY", "STATUS", "SINK", "WHERE", "TRIES", "LAST"), rows)
 
 
-def _attempt(attempt: dict[str, Any]) -> tuple[Any, ...]:
+def _attempt_row(attempt: dict[str, Any]) -> tuple[Any, ...]:
     return (
         attempt["number"],
         attempt["kind"],
         attempt["status"],
-        moment(attempt["startedAt"]),
-        took(attempt["startedAt"], attempt["endedAt"]),
+        format_short_time(attempt["startedAt"]),
+        format_elapsed(attempt["startedAt"], attempt["endedAt"]),
         attempt["machine"],
-        cause_of(attempt),
+        format_cause(attempt),
     )
 
 
-def _waiting(waiting: dict[str, Any] | None) -> str | None:
+def _format_waiting(waiting: dict[str, Any] | None) -> str | None:
     if waiting is None:
         return None
     if waiting["paused"]:
@@ -124,11 +140,11 @@ def _waiting(waiting: dict[str, Any] | None) -> str | None:
     return f"a Machine, {waiting['ahead']} Runs ahead{machines}"
 
 
-def _where(sink: dict[str, Any]) -> str:
+def _format_sink_target(sink: dict[str, Any]) -> str:
     return sink.get("url") or f"{sink.get('bucket')}/{sink.get('prefix') or ''}"
 
 
-def _last(delivery: dict[str, Any]) -> str:
+def _format_last_try(delivery: dict[str, Any]) -> str:
     error = delivery.get("error")
     if error is not None:
         return f"{error['type']}: {error['message']}"
@@ -140,7 +156,7 @@ def _last(delivery: dict[str, Any]) -> str:
     return json.dumps(last.get("statusCode"))
 
 
-def _bytes(size: int | None) -> str | None:
+def _format_bytes(size: int | None) -> str | None:
     if size is None:
         return None
     return f"{size / 1_000_000:.1f} MB" if size >= 100_000 else f"{size / 1000:.1f} kB"

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.exit_codes import Exit, exit_of
-from cli.filters import Filters, run_filters
+from cli.exit_codes import ExitCode, exit_code_for_status
+from cli.filters import Filters, parse_run_filters
 from cli.json_argument import JSON_HELP, read_object
-from cli.output import moment, print_json, print_table, say, took
-from cli.polling import UNFINISHED, until_ended
-from cli.render import cause_of, show_run
-from cli.with_api import AsJson, Target, on_project, part
+from cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
+from cli.polling import UNFINISHED, wait_for_run
+from cli.render import format_cause, print_run
+from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import BadRequest
 
 app = typer.Typer(
@@ -28,14 +28,14 @@ _Key = Annotated[
 ]
 
 _PAGE = 200
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Pattern of keys that the header may hold. Others are refused here, as they would never reach the API."""
 
 
 @app.command()
-@on_project
+@with_project
 def start(
-    target: Target,
+    target: ProjectApi,
     body: Annotated[str, typer.Argument(metavar="BODY", help=f"What is started: {JSON_HELP}.")],
     wait: Wait = False,
     idempotency_key: _Key = None,
@@ -45,27 +45,31 @@ def start(
 
     Prints the Run's id; with --wait, its result.
     """
-    headers = _once(idempotency_key)
-    _started(target, target.call("POST", "run/start", read_object(body, "BODY"), headers=headers), wait, as_json)
+    headers = _idempotency_header(idempotency_key)
+    _report_started(
+        target, target.request("POST", "run/start", read_object(body, "BODY"), headers=headers), wait, as_json
+    )
 
 
 @app.command()
-@on_project
+@with_project
 def rerun(
-    target: Target, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
+    target: ProjectApi, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
 ) -> None:
     """Start a new Run with the inputs of another, of the version that is deployed now.
 
     Prints the new Run's id; with --wait, its result.
     """
-    headers = _once(idempotency_key)
-    _started(target, target.call("POST", f"runs/{part(run_id)}/rerun", headers=headers), wait, as_json)
+    headers = _idempotency_header(idempotency_key)
+    _report_started(
+        target, target.request("POST", f"runs/{quote_segment(run_id)}/rerun", headers=headers), wait, as_json
+    )
 
 
 @app.command("list")
-@on_project
+@with_project
 def list_runs(
-    target: Target,
+    target: ProjectApi,
     filters: Filters = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="So many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on behind a list: its nextCursor.")] = None,
@@ -75,11 +79,11 @@ def list_runs(
 
     Filters: status=, type=, api=, authSession=, startedAfter=, startedBefore=. Of each, one of its values.
     """
-    query = run_filters(filters)
+    query = parse_run_filters(filters)
     runs: list[dict[str, Any]] = []
     while len(runs) < limit:
         place = {} if cursor is None else {"cursor": cursor}
-        page = target.call("GET", "runs", query={**query, **place, "limit": min(limit - len(runs), _PAGE)})
+        page = target.request("GET", "runs", query={**query, **place, "limit": min(limit - len(runs), _PAGE)})
         runs += page["runs"]
         cursor = page["nextCursor"]
         if cursor is None:
@@ -88,94 +92,94 @@ def list_runs(
         print_json({"runs": runs, "nextCursor": cursor})
         return
     columns = ("RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY")
-    print_table(columns, [_row(run) for run in runs])
+    print_table(columns, [_run_row(run) for run in runs])
     if cursor is not None:
-        say(f"There are more. Ask for more with -l, or go on with --cursor {cursor}")
+        print_message(f"There are more. Ask for more with -l, or go on with --cursor {cursor}")
 
 
 @app.command()
-@on_project
-def get(target: Target, run_id: RunId, as_json: AsJson = False) -> None:
+@with_project
+def get(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
     """Show all that is known of a Run: its input, its Attempts, its result or error, and what it waits for."""
-    run = target.call("GET", f"runs/{part(run_id)}")
-    print_json(run) if as_json else show_run(run)
+    run = target.request("GET", f"runs/{quote_segment(run_id)}")
+    print_json(run) if as_json else print_run(run)
 
 
 @app.command()
-@on_project
-def result(target: Target, run_id: RunId, wait: Wait = False, as_json: AsJson = False) -> None:
+@with_project
+def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJson = False) -> None:
     """Print a Run's result. Ends with 0 if it has completed, 1 if it has failed or not ended yet, 3 if canceled."""
-    answer = target.call("GET", f"run/{part(run_id)}/result")
+    answer = target.request("GET", f"run/{quote_segment(run_id)}/result")
     if wait and answer["status"] in UNFINISHED:
-        answer = until_ended(target, run_id)
+        answer = wait_for_run(target, run_id)
     if answer["status"] in UNFINISHED:
         if as_json:
             print_json(answer)
         else:
-            say(f"Run {run_id} is {answer['status']}. Wait for its result with --wait.")
-        raise typer.Exit(Exit.FAILED)
-    _ended(answer, as_json)
+            print_message(f"Run {run_id} is {answer['status']}. Wait for its result with --wait.")
+        raise typer.Exit(ExitCode.FAILED)
+    _report_ended(answer, as_json)
 
 
 @app.command()
-@on_project
+@with_project
 def cancel(
-    target: Target,
+    target: ProjectApi,
     run_id: RunId,
     wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=60, help="For its end.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a Run. One that has ended stays as it is; it reads canceled once its browser is gone."""
-    answer = target.call("POST", f"run/{part(run_id)}/cancel", query={"wait": wait})
+    answer = target.request("POST", f"run/{quote_segment(run_id)}/cancel", query={"wait": wait})
     if as_json:
         print_json(answer)
     elif answer["status"] == "canceled":
         typer.echo(f"Run {run_id} is canceled.")
     elif answer["status"] in UNFINISHED:
-        say(f"Run {run_id} is being canceled, and has not ended yet.")
+        print_message(f"Run {run_id} is being canceled, and has not ended yet.")
     else:
         typer.echo(f"Run {run_id} had ended before: {answer['status']}.")
     if answer["status"] in UNFINISHED:
-        raise typer.Exit(Exit.FAILED)
+        raise typer.Exit(ExitCode.FAILED)
 
 
-def _once(idempotency_key: str | None) -> dict[str, str]:
+def _idempotency_header(idempotency_key: str | None) -> dict[str, str]:
     if idempotency_key is None:
         return {}
-    if not _VISIBLE.fullmatch(idempotency_key):
+    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
         raise BadRequest("--idempotency-key: expected 1 to 255 visible ASCII characters.")
     return {"idempotency-key": idempotency_key}
 
 
-def _started(target: Target, answer: dict[str, Any], wait: bool, as_json: bool) -> None:
+def _report_started(target: ProjectApi, answer: dict[str, Any], wait: bool, as_json: bool) -> None:
     run_id: str = answer["runId"]
     if wait:
-        say(f"Run {run_id}")
-        _ended(until_ended(target, run_id), as_json)
+        print_message(f"Run {run_id}")
+        _report_ended(wait_for_run(target, run_id), as_json)
     elif as_json:
         print_json(answer)
     else:
         typer.echo(run_id)
 
 
-def _ended(answer: dict[str, Any], as_json: bool) -> None:
+def _report_ended(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif answer["status"] == "completed":
         print_json(answer.get("result"))
     else:
-        say(f"The Run is {answer['status']}. {cause_of(answer)}", "red")
-    raise typer.Exit(exit_of(answer["status"]))
+        print_message(f"The Run is {answer['status']}. {format_cause(answer)}", "red")
+    raise typer.Exit(exit_code_for_status(answer["status"]))
 
 
-def _row(run: dict[str, Any]) -> tuple[Any, ...]:
+def _run_row(run: dict[str, Any]) -> tuple[Any, ...]:
     cause = run["error"] or run["reason"]
     return (
         run["runId"],
         run["status"],
         run["api"] or run["type"],
         run["attemptCount"],
-        moment(run["createdAt"]),
-        took(run["startedAt"], run["endedAt"]),
+        format_short_time(run["createdAt"]),
+        format_elapsed(run["startedAt"], run["endedAt"]),
         "" if cause is None else cause["message"],
     )

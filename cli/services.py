@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.options import settings_with
+from cli.options import load_settings
 
 
 def api(
@@ -22,7 +22,7 @@ def api(
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: CALLBOARD_PORT, else 8400.")] = None,
 ) -> None:
     """Run the api: the REST interface. Stateless, so as many of them as you like."""
-    _become("api", host=host, port=port)
+    _exec("api", host=host, port=port)
 
 
 class Role(StrEnum):
@@ -48,11 +48,11 @@ def worker(
     ] = None,
 ) -> None:
     """Run a worker: it executes Attempts on its Machines, each with a browser."""
-    _become("worker", data_dir=data, projects=",".join(project) if project else None, machines=machines, role=role)
+    _exec("worker", data_dir=data, projects=",".join(project) if project else None, machines=machines, role=role)
 
 
-def _become(module: str, **options: str | int | Path | None) -> NoReturn:
-    settings_with(**options)  # Wrong settings are reported here, in one sentence.
+def _exec(module: str, **options: str | int | Path | None) -> NoReturn:
+    load_settings(**options)  # Wrong settings are reported here, in one sentence.
     given = {f"CALLBOARD_{name.upper()}": str(value) for name, value in options.items() if value is not None}
     # -P keeps Python from importing a folder `api` or a file `worker.py` of the working folder.
     command = [sys.executable, "-P", "-m", module]

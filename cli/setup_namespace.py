@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cli.options import settings_with
+from cli.options import load_settings
 from schemas.errors import Unavailable
 from settings import Settings
 from temporal.client import connect
-from temporal.durations import said
+from temporal.durations import format_duration
 from temporal.namespace import Retention, ensure_namespace
 
-_PATIENCE = timedelta(seconds=60)
+_RETRY_TIMEOUT = timedelta(seconds=60)
 """How long to wait for a Temporal that is just starting."""
 
 
@@ -35,13 +35,13 @@ def setup_namespace(
     It is that of CALLBOARD_TEMPORAL_NAMESPACE, at CALLBOARD_TEMPORAL_ADDRESS. What is as it should be stays as it is,
     so this may be done at every start.
     """
-    settings = settings_with(run_retention=retention, artifact_retention=artifact_retention)
-    done = asyncio.run(_set_up(settings))
-    for line in done or [_as_it_should_be(settings)]:
+    settings = load_settings(run_retention=retention, artifact_retention=artifact_retention)
+    done = asyncio.run(_ensure_namespace(settings))
+    for line in done or [_up_to_date(settings)]:
         typer.echo(line)
 
 
-async def _set_up(settings: Settings) -> list[str]:
+async def _ensure_namespace(settings: Settings) -> list[str]:
     client = await connect(settings, lazy=True, identity="callboard-setup-namespace")
     told = False
 
@@ -49,21 +49,22 @@ async def _set_up(settings: Settings) -> list[str]:
         nonlocal told
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Unavailable) and not told:
-            typer.echo(f"{error.message} Trying again for {said(_PATIENCE)} …", err=True)
+            typer.echo(f"{error.message} Trying again for {format_duration(_RETRY_TIMEOUT)} …", err=True)
             told = True
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Unavailable),
         wait=wait_fixed(0.5),
-        stop=stop_after_delay(_PATIENCE),
+        stop=stop_after_delay(_RETRY_TIMEOUT),
         before_sleep=tell,
         reraise=True,
     )
-    return await retrying(ensure_namespace, client, Retention.of(settings))
+    return await retrying(ensure_namespace, client, Retention.from_settings(settings))
 
 
-def _as_it_should_be(settings: Settings) -> str:
+def _up_to_date(settings: Settings) -> str:
     return (
-        f"Namespace {settings.temporal_namespace!r} at {settings.temporal_address} is as it should be: Runs are known"
-        f" for {said(settings.run_retention)}, and their artifacts kept for {said(settings.artifacts_kept)}."
+        f"Namespace {settings.temporal_namespace!r} at {settings.temporal_address} is up to date: Runs are kept for"
+        f" {format_duration(settings.run_retention)}, and their artifacts for"
+        f" {format_duration(settings.artifacts_kept)}."
     )

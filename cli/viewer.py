@@ -25,7 +25,7 @@ from schemas.errors import ConfigurationError
 
 _TRACE = "trace.zip"
 _CHUNK = 256 * 1024
-_POLICY = "default-src 'self' 'unsafe-inline' data: blob:; form-action 'none'; base-uri 'none'"
+_CONTENT_SECURITY_POLICY = "default-src 'self' 'unsafe-inline' data: blob:; form-action 'none'; base-uri 'none'"
 
 
 def show_trace(trace: BinaryIO) -> None:
@@ -38,7 +38,7 @@ def show_trace(trace: BinaryIO) -> None:
         ConfigurationError: The installed Playwright has no viewer.
     """
     place = f"/{secrets.token_urlsafe(16)}/"
-    handler = partial(_Handler, place=place, trace=trace, directory=str(_folder()))
+    handler = partial(_Handler, place=place, trace=trace, directory=str(_viewer_folder()))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
         thread.start()
@@ -57,7 +57,7 @@ def show_trace(trace: BinaryIO) -> None:
             thread.join()
 
 
-def _folder() -> Path:
+def _viewer_folder() -> Path:
     found = importlib.util.find_spec("playwright")
     for place in (found and found.submodule_search_locations) or ():
         folder = Path(place) / "driver" / "package" / "lib" / "vite" / "traceViewer"
@@ -107,7 +107,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Add the headers that every answer has, then end the headers."""
-        self.send_header("content-security-policy", _POLICY)
+        self.send_header("content-security-policy", _CONTENT_SECURITY_POLICY)
         self.send_header("x-content-type-options", "nosniff")
         self.send_header("cache-control", "no-store")
         super().end_headers()

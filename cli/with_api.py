@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import typer
 
-from cli.api_client import Remote, remote
-from projects.settings_file import project_name, read_settings
-from projects.settings_syntax import SPELLINGS
+from cli.api_client import ApiClient, find_api
+from projects.settings_file import read_settings, resolve_project_name
+from projects.settings_syntax import SETTINGS_PARSERS
 from schemas.errors import BadRequest
 
 Url = Annotated[
@@ -38,13 +38,13 @@ _API_OPTIONS: Mapping[str, Any] = {"url": Url, "key": Key, "data": Data}
 
 
 @dataclass(frozen=True)
-class Target:
+class ProjectApi:
     """A project behind an API."""
 
-    remote: Remote
+    api: ApiClient
     project: str
 
-    def call(
+    def request(
         self,
         method: str,
         path: str,
@@ -54,35 +54,35 @@ class Target:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send a request like `Remote.call`, with a path below the project."""
-        return self.remote.call(method, self.place(path), body, query=query, headers=headers)
+        return self.api.request(method, self.path(path), body, query=query, headers=headers)
 
-    def place(self, path: str) -> str:
+    def path(self, path: str) -> str:
         """Return the path below the workspace for a path below the project."""
-        return f"projects/{part(self.project)}/{path}"
+        return f"projects/{quote_segment(self.project)}/{path}"
 
 
-def part(text: str) -> str:
+def quote_segment(text: str) -> str:
     """Return a name, percent-encoded, as one part of a path."""
     return quote(text, safe="")
 
 
-def on_api(command: Callable[..., None]) -> Callable[..., None]:
+def with_api(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command from a function whose first argument is the API, and add the options that say which API."""
 
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _API_OPTIONS}
-        command(remote(**options), **given)
+        command(find_api(**options), **given)
 
     return _with_options(command, run, _API_OPTIONS)
 
 
-def on_project(command: Callable[..., None]) -> Callable[..., None]:
+def with_project(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command from a function whose first argument is a project, and add the options that say which project."""
 
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _API_OPTIONS}
-        project = named_project(given.pop("project"))
-        command(Target(remote(**options), project), **given)
+        project = resolve_project(given.pop("project"))
+        command(ProjectApi(find_api(**options), project), **given)
 
     return _with_options(command, run, {"project": Project, **_API_OPTIONS})
 
@@ -103,7 +103,7 @@ def _with_options(
     return run
 
 
-def named_project(given: str | None) -> str:
+def resolve_project(given: str | None) -> str:
     """Return the name of the given project, else of the one whose folder is the working folder or above it.
 
     Raises:
@@ -114,8 +114,8 @@ def named_project(given: str | None) -> str:
         return given
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if any((folder / name).is_file() for name in SPELLINGS):
-            return project_name(folder, read_settings(folder))
+        if any((folder / name).is_file() for name in SETTINGS_PARSERS):
+            return resolve_project_name(folder, read_settings(folder))
     raise BadRequest(
         f"Which project is meant? Name it with -p, or stand in its folder: neither {here} nor a folder above it has a "
         "settings file."

@@ -15,26 +15,26 @@ def banner(stack: DevStack) -> str:
         "",
         f"Pages        {stack.url}",
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
-        f"API key      {_key(stack)}",
+        f"API key      {_describe_key(stack)}",
         f"Workspace    {stack.settings.workspace}",
-        f"Webhooks     {_webhooks(stack)}",
+        f"Webhooks     {_describe_webhook_secret(stack)}",
         f"Temporal UI  {stack.temporal.ui_url}",
         f"Data         {stack.settings.data_dir}   (logs: {stack.settings.data_dir / 'logs'})",
         "",
     ]
     projects = stack.projects
     for manifest in projects.deployed:
-        text.append(f"Project {messages.served(manifest)}")
+        text.append(f"Project {messages.format_version(manifest)}")
         text += [f"  warning: {warning}" for warning in manifest.warnings]
-    text += [messages.broken(project) for project in projects.broken]
-    text += [messages.pending(folder) for folder in projects.pending]
+    text += [messages.format_broken(project) for project in projects.broken]
+    text += [messages.format_pending(folder) for folder in projects.pending]
     if projects.deployed:
-        text += ["", "Try:", curl_to_try(stack, projects.deployed[0])]
+        text += ["", "Try:", example_curl(stack, projects.deployed[0])]
     text += ["", "A change of a project folder is published at once. Ctrl-C stops everything."]
     return "\n".join(text)
 
 
-def curl_to_try(stack: DevStack, manifest: Manifest, api: str | None = None, parameters: str = "{}") -> str:
+def example_curl(stack: DevStack, manifest: Manifest, api: str | None = None, parameters: str = "{}") -> str:
     """Return a shell command that starts a Run.
 
     The command reads the key from its file or from the environment, and does not show it.
@@ -46,14 +46,14 @@ def curl_to_try(stack: DevStack, manifest: Manifest, api: str | None = None, par
     return f"  curl -X POST {runs}/start {headers} -d {shlex.quote(body)}"
 
 
-def _key(stack: DevStack) -> str:
-    if stack.made_key is not None:
-        return f"{stack.api_key}   (made now and kept in {stack.made_key}; not shown again)"
+def _describe_key(stack: DevStack) -> str:
+    if stack.new_key_file is not None:
+        return f"{stack.api_key}   (made now and kept in {stack.new_key_file}; not shown again)"
     if stack.key_file is not None:
         return f"in {stack.key_file}"
     return "as set in CALLBOARD_API_KEYS"
 
 
-def _webhooks(stack: DevStack) -> str:
+def _describe_webhook_secret(stack: DevStack) -> str:
     file = stack.webhook_secret_file
     return f"signed with the secret {'set in CALLBOARD_WEBHOOK_SECRETS' if file is None else f'in {file}'}"

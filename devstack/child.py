@@ -20,15 +20,15 @@ MAX_DEATHS = 5
 """Number of deaths within `DEATH_WINDOW` after which a child is given up, as another restart would not help."""
 DEATH_WINDOW = timedelta(minutes=1)
 
-_FIRST_DELAY = 0.2
-_LONGEST_DELAY = 5.0
-_LOG_LIMIT = 10 * 1024 * 1024
+_FIRST_RESTART_DELAY = 0.2
+_MAX_RESTART_DELAY = 5.0
+_MAX_LOG_SIZE = 10 * 1024 * 1024
 """Size in bytes above which a log is moved aside (to `.1`) when its child starts."""
-_KILL_LIMIT = 5.0
+_KILL_TIMEOUT = 5.0
 """Seconds that the kernel may take to end a process that has been killed."""
 
 
-class Child:
+class SupervisedProcess:
     """A child process of `callboard dev`.
 
     It has its own session, so that Ctrl-C in the terminal reaches only its parent, which then stops it in order. It
@@ -61,8 +61,8 @@ class Child:
         self._environment = dict(environment)
         self._grace = grace
         self._report = report
-        self._proven = False
-        self._hurry = asyncio.Event()
+        self._was_ready = False
+        self._grace_skipped = asyncio.Event()
         self._process: Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -81,26 +81,26 @@ class Child:
         self._process = await self._spawn()
         self._supervisor = asyncio.create_task(self._supervise(), name=f"supervise {self.name}")
 
-    async def become_ready(self, ready: Coroutine[Any, Any, None]) -> None:
+    async def wait_until_ready(self, ready: Coroutine[Any, Any, None]) -> None:
         """Wait for `ready` to return; a child that dies before that is not started again.
 
         Raises:
             StackError: The child died first. Errors of `ready` are raised as they are.
         """
         probe = asyncio.create_task(ready, name=f"wait for {self.name}")
-        died = asyncio.create_task(self.given_up(), name=f"watch {self.name}")
+        died = asyncio.create_task(self.wait_until_given_up(), name=f"watch {self.name}")
         try:
             await asyncio.wait((probe, died), return_when=asyncio.FIRST_COMPLETED)
             if died.done():
                 died.result()
             await probe
-            self._proven = True
+            self._was_ready = True
         finally:
             for task in (probe, died):
                 task.cancel()
             await asyncio.wait((probe, died))
 
-    async def given_up(self) -> None:
+    async def wait_until_given_up(self) -> None:
         """Wait until the child is given up, and return only if it is stopped meanwhile.
 
         Raises:
@@ -113,9 +113,9 @@ class Child:
         if not supervisor.cancelled():
             supervisor.result()
 
-    def hurry(self) -> None:
+    def skip_grace(self) -> None:
         """Make the current or a later `stop` kill the child without waiting for it."""
-        self._hurry.set()
+        self._grace_skipped.set()
 
     async def stop(self) -> None:
         """Send SIGTERM, wait for the grace time, then send SIGKILL. The child has ended when this returns.
@@ -126,22 +126,22 @@ class Child:
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             supervisor.cancel()
-            await asyncio.gather(supervisor, return_exceptions=True)  # `given_up` raises its error.
+            await asyncio.gather(supervisor, return_exceptions=True)  # `wait_until_given_up` raises its error.
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            await self._wait_graciously(process)
+            await self._wait_for_grace(process)
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-            async with asyncio.timeout(_KILL_LIMIT):
+            async with asyncio.timeout(_KILL_TIMEOUT):
                 await process.wait()
 
-    async def _wait_graciously(self, process: Process) -> None:
-        waiters = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(self._hurry.wait())]
+    async def _wait_for_grace(self, process: Process) -> None:
+        waiters = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(self._grace_skipped.wait())]
         try:
             await asyncio.wait(waiters, timeout=self._grace.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -154,24 +154,24 @@ class Child:
         while self._process is not None:
             code = await self._process.wait()
             deaths = [at for at in deaths if loop.time() - at < DEATH_WINDOW.total_seconds()] + [loop.time()]
-            how = _how_it_ended(code)
-            if not self._proven:
-                raise StackError(f"{self.name} ended ({how}) before it was ready. {self._last_words()}")
+            how = _describe_exit(code)
+            if not self._was_ready:
+                raise StackError(f"{self.name} ended ({how}) before it was ready. {self._describe_log_end()}")
             if len(deaths) >= MAX_DEATHS:
                 raise StackError(
                     f"{self.name} ended {len(deaths)} times within a minute (the last time {how}) and is not started"
-                    f" again. {self._last_words()}"
+                    f" again. {self._describe_log_end()}"
                 )
             self._report(f"{self.name} ended unexpectedly ({how}); starting it again. Its log: {self.log}")
-            await asyncio.sleep(min(_FIRST_DELAY * 2 ** (len(deaths) - 1), _LONGEST_DELAY))
+            await asyncio.sleep(min(_FIRST_RESTART_DELAY * 2 ** (len(deaths) - 1), _MAX_RESTART_DELAY))
             self._process = await self._spawn()
 
-    def _last_words(self) -> str:
-        return f"The end of {self.log}:\n{tail(self.log)}"
+    def _describe_log_end(self) -> str:
+        return f"The end of {self.log}:\n{read_log_end(self.log)}"
 
     async def _spawn(self) -> Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+        if self.log.exists() and self.log.stat().st_size > _MAX_LOG_SIZE:
             self.log.replace(self.log.with_suffix(self.log.suffix + ".1"))
         leashed = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), *self._command]
         with self.log.open("ab") as log:
@@ -183,7 +183,7 @@ class Child:
                 raise StackError(f"{self.name} could not be started: {error}") from error
 
 
-def tail(log: Path, lines: int = 15) -> str:
+def read_log_end(log: Path, lines: int = 15) -> str:
     """Return the last lines of a log file, or an empty string if there is none."""
     with suppress(FileNotFoundError), log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 16_384))
@@ -191,7 +191,7 @@ def tail(log: Path, lines: int = 15) -> str:
     return ""
 
 
-def _how_it_ended(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -30,7 +30,7 @@ FORMAT = "2"
 
 
 @contextmanager
-def exclusive(data: Path) -> Generator[None]:
+def lock_data_folder(data: Path) -> Generator[None]:
     """Create the data folder if it does not exist, and lock it. The kernel releases the lock when the process dies.
 
     Raises:
@@ -57,16 +57,16 @@ def exclusive(data: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def require_format(data: Path) -> None:
+def ensure_format(data: Path) -> None:
     """Write the data format into a new folder, and refuse a folder whose data has another format.
 
     Raises:
         StackError: The folder was written by another version of Callboard, whose Runs this one cannot read.
     """
     note = data / "format"
-    written = kept_secret(note)
+    written = read_secret(note)
     if written is None and not (data / "temporal.db").exists():
-        write_private(note, FORMAT + "\n")
+        write_private_file(note, FORMAT + "\n")
     elif written != FORMAT:
         raise StackError(
             f"The data folder {data} was written by another version of Callboard, whose Runs this one cannot read"
@@ -74,7 +74,7 @@ def require_format(data: Path) -> None:
         )
 
 
-def kept_secret(file: Path) -> str | None:
+def read_secret(file: Path) -> str | None:
     """Return the secret that `file` holds, or None if it is empty or does not exist."""
     try:
         return file.read_text(encoding="ascii").strip() or None
@@ -92,7 +92,7 @@ def new_webhook_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private_file(path: Path, text: str) -> None:
     """Write a file that only its owner can read; it appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -105,10 +105,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def address_card(data: Path, card: dict[str, str | int]) -> Generator[None]:
+def connection_file(data: Path, content: dict[str, str | int]) -> Generator[None]:
     """Keep `dev.json` in the data folder for clients on this host while the stack runs."""
     path = data / "dev.json"
-    write_private(path, json.dumps(card, indent=2) + "\n")
+    write_private_file(path, json.dumps(content, indent=2) + "\n")
     try:
         yield
     finally:

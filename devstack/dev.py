@@ -15,11 +15,11 @@ from typing import Self
 from pydantic import SecretStr
 
 from devstack import data_folder, ports
-from devstack.child import Child
-from devstack.environment import environment_of
-from devstack.folders import project_folders
+from devstack.child import SupervisedProcess
+from devstack.environment import build_environment
+from devstack.folders import find_project_folders
 from devstack.publishing import Publisher
-from devstack.readiness import until_ok
+from devstack.readiness import wait_until_ok
 from devstack.temporal import NAMESPACE, TemporalServer
 from projects.environments import Environments
 from settings import Settings
@@ -32,19 +32,19 @@ WEBHOOK_KEY_FILE = "webhook-secret"
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 """Networks to which sinks may also lead, as somebody who tries things out has a receiver on the same machine."""
 
-DRAIN = timedelta(seconds=10)
+DRAIN_TIMEOUT = timedelta(seconds=10)
 """How long Attempts may go on when the stack is stopped, unless set otherwise. It is short because a person is waiting.
 An Attempt that is cut off is tried again when the stack runs again."""
 
-LOOK_FOR_VERSIONS = timedelta(seconds=0.5)
+POLL_VERSIONS_INTERVAL = timedelta(seconds=0.5)
 """How often the api and the worker look for a new version, unless set otherwise. It is often because a person who has
 changed something wants to see it."""
 
-_DEPLOY_PATIENCE = timedelta(seconds=2)
+_FIRST_DEPLOY_TIMEOUT = timedelta(seconds=2)
 """How long the start waits for deploys once everything runs. A deploy that takes longer is reported when it is done."""
-_READY_LIMIT = timedelta(seconds=60)
+_READY_TIMEOUT = timedelta(seconds=60)
 _API_GRACE = timedelta(seconds=15)
-_WORKER_TEARDOWN = timedelta(seconds=15)
+_WORKER_STOP_TIMEOUT = timedelta(seconds=15)
 """How long a worker may take to stop its Machines, after its drain time."""
 
 
@@ -58,7 +58,7 @@ class DevStack:
     url: str
     """Address of the api."""
     api_key: str
-    made_key: Path | None
+    new_key_file: Path | None
     """File of the API key, if it was created at this start and nobody can know it yet; else None."""
     key_file: Path | None
     """File of the API key; None if the settings had one."""
@@ -92,9 +92,9 @@ class DevStack:
         self._temporal_port = temporal_port
         self._ui_port = ui_port
         self._report = report
-        self._children: list[Child] = []
+        self._children: list[SupervisedProcess] = []
         self._resources = AsyncExitStack()
-        self._in_a_hurry = False
+        self._grace_skipped = False
 
     @property
     def settings(self) -> Settings:
@@ -126,20 +126,22 @@ class DevStack:
         Raises:
             StackError: The process died too often; the message has the end of its log.
         """
-        await asyncio.gather(self.projects.failed(), *(child.given_up() for child in self._children))
+        await asyncio.gather(
+            self.projects.wait_for_failure(), *(child.wait_until_given_up() for child in self._children)
+        )
 
-    def hurry(self) -> None:
+    def skip_grace(self) -> None:
         """Make stopping wait neither for running Attempts nor for anything else."""
-        self._in_a_hurry = True
+        self._grace_skipped = True
         for child in self._children:
-            child.hurry()
+            child.skip_grace()
 
     async def _start(self, resources: AsyncExitStack) -> None:
-        project_folders(self._projects_dir)  # This raises if there is no project to serve.
+        find_project_folders(self._projects_dir)  # This raises if there is no project to serve.
         data = self._settings.data_dir.expanduser().resolve()
-        resources.enter_context(data_folder.exclusive(data))
-        data_folder.require_format(data)
-        free = ports.claim(
+        resources.enter_context(data_folder.lock_data_folder(data))
+        data_folder.ensure_format(data)
+        free = ports.choose_ports(
             {
                 "--port": self._settings.port,
                 "--temporal-port": self._temporal_port,
@@ -152,48 +154,50 @@ class DevStack:
             port=free["--temporal-port"],
             ui_port=free["--ui-port"],
             report=self._report,
-            retention=Retention.of(self._settings),
+            retention=Retention.from_settings(self._settings),
         )
-        self._settings = self._complete(data, free["--port"], free["CALLBOARD_VIEWER_PORT"])
+        self._settings = self._complete_settings(data, free["--port"], free["CALLBOARD_VIEWER_PORT"])
         self.url = f"http://127.0.0.1:{free['--port']}"
         store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
         environments = Environments(data / "environments")
         self.projects = Publisher(self._projects_dir, store, environments, self._report, self.settings.poll_versions)
         await resources.enter_async_context(self.projects)
 
-        self._children += self.temporal.children
+        self._children += self.temporal.processes
         resources.push_async_callback(self.temporal.stop)
         await self.temporal.start()
         # The api starts first and the worker second, so that they stop in reverse order.
-        api = self._module("api", _API_GRACE)
-        worker = self._module("worker", self._settings.drain + _WORKER_TEARDOWN)
+        api = self._create_service("api", _API_GRACE)
+        worker = self._create_service("worker", self._settings.drain + _WORKER_STOP_TIMEOUT)
         for child in (api, worker):
             resources.push_async_callback(child.stop)
             await child.start()
-        await api.become_ready(until_ok(f"{self.url}/healthz", api, self.api_key, within=_READY_LIMIT))
-        await self.projects.settle(_DEPLOY_PATIENCE)
-        await worker.become_ready(until_ok(f"{self.url}/readyz", worker, self.api_key, within=_READY_LIMIT))
-        if self.made_key is not None:
+        await api.wait_until_ready(wait_until_ok(f"{self.url}/healthz", api, self.api_key, timeout=_READY_TIMEOUT))
+        await self.projects.wait_for_first_deploys(_FIRST_DEPLOY_TIMEOUT)
+        await worker.wait_until_ready(wait_until_ok(f"{self.url}/readyz", worker, self.api_key, timeout=_READY_TIMEOUT))
+        if self.new_key_file is not None:
             # The key is kept only now: a start that fails shows no key, so the next one creates and shows another.
-            data_folder.write_private(self.made_key, self.api_key + "\n")
-        resources.enter_context(data_folder.address_card(data, self._card()))
-        self.projects.announce()
+            data_folder.write_private_file(self.new_key_file, self.api_key + "\n")
+        resources.enter_context(data_folder.connection_file(data, self._connection()))
+        self.projects.start_reporting()
 
-    def _complete(self, data: Path, port: int, viewer_port: int) -> Settings:
+    def _complete_settings(self, data: Path, port: int, viewer_port: int) -> Settings:
         """Return the settings for the children, with the keys and all values that are fixed in an embedded stack."""
-        keys, self.key_file, self.made_key = self._settings.api_keys, None, None
+        keys, self.key_file, self.new_key_file = self._settings.api_keys, None, None
         if not keys:
             self.key_file = data / "api-key"
-            key = data_folder.kept_secret(self.key_file)
+            key = data_folder.read_secret(self.key_file)
             if key is None:
-                key, self.made_key = data_folder.new_secret("cb_"), self.key_file
+                key, self.new_key_file = data_folder.new_secret("cb_"), self.key_file
             keys = [SecretStr(key)]
         self.api_key = keys[0].get_secret_value()
-        sealing = self._settings.secret_key or [SecretStr(_kept(data / "secret-key", data_folder.new_secret("")))]
+        sealing = self._settings.secret_key or [
+            SecretStr(_read_or_create_secret(data / "secret-key", data_folder.new_secret("")))
+        ]
         signing, self.webhook_secret_file = self._settings.webhook_secrets, None
         if not signing:
             self.webhook_secret_file = data / WEBHOOK_KEY_FILE
-            signing = [SecretStr(_kept(self.webhook_secret_file, data_folder.new_webhook_secret()))]
+            signing = [SecretStr(_read_or_create_secret(self.webhook_secret_file, data_folder.new_webhook_secret()))]
         return self._settings.model_copy(
             update={
                 "api_keys": keys,
@@ -210,30 +214,30 @@ class DevStack:
                 "temporal_namespace": NAMESPACE,
                 "temporal_ui_url": self.temporal.ui_url,
                 "ready_needs_workers": True,
-                "drain": self._unless_set("drain", DRAIN),
-                "poll_versions": self._unless_set("poll_versions", LOOK_FOR_VERSIONS),
+                "drain": self._set_or_default("drain", DRAIN_TIMEOUT),
+                "poll_versions": self._set_or_default("poll_versions", POLL_VERSIONS_INTERVAL),
             }
         )
 
-    def _unless_set(self, field: str, value: timedelta) -> timedelta:
+    def _set_or_default(self, field: str, value: timedelta) -> timedelta:
         return getattr(self._settings, field) if field in self._settings.model_fields_set else value
 
-    def _module(self, name: str, grace: timedelta) -> Child:
-        child = Child(
+    def _create_service(self, name: str, grace: timedelta) -> SupervisedProcess:
+        child = SupervisedProcess(
             name,
             # -P keeps Python from importing a folder `api` or a file `worker.py` of the user's working folder.
             [sys.executable, "-P", "-m", name],
             log=self._settings.data_dir / "logs" / f"{name}.log",
-            environment=environment_of(self._settings),
+            environment=build_environment(self._settings),
             grace=grace,
             report=self._report,
         )
         self._children.append(child)
-        if self._in_a_hurry:
-            child.hurry()
+        if self._grace_skipped:
+            child.skip_grace()
         return child
 
-    def _card(self) -> dict[str, str | int]:
+    def _connection(self) -> dict[str, str | int]:
         return {
             "url": self.url,
             "apiKey": self.api_key,
@@ -244,13 +248,13 @@ class DevStack:
         }
 
 
-def _kept(file: Path, fresh: str) -> str:
+def _read_or_create_secret(file: Path, fresh: str) -> str:
     """Return the secret that `file` holds, or store and return `fresh`.
 
     It is stored before it is used, because it must be the same at the next start.
     """
-    key = data_folder.kept_secret(file)
+    key = data_folder.read_secret(file)
     if key is None:
         key = fresh
-        data_folder.write_private(file, key + "\n")
+        data_folder.write_private_file(file, key + "\n")
     return key

@@ -14,7 +14,7 @@ from settings import Settings
 _PREFIX = "CALLBOARD_"
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
+def build_environment(settings: Settings) -> dict[str, str]:
     """Return this process's environment, with exactly these settings in it.
 
     All settings in the environment are replaced, so that parent and children cannot differ.

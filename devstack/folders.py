@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from projects.settings_syntax import SPELLINGS
+from projects.settings_syntax import SETTINGS_PARSERS
 from schemas.errors import StackError
 
 
-def project_folders(parent: Path) -> list[Path]:
+def find_project_folders(parent: Path) -> list[Path]:
     """Return the project folders directly below `parent`, by name: those with a settings file or a folder `api`.
 
     Raises:
@@ -16,29 +16,29 @@ def project_folders(parent: Path) -> list[Path]:
     """
     if not parent.is_dir():
         raise StackError(f"There is no folder {parent}. Name the folder that holds your project folders.")
-    if _has_settings(parent):
+    if _has_settings_file(parent):
         raise StackError(f"{parent} is a project itself. Name the folder above it: every project in there is served.")
-    folders = folders_below(parent)
+    folders = list_project_folders(parent)
     if not folders:
         raise StackError(
             f"There is no project below {parent}. A project is a folder with a settings file"
-            f" ({' or '.join(SPELLINGS)}) and its APIs in a folder `api`."
+            f" ({' or '.join(SETTINGS_PARSERS)}) and its APIs in a folder `api`."
         )
     return folders
 
 
-def folders_below(parent: Path) -> list[Path]:
+def list_project_folders(parent: Path) -> list[Path]:
     """Return the project folders directly below `parent`, by name; return none if `parent` does not exist."""
     try:
-        return [folder for folder in sorted(parent.iterdir()) if is_project(folder)]
+        return [folder for folder in sorted(parent.iterdir()) if is_project_folder(folder)]
     except OSError:
         return []
 
 
-def is_project(folder: Path) -> bool:
+def is_project_folder(folder: Path) -> bool:
     """Tell whether `folder` is meant as a project: it has a settings file or a folder `api`, and is not hidden."""
-    return not folder.name.startswith(".") and (_has_settings(folder) or (folder / "api").is_dir())
+    return not folder.name.startswith(".") and (_has_settings_file(folder) or (folder / "api").is_dir())
 
 
-def _has_settings(folder: Path) -> bool:
-    return any((folder / spelling).is_file() for spelling in SPELLINGS)
+def _has_settings_file(folder: Path) -> bool:
+    return any((folder / spelling).is_file() for spelling in SETTINGS_PARSERS)

@@ -14,40 +14,40 @@ class BrokenProject:
 
     folder: Path
     reason: str
-    serving: str | None = None
+    served_version: str | None = None
     """The version that was deployed before and is still served, if there is one."""
 
 
-def served(manifest: Manifest) -> str:
+def format_version(manifest: Manifest) -> str:
     """Describe a version that is served; the caller has to show its warnings."""
     return f"{manifest.project}   version {manifest.version}, APIs: {', '.join(manifest.apis)}"
 
 
-def published(manifest: Manifest) -> str:
+def format_published(manifest: Manifest) -> str:
     """Report a version that was published just now, with its warnings."""
-    line = f"Published {served(manifest)}"
+    line = f"Published {format_version(manifest)}"
     if not manifest.warnings:
         return line
-    return f"{line}   (warning: {'; '.join(_in_one_line(str(warning)) for warning in manifest.warnings)})"
+    return f"{line}   (warning: {'; '.join(_join_lines(str(warning)) for warning in manifest.warnings)})"
 
 
-def broken(project: BrokenProject) -> str:
+def format_broken(project: BrokenProject) -> str:
     """Report a project that cannot be deployed."""
-    line = f"NOT DEPLOYED {project.folder.name}   {_in_one_line(project.reason)}"
-    return line if project.serving is None else f"{line} Version {project.serving} is served on."
+    line = f"NOT DEPLOYED {project.folder.name}   {_join_lines(project.reason)}"
+    return line if project.served_version is None else f"{line} Version {project.served_version} is served on."
 
 
-def good_again(manifest: Manifest) -> str:
+def format_recovered(manifest: Manifest) -> str:
     """Report a project that is again as it was before something was wrong with it."""
     return f"Project {manifest.project}   is good again: version {manifest.version}, as before"
 
 
-def gone(folder: Path, manifest: Manifest) -> str:
+def format_removed(folder: Path, manifest: Manifest) -> str:
     """Report a project whose folder is not a project any more."""
     return f"Project {manifest.project}   {folder} is not there any more; version {manifest.version} is served on"
 
 
-def renamed(folder: Path, before: Manifest, now: Manifest) -> str:
+def format_renamed(folder: Path, before: Manifest, now: Manifest) -> str:
     """Report a folder whose project has another name now."""
     return (
         f"Project {before.project}   {folder} is project {now.project} now;"
@@ -55,10 +55,10 @@ def renamed(folder: Path, before: Manifest, now: Manifest) -> str:
     )
 
 
-def pending(folder: Path) -> str:
+def format_pending(folder: Path) -> str:
     """Report a project whose deploy takes long."""
     return f"Project in {folder.name}   is being deployed; it may take a minute to build its environment …"
 
 
-def _in_one_line(text: str) -> str:
+def _join_lines(text: str) -> str:
     return " ".join(text.split())

@@ -15,7 +15,7 @@ _RANGE = range(20_000, 32_000)
 as one of those could be taken again between the moment it is chosen and the moment its server listens."""
 
 
-def claim(wanted: Mapping[str, int]) -> dict[str, int]:
+def choose_ports(wanted: Mapping[str, int]) -> dict[str, int]:
     """Check that the wanted ports are free, and choose free ones for those that are 0.
 
     Args:
@@ -28,7 +28,7 @@ def claim(wanted: Mapping[str, int]) -> dict[str, int]:
     with ExitStack() as held:  # All are held until the last one is chosen, so that no two are the same.
         for option, port in wanted.items():
             try:
-                listener = _listen(port) if port else _listen_anywhere()
+                listener = _listen(port) if port else _listen_on_free_port()
             except OSError as error:
                 raise StackError(
                     f"Port {port} is in use or not allowed ({os.strerror(error.errno or 0)})."
@@ -38,7 +38,7 @@ def claim(wanted: Mapping[str, int]) -> dict[str, int]:
     return ports
 
 
-def _listen_anywhere() -> socket.socket:
+def _listen_on_free_port() -> socket.socket:
     for port in random.sample(_RANGE, 1000):
         try:
             return _listen(port)

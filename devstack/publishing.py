@@ -16,29 +16,29 @@ from types import TracebackType
 from typing import Self
 
 from devstack import messages
-from devstack.folders import folders_below, is_project
+from devstack.folders import is_project_folder, list_project_folders
 from devstack.messages import BrokenProject
-from devstack.watcher import changes
+from devstack.watcher import watch_changes
 from projects.apis import check_syntax
 from projects.deploy import deploy
 from projects.environments import Environments
 from projects.manifest import Manifest
-from projects.settings_file import project_name, read_settings
-from projects.threads import in_thread
+from projects.settings_file import read_settings, resolve_project_name
+from projects.threads import run_in_thread
 from projects.version_reader import read_current
 from schemas.errors import CallboardError, ProjectError, StoreError
 from storage.store import Store
 
-_SLOW = 2.0
+_SLOW_DEPLOY_SECONDS = 2.0
 """Seconds after which a deploy that still goes on is reported, as it builds an environment while somebody waits."""
-_SECOND_LOOK = 0.3
+_SETTLE_SECONDS = 0.3
 """Seconds that a folder gets to change once more before an error in it is reported, as it may have been read while
 somebody was writing in it."""
-_TRY_AGAIN = 5.0
+_STORE_RETRY_SECONDS = 5.0
 """Seconds between two deploys of a project while the artifact store refuses."""
 
 
-class _Place:
+class _ProjectFolder:
     """One project folder, and the state of its deploys."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,13 +47,13 @@ class _Place:
         """Name of the project when its settings were last read."""
         self.published: Manifest | None = None
         self.broken: BrokenProject | None = None
-        self.gone = False
-        self.told = asyncio.Event()
+        self.removed = False
+        self.has_outcome = asyncio.Event()
         """Event that is set once the first outcome for the folder is known."""
         self.changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
-    async def changes_within(self, seconds: float) -> bool:
+    async def wait_for_change(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
                 return await self.changed.wait()
@@ -64,7 +64,7 @@ class _Place:
 class Publisher:
     """An async context manager that deploys project folders while it is entered.
 
-    The state of the folders can be read at any time. After `announce`, every change of it is reported.
+    The state of the folders can be read at any time. After `start_reporting`, every change of it is reported.
     """
 
     def __init__(
@@ -89,46 +89,46 @@ class Publisher:
         self._store = store
         self._environments = environments
         self._report = report
-        self._seen_within = seen_within.total_seconds()
-        self._places: dict[str, _Place] = {}
-        self._owners: dict[str, _Place] = {}
+        self._cache_seconds = seen_within.total_seconds()
+        self._folders: dict[str, _ProjectFolder] = {}
+        self._name_owners: dict[str, _ProjectFolder] = {}
         """The folders that hold the names of projects, by name."""
-        self._claiming = asyncio.Lock()
-        self._announced = False
-        self._refusal: StoreError | None = None
+        self._claim_lock = asyncio.Lock()
+        self._reporting = False
+        self._store_error: StoreError | None = None
         self._group = asyncio.TaskGroup()
-        self._work: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def deployed(self) -> list[Manifest]:
         """The versions that are served, one for each project, in the order of the folders."""
-        return [place.published for place in self._in_order() if place.published is not None]
+        return [place.published for place in self._sorted_folders() if place.published is not None]
 
     @property
     def broken(self) -> list[BrokenProject]:
         """The folders that cannot be deployed as they are now."""
-        return [place.broken for place in self._in_order() if place.broken is not None]
+        return [place.broken for place in self._sorted_folders() if place.broken is not None]
 
     @property
     def pending(self) -> list[Path]:
         """The folders whose first deploy has no outcome yet."""
-        return [place.folder for place in self._in_order() if not place.told.is_set()]
+        return [place.folder for place in self._sorted_folders() if not place.has_outcome.is_set()]
 
     async def __aenter__(self) -> Self:
         """Start to watch the folders, and to deploy those that exist."""
-        first = [self._place(folder) for folder in folders_below(self._parent)]
-        self._work = asyncio.create_task(self._publish_all(first), name="publish projects")
+        first = [self._get_or_add_folder(folder) for folder in list_project_folders(self._parent)]
+        self._task = asyncio.create_task(self._publish_all(first), name="publish projects")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cancel all deploys, in bounded time."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait({self._work})
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
-    async def settle(self, patience: timedelta) -> None:
+    async def wait_for_first_deploys(self, patience: timedelta) -> None:
         """Wait until the first deploy of every folder has an outcome, but no longer than `patience`.
 
         Raises:
@@ -136,138 +136,140 @@ class Publisher:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience.total_seconds()):
-                for place in list(self._places.values()):
-                    await place.told.wait()
-        if self._refusal is not None:
-            raise self._refusal
+                for place in list(self._folders.values()):
+                    await place.has_outcome.wait()
+        if self._store_error is not None:
+            raise self._store_error
 
-    def announce(self) -> None:
+    def start_reporting(self) -> None:
         """Report changes from now on."""
-        self._announced = True
+        self._reporting = True
 
-    async def failed(self) -> None:
+    async def wait_for_failure(self) -> None:
         """Wait for an unexpected error of the publisher and raise it; return only when the publisher is left."""
-        if self._work is not None:
-            await asyncio.wait({self._work})
-            if not self._work.cancelled():
-                self._work.result()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            if not self._task.cancelled():
+                self._task.result()
 
-    async def _publish_all(self, first: list[_Place]) -> None:
+    async def _publish_all(self, first: list[_ProjectFolder]) -> None:
         async with self._group:
-            self._group.create_task(self._follow(), name="watch project folders")
+            self._group.create_task(self._watch(), name="watch project folders")
             await asyncio.sleep(0)  # The watcher listens now, so changes after the reads below are noticed.
             for place in first:
-                self._look_at(place)
+                self._schedule_deploy(place)
 
-    async def _follow(self) -> None:
-        async for names in changes(self._parent, self._report):
-            for folder in folders_below(self._parent):
-                self._place(folder)
-            for place in self._in_order():
+    async def _watch(self) -> None:
+        async for names in watch_changes(self._parent, self._report):
+            for folder in list_project_folders(self._parent):
+                self._get_or_add_folder(folder)
+            for place in self._sorted_folders():
                 if names is None or place.folder.name in names:
-                    self._look_at(place)
+                    self._schedule_deploy(place)
 
-    def _place(self, folder: Path) -> _Place:
-        return self._places.setdefault(folder.name, _Place(folder))
+    def _get_or_add_folder(self, folder: Path) -> _ProjectFolder:
+        return self._folders.setdefault(folder.name, _ProjectFolder(folder))
 
-    def _in_order(self) -> list[_Place]:
-        return [self._places[name] for name in sorted(self._places)]
+    def _sorted_folders(self) -> list[_ProjectFolder]:
+        return [self._folders[name] for name in sorted(self._folders)]
 
-    def _look_at(self, place: _Place) -> None:
+    def _schedule_deploy(self, place: _ProjectFolder) -> None:
         place.changed.set()
         if place.task is None:
-            place.task = self._group.create_task(self._keep_up(place), name=f"deploy {place.folder.name}")
+            place.task = self._group.create_task(self._deploy_until_current(place), name=f"deploy {place.folder.name}")
 
-    async def _keep_up(self, place: _Place) -> None:
+    async def _deploy_until_current(self, place: _ProjectFolder) -> None:
         while place.changed.is_set():
             place.changed.clear()
             try:
-                await self._bring_up_to_date(place)
+                await self._deploy_or_report(place)
             except StoreError as error:
-                if not self._announced:
-                    self._refusal = error
-                    place.told.set()
+                if not self._reporting:
+                    self._store_error = error
+                    place.has_outcome.set()
                     break
-                await self._is_broken(place, f"{error.message} It is tried again.")
-                await place.changes_within(_TRY_AGAIN)
+                await self._set_broken(place, f"{error.message} It is tried again.")
+                await place.wait_for_change(_STORE_RETRY_SECONDS)
                 place.changed.set()
         place.task = None
 
-    async def _bring_up_to_date(self, place: _Place) -> None:
+    async def _deploy_or_report(self, place: _ProjectFolder) -> None:
         try:
-            if is_project(place.folder):
-                now = await self._deployed(place)
-                if self._announced and _is_another(place.published, now):
-                    await place.changes_within(self._seen_within)
-                self._is_published(place, now)
-            elif not await place.changes_within(_SECOND_LOOK):
-                self._is_gone(place)
+            if is_project_folder(place.folder):
+                now = await self._deploy(place)
+                if self._reporting and _is_new_version(place.published, now):
+                    await place.wait_for_change(self._cache_seconds)
+                self._set_published(place, now)
+            elif not await place.wait_for_change(_SETTLE_SECONDS):
+                self._set_removed(place)
         except StoreError:
             raise
         except CallboardError as error:
-            if not await place.changes_within(_SECOND_LOOK):
-                await self._is_broken(place, error.message)
+            if not await place.wait_for_change(_SETTLE_SECONDS):
+                await self._set_broken(place, error.message)
 
-    async def _deployed(self, place: _Place) -> Manifest:
-        slow = asyncio.get_running_loop().call_later(_SLOW, self._report, messages.pending(place.folder))
+    async def _deploy(self, place: _ProjectFolder) -> Manifest:
+        slow = asyncio.get_running_loop().call_later(
+            _SLOW_DEPLOY_SECONDS, self._report, messages.format_pending(place.folder)
+        )
         try:
             await self._claim_name(place)
             if place.published is not None:
-                await in_thread(_refuse_new_syntax_errors, place.folder, place.published)
+                await run_in_thread(_refuse_new_syntax_errors, place.folder, place.published)
             return await deploy(place.folder, self._store, self._environments)
         finally:
             slow.cancel()
 
-    async def _claim_name(self, place: _Place) -> None:
+    async def _claim_name(self, place: _ProjectFolder) -> None:
         """Claim the project's name for the folder, so that no two folders publish versions of one project in turn.
 
         Raises:
             ProjectError: Another folder has claimed the name first.
         """
         # Folders claim names one after the other, so that at the start the first folder by name gets a name.
-        async with self._claiming:
-            name = await in_thread(_name_of, place.folder)
-            owner = self._owners.setdefault(name, place)
+        async with self._claim_lock:
+            name = await run_in_thread(_read_project_name, place.folder)
+            owner = self._name_owners.setdefault(name, place)
         if owner is not place:
             raise ProjectError(f"projectName: {name} is the name of the project in {owner.folder} already.")
         place.name = name
 
-    def _release_names(self, place: _Place, *, but: str | None = None) -> None:
-        released = [name for name, owner in self._owners.items() if owner is place and name != but]
+    def _release_names(self, place: _ProjectFolder, *, but: str | None = None) -> None:
+        released = [name for name, owner in self._name_owners.items() if owner is place and name != but]
         for name in released:
-            del self._owners[name]
+            del self._name_owners[name]
         if released:  # Another folder may be broken only because this one had its name.
-            for other in self._in_order():
+            for other in self._sorted_folders():
                 if other.broken is not None and other is not place:
-                    self._look_at(other)
+                    self._schedule_deploy(other)
 
-    def _is_published(self, place: _Place, now: Manifest) -> None:
-        before, was_well = place.published, place.broken is None and not place.gone
-        place.published, place.broken, place.gone = now, None, False
-        place.told.set()
+    def _set_published(self, place: _ProjectFolder, now: Manifest) -> None:
+        before, was_well = place.published, place.broken is None and not place.removed
+        place.published, place.broken, place.removed = now, None, False
+        place.has_outcome.set()
         self._release_names(place, but=now.project)
         if before is not None and before.project != now.project:
-            self._tell(messages.renamed(place.folder, before, now))
-        if _is_another(before, now):
-            self._tell(messages.published(now))
+            self._report_line(messages.format_renamed(place.folder, before, now))
+        if _is_new_version(before, now):
+            self._report_line(messages.format_published(now))
         elif not was_well:
-            self._tell(messages.good_again(now))
+            self._report_line(messages.format_recovered(now))
 
-    async def _is_broken(self, place: _Place, reason: str) -> None:
-        now = BrokenProject(place.folder, reason, await self._version_served(place))
-        before, place.broken, place.gone = place.broken, now, False
-        place.told.set()
+    async def _set_broken(self, place: _ProjectFolder, reason: str) -> None:
+        now = BrokenProject(place.folder, reason, await self._find_served_version(place))
+        before, place.broken, place.removed = place.broken, now, False
+        place.has_outcome.set()
         if now != before:
-            self._tell(messages.broken(now))
+            self._report_line(messages.format_broken(now))
 
-    def _is_gone(self, place: _Place) -> None:
-        if place.published is not None and not place.gone:
-            self._tell(messages.gone(place.folder, place.published))
-        place.broken, place.gone = None, True
-        place.told.set()
+    def _set_removed(self, place: _ProjectFolder) -> None:
+        if place.published is not None and not place.removed:
+            self._report_line(messages.format_removed(place.folder, place.published))
+        place.broken, place.removed = None, True
+        place.has_outcome.set()
         self._release_names(place)
 
-    async def _version_served(self, place: _Place) -> str | None:
+    async def _find_served_version(self, place: _ProjectFolder) -> str | None:
         if place.published is not None:
             return place.published.version
         if place.name is None:
@@ -277,17 +279,17 @@ class Publisher:
             return current.version if current is not None else None
         return None
 
-    def _tell(self, line: str) -> None:
-        if self._announced:
+    def _report_line(self, line: str) -> None:
+        if self._reporting:
             self._report(line)
 
 
-def _is_another(before: Manifest | None, now: Manifest) -> bool:
+def _is_new_version(before: Manifest | None, now: Manifest) -> bool:
     return before is None or (before.project, before.version) != (now.project, now.version)
 
 
-def _name_of(folder: Path) -> str:
-    return project_name(folder, read_settings(folder))
+def _read_project_name(folder: Path) -> str:
+    return resolve_project_name(folder, read_settings(folder))
 
 
 def _refuse_new_syntax_errors(folder: Path, published: Manifest) -> None:

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import httpx
 
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 from schemas.errors import StackError
 
-_POLL = 0.05
+_POLL_SECONDS = 0.05
 """Seconds between two requests."""
 
 
-async def until_ok(url: str, child: Child, api_key: str | None = None, *, within: timedelta) -> None:
+async def wait_until_ok(url: str, child: SupervisedProcess, api_key: str | None = None, *, timeout: timedelta) -> None:
     """Request `url` of a child until it answers 200. With the key, its answers say which part is not ready.
 
     Raises:
@@ -24,7 +24,7 @@ async def until_ok(url: str, child: Child, api_key: str | None = None, *, within
     headers = {} if api_key is None else {"x-api-key": api_key}
     try:
         # Proxies that the environment names are not for loopback, so they are not used.
-        async with asyncio.timeout(within.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(timeout.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
             while True:
                 try:
                     answer = await client.get(url, headers=headers)
@@ -34,9 +34,9 @@ async def until_ok(url: str, child: Child, api_key: str | None = None, *, within
                     if answer.status_code == 200:
                         return
                     last = f"{answer.status_code} {answer.text[:500]}"
-                await asyncio.sleep(_POLL)
+                await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         raise StackError(
-            f"{child.name} was not ready within {within.total_seconds():g} seconds."
+            f"{child.name} was not ready within {timeout.total_seconds():g} seconds."
             f" {url} answered at last: {last}. Its log: {child.log}"
         ) from None

@@ -10,8 +10,8 @@ from typing import Any
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def until_signalled[T](work: Coroutine[Any, Any, T], *, hurry: Callable[[], None]) -> T | None:
-    """Run `work`, cancel it at the first SIGINT, SIGTERM or SIGHUP, and call `hurry` at each further one.
+async def run_until_signalled[T](work: Coroutine[Any, Any, T], *, on_second_signal: Callable[[], None]) -> T | None:
+    """Run `work`, cancel it at the first SIGINT, SIGTERM or SIGHUP, and call `on_second_signal` at each further one.
 
     Return what `work` returned, or None if it was ended by a signal and has cleaned up after itself.
     """
@@ -22,7 +22,7 @@ async def until_signalled[T](work: Coroutine[Any, Any, T], *, hurry: Callable[[]
     def on_signal() -> None:
         nonlocal signalled
         if signalled:
-            hurry()
+            on_second_signal()
         else:
             signalled = True
             task.cancel()

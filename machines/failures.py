@@ -29,14 +29,14 @@ def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
 
     def masked(text: str, limit: int) -> str:
         # Mask before clipping: a clipped secret would not be recognized. The child has clipped already.
-        text = masker.clipped(text) if len(text) >= MESSAGE_LIMIT else masker.text(text)
+        text = masker.mask_clipped_text(text) if len(text) >= MESSAGE_LIMIT else masker.mask_text(text)
         return _text(text, limit)
 
     code, category, final = _KINDS[told["kind"]]
     message = told["message"]
     if told["kind"] == "browser-gone":
         message = f"The browser ended unexpectedly. The automation saw: {message}"
-    details = {"name": masked(told["name"], MESSAGE_LIMIT), **masker.json(told.get("details", {}))}
+    details = {"name": masked(told["name"], MESSAGE_LIMIT), **masker.mask_json(told.get("details", {}))}
     if told["stack"]:
         details["stack"] = masked(told["stack"], STACK_LIMIT)
     error = RunError(
@@ -64,7 +64,7 @@ def timed_out(spec: AttemptSpec, waiting_at: str) -> RunError:
         spec: The Attempt.
         waiting_at: The stack of its code at that time; empty if it is not known.
     """
-    stack = _text(masker_for(spec).text(waiting_at), STACK_LIMIT)
+    stack = _text(masker_for(spec).mask_text(waiting_at), STACK_LIMIT)
     return RunError(
         code=ErrorCode.SCRIPT_TIMEOUT,
         category="execution",

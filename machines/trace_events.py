@@ -28,19 +28,19 @@ class EventMasker:
     def masked(self, lines: list[bytes], root: str | None) -> bytes:
         """Return these lines with every secret masked, and without paths of this host."""
         text = b"".join(lines)
-        if self._masker.raw(text) != text or _DRIVER in text:
+        if self._masker.mask_bytes(text) != text or _DRIVER in text:
             text = b"".join(self._line(line) for line in lines)
         return text if root is None else _without(text, root)
 
     def _line(self, line: bytes) -> bytes:
-        if self._masker.raw(line) == line and _DRIVER not in line:
+        if self._masker.mask_bytes(line) == line and _DRIVER not in line:
             return line
         try:
             event: Any = json.loads(line)
             if isinstance(event, dict):
                 event = self._event(cast("dict[str, Any]", event))
         except (ValueError, RecursionError):  # the line is cut off or no JSON, or is nested too deeply to be parsed
-            return self._masker.raw(line)
+            return self._masker.mask_bytes(line)
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
 
     def _event(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class EventMasker:
             return value
         if name == "snapshot" and isinstance(value, dict):
             return {inner: self._value(inner, item) for inner, item in cast("dict[str, Any]", value).items()}
-        return self._masker.json(value)
+        return self._masker.mask_json(value)
 
 
 def _without(text: bytes, root: str) -> bytes:

@@ -142,7 +142,7 @@ class _Writer:
             for secret in secrets_of_network(self._lines(part, entry), cookies=self._how.cookies)
         }
         if found:
-            self._masker = self._how.masker.also(found)
+            self._masker = self._how.masker.with_secrets(found)
             self._events = EventMasker(self._masker)
         for number, part in enumerate(parts):
             self._write_part(part, f"{number}-" if number else "")
@@ -199,7 +199,7 @@ class _Writer:
         except (ValueError, KeyError, TypeError) as error:
             raise TraceError("What the Machine left is no trace: its stacks cannot be read.") from error
         text = json.dumps({"files": list(relative.values()), "stacks": stacks})
-        self._write_blocks(prefix + entry.filename, [self._masker.raw(text.encode())])
+        self._write_blocks(prefix + entry.filename, [self._masker.mask_bytes(text.encode())])
         return {_source(path): _source(relative[number]) for number, path in shown.items()}
 
     def _in_project(self, path: object) -> bool:
@@ -255,18 +255,18 @@ class _Writer:
     def _masked_resource(self, part: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         if entry.file_size <= _WHOLE:
             data = part.read(entry)
-            yield self._masker.raw(data) if _is_text(data) else self._masker.blotted(data)
+            yield self._masker.mask_bytes(data) if _is_text(data) else self._masker.mask_bytes_in_place(data)
             return
         # Mask in overlapping windows: around each byte written, as much has been searched as the longest secret has.
-        reach, window, done = self._masker.reach, b"", 0
+        reach, window, done = self._masker.longest_form, b"", 0
         for block in self._blocks(part, entry):
             window += block
             ready = len(window) - reach
             if ready > done:
-                yield self._masker.blotted(window)[done:ready]
+                yield self._masker.mask_bytes_in_place(window)[done:ready]
                 cut = max(ready - reach, 0)
                 window, done = window[cut:], ready - cut
-        yield self._masker.blotted(window)[done:]
+        yield self._masker.mask_bytes_in_place(window)[done:]
 
 
 def _source(path: str) -> str:

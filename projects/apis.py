@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from projects.files import project_files
+from projects.files import list_project_files
 from projects.manifest import DeployWarning
 from schemas.errors import ProjectError
 
@@ -21,15 +21,15 @@ def find_apis(folder: Path) -> list[str]:
         ProjectError: There is no `api` folder, or no API in it.
     """
     if not (folder / "api").is_dir():
-        raise ProjectError(f"{folder}: there is no folder api in the project. {_WHAT_TO_DO}")
-    paths = [PurePosixPath(file.path) for file in project_files(folder)]
+        raise ProjectError(f"{folder}: there is no folder api in the project. {_ADVICE}")
+    paths = [PurePosixPath(file.path) for file in list_project_files(folder)]
     apis = sorted(str(path.relative_to("api").with_suffix("")) for path in paths if _is_api(path))
     if not apis:
-        raise ProjectError(f"{folder}: there is no API in the project's folder api. {_WHAT_TO_DO}")
+        raise ProjectError(f"{folder}: there is no API in the project's folder api. {_ADVICE}")
     return apis
 
 
-_WHAT_TO_DO = (
+_ADVICE = (
     "Each API is a Python file in it: "
     "create api/hello.py with `async def automation(page, params=None, **_kwargs)` to have the API hello."
 )
@@ -47,7 +47,7 @@ def _is_api(path: PurePosixPath) -> bool:
 
 def check_languages(folder: Path) -> list[DeployWarning]:
     """Return one warning for each TypeScript file below `api`: it is an API on another platform, but not here."""
-    paths = [PurePosixPath(file.path) for file in project_files(folder)]
+    paths = [PurePosixPath(file.path) for file in list_project_files(folder)]
     return [
         DeployWarning(file=str(path), message="not served, as projects in TypeScript are out of scope")
         for path in paths
@@ -83,7 +83,7 @@ def check_syntax(folder: Path) -> list[DeployWarning]:
     found: list[DeployWarning] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's warnings about questionable code are left to the author.
-        for file in project_files(folder):
+        for file in list_project_files(folder):
             if file.path.endswith(".py"):
                 try:
                     compile(file.source.read_bytes(), file.path, "exec", dont_inherit=True)

@@ -13,14 +13,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-RUNTIME = "intuned-runtime"
+RUNTIME_PACKAGE = "intuned-runtime"
 _VIA = re.compile(r"\s+#\s+(?:via\b\s*)?(.*)")
 """Matches a note of uv about who requires a package: one name stands behind `via`, several names stand below it."""
 _NUMPY_2 = SpecifierSet("<2")
 _WITHOUT_WHEELS = "python_full_version < '3.13'"
 
 
-def without_runtime(annotated: str) -> str:
+def drop_runtime(annotated: str) -> str:
     """Return a list made by `uv pip compile --annotation-style split` without `intuned-runtime` and without comments.
 
     `intuned-runtime` requires numpy 1, which has no wheels for Python 3.13 and later: building it takes a compiler and
@@ -32,18 +32,18 @@ def without_runtime(annotated: str) -> str:
         if not lines:
             continue
         wanted_by = {via[1] for line in entry.splitlines() if (via := _VIA.fullmatch(line)) and via[1]}
-        requirement = _requirement(lines[0])
+        requirement = _parse_requirement(lines[0])
         if requirement is not None:
             name = canonicalize_name(requirement.name)
-            if name == RUNTIME:
+            if name == RUNTIME_PACKAGE:
                 continue
-            if name == "numpy" and wanted_by == {RUNTIME} and _is_numpy_1(requirement):
+            if name == "numpy" and wanted_by == {RUNTIME_PACKAGE} and _is_numpy_1(requirement):
                 lines[0] = _with_marker(lines[0], requirement)
         kept += lines
     return "\n".join([*kept, ""])
 
 
-def _requirement(line: str) -> Requirement | None:
+def _parse_requirement(line: str) -> Requirement | None:
     try:
         return Requirement(line.removesuffix("\\").strip())
     except InvalidRequirement:  # It is a path, or an address without a name.

@@ -16,36 +16,36 @@ import zlib
 from pathlib import Path
 from typing import IO, Protocol
 
-from projects.files import ProjectFile, project_files
+from projects.files import ProjectFile, list_project_files
 from schemas.errors import ProjectError, StoreError
 
 MAX_SIZE = 256 * 1024 * 1024
 """Most bytes that all files of a project may have together. Every worker unpacks every version, so data sets do not
 belong in a project."""
 
-_DATE = 315_532_800
+_MTIME = 315_532_800
 """The modification time of every packed file, 1980-01-01. Zip files cannot hold an earlier one, and user code may make
 zip files."""
 
-_COMPILE_LIMIT = 60
+_COMPILE_TIMEOUT = 60
 """Seconds that compiling a version may take. Each Attempt itself compiles the files it needs that are not compiled by
 then."""
 
-_CHUNK = 64 * 1024
+_CHUNK_SIZE = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
 
-def pack(folder: Path, target: Path, *, beside: str = "") -> str:
+def pack(folder: Path, target: Path, *, extra: str = "") -> str:
     """Write the files of the project in `folder` to the archive `target`, and return the version.
 
     The version is the first 16 hexadecimal digits of a SHA-256 over the path, mode and content of all files, and over
-    `beside`, which is text that is in no file of the project but whose change makes another version.
+    `extra`, which is text that is in no file of the project but whose change makes another version.
 
     Raises:
         ProjectError: A file cannot be bundled, or the files are too big together.
     """
-    files = project_files(folder)
+    files = list_project_files(folder)
     _check_size(files)
     digest = hashlib.sha256()
     try:
@@ -59,7 +59,7 @@ def pack(folder: Path, target: Path, *, beside: str = "") -> str:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    digest.update(beside.encode())
+    digest.update(extra.encode())
     return digest.hexdigest()[:16]
 
 
@@ -73,13 +73,13 @@ def extract(bundle: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with gzip.open(bundle) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as archive:
             archive.extractall(folder, filter="data")
-            while unzipped.read(_CHUNK):
+            while unzipped.read(_CHUNK_SIZE):
                 pass  # Read to the end, because the checksum is compared only there.
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise StoreError(f"the bundle cannot be unpacked: {error}.") from error
 
 
-def unpack(bundle: Path, folder: Path) -> None:
+def extract_and_compile(bundle: Path, folder: Path) -> None:
     """Unpack the archive `bundle` into `folder` and compile its Python files.
 
     The compiled files are bound to the content of their sources and not to their dates, so that they stay valid in
@@ -92,9 +92,9 @@ def unpack(bundle: Path, folder: Path) -> None:
     # This runs in its own process: the compiler holds the GIL, and code nested deeply enough crashes it.
     command = [sys.executable, "-I", "-W", "ignore", "-m", "compileall", "-qq", "--invalidation-mode", "checked-hash"]
     try:
-        subprocess.run([*command, folder], check=False, timeout=_COMPILE_LIMIT, stdin=subprocess.DEVNULL)
+        subprocess.run([*command, folder], check=False, timeout=_COMPILE_TIMEOUT, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        _log.warning("%s was not compiled within %s s; its first Attempts will be slower", folder, _COMPILE_LIMIT)
+        _log.warning("%s was not compiled within %s s; its first Attempts will be slower", folder, _COMPILE_TIMEOUT)
 
 
 def _check_size(files: list[ProjectFile]) -> None:
@@ -118,15 +118,15 @@ def _add(archive: tarfile.TarFile, item: ProjectFile, digest: _Digest) -> None:
             entry = tarfile.TarInfo(item.path)
             entry.size = status.st_size
             entry.mode = 0o755 if status.st_mode & 0o100 else 0o644
-            entry.mtime = _DATE
+            entry.mtime = _MTIME
             # The length comes before the content, so no two different sets of files give the same stream of bytes.
             digest.update(f"{item.path}\0{entry.mode:o}\0{entry.size}\0".encode())
-            archive.addfile(entry, _Hashed(content, digest))
+            archive.addfile(entry, _HashingReader(content, digest))
     except OSError as error:
         raise ProjectError(f"{item.path}: cannot be read: {error.strerror or error}.") from error
 
 
-class _Hashed:
+class _HashingReader:
     """A readable file that hashes what is read from it, so that the packed and the hashed bytes are the same."""
 
     def __init__(self, content: IO[bytes], digest: _Digest) -> None:

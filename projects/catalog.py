@@ -9,20 +9,20 @@ from datetime import timedelta
 
 from projects.manifest import Manifest, is_version
 from projects.settings import is_project_name
-from projects.single_flight import SharedCalls
+from projects.single_flight import SingleFlight
 from projects.version_reader import read_current, read_manifest
 from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store
 
-_REMEMBERED = 1024
+_CACHE_SIZE = 1024
 """Answers of each kind that are kept in memory. Names come from requests, so memory use must be bounded."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _CachedManifest:
     manifest: Manifest | None
-    asked: float
+    read_at: float
     """When the read began, on the event loop's clock. The answer may be as old as that."""
 
 
@@ -37,11 +37,11 @@ class Catalog:
     def __init__(self, store: Store, max_age: timedelta = timedelta(seconds=2)) -> None:
         self._store = store
         self._max_age = max_age.total_seconds()
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._answers: OrderedDict[str, _CachedManifest] = OrderedDict()
         self._manifests: OrderedDict[tuple[str, str], Manifest] = OrderedDict()
-        self._reads: SharedCalls[str, Manifest | None] = SharedCalls()
+        self._reads: SingleFlight[str, Manifest | None] = SingleFlight()
 
-    async def projects(self) -> list[str]:
+    async def list_projects(self) -> list[str]:
         """Return the sorted names of the deployed projects, which are always read from the store."""
         names = [
             key.split("/")[1]
@@ -50,7 +50,7 @@ class Catalog:
         ]
         return sorted(name for name in names if is_project_name(name))
 
-    async def current(self, project: str) -> Manifest | None:
+    async def get_current(self, project: str) -> Manifest | None:
         """Return the manifest of the deployed version of `project`, or None if there is no such project.
 
         Raises:
@@ -59,11 +59,11 @@ class Catalog:
         if not is_project_name(project):
             return None
         answer = self._answers.get(project)
-        if answer is not None and asyncio.get_running_loop().time() - answer.asked < self._max_age:
+        if answer is not None and asyncio.get_running_loop().time() - answer.read_at < self._max_age:
             return answer.manifest
         return await self._reads.run(project, lambda: self._read_current(project))
 
-    async def manifest(self, project: str, version: str) -> Manifest | None:
+    async def get_manifest(self, project: str, version: str) -> Manifest | None:
         """Return the manifest of one version of `project`, or None if there is no such version.
 
         A manifest is read only once, because versions do not change.
@@ -75,7 +75,7 @@ class Catalog:
             manifest = await read_manifest(self._store, project, version)
             if manifest is None:
                 return None  # This is not remembered, because the version may be deployed at any time.
-        _remember(self._manifests, (project, version), manifest)
+        _put_in_cache(self._manifests, (project, version), manifest)
         return manifest
 
     async def _read_current(self, project: str) -> Manifest | None:
@@ -83,18 +83,18 @@ class Catalog:
         current = await read_current(self._store, project)
         manifest = None
         if current is not None:
-            manifest = await self.manifest(project, current.version)
+            manifest = await self.get_manifest(project, current.version)
             if manifest is None:
                 raise StoreError(
                     f"Version {current.version} of project {project!r} is deployed, but its manifest is not in the "
                     "artifact store. Deploy the project again."
                 )
-        _remember(self._answers, project, _Answer(manifest, asked))
+        _put_in_cache(self._answers, project, _CachedManifest(manifest, asked))
         return manifest
 
 
-def _remember[K, V](memory: OrderedDict[K, V], key: K, value: V) -> None:
+def _put_in_cache[K, V](memory: OrderedDict[K, V], key: K, value: V) -> None:
     memory[key] = value
     memory.move_to_end(key)
-    if len(memory) > _REMEMBERED:
+    if len(memory) > _CACHE_SIZE:
         memory.popitem(last=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from projects.interpreters import meets, ours
+from projects.interpreters import own_interpreter, satisfies
 from projects.manifest import DeployWarning
 from schemas.errors import ProjectError
 
@@ -64,17 +64,17 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
     Raises:
         ProjectError: A file is not in the format that its name promises.
     """
-    requires = _requires_python(folder)
-    source = source_of_packages(folder)
+    requires = _read_requires_python(folder)
+    source = find_package_source(folder)
     if source == PYPROJECT:
-        said = _contents(folder, [PYPROJECT, LOCK])
+        said = _read_files(folder, [PYPROJECT, LOCK])
     elif source == REQUIREMENTS:
-        said = _contents(folder, [*requirement_files(folder), PYPROJECT])
+        said = _read_files(folder, [*list_requirement_files(folder), PYPROJECT])
     elif frozen is not None:
         source, said = VENV, [frozen.python, frozen.requirements]
         requires = requires or f"=={frozen.python}.*"
-    elif requires is not None and not meets(ours().version, SpecifierSet(requires)):
-        source, said = PYPROJECT, _contents(folder, [PYPROJECT])
+    elif requires is not None and not satisfies(own_interpreter().version, SpecifierSet(requires)):
+        source, said = PYPROJECT, _read_files(folder, [PYPROJECT])
     else:
         return None
     digest = hashlib.sha256()
@@ -86,35 +86,35 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
     return Declaration(source=source, requires_python=requires, digest=digest.hexdigest())
 
 
-def source_of_packages(folder: Path) -> str | None:
+def find_package_source(folder: Path) -> str | None:
     """Return the name of the file that declares packages, or None if no file does.
 
     Raises:
         ProjectError: A file is not in the format that its name promises.
     """
-    project = _table(_read_toml(folder), "project")
+    project = _get_table(_read_toml(folder), "project")
     if project.get("dependencies") or "dependencies" in project.get("dynamic", ()):
         return PYPROJECT
-    return REQUIREMENTS if requirement_files(folder) else None
+    return REQUIREMENTS if list_requirement_files(folder) else None
 
 
 def check_declaration(folder: Path) -> list[DeployWarning]:
     """Return one warning for each thing that looks like a declaration but is not read as one."""
-    poetry = _table(_read_toml(folder), "tool", "poetry", "dependencies")
-    if source_of_packages(folder) is not None or set(poetry) <= {"python"}:
+    poetry = _get_table(_read_toml(folder), "tool", "poetry", "dependencies")
+    if find_package_source(folder) is not None or set(poetry) <= {"python"}:
         return []
     message = "dependencies for Poetry are not read; list them as dependencies of [project], or in requirements.txt"
     return [DeployWarning(file=PYPROJECT, message=message)]
 
 
-def requirement_files(folder: Path) -> list[str]:
+def list_requirement_files(folder: Path) -> list[str]:
     """Return `requirements.txt` and the files that it includes, as paths below `folder`.
 
     The list is empty if they require nothing.
     """
     files, requires = [REQUIREMENTS], False
     for name in files:
-        for line in _lines(folder / name):
+        for line in _requirement_lines(folder / name):
             requires = requires or not line.startswith("-") or line.startswith(("-e", "--editable"))
             if include := _INCLUDE.match(line):
                 included = (Path(name).parent / include["file"]).as_posix()
@@ -123,11 +123,11 @@ def requirement_files(folder: Path) -> list[str]:
     return [name for name in files if (folder / name).is_file()] if requires else []
 
 
-def index_options(folder: Path) -> list[str]:
+def read_index_options(folder: Path) -> list[str]:
     """Return the lines of `requirements.txt` that say where packages come from, with folders made absolute."""
     found: list[str] = []
-    for name in requirement_files(folder):
-        for line in _lines(folder / name):
+    for name in list_requirement_files(folder):
+        for line in _requirement_lines(folder / name):
             if option := _INDEX.match(line):
                 value = option["value"]
                 if value and "://" not in value and option["option"] in {"-f", "--find-links"}:
@@ -136,21 +136,21 @@ def index_options(folder: Path) -> list[str]:
     return found
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _requirement_lines(path: Path) -> Iterator[str]:
     """Yield the stripped lines of a requirements file that are neither empty nor comments."""
-    text = _text(path) if path.is_file() else ""
+    text = _read_text(path) if path.is_file() else ""
     yield from (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
-def _table(data: dict[str, Any], *path: str) -> dict[str, Any]:
+def _get_table(data: dict[str, Any], *path: str) -> dict[str, Any]:
     """Return the table at `path`, or an empty one if there is none."""
     for key in path:
         data = data[key] if isinstance(data.get(key), dict) else {}
     return data
 
 
-def _requires_python(folder: Path) -> str | None:
-    requires = _table(_read_toml(folder), "project").get("requires-python")
+def _read_requires_python(folder: Path) -> str | None:
+    requires = _get_table(_read_toml(folder), "project").get("requires-python")
     if requires is None:
         return None
     try:
@@ -167,16 +167,16 @@ def _read_toml(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(_text(path))
+        return tomllib.loads(_read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"{PYPROJECT}: this is not TOML: {error}.") from error
 
 
-def _contents(folder: Path, names: list[str]) -> list[str]:
-    return [part for name in names if (folder / name).is_file() for part in (name, _text(folder / name))]
+def _read_files(folder: Path, names: list[str]) -> list[str]:
+    return [part for name in names if (folder / name).is_file() for part in (name, _read_text(folder / name))]
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

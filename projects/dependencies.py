@@ -9,17 +9,17 @@ from packaging.specifiers import SpecifierSet
 
 from projects.declaration import Declaration, FrozenVenv, read_declaration
 from projects.environments import Environments
-from projects.interpreters import OLDEST, choose, meets
-from projects.lock_resolution import held_playwright, resolve
+from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
+from projects.lock_resolution import pinned_playwright, resolve_lock
 from projects.manifest import DeployWarning, OwnEnvironment
-from projects.threads import in_thread
+from projects.threads import run_in_thread
 from schemas.errors import MachineError, ProjectError
 from storage import keys
 from storage.store import Store
 
 
 @dataclass(frozen=True)
-class Dependencies:
+class ResolvedDependencies:
     """The environment that a version runs in."""
 
     environment: OwnEnvironment
@@ -28,9 +28,9 @@ class Dependencies:
     warnings: tuple[DeployWarning, ...]
 
 
-async def settle(
+async def resolve_and_build(
     project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments, scratch: Path
-) -> Dependencies | None:
+) -> ResolvedDependencies | None:
     """Resolve the dependencies of the project in `files` and build them here; return None if it declares none.
 
     A declaration that was deployed before keeps its list, so that a change of code does not change packages.
@@ -39,37 +39,37 @@ async def settle(
         ProjectError: They cannot be resolved or built; the message names the package and the reason.
         StoreError: The store refused.
     """
-    declaration = await in_thread(read_declaration, files, frozen)
+    declaration = await run_in_thread(read_declaration, files, frozen)
     if declaration is None:
         return None
     # uv looks for settings in the folders above, too. This file is ours and ends that search, as the next file may be
     # anybody's.
-    await in_thread((scratch / "uv.toml").touch)
+    await run_in_thread((scratch / "uv.toml").touch)
     wanted = SpecifierSet(declaration.requires_python or "")
-    python = await choose(wanted, files)
+    python = await choose_interpreter(wanted, files)
     own = OwnEnvironment(
         source=declaration.source,
         requires_python=declaration.requires_python,
-        declaration=f"{declaration.digest[:32]}-{held_playwright().replace('==', '-')}",
+        declaration=f"{declaration.digest[:32]}-{pinned_playwright().replace('==', '-')}",
     )
     stored = await store.get(keys.environment(project, own.declaration))
     if stored is None:
-        requirements = await resolve(declaration, files, frozen, python, scratch)
+        requirements = await resolve_lock(declaration, files, frozen, python, scratch)
     else:
         requirements = stored.decode()
     try:
         await environments.ensure(requirements, python=python, folder=files)
     except MachineError as error:
         raise ProjectError(f"{declaration.source}: {error.message}") from error
-    warnings = () if meets(python.version, wanted) else (_unmet(declaration, python.version),)
-    return Dependencies(own, requirements, warnings)
+    warnings = () if satisfies(python.version, wanted) else (_unmet_python_warning(declaration, python.version),)
+    return ResolvedDependencies(own, requirements, warnings)
 
 
-def _unmet(declaration: Declaration, version: str) -> DeployWarning:
+def _unmet_python_warning(declaration: Declaration, version: str) -> DeployWarning:
     return DeployWarning(
         file=declaration.source,
         message=(
-            f"no Python {declaration.requires_python} is installed here that is also {OLDEST} or later; "
+            f"no Python {declaration.requires_python} is installed here that is also {OLDEST_PYTHON} or later; "
             f"the project runs on {version}"
         ),
     )

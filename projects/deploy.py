@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from projects.apis import check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
 from projects.declaration import FrozenVenv, check_declaration
-from projects.dependencies import settle
+from projects.dependencies import resolve_and_build
 from projects.environments import Environments
 from projects.manifest import Current, DeployWarning, Manifest
-from projects.settings_file import SettingsFile, project_name, read_settings_file
-from projects.settings_syntax import SPELLINGS
-from projects.threads import in_thread
-from projects.venv_freeze import frozen_venv
+from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
+from projects.settings_syntax import SETTINGS_PARSERS
+from projects.threads import run_in_thread
+from projects.venv_freeze import freeze_venv
 from schemas.errors import ProjectError
 from storage import keys
 from storage.store import Store
@@ -52,11 +52,11 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
     # The folder is named before it is created, so that it is removed whatever happens from then on.
     scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
     try:
-        frozen = await frozen_venv(folder)
-        manifest = await in_thread(_prepare, folder, scratch, frozen)
+        frozen = await freeze_venv(folder)
+        manifest = await run_in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
         tried_in = environments or Environments(scratch / "environments")
-        dependencies = await settle(project, scratch / "files", frozen, store, tried_in, scratch)
+        dependencies = await resolve_and_build(project, scratch / "files", frozen, store, tried_in, scratch)
         if dependencies is not None:
             own = dependencies.environment
             manifest = manifest.model_copy(
@@ -66,16 +66,16 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
         if not await store.exists(keys.bundle(project, version)):
             await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
     finally:
-        await in_thread(shutil.rmtree, scratch, ignore_errors=True)
-    earlier = _earlier(await store.get(keys.manifest(project, version)), manifest)
+        await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
+    earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
     if earlier is None:
         await store.put(keys.manifest(project, version), manifest.to_bytes())
     current = Current(version=version, deployed_at=datetime.now(UTC))
-    await store.put(keys.current(project), current.to_bytes())
+    await store.put(keys.current_version(project), current.to_bytes())
     return earlier or manifest
 
 
-def _earlier(stored: bytes | None, manifest: Manifest) -> Manifest | None:
+def _matching_manifest(stored: bytes | None, manifest: Manifest) -> Manifest | None:
     """Return the stored manifest if it equals `manifest` except for its date, else None.
 
     They differ if the stored one is damaged, or if a Callboard that knew fewer settings has read the same files.
@@ -90,21 +90,21 @@ def _earlier(stored: bytes | None, manifest: Manifest) -> Manifest | None:
 
 
 def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest:
-    _check(folder)  # This comes first, so that most mistakes are found without the cost of packing.
+    _check_project(folder)  # This comes first, so that most mistakes are found without the cost of packing.
     scratch.mkdir(mode=0o700)
     beside = f"{frozen.python}\n{frozen.requirements}" if frozen is not None else ""
-    version = pack(folder, scratch / _BUNDLE, beside=beside)
+    version = pack(folder, scratch / _BUNDLE, extra=beside)
     # The manifest describes the files that were packed, as files of the folder may change at any time.
     extract(scratch / _BUNDLE, scratch / "files")
-    file, apis = _check(scratch / "files")
+    file, apis = _check_project(scratch / "files")
     return Manifest(
-        project=project_name(folder, file.settings),
+        project=resolve_project_name(folder, file.settings),
         version=version,
         settings=file.settings,
         apis=tuple(apis),
         warnings=(
             *(DeployWarning(file=file.name, message=message) for message in file.ignored),
-            *_check_extras(folder, file.name),
+            *_check_ignored_files(folder, file.name),
             *check_languages(scratch / "files"),
             *check_names(apis),
             *check_syntax(scratch / "files"),
@@ -114,15 +114,15 @@ def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest
     )
 
 
-def _check_extras(folder: Path, settings: str) -> Iterator[DeployWarning]:
-    for other in SPELLINGS:
+def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]:
+    for other in SETTINGS_PARSERS:
         if other != settings and (folder / other).is_file():
             yield DeployWarning(file=other, message=f"ignored, as the settings are read from {settings}")
     if (folder / "intuned-resources").is_dir():
         yield DeployWarning(file="intuned-resources", message="ignored, as a deploy makes no Jobs and AuthSessions")
 
 
-def _check(folder: Path) -> tuple[SettingsFile, list[str]]:
+def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:
     if not folder.is_dir():
         raise ProjectError(f"{folder}: there is no such folder.")
     file = read_settings_file(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from projects.settings_file import project_name, read_settings
+from projects.settings_file import read_settings, resolve_project_name
 from schemas.errors import ConfigurationError, ProjectError
 
 _NAME = ".env"
@@ -25,7 +25,7 @@ class DevFolders:
         """The last project name that each folder had. While its settings are being edited, a folder may have none."""
         self._seen: frozenset[tuple[Path, float]] = frozenset()
 
-    def variables(self, project: str) -> dict[str, str]:
+    def read_variables(self, project: str) -> dict[str, str]:
         """Return the variables that are in the `.env` of `project` now, or none if it has no such file.
 
         Values are returned as they are written: `${NAME}` is not replaced, as it would be by variables of the worker.
@@ -33,10 +33,10 @@ class DevFolders:
         Raises:
             ConfigurationError: The file cannot be read.
         """
-        folder = self.folder(project)
-        if folder is None:
+        find_folder = self.folder(project)
+        if find_folder is None:
             return {}
-        path = folder / _NAME
+        path = find_folder / _NAME
         try:
             text = path.read_text("utf-8-sig")
         except FileNotFoundError:
@@ -50,24 +50,26 @@ class DevFolders:
 
     def folder(self, project: str) -> Path | None:
         """Return the folder of `project`, or None if it is not below `parent`."""
-        self._look()
+        self._refresh()
         return next((folder for folder, name in sorted(self._names.items()) if name == project), None)
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Read the names again if a folder or a settings file was added, removed or changed."""
         folders = [path for path in self._parent.iterdir() if path.is_dir()] if self._parent.is_dir() else []
-        seen = frozenset((path, path.stat().st_mtime) for folder in folders for path in (folder, *_settings(folder)))
+        seen = frozenset(
+            (path, path.stat().st_mtime) for folder in folders for path in (folder, *_settings_files(folder))
+        )
         if seen == self._seen:
             return
         names: dict[Path, str] = {}
         for folder in folders:
             try:
-                names[folder] = project_name(folder, read_settings(folder))
+                names[folder] = resolve_project_name(folder, read_settings(folder))
             except ProjectError:
                 if folder in self._names:
                     names[folder] = self._names[folder]
         self._names, self._seen = names, seen
 
 
-def _settings(folder: Path) -> list[Path]:
+def _settings_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("Intuned.*"))

@@ -20,20 +20,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from projects.declaration import index_options
+from projects.declaration import read_index_options
 from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.interpreters import Interpreter
-from projects.lock_resolution import held_playwright
-from projects.single_flight import SharedCalls
-from projects.threads import in_thread
+from projects.lock_resolution import pinned_playwright
+from projects.single_flight import SingleFlight
+from projects.threads import run_in_thread
 from projects.uv import UvError, run_uv
 from schemas.errors import MachineError
 
-BUILD_WITHIN = timedelta(minutes=10)
-KEPT_UNUSED = timedelta(days=30)
+BUILD_TIMEOUT = timedelta(minutes=10)
+MAX_UNUSED_AGE = timedelta(days=30)
 """How long an unused environment is kept. Each takes some 150 MB, most of it Playwright."""
 
-_VENV_WITHIN = timedelta(minutes=1)
+_VENV_TIMEOUT = timedelta(minutes=1)
 _PARTIAL = ".partial-"
 _LOOK_EVERY = 0.1
 """Seconds between two checks whether another process has finished. Polling is needed because waiting in the kernel for
@@ -47,7 +47,7 @@ class Environment:
     python: Path
     site_packages: Path
 
-    def claim(self) -> bool:
+    def mark_used(self) -> bool:
         """Note that the environment is in use; return False if it does not exist (any more)."""
         try:
             os.utime(self.site_packages.parents[2])
@@ -61,7 +61,7 @@ class Environments:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._builds: SharedCalls[str, None] = SharedCalls()
+        self._builds: SingleFlight[str, None] = SingleFlight()
 
     async def ensure(self, requirements: str, *, python: Interpreter, folder: Path) -> Environment:
         """Return the environment with these packages, and build it if it does not exist.
@@ -76,7 +76,7 @@ class Environments:
         """
         key = _key(requirements, python)
         environment = _environment(self._root / key, python)
-        if not await asyncio.to_thread(environment.claim):
+        if not await asyncio.to_thread(environment.mark_used):
             try:
                 await self._builds.run(key, lambda: self._build(environment, requirements, python, folder))
             except UvError as error:
@@ -91,24 +91,24 @@ class Environments:
         target = environment.site_packages.parents[2]
         partial = self._root / f"{_PARTIAL}{target.name}"
         async with _locked(partial):
-            if await asyncio.to_thread(environment.claim):
+            if await asyncio.to_thread(environment.mark_used):
                 return  # Another process has built it in the meantime.
             # The name is new each time: a uv whose worker was killed may still be writing into the old folder.
             work = partial / uuid.uuid4().hex
-            exact = await in_thread(_begin, partial, work, requirements, folder)
+            exact = await run_in_thread(_write_inputs, partial, work, requirements, folder)
             made = work / target.name
             venv = ("venv", "--quiet", "--no-project", "--relocatable", "--python", python.executable, made)
-            await run_uv(*venv, cwd=folder, within=_VENV_WITHIN)
+            await run_uv(*venv, cwd=folder, timeout=_VENV_TIMEOUT)
             install = ("pip", "install", "--quiet", "--python", made, "--compile-bytecode")
             lists = ("-r", work / "requirements.txt", "-r", work / "index.txt")
             how = ("--no-deps",) if exact else ("--override", work / "held.txt")
-            await run_uv(*install, *lists, *how, cwd=folder, within=BUILD_WITHIN)
-            await in_thread(_finish, made, target)
-        await in_thread(_remove_unused, self._root)
+            await run_uv(*install, *lists, *how, cwd=folder, timeout=BUILD_TIMEOUT)
+            await run_in_thread(_publish, made, target)
+        await run_in_thread(_remove_unused, self._root)
 
 
 def _key(requirements: str, python: Interpreter) -> str:
-    return hashlib.sha256(f"{requirements}\0{held_playwright()}\0{python.build}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{requirements}\0{pinned_playwright()}\0{python.build}".encode()).hexdigest()[:32]
 
 
 def _environment(folder: Path, python: Interpreter) -> Environment:
@@ -118,7 +118,7 @@ def _environment(folder: Path, python: Interpreter) -> Environment:
 @asynccontextmanager
 async def _locked(folder: Path) -> AsyncGenerator[None]:
     """Hold the lock of `folder`, which is created for the lock and removed with it."""
-    deadline = time.monotonic() + BUILD_WITHIN.total_seconds()
+    deadline = time.monotonic() + BUILD_TIMEOUT.total_seconds()
     while (lock := _made_and_locked(folder)) is None:
         if time.monotonic() > deadline:
             raise UvError("another worker of this host has been building it for too long")
@@ -127,7 +127,7 @@ async def _locked(folder: Path) -> AsyncGenerator[None]:
         yield
     finally:
         try:
-            await in_thread(shutil.rmtree, folder, ignore_errors=True)
+            await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             os.close(lock)
 
@@ -141,7 +141,7 @@ def _made_and_locked(folder: Path) -> int | None:
     return lock_folder(folder)
 
 
-def _begin(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
+def _write_inputs(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
     """Write the lists into `work`, and tell whether the list is exactly what is to be installed.
 
     It is not if the project was deployed with another version of Playwright: then uv has to find out what still fits.
@@ -149,12 +149,14 @@ def _begin(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
     for left in partial.iterdir():
         shutil.rmtree(left, ignore_errors=True)
     work.mkdir()
-    exact = any(line.split(" ")[0] == held_playwright() for line in requirements.splitlines())
+    exact = any(line.split(" ")[0] == pinned_playwright() for line in requirements.splitlines())
     if not exact:
         requirements = _without_playwright(requirements)
     (work / "requirements.txt").write_text(requirements)
-    (work / "index.txt").write_text("\n".join([*index_options(folder), *([] if exact else [held_playwright()]), ""]))
-    (work / "held.txt").write_text(held_playwright() + "\n")
+    (work / "index.txt").write_text(
+        "\n".join([*read_index_options(folder), *([] if exact else [pinned_playwright()]), ""])
+    )
+    (work / "held.txt").write_text(pinned_playwright() + "\n")
     return exact
 
 
@@ -170,14 +172,14 @@ def _without_playwright(requirements: str) -> str:
     return "\n".join([*kept, ""])
 
 
-def _finish(made: Path, target: Path) -> None:
+def _publish(made: Path, target: Path) -> None:
     # The target may exist if its interpreter was removed and is now installed again.
     shutil.rmtree(target, ignore_errors=True)
     made.rename(target)
 
 
 def _remove_unused(root: Path) -> None:
-    oldest = time.time() - KEPT_UNUSED.total_seconds()
+    oldest = time.time() - MAX_UNUSED_AGE.total_seconds()
     for folder in root.iterdir():
         with contextlib.suppress(OSError):  # Another process may be removing it, too.
             if folder.name.startswith(_PARTIAL):

@@ -54,7 +54,7 @@ class ProjectFile:
     """Size in bytes."""
 
 
-def project_files(folder: Path) -> list[ProjectFile]:
+def list_project_files(folder: Path) -> list[ProjectFile]:
     """Return the files of the project in `folder`, in ascending order of their paths.
 
     A symbolic link to something inside the project is treated as its target.
@@ -89,7 +89,7 @@ def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> It
             path.encode()
         except UnicodeEncodeError as error:
             raise ProjectError(f"{path!r}: the name is not UTF-8. Rename the file.") from error
-        real = _followed(root, source, path) if source.is_symlink() else source
+        real = _resolve_link(root, source, path) if source.is_symlink() else source
         if real.is_dir():
             if (real / "pyvenv.cfg").exists():
                 continue
@@ -111,7 +111,7 @@ def _is_excluded(path: str) -> bool:
     )
 
 
-def _followed(root: Path, link: Path, path: str) -> Path:
+def _resolve_link(root: Path, link: Path, path: str) -> Path:
     try:
         real = link.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # For a circle of links, Python 3.12 raises RuntimeError and 3.13 OSError.

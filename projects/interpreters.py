@@ -13,13 +13,13 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from projects.processes import run
-from projects.uv import UvError, environment, run_uv
+from projects.processes import run_process
+from projects.uv import UvError, run_uv, uv_environment
 
-OLDEST = "3.12"
+OLDEST_PYTHON = "3.12"
 """The oldest minor version of Python that a Machine's own code can run on."""
 
-_LOOK_WITHIN = timedelta(seconds=60)
+_LOOKUP_TIMEOUT = timedelta(seconds=60)
 _NEWEST_MINOR = 99
 
 _DESCRIBE = (
@@ -44,51 +44,54 @@ class Interpreter:
         return ".".join(self.version.split(".")[:2])
 
 
-def ours() -> Interpreter:
+def own_interpreter() -> Interpreter:
     """Return the interpreter that Callboard runs on."""
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX") or "")
-    return _interpreter(Path(sys.executable), platform.python_version(), suffix, sys.version)
+    return _make_interpreter(Path(sys.executable), platform.python_version(), suffix, sys.version)
 
 
-def meets(version: str, requires: SpecifierSet | None) -> bool:
+def satisfies(version: str, requires: SpecifierSet | None) -> bool:
     """Tell whether an interpreter of this version meets what a project requires."""
     return requires is None or requires.contains(version, prereleases=True)
 
 
 def lowest_minor(requires: SpecifierSet | None) -> str:
-    """Return the lowest minor version that meets `requires` and that a Machine can run; `OLDEST` if there is none."""
-    for minor in range(int(OLDEST.partition(".")[2]), _NEWEST_MINOR):
-        if any(meets(f"3.{minor}.{micro}", requires) for micro in range(_NEWEST_MINOR)):
+    """Return the lowest minor version that meets `requires` and that a Machine can run.
+
+    If there is none, return `OLDEST_PYTHON`.
+    """
+    for minor in range(int(OLDEST_PYTHON.partition(".")[2]), _NEWEST_MINOR):
+        if any(satisfies(f"3.{minor}.{micro}", requires) for micro in range(_NEWEST_MINOR)):
             return f"3.{minor}"
-    return OLDEST
+    return OLDEST_PYTHON
 
 
-async def choose(requires: SpecifierSet | None, cwd: Path) -> Interpreter:
+async def choose_interpreter(requires: SpecifierSet | None, cwd: Path) -> Interpreter:
     """Return our interpreter if it meets `requires`, else another of this host that does, else ours all the same.
 
     Nothing is downloaded: the operator decides whether and from where Python is installed on a host.
     """
-    own = ours()
-    if requires is None or meets(own.version, requires):
+    own = own_interpreter()
+    if requires is None or satisfies(own.version, requires):
         return own
-    wanted = str(requires & SpecifierSet(f">={OLDEST}"))
+    wanted = str(requires & SpecifierSet(f">={OLDEST_PYTHON}"))
     with contextlib.suppress(UvError, OSError):  # There is none, or uv came across one that does not even start.
         look = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
-        found = await run_uv(*look, cwd=cwd, within=_LOOK_WITHIN)
-        other = await _described(Path(found.strip()), cwd)
-        if other is not None and meets(other.version, requires):
+        found = await run_uv(*look, cwd=cwd, timeout=_LOOKUP_TIMEOUT)
+        other = await _inspect(Path(found.strip()), cwd)
+        if other is not None and satisfies(other.version, requires):
             return other
     return own
 
 
-async def _described(executable: Path, cwd: Path) -> Interpreter | None:
+async def _inspect(executable: Path, cwd: Path) -> Interpreter | None:
     command = [executable, "-I", "-S", "-c", _DESCRIBE]
-    ended = await run(command, cwd=cwd, environment=environment(), within=_LOOK_WITHIN)
+    ended = await run_process(command, cwd=cwd, environment=uv_environment(), timeout=_LOOKUP_TIMEOUT)
     if ended.code:
         return None
-    version, suffix, build = json.loads(ended.out)
-    return _interpreter(executable, version, suffix, build)
+    version, suffix, build = json.loads(ended.stdout)
+    return _make_interpreter(executable, version, suffix, build)
 
 
-def _interpreter(executable: Path, version: str, suffix: str, build: str) -> Interpreter:
+def _make_interpreter(executable: Path, version: str, suffix: str, build: str) -> Interpreter:
     return Interpreter(executable=executable, version=version, build=f"{executable.resolve()} {suffix} {build}")

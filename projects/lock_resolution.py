@@ -16,22 +16,22 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from projects.brought_along import without_runtime
+from projects.brought_along import drop_runtime
 from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration, FrozenVenv
-from projects.interpreters import Interpreter, lowest_minor, meets
+from projects.interpreters import Interpreter, lowest_minor, satisfies
 from projects.uv import UvError, run_uv
 from schemas.errors import ProjectError
 
 PLAYWRIGHT = "playwright"
-_WITHIN = timedelta(minutes=5)
+_TIMEOUT = timedelta(minutes=5)
 
 
-def held_playwright() -> str:
+def pinned_playwright() -> str:
     """Return the requirement that holds Playwright at our version."""
     return f"{PLAYWRIGHT}=={version(PLAYWRIGHT)}"
 
 
-async def resolve(
+async def resolve_lock(
     declaration: Declaration, files: Path, frozen: FrozenVenv | None, python: Interpreter, scratch: Path
 ) -> str:
     """Return the list of packages: a requirements file with exact versions and hashes, without an index's address.
@@ -42,44 +42,44 @@ async def resolve(
     Raises:
         ProjectError: There is no such list; the message names the package and the reason.
     """
-    inputs = [_written(scratch / "held.in", held_playwright())]
-    options: list[str | Path] = ["--override", _written(scratch / "overrides.txt", held_playwright())]
+    inputs = [_write_file(scratch / "held.in", pinned_playwright())]
+    options: list[str | Path] = ["--override", _write_file(scratch / "overrides.txt", pinned_playwright())]
     if declaration.source == PYPROJECT:
         inputs.insert(0, files / PYPROJECT)
         if (files / LOCK).is_file():
-            options += ["--constraint", _written(scratch / "pins.txt", await _pins_of_lock(files))]
+            options += ["--constraint", _write_file(scratch / "pins.txt", await _read_lock_pins(files))]
     elif declaration.source == REQUIREMENTS:
         inputs.insert(0, files / REQUIREMENTS)
     elif frozen is not None:
-        inputs.insert(0, _written(scratch / "frozen.in", "\n".join(_pins(frozen.requirements))))
+        inputs.insert(0, _write_file(scratch / "frozen.in", "\n".join(_pins(frozen.requirements))))
     wanted = SpecifierSet(declaration.requires_python or "")
-    lowest = lowest_minor(wanted) if meets(python.version, wanted) else min(lowest_minor(wanted), python.minor)
+    lowest = lowest_minor(wanted) if satisfies(python.version, wanted) else min(lowest_minor(wanted), python.minor)
     try:
         listed = await run_uv(
             *("pip", "compile", *inputs, *options, "--quiet", "--universal", "--python-version", lowest),
             *("--python", python.executable, "--generate-hashes"),
             *("--no-header", "--annotation-style", "split", "--no-emit-index-url", "--no-emit-find-links"),
             cwd=files,
-            within=_WITHIN,
+            timeout=_TIMEOUT,
         )
     except UvError as error:
         reason = str(error).replace(f"{files}/", "")
         held = f" Playwright is held at {version(PLAYWRIGHT)}." if re.search(rf"{PLAYWRIGHT}[=<>]", reason) else ""
         raise ProjectError(f"{declaration.source}: the dependencies cannot be resolved: {reason}.{held}") from error
-    listed = without_runtime(listed)
+    listed = drop_runtime(listed)
     for line in _requirement_lines(listed):
-        _check_travels(line, declaration.source)
+        _require_portable(line, declaration.source)
     return listed
 
 
-async def _pins_of_lock(files: Path) -> str:
+async def _read_lock_pins(files: Path) -> str:
     """Return the pins of the project's `uv.lock` as constraints; packages that it does not list are resolved freely."""
     try:
         listed = await run_uv(
             *("export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project"),
             *("--no-hashes", "--no-header", "--no-annotate", "--no-python-downloads"),
             cwd=files,
-            within=_WITHIN,
+            timeout=_TIMEOUT,
         )
     except UvError as error:
         raise ProjectError(f"{LOCK}: cannot be used: {error}. Make it anew with `uv lock`, or remove it.") from error
@@ -105,7 +105,7 @@ def _name(line: str) -> str | None:
         return None
 
 
-def _check_travels(line: str, source: str) -> None:
+def _require_portable(line: str, source: str) -> None:
     """Refuse a requirement that is installed from a folder or file on the host of the deploy."""
     try:
         url = Requirement(line).url
@@ -118,6 +118,6 @@ def _check_travels(line: str, source: str) -> None:
         )
 
 
-def _written(path: Path, text: str) -> Path:
+def _write_file(path: Path, text: str) -> Path:
     path.write_text(text + "\n")
     return path

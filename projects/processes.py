@@ -13,15 +13,17 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessResult:
     """The exit code of a program that has ended, and its output."""
 
     code: int
-    out: str
-    err: str
+    stdout: str
+    stderr: str
 
 
-async def run(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], within: timedelta) -> Ended:
+async def run_process(
+    command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], timeout: timedelta
+) -> ProcessResult:
     """Run `command`, and kill it with all that it started when the caller is cancelled or the time is over.
 
     Raises:
@@ -38,11 +40,11 @@ async def run(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[
         start_new_session=True,  # This gives the command a process group of its own.
     )
     try:
-        async with asyncio.timeout(within.total_seconds()):
+        async with asyncio.timeout(timeout.total_seconds()):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    return Ended(await process.wait(), out.decode(errors="replace"), err.decode(errors="replace"))
+    return ProcessResult(await process.wait(), out.decode(errors="replace"), err.decode(errors="replace"))

@@ -10,19 +10,19 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from projects.single_flight import SharedCalls
-from projects.threads import in_thread
+from projects.single_flight import SingleFlight
+from projects.threads import run_in_thread
 from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.store import Store
 
 _FOLDER = ".parameters/api/"
-_LOGINS = ".parameters/auth-sessions/create"
-_LONGEST = 64 * 1024
+_AUTH_SESSION_FOLDER = ".parameters/auth-sessions/create"
+_MAX_SAMPLE_SIZE = 64 * 1024
 """Most bytes of one sample file; longer files are skipped."""
-_MOST = 200
+_MAX_SAMPLES = 200
 """Most sample files that are read from one version."""
-_REMEMBERED = 64
+_CACHE_SIZE = 64
 """Number of versions whose samples are kept in memory."""
 
 
@@ -41,9 +41,9 @@ class Samples:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], tuple[Sample, ...]] = OrderedDict()
-        self._reads: SharedCalls[tuple[str, str], tuple[Sample, ...]] = SharedCalls()
+        self._reads: SingleFlight[tuple[str, str], tuple[Sample, ...]] = SingleFlight()
 
-    async def of(self, store: Store, project: str, version: str) -> tuple[Sample, ...]:
+    async def get(self, store: Store, project: str, version: str) -> tuple[Sample, ...]:
         """Return the samples of a version by API and name, `default` first.
 
         Raises:
@@ -51,13 +51,13 @@ class Samples:
         """
         which = (project, version)
         if which not in self._known:
-            self._known[which] = await self._reads.run(which, lambda: _read(store, *which))
-            if len(self._known) > _REMEMBERED:
+            self._known[which] = await self._reads.run(which, lambda: _fetch_samples(store, *which))
+            if len(self._known) > _CACHE_SIZE:
                 self._known.popitem(last=False)
         return self._known[which]
 
 
-def login_samples(folder: Path) -> tuple[Sample, ...]:
+def read_auth_session_samples(folder: Path) -> tuple[Sample, ...]:
     """Return the samples for creating logins, `default` first.
 
     They hold credentials, so they are in project folders only.
@@ -66,24 +66,24 @@ def login_samples(folder: Path) -> tuple[Sample, ...]:
         ProjectError: A sample cannot be read.
     """
     found: list[Sample] = []
-    for path in sorted((folder / _LOGINS).glob("*.json"))[:_MOST]:
+    for path in sorted((folder / _AUTH_SESSION_FOLDER).glob("*.json"))[:_MAX_SAMPLES]:
         try:
-            if path.stat().st_size <= _LONGEST:
+            if path.stat().st_size <= _MAX_SAMPLE_SIZE:
                 found.append(Sample("create", path.stem, path.read_text("utf-8", "replace")))
         except OSError as error:
             raise ProjectError(f"{path} cannot be read: {error.strerror or error}.") from error
     return tuple(sorted(found, key=lambda sample: (sample.name != "default", sample.name)))
 
 
-async def _read(store: Store, project: str, version: str) -> tuple[Sample, ...]:
+async def _fetch_samples(store: Store, project: str, version: str) -> tuple[Sample, ...]:
     with tempfile.TemporaryDirectory(prefix="callboard-samples-") as folder:
         bundle = Path(folder) / "bundle.tar.gz"
         if not await store.get_file(keys.bundle(project, version), bundle):
             return ()
-        return await in_thread(samples_in, bundle)
+        return await run_in_thread(read_bundle_samples, bundle)
 
 
-def samples_in(bundle: Path) -> tuple[Sample, ...]:
+def read_bundle_samples(bundle: Path) -> tuple[Sample, ...]:
     """Return the samples in the archive `bundle`.
 
     Raises:
@@ -99,8 +99,8 @@ def samples_in(bundle: Path) -> tuple[Sample, ...]:
                 api, _, name = path.rpartition("/")
                 if not (entry.name.startswith(_FOLDER) and entry.name.endswith(".json") and api and name):
                     continue
-                content = archive.extractfile(entry) if entry.size <= _LONGEST else None
-                if content is not None and len(found) < _MOST:
+                content = archive.extractfile(entry) if entry.size <= _MAX_SAMPLE_SIZE else None
+                if content is not None and len(found) < _MAX_SAMPLES:
                     found.append(Sample(api, name, content.read().decode("utf-8", "replace")))
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise StoreError(f"The bundle cannot be read: {error}.") from error

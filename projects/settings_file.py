@@ -1,6 +1,6 @@
 """Reading the settings file of a project folder, and explaining in plain words what is wrong with one.
 
-The first file of `SPELLINGS` that exists is read. Whatever its syntax is, the same models check it.
+The first file of `SETTINGS_PARSERS` that exists is read. Whatever its syntax is, the same models check it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from projects.settings import NAME_RULE, ProjectSettings, is_project_name
-from projects.settings_ignored import ignored
-from projects.settings_syntax import SPELLINGS, NotReadableError
+from projects.settings_ignored import find_ignored
+from projects.settings_syntax import SETTINGS_PARSERS, SettingsSyntaxError
 from schemas.errors import ProjectError, SettingsError
 from schemas.rest.base import EXPECTED
 from schemas.rest.sink import NO_SUCH_KIND
 
-_MAX_SIZE = 1024 * 1024
+_MAX_FILE_SIZE = 1024 * 1024
 """Most bytes of a settings file. It is written by hand, so a bigger file is something else under its name."""
 
 
@@ -58,17 +58,17 @@ def read_settings_file(folder: Path) -> SettingsFile:
         SettingsError: It does not follow its syntax, or a key is wrong; the message names the file, the key, and what
             is expected and found.
     """
-    for name, parse in SPELLINGS.items():
+    for name, parse in SETTINGS_PARSERS.items():
         path = folder / name
         if path.is_file():
-            data = _parsed(name, _text(name, path), parse)
-            return SettingsFile(name, _checked(name, data), tuple(ignored(data)))
+            data = _parse(name, _read_text(name, path), parse)
+            return SettingsFile(name, _validate(name, data), tuple(find_ignored(data)))
     raise ProjectError(
         f"{folder}: this is not a project, as it has no settings file. Create Intuned.jsonc in it; {{}} is enough."
     )
 
 
-def project_name(folder: Path, settings: ProjectSettings) -> str:
+def resolve_project_name(folder: Path, settings: ProjectSettings) -> str:
     """Return `projectName` of the settings, or the folder's name if it is not set.
 
     Raises:
@@ -84,40 +84,42 @@ def project_name(folder: Path, settings: ProjectSettings) -> str:
     return name
 
 
-def _text(name: str, path: Path) -> str:
+def _read_text(name: str, path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_SIZE + 1)
+            data = file.read(_MAX_FILE_SIZE + 1)
     except OSError as error:
         raise ProjectError(f"{name}: the settings file cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_SIZE:
-        raise SettingsError(name, "", f"expected settings of at most {_MAX_SIZE:,} bytes, found more")
+    if len(data) > _MAX_FILE_SIZE:
+        raise SettingsError(name, "", f"expected settings of at most {_MAX_FILE_SIZE:,} bytes, found more")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SettingsError(name, "", f"expected text in UTF-8, found another byte at {error.start}") from error
 
 
-def _parsed(name: str, text: str, parse: Callable[[str], object]) -> dict[str, Any]:
+def _parse(name: str, text: str, parse: Callable[[str], object]) -> dict[str, Any]:
     try:
         data = parse(text)
-    except NotReadableError as error:
+    except SettingsSyntaxError as error:
         raise SettingsError(name, "", str(error)) from None  # The chained error would show lines of the file.
     if not isinstance(data, dict):
-        raise SettingsError(name, "", f"expected an object, found {_found(data)}")
+        raise SettingsError(name, "", f"expected an object, found {_describe_value(data)}")
     return cast("dict[str, Any]", data)
 
 
-def _checked(name: str, data: dict[str, Any]) -> ProjectSettings:
+def _validate(name: str, data: dict[str, Any]) -> ProjectSettings:
     try:
         # Only aliases count: `project_name` in a file is an unknown key like any other.
         return ProjectSettings.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SettingsError(name, *_said(first)) from None  # The chained error would repeat the value that was found.
+        raise SettingsError(
+            name, *_explain(first)
+        ) from None  # The chained error would repeat the value that was found.
 
 
-def _said(error: ErrorDetails) -> tuple[str, str]:
+def _explain(error: ErrorDetails) -> tuple[str, str]:
     """Return the key, and a phrase that says what is wrong with it."""
     kind, context, location = error["type"], error.get("ctx", {}), error["loc"]
     if location[:2] == ("defaults", "sink"):
@@ -133,18 +135,18 @@ def _said(error: ErrorDetails) -> tuple[str, str]:
         return path, "there is no such key in a sink"
     if kind == "missing":
         given = None
-    if _is_in(location, _SECRET) and not _is_in(location, _NO_SECRET):
-        found = _kind(given)
+    if _is_below(location, _SECRET) and not _is_below(location, _NO_SECRET):
+        found = _describe_type(given)
     else:
-        found = "nothing" if given is None else _found(given)
-    return path, f"expected {_expected(error)}, found {found}"
+        found = "nothing" if given is None else _describe_value(given)
+    return path, f"expected {_describe_expected(error)}, found {found}"
 
 
-def _is_in(location: tuple[int | str, ...], places: tuple[tuple[str, ...], ...]) -> bool:
+def _is_below(location: tuple[int | str, ...], places: tuple[tuple[str, ...], ...]) -> bool:
     return any(location[: len(place)] == place for place in places)
 
 
-def _expected(error: ErrorDetails) -> str:
+def _describe_expected(error: ErrorDetails) -> str:
     match error["type"]:
         case "setting":
             return error["msg"]
@@ -166,10 +168,10 @@ def _expected(error: ErrorDetails) -> str:
             return "another value"
 
 
-def _found(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """Return the value as it is in the file if it is a simple one, cut to 80 characters, else its kind."""
     if not (value is None or isinstance(value, str | bool | int | float)) or _is_odd(value):
-        return _kind(value)
+        return _describe_type(value)
     text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
     return text if len(text) <= 80 else text[:77] + "…"
 
@@ -181,7 +183,7 @@ def _is_odd(value: object) -> bool:
     return isinstance(value, int) and value.bit_length() > 1024
 
 
-def _kind(value: object) -> str:
+def _describe_type(value: object) -> str:
     match value:
         case dict():
             return "an object"

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from projects.settings import PLATFORM_PROXY, ProjectSettings
 
-_SILENT = ("metadata", "version", "workspaceId")
+_SILENTLY_IGNORED = ("metadata", "version", "workspaceId")
 _RECORDER = "there is no recorder: a login that a person made is imported"
 _PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, which Callboard has not"
 
@@ -24,7 +24,7 @@ def _enabled(value: object) -> bool:
     return bool(cast("dict[str, object]", value).get("enabled") if isinstance(value, dict) else value)
 
 
-def _solves(value: object) -> bool:
+def _solves_captchas(value: object) -> bool:
     if not isinstance(value, dict):
         return bool(value)
     section = cast("dict[str, object]", value)
@@ -32,7 +32,7 @@ def _solves(value: object) -> bool:
     return bool(section.get("enabled", any(_enabled(kind) for kind in kinds)))
 
 
-def _names_none(value: object) -> bool:
+def _names_no_proxy(value: object) -> bool:
     section = cast("dict[str, object]", value) if isinstance(value, dict) else {}
     return section.get("enabled") is True and not (section.get("dev") or section.get("deployed"))
 
@@ -43,14 +43,14 @@ def _is_platform(value: object) -> bool:
 
 _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("stealthMode", _enabled, "stealth is out of scope"),
-    ("captchaSolver", _solves, "captcha solving is out of scope"),
+    ("captchaSolver", _solves_captchas, "captcha solving is out of scope"),
     ("region", bool, "Runs are executed wherever the workers are"),
     ("replication.minCount", bool, "Machines are started on demand"),
     ("authSessions.startUrl", bool, _RECORDER),
     ("authSessions.finishUrl", bool, _RECORDER),
     ("authSessions.browserMode", bool, _RECORDER),
     ("authSessions.saveTraces", bool, "whether to save a trace is said by each start, in saveTrace"),
-    ("proxy", _names_none, "proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"),
+    ("proxy", _names_no_proxy, "proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"),
     ("proxy.dev", _is_platform, _PLATFORM),
     ("proxy.deployed", _is_platform, _PLATFORM),
     ("defaults.proxy", _is_platform, _PLATFORM),
@@ -58,38 +58,38 @@ _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
 """Keys, functions that tell whether a value asks for something, and reasons why it is not available. No reason repeats
 a value, as some are secrets."""
 
-NAMED = tuple(key for key, _, _ in _IGNORED)
-"""The keys that `ignored` reports."""
+REPORTED_KEYS = tuple(key for key, _, _ in _IGNORED)
+"""The keys that `find_ignored` reports."""
 
-_ALIKE = 0.8
+_TYPO_SIMILARITY = 0.8
 """How similar an unknown key must be to a known one to be taken for a misspelling, from 0 to 1."""
 
 
-def ignored(data: Mapping[str, Any]) -> list[str]:
+def find_ignored(data: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each key without effect in the data of a valid settings file."""
-    asked = [f"{key}: ignored, as {why}" for key, asks, why in _IGNORED if asks(_at(data, key))]
-    return [*asked, *_slips(data, ProjectSettings, "")]
+    asked = [f"{key}: ignored, as {why}" for key, asks, why in _IGNORED if asks(_get_at(data, key))]
+    return [*asked, *_typos(data, ProjectSettings, "")]
 
 
-def _at(data: Mapping[str, Any], key: str) -> object:
+def _get_at(data: Mapping[str, Any], key: str) -> object:
     value: object = data
     for part in key.split("."):
         value = cast("dict[str, object]", value).get(part) if isinstance(value, dict) else None
     return value
 
 
-def _slips(data: Any, model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _typos(data: Any, model: type[BaseModel], prefix: str) -> Iterator[str]:
     if not isinstance(data, dict):
         return
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     others = [key.removeprefix(prefix).partition(".")[0] for key, _, _ in _IGNORED if key.startswith(prefix)]
-    known = [*fields, *others, *(() if prefix else _SILENT)]
+    known = [*fields, *others, *(() if prefix else _SILENTLY_IGNORED)]
     for name, value in cast("dict[str, Any]", data).items():
         if name not in known:
-            for alike in difflib.get_close_matches(name, known, 1, _ALIKE):
+            for alike in difflib.get_close_matches(name, known, 1, _TYPO_SIMILARITY):
                 written = name.encode(errors="backslashreplace").decode()
                 yield f"{prefix}{written}: ignored, as there is no such key; is {alike} meant?"
         elif name in fields:
             section = fields[name].annotation
             if isinstance(section, type) and issubclass(section, BaseModel):
-                yield from _slips(value, section, f"{prefix}{name}.")
+                yield from _typos(value, section, f"{prefix}{name}.")

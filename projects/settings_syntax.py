@@ -14,18 +14,18 @@ import json5
 import yaml
 
 
-class NotReadableError(Exception):
+class SettingsSyntaxError(Exception):
     """An error for text that does not follow its syntax. The message says where and why, and repeats no value."""
 
 
 def parse_json(text: str) -> object:
     """Parse JSON as people write it: with comments, trailing commas and whatever else JSON5 allows."""
     if not text.strip():
-        raise NotReadableError("expected a JSON object, found an empty file")
+        raise SettingsSyntaxError("expected a JSON object, found an empty file")
     try:
         return json5.loads(text, allow_duplicate_keys=False)
     except RecursionError as error:
-        raise NotReadableError("expected JSON, found too many levels of objects and lists") from error
+        raise SettingsSyntaxError("expected JSON, found too many levels of objects and lists") from error
     except ValueError as error:
         found = str(error)
         if place := re.fullmatch(r"<string>:(\d+) Unexpected (.+) at column (\d+)", found, re.DOTALL):
@@ -33,7 +33,7 @@ def parse_json(text: str) -> object:
             found = f"an unexpected {what} in line {line}, column {column}"
         elif twice := re.fullmatch(r"Duplicate key (.+) found in object", found, re.DOTALL):
             found = f"the key {twice.group(1)} twice in one object"
-        raise NotReadableError(f"expected JSON, found {found}") from error
+        raise SettingsSyntaxError(f"expected JSON, found {found}") from error
 
 
 def parse_toml(text: str) -> object:
@@ -41,33 +41,33 @@ def parse_toml(text: str) -> object:
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise NotReadableError("expected TOML, found too many levels of tables and arrays") from error
+        raise SettingsSyntaxError("expected TOML, found too many levels of tables and arrays") from error
     except ValueError as error:
-        raise NotReadableError(f"this is not TOML: {error}") from error
+        raise SettingsSyntaxError(f"this is not TOML: {error}") from error
 
 
 def parse_yaml(text: str) -> object:
     """Parse one YAML document. Plain values are read as in JSON: `on`, `yes`, dates and `1_000` are text."""
     try:
-        # This loader is a safe one: it creates the values that `_Loader` lists, and nothing else.
-        value: object = yaml.load(text, _Loader)  # noqa: S506
+        # This loader is a safe one: it creates the values that `_StrictLoader` lists, and nothing else.
+        value: object = yaml.load(text, _StrictLoader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise NotReadableError(f"this is not YAML: {what}{where}") from error
+        raise SettingsSyntaxError(f"this is not YAML: {what}{where}") from error
     except yaml.reader.ReaderError as error:
-        raise NotReadableError(f"this is not YAML: {error.reason} (character {error.position + 1})") from error
+        raise SettingsSyntaxError(f"this is not YAML: {error.reason} (character {error.position + 1})") from error
     except RecursionError as error:
-        raise NotReadableError("expected YAML, found too many levels of mappings and lists") from error
+        raise SettingsSyntaxError("expected YAML, found too many levels of mappings and lists") from error
     except (ValueError, KeyError) as error:
-        raise NotReadableError("this is not YAML: a value does not suit its tag (!!…)") from error
+        raise SettingsSyntaxError("this is not YAML: a value does not suit its tag (!!…)") from error
     if value is None:
-        raise NotReadableError("expected a YAML mapping, found an empty file")
+        raise SettingsSyntaxError("expected a YAML mapping, found an empty file")
     return value
 
 
-class _Loader(yaml.SafeLoader):
+class _StrictLoader(yaml.SafeLoader):
     """PyYAML's safe loader without the guesses of YAML 1.1, which make `no` false and `1:30` ninety.
 
     The settings models alone decide what a setting may be, so the same text means the same in every syntax.
@@ -86,14 +86,14 @@ class _Loader(yaml.SafeLoader):
             if key.tag.endswith(":merge"):
                 continue
             if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith(":str"):
-                raise _refused(key, "expected text as a key; put it in quotes")
+                raise _yaml_error(key, "expected text as a key; put it in quotes")
             if key.value in seen:
-                raise _refused(key, f"the key {key.value!r} stands twice in one mapping")
+                raise _yaml_error(key, f"the key {key.value!r} stands twice in one mapping")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def _refused(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+def _yaml_error(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
     return yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
 
 
@@ -104,11 +104,11 @@ for _name, _pattern, _first in (
     ("float", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", list("-+0123456789")),
     ("merge", r"<<", ["<"]),
 ):
-    _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] - its stub says nothing
+    _StrictLoader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType] - its stub says nothing
         f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), _first
     )
 
-SPELLINGS: Mapping[str, Callable[[str], object]] = {
+SETTINGS_PARSERS: Mapping[str, Callable[[str], object]] = {
     "Intuned.json": parse_json,
     "Intuned.jsonc": parse_json,
     "Intuned.yaml": parse_yaml,

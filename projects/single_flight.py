@@ -14,7 +14,7 @@ class _Call[V]:
     waiting: int = 0
 
 
-class SharedCalls[K: Hashable, V]:
+class SingleFlight[K: Hashable, V]:
     """A runner of one call at a time for each key, whose result or error all callers meanwhile get.
 
     The call belongs to all callers that wait for it: a cancelled caller does not stop it for the others, but the last
@@ -22,20 +22,20 @@ class SharedCalls[K: Hashable, V]:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[K, _Call[V]] = {}
+        self._in_flight: dict[K, _Call[V]] = {}
 
-    async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """Return the result of `work`, or of the call for `key` that is already running."""
-        call = self._calls.get(key)
+    async def run(self, key: K, start: Callable[[], Coroutine[Any, Any, V]]) -> V:
+        """Return the result of `start`, or of the call for `key` that is already running."""
+        call = self._in_flight.get(key)
         if call is None:
-            call = self._calls[key] = _Call(asyncio.ensure_future(work()))
+            call = self._in_flight[key] = _Call(asyncio.ensure_future(start()))
         call.waiting += 1
         try:
             return await asyncio.shield(call.task)
         finally:
             call.waiting -= 1
-            if self._calls.get(key) is call and (call.task.done() or not call.waiting):
-                del self._calls[key]  # Later callers start a new call.
+            if self._in_flight.get(key) is call and (call.task.done() or not call.waiting):
+                del self._in_flight[key]  # Later callers start a new call.
             if not call.waiting:
                 if not call.task.done():
                     call.task.cancel()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas.errors import ProjectError
 
-API = "hello"
+API_NAME = "hello"
 """Name of the new project's API."""
 
 _SETTINGS = """\
@@ -47,8 +47,8 @@ async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -
 
 _FILES = {
     "Intuned.jsonc": _SETTINGS,
-    f"api/{API}.py": _CODE,
-    f".parameters/api/{API}/default.json": '{ "name": "Ada" }\n',
+    f"api/{API_NAME}.py": _CODE,
+    f".parameters/api/{API_NAME}/default.json": '{ "name": "Ada" }\n',
     ".gitignore": ".env*\n.venv/\n__pycache__/\n",
 }
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def run_in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run `work` like `asyncio.to_thread`, but let a cancelled caller continue only when the thread has ended.
 
     A thread cannot be stopped, and whoever removes the folder that it works in must wait for it. So `work` has to take

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from projects.processes import run
+from projects.processes import run_process
 
 _log = logging.getLogger(__name__)
 
-_CLIP = 600
+_MAX_REASON_LENGTH = 600
 """Most characters of a reason. The whole error output of uv may have hundreds of lines."""
 
-_KEPT_FROM_BUILDS = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+_SECRET_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_")
 """Prefixes of variables that are hidden from builds, because building a package may run the code of strangers."""
 
-_MISLEADING = frozenset(
+_REMOVED_VARIABLES = frozenset(
     {
         "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT", "UV_PYTHON", "UV_SYSTEM_PYTHON",
         "UV_WORKING_DIRECTORY", "VIRTUAL_ENV",
@@ -33,7 +33,7 @@ class UvError(Exception):
     """A failure of uv. The message is the end of a sentence that says why, with no password and no dot at its end."""
 
 
-async def run_uv(*arguments: str | Path, cwd: Path, within: timedelta) -> str:
+async def run_uv(*arguments: str | Path, cwd: Path, timeout: timedelta) -> str:
     """Run uv and return what it prints.
 
     It follows the operator's own configuration (`UV_*`, `uv.toml`), and the project's if `cwd` is its folder.
@@ -43,57 +43,57 @@ async def run_uv(*arguments: str | Path, cwd: Path, within: timedelta) -> str:
     """
     try:
         command = [find_uv_bin(), *arguments]
-        ended = await run(command, cwd=cwd, environment=environment(), within=within)
+        ended = await run_process(command, cwd=cwd, environment=uv_environment(), timeout=timeout)
     except TimeoutError:
-        raise UvError(f"it took longer than {within.total_seconds() / 60:g} minutes") from None
+        raise UvError(f"it took longer than {timeout.total_seconds() / 60:g} minutes") from None
     except OSError as error:  # This includes the FileNotFoundError of find_uv_bin.
         raise UvError(f"uv cannot be started ({error})") from error
     if ended.code:
-        told = without_passwords(ended.err)
+        told = mask_url_credentials(ended.stderr)
         _log.info("uv %s: %s", " ".join(map(str, arguments[:2])), told)
-        raise UvError(explain(told))
-    return ended.out
+        raise UvError(explain_error(told))
+    return ended.stdout
 
 
-def environment() -> dict[str, str]:
+def uv_environment() -> dict[str, str]:
     """Return the environment variables of uv, and of the programs that it runs to build packages."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in _MISLEADING and not name.startswith(_KEPT_FROM_BUILDS)
+        if name not in _REMOVED_VARIABLES and not name.startswith(_SECRET_PREFIXES)
     }
     # Files are copied (without taking space, where the file system can) and not linked: what one project's code does to
     # an installed file must reach neither another environment nor uv's cache.
     return {"UV_LINK_MODE": "copy"} | kept | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
 
 
-def without_passwords(text: str) -> str:
+def mask_url_credentials(text: str) -> str:
     """Return `text` with the credentials in all addresses replaced by `***`."""
     return re.sub(r"(://)[^/@\s'\"`]+@", r"\1***@", text)
 
 
-def explain(told: str) -> str:
+def explain_error(stderr: str) -> str:
     """Return the reason in uv's error output: the part that a person can act on."""
-    headline, causes = _parts(told)
+    headline, causes = _split_error(stderr)
     whole = " ".join([headline, *causes])
     if missing := re.search(r"Because (\S+) was not found in the package registry", whole):
         return f"there is no package {missing[1]} in the package index"
     if (none := re.search(r"Because there is no version of (\S+)", whole)) and whole.count("ecause ") == 1:
         return f"there is no version of {none[1]} in the package index"
     if headline.startswith("No solution found") and causes:
-        told = re.sub(r"[Bb]ecause (.+?), we can conclude that ", r"\1, so ", causes[0].replace("`", ""))
-        return _clipped(told.removesuffix(".").replace("your requirements are unsatisfiable", "they cannot all be met"))
+        stderr = re.sub(r"[Bb]ecause (.+?), we can conclude that ", r"\1, so ", causes[0].replace("`", ""))
+        return _clip(stderr.removesuffix(".").replace("your requirements are unsatisfiable", "they cannot all be met"))
     if build := re.match(r"Failed to (?:download and )?build `([^`]+)`", headline):
         package = build[1].partition(" @ ")[0]
-        return _clipped(f"{package} cannot be built here: {_last_line(told) or '; '.join(causes) or headline}")
+        return _clip(f"{package} cannot be built here: {_last_line(stderr) or '; '.join(causes) or headline}")
     if re.match(r"Request failed|Failed to fetch", headline):
         fetched = re.search(r"https?://[^\s`)]+", whole)
         what = fetched[0] if fetched else "the package index"
-        return _clipped(f"{what} cannot be fetched ({causes[-1] if causes else headline})")
-    return _clipped(re.sub(r"\s*\^+$", "", ": ".join([headline, *causes[:2]])) or "it does not say")
+        return _clip(f"{what} cannot be fetched ({causes[-1] if causes else headline})")
+    return _clip(re.sub(r"\s*\^+$", "", ": ".join([headline, *causes[:2]])) or "it does not say")
 
 
-def _parts(told: str) -> tuple[str, list[str]]:
+def _split_error(told: str) -> tuple[str, list[str]]:
     """Return the headline and the causes of uv's error output, each on one line."""
     headline, causes = "", list[str]()
     for paragraph in re.split(r"^(?=error: |warning: |hint: |  cause: )", told, flags=re.MULTILINE):
@@ -115,8 +115,8 @@ def _last_line(told: str) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-def _clipped(text: str) -> str:
-    if len(text) <= _CLIP:
+def _clip(text: str) -> str:
+    if len(text) <= _MAX_REASON_LENGTH:
         return text
-    half = _CLIP // 2
+    half = _MAX_REASON_LENGTH // 2
     return f"{text[:half].rsplit(' ', 1)[0]} … {text[-half:].split(' ', 1)[-1]}"

@@ -12,15 +12,15 @@ from storage.store import Store
 
 async def read_current(store: Store, project: str) -> Current | None:
     """Return the pointer to the deployed version, or None if the project was never deployed."""
-    return _read(Current, project, await store.get(keys.current(project)))
+    return _parse(Current, project, await store.get(keys.current_version(project)))
 
 
 async def read_manifest(store: Store, project: str, version: str) -> Manifest | None:
     """Return the manifest of a version, or None if there is no such version."""
-    return _read(Manifest, project, await store.get(keys.manifest(project, version)))
+    return _parse(Manifest, project, await store.get(keys.manifest(project, version)))
 
 
-def _read[M: Current | Manifest](model: type[M], project: str, data: bytes | None) -> M | None:
+def _parse[M: Current | Manifest](model: type[M], project: str, data: bytes | None) -> M | None:
     if data is None:
         return None
     try:

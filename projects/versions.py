@@ -15,12 +15,12 @@ import shutil
 import uuid
 from pathlib import Path
 
-from projects.bundle import unpack
+from projects.bundle import extract_and_compile
 from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.manifest import is_version
 from projects.settings import is_project_name
-from projects.single_flight import SharedCalls
-from projects.threads import in_thread
+from projects.single_flight import SingleFlight
+from projects.threads import run_in_thread
 from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store
@@ -34,7 +34,7 @@ class VersionFolders:
     def __init__(self, store: Store, root: Path) -> None:
         self._store = store
         self._root = root
-        self._fetches: SharedCalls[Path, None] = SharedCalls()
+        self._fetches: SingleFlight[Path, None] = SingleFlight()
 
     async def ensure(self, project: str, version: str) -> Path:
         """Return the folder with the files of `version`, and fetch it if it does not exist. Nobody may write into it.
@@ -54,21 +54,21 @@ class VersionFolders:
     async def _fetch(self, project: str, version: str, folder: Path) -> None:
         partial = _Partial(folder.parent)
         try:
-            await in_thread(partial.begin)
+            await run_in_thread(partial.begin)
             if not await self._store.get_file(keys.bundle(project, version), partial.bundle):
                 raise StoreError(
                     f"The bundle of version {version} of project {project!r} is not in the artifact store. "
                     "Deploy the project again."
                 )
             try:
-                await in_thread(partial.finish, folder)
+                await run_in_thread(partial.finish, folder)
             except StoreError as error:
                 raise StoreError(
                     f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
                     f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
                 ) from error
         finally:
-            await in_thread(partial.end)
+            await run_in_thread(partial.end)
 
 
 class _Partial:
@@ -99,7 +99,7 @@ class _Partial:
     def finish(self, target: Path) -> None:
         """Unpack the bundle and give it its final name, unless another process was faster."""
         files = self._folder / "files"
-        unpack(self.bundle, files)
+        extract_and_compile(self.bundle, files)
         try:
             files.rename(target)
         except OSError as error:

@@ -43,7 +43,7 @@ async def example_stack(folder: Path) -> AsyncGenerator[tuple[DevStack, str, htt
     settings = Settings(data_dir=folder / "data", api_keys=[], secret_key=[], port=0, viewer_port=0)
     stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
     async with site_beside(settings, {"--site-port": 0}) as (site,), stack:
-        await stack.projects.settle(timedelta(minutes=2))
+        await stack.projects.wait_for_first_deploys(timedelta(minutes=2))
         base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/shop"
         async with httpx.AsyncClient(
             base_url=base, headers={"x-api-key": stack.api_key}, timeout=90, trust_env=False
@@ -126,7 +126,7 @@ async def main() -> None:
             for theme in THEMES:
                 await picture(browser, stack, failed, theme)
             await browser.close()
-            stack.hurry()  # Running Runs were only started to be seen.
+            stack.skip_grace()  # Running Runs were only started to be seen.
 
 
 if __name__ == "__main__":

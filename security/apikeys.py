@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from schemas.errors import ConfigurationError
 
-MINIMUM_LENGTH = 20
+MIN_KEY_LENGTH = 20
 """Fewest characters of a key. A random key of this length cannot be guessed, however many guesses are made:
 `token_urlsafe(15)` has 20 characters, and 120 bits."""
 
@@ -30,24 +30,24 @@ class ApiKeys:
                 "CALLBOARD_API_KEYS is not set: nobody could call the API. Set it to one or more keys, comma-separated."
             )
         for position, key in enumerate(keys, start=1):
-            if len(key) < MINIMUM_LENGTH:
+            if len(key) < MIN_KEY_LENGTH:
                 raise ConfigurationError(
                     f"CALLBOARD_API_KEYS: key number {position} has {len(key)} characters, "
-                    f"expected at least {MINIMUM_LENGTH} random ones."
+                    f"expected at least {MIN_KEY_LENGTH} random ones."
                 )
-        self._digests = [digest_of(key.encode()) for key in keys]
+        self._digests = [key_digest(key.encode()) for key in keys]
 
-    def accepts(self, given: bytes) -> bool:
-        """Tell whether `given`, the raw header value, is one of the keys.
+    def accepts(self, key: bytes) -> bool:
+        """Tell whether `key`, the raw header value, is one of the keys.
 
         Every key is compared, each in constant time, so that the time taken tells neither how much of a key was
         right nor which one it was.
         """
-        digest = digest_of(given)
+        digest = key_digest(key)
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(matches)
 
 
-def digest_of(key: bytes) -> bytes:
+def key_digest(key: bytes) -> bytes:
     """Return the digest of a key, which may be kept and compared."""
     return hashlib.sha256(key).digest()

@@ -17,20 +17,20 @@ import httpx
 from schemas.errors import ConfigurationError, EgressRefused
 from schemas.rest.host import HOST_EXPECTED, parse_host
 from security.dns import Resolve, resolve
-from security.ip_policy import Address, Network, embedded_v4, plain, unmapped, why_not_public
+from security.ip_policy import Address, Network, embedded_ipv4, non_public_reason, parse_address, unmap_ipv4
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """The loopback networks, which lead to this host."""
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
-_LOOK_UP_WITHIN = 5.0
+_LOOKUP_TIMEOUT_SECONDS = 5.0
 """Seconds for a lookup when a request is accepted, while a client waits."""
 
-_UNREADABLE = f"The URL must have {HOST_EXPECTED}."
-_NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_MALFORMED = f"The URL must have {HOST_EXPECTED}."
+_UNKNOWN_HOST_ERRORS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
-class Egress:
+class EgressPolicy:
     """The rules for outgoing requests, with what the operator has opened."""
 
     def __init__(self, allow: Sequence[str] = (), *, resolve: Resolve = resolve) -> None:
@@ -50,14 +50,13 @@ class Egress:
             try:
                 self._networks.append(ip_network(entry, strict=False))
             except ValueError:
-                self._hosts.add(_host_name(entry))
+                self._hosts.add(_parse_allowed_host(entry))
 
-    async def check_url(self, url: str, *, unknown: bool = False) -> None:
+    async def check_url(self, url: str, *, allow_unknown_host: bool = False) -> None:
         """Refuse `url` if a request to it would be refused now.
 
-        A name that cannot be looked up at this moment is not refused: it is looked up again before connecting. With
-            `unknown`, a name that does not exist is not refused, either.
-        neither is one that nobody has.
+        A name that cannot be looked up at this moment is not refused, as it is looked up again before connecting. With
+        `allow_unknown_host`, a name that does not exist is not refused, either.
 
         Raises:
             EgressRefused: The URL leads, or may lead, to an address that is not public; or nowhere at all.
@@ -66,18 +65,18 @@ class Egress:
             parsed = httpx.URL(url)  # the client that will connect parses it in the same way
             host, port = parsed.raw_host.decode("ascii"), parsed.port or (443 if parsed.scheme == "https" else 80)
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise EgressRefused(_UNREADABLE) from error
+            raise EgressRefused(_MALFORMED) from error
         try:
-            async with asyncio.timeout(_LOOK_UP_WITHIN):
-                await self.addresses(host, port)
+            async with asyncio.timeout(_LOOKUP_TIMEOUT_SECONDS):
+                await self.resolve_allowed(host, port)
         except TimeoutError:
             return
         except socket.gaierror as error:
             # A host that the operator has opened may be known to workers only.
-            if error.errno in _NO_SUCH_NAME and not unknown and not self._is_open(host):
+            if error.errno in _UNKNOWN_HOST_ERRORS and not allow_unknown_host and not self._is_allowed_host(host):
                 raise EgressRefused(f"There is no host {host}.") from error
 
-    async def addresses(self, host: str, port: int) -> list[Address]:
+    async def resolve_allowed(self, host: str, port: int) -> list[Address]:
         """Return the addresses that may be connected to for `host`, all of them checked.
 
         Raises:
@@ -87,42 +86,44 @@ class Egress:
         try:
             parsed = parse_host(host.removeprefix("[").removesuffix("]"))
         except ValueError as error:
-            raise EgressRefused(_UNREADABLE) from error
+            raise EgressRefused(_MALFORMED) from error
         if not isinstance(parsed, str):
-            found = [unmapped(parsed)]
+            found = [unmap_ipv4(parsed)]
         else:
             if _is_localhost(parsed):
                 # Browsers connect to loopback for such a name, without looking it up (RFC 6761, section 6.3).
-                self._check(parsed, _LOCALHOST)
-            found = [plain(text.partition("%")[0]) for text in await self._resolve(parsed, port)]
+                self._require_allowed(parsed, _LOCALHOST)
+            found = [parse_address(text.partition("%")[0]) for text in await self._resolve(parsed, port)]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
-        self._check(host, found)
+        self._require_allowed(host, found)
         return found
 
-    def _check(self, host: str, addresses: Sequence[Address]) -> None:
+    def _require_allowed(self, host: str, addresses: Sequence[Address]) -> None:
         """Raise EgressRefused unless `host` is open, or all its `addresses` are allowed."""
-        if self._is_open(host):
+        if self._is_allowed_host(host):
             return
         for address in addresses:
-            if (why := self._why_not(address)) is not None:
+            if (why := self._refusal_reason(address)) is not None:
                 raise EgressRefused(
                     f"{host} leads to {why}, where no request on a caller's behalf may go. Use an address that is "
                     "public, or have the operator open this one with CALLBOARD_EGRESS_ALLOW."
                 )
 
-    def _is_open(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         """Tell whether the operator has opened the host by its name."""
-        return _relative(host) in self._hosts
+        return _normalize_host(host) in self._hosts
 
-    def _why_not(self, address: Address) -> str | None:
+    def _refusal_reason(self, address: Address) -> str | None:
         if not any(address in network for network in self._networks):
-            return why_not_public(address)
-        inside = embedded_v4(address)  # opening a translating network does not open the addresses that it translates to
-        return None if inside is None else self._why_not(inside)
+            return non_public_reason(address)
+        inside = embedded_ipv4(
+            address
+        )  # opening a translating network does not open the addresses that it translates to
+        return None if inside is None else self._refusal_reason(inside)
 
 
-def _host_name(entry: str) -> str:
+def _parse_allowed_host(entry: str) -> str:
     """Return the name of a host that `CALLBOARD_EGRESS_ALLOW` opens. Raise ConfigurationError if it is no host name."""
     try:
         parsed = parse_host(entry)
@@ -133,13 +134,13 @@ def _host_name(entry: str) -> str:
             f"CALLBOARD_EGRESS_ALLOW: {entry!r} is neither a network such as 10.1.0.0/16, nor an address, "
             "nor the name of a host."
         )
-    return _relative(parsed)
+    return _normalize_host(parsed)
 
 
-def _relative(host: str) -> str:
+def _normalize_host(host: str) -> str:
     """Return the name for comparison: in lower case, without the dot that makes it absolute."""
     return host.removesuffix(".").lower()
 
 
 def _is_localhost(name: str) -> bool:
-    return _relative(name).rpartition(".")[2] == "localhost"
+    return _normalize_host(name).rpartition(".")[2] == "localhost"

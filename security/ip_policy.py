@@ -56,22 +56,22 @@ _GLOBAL_V6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-def plain(text: str) -> Address:
+def parse_address(text: str) -> Address:
     """Parse an address; return an IPv4-mapped one as the IPv4 address that it connects to.
 
     Raises:
         ValueError: The text is no address.
     """
-    return unmapped(ip_address(text))
+    return unmap_ipv4(ip_address(text))
 
 
-def unmapped(address: Address) -> Address:
+def unmap_ipv4(address: Address) -> Address:
     """Return the address itself, or the IPv4 address that an IPv4-mapped one connects to."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
-def why_not_public(address: Address) -> str | None:
+def non_public_reason(address: Address) -> str | None:
     """Return in words what kind of address it is; None if it is public."""
     for network, what in _SPECIAL:
         if address in network:
@@ -80,7 +80,7 @@ def why_not_public(address: Address) -> str | None:
     return _RESERVED if outside or not address.is_global else None
 
 
-def embedded_v4(address: Address) -> IPv4Address | None:
+def embedded_ipv4(address: Address) -> IPv4Address | None:
     """Return the IPv4 address that an IPv6 address leads to by NAT64 or 6to4, if any."""
     if isinstance(address, IPv4Address):
         return None

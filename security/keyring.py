@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.errors import ConfigurationError, SealError
 
-MINIMUM_LENGTH = 16
+MIN_SECRET_LENGTH = 16
 """Fewest characters of a configured secret."""
 
 _VERSION = "cb1"
 _TOKEN = re.compile(rf"{_VERSION}\.([A-Za-z0-9_-]{{11}})\.([A-Za-z0-9_-]+)", re.ASCII)
 _NONCE_BYTES = 12
-_DEFECT = "A sealed secret cannot be opened: it was changed, or it was sealed for another owner."
+_CANNOT_OPEN = "A sealed secret cannot be opened: it was changed, or it was sealed for another owner."
 
 
 class KeyRing:
@@ -40,10 +40,10 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[str]) -> None:
         for position, key in enumerate(keys, start=1):
-            if len(key) < MINIMUM_LENGTH:
+            if len(key) < MIN_SECRET_LENGTH:
                 raise ConfigurationError(
                     f"CALLBOARD_SECRET_KEY: key number {position} has {len(key)} characters, "
-                    f"expected at least {MINIMUM_LENGTH} random ones."
+                    f"expected at least {MIN_SECRET_LENGTH} random ones."
                 )
         self._keys = [_Key(key) for key in keys]
 
@@ -60,7 +60,7 @@ class KeyRing:
         Raises:
             ConfigurationError: The ring is empty.
         """
-        return self._newest().seal(text, bound_to)
+        return self._newest_key().seal(text, bound_to)
 
     def open(self, token: str, *, bound_to: str) -> str:
         """Return the text that was sealed.
@@ -71,7 +71,7 @@ class KeyRing:
         """
         match = _TOKEN.fullmatch(token)
         if match is None:
-            raise SealError(_DEFECT)
+            raise SealError(_CANNOT_OPEN)
         key_id, body = match.groups()
         for key in self._keys:
             if key.id == key_id:
@@ -89,17 +89,17 @@ class KeyRing:
         Raises:
             ConfigurationError: The ring is empty.
         """
-        return self._newest().fingerprint(data, bound_to)
+        return self._newest_key().fingerprint(data, bound_to)
 
     def fingerprints(self, data: bytes, *, bound_to: str) -> list[str]:
         """Return the fingerprints of `data` by each key, newest first; one from before a rotation is among them."""
         return [key.fingerprint(data, bound_to) for key in self._keys]
 
-    def _newest(self) -> _Key:
+    def _newest_key(self) -> _Key:
         if not self._keys:
             raise ConfigurationError(
                 "CALLBOARD_SECRET_KEY is not set, and this needs it: secrets are sealed with it. "
-                f"Set it to {MINIMUM_LENGTH} or more random characters, the same for every api and worker."
+                f"Set it to {MIN_SECRET_LENGTH} or more random characters, the same for every api and worker."
             )
         return self._keys[0]
 
@@ -109,14 +109,14 @@ class _Key:
 
     def __init__(self, secret: str) -> None:
         material = secret.encode()
-        self.id = _text(_derive(material, b"callboard key id", 8))
-        self._cipher = AESGCM(_derive(material, b"callboard seal", 32))
-        self._hash_key = _derive(material, b"callboard fingerprint", 32)
+        self.id = _to_base64url(_derive_key(material, b"callboard key id", 8))
+        self._cipher = AESGCM(_derive_key(material, b"callboard seal", 32))
+        self._hash_key = _derive_key(material, b"callboard fingerprint", 32)
 
     def seal(self, text: str, bound_to: str) -> str:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, text.encode(), bound_to.encode())
-        return f"{_VERSION}.{self.id}.{_text(nonce + sealed)}"
+        return f"{_VERSION}.{self.id}.{_to_base64url(nonce + sealed)}"
 
     def open(self, body: str, bound_to: str) -> str:
         padded = body + "=" * (-len(body) % 4)
@@ -124,17 +124,17 @@ class _Key:
             raw = urlsafe_b64decode(padded)
             return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode()).decode()
         except (InvalidTag, ValueError) as error:
-            raise SealError(_DEFECT) from error
+            raise SealError(_CANNOT_OPEN) from error
 
     def fingerprint(self, data: bytes, bound_to: str) -> str:
         # The owner is hashed to a fixed length first, so that no pair of owner and data can be read as another pair.
         owner = hashlib.sha256(bound_to.encode()).digest()
-        return _text(hmac.digest(self._hash_key, owner + data, "sha256"))
+        return _to_base64url(hmac.digest(self._hash_key, owner + data, "sha256"))
 
 
-def _derive(material: bytes, purpose: bytes, length: int) -> bytes:
+def _derive_key(material: bytes, purpose: bytes, length: int) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=purpose).derive(material)
 
 
-def _text(raw: bytes) -> str:
+def _to_base64url(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -11,10 +11,10 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 _RAW_MASK = MASK.encode()
-SHORTEST = 6
+MIN_SECRET_LENGTH = 6
 """Fewest characters of a value that is masked: a shorter one would be found in texts that do not contain the secret."""
 
-_ENCODED_UP_TO = 64
+_MAX_BASE64_SECRET = 64
 """Most characters of a secret that is also masked in base64: one this short may be a password, and base64 is how it
 stands in an `Authorization` header."""
 
@@ -43,17 +43,17 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {secret for secret in secrets if len(secret) >= SHORTEST}
-        whole_and_lines = {part for secret in known for part in (secret, *_lines(secret))}
-        forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= SHORTEST}
+        known = {secret for secret in secrets if len(secret) >= MIN_SECRET_LENGTH}
+        whole_and_lines = {part for secret in known for part in (secret, *_secret_lines(secret))}
+        forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= MIN_SECRET_LENGTH}
         # A secret that contains another one is replaced first, or the rest of it would stay.
-        self._forms = sorted(forms, key=len, reverse=True)
-        self._raw_forms = [form.encode(errors="backslashreplace") for form in self._forms]
+        self._encoded_forms = sorted(forms, key=len, reverse=True)
+        self._raw_forms = [form.encode(errors="backslashreplace") for form in self._encoded_forms]
         self._known = known
 
     def __bool__(self) -> bool:
         """Tell whether there is any secret to mask."""
-        return bool(self._forms)
+        return bool(self._encoded_forms)
 
     def __repr__(self) -> str:
         return f"Masker({len(self._known)} secrets)"
@@ -63,55 +63,55 @@ class Masker:
         """The known secrets."""
         return frozenset(self._known)
 
-    def also(self, secrets: Iterable[str]) -> Masker:
+    def with_secrets(self, secrets: Iterable[str]) -> Masker:
         """Return a masker that masks these secrets as well."""
         return Masker({*self._known, *secrets})
 
-    def text(self, text: str) -> str:
+    def mask_text(self, text: str) -> str:
         """Return `text` with every secret in it replaced by `***`."""
-        for form in self._forms:
+        for form in self._encoded_forms:
             text = text.replace(form, MASK)
         return text
 
-    def raw(self, data: bytes) -> bytes:
+    def mask_bytes(self, data: bytes) -> bytes:
         """Return the bytes of a file that may be text with every secret in it replaced by `***`."""
         for form in self._raw_forms:
             data = data.replace(form, _RAW_MASK)
         return data
 
-    def blotted(self, data: bytes) -> bytes:
+    def mask_bytes_in_place(self, data: bytes) -> bytes:
         """Return `data` with each secret replaced by as many asterisks as it has bytes: all else stays where it was."""
         for form in self._raw_forms:
             data = data.replace(form, b"*" * len(form))
         return data
 
     @property
-    def reach(self) -> int:
-        """Length in bytes of the longest form of a secret that `raw` looks for."""
+    def longest_form(self) -> int:
+        """Length in bytes of the longest form of a secret that `mask_bytes` looks for."""
         return max(map(len, self._raw_forms), default=0)
 
-    def clipped(self, text: str) -> str:
+    def mask_clipped_text(self, text: str) -> str:
         """Mask a text that may have been clipped: a piece of a secret at an end of a line is masked, too."""
-        return "\n".join(self._without_pieces(line) for line in self.text(text).split("\n"))
+        return "\n".join(self._mask_line_ends(line) for line in self.mask_text(text).split("\n"))
 
-    def _without_pieces(self, line: str) -> str:
-        for form in self._forms:
-            if (piece := _overlap(line, form)) >= SHORTEST:
+    def _mask_line_ends(self, line: str) -> str:
+        for form in self._encoded_forms:
+            if (piece := _overlap(line, form)) >= MIN_SECRET_LENGTH:
                 line = line[:-piece] + MASK
-            if (piece := _overlap(form, line)) >= SHORTEST:
+            if (piece := _overlap(form, line)) >= MIN_SECRET_LENGTH:
                 line = MASK + line[piece:]
         return line
 
-    def json(self, value: Any) -> Any:
+    def mask_json(self, value: Any) -> Any:
         """Return a JSON value with its texts masked, including keys, and with numbers masked that are a secret."""
         match value:
             case str():
-                return self.text(value)
+                return self.mask_text(value)
             case dict():
                 items = cast("dict[str, Any]", value).items()
-                return {self.text(key): self.json(item) for key, item in items}
+                return {self.mask_text(key): self.mask_json(item) for key, item in items}
             case list() | tuple():
-                return [self.json(item) for item in cast("list[Any]", value)]
+                return [self.mask_json(item) for item in cast("list[Any]", value)]
             case int() | float() if str(value) in self._known:
                 return MASK
             case _:
@@ -119,8 +119,11 @@ class Masker:
 
 
 def _overlap(head: str, tail: str) -> int:
-    """Return how many characters the end of `head` shares with the beginning of `tail`; 0 if below `SHORTEST`."""
-    start = tail[:SHORTEST]
+    """Return how many characters the end of `head` shares with the beginning of `tail`.
+
+    Fewer than `MIN_SECRET_LENGTH` count as 0.
+    """
+    start = tail[:MIN_SECRET_LENGTH]
     at = head.find(start, max(len(head) - len(tail), 0))
     while at != -1:
         if tail.startswith(head[at:]):
@@ -129,7 +132,7 @@ def _overlap(head: str, tail: str) -> int:
     return 0
 
 
-def _lines(secret: str) -> list[str]:
+def _secret_lines(secret: str) -> list[str]:
     return [line.strip("\r") for line in secret.split("\n")] if "\n" in secret else []
 
 
@@ -158,18 +161,18 @@ def _forms(secret: str) -> Iterator[str]:
     ):
         yield encoded
         yield _lower_hex(encoded)
-    if len(secret) <= _ENCODED_UP_TO:
-        yield from _base64(secret.encode())
+    if len(secret) <= _MAX_BASE64_SECRET:
+        yield from _base64_forms(secret.encode())
 
 
-def _base64(secret: bytes) -> Iterator[str]:
+def _base64_forms(secret: bytes) -> Iterator[str]:
     """Yield the base64 of a secret at each possible offset, without the characters that also encode its neighbors."""
     for before in range(3):
         encoded = b64encode(bytes(before) + secret).decode()
         begins = -(-before * 8 // 6)
         ends = (before + len(secret)) * 8 // 6
         core = encoded[begins:ends]
-        if len(core) > SHORTEST:
+        if len(core) > MIN_SECRET_LENGTH:
             yield core
             yield core.translate(_URLSAFE)
 

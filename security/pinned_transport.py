@@ -19,14 +19,14 @@ from typing import Any, Self, cast, override
 import httpcore
 import httpx
 
-from security.egress import Egress
+from security.egress import EgressPolicy
 from security.ip_policy import Address
 
 
-class GuardedTransport(httpx.AsyncBaseTransport):
+class PinnedTransport(httpx.AsyncBaseTransport):
     """An httpx transport that raises what httpx raises, and EgressRefused for an address that is not allowed."""
 
-    def __init__(self, egress: Egress, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, egress: EgressPolicy, *, tls: ssl.SSLContext | None = None) -> None:
         """Set up without connecting yet.
 
         Args:
@@ -37,7 +37,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             ssl_context=tls or httpx.create_ssl_context(),
             max_connections=None,  # the sender limits the number; waiting here would be for dead hosts
             max_keepalive_connections=0,
-            network_backend=_CheckedAddresses(egress),
+            network_backend=PinnedNetworkBackend(egress),
         )
 
     @override
@@ -54,12 +54,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             content=cast("httpx.AsyncByteStream", request.stream),
             extensions=request.extensions,
         )
-        with _as_of_httpx():
+        with map_httpcore_exceptions():
             answer = await self._pool.handle_async_request(asked)
         return httpx.Response(
             status_code=answer.status,
             headers=answer.headers,
-            stream=_Body(answer),
+            stream=_ResponseStream(answer),
             extensions=answer.extensions,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         )
 
@@ -82,10 +82,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         await self._pool.aclose()
 
 
-class _CheckedAddresses(httpcore.AsyncNetworkBackend):
+class PinnedNetworkBackend(httpcore.AsyncNetworkBackend):
     """A network backend that connects to checked addresses, never to names."""
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: EgressPolicy) -> None:
         self._egress = egress
         self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
@@ -101,7 +101,7 @@ class _CheckedAddresses(httpcore.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout) as limit:
                 try:
-                    addresses = await self._egress.addresses(host, port)
+                    addresses = await self._egress.resolve_allowed(host, port)
                 except socket.gaierror as error:
                     raise httpcore.ConnectError(f"{host} cannot be looked up: {error.strerror}") from error
                 options = {"local_address": local_address, "socket_options": socket_options}
@@ -129,12 +129,12 @@ class _CheckedAddresses(httpcore.AsyncNetworkBackend):
                 failure = httpcore.ConnectTimeout(f"{host}:{port} takes no connection")
                 failure.__cause__ = error
             except httpcore.ConnectError as error:
-                failure = httpcore.ConnectError(f"{host}:{port}: {_reason(error)}")
+                failure = httpcore.ConnectError(f"{host}:{port}: {_os_error_message(error)}")
                 failure.__cause__ = error
         raise failure
 
 
-class _Body(httpx.AsyncByteStream):
+class _ResponseStream(httpx.AsyncByteStream):
     """The body of an answer, as it arrives."""
 
     def __init__(self, answer: httpcore.Response) -> None:
@@ -142,18 +142,18 @@ class _Body(httpx.AsyncByteStream):
 
     @override
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        with _as_of_httpx():
+        with map_httpcore_exceptions():
             async for part in self._answer.aiter_stream():
                 yield part
 
     @override
     async def aclose(self) -> None:
-        with _as_of_httpx():
+        with map_httpcore_exceptions():
             await self._answer.aclose()
 
 
 @contextmanager
-def _as_of_httpx() -> Generator[None]:
+def map_httpcore_exceptions() -> Generator[None]:
     """Translate the exceptions of httpcore into those of httpx, which have the same names."""
     try:
         yield
@@ -164,7 +164,7 @@ def _as_of_httpx() -> Generator[None]:
         raise httpx.UnsupportedProtocol(str(error)) from error
 
 
-def _reason(error: BaseException) -> str:
+def _os_error_message(error: BaseException) -> str:
     """Return the message of the operating system, which is at the end of the chain of causes."""
     cause: BaseException | None = error
     said = str(error)

@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from schemas.errors import CallboardError
 from security.keyring import KeyRing
 
-LASTS = timedelta(hours=12)
+SESSION_LIFETIME = timedelta(hours=12)
 
 _BOUND_TO = "session of the pages"
-_PLAIN = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
-_REMEMBERED = 10_000
+_COOKIE = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
+_MAX_ENDED_SESSIONS = 10_000
 """How many sessions are remembered that were signed out, and would still be valid."""
 
 
@@ -36,7 +36,7 @@ class Session:
     """The session of a person who has signed in."""
 
     nonce: str
-    ends: int
+    expires_at: int
     """End of the session, in seconds since 1970."""
     form_token: str
     """Token that every form that changes something sends: no other site can know it."""
@@ -56,7 +56,7 @@ class Sessions:
 
     def open(self, api_key: str) -> str:
         """Return the cookie of a new session, for a person who has shown that this key is theirs."""
-        ends = int(time.time() + LASTS.total_seconds())
+        ends = int(time.time() + SESSION_LIFETIME.total_seconds())
         signed = f"{ends}.{secrets.token_urlsafe(16)}"
         plain = f"{signed}.{_hash(_derive(api_key), signed)}"
         return self._ring.seal(plain, bound_to=_BOUND_TO) if self._ring else plain
@@ -68,7 +68,7 @@ class Sessions:
                 cookie = self._ring.open(cookie, bound_to=_BOUND_TO)
             except CallboardError:  # not made by Callboard, or sealed with a key that was taken out of the ring
                 return None
-        match = _PLAIN.fullmatch(cookie)
+        match = _COOKIE.fullmatch(cookie)
         if match is None:
             return None
         ends, nonce, given = match.groups()
@@ -81,7 +81,7 @@ class Sessions:
     def end(self, session: Session) -> None:
         """Sign out: this process no longer accepts the session, even from somebody who has copied the cookie."""
         self._ended[session.nonce] = None
-        if len(self._ended) > _REMEMBERED:
+        if len(self._ended) > _MAX_ENDED_SESSIONS:
             self._ended.popitem(last=False)
 
 

@@ -12,18 +12,18 @@ from standardwebhooks.webhooks import Webhook
 
 from schemas.errors import ConfigurationError
 
-PREFIX = "whsec_"
+WHSEC_PREFIX = "whsec_"
 
 _SHORTEST, _LONGEST = 24, 64
 """Fewest and most bytes of a secret, according to Standard Webhooks."""
-_SECRET = re.compile(rf"{PREFIX}[A-Za-z0-9+/]+={{0,2}}", re.ASCII)
+_SECRET = re.compile(rf"{WHSEC_PREFIX}[A-Za-z0-9+/]+={{0,2}}", re.ASCII)
 
 
-class Signer:
+class WebhookSigner:
     """Signs with all secrets at once, so that receivers may change to another secret when it suits them."""
 
     def __init__(self, webhook_secrets: Sequence[str]) -> None:
-        """Take the secrets, newest first; if there are none, `headers` raises an error that says so.
+        """Take the secrets, newest first; if there are none, `sign` raises an error that says so.
 
         Raises:
             ConfigurationError: One of them is not a valid secret. The message does not repeat it.
@@ -33,7 +33,7 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({len(self._webhooks)} secrets)"
 
-    def headers(self, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    def sign(self, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
         """Return the three headers for `body` (UTF-8) when it is sent at this time.
 
         Raises:
@@ -42,7 +42,7 @@ class Signer:
         if not self._webhooks:
             raise ConfigurationError(
                 "CALLBOARD_WEBHOOK_SECRETS is not set, and webhooks are signed with it. Set it for every worker to one "
-                f"or more secrets, newest first, comma-separated: {PREFIX} and the base64 of 32 random bytes."
+                f"or more secrets, newest first, comma-separated: {WHSEC_PREFIX} and the base64 of 32 random bytes."
             )
         at = at.astimezone(UTC)
         return {
@@ -56,13 +56,13 @@ def _webhook(secret: str, position: int) -> Webhook:
     try:
         if not _SECRET.fullmatch(secret):
             raise ValueError("another alphabet")
-        encoded = secret.removeprefix(PREFIX).rstrip("=")
+        encoded = secret.removeprefix(WHSEC_PREFIX).rstrip("=")
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
         if not _SHORTEST <= len(key) <= _LONGEST:
             raise ValueError("another length")
     except (binascii.Error, ValueError):
         raise ConfigurationError(
-            f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is none. Set it to {PREFIX} and the base64 of "
+            f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is none. Set it to {WHSEC_PREFIX} and the base64 of "
             f"{_SHORTEST} to {_LONGEST} random bytes."
         ) from None
     return Webhook(key)

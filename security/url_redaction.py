@@ -7,46 +7,46 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from schemas.workflow.base import clip
 from security.masking import MASK, Masker
-from security.secret_detection import looks_like_a_token, names_a_secret
+from security.secret_detection import is_secret_name, looks_like_token
 
-LONGEST = 2_000
+MAX_URL_LENGTH = 2_000
 """Most characters of a URL that is shown. A `data:` URL contains its whole page."""
 
-_BETWEEN = re.compile(r"([&;])")
-_WORDS = re.compile(r"[-_.~]")
+_SEPARATOR = re.compile(r"([&;])")
+_WORD_SEPARATOR = re.compile(r"[-_.~]")
 
 
-def shown_url(url: str, masker: Masker) -> str:
+def redact_url(url: str, masker: Masker) -> str:
     """Return `url` without its user part and its secrets.
 
     Secrets are what `masker` knows, and what the name or the look of a parameter marks as one.
     """
-    url = masker.text(url)
+    url = masker.mask_text(url)
     try:
         parts = urlsplit(url)
     except ValueError:
         return MASK
     if parts.scheme not in ("http", "https"):
-        return clip(url, LONGEST)
+        return clip(url, MAX_URL_LENGTH)
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"{MASK}@{host}" if at and user else host
-    path = "/".join(_without_token(step) for step in parts.path.split("/"))
-    shown = urlunsplit((parts.scheme, netloc, path, _pairs(parts.query), _pairs(parts.fragment)))
-    return clip(shown, LONGEST)
+    path = "/".join(_redact_path_segment(step) for step in parts.path.split("/"))
+    shown = urlunsplit((parts.scheme, netloc, path, _redact_pairs(parts.query), _redact_pairs(parts.fragment)))
+    return clip(shown, MAX_URL_LENGTH)
 
 
-def _pairs(text: str) -> str:
-    return "".join(part if part in ("&", ";") else _pair(part) for part in _BETWEEN.split(text))
+def _redact_pairs(text: str) -> str:
+    return "".join(part if part in ("&", ";") else _redact_pair(part) for part in _SEPARATOR.split(text))
 
 
-def _pair(text: str) -> str:
+def _redact_pair(text: str) -> str:
     name, equals, value = text.partition("=")
     if not equals:
-        return "/".join(_without_token(step) for step in text.split("/"))
-    hidden = names_a_secret(unquote_plus(name)) or looks_like_a_token(unquote_plus(value))
+        return "/".join(_redact_path_segment(step) for step in text.split("/"))
+    hidden = is_secret_name(unquote_plus(name)) or looks_like_token(unquote_plus(value))
     return f"{name}={MASK if value and hidden else value}"
 
 
-def _without_token(step: str) -> str:
+def _redact_path_segment(step: str) -> str:
     # Parts between hyphens are checked: names of articles are as long as tokens, but made of words.
-    return MASK if any(looks_like_a_token(part) for part in _WORDS.split(unquote_plus(step))) else step
+    return MASK if any(looks_like_token(part) for part in _WORD_SEPARATOR.split(unquote_plus(step))) else step

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 
 from schemas.errors import ConfigurationError
 from storage.key_validation import check_key
-from storage.s3 import CONNECTIONS, S3Store
+from storage.s3 import MAX_CONNECTIONS, S3Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,11 +23,11 @@ _CONNECT_TIMEOUT = 3
 """Seconds for a connection. A host that is down is found out by the third try, while `readyz` still waits."""
 _READ_TIMEOUT = 20
 """Seconds without a byte. A large object may take any time, as long as something arrives."""
-_TRIES = 3
+_MAX_ATTEMPTS = 3
 """How often a call is tried, including calls that are throttled or break off. A caller that can wait longer repeats
 after the StoreError."""
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
@@ -36,7 +36,7 @@ def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
     Raises:
         ConfigurationError: Name, prefix or endpoint is invalid, or AWS's own settings are wrong.
     """
-    if not _BUCKET.fullmatch(bucket):
+    if not _BUCKET_NAME.fullmatch(bucket):
         raise ConfigurationError(
             f"CALLBOARD_ARTIFACTS: {bucket!r} is no name of a bucket. Set it to s3://bucket/prefix."
         )
@@ -53,26 +53,26 @@ def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
         )
     try:
         client: S3Client = boto3.Session().client(  # pyright: ignore[reportUnknownMemberType] - its other services are unknown
-            "s3", endpoint_url=endpoint, config=_config(own=endpoint is not None)
+            "s3", endpoint_url=endpoint, config=_client_config(s3_compatible=endpoint is not None)
         )
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(f"The artifact store cannot be opened: {str(error).rstrip('.')}.") from error
     return S3Store(bucket, prefix, client)
 
 
-def _config(*, own: bool) -> Config:
+def _client_config(*, s3_compatible: bool) -> Config:
     """Return the boto3 configuration: time limits for every call.
 
-    For a store other than AWS (`own`), it uses only what all such stores understand.
+    For a store other than AWS (`s3_compatible`), it uses only what all such stores understand.
     """
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT,
         read_timeout=_READ_TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
-        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": _MAX_ATTEMPTS},
+        max_pool_connections=MAX_CONNECTIONS,
         tcp_keepalive=True,
     )
-    if not own:
+    if not s3_compatible:
         return config
     return config.merge(
         Config(

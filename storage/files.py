@@ -6,15 +6,15 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-TEMPORARY = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
 """Prefix of the names of temporary files."""
 
 
-def replace_file(target: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write a new file beside `target` and move it there; on a failure, no temporary file is left."""
-    temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+def replace_file(target: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new file beside `target`, then move it there; a failure leaves no temporary file."""
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     try:
-        fill(temporary)
+        write(temporary)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -22,14 +22,14 @@ from itertools import islice
 from pathlib import Path
 
 from schemas.errors import StoreError
-from storage.files import TEMPORARY, replace_file
+from storage.files import TEMPORARY_PREFIX, replace_file
 from storage.key_validation import check_key, check_prefix
 from storage.store import Entry
 
-_BATCH = 1000
+_LIST_BATCH_SIZE = 1000
 """How many keys `list` fetches in one call of its thread."""
 
-_TRIES = 20
+_WRITE_ATTEMPTS = 20
 """How often a write is tried that finds its folder gone (a delete has just emptied it) and creates it again."""
 
 
@@ -49,12 +49,12 @@ class FolderStore:
     async def put(self, key: str, data: bytes) -> None:
         """Write `data` below `key`, replacing what was there."""
         target = self._path(key)
-        await asyncio.to_thread(self._write, key, target, lambda temporary: _write_new(temporary, data))
+        await asyncio.to_thread(self._write, key, target, lambda temporary: _write_bytes(temporary, data))
 
     async def put_file(self, key: str, path: Path) -> None:
         """Write the contents of the local file `path` below `key`."""
         target = self._path(key)
-        await asyncio.to_thread(self._write, key, target, lambda temporary: _copy_new(path, temporary))
+        await asyncio.to_thread(self._write, key, target, lambda temporary: _copy_file(path, temporary))
 
     async def get(self, key: str) -> bytes | None:
         """Return the object below `key`, or None if there is none."""
@@ -62,7 +62,7 @@ class FolderStore:
 
     async def get_file(self, key: str, path: Path) -> bool:
         """Write the object below `key` to the local file `path`; return False if there is none."""
-        return await asyncio.to_thread(self._fetch, key, self._path(key), path)
+        return await asyncio.to_thread(self._copy_to, key, self._path(key), path)
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object below `key`."""
@@ -76,15 +76,15 @@ class FolderStore:
         """Yield the keys that begin with `prefix`, in ascending order."""
         check_prefix(prefix)
         keys = _walk(self._root, "", prefix, "")
-        while batch := await asyncio.to_thread(self._next, prefix, keys):
+        while batch := await asyncio.to_thread(self._next_batch, prefix, keys):
             for key in batch:
                 yield key
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
         """Yield these keys with the time of their last write, from the first key after `after` on."""
         check_prefix(prefix)
-        found = self._dated(_walk(self._root, "", prefix, after))
-        while batch := await asyncio.to_thread(self._next, prefix, found):
+        found = self._with_times(_walk(self._root, "", prefix, after))
+        while batch := await asyncio.to_thread(self._next_batch, prefix, found):
             for entry in batch:
                 yield entry
 
@@ -106,7 +106,7 @@ class FolderStore:
         check_key(key)
         return self._root / key
 
-    def _failed(self, what: str, key: str, cause: OSError) -> StoreError:
+    def _error(self, what: str, key: str, cause: OSError) -> StoreError:
         reason = cause.strerror or str(cause) or type(cause).__name__
         return StoreError(f"The artifact store {self._root} could not {what} {key!r}: {reason}.")
 
@@ -115,7 +115,7 @@ class FolderStore:
             if not self._root.exists():
                 self._root.parent.mkdir(parents=True, exist_ok=True)
                 self._root.mkdir(mode=0o700, exist_ok=True)
-            for tries_left in reversed(range(_TRIES)):
+            for tries_left in reversed(range(_WRITE_ATTEMPTS)):
                 try:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     return replace_file(target, fill)
@@ -124,7 +124,7 @@ class FolderStore:
                     if not tries_left:
                         raise
         except OSError as error:
-            raise self._failed("write", key, error) from error
+            raise self._error("write", key, error) from error
 
     def _read(self, key: str, path: Path) -> bytes | None:
         try:
@@ -132,17 +132,17 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise self._failed("read", key, error) from error
+            raise self._error("read", key, error) from error
 
-    def _fetch(self, key: str, path: Path, target: Path) -> bool:
+    def _copy_to(self, key: str, path: Path, target: Path) -> bool:
         if not self._exists(key, path):
             return False
         try:
-            replace_file(target, lambda temporary: _copy_new(path, temporary))
+            replace_file(target, lambda temporary: _copy_file(path, temporary))
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self._exists(key, path):
                 return False
-            raise self._failed("read", key, error) from error
+            raise self._error("read", key, error) from error
         return True
 
     def _exists(self, key: str, path: Path) -> bool:
@@ -151,7 +151,7 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            raise self._failed("look for", key, error) from error
+            raise self._error("look for", key, error) from error
 
     def _remove(self, key: str, path: Path) -> None:
         if not self._exists(key, path):
@@ -159,7 +159,7 @@ class FolderStore:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise self._failed("remove", key, error) from error
+            raise self._error("remove", key, error) from error
         for folder in path.parents:
             if folder == self._root:
                 return
@@ -170,28 +170,28 @@ class FolderStore:
 
     def _tidy(self, prefix: str, before: float) -> None:
         try:
-            _remove_left_behind(self._root / prefix, before)
+            _remove_abandoned(self._root / prefix, before)
         except OSError as error:
-            raise self._failed("tidy up", prefix, error) from error
+            raise self._error("tidy up", prefix, error) from error
 
-    def _dated(self, keys: Generator[str]) -> Generator[Entry]:
+    def _with_times(self, keys: Generator[str]) -> Generator[Entry]:
         for key in keys:
             with suppress(FileNotFoundError):  # the object has just been removed
                 yield Entry(key, datetime.fromtimestamp((self._root / key).stat().st_mtime, UTC))
 
-    def _next[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
+    def _next_batch[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
         try:
-            return tuple(islice(found, _BATCH))
+            return tuple(islice(found, _LIST_BATCH_SIZE))
         except OSError as error:
-            raise self._failed("list", prefix, error) from error
+            raise self._error("list", prefix, error) from error
 
 
-def _write_new(temporary: Path, data: bytes) -> None:
+def _write_bytes(temporary: Path, data: bytes) -> None:
     with temporary.open("xb") as file:
         file.write(data)
 
 
-def _copy_new(source: Path, temporary: Path) -> None:
+def _copy_file(source: Path, temporary: Path) -> None:
     with source.open("rb") as begin, temporary.open("xb") as end:
         shutil.copyfileobj(begin, end, 1024 * 1024)
 
@@ -207,7 +207,7 @@ def _walk(folder: Path, key: str, prefix: str, after: str) -> Generator[str]:
             found = sorted(
                 (entry.name + "/" if entry.is_dir() else entry.name)
                 for entry in entries
-                if not entry.name.startswith(TEMPORARY)
+                if not entry.name.startswith(TEMPORARY_PREFIX)
             )
     except FileNotFoundError:
         return  # Nothing was ever written, or a delete has just emptied the folder.
@@ -220,7 +220,7 @@ def _walk(folder: Path, key: str, prefix: str, after: str) -> Generator[str]:
             yield here
 
 
-def _remove_left_behind(folder: Path, before: float) -> None:
+def _remove_abandoned(folder: Path, before: float) -> None:
     try:
         with os.scandir(folder) as found:
             entries = list(found)
@@ -228,10 +228,10 @@ def _remove_left_behind(folder: Path, before: float) -> None:
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            _remove_left_behind(folder / entry.name, before)
+            _remove_abandoned(folder / entry.name, before)
             with suppress(OSError):  # mostly the folder is not empty; a concurrent writer creates it again
                 (folder / entry.name).rmdir()
-        elif entry.name.startswith(TEMPORARY):
+        elif entry.name.startswith(TEMPORARY_PREFIX):
             with suppress(FileNotFoundError):  # its writer has finished
                 if entry.stat(follow_symlinks=False).st_mtime < before:
                     (folder / entry.name).unlink()

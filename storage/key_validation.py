@@ -6,7 +6,7 @@ a folder can; it is held to the same rules, so that what works with one store wo
 
 from __future__ import annotations
 
-from storage.files import TEMPORARY
+from storage.files import TEMPORARY_PREFIX
 
 
 def check_key(key: str) -> None:
@@ -25,5 +25,5 @@ def check_prefix(prefix: str) -> None:
 
 
 def _check_part(key: str, part: str) -> None:
-    if part in {"", ".", ".."} or part.startswith(TEMPORARY) or "\0" in part:
+    if part in {"", ".", ".."} or part.startswith(TEMPORARY_PREFIX) or "\0" in part:
         raise ValueError(f"{key!r} is not a key of the artifact store: {part!r} cannot be a part of one.")

@@ -31,7 +31,7 @@ PROJECTS = "projects/"
 RUNS = "runs/"
 
 
-def current(project: str) -> str:
+def current_version(project: str) -> str:
     """Return the key of the pointer to the deployed version."""
     return f"projects/{project}/current.json"
 

@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
-CONNECTIONS = 16
+MAX_CONNECTIONS = 16
 """How many calls run at the same time, each with a thread and a connection. Further calls wait."""
 
-_CHUNK = 1024 * 1024
-_READS = 3
+_CHUNK_SIZE = 1024 * 1024
+_READ_ATTEMPTS = 3
 """How often an object is read if its stream breaks off. boto3 repeats what comes before the stream, but not the
 stream."""
 
-_BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_STREAM_ERRORS = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 
 class S3Store:
@@ -59,7 +59,7 @@ class S3Store:
     Args:
         bucket: The name of the bucket, which has to exist.
         prefix: The prefix of every key, with one slash between; may be empty.
-        client: The boto3 client, with as many connections as `CONNECTIONS`, and time limits for each call.
+        client: The boto3 client, with as many connections as `MAX_CONNECTIONS`, and time limits for each call.
     """
 
     def __init__(self, bucket: str, prefix: str, client: S3Client) -> None:
@@ -67,45 +67,49 @@ class S3Store:
         self._prefix = f"{prefix}/" if prefix else ""
         self._client = client
         self._name = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="s3")
+        self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="s3")
 
     def __repr__(self) -> str:
         return f"S3Store({self._name!r})"
 
     async def put(self, key: str, data: bytes) -> None:
         """Write `data` below `key`, replacing what was there."""
-        place = self._place(key)
-        await self._do("write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=place, Body=data))
+        place = self._full_key(key)
+        await self._run_in_thread(
+            "write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=place, Body=data)
+        )
 
     async def put_file(self, key: str, path: Path) -> None:
         """Write the contents of the local file `path` below `key`."""
-        place = self._place(key)
-        await self._do("write", key, lambda: self._send(place, path))
+        place = self._full_key(key)
+        await self._run_in_thread("write", key, lambda: self._upload(place, path))
 
     async def get(self, key: str) -> bytes | None:
         """Return the object below `key`, or None if there is none."""
-        place = self._place(key)
-        return await self._do("read", key, lambda: self._read(place, lambda body: body.read()))
+        place = self._full_key(key)
+        return await self._run_in_thread("read", key, lambda: self._read(place, lambda body: body.read()))
 
     async def get_file(self, key: str, path: Path) -> bool:
         """Write the object below `key` to the local file `path`; return False if there is none."""
-        place = self._place(key)
+        place = self._full_key(key)
         abandoned = threading.Event()
         try:
-            found = await self._do("read", key, lambda: self._read(place, lambda body: _save(body, path, abandoned)))
+            found = await self._run_in_thread(
+                "read", key, lambda: self._read(place, lambda body: _download(body, path, abandoned))
+            )
         finally:
             abandoned.set()  # A cancelled caller may remove the folder; the thread must not go on filling it.
         return found is not None
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object below `key`."""
-        place = self._place(key)
-        return await self._do("look for", key, lambda: self._exists(place))
+        place = self._full_key(key)
+        return await self._run_in_thread("look for", key, lambda: self._exists(place))
 
     async def delete(self, key: str) -> None:
         """Remove the object below `key`."""
-        place = self._place(key)
-        await self._do("remove", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=place))
+        place = self._full_key(key)
+        await self._run_in_thread("remove", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=place))
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with `prefix`, in ascending order."""
@@ -123,7 +127,7 @@ class S3Store:
             else paginate(Bucket=self._bucket, Prefix=begin)
         )
         last = ""
-        while (page := await self._do("list", prefix, lambda: next(pages, None))) is not None:
+        while (page := await self._run_in_thread("list", prefix, lambda: next(pages, None))) is not None:
             for item in page.get("Contents", ()):
                 place = item.get("Key", "")
                 # This skips empty objects that S3 consoles create to show a folder, and a key that comes twice because
@@ -147,24 +151,24 @@ class S3Store:
         if found != key.encode():
             raise StoreError(f"The artifact store {self._name} did not give back what was just written to it.")
 
-    def _place(self, key: str) -> str:
+    def _full_key(self, key: str) -> str:
         check_key(key)
         return self._prefix + key
 
-    async def _do[T](self, what: str, key: str, work: Callable[[], T]) -> T:
+    async def _run_in_thread[T](self, what: str, key: str, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (BotoCoreError, ClientError, OSError) as error:
             reason = self._reason(error)
             raise StoreError(f"The artifact store {self._name} could not {what} {key!r}: {reason}.") from error
 
-    def _send(self, place: str, path: Path) -> None:
+    def _upload(self, place: str, path: Path) -> None:
         with path.open("rb") as file:
             self._client.put_object(Bucket=self._bucket, Key=place, Body=file)
 
     def _read[T](self, place: str, take: Callable[[StreamingBody], T]) -> T | None:
         """Return what `take` returns for the object, or None if there is none."""
-        for tries_left in reversed(range(_READS)):
+        for tries_left in reversed(range(_READ_ATTEMPTS)):
             try:
                 body = self._client.get_object(Bucket=self._bucket, Key=place)["Body"]
             except self._client.exceptions.NoSuchKey:
@@ -172,7 +176,7 @@ class S3Store:
             try:
                 with closing(body):
                     return take(body)
-            except _BROKEN_STREAM:
+            except _STREAM_ERRORS:
                 if not tries_left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -183,7 +187,7 @@ class S3Store:
         except self._client.exceptions.NoSuchKey:
             return False
         except ClientError as error:
-            if _code(error) != "InvalidRange":  # that is the answer for an empty object
+            if _error_code(error) != "InvalidRange":  # that is the answer for an empty object
                 raise
         return True
 
@@ -198,7 +202,7 @@ class S3Store:
                     "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
                 )
             case ClientError():
-                code, message = _code(error), error.response.get("Error", {}).get("Message", "")
+                code, message = _error_code(error), error.response.get("Error", {}).get("Message", "")
                 return f"{message.rstrip('.')} ({code})" if message else code
             case OSError(strerror=str(reason)):
                 return reason
@@ -206,14 +210,14 @@ class S3Store:
                 return str(error).rstrip(".") or type(error).__name__
 
 
-def _code(error: ClientError) -> str:
+def _error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "no error code")
 
 
-def _save(body: StreamingBody, path: Path, abandoned: threading.Event) -> bool:
+def _download(body: StreamingBody, path: Path, abandoned: threading.Event) -> bool:
     def fill(temporary: Path) -> None:
         with temporary.open("xb") as file:
-            for chunk in body.iter_chunks(_CHUNK):
+            for chunk in body.iter_chunks(_CHUNK_SIZE):
                 if abandoned.is_set():
                     raise InterruptedError("nobody waits for this file any more")
                 file.write(chunk)

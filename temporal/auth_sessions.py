@@ -26,12 +26,12 @@ from temporal.closing import wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
-_NOT_THERE = "There is no such AuthSession."
-_WITHIN = timedelta(seconds=15)
-"""How long a caller waits for a worker to carry out a request to an AuthSession."""
-_LOOK_EVERY = 0.1
-_AT_ONCE = 20
-"""How many workflows are described at the same time."""
+_NOT_FOUND = "There is no such AuthSession."
+_CHANGE_TIMEOUT = timedelta(seconds=15)
+"""How long a caller waits until a worker has made a change to an AuthSession."""
+_POLL_SECONDS = 0.1
+_MAX_CONCURRENT_DESCRIBES = 20
+"""Most workflows that are described at the same time."""
 
 
 class AuthSessions:
@@ -40,8 +40,8 @@ class AuthSessions:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def create(self, order: AuthSessionInput) -> None:
-        """Create an AuthSession: its login is made by `order.create`, or exists already.
+    async def create(self, auth_session: AuthSessionInput) -> None:
+        """Create an AuthSession: its login is made by `auth_session.create`, or exists already.
 
         Raises:
             Conflict: There is an AuthSession with this id.
@@ -52,45 +52,47 @@ class AuthSessions:
             try:
                 await self._client.start_workflow(
                     names.AUTH_SESSION,
-                    order,
-                    id=names.auth_session_workflow(order.project, order.ref.owner),
+                    auth_session,
+                    id=names.auth_session_workflow(auth_session.project, auth_session.ref.owner),
                     task_queue=names.CALLBOARD_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    static_summary=f"AuthSession {order.ref.id} of {order.project}",
+                    static_summary=f"AuthSession {auth_session.ref.id} of {auth_session.project}",
                     priority=Priority(priority_key=names.PRIORITY_BEGUN),
                     memo={
-                        names.MEMO_WORKSPACE: order.workspace,
-                        names.MEMO_VIEW: order.view.model_dump(mode="json"),
+                        names.MEMO_WORKSPACE: auth_session.workspace,
+                        names.MEMO_VIEW: auth_session.view.model_dump(mode="json"),
                     },
-                    search_attributes=search_attributes.of_auth_session(order.project, order.ref.id),
+                    search_attributes=search_attributes.auth_session_search_attributes(
+                        auth_session.project, auth_session.ref.id
+                    ),
                     rpc_timeout=RPC_TIMEOUT,
                 )
             except WorkflowAlreadyStartedError as error:
                 raise Conflict(
-                    f"There is an AuthSession {order.ref.id!r} in project {order.project} already. Update it, delete it"
-                    " first, or choose another id."
+                    f"There is an AuthSession {auth_session.ref.id!r} in project {auth_session.project} already."
+                    " Update it, delete it first, or choose another id."
                 ) from error
 
-    async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002 - the contract's name
+    async def get(self, workspace: str, project: str, auth_session_id: str) -> AuthSessionView:
         """Return the current state of an AuthSession; no worker is needed for that.
 
         Raises:
             NotFound: There is none with this id.
             Unavailable: Temporal cannot be reached.
         """
-        with translate_rpc_errors(_NOT_THERE):
-            return await self._view(workspace, project, id)
+        with translate_rpc_errors(_NOT_FOUND):
+            return await self._view(workspace, project, auth_session_id)
 
-    async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
+    async def list_all(self, workspace: str, project: str) -> list[AuthSessionView]:
         """Return all AuthSessions of a project, sorted by id. One that was created a moment ago may be missing.
 
-        Raises as `view` does.
+        Raises as `get` does.
         """
-        limit = asyncio.Semaphore(_AT_ONCE)
+        semaphore = asyncio.Semaphore(_MAX_CONCURRENT_DESCRIBES)
 
-        async def view(owner: str) -> AuthSessionView | None:
-            async with limit:
+        async def get_or_none(owner: str) -> AuthSessionView | None:
+            async with semaphore:
                 try:
                     return await self._view(workspace, project, owner)
                 except NotFound:
@@ -105,69 +107,73 @@ class AuthSessions:
             " AND ExecutionStatus = 'Running'"
         )
         prefix = names.auth_session_workflow(project, "")
-        with translate_rpc_errors(_NOT_THERE):
-            owners = [found.id.removeprefix(prefix) async for found in self._client.list_workflows(query)]
+        with translate_rpc_errors(_NOT_FOUND):
+            owners = [workflow.id.removeprefix(prefix) async for workflow in self._client.list_workflows(query)]
             # An AuthSession that lives for a single Run is not listed: it belongs to that Run alone.
-            found = await asyncio.gather(*(view(owner) for owner in owners if not owner.startswith("~")))
-        return sorted((each for each in found if each is not None), key=lambda each: each.id)
+            views = await asyncio.gather(*(get_or_none(owner) for owner in owners if not owner.startswith("~")))
+        return sorted((view for view in views if view is not None), key=lambda view: view.id)
 
-    async def update(self, workspace: str, project: str, id: str, order: LoginSpec) -> None:  # noqa: A002
-        """Have the AuthSession log in with other parameters. Raises as `view` does."""
-        with translate_rpc_errors(_NOT_THERE):
-            await self._view(workspace, project, id)
-            await self._handle(project, id).signal(names.UPDATE_LOGIN, order, rpc_timeout=RPC_TIMEOUT)
+    async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:
+        """Signal the AuthSession to log in with other parameters. Raises as `get` does."""
+        with translate_rpc_errors(_NOT_FOUND):
+            await self._view(workspace, project, auth_session_id)
+            await self._handle(project, auth_session_id).signal(names.UPDATE_LOGIN, login, rpc_timeout=RPC_TIMEOUT)
 
-    async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
-        """Give a recorded AuthSession another browser state, and return once it has it.
+    async def replace_state(
+        self, workspace: str, project: str, auth_session_id: str, state_key: str
+    ) -> AuthSessionView:
+        """Replace the browser state of an imported AuthSession, and return once it has the new one.
 
         Raises:
             NotFound: There is none with this id.
             Unavailable: Temporal cannot be reached, or no worker has carried it out yet (it will be).
         """
-        with translate_rpc_errors(_NOT_THERE):
-            before = await self._view(workspace, project, id)
-            await self._handle(project, id).signal(names.IMPORTED, Imported(key=key), rpc_timeout=RPC_TIMEOUT)
+        with translate_rpc_errors(_NOT_FOUND):
+            before = await self._view(workspace, project, auth_session_id)
+            await self._handle(project, auth_session_id).signal(
+                names.IMPORTED, Imported(key=state_key), rpc_timeout=RPC_TIMEOUT
+            )
             try:
-                async with asyncio.timeout(_WITHIN.total_seconds()):
+                async with asyncio.timeout(_CHANGE_TIMEOUT.total_seconds()):
                     # A memo has to be polled. The version is compared, as a Run may save another state back.
-                    while (view := await self._view(workspace, project, id)).login == before.login:  # noqa: ASYNC110
-                        await asyncio.sleep(_LOOK_EVERY)
+                    while (view := await self._view(workspace, project, auth_session_id)).login == before.login:  # noqa: ASYNC110
+                        await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError as error:
                 raise _no_worker("recorded anew") from error
             return view
 
-    async def validate(self, run_id: str, order: ValidateInput) -> None:
+    async def validate(self, run_id: str, validate_input: ValidateInput) -> None:
         """Start a Validate, which is a Run of its own. Raises as a start of a Run does."""
-        with translate_rpc_errors(_NOT_THERE):
+        with translate_rpc_errors(_NOT_FOUND):
             await self._client.start_workflow(
                 names.VALIDATE,
-                order,
+                validate_input,
                 id=run_id,
                 task_queue=names.CALLBOARD_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=f"Validate {order.ref.id} of {order.project}",
+                static_summary=f"Validate {validate_input.ref.id} of {validate_input.project}",
                 priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
-                memo=auth_run_memo(order.workspace, order.version, None),
+                memo=auth_run_memo(validate_input.workspace, validate_input.version, None),
                 search_attributes=auth_run_search_attributes(
-                    order.project, order.ref.id, RunType.AUTH_SESSION_VALIDATE
+                    validate_input.project, validate_input.ref.id, RunType.AUTH_SESSION_VALIDATE
                 ),
                 rpc_timeout=RPC_TIMEOUT,
             )
 
-    async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
+    async def delete(self, workspace: str, project: str, auth_session_id: str) -> None:
         """Delete the AuthSession with its browser state and parameters, and return when it is gone.
 
         Raises:
             NotFound: There is none with this id.
             Unavailable: Temporal cannot be reached, or no worker has carried it out yet (it will be).
         """
-        with translate_rpc_errors(_NOT_THERE):
-            await self._view(workspace, project, id)
-            handle = self._handle(project, id)
+        with translate_rpc_errors(_NOT_FOUND):
+            await self._view(workspace, project, auth_session_id)
+            handle = self._handle(project, auth_session_id)
             await handle.signal(names.DELETE, rpc_timeout=RPC_TIMEOUT)
             try:
-                async with asyncio.timeout(_WITHIN.total_seconds()):
+                async with asyncio.timeout(_CHANGE_TIMEOUT.total_seconds()):
                     await wait_for_result(handle)
             except TimeoutError as error:
                 raise _no_worker("deleted") from error
@@ -180,20 +186,20 @@ class AuthSessions:
     async def _view(self, workspace: str, project: str, owner: str) -> AuthSessionView:
         description = await self._handle(project, owner).describe(rpc_timeout=RPC_TIMEOUT)
         if await description.memo_value(names.MEMO_WORKSPACE, default=None) != workspace:
-            raise NotFound(_NOT_THERE)
-        return await view_of(description)
+            raise NotFound(_NOT_FOUND)
+        return await read_view(description)
 
 
-async def view_of(description: WorkflowExecutionDescription) -> AuthSessionView:
+async def read_view(description: WorkflowExecutionDescription) -> AuthSessionView:
     """Return the state of an AuthSession from the memo of its workflow.
 
     Raises:
         NotFound: The AuthSession does not exist any more.
     """
     if description.status is not WorkflowExecutionStatus.RUNNING:
-        raise NotFound(_NOT_THERE)
+        raise NotFound(_NOT_FOUND)
     return AuthSessionView.model_validate(await description.memo_value(names.MEMO_VIEW))
 
 
-def _no_worker(done: str) -> Unavailable:
-    return Unavailable(f"The AuthSession will be {done}, but no worker has taken that up yet. Look again later.")
+def _no_worker(change: str) -> Unavailable:
+    return Unavailable(f"The AuthSession will be {change}, but no worker has taken that up yet. Look again later.")

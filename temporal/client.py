@@ -11,7 +11,7 @@ from temporalio.service import RetryConfig
 
 from settings import Settings
 
-WORKER_HEARTBEAT = timedelta(seconds=10)
+WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 """Time between two heartbeats in which a worker tells Temporal what it offers."""
 
 
@@ -20,7 +20,7 @@ async def connect(
     *,
     lazy: bool = False,
     identity: str | None = None,
-    patience: timedelta = timedelta(seconds=10),
+    retry_timeout: timedelta = timedelta(seconds=10),
     runtime: Runtime | None = None,
 ) -> Client:
     """Return a Temporal client with the pydantic converter.
@@ -29,7 +29,7 @@ async def connect(
         settings: Address and namespace.
         lazy: Connect at the first call, so that a process can start while Temporal is down.
         identity: The name that Temporal shows for this process.
-        patience: How long the SDK repeats a call that finds Temporal unreachable.
+        retry_timeout: How long the SDK repeats a call while Temporal cannot be reached.
         runtime: The SDK runtime; a default one if absent.
 
     Raises:
@@ -42,5 +42,5 @@ async def connect(
         lazy=lazy,
         identity=identity,
         runtime=runtime,
-        retry_config=RetryConfig(max_elapsed_time_millis=int(patience.total_seconds() * 1000)),
+        retry_config=RetryConfig(max_elapsed_time_millis=int(retry_timeout.total_seconds() * 1000)),
     )

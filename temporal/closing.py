@@ -14,8 +14,8 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, Ru
 from temporal.rpc_errors import RPC_TIMEOUT
 from workflows.outcomes import closed_with
 
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 5.0
+_FIRST_WAIT_SECONDS = 0.5
+_MAX_WAIT_SECONDS = 5.0
 """Seconds of the first and of the longest wait; each wait is twice as long as the last. A busy server can lose the
 news of a workflow that closes just then on its way to a waiting client, and then answers that client only after
 twenty seconds, as if nothing had happened. A client that asks anew is told at once."""
@@ -30,7 +30,7 @@ CANCELED = RunOutcome(
     status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
 )
 
-DEFECT = RunOutcome(
+INTERNAL_ERROR = RunOutcome(
     status=RunStatus.FAILED,
     error=RunError(
         code=ErrorCode.INTERNAL_SERVER_ERROR,
@@ -43,13 +43,13 @@ DEFECT = RunOutcome(
 
 async def wait_for_result[T](handle: WorkflowHandle[Any, T], *, follow_runs: bool = True) -> T:
     """Return what the workflow returns, as soon as it has closed. Errors and `follow_runs`: see `handle.result`."""
-    wait = _FIRST_WAIT
+    wait = _FIRST_WAIT_SECONDS
     while True:
         try:
             async with asyncio.timeout(wait):
                 return await handle.result(follow_runs=follow_runs)
         except TimeoutError:
-            wait = min(2 * wait, _LONGEST_WAIT)
+            wait = min(2 * wait, _MAX_WAIT_SECONDS)
 
 
 async def wait_for_outcome(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
@@ -62,7 +62,7 @@ async def wait_for_outcome(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcom
         if isinstance(error.cause, CancelledError):
             description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
             return await description.memo_value(names.MEMO_OUTCOME, CANCELED, type_hint=RunOutcome)
-        return closed_with(error.cause, RunOutcome) or DEFECT
+        return closed_with(error.cause, RunOutcome) or INTERNAL_ERROR
 
 
 async def wait_for_delivery(handle: WorkflowHandle[Any, DeliveryOutcome]) -> DeliveryOutcome:
@@ -70,6 +70,6 @@ async def wait_for_delivery(handle: WorkflowHandle[Any, DeliveryOutcome]) -> Del
     try:
         return await wait_for_result(handle, follow_runs=False)
     except WorkflowFailureError as error:
-        ended = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
-        otherwise = DeliveryOutcome(status=DeliveryStatus.FAILED, error=ended)
-        return closed_with(error.cause, DeliveryOutcome) or otherwise
+        problem = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
+        fallback = DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem)
+        return closed_with(error.cause, DeliveryOutcome) or fallback

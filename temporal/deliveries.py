@@ -29,10 +29,10 @@ from schemas.workflow.delivery import (
 from temporal.closing import wait_for_delivery, wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
-_TEST_WITHIN = timedelta(seconds=15)
+_TEST_TIMEOUT = timedelta(seconds=15)
 """How long a test of a sink may take in addition to the time of one try."""
 
-_NOT_THERE = "There is no such Delivery."
+_NOT_FOUND = "There is no such Delivery."
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Deliveries:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+    async def list_for_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
         """Return the Deliveries of a Run; there are none before it has ended, and none for a Run without a sink.
 
         Raises:
             Unavailable: Temporal cannot be reached.
         """
-        with translate_rpc_errors(_NOT_THERE):
+        with translate_rpc_errors(_NOT_FOUND):
             try:
-                return [await self._state(workspace, project, run_id, names.SINK_DELIVERY)]
+                return [await self._get_state(workspace, project, run_id, names.SINK_DELIVERY)]
             except NotFound:
                 return []
             except RPCError as error:
@@ -76,12 +76,12 @@ class Deliveries:
             NotFound: There is no such Delivery.
             Unavailable: Temporal cannot be reached.
         """
-        with translate_rpc_errors(_NOT_THERE):
+        with translate_rpc_errors(_NOT_FOUND):
             description = await self._describe(workspace, project, run_id, delivery_id)
-            order = await self._order(description)
+            deliver_input = await self._read_input(description)
             await self._client.start_workflow(
                 names.DELIVER,
-                order,
+                deliver_input,
                 id=description.id,
                 task_queue=names.DELIVERIES_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -90,9 +90,9 @@ class Deliveries:
                 static_summary=await description.static_summary(),
                 rpc_timeout=RPC_TIMEOUT,
             )
-            return await self._state(workspace, project, run_id, delivery_id)
+            return await self._get_state(workspace, project, run_id, delivery_id)
 
-    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+    async def test_sink(self, sink_test: SinkTestInput) -> SinkTestOutcome:
         """Have a test sent to a sink once, by the workers that deliver, and return its result.
 
         Raises:
@@ -101,13 +101,13 @@ class Deliveries:
         with translate_rpc_errors():
             handle = await self._client.start_workflow(
                 names.SINK_TEST,
-                order,
-                id=names.sink_test_workflow(order.test_id),
+                sink_test,
+                id=names.sink_test_workflow(sink_test.test_id),
                 task_queue=names.DELIVERIES_QUEUE,
                 result_type=SinkTestOutcome,
                 # Nobody waits for a longer time, and the test must not be sent a day later.
-                execution_timeout=order.sink.schedule.timeout + _TEST_WITHIN,
-                static_summary=f"Test a sink of {order.project}",
+                execution_timeout=sink_test.sink.schedule.timeout + _TEST_TIMEOUT,
+                static_summary=f"Test a sink of {sink_test.project}",
                 rpc_timeout=RPC_TIMEOUT,
             )
             try:
@@ -115,35 +115,35 @@ class Deliveries:
             except WorkflowFailureError as error:
                 raise Unavailable("No worker that delivers has sent the test in time. Is one running?") from error
 
-    async def _state(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
+    async def _get_state(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         description = await self._describe(workspace, project, run_id, delivery_id)
         sink = cast("dict[str, Any]", await description.memo_value(names.MEMO_SINK))
         if description.status is WorkflowExecutionStatus.RUNNING:
             return DeliveryState(delivery_id, sink, DeliveryStatus.PENDING)
-        outcome = await self._outcome(description)
+        outcome = await self._wait_for_outcome(description)
         return DeliveryState(delivery_id, sink, outcome.status, outcome.error)
 
     async def _describe(
         self, workspace: str, project: str, run_id: str, delivery_id: str
     ) -> WorkflowExecutionDescription:
         if delivery_id != names.SINK_DELIVERY:
-            raise NotFound(_NOT_THERE)
+            raise NotFound(_NOT_FOUND)
         handle = self._client.get_workflow_handle(names.delivery_workflow(run_id, delivery_id))
         description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
-        whose = [await description.memo_value(key, default=None) for key in (names.MEMO_WORKSPACE, names.MEMO_PROJECT)]
-        if whose != [workspace, project]:
-            raise NotFound(_NOT_THERE)
+        owner = [await description.memo_value(key, default=None) for key in (names.MEMO_WORKSPACE, names.MEMO_PROJECT)]
+        if owner != [workspace, project]:
+            raise NotFound(_NOT_FOUND)
         return description
 
-    async def _order(self, description: WorkflowExecutionDescription) -> DeliverInput:
+    async def _read_input(self, description: WorkflowExecutionDescription) -> DeliverInput:
         """Return what the Delivery was started with, from the beginning of its history."""
         async for event in self._handle(description).fetch_history_events(page_size=1):
             payloads = event.workflow_execution_started_event_attributes.input.payloads
-            (order,) = await self._client.data_converter.decode(payloads, [DeliverInput])
-            return order
-        raise NotFound(_NOT_THERE)
+            (deliver_input,) = await self._client.data_converter.decode(payloads, [DeliverInput])
+            return deliver_input
+        raise NotFound(_NOT_FOUND)
 
-    async def _outcome(self, description: WorkflowExecutionDescription) -> DeliveryOutcome:
+    async def _wait_for_outcome(self, description: WorkflowExecutionDescription) -> DeliveryOutcome:
         return await wait_for_delivery(self._handle(description))
 
     def _handle(self, description: WorkflowExecutionDescription) -> WorkflowHandle[Any, DeliveryOutcome]:

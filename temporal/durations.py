@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 
-def said(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Return a duration as text for people, in the largest unit that it is a whole number of."""
     seconds = duration.total_seconds()
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):

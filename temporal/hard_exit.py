@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 
-def leave(code: int) -> NoReturn:
+def hard_exit(code: int) -> NoReturn:
     """End the process now, after writing out all logs and output.
 
     The threads of Temporal's SDK outlive its clients, and now and then one of them crashes an interpreter that is being

@@ -30,11 +30,11 @@ class RunFilter:
     apis: frozenset[str] = frozenset()
     types: frozenset[RunType] = frozenset()
     auth_sessions: frozenset[str] = frozenset()
-    parent: str | None = None
+    parent_run_id: str | None = None
     """The Run that waits for the listed Runs, which are its Validates."""
-    started_after: datetime | None = None
+    created_after: datetime | None = None
     """Lists Runs that were created at this time or later."""
-    started_before: datetime | None = None
+    created_before: datetime | None = None
     """Lists Runs that were created before this time."""
 
 
@@ -63,71 +63,75 @@ class RunPage:
     """Some Runs, and where the next page begins."""
 
     runs: tuple[RunListItem, ...]
-    after: bytes | None
+    next_page_token: bytes | None
     """Token of the next page; None if there is no other page."""
 
 
-async def page_of(
-    client: Client, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
+async def fetch_page(
+    client: Client, workspace: str, project: str, run_filter: RunFilter, *, limit: int, page_token: bytes | None = None
 ) -> RunPage:
     """Return one page, which may be shorter than `limit`, or even empty, although another page follows.
 
     Raises RPCError.
     """
-    query = query_of(project, wanted, await _abnormal_statuses(client, project, wanted))
-    found = client.list_workflows(query, page_size=limit, next_page_token=after, rpc_timeout=RPC_TIMEOUT)
-    await found.fetch_next_page()
-    lines = [await line_of(execution) for execution in found.current_page or () if await _is_of(execution, workspace)]
-    return RunPage(tuple(lines), found.next_page_token or None)
+    query = build_query(project, run_filter, await _abnormal_statuses(client, project, run_filter))
+    executions = client.list_workflows(query, page_size=limit, next_page_token=page_token, rpc_timeout=RPC_TIMEOUT)
+    await executions.fetch_next_page()
+    items = [
+        await read_list_item(execution)
+        for execution in executions.current_page or ()
+        if await _belongs_to(execution, workspace)
+    ]
+    return RunPage(tuple(items), executions.next_page_token or None)
 
 
-def query_of(project: str, wanted: RunFilter, abnormal: Collection[RunStatus] = ()) -> str:
+def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunStatus] = ()) -> str:
     """Return the visibility query for the Runs.
 
     Args:
         project: The project of the Runs.
-        wanted: The filter.
+        run_filter: The filter.
         abnormal: The statuses of Runs among them whose workflows closed abnormally.
     """
-    parts = [
-        _one_of(names.SEARCH_PROJECT, [project]),
-        _one_of(names.SEARCH_RUN_TYPE, wanted.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
-        _one_of(names.SEARCH_API, wanted.apis),
-        _one_of(names.SEARCH_AUTH_SESSION, wanted.auth_sessions),
-        "" if wanted.parent is None else f"ParentWorkflowId = {_quoted(wanted.parent)}",
-        " OR ".join(_with_status(status, abnormal) for status in sorted(wanted.statuses)),
-        "" if wanted.started_after is None else f"StartTime >= '{_time(wanted.started_after)}'",
-        "" if wanted.started_before is None else f"StartTime < '{_time(wanted.started_before)}'",
+    conditions = [
+        _in_condition(names.SEARCH_PROJECT, [project]),
+        _in_condition(names.SEARCH_RUN_TYPE, run_filter.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
+        _in_condition(names.SEARCH_API, run_filter.apis),
+        _in_condition(names.SEARCH_AUTH_SESSION, run_filter.auth_sessions),
+        "" if run_filter.parent_run_id is None else f"ParentWorkflowId = {_quote(run_filter.parent_run_id)}",
+        " OR ".join(_status_condition(status, abnormal) for status in sorted(run_filter.statuses)),
+        "" if run_filter.created_after is None else f"StartTime >= '{_format_time(run_filter.created_after)}'",
+        "" if run_filter.created_before is None else f"StartTime < '{_format_time(run_filter.created_before)}'",
     ]
-    return " AND ".join(f"({part})" for part in parts if part)
+    return " AND ".join(f"({part})" for part in conditions if part)
 
 
-async def line_of(execution: WorkflowExecution) -> RunListItem:
-    """Return what search attributes and memo say about a Run."""
-    found = execution.typed_search_attributes
-    status = RunStatus(found[search_attributes.STATUS])
-    abnormal = _abnormal_outcome(execution, status)
+async def read_list_item(execution: WorkflowExecution) -> RunListItem:
+    """Return a Run as lists show it, from the search attributes and the memo of its workflow."""
+    attributes = execution.typed_search_attributes
+    status = RunStatus(attributes[search_attributes.STATUS])
+    abnormal_outcome = _abnormal_outcome(execution, status)
     summary = RunSummary.model_validate(await execution.memo_value(names.MEMO_SUMMARY))
     return RunListItem(
         run_id=execution.id,
-        type=RunType(found[search_attributes.RUN_TYPE]),
-        status=abnormal.status if abnormal else status,
-        project=found[search_attributes.PROJECT],
-        api=found.get(search_attributes.API),
+        type=RunType(attributes[search_attributes.RUN_TYPE]),
+        status=abnormal_outcome.status if abnormal_outcome else status,
+        project=attributes[search_attributes.PROJECT],
+        api=attributes.get(search_attributes.API),
         version=summary.version,
-        auth_session_id=found.get(search_attributes.AUTH_SESSION),
+        auth_session_id=attributes.get(search_attributes.AUTH_SESSION),
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
         created_at=execution.start_time,
         started_at=summary.started_at,
         ended_at=execution.close_time,
         attempts=summary.attempts,
-        cause=cause_of(abnormal) if abnormal else summary.cause,
+        cause=cause_of(abnormal_outcome) if abnormal_outcome else summary.cause,
     )
 
 
-_CLOSED_ABNORMALLY = {
-    WorkflowExecutionStatus.FAILED: closing.DEFECT,
-    WorkflowExecutionStatus.TIMED_OUT: closing.DEFECT,
+_ABNORMAL_OUTCOMES = {
+    WorkflowExecutionStatus.FAILED: closing.INTERNAL_ERROR,
+    WorkflowExecutionStatus.TIMED_OUT: closing.INTERNAL_ERROR,
     WorkflowExecutionStatus.CANCELED: closing.CANCELED,
     WorkflowExecutionStatus.TERMINATED: closing.TERMINATED,
 }
@@ -145,57 +149,65 @@ _CLOSE_STATUSES = {
 _UNFINISHED = frozenset({RunStatus.PENDING, RunStatus.STARTED})
 
 
-def _abnormal_outcome(execution: WorkflowExecution, said: RunStatus) -> RunOutcome | None:
+def _abnormal_outcome(execution: WorkflowExecution, recorded_status: RunStatus) -> RunOutcome | None:
     closed = execution.status is not None and execution.status is not WorkflowExecutionStatus.RUNNING
-    return _CLOSED_ABNORMALLY.get(execution.status) if closed and execution.status and said in _UNFINISHED else None
+    return (
+        _ABNORMAL_OUTCOMES.get(execution.status)
+        if closed and execution.status and recorded_status in _UNFINISHED
+        else None
+    )
 
 
-def _with_status(status: RunStatus, abnormal: Collection[RunStatus]) -> str:
-    of_status = f"{names.SEARCH_STATUS} = '{status.value}'"
+def _status_condition(status: RunStatus, abnormal: Collection[RunStatus]) -> str:
+    has_status = f"{names.SEARCH_STATUS} = '{status.value}'"
     if status in _UNFINISHED:
-        return f"({of_status} AND ExecutionStatus = 'Running')"
-    return f"({of_status}) OR ({_abnormal_with(status)})" if status in abnormal else f"({of_status})"
+        return f"({has_status} AND ExecutionStatus = 'Running')"
+    return f"({has_status}) OR ({_abnormal_condition(status)})" if status in abnormal else f"({has_status})"
 
 
-def _abnormal_with(status: RunStatus) -> str:
-    closes = [_CLOSE_STATUSES[close] for close, outcome in _CLOSED_ABNORMALLY.items() if outcome.status is status]
-    return f"{_one_of(names.SEARCH_STATUS, _UNFINISHED)} AND {_one_of('ExecutionStatus', closes)}"
+def _abnormal_condition(status: RunStatus) -> str:
+    close_statuses = [
+        _CLOSE_STATUSES[close_status]
+        for close_status, outcome in _ABNORMAL_OUTCOMES.items()
+        if outcome.status is status
+    ]
+    return f"{_in_condition(names.SEARCH_STATUS, _UNFINISHED)} AND {_in_condition('ExecutionStatus', close_statuses)}"
 
 
-async def _abnormal_statuses(client: Client, project: str, wanted: RunFilter) -> frozenset[RunStatus]:
+async def _abnormal_statuses(client: Client, project: str, run_filter: RunFilter) -> frozenset[RunStatus]:
     """Return the wanted statuses of Runs of the project whose workflows closed abnormally; mostly there are none.
 
     They are counted beforehand and one by one, which an index answers. No index answers a query for a status or its
     abnormal equivalent: where few Runs have that status, all Runs of the project would be read for it.
     """
-    statuses = sorted(wanted.statuses - _UNFINISHED - {RunStatus.COMPLETED})
-    runs = f"{_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
+    statuses = sorted(run_filter.statuses - _UNFINISHED - {RunStatus.COMPLETED})
+    runs = f"{_in_condition(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
     counts = await asyncio.gather(
         *(
-            client.count_workflows(f"{runs} AND {_abnormal_with(status)}", rpc_timeout=RPC_TIMEOUT)
+            client.count_workflows(f"{runs} AND {_abnormal_condition(status)}", rpc_timeout=RPC_TIMEOUT)
             for status in statuses
         )
     )
     return frozenset(status for status, counted in zip(statuses, counts, strict=True) if counted.count > 0)
 
 
-async def _is_of(execution: WorkflowExecution, workspace: str) -> bool:
+async def _belongs_to(execution: WorkflowExecution, workspace: str) -> bool:
     return await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace
 
 
-def _one_of(name: str, values: Iterable[str]) -> str:
+def _in_condition(name: str, values: Iterable[str]) -> str:
     """Return a condition that the attribute has one of the values; empty if there are no values."""
-    quoted = [_quoted(value) for value in sorted(values)]
-    if len(quoted) > 1:
-        return f"{name} IN ({', '.join(quoted)})"
-    return f"{name} = {quoted[0]}" if quoted else ""
+    literals = [_quote(value) for value in sorted(values)]
+    if len(literals) > 1:
+        return f"{name} IN ({', '.join(literals)})"
+    return f"{name} = {literals[0]}" if literals else ""
 
 
-def _quoted(text: str) -> str:
+def _quote(value: str) -> str:
     """Return a value quoted for a query, whatever characters it contains."""
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    escaped = value.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
 
 
-def _time(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _format_time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

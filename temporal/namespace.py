@@ -25,14 +25,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from schemas.errors import ConfigurationError
 from schemas.workflow import names
 from settings import Settings
-from temporal.durations import said
+from temporal.durations import format_duration
 from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
-from temporal.sweep_schedule import Sweep, find_sweep, schedule_sweeps
+from temporal.sweep_schedule import SweepSchedule, ensure_sweep_schedule, find_sweep_schedule
 
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-_SETTLES_WITHIN = timedelta(seconds=60)
-"""Time within which a change is known everywhere in the server."""
-_LOOK_EVERY = 0.05
+_PROPAGATION_TIMEOUT = timedelta(seconds=60)
+"""Longest time until a change is known everywhere in the server."""
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,36 +43,36 @@ class Retention:
     artifacts: timedelta
 
     @classmethod
-    def of(cls, settings: Settings) -> Retention:
+    def from_settings(cls, settings: Settings) -> Retention:
         """Return the retention that the settings ask for."""
         return cls(settings.run_retention, settings.artifacts_kept)
 
 
 @dataclass(frozen=True)
-class Namespace:
-    """The current set-up of a namespace."""
+class NamespaceState:
+    """The present configuration of a namespace."""
 
     retention: timedelta
-    missing: tuple[str, ...] = ()
+    missing_attributes: tuple[str, ...] = ()
     """Search attributes that the namespace does not have."""
-    wrong: dict[str, str] = field(default_factory=dict[str, str])
+    mistyped_attributes: dict[str, str] = field(default_factory=dict[str, str])
     """Search attributes of a type other than Keyword, with that type."""
-    sweep: Sweep | None = None
+    sweep: SweepSchedule | None = None
     """The Schedule of the sweep; None if there is none."""
 
 
-async def inspect_namespace(client: Client) -> Namespace | None:
-    """Return the set-up of the client's namespace; None if there is no such namespace.
+async def inspect_namespace(client: Client) -> NamespaceState | None:
+    """Return the configuration of the client's namespace; None if there is no such namespace.
 
     Raises:
         ConfigurationError: Temporal refuses to say.
         Unavailable: Temporal cannot be reached.
     """
-    retention = await _retention(client)
+    retention = await _read_retention(client)
     if retention is None:
         return None
-    missing, wrong = await _search_attributes(client)
-    return Namespace(retention, missing, wrong, await find_sweep(client))
+    missing, mistyped = await _inspect_search_attributes(client)
+    return NamespaceState(retention, missing, mistyped, await find_sweep_schedule(client))
 
 
 async def ensure_namespace(client: Client, retention: Retention) -> list[str]:
@@ -85,18 +85,18 @@ async def ensure_namespace(client: Client, retention: Retention) -> list[str]:
         ConfigurationError: Temporal refuses, or something stands in the way; the message says what to do.
         Unavailable: Temporal cannot be reached, or not everything was ready. The call may be repeated from the start.
     """
-    done = await _keep_runs(client, retention.runs)
-    done += await _add_search_attributes(client)
-    return done + await _settled(lambda: schedule_sweeps(client, retention.artifacts))
+    changes = await _ensure_retention(client, retention.runs)
+    changes += await _ensure_search_attributes(client)
+    return changes + await _retry_until_propagated(lambda: ensure_sweep_schedule(client, retention.artifacts))
 
 
-async def _keep_runs(client: Client, wanted: timedelta) -> list[str]:
-    found = await _retention(client)
-    if found == wanted:
+async def _ensure_retention(client: Client, retention: timedelta) -> list[str]:
+    current = await _read_retention(client)
+    if current == retention:
         return []
     ttl = Duration()
-    ttl.FromTimedelta(wanted)
-    if found is None:
+    ttl.FromTimedelta(retention)
+    if current is None:
         with translate_operator_errors(client, f"make the namespace {client.namespace!r}"):
             try:
                 await client.workflow_service.register_namespace(
@@ -110,22 +110,23 @@ async def _keep_runs(client: Client, wanted: timedelta) -> list[str]:
             except RPCError as error:
                 if error.status is not RPCStatusCode.ALREADY_EXISTS:
                     raise
-                return await _keep_runs(client, wanted)  # another process has created it meanwhile
-        return [f"Namespace {client.namespace!r} is made; it keeps Runs for {said(wanted)}."]
-    with translate_operator_errors(client, f"keep Runs for {said(wanted)}"):
+                return await _ensure_retention(client, retention)  # another process has created it meanwhile
+        return [f"Namespace {client.namespace!r} is made; it keeps Runs for {format_duration(retention)}."]
+    with translate_operator_errors(client, f"keep Runs for {format_duration(retention)}"):
         await client.workflow_service.update_namespace(
             UpdateNamespaceRequest(
                 namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=ttl)
             ),
             timeout=RPC_TIMEOUT,
         )
-    return [f"Namespace {client.namespace!r} keeps Runs for {said(wanted)} now; it was {said(found)}."]
+    now, before = format_duration(retention), format_duration(current)
+    return [f"Namespace {client.namespace!r} keeps Runs for {now} now; it was {before}."]
 
 
-async def _add_search_attributes(client: Client) -> list[str]:
-    missing, wrong = await _settled(lambda: _search_attributes(client))
-    if wrong:
-        listed = ", ".join(f"{name} ({kind})" for name, kind in wrong.items())
+async def _ensure_search_attributes(client: Client) -> list[str]:
+    missing, mistyped = await _retry_until_propagated(lambda: _inspect_search_attributes(client))
+    if mistyped:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in mistyped.items())
         raise ConfigurationError(
             f"Namespace {client.namespace!r} has search attributes of another type than Keyword: {listed}. Set"
             " CALLBOARD_TEMPORAL_NAMESPACE to another namespace, or remove them from this one with `temporal operator"
@@ -136,7 +137,7 @@ async def _add_search_attributes(client: Client) -> list[str]:
             namespace=client.namespace, search_attributes=dict.fromkeys(missing, _KEYWORD)
         )
 
-        async def add() -> None:
+        async def add_missing() -> None:
             with translate_operator_errors(client, "add search attributes"):
                 try:
                     await client.operator_service.add_search_attributes(request, timeout=RPC_TIMEOUT)
@@ -144,13 +145,15 @@ async def _add_search_attributes(client: Client) -> list[str]:
                     if error.status is not RPCStatusCode.ALREADY_EXISTS:
                         raise
 
-        await _settled(add)
+        await _retry_until_propagated(add_missing)
     # A new search attribute is not valid in a query for a while.
-    await _settled(lambda: _use_search_attributes(client), also=RPCStatusCode.INVALID_ARGUMENT)
+    await _retry_until_propagated(
+        lambda: _query_search_attributes(client), also_transient=RPCStatusCode.INVALID_ARGUMENT
+    )
     return [f"Search attributes are added: {', '.join(missing)}."] if missing else []
 
 
-async def _use_search_attributes(client: Client) -> None:
+async def _query_search_attributes(client: Client) -> None:
     """Use the search attributes in a query, as lists of Runs do.
 
     Raises ConfigurationError as long as the query is not understood.
@@ -160,47 +163,49 @@ async def _use_search_attributes(client: Client) -> None:
         await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)
 
 
-async def _retention(client: Client) -> timedelta | None:
+async def _read_retention(client: Client) -> timedelta | None:
     with translate_operator_errors(client, f"describe the namespace {client.namespace!r}"):
         try:
-            answer = await client.workflow_service.describe_namespace(
+            response = await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
             )
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return answer.config.workflow_execution_retention_ttl.ToTimedelta()
+        return response.config.workflow_execution_retention_ttl.ToTimedelta()
 
 
-async def _search_attributes(client: Client) -> tuple[tuple[str, ...], dict[str, str]]:
+async def _inspect_search_attributes(client: Client) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the search attributes that are missing, and those of a wrong type."""
     with translate_operator_errors(client, "list search attributes"):
-        answer = await client.operator_service.list_search_attributes(
+        response = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
         )
-    known = answer.custom_attributes
-    missing = tuple(name for name in names.SEARCH_ATTRIBUTES if name not in known)
-    wrong = {
-        name: IndexedValueType.Name(known[name]).removeprefix("INDEXED_VALUE_TYPE_").capitalize()
+    registered = response.custom_attributes
+    missing = tuple(name for name in names.SEARCH_ATTRIBUTES if name not in registered)
+    mistyped = {
+        name: IndexedValueType.Name(registered[name]).removeprefix("INDEXED_VALUE_TYPE_").capitalize()
         for name in names.SEARCH_ATTRIBUTES
-        if name in known and known[name] != _KEYWORD
+        if name in registered and registered[name] != _KEYWORD
     }
-    return missing, wrong
+    return missing, mistyped
 
 
-async def _settled[T](work: Callable[[], Awaitable[T]], *, also: RPCStatusCode | None = None) -> T:
-    """Return what `work` returns as soon as recent changes are known everywhere in the server.
+async def _retry_until_propagated[T](
+    operation: Callable[[], Awaitable[T]], *, also_transient: RPCStatusCode | None = None
+) -> T:
+    """Repeat `operation` until recent changes are known everywhere in the server, and return its result.
 
-    A new namespace is not found for a while; `also` is another status that may be temporary.
+    A new namespace is not found for a while; `also_transient` is another status that may be temporary.
     """
-    deadline = asyncio.get_running_loop().time() + _SETTLES_WITHIN.total_seconds()
+    deadline = asyncio.get_running_loop().time() + _PROPAGATION_TIMEOUT.total_seconds()
     while True:
         try:
-            return await work()
+            return await operation()
         except ConfigurationError as error:
             cause = error.__cause__
-            passing = isinstance(cause, RPCError) and cause.status in {RPCStatusCode.NOT_FOUND, also}
-            if not passing or asyncio.get_running_loop().time() > deadline:
+            transient = isinstance(cause, RPCError) and cause.status in {RPCStatusCode.NOT_FOUND, also_transient}
+            if not transient or asyncio.get_running_loop().time() > deadline:
                 raise
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(_POLL_SECONDS)

@@ -11,26 +11,26 @@ from temporalio.client import Client
 
 from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 
-_LATELY = timedelta(minutes=2)
+_MAX_POLL_AGE = timedelta(minutes=2)
 """Age up to which a poll counts: a worker polls again after a minute without work, and Temporal remembers it for
 longer."""
 
 
-async def pollers(client: Client, queue: str) -> set[str]:
-    """Return the identities of the workers that have polled `queue` for workflow tasks lately.
+async def list_pollers(client: Client, task_queue: str) -> set[str]:
+    """Return the identities of the workers that have polled `task_queue` for workflow tasks in the last minutes.
 
     Raises:
         ConfigurationError: Temporal refuses to say.
         Unavailable: Temporal cannot be reached.
     """
-    with translate_operator_errors(client, f"describe the queue {queue}"):
-        answer = await client.workflow_service.describe_task_queue(
+    with translate_operator_errors(client, f"describe the queue {task_queue}"):
+        response = await client.workflow_service.describe_task_queue(
             DescribeTaskQueueRequest(
                 namespace=client.namespace,
-                task_queue=TaskQueue(name=queue),
+                task_queue=TaskQueue(name=task_queue),
                 task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
             ),
             timeout=RPC_TIMEOUT,
         )
-    oldest = datetime.now(UTC) - _LATELY
-    return {poller.identity for poller in answer.pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest}
+    oldest = datetime.now(UTC) - _MAX_POLL_AGE
+    return {poller.identity for poller in response.pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest}

@@ -21,20 +21,20 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.workflow import names
-from temporal.client import WORKER_HEARTBEAT
+from temporal.client import WORKER_HEARTBEAT_INTERVAL
 from temporal.rpc_errors import RPC_TIMEOUT
 
-MACHINES_HEARTBEAT = timedelta(seconds=5)
-"""How often a worker publishes its Machines; a change is published sooner."""
-_TOLD_WITHIN = timedelta(seconds=2)
-_MACHINES = "callboard-machines"
+POOL_HEARTBEAT_INTERVAL = timedelta(seconds=5)
+"""Time between two heartbeats in which a worker publishes its Machines; a change is published sooner."""
+_PUBLISH_TIMEOUT = timedelta(seconds=2)
+_POOL_SDK_NAME = "callboard-machines"
 """The value of the heartbeat's SDK name that marks a heartbeat about Machines."""
-_QUEUES = names.project_queue("")
+_PROJECT_QUEUE_PREFIX = names.project_queue("")
 """Prefix of the names of the projects' task queues."""
 
 
 @dataclass(frozen=True)
-class Up:
+class PoolUsage:
     """The Machines of a project that a worker has up."""
 
     busy: int = 0
@@ -43,97 +43,102 @@ class Up:
 
 
 @dataclass(frozen=True)
-class Machines:
+class MachineCounts:
     """The Machines of one project."""
 
     offered: int = 0
     busy: int = 0
     warm: int = 0
 
-    def plus(self, other: Machines) -> Machines:
-        """Return the sums of both."""
-        return Machines(self.offered + other.offered, self.busy + other.busy, self.warm + other.warm)
+    def __add__(self, other: MachineCounts) -> MachineCounts:
+        return MachineCounts(self.offered + other.offered, self.busy + other.busy, self.warm + other.warm)
 
 
-async def tell(client: Client, identity: str, up: Mapping[str, Up], *, leaving: bool = False) -> None:
-    """Tell Temporal which Machines this worker has up.
+async def publish_usage(
+    client: Client, identity: str, usage: Mapping[str, PoolUsage], *, shutting_down: bool = False
+) -> None:
+    """Publish which Machines this worker has up.
 
     Args:
         client: The worker's connection.
         identity: The identity of the worker.
-        up: The Machines by project. A project that is left out stays as it was published last, and is forgotten after a
-            while.
-        leaving: Whether the worker stops, and has no Machines any more.
+        usage: The Machines by project. A project that is left out stays as it was published last, and is forgotten
+            after a while.
+        shutting_down: Whether the worker stops, and has no Machines any more.
 
     Raises:
         RPCError: Temporal cannot be reached, or keeps no heartbeats.
     """
-    status = WorkerStatus.WORKER_STATUS_SHUTDOWN if leaving else WorkerStatus.WORKER_STATUS_RUNNING
+    status = WorkerStatus.WORKER_STATUS_SHUTDOWN if shutting_down else WorkerStatus.WORKER_STATUS_RUNNING
     host = WorkerHostInfo(host_name=socket.gethostname(), process_id=str(os.getpid()))
-    told: list[WorkerHeartbeat] = []
-    for project, its in up.items():
+    heartbeats: list[WorkerHeartbeat] = []
+    for project, project_usage in usage.items():
         heartbeat = WorkerHeartbeat(
             worker_instance_key=f"{identity}/{project}",
             worker_identity=identity,
             host_info=host,
             task_queue=names.project_queue(project),
-            sdk_name=_MACHINES,
+            sdk_name=_POOL_SDK_NAME,
             status=status,
-            activity_task_slots_info=WorkerSlotsInfo(current_used_slots=its.busy, current_available_slots=its.warm),
+            activity_task_slots_info=WorkerSlotsInfo(
+                current_used_slots=project_usage.busy, current_available_slots=project_usage.warm
+            ),
         )
         heartbeat.heartbeat_time.FromDatetime(datetime.now(UTC))
-        told.append(heartbeat)
-    request = RecordWorkerHeartbeatRequest(namespace=client.namespace, identity=identity, worker_heartbeat=told)
-    await client.workflow_service.record_worker_heartbeat(request, timeout=_TOLD_WITHIN)
+        heartbeats.append(heartbeat)
+    request = RecordWorkerHeartbeatRequest(namespace=client.namespace, identity=identity, worker_heartbeat=heartbeats)
+    await client.workflow_service.record_worker_heartbeat(request, timeout=_PUBLISH_TIMEOUT)
 
 
-async def machines(client: Client) -> dict[str, Machines] | None:
+async def read_machine_counts(client: Client) -> dict[str, MachineCounts] | None:
     """Return the Machines by project, as of some seconds ago; None if the server does not keep heartbeats.
 
     Raises RPCError.
     """
-    workers = await _workers(client)
-    if workers is None:
+    heartbeats = await _list_heartbeats(client)
+    if heartbeats is None:
         return None
-    slots: defaultdict[tuple[str, str], Machines] = defaultdict(Machines)
-    up: dict[tuple[str, str], Up] = {}
-    for worker in workers:
-        of = worker.task_queue.removeprefix(_QUEUES), worker.worker_identity
-        info = worker.activity_task_slots_info
-        used, free = info.current_used_slots, info.current_available_slots
-        if worker.sdk_name == _MACHINES:
-            up[of] = Up(used, free)
-        else:  # a worker can have several shares of a project
-            slots[of] = slots[of].plus(Machines(offered=used + free, busy=used))
-    found: defaultdict[str, Machines] = defaultdict(Machines)
-    for of in slots.keys() | up.keys():
-        its = slots[of]
-        if (known := up.get(of)) is not None:  # the worker's own heartbeat is newer
-            its = Machines(its.offered, known.busy, known.warm)
-        found[of[0]] = found[of[0]].plus(its)
-    return dict(found)
+    offered: defaultdict[tuple[str, str], MachineCounts] = defaultdict(MachineCounts)
+    published: dict[tuple[str, str], PoolUsage] = {}
+    for heartbeat in heartbeats:
+        key = heartbeat.task_queue.removeprefix(_PROJECT_QUEUE_PREFIX), heartbeat.worker_identity
+        slots = heartbeat.activity_task_slots_info
+        used, free = slots.current_used_slots, slots.current_available_slots
+        if heartbeat.sdk_name == _POOL_SDK_NAME:
+            published[key] = PoolUsage(used, free)
+        else:  # A worker can have several Temporal Workers for one project.
+            offered[key] += MachineCounts(offered=used + free, busy=used)
+    totals: defaultdict[str, MachineCounts] = defaultdict(MachineCounts)
+    for key in offered.keys() | published.keys():
+        counts = offered[key]
+        if (usage := published.get(key)) is not None:  # The worker's own heartbeat is newer than the SDK's.
+            counts = MachineCounts(counts.offered, usage.busy, usage.warm)
+        totals[key[0]] += counts
+    return dict(totals)
 
 
-async def _workers(client: Client) -> list[WorkerHeartbeat] | None:
+async def _list_heartbeats(client: Client) -> list[WorkerHeartbeat] | None:
     """Return the heartbeats of live workers of projects; None if the server does not keep heartbeats."""
-    found: list[WorkerHeartbeat] = []
+    heartbeats: list[WorkerHeartbeat] = []
     request = ListWorkersRequest(namespace=client.namespace, page_size=100)
     while True:
         try:
-            answer = await client.workflow_service.list_workers(request, timeout=RPC_TIMEOUT)
+            response = await client.workflow_service.list_workers(request, timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is RPCStatusCode.UNIMPLEMENTED:
                 return None
             raise
-        heartbeats = (info.worker_heartbeat for info in answer.workers_info)
-        found += [worker for worker in heartbeats if worker.task_queue.startswith(_QUEUES) and _is_alive(worker)]
-        if not answer.next_page_token:
-            return found
-        request.next_page_token = answer.next_page_token
+        for info in response.workers_info:
+            heartbeat = info.worker_heartbeat
+            if heartbeat.task_queue.startswith(_PROJECT_QUEUE_PREFIX) and _is_alive(heartbeat):
+                heartbeats.append(heartbeat)
+        if not response.next_page_token:
+            return heartbeats
+        request.next_page_token = response.next_page_token
 
 
-def _is_alive(worker: WorkerHeartbeat) -> bool:
-    """Tell whether the worker runs and was heard of lately: the server remembers dead workers for a while."""
-    heard = worker.heartbeat_time.ToDatetime(tzinfo=UTC)
-    every = MACHINES_HEARTBEAT if worker.sdk_name == _MACHINES else WORKER_HEARTBEAT
-    return worker.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - heard < 3 * every
+def _is_alive(heartbeat: WorkerHeartbeat) -> bool:
+    """Tell whether the worker runs and has sent heartbeats lately: the server remembers dead workers for a while."""
+    sent_at = heartbeat.heartbeat_time.ToDatetime(tzinfo=UTC)
+    interval = POOL_HEARTBEAT_INTERVAL if heartbeat.sdk_name == _POOL_SDK_NAME else WORKER_HEARTBEAT_INTERVAL
+    return heartbeat.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - sent_at < 3 * interval

@@ -13,7 +13,7 @@ from schemas.errors import ConfigurationError, NotFound, Unavailable
 
 RPC_TIMEOUT = timedelta(seconds=10)
 
-_REFUSALS = {
+_PERMANENT_STATUSES = {
     RPCStatusCode.FAILED_PRECONDITION,
     RPCStatusCode.INVALID_ARGUMENT,
     RPCStatusCode.NOT_FOUND,
@@ -25,11 +25,11 @@ _REFUSALS = {
 
 
 @contextmanager
-def translate_rpc_errors(missing: str = "There is no such Run.") -> Generator[None]:
+def translate_rpc_errors(not_found_message: str = "There is no such Run.") -> Generator[None]:
     """Translate the SDK's errors into Callboard's errors.
 
     Raises:
-        NotFound: There is no such workflow; `missing` is the message.
+        NotFound: There is no such workflow; `not_found_message` is the message.
         ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
         Unavailable: Temporal cannot be reached.
     """
@@ -37,8 +37,8 @@ def translate_rpc_errors(missing: str = "There is no such Run.") -> Generator[No
         yield
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
-            raise NotFound(missing) from error
-        if error.status in _REFUSALS:
+            raise NotFound(not_found_message) from error
+        if error.status in _PERMANENT_STATUSES:
             raise ConfigurationError(
                 f"Temporal refuses what Callboard asks of it: {error.message} Check CALLBOARD_TEMPORAL_ADDRESS and"
                 " CALLBOARD_TEMPORAL_NAMESPACE, and that the namespace has the search attributes of Callboard."
@@ -49,10 +49,10 @@ def translate_rpc_errors(missing: str = "There is no such Run.") -> Generator[No
 
 
 @contextmanager
-def translate_operator_errors(client: Client, what: str) -> Generator[None]:
+def translate_operator_errors(client: Client, operation: str) -> Generator[None]:
     """Translate errors for an operator, naming Temporal's address and the operation.
 
-    `what` is the operation, as in "refuses to list Runs".
+    `operation` completes the sentence "Temporal refuses to …", for example "list Runs".
 
     Raises:
         ConfigurationError: Temporal refuses.
@@ -62,12 +62,14 @@ def translate_operator_errors(client: Client, what: str) -> Generator[None]:
     try:
         yield
     except RPCError as error:
-        if error.status in _REFUSALS:
+        if error.status in _PERMANENT_STATUSES:
             raise ConfigurationError(
-                f"Temporal at {address} refuses to {what}: {error.message.rstrip('.')}."
+                f"Temporal at {address} refuses to {operation}: {error.message.rstrip('.')}."
             ) from error
         status = error.status.name.lower()
-        raise Unavailable(f"Temporal at {address} did not {what} ({status}: {error.message.rstrip('.')}).") from error
+        raise Unavailable(
+            f"Temporal at {address} did not {operation} ({status}: {error.message.rstrip('.')})."
+        ) from error
     except RuntimeError as error:  # a lazy client that cannot connect
         raise Unavailable(
             f"Temporal cannot be reached at {address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."

@@ -17,7 +17,7 @@ from temporal.rpc_errors import RPC_TIMEOUT
 
 _BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
 
-_ONCE_STARTED = {
+_STARTED_EVENTS = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
@@ -38,7 +38,7 @@ class Progress(Enum):
     STARTED = auto()
 
 
-async def progress_of(client: Client, description: WorkflowExecutionDescription) -> Progress:
+async def read_progress(client: Client, description: WorkflowExecutionDescription) -> Progress:
     """Tell how far an unfinished Run has come.
 
     A pending browser activity shows it: it is queued, paused, or a worker has it. Without any, the Run is between two
@@ -52,16 +52,16 @@ async def progress_of(client: Client, description: WorkflowExecutionDescription)
     status = description.typed_search_attributes.get(search_attributes.STATUS, RunStatus.PENDING.value)
     if status != RunStatus.PENDING.value:
         return Progress.STARTED
-    now = description.raw_description
-    if now.pending_activities:
-        return _progress_of_activities(now.pending_activities)
-    for child in now.pending_children:
+    workflow = description.raw_description
+    if workflow.pending_activities:
+        return _classify_activities(workflow.pending_activities)
+    for child in workflow.pending_children:
         if child.workflow_type_name == names.VALIDATE:
-            return await _progress_of_validate(client, child.workflow_id)
+            return await _read_validate_progress(client, child.workflow_id)
     return Progress.STARTED if await _was_started(client, description) else Progress.QUEUED
 
 
-def _progress_of_activities(activities: Iterable[PendingActivityInfo]) -> Progress:
+def _classify_activities(activities: Iterable[PendingActivityInfo]) -> Progress:
     progress = Progress.QUEUED
     for activity in activities:
         if activity.attempt > 1 or activity.activity_type.name not in _BROWSER_ACTIVITIES:
@@ -78,10 +78,10 @@ def _progress_of_activities(activities: Iterable[PendingActivityInfo]) -> Progre
 
 async def _was_started(client: Client, description: WorkflowExecutionDescription) -> bool:
     handle = client.get_workflow_handle(description.id, run_id=description.run_id)
-    return any([event.event_type in _ONCE_STARTED async for event in handle.fetch_history_events()])
+    return any([event.event_type in _STARTED_EVENTS async for event in handle.fetch_history_events()])
 
 
-async def _progress_of_validate(client: Client, run_id: str) -> Progress:
+async def _read_validate_progress(client: Client, run_id: str) -> Progress:
     try:
         description = await client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
     except RPCError as error:
@@ -90,4 +90,4 @@ async def _progress_of_validate(client: Client, run_id: str) -> Progress:
         return Progress.QUEUED  # The Validate is about to be started.
     if description.status is not WorkflowExecutionStatus.RUNNING:
         return Progress.STARTED
-    return await progress_of(client, description)
+    return await read_progress(client, description)

@@ -29,13 +29,13 @@ from temporal import pool_usage, search_attributes
 from temporal.client import connect
 from temporal.closing import wait_for_outcome
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
-from temporal.run_status import Progress, progress_of
+from temporal.run_status import Progress, read_progress
 from workflows.run import RunWorkflow
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_KNOWN = 10_000
+_MAX_REMEMBERED = 10_000
 """How many of the Runs that it has started a process remembers."""
-_API_PATIENCE = timedelta(seconds=3)
+_API_RETRY_TIMEOUT = timedelta(seconds=3)
 """How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
 again."""
 
@@ -74,19 +74,19 @@ class Runs:
     @classmethod
     async def connect(cls, settings: Settings) -> Runs:
         """Connect lazily: if Temporal is down, the first call raises `Unavailable`."""
-        return cls(await connect(settings, lazy=True, identity="callboard-api", patience=_API_PATIENCE))
+        return cls(await connect(settings, lazy=True, identity="callboard-api", retry_timeout=_API_RETRY_TIMEOUT))
 
     @property
     def client(self) -> Client:
         """The Temporal client, for other modules in the same process: one connection serves all."""
         return self._client
 
-    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
+    async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         """Start workflow `Run` with id `run_id`.
 
         Args:
             run_id: The id of the Run.
-            order: The input of the workflow.
+            run_input: The input of the workflow.
             fingerprint: The fingerprint of the request body that starts it.
             rerun_of: The Run whose inputs these are.
 
@@ -102,35 +102,35 @@ class Runs:
             try:
                 await self._client.start_workflow(
                     RunWorkflow.run,
-                    order,
+                    run_input,
                     id=run_id,
                     task_queue=names.CALLBOARD_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    static_summary=f"{order.project}/{order.api}",
-                    static_details=_details(order),
+                    static_summary=f"{run_input.project}/{run_input.api}",
+                    static_details=_static_details(run_input),
                     priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
-                    memo=search_attributes.memo_of_new_run(order, fingerprint=fingerprint, rerun_of=rerun_of),
-                    search_attributes=search_attributes.of_new_run(order),
+                    memo=search_attributes.run_memo(run_input, fingerprint=fingerprint, rerun_of=rerun_of),
+                    search_attributes=search_attributes.run_search_attributes(run_input),
                     rpc_timeout=RPC_TIMEOUT,
                 )
             except WorkflowAlreadyStartedError as error:
                 description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-                known = await description.memo_value(search_attributes.MEMO_FINGERPRINT, default=None)
-                if known != fingerprint:
+                known_fingerprint = await description.memo_value(search_attributes.MEMO_FINGERPRINT, default=None)
+                if known_fingerprint != fingerprint:
                     raise Conflict(
                         "This Idempotency-Key was used before with another body. Send the same body, or a new key."
                     ) from error
                 return False
-            self._remember(run_id, order)
+            self._remember(run_id, run_input)
             return True
 
-    def _remember(self, run_id: str, order: RunInput) -> None:
-        self._owners[run_id] = _Owner(order.workspace, order.project, order.auth and order.auth.ref.id)
-        if len(self._owners) > _KNOWN:
+    def _remember(self, run_id: str, run_input: RunInput) -> None:
+        self._owners[run_id] = _Owner(run_input.workspace, run_input.project, run_input.auth and run_input.auth.ref.id)
+        if len(self._owners) > _MAX_REMEMBERED:
             del self._owners[next(iter(self._owners))]
 
-    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
+    async def get_state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
         """Return the Run's state; with `wait`, as soon as it has ended, but at the latest after that time.
 
         Raises:
@@ -145,12 +145,12 @@ class Runs:
                     return RunState(run_id, outcome.status, outcome, RunType.API, owner.auth_session_id)
                 wait = timedelta()
             description = await self.describe(workspace, project, run_id)
-            return await self.settle(description, wait)
+            return await self.resolve_state(description, wait)
 
     async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
         """Ask for the Run's cancellation and wait for its end, at most `wait`. This is idempotent.
 
-        A Run that has ended is left as it is. Raises as `state` does.
+        A Run that has ended is left as it is. Raises as `get_state` does.
         """
         with translate_rpc_errors():
             description = await self.describe(workspace, project, run_id)
@@ -160,20 +160,20 @@ class Runs:
                 except RPCError as error:
                     if error.status is not RPCStatusCode.NOT_FOUND:  # the Run has ended meanwhile
                         raise
-            return await self.settle(description, wait)
+            return await self.resolve_state(description, wait)
 
     async def check(self) -> None:
         """Check that Temporal answers for the namespace. Raises Unavailable, or ConfigurationError."""
         with translate_rpc_errors():
             await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=timedelta(seconds=3))
 
-    async def served(self, project: str) -> bool:
+    async def has_pollers(self, project: str) -> bool:
         """Tell whether a worker has polled for this project's Attempts lately.
 
         Temporal forgets pollers after minutes.
         """
         with translate_rpc_errors():
-            answer = await self._client.workflow_service.describe_task_queue(
+            response = await self._client.workflow_service.describe_task_queue(
                 DescribeTaskQueueRequest(
                     namespace=self._client.namespace,
                     task_queue=TaskQueue(name=names.project_queue(project)),
@@ -181,15 +181,15 @@ class Runs:
                 ),
                 timeout=RPC_TIMEOUT,
             )
-            return len(answer.pollers) > 0
+            return len(response.pollers) > 0
 
-    async def machines_offered(self) -> dict[str, int] | None:
+    async def count_offered_machines(self) -> dict[str, int] | None:
         """Return how many Machines the live workers offer for each project, by their heartbeats.
 
         Return None if the server does not keep heartbeats. A worker appears within ten seconds of its start.
         """
         with translate_rpc_errors():
-            found = await pool_usage.machines(self._client)
+            found = await pool_usage.read_machine_counts(self._client)
         return None if found is None else {project: machines.offered for project, machines in found.items()}
 
     def _handle(self, run_id: str) -> WorkflowHandle[RunWorkflow, RunOutcome]:
@@ -208,7 +208,7 @@ class Runs:
             raise NotFound("There is no such Run.")
         return description
 
-    async def settle(self, description: WorkflowExecutionDescription, wait: timedelta = timedelta()) -> RunState:
+    async def resolve_state(self, description: WorkflowExecutionDescription, wait: timedelta = timedelta()) -> RunState:
         """Return the state of a Run from its description, after waiting for its end at most `wait`. Raises RPCError."""
         outcome = None
         if description.status is not WorkflowExecutionStatus.RUNNING:
@@ -219,12 +219,12 @@ class Runs:
             except TimeoutError:
                 # The Run is described again: it may have started, or even ended, during the wait.
                 description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
-                return await self.settle(description, timedelta())
+                return await self.resolve_state(description, timedelta())
         paused = False
         if outcome is not None:
             status = outcome.status
         else:
-            progress = await progress_of(self._client, description)
+            progress = await read_progress(self._client, description)
             status = RunStatus.STARTED if progress is Progress.STARTED else RunStatus.PENDING
             paused = progress is Progress.PAUSED
         return RunState(
@@ -240,14 +240,14 @@ class Runs:
         return await wait_for_outcome(self._handle(run_id))
 
 
-def _details(run: RunInput) -> str:
+def _static_details(run_input: RunInput) -> str:
     """Describe the Run for the reader of the Temporal Web UI, in Markdown, without any secret."""
     lines = [
-        f"API `{run.api}` of project `{run.project}`, version `{run.version}`",
-        f"Up to {run.maximum_attempts} Attempt(s) of {run.request_timeout.total_seconds():g} seconds",
+        f"API `{run_input.api}` of project `{run_input.project}`, version `{run_input.version}`",
+        f"Up to {run_input.maximum_attempts} Attempt(s) of {run_input.request_timeout.total_seconds():g} seconds",
     ]
-    if run.auth is not None:
-        lines.append(f"AuthSession `{run.auth.ref.id}`, validated before each Attempt")
-    if run.sink is not None:
-        lines.append(f"The result is delivered to `{run.sink.target}`")
+    if run_input.auth is not None:
+        lines.append(f"AuthSession `{run_input.auth.ref.id}`, validated before each Attempt")
+    if run_input.sink is not None:
+        lines.append(f"The result is delivered to `{run_input.sink.target}`")
     return "\n".join(f"- {line}" for line in lines)

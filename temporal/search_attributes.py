@@ -1,4 +1,4 @@
-"""Build the typed search attributes of Runs and AuthSessions, and the memo of a Run."""
+"""Build the search attributes and the memo that Runs and AuthSessions start with."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ MEMO_FINGERPRINT = "fingerprint"
 """Name of the memo field with a keyed hash of the request body, against which an Idempotency-Key is checked."""
 
 
-def of_new_run(order: RunInput) -> TypedSearchAttributes:
+def run_search_attributes(run_input: RunInput) -> TypedSearchAttributes:
     """Return the search attributes that a Run starts with."""
     pairs = [
-        SearchAttributePair(PROJECT, order.project),
-        SearchAttributePair(API, order.api),
+        SearchAttributePair(PROJECT, run_input.project),
+        SearchAttributePair(API, run_input.api),
         SearchAttributePair(STATUS, RunStatus.PENDING.value),
         SearchAttributePair(RUN_TYPE, RunType.API.value),
     ]
-    if order.auth is not None:
-        pairs.append(SearchAttributePair(AUTH_SESSION, order.auth.ref.id))
+    if run_input.auth is not None:
+        pairs.append(SearchAttributePair(AUTH_SESSION, run_input.auth.ref.id))
     return TypedSearchAttributes(pairs)
 
 
-def memo_of_new_run(order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> dict[str, Any]:
+def run_memo(run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> dict[str, Any]:
     """Return the memo that a Run starts with."""
     memo: dict[str, Any] = {
-        MEMO_WORKSPACE: order.workspace,
+        MEMO_WORKSPACE: run_input.workspace,
         MEMO_FINGERPRINT: fingerprint,
-        names.MEMO_SUMMARY: RunSummary(version=order.version).model_dump(mode="json"),
+        names.MEMO_SUMMARY: RunSummary(version=run_input.version).model_dump(mode="json"),
     }
     return memo if rerun_of is None else {**memo, names.MEMO_RERUN_OF: rerun_of}
 
 
-def of_auth_session(project: str, auth_session: str) -> TypedSearchAttributes:
+def auth_session_search_attributes(project: str, auth_session: str) -> TypedSearchAttributes:
     """Return the search attributes of an AuthSession itself, which is no Run."""
     return TypedSearchAttributes(
         [SearchAttributePair(PROJECT, project), SearchAttributePair(AUTH_SESSION, auth_session)]

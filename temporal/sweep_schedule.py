@@ -23,58 +23,69 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.workflow import names
 from schemas.workflow.sweep import SweepInput
-from temporal.durations import said
+from temporal.durations import format_duration
 from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 
-SWEEP_EVERY = timedelta(hours=1)
+SWEEP_INTERVAL = timedelta(hours=1)
 
-_CATCH_UP = timedelta(days=1)
+_CATCHUP_WINDOW = timedelta(days=1)
 """Age up to which sweeps that were missed while Temporal was down are made up for, with one sweep."""
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The Schedule of the sweep."""
+class SweepSchedule:
+    """The Schedule that starts the sweeps of the artifact store."""
 
-    artifacts: timedelta | None
-    """Age at which artifacts are removed; None if the Schedule starts something else."""
+    artifact_retention: timedelta | None
+    """How long after the end of its Run an artifact is removed; None if the Schedule starts another workflow."""
     paused: bool
 
 
-async def schedule_sweeps(client: Client, artifacts: timedelta) -> list[str]:
-    """Have artifacts removed at that age, and return what was done for it. Raises as `find_sweep` does."""
-    found = await find_sweep(client)
-    if found is not None and found.artifacts == artifacts:
+async def ensure_sweep_schedule(client: Client, artifact_retention: timedelta) -> list[str]:
+    """Create the Schedule, or update it, so that artifacts are removed after that time.
+
+    Returns:
+        What was changed, one line for each change; empty if the Schedule is as it should be.
+
+    Raises:
+        ConfigurationError: Temporal refuses.
+        Unavailable: Temporal cannot be reached.
+    """
+    current = await find_sweep_schedule(client)
+    if current is not None and current.artifact_retention == artifact_retention:
         return []
     action = ScheduleActionStartWorkflow(
         names.SWEEP,
-        SweepInput(older_than=artifacts),
+        SweepInput(older_than=artifact_retention),
         id=names.SWEEP_SCHEDULE,
         task_queue=names.CALLBOARD_QUEUE,
-        static_summary=f"Remove artifacts {said(artifacts)} after the end of their Run",
+        static_summary=f"Remove artifacts {format_duration(artifact_retention)} after the end of their Run",
         priority=Priority(priority_key=names.PRIORITY_SWEEP),
     )
     with translate_operator_errors(client, "make a Schedule"):
-        if found is None:
+        if current is None:
             schedule = Schedule(
                 action=action,
-                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
-                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCH_UP),
+                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_INTERVAL)]),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=_CATCHUP_WINDOW),
             )
             try:
                 await client.create_schedule(names.SWEEP_SCHEDULE, schedule, rpc_timeout=RPC_TIMEOUT)
             except ScheduleAlreadyRunningError:
-                return await schedule_sweeps(client, artifacts)  # another process has created it meanwhile
+                return await ensure_sweep_schedule(
+                    client, artifact_retention
+                )  # another process has created it meanwhile
         else:
             # The Schedule's times, and whether it is paused, stay as an operator may have set them.
-            def change(update: ScheduleUpdateInput) -> ScheduleUpdate:
+            def update_action(update: ScheduleUpdateInput) -> ScheduleUpdate:
                 return ScheduleUpdate(replace(update.description.schedule, action=action))
 
-            await client.get_schedule_handle(names.SWEEP_SCHEDULE).update(change, rpc_timeout=RPC_TIMEOUT)
-    return [f"Artifacts are removed {said(artifacts)} after the end of their Run (Schedule {names.SWEEP_SCHEDULE})."]
+            await client.get_schedule_handle(names.SWEEP_SCHEDULE).update(update_action, rpc_timeout=RPC_TIMEOUT)
+    age = format_duration(artifact_retention)
+    return [f"Artifacts are removed {age} after the end of their Run (Schedule {names.SWEEP_SCHEDULE})."]
 
 
-async def find_sweep(client: Client) -> Sweep | None:
+async def find_sweep_schedule(client: Client) -> SweepSchedule | None:
     """Return the Schedule of the client's namespace, if there is one.
 
     Raises:
@@ -90,17 +101,17 @@ async def find_sweep(client: Client) -> Sweep | None:
             if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
                 return None
             raise
-    return Sweep(await _age(client, description), paused=description.schedule.state.paused)
+    return SweepSchedule(await _read_artifact_retention(client, description), paused=description.schedule.state.paused)
 
 
-async def _age(client: Client, description: ScheduleDescription) -> timedelta | None:
-    """Return how old artifacts may become according to the Schedule."""
+async def _read_artifact_retention(client: Client, description: ScheduleDescription) -> timedelta | None:
+    """Return how long artifacts are kept according to the Schedule."""
     action = description.schedule.action
     if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != names.SWEEP:
         return None
-    orders = description.raw_description.schedule.action.start_workflow.input.payloads
+    payloads = description.raw_description.schedule.action.start_workflow.input.payloads
     try:
-        (order,) = await client.data_converter.decode(list(orders), [SweepInput])
+        (sweep_input,) = await client.data_converter.decode(list(payloads), [SweepInput])
     except (RuntimeError, ValueError):  # no input, several, or another one
         return None
-    return order.older_than if isinstance(order, SweepInput) else None
+    return sweep_input.older_than if isinstance(sweep_input, SweepInput) else None

@@ -18,11 +18,13 @@ record how they ended. `graceful_shutdown_timeout` bounds that grace period alon
 
 
 @asynccontextmanager
-async def running(worker: Worker, *, grace: timedelta, margin: timedelta = SHUTDOWN_MARGIN) -> AsyncGenerator[None]:
+async def running_worker(
+    worker: Worker, *, grace: timedelta, margin: timedelta = SHUTDOWN_MARGIN
+) -> AsyncGenerator[None]:
     """Run a worker for as long as the block lasts, and stop it in bounded time.
 
     A worker that does not stop in time is left behind, and the log says so. Its tasks and threads may never end, so the
-    process must end by `temporal.hard_exit.leave`, which waits for nothing.
+    process must end by `temporal.hard_exit.hard_exit`, which waits for nothing.
 
     Args:
         worker: A worker that is not running yet.
@@ -40,19 +42,19 @@ async def running(worker: Worker, *, grace: timedelta, margin: timedelta = SHUTD
         raised = error
         raise
     finally:
-        within = grace + margin
+        timeout = grace + margin
         try:
-            async with asyncio.timeout(within.total_seconds()):
+            async with asyncio.timeout(timeout.total_seconds()):
                 await worker.__aexit__(type(raised) if raised else None, raised, raised and raised.__traceback__)
         except TimeoutError:
-            log_left_behind(worker, within)
+            log_left_behind(worker, timeout)
 
 
-def log_left_behind(worker: Worker, within: timedelta) -> None:
+def log_left_behind(worker: Worker, timeout: timedelta) -> None:
     """Log that a worker has not stopped in time."""
     log.error(
         "The Temporal worker of task queue %s has not stopped within %g seconds. It is left behind, and this process"
         " will end without it. Temporal takes what it has not reported as lost.",
         worker.task_queue,
-        within.total_seconds(),
+        timeout.total_seconds(),
     )

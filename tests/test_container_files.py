@@ -29,13 +29,13 @@ from temporalio.testing import WorkflowEnvironment
 
 from devstack import ports
 from devstack import temporal as embedded
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 from devstack.temporal_ui import CADDYFILE
 from settings import Settings
 from storage.factory import open_store
 from temporal.client import connect
-from temporal.namespace import Namespace, Retention, inspect_namespace
-from temporal.sweep_schedule import Sweep
+from temporal.namespace import NamespaceState, Retention, inspect_namespace
+from temporal.sweep_schedule import SweepSchedule
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 
@@ -207,7 +207,7 @@ def test_the_web_ui_listens_for_its_proxy_only_which_has_the_port_that_is_publis
 async def test_the_web_ui_answers_who_names_loopback_and_ends_with_its_proxy(tmp_path: Path) -> None:
     """What its container does; a program that answers everybody stands in for the UI, which only its image holds."""
     service = SERVICES["temporal-ui"]
-    port, ui_port = ports.claim({"proxy": 0, "ui": 0}).values()
+    port, ui_port = ports.choose_ports({"proxy": 0, "ui": 0}).values()
     ui = tmp_path / "start-ui-server.sh"
     ui.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m http.server --bind 127.0.0.1 {ui_port}\n")
     ui.chmod(0o755)
@@ -292,7 +292,7 @@ def test_the_health_check_tells_an_api_from_none(api: int) -> None:
     assert found is not None
     command: list[str] = json.loads(found[1])
     assert command[0] == "python"
-    nobody = ports.claim({"": 0})[""]
+    nobody = ports.choose_ports({"": 0})[""]
     for port, healthy in ((api, True), (nobody, False)):
         environment = {"CALLBOARD_PORT": str(port), "http_proxy": f"http://127.0.0.1:{nobody}"}
         done = subprocess.run([sys.executable, *command[1:]], env=environment, capture_output=True, timeout=60)
@@ -314,13 +314,13 @@ async def test_the_namespace_is_made_with_all_that_runs_need_also_twice() -> Non
             assert await asyncio.wait_for(done.wait(), 60) == 0
         client = await connect(Settings(temporal_address=address, temporal_namespace="made-by-compose"))
         found = await inspect_namespace(client)
-    kept = Retention.of(Settings())
-    assert found == Namespace(kept.runs, sweep=Sweep(kept.artifacts, paused=False))
+    kept = Retention.from_settings(Settings())
+    assert found == NamespaceState(kept.runs, sweep=SweepSchedule(kept.artifacts, paused=False))
 
 
 async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {name: f"a-secret-for-{name.lower()}" for name in SECRETS}
-    port = ports.claim({"": 0})[""]
+    port = ports.choose_ports({"": 0})[""]
     rclone = BESIDE / "rclone"
     environment = {"HOME": str(tmp_path), "RCLONE_CONFIG": os.devnull}
 
@@ -330,7 +330,7 @@ async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypat
 
     making = await asyncio.create_subprocess_exec(rclone, *command("bucket"), env=environment)
     assert await making.wait() == 0
-    server = Child(
+    server = SupervisedProcess(
         "rclone",
         [rclone, *command("artifacts")],
         log=tmp_path / "log",

@@ -16,7 +16,7 @@ import yaml
 from schemas.workflow.names import SWEEP_SCHEDULE
 from settings import Settings
 from storage import keys
-from temporal.sweep_schedule import SWEEP_EVERY
+from temporal.sweep_schedule import SWEEP_INTERVAL
 from tests.support.repository import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "operations.md").read_text()
@@ -57,7 +57,7 @@ def test_the_times_that_are_told_are_the_defaults() -> None:
     assert f"--retention {days[0]}d --artifact-retention {days[1]}d" in block("callboard setup-namespace")
     assert f"| `CALLBOARD_RUN_RETENTION` | {days[0]}d |" in PAGE
     assert f"| `CALLBOARD_ARTIFACT_RETENTION` | {'a day longer' if days[1] == days[0] + 1 else ''} |" in PAGE
-    assert timedelta(hours=1) == SWEEP_EVERY, "which is told as every hour"
+    assert timedelta(hours=1) == SWEEP_INTERVAL, "which is told as every hour"
 
 
 def test_the_secrets_of_the_env_file_are_those_that_compose_asks_for() -> None:

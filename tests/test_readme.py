@@ -37,7 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     command = block("sh", ".venv/bin/callboard dev").split()
-    free = ports.claim({"--port": 0, "--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--port": 0, "--temporal-port": 0, "--ui-port": 0})
     options = [f"{name}={port}" for name, port in free.items()]
     with (folder / "dev.log").open("w") as log:
         dev = subprocess.Popen(

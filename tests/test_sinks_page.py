@@ -22,7 +22,7 @@ from devstack.data_folder import new_webhook_secret
 from devstack.dev import WEBHOOK_KEY_FILE
 from schemas.rest.delivery import DeliveriesResponse
 from schemas.rest.start import StartRequest
-from security.signing import Signer
+from security.signing import WebhookSigner
 from settings import Settings
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.repository import REPOSITORY
@@ -38,7 +38,7 @@ class Receiver:
     output: Path
 
     def post(self, body: bytes, run_id: str, secret: str = SECRET) -> int:
-        headers = Signer([secret]).headers(run_id, datetime.now(UTC), body)
+        headers = WebhookSigner([secret]).sign(run_id, datetime.now(UTC), body)
         with httpx.Client(trust_env=False, timeout=30) as client:
             return client.post(self.url, content=body, headers=headers).status_code
 
@@ -52,7 +52,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     folder = tmp_path_factory.mktemp("receiver")
     (code,) = re.findall(r"`receiver\.py`\n\n```python\n(.*?)```", PAGE, flags=re.DOTALL)
     (folder / "receiver.py").write_text(code)
-    port = ports.claim({"--port": 0})["--port"]
+    port = ports.choose_ports({"--port": 0})["--port"]
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "receiver.py"],
@@ -136,7 +136,7 @@ def test_what_is_named_is_there() -> None:
 def test_a_secret_that_is_made_as_the_page_says_signs() -> None:
     (command,) = re.findall(r'^echo "whsec_.*$', PAGE, flags=re.MULTILINE)
     secret = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
-    Signer([secret]).headers("run-1", datetime.now(UTC), b"{}")
+    WebhookSigner([secret]).sign("run-1", datetime.now(UTC), b"{}")
 
 
 def test_the_links_lead_somewhere() -> None:

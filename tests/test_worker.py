@@ -56,7 +56,7 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
     workers = tmp_path / "data" / "workers"
     process = await start()
     async with asyncio.timeout(PATIENCE):
-        while not await Runs(client).served(name[:40]):
+        while not await Runs(client).has_pollers(name[:40]):
             assert process.returncode is None
             await asyncio.sleep(0.05)
     assert len(list(workers.iterdir())) == 1
@@ -91,7 +91,7 @@ async def test_killed_while_it_was_idle_it_is_tidied_up_after_by_the_next(start:
 async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     start: Start, tmp_path: Path, settings: dict[str, str], words: str
 ) -> None:
-    free = ports.claim({"--port": 0})["--port"]
+    free = ports.choose_ports({"--port": 0})["--port"]
     process = await start(**{name: value.format(free=free) for name, value in settings.items()})
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     last = output.decode().splitlines()[-1]

@@ -18,7 +18,7 @@ from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptStatus
 from security.masking import Masker
-from security.url_redaction import shown_url
+from security.url_redaction import redact_url
 from storage import keys
 from storage.store import Store
 
@@ -56,7 +56,7 @@ class ArtifactUploader:
         self, attempt: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
     ) -> UploadedArtifacts:
         """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
-        missing = {name: masker.text(reason) for name, reason in evidence.missing.items()}
+        missing = {name: masker.mask_text(reason) for name, reason in evidence.missing.items()}
         loop = asyncio.get_running_loop()
         end = loop.time() + within.total_seconds()
 
@@ -83,7 +83,7 @@ class ArtifactUploader:
         if evidence.trace.wants(completed=status is AttemptStatus.COMPLETED):
             trace = await upload("trace", lambda left: self._upload_trace(attempt, evidence, masker, left))
         return UploadedArtifacts(
-            None if url is None else shown_url(url, masker), screenshot is not None, trace, missing
+            None if url is None else redact_url(url, masker), screenshot is not None, trace, missing
         )
 
     async def _upload_screenshot(self, attempt: AttemptInput, folder: Path, within: timedelta) -> int | None:

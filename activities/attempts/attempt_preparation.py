@@ -72,7 +72,9 @@ class AttemptPreparation:
         return PreparedAttempt(version, await self._spec(attempt, auth_state, state), auth_state)
 
     async def _manifest(self, attempt: AttemptInput) -> Manifest:
-        manifest = await retry_store(STORE_TIMEOUT, lambda: self._catalog.manifest(attempt.project, attempt.version))
+        manifest = await retry_store(
+            STORE_TIMEOUT, lambda: self._catalog.get_manifest(attempt.project, attempt.version)
+        )
         if manifest is None:
             raise StoreError(f"version {attempt.version} of project {attempt.project} is not there any more.")
         return manifest

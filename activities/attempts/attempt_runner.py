@@ -16,7 +16,7 @@ from schemas.errors import ConfigurationError, MachineError, SealError, StoreErr
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome
 from security.keyring import KeyRing
 from security.masking import Masker
-from security.secret_detection import secrets_of_state
+from security.secret_detection import find_secrets_in_state
 
 
 class AttemptRunner:
@@ -51,8 +51,8 @@ class AttemptRunner:
             report = await self._pools[attempt.project].run(prepared.version, prepared.spec, state.mark_started)
             state.attributes = report.attributes or None
             if report.storage_state is not None:  # what the site has set in the meantime is secret, too
-                new_secrets = secrets_of_state(json.loads(report.storage_state))
-                self._set_masker(attempt, state, state.masker.also(new_secrets))
+                new_secrets = find_secrets_in_state(json.loads(report.storage_state))
+                self._set_masker(attempt, state, state.masker.with_secrets(new_secrets))
             return await self._outcomes.from_report(attempt, report, prepared.auth_state)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return not_started(error.message)
@@ -61,7 +61,7 @@ class AttemptRunner:
 
     async def _is_access_enabled(self, project: str) -> bool:
         """Tell whether the project's API access is on, by the version that is deployed now, not by the Run's."""
-        current = await retry_store(STORE_TIMEOUT, lambda: self._catalog.current(project))
+        current = await retry_store(STORE_TIMEOUT, lambda: self._catalog.get_current(project))
         return current is None or current.settings.api_access.enabled
 
     def _set_masker(self, attempt: AttemptInput, state: AttemptState, masker: Masker) -> None:

@@ -22,7 +22,7 @@ from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, L
 from schemas.workflow.auth_session import AuthSessionView
 from security import seal_context
 from security.keyring import KeyRing
-from security.secret_detection import secrets_of_parameters, secrets_of_state
+from security.secret_detection import find_secrets_in_parameters, find_secrets_in_state
 from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
@@ -128,9 +128,9 @@ class AuthStates:
         text, parameters = (self._open(attempt, auth, sealed) for sealed in (token, parameters_token))
         hidden: set[str] = set()
         if parameters is not None:
-            hidden |= secrets_of_parameters(_parse_object(parameters), secret_parameters)
+            hidden |= find_secrets_in_parameters(_parse_object(parameters), secret_parameters)
         if text is not None:
-            hidden |= secrets_of_state(_parse_object(text))
+            hidden |= find_secrets_in_state(_parse_object(text))
         return AuthState(state, text, parameters, tuple(sorted(hidden)), expired)
 
     def _open(self, attempt: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
@@ -141,7 +141,7 @@ class AuthStates:
 
     async def _view(self, attempt: AttemptInput, auth: AttemptAuth) -> AuthSessionView:
         try:
-            return await self._sessions.view(attempt.workspace, attempt.project, auth.ref.owner)
+            return await self._sessions.get(attempt.workspace, attempt.project, auth.ref.owner)
         except NotFound as error:
             message = f"AuthSession {auth.ref.id!r} is not there any more: it was deleted."
             raise ApplicationError(message, attempt.number, type=AUTH_SESSION_GONE, non_retryable=True) from error

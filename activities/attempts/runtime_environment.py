@@ -13,7 +13,7 @@ from activities.store_retry import retry_store
 from machines.attempt_spec import PythonEnvironment
 from projects.dotenv import DevFolders
 from projects.environments import Environment, Environments
-from projects.interpreters import choose
+from projects.interpreters import choose_interpreter
 from projects.manifest import Manifest
 from schemas.errors import StoreError
 from storage import keys
@@ -54,7 +54,7 @@ class ProjectEnvironments:
             StoreError: The store failed, for longer than `within`.
         """
         python = await self._python(manifest, folder, within)
-        variables = await asyncio.to_thread(self._dev.variables, manifest.project) if self._dev is not None else {}
+        variables = await asyncio.to_thread(self._dev.read_variables, manifest.project) if self._dev is not None else {}
         return RuntimeEnvironment(python, tuple(sorted(variables.items())))
 
     async def _python(self, manifest: Manifest, folder: Path, within: timedelta) -> PythonEnvironment | None:
@@ -63,12 +63,12 @@ class ProjectEnvironments:
             return None
         name = (manifest.project, own.declaration)
         known = self._known.get(name)
-        if known is None or not await asyncio.to_thread(known.claim):
+        if known is None or not await asyncio.to_thread(known.mark_used):
             key = keys.environment(*name)
             requirements = await retry_store(within, lambda: self._store.get(key))
             if requirements is None:
                 raise StoreError(f"{key} is not there any more. Deploy project {manifest.project} again.")
-            python = await choose(SpecifierSet(own.requires_python or ""), folder)
+            python = await choose_interpreter(SpecifierSet(own.requires_python or ""), folder)
             known = await self._environments.ensure(requirements.decode(), python=python, folder=folder)
             self._known[name] = known
         return PythonEnvironment(known.python, known.site_packages)

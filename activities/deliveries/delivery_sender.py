@@ -16,7 +16,7 @@ from schemas.errors import CallboardError, SealError, StoreError
 from schemas.workflow.delivery import DeliverInput, TryInput, TryProblem, TryRecord
 from security.keyring import KeyRing
 from security.masking import Masker
-from security.signing import Signer
+from security.signing import WebhookSigner
 from storage.store import Store
 
 _STORE_TIMEOUT = timedelta(seconds=20)
@@ -40,7 +40,13 @@ class DeliverySender:
     """Sends Deliveries, one try at a time."""
 
     def __init__(
-        self, *, store: Store, transport: httpx.AsyncBaseTransport, keyring: KeyRing, signer: Signer, user_agent: str
+        self,
+        *,
+        store: Store,
+        transport: httpx.AsyncBaseTransport,
+        keyring: KeyRing,
+        signer: WebhookSigner,
+        user_agent: str,
     ) -> None:
         """Set up without sending anything yet.
 
@@ -86,9 +92,9 @@ class DeliverySender:
             status_code=answer.status,
             error=None if verdict.problem is None else _masked(verdict.problem, masker),
             latency=answer.latency,
-            answer=masker.text(answer.beginning.decode("utf-8", "replace"))[:ANSWER_KEPT],
+            answer=masker.mask_text(answer.beginning.decode("utf-8", "replace"))[:ANSWER_KEPT],
         )
-        message = None if verdict.message is None else masker.text(verdict.message)
+        message = None if verdict.message is None else masker.mask_text(verdict.message)
         return SendResult(record, message, verdict.final, answer.retry_after)
 
     async def _body(self, key: str) -> bytes:
@@ -125,4 +131,4 @@ def _no_answer(at: datetime, began: float, problem: TryProblem) -> SendResult:
 
 
 def _masked(problem: TryProblem, masker: Masker) -> TryProblem:
-    return TryProblem(type=masker.text(problem.type), message=masker.text(problem.message))
+    return TryProblem(type=masker.mask_text(problem.type), message=masker.mask_text(problem.message))

@@ -13,7 +13,7 @@ from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.sink import SealedWebhook
 from security import seal_context
 from security.keyring import KeyRing
-from security.signing import Signer
+from security.signing import WebhookSigner
 
 
 def build_request(
@@ -23,7 +23,7 @@ def build_request(
     *,
     at: datetime,
     keyring: KeyRing,
-    signer: Signer,
+    signer: WebhookSigner,
     user_agent: str,
 ) -> PreparedRequest:
     """Return the request for one try; only its time and signature differ from those of another try.
@@ -43,7 +43,7 @@ def build_request(
         **own,
         "content-type": "application/json",
         # The message id is the same for every try, so that receivers recognize what they have received already.
-        **signer.headers(delivery.run_id, at, body),
+        **signer.sign(delivery.run_id, at, body),
     }
     request = httpx.Request("POST", url, headers=headers, content=body)
     query = urlsplit(url).query

@@ -11,7 +11,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from temporal.pool_usage import MACHINES_HEARTBEAT, Up, tell
+from temporal.pool_usage import POOL_HEARTBEAT_INTERVAL, PoolUsage, publish_usage
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +20,24 @@ _CHECK_INTERVAL = timedelta(seconds=1)
 Attempts come and go meanwhile."""
 
 
-async def report(client: Client, identity: str, usage: Callable[[], Mapping[str, Up]]) -> None:
+async def report(client: Client, identity: str, usage: Callable[[], Mapping[str, PoolUsage]]) -> None:
     """Publish the Machines to Temporal until cancelled, and finally that none is up any more.
 
     A failed update is sent again later.
     """
-    published: Mapping[str, Up] = {}
-    at = -MACHINES_HEARTBEAT.total_seconds()
+    published: Mapping[str, PoolUsage] = {}
+    at = -POOL_HEARTBEAT_INTERVAL.total_seconds()
     loop = asyncio.get_running_loop()
     try:
         while True:
             now = dict(usage())
-            if now != published or loop.time() - at >= MACHINES_HEARTBEAT.total_seconds():
+            if now != published or loop.time() - at >= POOL_HEARTBEAT_INTERVAL.total_seconds():
                 published, at = now, loop.time()
                 try:
-                    await tell(client, identity, now)
+                    await publish_usage(client, identity, now)
                 except RPCError as error:
                     log.debug("its Machines could not be published: %s", error.message)
             await asyncio.sleep(_CHECK_INTERVAL.total_seconds())
     finally:
         with suppress(RPCError):
-            await tell(client, identity, published, leaving=True)
+            await publish_usage(client, identity, published, shutting_down=True)

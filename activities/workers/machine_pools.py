@@ -7,7 +7,7 @@ import asyncio
 from machines.machine import LaunchOptions
 from machines.pool import Pool
 from machines.slot import RecycleLimits
-from temporal.pool_usage import Up
+from temporal.pool_usage import PoolUsage
 
 
 class MachinePools:
@@ -21,9 +21,9 @@ class MachinePools:
     def __getitem__(self, project: str) -> Pool:
         return self._pools[project]
 
-    def usage(self) -> dict[str, Up]:
+    def usage(self) -> dict[str, PoolUsage]:
         """Return the number of busy and warm Machines, by project."""
-        return {project: Up(pool.busy, pool.warm) for project, pool in self._pools.items()}
+        return {project: PoolUsage(pool.busy, pool.warm) for project, pool in self._pools.items()}
 
     async def resize(self, project: str, machines: int) -> None:
         """Change how many Machines the project may have; its pool is created the first time."""

@@ -99,7 +99,7 @@ class ProjectWorkerManager:
         A store that does not answer changes nothing, and a project that cannot be read affects no other.
         """
         try:
-            projects = await self._catalog.projects()
+            projects = await self._catalog.list_projects()
         except CallboardError as error:
             self._log_problem("the projects", error.message)
             return
@@ -109,7 +109,7 @@ class ProjectWorkerManager:
                 continue
             problem = None
             try:
-                manifest = await self._catalog.current(project)
+                manifest = await self._catalog.get_current(project)
                 if manifest is not None:
                     machines = manifest.settings.machines
                     await self._serve(project, min(machines, self._max_machines or machines))

@@ -152,7 +152,7 @@ class _EndWatcher:
             return None
         self._asked_temporal_at = now
         project, run_id, _ = self._attempt
-        state = await self._services.runs.state(self._services.settings.workspace, project, run_id)
+        state = await self._services.runs.get_state(self._services.settings.workspace, project, run_id)
         return None if state.outcome is None else await self._recorded_end() or _AttemptEnd(None)
 
     async def _recorded_end(self) -> _AttemptEnd | None:

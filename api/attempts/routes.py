@@ -48,7 +48,7 @@ router = workspace_router("/{projectName}/runs/{runId}/attempts/{number}", BadRe
 @router.get("", summary="Get an Attempt")
 async def get(services: ServicesDep, projectName: str, runId: str, number: _Number) -> AttemptBody:  # noqa: N803
     """Get the Attempt's record, and the paths of its log, trace and screenshot, as far as it has left them."""
-    await services.runs.state(services.settings.workspace, projectName, runId)
+    await services.runs.get_state(services.settings.workspace, projectName, runId)
     return await get_attempt(services, projectName, runId, number)
 
 
@@ -75,7 +75,7 @@ async def log(
     last_event_id: _LastEventId = 0,
 ) -> Response:
     """Get the log as far as it is stored. With `follow`, the Attempt need not have started yet."""
-    await services.runs.state(services.settings.workspace, projectName, runId)
+    await services.runs.get_state(services.settings.workspace, projectName, runId)
     if query.follow:
         events = follow_log(services, projectName, runId, number, last_event_id)
         return EventSourceResponse(events, headers={"x-accel-buffering": "no"})
@@ -91,7 +91,7 @@ async def log(
 )
 async def trace(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
     """Get the Playwright trace. Open it with `playwright show-trace FILE`."""
-    await services.runs.state(services.settings.workspace, projectName, runId)
+    await services.runs.get_state(services.settings.workspace, projectName, runId)
     return await trace_response(services, projectName, runId, number)
 
 
@@ -103,5 +103,5 @@ async def trace(services: ServicesDep, projectName: str, runId: str, number: _Nu
 )
 async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
     """Get the last picture of the page of an Attempt that failed."""
-    await services.runs.state(services.settings.workspace, projectName, runId)
+    await services.runs.get_state(services.settings.workspace, projectName, runId)
     return await screenshot_response(services, projectName, runId, number)

@@ -27,7 +27,7 @@ async def require_auth_session(
     # Other names are those of AuthSessions that live for a single Run, or of nothing at all.
     if is_auth_session_id(auth_session_id):
         try:
-            return await services.auth_sessions.view(services.settings.workspace, project, auth_session_id)
+            return await services.auth_sessions.get(services.settings.workspace, project, auth_session_id)
         except NotFound:
             pass
     details = None if path is None else {"path": path}

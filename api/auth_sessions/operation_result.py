@@ -81,7 +81,7 @@ def _canceled_body(result: ContractOutcome) -> dict[str, Any]:
 
 async def _find_state(services: Services, project: str, operation_id: str) -> RunState | None:
     try:
-        return await services.runs.state(services.settings.workspace, project, operation_id)
+        return await services.runs.get_state(services.settings.workspace, project, operation_id)
     except NotFound:
         return None
 
@@ -95,7 +95,7 @@ async def _accepted_auth_session(services: Services, project: str, operation_id:
 
 async def _exists(services: Services, project: str, auth_session_id: str) -> bool:
     try:
-        await services.auth_sessions.view(services.settings.workspace, project, auth_session_id)
+        await services.auth_sessions.get(services.settings.workspace, project, auth_session_id)
     except NotFound:
         return False
     return True
@@ -106,7 +106,7 @@ async def _is_being_processed(services: Services, project: str, state: RunState)
     if state.type is RunType.AUTH_SESSION_VALIDATE or state.auth_session_id is None:
         return False
     try:
-        view = await services.auth_sessions.view(services.settings.workspace, project, state.auth_session_id)
+        view = await services.auth_sessions.get(services.settings.workspace, project, state.auth_session_id)
     except NotFound:
         return False
     return view.making == state.run_id

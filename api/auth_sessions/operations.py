@@ -148,7 +148,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
     try:
         await store_sealed(services, project, owner, key, request.state.to_json())
         if existing is not None:
-            return contract_auth_session(await services.auth_sessions.record(workspace, project, owner, key))
+            return contract_auth_session(await services.auth_sessions.replace_state(workspace, project, owner, key))
         view = _new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.READY)
         view = view.model_copy(update={"login": 1, "state_key": key})
         ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
@@ -209,7 +209,7 @@ async def _check_id_is_free(services: Services, project: str, owner: str) -> Non
 
 async def _find_view(services: Services, project: str, owner: str) -> AuthSessionView | None:
     try:
-        return await services.auth_sessions.view(services.settings.workspace, project, owner)
+        return await services.auth_sessions.get(services.settings.workspace, project, owner)
     except NotFound:
         return None
 

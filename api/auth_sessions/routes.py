@@ -47,7 +47,7 @@ router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
 async def list_all(services: ServicesDep, projectName: str) -> list[AuthSessionBody]:  # noqa: N803 - the contract's names
     """List all stored AuthSessions, sorted by id. Those that live for a single Run are not among them."""
     manifest = await require_project(services, projectName)
-    views = await services.auth_sessions.views(services.settings.workspace, manifest.project)
+    views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project)
     return [contract_auth_session(view) for view in views]
 
 

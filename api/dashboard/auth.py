@@ -15,13 +15,13 @@ from api.dashboard.forms import read_form
 from api.http.key_check import KeyCheck
 from api.http.middleware import KEY_HEADER
 from schemas.errors import Forbidden, Unauthorized
-from security.sessions import LASTS, Session, Sessions
+from security.sessions import SESSION_LIFETIME, Session, Sessions
 
 COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
 """Name of the field that holds the token of the session, in every form that changes something."""
 
-_API_CLIENT = Session(nonce="", ends=0, form_token="")
+_API_CLIENT = Session(nonce="", expires_at=0, form_token="")
 """Session of clients that send an API key with each request instead of a cookie: their requests come from no page."""
 
 
@@ -97,7 +97,7 @@ def set_session_cookie(request: Request, response: Response, value: str) -> None
     Script cannot read it, other sites cannot make a browser send it and, over https, it is never sent in the clear.
     """
     secure = request.url.scheme == "https"
-    age = int(LASTS.total_seconds())
+    age = int(SESSION_LIFETIME.total_seconds())
     response.set_cookie(COOKIE, value, max_age=age, path="/", secure=secure, httponly=True, samesite="strict")
 
 

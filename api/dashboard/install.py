@@ -17,7 +17,7 @@ from api.http.rate_limiter import RateLimiter
 from projects.samples import Samples
 from security.keyring import KeyRing
 from security.sessions import Sessions
-from security.signed_trace_urls import TraceAddresses
+from security.signed_trace_urls import SignedTraceUrls
 
 
 def install_dashboard(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyRing) -> None:
@@ -25,7 +25,7 @@ def install_dashboard(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, 
     app.state.dashboard_auth = DashboardAuth(keys, Sessions(api_keys, ring))
     app.state.samples = Samples()
     app.state.sink_test_limiter = RateLimiter(playground_routes.SINK_TEST_LIMIT, playground_routes.SINK_TEST_WINDOW)
-    app.state.traces = TraceAddresses(ring)
+    app.state.traces = SignedTraceUrls(ring)
     for router in (
         assets.router,
         sign_in.router,

@@ -20,7 +20,7 @@ async def list_deliveries(services: Services, project: str, run_id: str) -> list
     Raises:
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    states = await services.deliveries.of_run(services.settings.workspace, project, run_id)
+    states = await services.deliveries.list_for_run(services.settings.workspace, project, run_id)
     return [await delivery_body(services, project, run_id, state) for state in states]
 
 

@@ -43,5 +43,5 @@ async def send_sink_test(services: Services, manifest: Manifest, body: dict[str,
         raise bad_field("sink", "a sink to send a test to; the project has none of its own")
     workspace = services.settings.workspace
     test = SinkTestInput(workspace=workspace, project=manifest.project, test_id=test_id, api=request.api, sink=sink)
-    outcome = await services.deliveries.test(test)
+    outcome = await services.deliveries.test_sink(test)
     return SinkTest(test_id, try_body(outcome.record), outcome.failure)

@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from api.http.rate_limiter import RateLimiter
 from schemas.errors import TooMany, Unauthorized
-from security.apikeys import ApiKeys, digest_of
+from security.apikeys import ApiKeys, key_digest
 
 WRONG_KEYS = 10
 WRONG_KEYS_WITHIN = timedelta(minutes=5)
@@ -53,7 +53,7 @@ class KeyCheck:
         """
         address = _client_address(scope)
         wait = self._failures.retry_after(address)
-        pair = (address, digest_of(key))
+        pair = (address, key_digest(key))
         if self._keys.accepts(key) and (not wait or pair in self._accepted):
             self._accepted[pair] = None
             self._accepted.move_to_end(pair)

@@ -23,8 +23,8 @@ async def poll_run_state(services: Services, request: Request, project: str, run
     """
     workspace = services.settings.workspace
     if wait <= timedelta():
-        return await services.runs.state(workspace, project, run_id)
-    asking = asyncio.create_task(services.runs.state(workspace, project, run_id, wait=wait))
+        return await services.runs.get_state(workspace, project, run_id)
+    asking = asyncio.create_task(services.runs.get_state(workspace, project, run_id, wait=wait))
     leaving = asyncio.create_task(_left(request))
     closing = asyncio.create_task(_set(services.closing))
     try:
@@ -37,7 +37,7 @@ async def poll_run_state(services: Services, request: Request, project: str, run
         for task in (asking, leaving, closing):
             task.cancel()
         await asyncio.gather(asking, leaving, closing, return_exceptions=True)
-    return await services.runs.state(workspace, project, run_id)
+    return await services.runs.get_state(workspace, project, run_id)
 
 
 async def _left(request: Request) -> None:

@@ -8,26 +8,26 @@ from api.dependencies import Services
 from api.projects.lookup import require_project
 from projects.manifest import Manifest
 from schemas.rest.projects import MachinesOfProject, ProjectBody, ProjectList
-from temporal.pool_usage import Machines
+from temporal.pool_usage import MachineCounts
 
 
 async def list_projects(services: Services) -> ProjectList:
     """Return all deployed projects, sorted by name. Raises StoreError, Unavailable."""
-    names = await services.catalog.projects()
-    manifests = await asyncio.gather(*(services.catalog.current(name) for name in names))
-    machines = await services.records.machines()
+    names = await services.catalog.list_projects()
+    manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
+    machines = await services.records.count_machines()
     return ProjectList(projects=[_project_body(manifest, machines) for manifest in manifests if manifest is not None])
 
 
 async def get_project(services: Services, project: str) -> ProjectBody:
     """Return one deployed project. Raises NotFound, StoreError, Unavailable."""
     manifest = await require_project(services, project)
-    return _project_body(manifest, await services.records.machines())
+    return _project_body(manifest, await services.records.count_machines())
 
 
-def _project_body(manifest: Manifest, machines: dict[str, Machines] | None) -> ProjectBody:
+def _project_body(manifest: Manifest, machines: dict[str, MachineCounts] | None) -> ProjectBody:
     settings = manifest.settings
-    usage = None if machines is None else machines.get(manifest.project, Machines())
+    usage = None if machines is None else machines.get(manifest.project, MachineCounts())
     return ProjectBody(
         name=manifest.project,
         version=manifest.version,

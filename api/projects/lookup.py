@@ -15,7 +15,7 @@ async def require_project(services: Services, project: str) -> Manifest:
         NotFound: There is no such project.
         StoreError: The store failed.
     """
-    manifest = await services.catalog.current(project)
+    manifest = await services.catalog.get_current(project)
     if manifest is None:
         raise NotFound(f"There is no project {clip(project, 100)!r} deployed here.")
     return manifest

@@ -73,7 +73,7 @@ async def resolve_identity(
     newest, *older = derive_identities(services.ring, workspace, project, idempotency_key, request)
     for identity in older:  # the Run may have been started before the key ring was rotated
         try:
-            await services.runs.state(workspace, project, identity.run_id)
+            await services.runs.get_state(workspace, project, identity.run_id)
         except NotFound:
             continue
         return identity

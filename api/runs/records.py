@@ -28,7 +28,7 @@ from schemas.rest.runs import (
 from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
 from temporal.listing import RunFilter, RunListItem
-from temporal.pool_usage import Machines
+from temporal.pool_usage import MachineCounts
 from temporal.run_queries import RunRecord
 
 
@@ -44,15 +44,17 @@ async def list_runs(services: Services, project: str, query: RunsQuery) -> RunLi
         types=frozenset(query.type),
         apis=frozenset(query.api),
         auth_sessions=frozenset(query.auth_session),
-        started_after=query.started_after,
-        started_before=query.started_before,
+        created_after=query.started_after,
+        created_before=query.started_before,
     )
     list_id = f"{project} {_list_id(query)}"
     after = None if query.cursor is None else decode_cursor(query.cursor, list_id)
-    page = await services.records.page(services.settings.workspace, project, run_filter, limit=query.limit, after=after)
+    page = await services.records.list_runs(
+        services.settings.workspace, project, run_filter, limit=query.limit, page_token=after
+    )
     return RunList(
         runs=[run_summary(item) for item in page.runs],
-        next_cursor=None if page.after is None else encode_cursor(page.after, list_id),
+        next_cursor=None if page.next_page_token is None else encode_cursor(page.next_page_token, list_id),
     )
 
 
@@ -89,9 +91,9 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         NotFound: There is no such Run.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    record = await services.records.record(services.settings.workspace, project, run_id)
-    outcome, run = record.state.outcome, record.order
-    members = _dump(run_summary(record.line))
+    record = await services.records.get_record(services.settings.workspace, project, run_id)
+    outcome, run = record.state.outcome, record.input
+    members = _dump(run_summary(record.list_item))
     members["error"] = None if outcome is None or outcome.error is None else error_json(outcome.error)
     members["reason"] = None if outcome is None or outcome.reason is None else reason_json(outcome.reason)
     members["input"] = await _input_json(services, record)
@@ -106,17 +108,17 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         "attempts": [_dump(attempt) for attempt in attempts],
         "validates": [_dump(validate) for validate in await _validates(services, record)],
         "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
-        "waiting": _dump(await _waiting(services, record)) if record.line.status is RunStatus.PENDING else None,
+        "waiting": _dump(await _waiting(services, record)) if record.list_item.status is RunStatus.PENDING else None,
         "temporal": _dump(_temporal_link(services, record)),
     }
     return dump_object(members)
 
 
 async def _input_json(services: Services, record: RunRecord) -> RawJson:
-    members = masked_input(record.order)
-    if isinstance(record.order, RunInput):
-        run_id = record.line.run_id
-        parameters = await load_json(record.order.parameters, "parameters", run_id, services.store)
+    members = masked_input(record.input)
+    if isinstance(record.input, RunInput):
+        run_id = record.list_item.run_id
+        parameters = await load_json(record.input.parameters, "parameters", run_id, services.store)
         members = {"api": members.pop("api"), "parameters": parameters, **members}
     return dump_object(members)
 
@@ -127,9 +129,9 @@ async def _rerun_ids(services: Services, project: str, run_id: str) -> list[str]
 
 
 async def _validates(services: Services, record: RunRecord) -> list[ValidateOfRun]:
-    if not isinstance(record.order, RunInput) or record.order.auth is None:
+    if not isinstance(record.input, RunInput) or record.input.auth is None:
         return []
-    validates = await services.records.validates(services.settings.workspace, record.line)
+    validates = await services.records.list_validates(services.settings.workspace, record.list_item)
     return [
         ValidateOfRun(
             run_id=item.run.run_id,
@@ -142,10 +144,10 @@ async def _validates(services: Services, record: RunRecord) -> list[ValidateOfRu
 
 
 async def _waiting(services: Services, record: RunRecord) -> Waiting:
-    machines = await services.records.machines()
-    usage = None if machines is None else machines.get(record.line.project, Machines())
+    machines = await services.records.count_machines()
+    usage = None if machines is None else machines.get(record.list_item.project, MachineCounts())
     return Waiting(
-        ahead=await services.records.ahead(record.line),
+        ahead=await services.records.count_ahead(record.list_item),
         machines_busy=None if usage is None else usage.busy,
         machines=None if usage is None else usage.offered,
         paused=record.state.paused,
@@ -153,11 +155,11 @@ async def _waiting(services: Services, record: RunRecord) -> Waiting:
 
 
 def _temporal_link(services: Services, record: RunRecord) -> TemporalLink:
-    settings, run_id = services.settings, record.line.run_id
+    settings, run_id = services.settings, record.list_item.run_id
     url = None
     if settings.temporal_ui_url is not None:
         namespace = quote(settings.temporal_namespace, safe="")
-        path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{record.execution}/history"
+        path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{record.execution_id}/history"
         url = f"{settings.temporal_ui_url.rstrip('/')}/{path}"
     return TemporalLink(workflow_id=run_id, url=url)
 

@@ -42,13 +42,13 @@ async def start_rerun(
         SealError, ConfigurationError: A sealed input cannot be opened.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
-    record = await services.records.record(services.settings.workspace, manifest.project, run_id)
-    if not isinstance(record.order, RunInput):
+    record = await services.records.get_record(services.settings.workspace, manifest.project, run_id)
+    if not isinstance(record.input, RunInput):
         raise BadRequest(
-            f"Run {run_id} makes or checks a login (type {record.line.type}), and only Runs of APIs can be started"
+            f"Run {run_id} makes or checks a login (type {record.list_item.type}), and only Runs of APIs can be started"
             " again. Update or validate its AuthSession instead."
         )
-    request = validate_body(StartRequest, await _start_request_body(services, run_id, record.order))
+    request = validate_body(StartRequest, await _start_request_body(services, run_id, record.input))
     # The id of the earlier Run is all that this request has, so it is what the fingerprint is made from.
     identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
     marker = keys.rerun(manifest.project, run_id, identity.run_id)

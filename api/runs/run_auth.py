@@ -75,7 +75,7 @@ async def store_runtime_input(
 
 async def _run_exists(services: Services, project: str, run_id: str) -> bool:
     try:
-        await services.runs.state(services.settings.workspace, project, run_id)
+        await services.runs.get_state(services.settings.workspace, project, run_id)
     except NotFound:
         return False
     return True

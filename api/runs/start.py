@@ -114,7 +114,7 @@ async def _start(
     if run_input.auth is not None and stored and not created:
         # Another copy of this request started the Run first. If that Run has ended already, nothing else will delete
         # the runtimeInput that was just stored.
-        state = await services.runs.state(run_input.workspace, run_input.project, identity.run_id)
+        state = await services.runs.get_state(run_input.workspace, run_input.project, identity.run_id)
         if state.outcome is not None:
             await delete_artifacts(services, run_input.auth.parameters_key)
 

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from cli.doctor import host, keys
 from cli.doctor.findings import Finding, Status, skipped
-from cli.doctor.store import artifact_store
-from cli.doctor.target import Place, find_place
-from cli.doctor.temporal import temporal
-from cli.doctor.workers import projects, workers
+from cli.doctor.store import check_artifact_store
+from cli.doctor.target import Installation, find_installation
+from cli.doctor.temporal import check_temporal
+from cli.doctor.workers import check_projects, check_workers
 
 _MARKS = {
     Status.OK: Text("✓", style="green"),
@@ -50,37 +50,37 @@ def doctor(
     It looks with the environment's settings, as `callboard api` and `callboard worker` would here; or at the
     `callboard dev` that runs on the data folder.
     """
-    place = find_place(data)
-    findings = asyncio.run(_look(place, part))
+    place = find_installation(data)
+    findings = asyncio.run(_run_checks(place, part))
     well = all(finding.status is not Status.FAILED for finding in findings)
     if as_json:
         checks = [dataclasses.asdict(finding) for finding in findings]
         typer.echo(json.dumps({"ok": well, "checks": checks}, indent=2))
     else:
-        _show(findings, place)
+        _print_findings(findings, place)
     if not well:
         raise typer.Exit(1)
 
 
-async def _look(place: Place, part: Part | None) -> list[Finding]:
+async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
     settings = place.settings
     python, browser, sandbox, uv, found, (store, opened) = await asyncio.gather(
-        host.python(),
-        _not_needed("Browser") if part is Part.API else host.browser(settings),
-        _not_needed("Browser sandbox") if part is Part.API else host.sandbox(settings),
-        _not_needed("uv") if part is Part.API else host.uv(),
-        temporal(settings),
-        artifact_store(settings),
+        host.check_python(),
+        _not_needed("Browser") if part is Part.API else host.check_browser(settings),
+        _not_needed("Browser sandbox") if part is Part.API else host.check_sandbox(settings),
+        _not_needed("uv") if part is Part.API else host.check_uv(),
+        check_temporal(settings),
+        check_artifact_store(settings),
     )
     keyed = [
-        skipped("API keys", "A worker needs none.") if part is Part.WORKER else keys.api_keys(settings),
-        keys.secret_key(settings),
-        await _not_needed("Webhook secrets") if part is Part.API else keys.webhook_secrets(settings),
+        skipped("API keys", "A worker needs none.") if part is Part.WORKER else keys.check_api_keys(settings),
+        keys.check_secret_key(settings),
+        await _not_needed("Webhook secrets") if part is Part.API else keys.check_webhook_secrets(settings),
     ]
     if found.client is None:
         serving = [skipped(check, "Temporal says which there are.") for check in ("Workers", "Projects")]
     else:
-        serving = list(await asyncio.gather(workers(found.client), projects(found.client, opened)))
+        serving = list(await asyncio.gather(check_workers(found.client), check_projects(found.client, opened)))
     return [python, browser, sandbox, uv, *found.findings, store, *keyed, *serving]
 
 
@@ -88,27 +88,27 @@ async def _not_needed(check: str) -> Finding:
     return skipped(check, "Only workers need that.")
 
 
-def _show(findings: list[Finding], place: Place) -> None:
+def _print_findings(findings: list[Finding], place: Installation) -> None:
     console = Console()
     what = f"the callboard dev on {place.settings.data_dir}" if place.dev else "what the environment's settings name"
     if not console.is_terminal:
         for finding in findings:
-            typer.echo(f"{finding.status:8} {finding.check}: {finding.found}")
-            if finding.mend is not None:
-                typer.echo(f"{'':8} -> {finding.mend}")
-        typer.echo(_verdict(findings, what))
+            typer.echo(f"{finding.status:8} {finding.check}: {finding.message}")
+            if finding.fix is not None:
+                typer.echo(f"{'':8} -> {finding.fix}")
+        typer.echo(_summarize(findings, what))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        said = Text(finding.found)
-        if finding.mend is not None:
-            said.append(f"\n→ {finding.mend}", style="bold")
+        said = Text(finding.message)
+        if finding.fix is not None:
+            said.append(f"\n→ {finding.fix}", style="bold")
         table.add_row(_MARKS[finding.status], Text(finding.check), said)
     console.print(table)
-    console.print(Text(_verdict(findings, what), style="bold"))
+    console.print(Text(_summarize(findings, what), style="bold"))
 
 
-def _verdict(findings: list[Finding], what: str) -> str:
+def _summarize(findings: list[Finding], what: str) -> str:
     failed = sum(finding.status is Status.FAILED for finding in findings)
     warnings = sum(finding.status is Status.WARNING for finding in findings)
     if failed:

@@ -23,8 +23,8 @@ class Finding:
 
     check: str
     status: Status
-    found: str
-    mend: str | None = None
+    message: str
+    fix: str | None = None
     """Instructions for fixing what was found."""
 
 

@@ -16,22 +16,22 @@ from projects.uv import UvError, run_uv
 from schemas.errors import MachineError
 from settings import Settings, installed_version
 
-_LOWEST = (3, 12)
-_BROWSER_WITHIN = timedelta(seconds=45)
+_OLDEST_PYTHON = (3, 12)
+_BROWSER_TIMEOUT = timedelta(seconds=45)
 """Limit for showing a page. It is longer than Playwright's own limit for the start, as that error says more."""
-_UV_WITHIN = timedelta(seconds=20)
+_UV_TIMEOUT = timedelta(seconds=20)
 
 
-async def python() -> Finding:
+async def check_python() -> Finding:
     """Check the Python that runs this command."""
     found = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}), Callboard {installed_version()}"
-    if sys.version_info[:2] < _LOWEST:
-        wanted = ".".join(map(str, _LOWEST))
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        wanted = ".".join(map(str, _OLDEST_PYTHON))
         return failed("Python", found, f"Install Callboard with Python {wanted} or later.")
     return ok("Python", found)
 
 
-async def browser(settings: Settings) -> Finding:
+async def check_browser(settings: Settings) -> Finding:
     """Check that a browser is found and that it shows a page."""
     if settings.role == "control":
         return skipped("Browser", "Not needed: CALLBOARD_ROLE is control.")
@@ -43,7 +43,7 @@ async def browser(settings: Settings) -> Finding:
         return failed("Browser", found, *(mend or ["Name the executable of one in CALLBOARD_CHROMIUM."]))
     try:
         refusal = await asyncio.to_thread(sandbox_refusal, path)
-        version = await _shows_a_page(path, sandbox=refusal is None)
+        version = await _open_page(path, sandbox=refusal is None)
     except MachineError as error:
         mend = (
             f"Install what it needs with `{sys.executable} -m playwright install-deps chromium`, or name another"
@@ -53,7 +53,7 @@ async def browser(settings: Settings) -> Finding:
     return ok("Browser", f"Chromium {version} ({path})")
 
 
-async def sandbox(settings: Settings) -> Finding:
+async def check_sandbox(settings: Settings) -> Finding:
     """Check whether Chromium's own sandbox separates pages from the worker's user."""
     check = "Browser sandbox"
     if settings.role == "control":
@@ -73,7 +73,7 @@ async def sandbox(settings: Settings) -> Finding:
     return warning(check, f"Chromium's own sandbox is off: {refusal}.", mend)
 
 
-async def _shows_a_page(path: Path, *, sandbox: bool) -> str:
+async def _open_page(path: Path, *, sandbox: bool) -> str:
     """Let the browser show a page, and return its version.
 
     Raises:
@@ -83,7 +83,7 @@ async def _shows_a_page(path: Path, *, sandbox: bool) -> str:
     from playwright.async_api import Error, async_playwright
 
     try:
-        async with asyncio.timeout(_BROWSER_WITHIN.total_seconds()), async_playwright() as playwright:
+        async with asyncio.timeout(_BROWSER_TIMEOUT.total_seconds()), async_playwright() as playwright:
             started = await playwright.chromium.launch(
                 executable_path=path, args=browser_args(), chromium_sandbox=sandbox
             )
@@ -94,15 +94,15 @@ async def _shows_a_page(path: Path, *, sandbox: bool) -> str:
             await started.close()
             return version
     except TimeoutError:
-        raise MachineError(f"has shown no page within {_BROWSER_WITHIN.total_seconds():g} seconds.") from None
+        raise MachineError(f"has shown no page within {_BROWSER_TIMEOUT.total_seconds():g} seconds.") from None
     except Error as error:
         raise MachineError(f"shows no page: {error.message.strip().splitlines()[0]}") from error
 
 
-async def uv() -> Finding:
+async def check_uv() -> Finding:
     """Check that uv starts, which builds the environments of projects that declare dependencies."""
     try:
-        said = await run_uv("--version", cwd=Path.cwd(), within=_UV_WITHIN)
+        said = await run_uv("--version", cwd=Path.cwd(), timeout=_UV_TIMEOUT)
     except UvError as error:
         mend = f"Install it again with `{sys.executable} -m pip install --force-reinstall uv`."
         return failed("uv", f"It does not start: {error}.", mend)

@@ -9,7 +9,7 @@ from storage.factory import open_store
 from storage.store import Store
 
 
-async def artifact_store(settings: Settings) -> tuple[Finding, Store | None]:
+async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | None]:
     """Check that the store can write, read and remove an object, and return the store if it can."""
     location = settings.artifact_location
     try:

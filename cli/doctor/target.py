@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
-from cli.options import settings_with
+from cli.options import load_settings
 from devstack import data_folder
 from devstack.dev import WEBHOOK_KEY_FILE
 from devstack.temporal import NAMESPACE
@@ -18,7 +18,7 @@ from settings import Settings
 
 
 @dataclass(frozen=True)
-class Place:
+class Installation:
     """An installation with the settings that its api and its workers have."""
 
     settings: Settings
@@ -26,26 +26,26 @@ class Place:
     """Whether it is a running `callboard dev`."""
 
 
-def find_place(data: Path | None) -> Place:
+def find_installation(data: Path | None) -> Installation:
     """Return the installation to check.
 
     Raises:
         ConfigurationError: The settings are wrong.
     """
-    settings = settings_with(data_dir=data)
+    settings = load_settings(data_dir=data)
     folder = settings.data_dir.expanduser().resolve()
     card = None if "temporal_address" in settings.model_fields_set else _card(folder)
     if card is None:
-        return Place(settings, dev=False)
+        return Installation(settings, dev=False)
     dev = {
         "data_dir": folder,
         "temporal_address": card["temporalAddress"],
         "temporal_namespace": NAMESPACE,
         "api_keys": [SecretStr(card["apiKey"])],
-        "secret_key": settings.secret_key or _kept(folder / "secret-key"),
-        "webhook_secrets": settings.webhook_secrets or _kept(folder / WEBHOOK_KEY_FILE),
+        "secret_key": settings.secret_key or _read_secret(folder / "secret-key"),
+        "webhook_secrets": settings.webhook_secrets or _read_secret(folder / WEBHOOK_KEY_FILE),
     }
-    return Place(settings.model_copy(update=dev), dev=True)
+    return Installation(settings.model_copy(update=dev), dev=True)
 
 
 def _card(folder: Path) -> dict[str, Any] | None:
@@ -57,6 +57,6 @@ def _card(folder: Path) -> dict[str, Any] | None:
     return card if psutil.pid_exists(card["pid"]) else None
 
 
-def _kept(file: Path) -> list[SecretStr]:
-    secret = data_folder.kept_secret(file)
+def _read_secret(file: Path) -> list[SecretStr]:
+    secret = data_folder.read_secret(file)
     return [] if secret is None else [SecretStr(secret)]

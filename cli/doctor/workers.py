@@ -10,36 +10,36 @@ from projects.manifest import Manifest
 from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow import names
 from storage.store import Store
-from temporal.pollers import pollers
+from temporal.pollers import list_pollers
 from temporal.runs import Runs
 
-_QUEUES = {names.CALLBOARD_QUEUE: "no Run begins", names.DELIVERIES_QUEUE: "no result is delivered"}
+_CONSEQUENCES = {names.CALLBOARD_QUEUE: "no Run begins", names.DELIVERIES_QUEUE: "no result is delivered"}
 """Task queues, and the consequence if no worker serves them."""
 
 
-async def workers(client: Client) -> Finding:
+async def check_workers(client: Client) -> Finding:
     """Check for workers that sequence Runs and deliver results."""
     try:
-        serving = {queue: await pollers(client, queue) for queue in _QUEUES}
+        serving = {queue: await list_pollers(client, queue) for queue in _CONSEQUENCES}
     except (Unavailable, ConfigurationError) as error:
         return failed("Workers", error.message, "Look again; if it stays so, look into Temporal's log.")
-    idle = [f"nobody serves the queue {queue}: {_QUEUES[queue]}" for queue, found in serving.items() if not found]
+    idle = [f"nobody serves the queue {queue}: {_CONSEQUENCES[queue]}" for queue, found in serving.items() if not found]
     if idle:
         found = "; ".join(idle)
         mend = "Start `callboard worker`, with CALLBOARD_ROLE all or control."
         return failed("Workers", f"{found[0].upper()}{found[1:]}.", mend)
     number = len(set[str]().union(*serving.values()))
-    return ok("Workers", f"{number} serve{'s' if number == 1 else ''} the queues {' and '.join(_QUEUES)}")
+    return ok("Workers", f"{number} serve{'s' if number == 1 else ''} the queues {' and '.join(_CONSEQUENCES)}")
 
 
-async def projects(client: Client, store: Store | None) -> Finding:
+async def check_projects(client: Client, store: Store | None) -> Finding:
     """Check that workers offer Machines for each deployed project."""
     if store is None:
         return skipped("Projects", "The artifact store says which are deployed, and cannot be used.")
     try:
         catalog = Catalog(store)
-        deployed = [manifest for name in await catalog.projects() if (manifest := await catalog.current(name))]
-        offered = await _offered(client, deployed)
+        deployed = [manifest for name in await catalog.list_projects() if (manifest := await catalog.get_current(name))]
+        offered = await _count_offered_machines(client, deployed)
     except (StoreError, Unavailable, ConfigurationError) as error:
         return failed("Projects", error.message, "Look again; if it stays so, mend what is named there.")
     if not deployed:
@@ -64,16 +64,16 @@ async def projects(client: Client, store: Store | None) -> Finding:
     return ok("Projects", f"{what}, with {machines} Machine{'' if machines == 1 else 's'}")
 
 
-async def _offered(client: Client, deployed: list[Manifest]) -> dict[str, int]:
+async def _count_offered_machines(client: Client, deployed: list[Manifest]) -> dict[str, int]:
     """Return the number of Machines that workers offer, by project.
 
     If Temporal keeps no heartbeats of workers, a project with any worker counts as having all its Machines.
     """
     runs = Runs(client)
-    known = await runs.machines_offered()
+    known = await runs.count_offered_machines()
     if known is not None:
         return {manifest.project: known.get(manifest.project, 0) for manifest in deployed}
     return {
-        manifest.project: manifest.settings.machines if await runs.served(manifest.project) else 0
+        manifest.project: manifest.settings.machines if await runs.has_pollers(manifest.project) else 0
         for manifest in deployed
     }

@@ -18,7 +18,7 @@ from schemas.errors import NotFound
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliveryStatus
 from schemas.workflow.run import RunStatus
-from security.egress import Egress
+from security.egress import EgressPolicy
 from temporal.deliveries import Deliveries
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
 from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run
@@ -102,7 +102,7 @@ async def test_what_the_sink_does_not_want_is_not_delivered(
     deliver: Delivering, stage: Stage, inbox: Receiver, options: dict[str, Any], part: Any
 ) -> None:
     await run(stage, webhook(inbox.url, **options), ends(part), maximum_attempts=1)
-    assert await Deliveries(deliver.client).of_run(WORKSPACE, stage.project, stage.run_id) == []
+    assert await Deliveries(deliver.client).list_for_run(WORKSPACE, stage.project, stage.run_id) == []
     assert inbox.received == []
 
 
@@ -119,7 +119,7 @@ async def test_a_canceled_run_is_not_delivered(deliver: Delivering, stage: Stage
     await stage.cancel()
     await stage.serve()
     assert (await stage.ended()).status is RunStatus.CANCELED
-    assert await Deliveries(deliver.client).of_run(WORKSPACE, stage.project, stage.run_id) == []
+    assert await Deliveries(deliver.client).list_for_run(WORKSPACE, stage.project, stage.run_id) == []
 
 
 async def test_a_cancel_that_comes_as_the_run_completes_takes_nothing_from_its_delivery(
@@ -247,7 +247,7 @@ async def test_a_name_that_leads_within_by_now_is_not_followed(client: Client, t
     async def rebinding(_host: str, _port: int) -> list[str]:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
-    egress = Egress(resolve=rebinding)
+    egress = EgressPolicy(resolve=rebinding)
     async with receiver() as inbox, delivering(client, tmp_path, egress=egress) as deliver:
         url = f"http://rebinding.example:{inbox.port}/"
         await egress.check_url(url)  # as it is accepted
@@ -378,7 +378,7 @@ async def test_nobody_else_s_delivery_is_seen_or_sent(
     await deliver.ended(name, run_id)
     deliveries = Deliveries(deliver.client)
     if delivery_id == "sink":
-        assert await deliveries.of_run(workspace, project or name, run_id) == []
+        assert await deliveries.list_for_run(workspace, project or name, run_id) == []
     with pytest.raises(NotFound, match="There is no such Delivery"):
         await deliveries.redeliver(workspace, project or name, run_id, delivery_id)
     assert len(inbox.received) == 1

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
 from schemas.errors import Unavailable
-from security.egress import Egress
+from security.egress import EgressPolicy
 from temporal import deliveries
 from temporal.deliveries import Deliveries
 from tests.support.delivery_worker import SECRET, Delivering, delivering
@@ -20,7 +20,7 @@ from tests.support.webhook_receiver import Receiver, answers
 
 
 async def test_it_looks_like_a_result_and_is_signed(client: Client, deliver: Delivering, inbox: Receiver) -> None:
-    came = await Deliveries(client).test(sink_test(inbox.url, "test-signed"))
+    came = await Deliveries(client).test_sink(sink_test(inbox.url, "test-signed"))
     assert came.failure is None
     assert (came.record.status_code, came.record.answer) == (200, "thanks")
     (request,) = inbox.received
@@ -33,15 +33,15 @@ async def test_it_looks_like_a_result_and_is_signed(client: Client, deliver: Del
 
 async def test_one_that_is_refused_is_not_sent_again(client: Client, deliver: Delivering, inbox: Receiver) -> None:
     inbox.script = [answers("503 Busy", b"later")]
-    came = await Deliveries(client).test(sink_test(inbox.url, "test-refused"))
+    came = await Deliveries(client).test_sink(sink_test(inbox.url, "test-refused"))
     assert came.failure == "The receiver answered 503."
     assert came.record.answer == "later"
     assert len(inbox.received) == 1
 
 
 async def test_it_goes_nowhere_that_a_delivery_may_not_go(client: Client, tmp_path: Path, inbox: Receiver) -> None:
-    async with delivering(client, tmp_path, egress=Egress()):
-        came = await Deliveries(client).test(sink_test(inbox.url, "test-within"))
+    async with delivering(client, tmp_path, egress=EgressPolicy()):
+        came = await Deliveries(client).test_sink(sink_test(inbox.url, "test-within"))
     assert came.record.error is not None
     assert came.record.error.type == "EgressRefused"
     assert inbox.received == []
@@ -51,9 +51,9 @@ async def test_without_a_worker_it_is_not_sent_later_either(
     client: Client, monkeypatch: pytest.MonkeyPatch, inbox: Receiver, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as hasty:
-        hasty.setattr(deliveries, "_TEST_WITHIN", timedelta(seconds=-9))  # of the ten of a try
+        hasty.setattr(deliveries, "_TEST_TIMEOUT", timedelta(seconds=-9))  # of the ten of a try
         with pytest.raises(Unavailable, match="No worker"):
-            await Deliveries(client).test(sink_test(inbox.url, "test-late"))
+            await Deliveries(client).test_sink(sink_test(inbox.url, "test-late"))
     async with delivering(client, tmp_path):
-        assert (await Deliveries(client).test(sink_test(inbox.url, "test-in-time"))).failure is None
+        assert (await Deliveries(client).test_sink(sink_test(inbox.url, "test-in-time"))).failure is None
     assert [request.headers["webhook-id"] for request in inbox.received] == ["test-in-time"]

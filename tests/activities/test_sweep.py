@@ -141,7 +141,7 @@ async def test_the_newest_artifact_of_a_run_keeps_the_others(client: Client, sto
 
 async def test_nothing_but_what_runs_left_is_ever_touched(client: Client, store: Store) -> None:
     others = [
-        keys.current("shop"),
+        keys.current_version("shop"),
         keys.manifest("shop", "v"),
         keys.bundle("shop", "v"),
         keys.environment("shop", "d"),
@@ -264,8 +264,8 @@ async def test_a_run_that_is_begun_anew_meanwhile_keeps_what_it_has(client: Clie
 async def test_nothing_goes_while_temporal_cannot_say_who_is_in_flight(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     files = await leave(store, "one")
-    nowhere = Settings(temporal_address=f"127.0.0.1:{ports.claim({'': 0})['']}")
-    away = await connect(nowhere, lazy=True, patience=timedelta(seconds=1))
+    nowhere = Settings(temporal_address=f"127.0.0.1:{ports.choose_ports({'': 0})['']}")
+    away = await connect(nowhere, lazy=True, retry_timeout=timedelta(seconds=1))
     with pytest.raises(Unavailable):
         await sweep(away, store, soon())
     assert len(await left(store)) == len(files)

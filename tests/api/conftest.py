@@ -102,7 +102,7 @@ async def served(api: Api) -> AsyncGenerator[str]:
 @pytest.fixture(scope="session")
 async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[TemporalServer]:
     """Temporal's dev server."""
-    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     data = tmp_path_factory.mktemp("temporal")
     server = TemporalServer(data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
     try:

@@ -17,7 +17,7 @@ from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunType
 from storage import keys
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunPage
-from temporal.run_queries import ValidateLine
+from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import signed_in_client
@@ -92,7 +92,7 @@ async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api) -> 
         f"/api/v1/workspace/{WORKSPACE}/projects/members/run/start",
         json={"api": "list", "parameters": {}, "authSession": {"runtimeInput": {}}},
     )).json()["runId"]  # fmt: skip
-    api.records.validated = [ValidateLine(line(f"{run_id}-v1", "members", status=RunStatus("parked")), None)]
+    api.records.validated = [ValidateListItem(line(f"{run_id}-v1", "members", status=RunStatus("parked")), None)]
     body = await get(api, f"/runs/{run_id}", f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert [each["status"] for each in body["validates"]] == ["parked"]
 

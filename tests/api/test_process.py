@@ -15,7 +15,7 @@ START = {"api": "list", "parameters": {"x": "é😀"}}
 
 
 def no_temporal() -> str:
-    return f"127.0.0.1:{ports.claim({'--temporal-port': 0})['--temporal-port']}"
+    return f"127.0.0.1:{ports.choose_ports({'--temporal-port': 0})['--temporal-port']}"
 
 
 async def test_without_a_worker_a_run_is_pending_and_everything_else_works(api_process: Any, temporal: Any):
@@ -94,7 +94,7 @@ async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, 
 
 
 async def test_the_trace_viewer_is_served_on_a_port_of_its_own_and_ends_with_the_api(api_process: Any):
-    port = ports.claim({"": 0})[""]
+    port = ports.choose_ports({"": 0})[""]
     viewer = f"http://127.0.0.1:{port}"
     async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as api:
         await api.alive()
@@ -124,7 +124,7 @@ async def test_its_log_has_no_key_in_it(api_process: Any, temporal: Any):
 
 
 async def test_both_ports_bound_what_a_client_without_a_key_may_send(api_process: Any):
-    port = ports.claim({"": 0})[""]
+    port = ports.choose_ports({"": 0})[""]
     async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as api:
         await api.alive()
         for url in (api.url, f"http://127.0.0.1:{port}"):

@@ -10,7 +10,7 @@ from tests.support.fake_api import FakeApi
 
 @pytest.fixture
 def free_port() -> int:
-    return ports.claim({"--port": 0})["--port"]
+    return ports.choose_ports({"--port": 0})["--port"]
 
 
 @pytest.fixture

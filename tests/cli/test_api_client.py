@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from httpcore._synchronization import ThreadLock  # there is no other place where an interrupt can be put in
 
-from cli.api_client import Remote
+from cli.api_client import ApiClient
 from tests.support.fake_api import KEY, WORKSPACE, FakeApi, callboard, error_of
 
 PROJECTS = {"projects": []}
@@ -140,15 +140,15 @@ def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pyte
         return entered
 
     monkeypatch.setattr(ThreadLock, "__enter__", acquired_as_it_comes)
-    there = Remote(api.url, WORKSPACE, KEY, on_this_host=True)
+    there = ApiClient(api.url, WORKSPACE, KEY, on_this_host=True)
     with pytest.raises(KeyboardInterrupt):
-        there.call("GET", "projects")
+        there.request("GET", "projects")
     fired.clear()
-    with pytest.raises(KeyboardInterrupt), there.lines("projects") as lines:
+    with pytest.raises(KeyboardInterrupt), there.stream_lines("projects") as lines:
         list(lines)
     fired.clear()
     with pytest.raises(KeyboardInterrupt):
-        there.fetch("projects", io.BytesIO())
+        there.download("projects", io.BytesIO())
 
 
 def test_all_that_is_wrong_with_a_request_is_told(api: FakeApi) -> None:

@@ -26,7 +26,7 @@ def events(first: int, *lines: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_COME_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(logs, "_RECONNECT_DELAY", 0.01)
 
 
 def test_the_latest_attempt_is_meant_if_none_is_named(api: FakeApi) -> None:

@@ -18,9 +18,9 @@ from temporalio.worker import Worker
 
 from cli.doctor import host, keys
 from cli.doctor.findings import Finding, Status
-from cli.doctor.store import artifact_store
-from cli.doctor.temporal import temporal
-from cli.doctor.workers import projects, workers
+from cli.doctor.store import check_artifact_store
+from cli.doctor.temporal import check_temporal
+from cli.doctor.workers import check_projects, check_workers
 from devstack import ports
 from devstack.temporal import TemporalServer
 from projects.deploy import deploy
@@ -37,7 +37,7 @@ GOOD_KEY = "a-key-of-this-test-of-no-worth"
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
-    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     folder = tmp_path_factory.mktemp("temporal")
     server = TemporalServer(folder, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
     try:
@@ -51,7 +51,7 @@ async def namespace(server: TemporalServer, name: str, **fields: Any) -> tuple[S
     """One that is set up."""
     settings = Settings(temporal_address=server.address, temporal_namespace=name, **fields)
     client = await connect(settings)
-    await ensure_namespace(client, Retention.of(Settings()))
+    await ensure_namespace(client, Retention.from_settings(Settings()))
     return settings, client
 
 
@@ -75,7 +75,7 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 
 async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_path: Path) -> None:
-    nobody = f"127.0.0.1:{ports.claim({'': 0})['']}"
+    nobody = f"127.0.0.1:{ports.choose_ports({'': 0})['']}"
     done = run("--json", cwd=tmp_path, CALLBOARD_TEMPORAL_ADDRESS=nobody, CALLBOARD_ROLE="control")
     assert (done.returncode, done.stderr) == (1, "")
     told = json.loads(done.stdout)
@@ -142,9 +142,9 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
 
 @pytest.mark.parametrize("role", ["all", "browser"])
 async def test_a_browser_that_shows_pages_is_named_with_its_version(role: Any) -> None:
-    found = await host.browser(Settings(role=role))
+    found = await host.check_browser(Settings(role=role))
     assert found.status is Status.OK, found
-    assert found.found.startswith("Chromium ")
+    assert found.message.startswith("Chromium ")
 
 
 @pytest.mark.parametrize(
@@ -164,39 +164,39 @@ async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
         return refusal
 
     monkeypatch.setattr(host, "sandbox_refusal", answer)  # the real one has tests of its own
-    found = await host.sandbox(Settings())
+    found = await host.check_sandbox(Settings())
     assert found.status is status
-    assert (refusal or "is on") in found.found
-    assert found.mend is None if mend is None else (found.mend or "").startswith(mend)
+    assert (refusal or "is on") in found.message
+    assert found.fix is None if mend is None else (found.fix or "").startswith(mend)
 
 
 async def test_without_a_browser_nothing_is_said_of_its_sandbox(tmp_path: Path) -> None:
-    found = await host.sandbox(Settings(chromium=tmp_path / "none"))
+    found = await host.check_sandbox(Settings(chromium=tmp_path / "none"))
     assert found.status is Status.SKIPPED
 
 
 async def test_a_browser_that_is_not_there_is_told(tmp_path: Path) -> None:
-    found = await host.browser(Settings(chromium=tmp_path / "none"))
+    found = await host.check_browser(Settings(chromium=tmp_path / "none"))
     assert found.status is Status.FAILED
-    assert f"CALLBOARD_CHROMIUM names {tmp_path / 'none'}, which is no browser that starts" in found.found
-    assert found.mend is not None
-    assert found.mend.startswith("Name the executable")
+    assert f"CALLBOARD_CHROMIUM names {tmp_path / 'none'}, which is no browser that starts" in found.message
+    assert found.fix is not None
+    assert found.fix.startswith("Name the executable")
 
 
 async def test_a_browser_that_starts_and_shows_no_page_is_told(tmp_path: Path) -> None:
     blind = tmp_path / "blind"
     blind.write_text("#!/bin/sh\necho Chromium 1.0\n")
     blind.chmod(0o755)
-    found = await host.browser(Settings(chromium=blind))
+    found = await host.check_browser(Settings(chromium=blind))
     assert found.status is Status.FAILED
-    assert found.found.startswith(f"{blind} shows no page: ")
+    assert found.message.startswith(f"{blind} shows no page: ")
 
 
 async def test_a_uv_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("projects.uv.find_uv_bin", lambda: str(tmp_path / "none"))
-    found = await host.uv()
+    found = await host.check_uv()
     assert found.status is Status.FAILED
-    assert found.found.startswith("It does not start: ")
+    assert found.message.startswith("It does not start: ")
 
 
 # Keys.
@@ -207,18 +207,18 @@ def test_keys_that_are_too_short_or_none_are_told_and_not_shown() -> None:
         return [SecretStr(value) for value in values]
 
     good, short = Settings(api_keys=secrets(GOOD_KEY), secret_key=secrets(GOOD_KEY)), secrets(GOOD_KEY, "too-short")
-    assert [keys.api_keys(good).status, keys.secret_key(good).status] == [Status.OK, Status.OK]
+    assert [keys.check_api_keys(good).status, keys.check_secret_key(good).status] == [Status.OK, Status.OK]
     for found, status in (
-        (keys.api_keys(Settings(api_keys=short)), Status.FAILED),
-        (keys.secret_key(Settings(secret_key=short)), Status.FAILED),
-        (keys.webhook_secrets(Settings(webhook_secrets=secrets("whsec_too-short"))), Status.FAILED),
+        (keys.check_api_keys(Settings(api_keys=short)), Status.FAILED),
+        (keys.check_secret_key(Settings(secret_key=short)), Status.FAILED),
+        (keys.check_webhook_secrets(Settings(webhook_secrets=secrets("whsec_too-short"))), Status.FAILED),
     ):
         assert found.status is status
-        assert found.mend is not None
-        assert "too-short" not in found.found + found.mend
+        assert found.fix is not None
+        assert "too-short" not in found.message + found.fix
 
 
-@pytest.mark.parametrize("check", [keys.secret_key, keys.webhook_secrets])
+@pytest.mark.parametrize("check", [keys.check_secret_key, keys.check_webhook_secrets])
 def test_the_way_to_make_a_key_makes_one_that_is_good(check: Any) -> None:
     mend = check(Settings()).mend
     command = mend.partition("`")[2].partition("`")[0].replace("python3", sys.executable)
@@ -231,7 +231,7 @@ def test_the_way_to_make_a_key_makes_one_that_is_good(check: Any) -> None:
 
 
 async def test_a_store_that_works_is_left_as_it_was(tmp_path: Path) -> None:
-    found, store = await artifact_store(Settings(artifacts=str(tmp_path)))
+    found, store = await check_artifact_store(Settings(artifacts=str(tmp_path)))
     assert found.status is Status.OK
     assert isinstance(store, FolderStore)
     assert list(tmp_path.iterdir()) == []
@@ -241,7 +241,7 @@ async def test_a_store_that_does_not_work_is_told_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    nobody = f"http://127.0.0.1:{ports.claim({'': 0})['']}"
+    nobody = f"http://127.0.0.1:{ports.choose_ports({'': 0})['']}"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
     places: list[tuple[dict[str, Any], str]] = [
@@ -251,10 +251,10 @@ async def test_a_store_that_does_not_work_is_told_with_its_reason(
         ({"artifacts": "gs://bucket"}, "cannot be kept at gs://"),
     ]
     for fields, reason in places:
-        found, store = await artifact_store(Settings(**fields))
+        found, store = await check_artifact_store(Settings(**fields))
         assert found.status is Status.FAILED
-        assert reason in found.found
-        assert "CALLBOARD_ARTIFACTS" in (found.mend or "")
+        assert reason in found.message
+        assert "CALLBOARD_ARTIFACTS" in (found.fix or "")
         assert store is None
 
 
@@ -263,13 +263,13 @@ async def test_a_store_that_does_not_work_is_told_with_its_reason(
 
 async def test_a_namespace_that_is_set_up_is_well(server: TemporalServer) -> None:
     settings, _ = await namespace(server, "well")
-    looked = await temporal(settings)
+    looked = await check_temporal(settings)
     assert {finding.check: finding.status for finding in looked.findings} == dict.fromkeys(
         ("Temporal", "Namespace", "Search attributes", "Sweeps"), Status.OK
     )
     found = by_name(looked.findings)
-    assert found["Namespace"].found == "well: Runs are known for 7 days after their end"
-    assert found["Sweeps"].found == "Artifacts are removed 8 days after the end of their Run"
+    assert found["Namespace"].message == "well: Runs are known for 7 days after their end"
+    assert found["Sweeps"].message == "Artifacts are removed 8 days after the end of their Run"
     assert looked.client is not None
 
 
@@ -277,12 +277,14 @@ async def test_what_is_not_as_it_was_set_is_told(server: TemporalServer) -> None
     settings, client = await namespace(server, "otherwise", run_retention="30d")
     handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)
     await handle.pause()
-    found = by_name((await temporal(settings)).findings)
-    assert found["Namespace"].found.endswith("known for 7 days after their end, CALLBOARD_RUN_RETENTION says 30 days.")
-    assert found["Sweeps"].found == "They are paused: artifacts stay for ever."
+    found = by_name((await check_temporal(settings)).findings)
+    assert found["Namespace"].message.endswith(
+        "known for 7 days after their end, CALLBOARD_RUN_RETENTION says 30 days."
+    )
+    assert found["Sweeps"].message == "They are paused: artifacts stay for ever."
     await handle.delete()
-    sweeps = by_name((await temporal(settings)).findings)["Sweeps"]
-    assert (sweeps.status, sweeps.mend) == (Status.WARNING, "Run `callboard setup-namespace`.")
+    sweeps = by_name((await check_temporal(settings)).findings)["Sweeps"]
+    assert (sweeps.status, sweeps.fix) == (Status.WARNING, "Run `callboard setup-namespace`.")
 
 
 # Workers.
@@ -291,19 +293,19 @@ async def test_what_is_not_as_it_was_set_is_told(server: TemporalServer) -> None
 async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) -> None:
     _, client = await namespace(server, "nobody")
     store = FolderStore(tmp_path / "store")
-    found = await workers(client)
+    found = await check_workers(client)
     assert found.status is Status.FAILED
-    assert found.found == (
+    assert found.message == (
         "Nobody serves the queue callboard: no Run begins; nobody serves the queue callboard-deliveries: no result is"
         " delivered."
     )
-    assert (await projects(client, store)).found == "None is deployed."
-    assert (await projects(client, None)).status is Status.SKIPPED
+    assert (await check_projects(client, store)).message == "None is deployed."
+    assert (await check_projects(client, None)).status is Status.SKIPPED
     write_skeleton(tmp_path, "shop")
     await deploy(tmp_path / "shop", store)
-    waiting = await projects(client, store)
+    waiting = await check_projects(client, store)
     assert waiting.status is Status.FAILED
-    assert waiting.found == "No worker offers a Machine for shop: their Runs wait."
+    assert waiting.message == "No worker offers a Machine for shop: their Runs wait."
 
 
 async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
@@ -313,6 +315,6 @@ async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
         Worker(client, task_queue=names.DELIVERIES_QUEUE, workflows=[SweepWorkflow], identity="one"),
     ):
         async with asyncio.timeout(30):
-            while (found := await workers(client)).status is not Status.OK:
+            while (found := await check_workers(client)).status is not Status.OK:
                 await asyncio.sleep(0.05)  # until they have asked for the first time
-    assert found.found == "1 serves the queues callboard and callboard-deliveries"
+    assert found.message == "1 serves the queues callboard and callboard-deliveries"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.polling import _progress
-from cli.render import _waiting
+from cli.polling import _describe_progress
+from cli.render import _format_waiting
 
 BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
 
@@ -22,5 +22,5 @@ BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
     ids=["busy", "paused", "nothing"],
 )
 def test_what_a_run_waits_for(waiting: dict[str, Any] | None, shown: str | None, progress: str) -> None:
-    assert _waiting(waiting) == shown
-    assert _progress({"status": "started", "waiting": waiting, "attempts": []}) == progress
+    assert _format_waiting(waiting) == shown
+    assert _describe_progress({"status": "started", "waiting": waiting, "attempts": []}) == progress

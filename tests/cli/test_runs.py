@@ -125,7 +125,7 @@ def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: Fake
 
 
 def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
     away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
     pending = (200, {"runId": "r1", "status": "pending"})
     api.answers = [STARTED, away, away, pending, away, DONE]

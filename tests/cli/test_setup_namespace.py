@@ -24,7 +24,7 @@ async def start(*options: str, **environment: str) -> asyncio.subprocess.Process
 
 
 async def test_it_waits_for_a_temporal_that_is_only_starting_and_says_what_it_did(tmp_path: Path) -> None:
-    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     server = TemporalServer(tmp_path, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
     here = {"CALLBOARD_TEMPORAL_ADDRESS": server.address, "CALLBOARD_TEMPORAL_NAMESPACE": "mine"}
     command = await start("--retention", "30d", **here)
@@ -44,8 +44,8 @@ async def test_it_waits_for_a_temporal_that_is_only_starting_and_says_what_it_di
         out, err = await asyncio.wait_for(again.communicate(), 60)
         assert (again.returncode, err) == (0, b"")
         assert out.decode() == (
-            f"Namespace 'mine' at {server.address} is as it should be: Runs are known for 30 days, and their artifacts"
-            " kept for 31 days.\n"
+            f"Namespace 'mine' at {server.address} is up to date: Runs are kept for 30 days, and their artifacts"
+            " for 31 days.\n"
         )
     finally:
         if command.returncode is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devstack.child import MAX_DEATHS, Child, tail
+from devstack.child import MAX_DEATHS, SupervisedProcess, read_log_end
 from schemas.errors import StackError
 from tests.support.polling import until
 
@@ -45,15 +45,15 @@ async def main():
 asyncio.run(main())
 """
 
-MakeChild = Callable[..., Child]
+MakeChild = Callable[..., SupervisedProcess]
 
 
 @pytest.fixture
 async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
-    made: list[Child] = []
+    made: list[SupervisedProcess] = []
 
-    def make(code: str, *, grace: float = 5, report: Callable[[str], None] = print) -> Child:
-        child = Child(
+    def make(code: str, *, grace: float = 5, report: Callable[[str], None] = print) -> SupervisedProcess:
+        child = SupervisedProcess(
             "helper",
             [sys.executable, "-c", code],
             log=tmp_path / "logs" / "helper.log",
@@ -66,15 +66,15 @@ async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
 
     yield make
     for child in made:
-        child.hurry()
+        child.skip_grace()
         await child.stop()
 
 
 async def test_its_output_goes_to_its_log_and_it_has_only_the_given_environment(make_child: MakeChild) -> None:
     child = make_child("import os, time; print(dict(os.environ), flush=True); time.sleep(600)")
     await child.start()
-    await until(lambda: "hello" in tail(child.log))
-    assert "PATH" not in tail(child.log)
+    await until(lambda: "hello" in read_log_end(child.log))
+    assert "PATH" not in read_log_end(child.log)
 
 
 async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(make_child: MakeChild) -> None:
@@ -87,7 +87,7 @@ async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(ma
 async def test_stop_ends_it(make_child: MakeChild) -> None:
     child = make_child(PATIENT)
     await child.start()
-    await until(lambda: "ready" in tail(child.log))
+    await until(lambda: "ready" in read_log_end(child.log))
     pid = child.pid
     await child.stop()
     assert child.pid is None
@@ -97,7 +97,7 @@ async def test_stop_ends_it(make_child: MakeChild) -> None:
 async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child: MakeChild) -> None:
     child = make_child(STUBBORN, grace=0.2)
     await child.start()
-    await until(lambda: "ready" in tail(child.log))
+    await until(lambda: "ready" in read_log_end(child.log))
     pid = child.pid
     await child.stop()
     assert not psutil.pid_exists(pid or 0)
@@ -106,9 +106,9 @@ async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child
 async def test_hurry_ends_a_stop_that_waits(make_child: MakeChild) -> None:
     child = make_child(STUBBORN, grace=600)
     await child.start()
-    await until(lambda: "ready" in tail(child.log))
+    await until(lambda: "ready" in read_log_end(child.log))
     stopping = asyncio.create_task(child.stop())
-    child.hurry()
+    child.skip_grace()
     async with asyncio.timeout(10):
         await stopping
 
@@ -117,7 +117,7 @@ async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: M
     told: list[str] = []
     child = make_child(PATIENT, report=told.append)
     await child.start()
-    await child.become_ready(asyncio.sleep(0))
+    await child.wait_until_ready(asyncio.sleep(0))
     first = child.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
@@ -130,9 +130,9 @@ async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log
     told: list[str] = []
     child = make_child("import sys; sys.exit('cannot read the moon')", report=told.append)
     await child.start()
-    await child.become_ready(asyncio.sleep(0))
+    await child.wait_until_ready(asyncio.sleep(0))
     with pytest.raises(StackError, match=rf"(?s)ended {MAX_DEATHS} times .*exit code 1.*cannot read the moon"):
-        await child.given_up()
+        await child.wait_until_given_up()
     assert len(told) == MAX_DEATHS - 1
 
 
@@ -141,7 +141,7 @@ async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(make_
     child = make_child("import sys; sys.exit('no moon today')", report=told.append)
     await child.start()
     with pytest.raises(StackError, match=r"(?s)before it was ready.*no moon today"):
-        await child.become_ready(asyncio.sleep(600))
+        await child.wait_until_ready(asyncio.sleep(600))
     assert told == []
 
 
@@ -152,18 +152,18 @@ async def test_what_the_wait_for_readiness_raises_is_raised(make_child: MakeChil
     child = make_child(PATIENT)
     await child.start()
     with pytest.raises(StackError, match="it does not answer"):
-        await child.become_ready(never())
+        await child.wait_until_ready(never())
 
 
 async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devstack.child._LOG_LIMIT", 3)
+    monkeypatch.setattr("devstack.child._MAX_LOG_SIZE", 3)
     child = make_child(PATIENT)
     child.log.parent.mkdir()
     child.log.write_text("yesterday\n")
     await child.start()
-    await until(lambda: "ready" in tail(child.log))
+    await until(lambda: "ready" in read_log_end(child.log))
     assert child.log.with_name("helper.log.1").read_text() == "yesterday\n"
-    assert "yesterday" not in tail(child.log)
+    assert "yesterday" not in read_log_end(child.log)
 
 
 async def test_it_dies_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:

@@ -29,16 +29,16 @@ def mode(path: Path) -> int:
 def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with (
-        data_folder.exclusive(data),
+        data_folder.lock_data_folder(data),
         pytest.raises(StackError, match=rf"in use by another `callboard dev` \(process {os.getpid()}\)"),
-        data_folder.exclusive(data),
+        data_folder.lock_data_folder(data),
     ):
         pass
 
 
 def test_it_is_free_again_after_its_owner_left(tmp_path: Path) -> None:
     for _ in range(2):
-        with data_folder.exclusive(tmp_path / "data"):
+        with data_folder.lock_data_folder(tmp_path / "data"):
             pass
 
 
@@ -51,17 +51,20 @@ def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(StackError, match=str(holder.pid)), data_folder.exclusive(tmp_path):
+        with pytest.raises(StackError, match=str(holder.pid)), data_folder.lock_data_folder(tmp_path):
             pass
         holder.kill()
         holder.wait(10)
-        with data_folder.exclusive(tmp_path):
+        with data_folder.lock_data_folder(tmp_path):
             pass
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StackError, match=r"cannot be used.*--data"), data_folder.exclusive(tmp_path / "file" / "data"):
+    with (
+        pytest.raises(StackError, match=r"cannot be used.*--data"),
+        data_folder.lock_data_folder(tmp_path / "file" / "data"),
+    ):
         pass
 
 
@@ -70,19 +73,19 @@ def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path)
     assert secret.startswith("cb_")
     assert len(secret) >= 40
     assert data_folder.new_secret("cb_") != secret
-    data_folder.write_private(tmp_path / "api-key", secret + "\n")
+    data_folder.write_private_file(tmp_path / "api-key", secret + "\n")
     assert mode(tmp_path / "api-key") == 0o600
-    assert data_folder.kept_secret(tmp_path / "api-key") == secret
+    assert data_folder.read_secret(tmp_path / "api-key") == secret
 
 
 def test_an_empty_file_holds_no_secret(tmp_path: Path) -> None:
     (tmp_path / "api-key").write_text("\n")
-    assert data_folder.kept_secret(tmp_path / "api-key") is None
-    assert data_folder.kept_secret(tmp_path / "nowhere") is None
+    assert data_folder.read_secret(tmp_path / "api-key") is None
+    assert data_folder.read_secret(tmp_path / "nowhere") is None
 
 
 def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None:
-    with data_folder.address_card(tmp_path, {"url": "http://127.0.0.1:1", "pid": 7}):
+    with data_folder.connection_file(tmp_path, {"url": "http://127.0.0.1:1", "pid": 7}):
         card = tmp_path / "dev.json"
         assert mode(card) == 0o600
         assert json.loads(card.read_text()) == {"url": "http://127.0.0.1:1", "pid": 7}
@@ -90,9 +93,9 @@ def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None
 
 
 def test_a_new_folder_is_of_this_format_from_then_on(tmp_path: Path) -> None:
-    data_folder.require_format(tmp_path)
+    data_folder.ensure_format(tmp_path)
     (tmp_path / "temporal.db").touch()
-    data_folder.require_format(tmp_path)
+    data_folder.ensure_format(tmp_path)
     assert (tmp_path / "format").read_text() == f"{data_folder.FORMAT}\n"
 
 
@@ -102,6 +105,6 @@ def test_a_folder_of_another_format_is_refused_and_left_as_it_is(tmp_path: Path,
     if written is not None:
         (tmp_path / "format").write_text(f"{written}\n")
     with pytest.raises(StackError, match=rf"its format is {written or 1}, not .*Move the folder away.*--data"):
-        data_folder.require_format(tmp_path)
+        data_folder.ensure_format(tmp_path)
     assert (tmp_path / "format").exists() is (written is not None)
     assert (tmp_path / "temporal.db").read_text() == "Runs of before"

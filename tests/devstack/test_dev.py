@@ -155,7 +155,7 @@ async def test_it_keeps_the_key_that_it_made_and_shows_it_once_and_the_secret_th
 
 async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("devstack.dev._READY_LIMIT", timedelta(seconds=0.01))
+        patched.setattr("devstack.dev._READY_TIMEOUT", timedelta(seconds=0.01))
         with pytest.raises(StackError, match="was not ready"):
             async with make_stack(projects, data):
                 pass
@@ -211,7 +211,7 @@ async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running
 async def test_a_start_that_fails_leaves_nothing_running(
     projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devstack.dev._READY_LIMIT", timedelta(seconds=0.01))
+    monkeypatch.setattr("devstack.dev._READY_TIMEOUT", timedelta(seconds=0.01))
     with pytest.raises(StackError, match=r"was not ready within 0\.01 seconds"):
         async with make_stack(projects, data):
             pass

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from devstack.environment import environment_of
+from devstack.environment import build_environment
 from settings import Settings
 
 secrets = st.lists(
@@ -52,7 +52,7 @@ def test_a_child_reads_back_the_settings_of_its_parent(
         ready_needs_workers=ready_needs_workers,
         data_dir=Path("/some where/data"),
     )
-    assert settings_from(environment_of(settings)) == settings
+    assert settings_from(build_environment(settings)) == settings
 
 
 def test_what_the_environment_says_otherwise_does_not_reach_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_what_the_environment_says_otherwise_does_not_reach_a_child(monkeypatch:
     monkeypatch.setenv("CALLBOARD_PORT", "2")
     monkeypatch.setenv("CALLBOARD_ARTIFACTS", "/elsewhere")
     monkeypatch.setenv("CALLBOARD_USER_GREETING", "hello")
-    environment = environment_of(settings)
+    environment = build_environment(settings)
     assert environment["CALLBOARD_PORT"] == "1"
     assert "CALLBOARD_ARTIFACTS" not in environment
     assert environment["CALLBOARD_USER_GREETING"] == "hello"

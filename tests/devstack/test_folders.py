@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.folders import project_folders
+from devstack.folders import find_project_folders
 from schemas.errors import StackError
 
 
@@ -22,19 +22,19 @@ def test_projects_are_found_and_other_folders_are_left_alone(tmp_path: Path) -> 
     (tmp_path / "README.md").write_text("")
     without_settings = tmp_path / "without-settings"
     (without_settings / "api").mkdir(parents=True)
-    assert project_folders(tmp_path) == [first, second, without_settings]
+    assert find_project_folders(tmp_path) == [first, second, without_settings]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"no folder .*nowhere"):
-        project_folders(tmp_path / "nowhere")
+        find_project_folders(tmp_path / "nowhere")
 
 
 def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="no project below"):
-        project_folders(tmp_path)
+        find_project_folders(tmp_path)
 
 
 def test_a_project_in_place_of_the_folder_above_it_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="is a project itself"):
-        project_folders(make_project(tmp_path / "shop"))
+        find_project_folders(make_project(tmp_path / "shop"))

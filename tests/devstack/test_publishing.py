@@ -69,9 +69,9 @@ class World:
     async def published(self) -> AsyncGenerator[Publisher]:
         """Everything is deployed, and from now on everything is told."""
         async with self.publisher() as publisher:
-            await publisher.settle(PATIENCE)
+            await publisher.wait_for_first_deploys(PATIENCE)
             assert publisher.pending == []
-            publisher.announce()
+            publisher.start_reporting()
             yield publisher
 
 
@@ -99,7 +99,7 @@ async def test_the_second_project_of_a_name_does_not_replace_the_first_until_tha
     async with world.published() as publisher:
         (first,) = publisher.deployed
         (broken,) = publisher.broken
-        assert (broken.folder.name, broken.serving) == ("two", None)
+        assert (broken.folder.name, broken.served_version) == ("two", None)
         assert str(world.parent / "one") in broken.reason
         shutil.rmtree(world.parent / "one")
         await world.line("Project shop", "one is not there any more", f"version {first.version} is served on")
@@ -113,7 +113,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
     catalog = Catalog(world.store, max_age=SEEN_WITHIN)  # as the api has it
 
     async def has_told() -> bool:
-        await catalog.current("shop")  # what it knows is as old as it may be
+        await catalog.get_current("shop")  # what it knows is as old as it may be
         return bool(world.lines)
 
     async with world.published():
@@ -121,7 +121,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
             world.write("shop", "api/hello.py", f"{API}# {number}")
             await until(has_told)
             said = await world.line("Published shop")
-            current = await catalog.current("shop")
+            current = await catalog.get_current("shop")
             assert current is not None
             assert current.version in said
 
@@ -158,7 +158,10 @@ async def test_a_change_that_breaks_a_project_keeps_the_last_version_and_is_told
         assert before is not None
         world.write("shop", "Intuned.json", '{"apiAccess": ')
         await world.line("NOT DEPLOYED shop", "Intuned.json", f"Version {before} is served on.")
-        assert (await world.version("shop"), [project.serving for project in publisher.broken]) == (before, [before])
+        assert (await world.version("shop"), [project.served_version for project in publisher.broken]) == (
+            before,
+            [before],
+        )
         world.write("shop", "Intuned.json", "{}")
         await world.line("Project shop", "good again", before)
         assert publisher.broken == []
@@ -272,14 +275,14 @@ async def test_a_deploy_that_takes_long_is_told_and_holds_up_neither_the_start_n
         return await deploy(folder, *rest)
 
     monkeypatch.setattr(publishing, "deploy", slow)
-    monkeypatch.setattr(publishing, "_SLOW", 0.01)
+    monkeypatch.setattr(publishing, "_SLOW_DEPLOY_SECONDS", 0.01)
     async with world.publisher() as publisher:
         await world.until(lambda: publisher.deployed)
-        await publisher.settle(timedelta())
+        await publisher.wait_for_first_deploys(timedelta())
         assert [folder.name for folder in publisher.pending] == ["shop"]
         await world.until(lambda: any("shop" in line and "is being deployed" in line for line in world.lines))
-        publisher.announce()
-        monkeypatch.setattr(publishing, "_SLOW", 60)
+        publisher.start_reporting()
+        monkeypatch.setattr(publishing, "_SLOW_DEPLOY_SECONDS", 60)
         world.lines.clear()
         world.write("library", "api/list.py")
         await world.line("Published library")
@@ -297,7 +300,7 @@ async def test_leaving_breaks_off_what_is_being_deployed(world: World, monkeypat
     monkeypatch.setattr(publishing, "deploy", endless)
     async with asyncio.timeout(20):
         async with world.publisher() as publisher:
-            await publisher.settle(timedelta())
+            await publisher.wait_for_first_deploys(timedelta())
     assert await world.version("shop") is None
 
 
@@ -307,7 +310,7 @@ async def test_a_broken_project_says_which_version_of_an_earlier_start_is_served
     (folder / "api" / "hello.py").unlink()
     async with world.published() as publisher:
         (broken,) = publisher.broken
-        assert broken.serving == manifest.version
+        assert broken.served_version == manifest.version
 
 
 async def test_a_store_that_refuses_ends_a_start_and_later_is_told_and_tried_again(
@@ -322,10 +325,10 @@ async def test_a_store_that_refuses_ends_a_start_and_later_is_told_and_tried_aga
         return await deploy(*arguments)
 
     monkeypatch.setattr(publishing, "deploy", deploy_if_it_may)
-    monkeypatch.setattr(publishing, "_TRY_AGAIN", 0.1)
+    monkeypatch.setattr(publishing, "_STORE_RETRY_SECONDS", 0.1)
     with pytest.raises(StoreError, match="is full"):
         async with world.publisher() as publisher:
-            await publisher.settle(PATIENCE)
+            await publisher.wait_for_first_deploys(PATIENCE)
     refuses = False
     async with world.published():
         refuses = True
@@ -346,5 +349,5 @@ async def test_a_defect_is_not_hidden(world: World, monkeypatch: pytest.MonkeyPa
         world.write("shop", "api/list.py")
         async with asyncio.timeout(30):
             with pytest.raises(ExceptionGroup) as raised:
-                await publisher.failed()
+                await publisher.wait_for_failure()
     assert raised.group_contains(ZeroDivisionError)

@@ -6,14 +6,14 @@ import signal
 
 import pytest
 
-from devstack.signals import until_signalled
+from devstack.signals import run_until_signalled
 
 
 async def test_the_result_of_the_work_is_returned() -> None:
     async def work() -> int:
         return 7
 
-    assert await until_signalled(work(), hurry=lambda: None) == 7
+    assert await run_until_signalled(work(), on_second_signal=lambda: None) == 7
 
 
 async def test_an_error_of_the_work_is_raised() -> None:
@@ -21,7 +21,7 @@ async def test_an_error_of_the_work_is_raised() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        await until_signalled(work(), hurry=lambda: None)
+        await run_until_signalled(work(), on_second_signal=lambda: None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -38,5 +38,5 @@ async def test_a_signal_lets_the_work_clean_up_and_a_second_one_hurries_it(numbe
             cleaned.set()
 
     async with asyncio.timeout(10):
-        assert await until_signalled(work(), hurry=hurried.set) is None
+        assert await run_until_signalled(work(), on_second_signal=hurried.set) is None
     assert cleaned.is_set()

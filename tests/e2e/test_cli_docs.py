@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
-from cli.exit_codes import Exit
-from cli.filters import run_filters
+from cli.exit_codes import ExitCode
+from cli.filters import parse_run_filters
 from schemas.rest.runs import RunsQuery
 from settings import Settings
 from tests.support.command_line import PROGRAM, Command
@@ -44,14 +44,14 @@ async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)} == {*Exit}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)} == {*ExitCode}
 
 
 def test_the_filters_are_those_of_the_api() -> None:
     (sentence,) = re.findall(r"^`-f` may be given several times: (.*?)\. Of", PAGE, flags=re.DOTALL | re.MULTILINE)
     told = set(re.findall(r"`(\w+)`", sentence))
     assert told == {field.alias for field in RunsQuery.model_fields.values()} - {"limit", "cursor"}
-    assert set(run_filters([f"{name}=x" for name in told])) == told
+    assert set(parse_run_filters([f"{name}=x" for name in told])) == told
 
 
 def test_every_variable_is_one() -> None:

@@ -75,7 +75,7 @@ async def test_a_run_is_started_again(callboard: Command) -> None:
 
 
 async def test_what_cannot_be_is_told_by_the_exit_code(callboard: Command, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{ports.claim({'--port': 0})['--port']}"
+    nobody = f"http://127.0.0.1:{ports.choose_ports({'--port': 0})['--port']}"
     usage, project, run, attempt, key, address = await asyncio.gather(
         callboard("runs", "start", '{"api": "echo", "parameters": {}, "parametres": {}}', code=2),
         callboard("runs", "list", code=2, cwd=tmp_path),

@@ -95,7 +95,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    free = ports.claim({"--port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--port": 0, "--ui-port": 0})
     (tmp_path / "temporal").mkdir()
     temporal = TemporalServer(tmp_path / "temporal", port=free["--port"], ui_port=free["--ui-port"], report=print)
     project = tmp_path / "project"
@@ -125,8 +125,8 @@ async def test_each_worker_takes_its_share_and_control_needs_no_machine(installa
         assert installation.begun == 2
         (installation.folder / "go").touch()
         for n in range(3):
-            state = await installation.runs.state("w", "shared", f"run-{n}", wait=timedelta(seconds=60))
+            state = await installation.runs.get_state("w", "shared", f"run-{n}", wait=timedelta(seconds=60))
             assert state.status is RunStatus.COMPLETED
         async with asyncio.timeout(60):
-            while await installation.runs.machines_offered() != {"shared": 2}:
+            while await installation.runs.count_offered_machines() != {"shared": 2}:
                 await asyncio.sleep(0.2)

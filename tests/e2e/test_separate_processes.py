@@ -96,7 +96,7 @@ class Apart:
     @asynccontextmanager
     async def part(self, name: str, command: str) -> AsyncGenerator[Part]:
         data, log = self.folder / name, self.folder / f"{name}.log"
-        port = ports.claim({"--port": 0})["--port"]
+        port = ports.choose_ports({"--port": 0})["--port"]
         with log.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
                 CALLBOARD,
@@ -201,7 +201,7 @@ async def ready(api: Part) -> None:
 @pytest.fixture(scope="module")
 async def apart(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Apart]:
     folder = tmp_path_factory.mktemp("apart")
-    free = ports.claim({"--port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--port": 0, "--ui-port": 0})
     temporal = TemporalServer(folder / "temporal", port=free["--port"], ui_port=free["--ui-port"], report=print)
     async with AsyncExitStack() as resources:
         (folder / "temporal").mkdir()

@@ -12,7 +12,7 @@ import pytest
 
 from devstack.data_folder import new_webhook_secret
 from examples.site.app import create_app
-from security.signing import Signer
+from security.signing import WebhookSigner
 
 BODY = json.dumps({"apiInfo": {"runId": "run-1"}}).encode()
 
@@ -33,7 +33,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def post(client: httpx.AsyncClient, secret: str) -> int:
-    headers = Signer([secret]).headers("run-1", datetime.now(UTC), BODY)
+    headers = WebhookSigner([secret]).sign("run-1", datetime.now(UTC), BODY)
     return (await client.post("/inbox", content=BODY, headers=headers)).status_code
 
 

@@ -269,7 +269,7 @@ def test_a_secret_is_found_wherever_it_lies_in_a_resource_that_is_too_big_to_be_
         data = b"\0" * before + b".".join(secrets) + b"\0" * 20
         words = ("abcdef", "abcdefghij", "fghijk")
         after = shown(tmp_path_factory.mktemp("big"), trace_of(big=data), secrets=words)["resources/big"]
-        assert after == Masker(words).blotted(data)
+        assert after == Masker(words).mask_bytes_in_place(data)
 
 
 def test_what_is_no_text_keeps_its_length(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_what_is_no_text_keeps_its_length(tmp_path: Path) -> None:
 
 def test_credentials_of_a_proxy_are_known() -> None:
     masker = masker_for(order("any", proxy=Proxy("http://proxy.test", "customer-7", PROXY_WORD)))
-    assert masker.text(f"customer-7:{PROXY_WORD}") == "***:***"
+    assert masker.mask_text(f"customer-7:{PROXY_WORD}") == "***:***"
 
 
 @pytest.mark.parametrize("stacks", ["[]", "{}", '{"files": 1, "stacks": []}', '{"files": [], "stacks": [1]}', "\0"])

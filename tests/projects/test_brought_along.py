@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.brought_along import without_runtime
+from projects.brought_along import drop_runtime
 from schemas.errors import ProjectError
 from tests.support.project_host import Host, listing
 from tests.support.wheels import make_wheel
@@ -44,7 +44,7 @@ other @ https://example.com/other.zip
     ],
 )
 def test_the_list_has_what_it_requires_and_not_itself(numpy: str, via: str, kept: str) -> None:
-    assert without_runtime(LISTED.format(numpy=numpy, via=via)) == (
+    assert drop_runtime(LISTED.format(numpy=numpy, via=via)) == (
         "beta==2.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
         f"{kept} \\\n    --hash=sha256:dd\n"
         "other @ https://example.com/other.zip\n"
@@ -53,7 +53,7 @@ def test_the_list_has_what_it_requires_and_not_itself(numpy: str, via: str, kept
 
 def test_a_list_of_a_project_without_it_is_what_it_was() -> None:
     listed = "beta==2.0 \\\n    --hash=sha256:aa\n"
-    assert without_runtime(f"{listed}    # via shop\n") == listed
+    assert drop_runtime(f"{listed}    # via shop\n") == listed
 
 
 @pytest.fixture

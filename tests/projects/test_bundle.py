@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import projects.bundle
-from projects.bundle import extract, pack, unpack
+from projects.bundle import extract, extract_and_compile, pack
 from schemas.errors import ProjectError, StoreError
 
 Make = Callable[..., Path]
@@ -210,7 +210,7 @@ def test_a_project_that_is_too_big_is_refused_and_its_biggest_file_named(
 def test_unpacked_files_are_compiled_for_every_copy_of_the_folder(make_project: Make, tmp_path: Path) -> None:
     folder = make_project({"utils/01-odd.py": "x = 1", "api/broken.py": "def (", "utils/loud.py": "'\\d'"})
     pack(folder, tmp_path / "bundle")
-    unpack(tmp_path / "bundle", tmp_path / "out")
+    extract_and_compile(tmp_path / "bundle", tmp_path / "out")
     tag = sys.implementation.cache_tag
     compiled = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.pyc"))
     assert compiled == [
@@ -224,7 +224,7 @@ def test_unpacked_files_are_compiled_for_every_copy_of_the_folder(make_project: 
 
 def test_a_project_that_is_unpacked_can_be_imported(make_project: Make, tmp_path: Path) -> None:
     pack(make_project({"api/2-x.py": "from utils.a import value\n", "utils/a.py": "value = 7\n"}), tmp_path / "bundle")
-    unpack(tmp_path / "bundle", tmp_path / "out")
+    extract_and_compile(tmp_path / "bundle", tmp_path / "out")
     code = "import importlib; print(importlib.import_module('api.2-x').value)"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path / "out", capture_output=True, check=True)
     assert done.stdout == b"7\n"

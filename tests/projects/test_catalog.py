@@ -45,24 +45,24 @@ def counting(tmp_path: Path) -> Counting:
 
 async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting) -> None:
     catalog = Catalog(counting)
-    assert await catalog.projects() == []
+    assert await catalog.list_projects() == []
     await deploy(make_project(name="b"), counting)
     await deploy(make_project(name="a-2"), counting)
     await counting.put("projects/half/versions/0/bundle.tar.gz", b"")
     await counting.put("projects/Not A Name/current.json", b"")
-    assert await catalog.projects() == ["a-2", "b"]
+    assert await catalog.list_projects() == ["a-2", "b"]
 
 
 async def test_current_is_the_manifest_of_the_deployed_version(make_project: Make, counting: Counting) -> None:
     catalog = Catalog(counting, timedelta(0))
-    assert await catalog.current("shop") is None
+    assert await catalog.get_current("shop") is None
     folder = make_project()
     first = await deploy(folder, counting)
-    assert await catalog.current("shop") == first
+    assert await catalog.get_current("shop") == first
     (folder / "api" / "more.py").write_text("")
     second = await deploy(folder, counting)
-    assert await catalog.current("shop") == second
-    assert await catalog.manifest("shop", first.version) == first
+    assert await catalog.get_current("shop") == second
+    assert await catalog.get_manifest("shop", first.version) == first
 
 
 async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_project: Make, counting: Counting) -> None:
@@ -70,8 +70,8 @@ async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_pro
     await deploy(make_project(), counting)
     counting.reads.clear()
     for _ in range(3):
-        assert await catalog.current("shop") is not None
-        assert await catalog.current("other") is None
+        assert await catalog.get_current("shop") is not None
+        assert await catalog.get_current("other") is None
     assert counting.reads == {"current.json": 2, "manifest.json": 1}
 
 
@@ -80,7 +80,7 @@ async def test_an_old_answer_is_read_again_but_not_its_manifest(make_project: Ma
     await deploy(make_project(), counting)
     counting.reads.clear()
     for _ in range(3):
-        assert await catalog.current("shop") is not None
+        assert await catalog.get_current("shop") is not None
     assert counting.reads == {"current.json": 3, "manifest.json": 1}
 
 
@@ -89,7 +89,7 @@ async def test_callers_at_the_same_time_share_one_read(make_project: Make, count
     manifest = await deploy(make_project(), counting)
     counting.reads.clear()
     counting.open.clear()
-    callers = [asyncio.create_task(catalog.current("shop")) for _ in range(20)]
+    callers = [asyncio.create_task(catalog.get_current("shop")) for _ in range(20)]
     await until(lambda: counting.reads["current.json"] == 1)
     # Whoever gives up takes the answer from nobody, also the one who asked first.
     callers[0].cancel()
@@ -108,17 +108,17 @@ async def test_callers_at_the_same_time_share_an_error_and_the_next_one_asks_ane
     manifest = await deploy(make_project(), counting)
     counting.reads.clear()
     counting.error = StoreError("away")
-    answers = await asyncio.gather(*[catalog.current("shop") for _ in range(5)], return_exceptions=True)
+    answers = await asyncio.gather(*[catalog.get_current("shop") for _ in range(5)], return_exceptions=True)
     assert answers == [counting.error] * 5
     assert counting.reads == {"current.json": 1}
     counting.error = None
-    assert await catalog.current("shop") == manifest
+    assert await catalog.get_current("shop") == manifest
 
 
 async def test_when_all_give_up_the_read_is_stopped(counting: Counting) -> None:
     catalog = Catalog(counting)
     counting.open.clear()
-    callers = [asyncio.create_task(catalog.current("shop")) for _ in range(3)]
+    callers = [asyncio.create_task(catalog.get_current("shop")) for _ in range(3)]
     await until(lambda: counting.reads["current.json"] == 1)
     before = asyncio.all_tasks()
     for caller in callers:
@@ -127,15 +127,15 @@ async def test_when_all_give_up_the_read_is_stopped(counting: Counting) -> None:
     assert all(caller.cancelled() for caller in callers)
     assert len(before - asyncio.all_tasks()) == 4
     counting.open.set()
-    assert await catalog.current("shop") is None
+    assert await catalog.get_current("shop") is None
 
 
 async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counting: Counting) -> None:
     catalog = Catalog(counting)
     for name in ("../../etc", "A", "", "a/b", "\0"):
-        assert await catalog.current(name) is None
-        assert await catalog.manifest(name, "0" * 16) is None
-    assert await catalog.manifest("shop", "../x") is None
+        assert await catalog.get_current(name) is None
+        assert await catalog.get_manifest(name, "0" * 16) is None
+    assert await catalog.get_manifest("shop", "../x") is None
     assert counting.reads == {}
 
 
@@ -144,9 +144,9 @@ async def test_a_version_that_does_not_exist_may_exist_later(make_project: Make,
     manifest = await deploy(make_project(), counting)
     key = keys.manifest("shop", manifest.version)
     await counting.delete(key)
-    assert await catalog.manifest("shop", manifest.version) is None
+    assert await catalog.get_manifest("shop", manifest.version) is None
     await counting.put(key, manifest.to_bytes())
-    assert await catalog.manifest("shop", manifest.version) == manifest
+    assert await catalog.get_manifest("shop", manifest.version) == manifest
 
 
 async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, counting: Counting) -> None:
@@ -157,20 +157,20 @@ async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, 
         StoreError,
         match=r"The manifest\.json of project 'shop' .* is damaged \(version: .*\)\. Deploy the project again\.",
     ):
-        await catalog.current("shop")
+        await catalog.get_current("shop")
     await counting.delete(keys.manifest("shop", manifest.version))
     with pytest.raises(StoreError, match=r"is deployed, but its manifest is not .*\. Deploy the project again\."):
-        await catalog.current("shop")
-    await counting.put(keys.current("shop"), b"")
+        await catalog.get_current("shop")
+    await counting.put(keys.current_version("shop"), b"")
     with pytest.raises(StoreError, match=r"The current\.json of project 'shop' .* is damaged"):
-        await catalog.current("shop")
+        await catalog.get_current("shop")
 
 
 async def test_memory_does_not_grow_with_the_names_that_are_asked_for(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projects.catalog._REMEMBERED", 10)
+    monkeypatch.setattr("projects.catalog._CACHE_SIZE", 10)
     catalog = Catalog(counting)
     for number in range(50):
-        await catalog.current(f"p{number}")
+        await catalog.get_current(f"p{number}")
     assert len(catalog._answers) == 10

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from projects.declaration import FrozenVenv, check_declaration, index_options, read_declaration, requirement_files
+from projects.declaration import (
+    FrozenVenv,
+    check_declaration,
+    list_requirement_files,
+    read_declaration,
+    read_index_options,
+)
 from schemas.errors import ProjectError
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["humanize"]\n'
@@ -88,8 +94,8 @@ def test_a_file_may_say_where_packages_come_from(make_project: Make):
             "more/base.txt": "--find-links=wheels\n-f https://example.org/x\n--no-index\n-i http://example.org/y\n",
         }
     )
-    assert requirement_files(folder) == ["requirements.txt", "more/base.txt"]
-    assert index_options(folder) == [
+    assert list_requirement_files(folder) == ["requirements.txt", "more/base.txt"]
+    assert read_index_options(folder) == [
         "--extra-index-url https://example.org/simple",
         f"--find-links {folder}/more/wheels",
         "-f https://example.org/x",

@@ -45,7 +45,7 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
         f"projects/shop/versions/{manifest.version}/bundle.tar.gz",
         f"projects/shop/versions/{manifest.version}/manifest.json",
     ]
-    current = json.loads(await store.get(keys.current("shop")) or b"")
+    current = json.loads(await store.get(keys.current_version("shop")) or b"")
     assert current["version"] == manifest.version
     assert before <= datetime.fromisoformat(current["deployedAt"]) <= datetime.now(UTC)
     on_disk = await store.get(keys.manifest("shop", manifest.version)) or b""
@@ -72,7 +72,7 @@ async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
     assert second.version != first.version
     make_project()
     assert await deploy(folder, store) == first
-    assert json.loads(await store.get(keys.current("shop")) or b"")["version"] == first.version
+    assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
     assert bundle.stat().st_ino == inode
     assert len(await stored(store)) == 5
 
@@ -229,6 +229,6 @@ async def test_a_deploy_that_fails_leaves_the_earlier_version_deployed(
     store.refuses = refuses
     with pytest.raises(StoreError, match="full"):
         await deploy(folder, store)
-    assert json.loads(await store.get(keys.current("shop")) or b"")["version"] == first.version
+    assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
     store.refuses = "nothing"
     assert (await deploy(folder, store)).version != first.version

@@ -15,7 +15,7 @@ import pytest
 
 from projects import environments as module
 from projects import lock_resolution
-from projects.interpreters import ours
+from projects.interpreters import own_interpreter
 from schemas.errors import MachineError
 from tests.support.project_host import Host, listing
 
@@ -40,8 +40,8 @@ async def test_a_worker_builds_what_another_host_deployed(host: Host):
 
 async def test_a_list_of_an_older_callboard_gets_our_playwright(host: Host, monkeypatch: Any):
     with monkeypatch.context() as older:
-        older.setattr(module, "held_playwright", lambda: "playwright==1.49.0")
-        older.setattr(lock_resolution, "held_playwright", lambda: "playwright==1.49.0")
+        older.setattr(module, "pinned_playwright", lambda: "playwright==1.49.0")
+        older.setattr(lock_resolution, "pinned_playwright", lambda: "playwright==1.49.0")
         manifest = await host.deploy({"requirements.txt": "text-unidecode==1.2\n"})
     assert "playwright==1.49.0" in await host.listed(manifest)
     here = await host.here(manifest, "text_unidecode")
@@ -119,11 +119,11 @@ async def test_a_build_that_was_killed_is_begun_anew(host: Host, requirements: P
     out, _ = await waiting.communicate()
     assert out.split()[1] == b"2"
     (environment,) = host.root.iterdir()
-    assert (environment / "lib" / f"python{ours().minor}" / "site-packages" / "text_unidecode").is_dir()
+    assert (environment / "lib" / f"python{own_interpreter().minor}" / "site-packages" / "text_unidecode").is_dir()
 
 
 async def test_a_cancelled_build_leaves_nothing(host: Host, requirements: Path):
-    build = host.environments.ensure(requirements.read_text(), python=ours(), folder=requirements.parent)
+    build = host.environments.ensure(requirements.read_text(), python=own_interpreter(), folder=requirements.parent)
     task = asyncio.create_task(build)
     async with asyncio.timeout(30):
         while not host.root.is_dir() or not host.built():
@@ -139,7 +139,7 @@ async def test_what_nothing_has_asked_for_in_a_month_goes_when_another_is_built(
 ):
     await host.deploy(listing(wheels, "beta==1.0"))
     (old,) = host.built()
-    monkeypatch.setattr(module, "KEPT_UNUSED", timedelta())
+    monkeypatch.setattr(module, "MAX_UNUSED_AGE", timedelta())
     (host.root / ".partial-left-by-a-dead-worker").mkdir()
     await host.deploy(listing(wheels, "beta==2.0"))
     assert old not in host.built()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.files import is_project_path, project_files
+from projects.files import is_project_path, list_project_files
 
 LEFT_BY_EDITORS = ["api/.list.py.swp", "api/.list.py.swo", "api/list.py~", "api/#list.py#", "api/list.py___jb_tmp___"]
 
@@ -20,7 +20,7 @@ def test_what_editors_leave_beside_a_file_is_no_part_of_a_project(folder: Path) 
     for path in LEFT_BY_EDITORS:
         (folder / path).write_text("half of it")
     (folder / "api" / ".#list.py").symlink_to("somebody@host.1234:5678")  # the lock of Emacs leads nowhere
-    assert [file.path for file in project_files(folder)] == ["api/list.py"]
+    assert [file.path for file in list_project_files(folder)] == ["api/list.py"]
 
 
 @pytest.mark.parametrize("path", ["api/list.py", "api", "new/deep.py", "api/build/x.py", "Intuned.json"])
@@ -42,6 +42,6 @@ def test_both_agree(folder: Path) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("1")
     files = {path for path in folder.rglob("*") if path.is_file()}
-    assert {file.path for file in project_files(folder)} == {
+    assert {file.path for file in list_project_files(folder)} == {
         path.relative_to(folder).as_posix() for path in files if is_project_path(folder, path)
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from machines.runner import main as runner
-from projects.interpreters import ours
+from projects.interpreters import own_interpreter
 from projects.uv import UvError, run_uv
 from tests.support.machines import order, unnoticed, value
 from tests.support.project_host import Host, listing
@@ -29,7 +29,7 @@ async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(h
     ours_only = ["temporalio", "pydantic", "fastapi", "schemas", "machines", "projects", "worker", "pip", "uv"]
     here = await host.here(manifest, "slugify", "text_unidecode", "playwright", "intuned_runtime", *ours_only)
     (environment,) = host.root.iterdir()
-    inside = f"{environment}/lib/python{ours().minor}/site-packages/"
+    inside = f"{environment}/lib/python{own_interpreter().minor}/site-packages/"
     for name in ("slugify", "text_unidecode", "playwright"):
         assert here["found"][name].startswith(inside), name
     assert here["found"]["intuned_runtime"] == str(Path(runner.__file__).parent / "site/intuned_runtime/__init__.py")
@@ -71,17 +71,17 @@ async def test_a_python_that_is_not_here_is_a_warning(host: Host):
     manifest = await host.deploy(files)
     (warning,) = manifest.warnings
     assert str(warning).startswith("pyproject.toml: no Python >=3.99 is installed here")
-    assert str(warning).endswith(f"the project runs on {ours().version}")
+    assert str(warning).endswith(f"the project runs on {own_interpreter().version}")
     here = await host.here(manifest, "text_unidecode")
     assert here["found"]["text_unidecode"]
     assert here["version"] == list(sys.version_info[:2])
 
 
 async def test_another_python_of_this_host_is_taken_if_the_project_wants_it(host: Host):
-    wanted = f">=3.12,<3.15,!={ours().minor}.*"
+    wanted = f">=3.12,<3.15,!={own_interpreter().minor}.*"
     find = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
     try:
-        await run_uv(*find, cwd=REPOSITORY, within=timedelta(seconds=60))
+        await run_uv(*find, cwd=REPOSITORY, timeout=timedelta(seconds=60))
     except UvError:
         pytest.skip("there is only one Python that the packages were fetched for on this host")
     head = f'[project]\nname = "shop"\nversion = "1"\nrequires-python = "{wanted}"\n'

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from projects.deploy import deploy
-from projects.interpreters import ours
+from projects.interpreters import own_interpreter
 from projects.manifest import Manifest
 from projects.uv import run_uv
 from schemas.errors import ProjectError
@@ -26,7 +26,7 @@ async def test_uv_lock_gives_the_versions(host: Host, tmp_path: Path):
     folder.mkdir()
     head = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.12"\n'
     (folder / "pyproject.toml").write_text(head + 'dependencies = ["text-unidecode==1.2", "playwright==1.49.0"]\n')
-    await run_uv("lock", "--quiet", "--python", sys.executable, cwd=folder, within=timedelta(seconds=60))
+    await run_uv("lock", "--quiet", "--python", sys.executable, cwd=folder, timeout=timedelta(seconds=60))
     files = {
         "pyproject.toml": head + 'dependencies = ["text-unidecode", "playwright==1.49.0"]\n',
         "uv.lock": (folder / "uv.lock").read_text(),
@@ -107,20 +107,20 @@ async def test_what_a_venv_of_the_project_s_own_holds_is_installed_and_makes_the
     host: Host, monkeypatch: pytest.MonkeyPatch
 ):
     folder = host.make({"api/here.py": WHAT_IS_HERE})
-    await run_uv("venv", "--quiet", "--python", sys.executable, ".venv", cwd=folder, within=timedelta(seconds=60))
+    await run_uv("venv", "--quiet", "--python", sys.executable, ".venv", cwd=folder, timeout=timedelta(seconds=60))
     nothing = await deploy(folder, host.store, host.environments)
     assert nothing.environment is None
 
     async def install(*what: str) -> Manifest:
         install = ("pip", "install", "--quiet", "--python", ".venv", *what)
-        await run_uv(*install, cwd=folder, within=timedelta(seconds=60))
+        await run_uv(*install, cwd=folder, timeout=timedelta(seconds=60))
         return await deploy(folder, host.store, host.environments)
 
     first = await install("text-unidecode==1.2")
     second = await install("text-unidecode==1.3")
     assert first.environment is not None
     assert first.environment.source == ".venv"
-    assert first.environment.requires_python == f"=={ours().minor}.*"
+    assert first.environment.requires_python == f"=={own_interpreter().minor}.*"
     assert len({nothing.version, first.version, second.version}) == 3
     assert "text-unidecode==1.2" in await host.listed(first)
     assert (await host.here(second, "text_unidecode"))["found"]["text_unidecode"]

@@ -16,11 +16,11 @@ from pydantic import BaseModel
 from devstack.dev import DevStack
 from projects.bundle import MAX_SIZE
 from projects.deploy import deploy
-from projects.files import project_files
+from projects.files import list_project_files
 from projects.settings import ProjectSettings
 from projects.settings_file import read_settings
-from projects.settings_ignored import NAMED
-from projects.settings_syntax import SPELLINGS
+from projects.settings_ignored import REPORTED_KEYS
+from projects.settings_syntax import SETTINGS_PARSERS
 from settings import Settings
 from storage.folder import FolderStore
 
@@ -100,10 +100,12 @@ def test_the_other_spellings_say_the_same(prices: Path, tmp_path: Path) -> None:
 
 
 def test_every_spelling_and_every_key_of_the_settings_is_in_the_docs() -> None:
-    assert ", ".join(f"`{name}`" for name in list(SPELLINGS)[:-1]) in PROJECTS.replace("` or `", "`, `")
+    assert ", ".join(f"`{name}`" for name in list(SETTINGS_PARSERS)[:-1]) in PROJECTS.replace("` or `", "`, `")
     table = PROJECTS[PROJECTS.index("| key |") : PROJECTS.index("What is ignored and would")]
     named = set(re.findall(r"`([\w.]+)(?:: \w+)?`", table))
-    keys = {"defaults.sink.dev" if key == "defaults.sink" else key for key in (*keys_of(ProjectSettings), *NAMED)}
+    keys = {
+        "defaults.sink.dev" if key == "defaults.sink" else key for key in (*keys_of(ProjectSettings), *REPORTED_KEYS)
+    }
     assert keys <= named | {"proxy"}
 
 
@@ -119,13 +121,13 @@ async def test_the_warnings_are_those_that_a_deploy_gives(tmp_path: Path) -> Non
 
 def test_what_the_docs_say_to_be_left_out_is_left_out(prices: Path) -> None:
     paragraph = PROJECTS[PROJECTS.index("Everything in the folder is part") : PROJECTS.index("A symbolic link counts")]
-    bundled = [file.path for file in project_files(prices)]
+    bundled = [file.path for file in list_project_files(prices)]
     names = [name.replace("*", "x") for name in re.findall(r"`([^`]+)`", paragraph) if name != "pyvenv.cfg"]
     assert len(names) > 15
     for name in names:
         (prices / name).parent.mkdir(parents=True, exist_ok=True)
         (prices / name).touch()
-    assert [file.path for file in project_files(prices)] == bundled
+    assert [file.path for file in list_project_files(prices)] == bundled
 
 
 def test_the_limits_are_those_of_the_code() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from projects.deploy import deploy
-from projects.samples import Samples, login_samples, samples_in
+from projects.samples import Samples, read_auth_session_samples, read_bundle_samples
 from schemas.errors import StoreError
 from storage.folder import FolderStore
 
@@ -29,26 +29,26 @@ async def test_those_of_a_version_are_found_by_api_default_first(tmp_path: Path)
     store = FolderStore(tmp_path / "artifacts")
     manifest = await deploy(tmp_path / "sampled", store)
     samples = Samples()
-    found = await samples.of(store, "sampled", manifest.version)
+    found = await samples.get(store, "sampled", manifest.version)
     assert [(each.api, each.name, each.text) for each in found] == [
         ("deep/er", "one", "not json"),
         ("list", "default", '{"n": 1}'),
         ("list", "second", "{}"),
     ]
-    assert await samples.of(store, "sampled", manifest.version) is found
-    assert await samples.of(store, "sampled", "0" * 16) == ()
+    assert await samples.get(store, "sampled", manifest.version) is found
+    assert await samples.get(store, "sampled", "0" * 16) == ()
 
 
 def test_a_damaged_bundle_is_an_error_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "bundle").write_bytes(b"no archive")
     with pytest.raises(StoreError):
-        samples_in(tmp_path / "bundle")
+        read_bundle_samples(tmp_path / "bundle")
 
 
 def test_those_for_logins_are_read_from_the_folder_only(tmp_path: Path) -> None:
-    assert login_samples(tmp_path) == ()
+    assert read_auth_session_samples(tmp_path) == ()
     folder = tmp_path / ".parameters/auth-sessions/create"
     folder.mkdir(parents=True)
     for name in ("anna.json", "default.json", "notes.txt"):
         (folder / name).write_text("{}")
-    assert [each.name for each in login_samples(tmp_path)] == ["default", "anna"]
+    assert [each.name for each in read_auth_session_samples(tmp_path)] == ["default", "anna"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from projects.settings import NAME_RULE, ProjectSettings, is_project_name
-from projects.settings_file import project_name, read_settings, read_settings_file
+from projects.settings_file import read_settings, read_settings_file, resolve_project_name
 from schemas.errors import ProjectError, SettingsError
 
 GIB = 1024**3
@@ -269,17 +269,17 @@ def test_the_project_is_named_by_its_settings_else_by_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shop").mkdir()
-    assert project_name(tmp_path / "shop", read('{"projectName": "other"}')) == "other"
-    assert project_name(tmp_path / "shop", read("{}")) == "shop"
+    assert resolve_project_name(tmp_path / "shop", read('{"projectName": "other"}')) == "other"
+    assert resolve_project_name(tmp_path / "shop", read("{}")) == "shop"
     monkeypatch.chdir(tmp_path / "shop")
-    assert project_name(Path(), read("{}")) == "shop"
+    assert resolve_project_name(Path(), read("{}")) == "shop"
     (tmp_path / "link").symlink_to("shop")
-    assert project_name(tmp_path / "link", read("{}")) == "link"
+    assert resolve_project_name(tmp_path / "link", read("{}")) == "link"
 
 
 def test_a_folder_whose_name_cannot_be_a_projects_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as error:
-        project_name(tmp_path / "My Shop", read("{}"))
+        resolve_project_name(tmp_path / "My Shop", read("{}"))
     assert error.value.message == (
         f"{tmp_path}/My Shop: the folder's name 'My Shop' cannot be a project's name ({NAME_RULE}). "
         "Set projectName in the settings file, or rename the folder."

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projects.settings_file import read_settings, read_settings_file
-from projects.settings_syntax import SPELLINGS, NotReadableError, parse_toml, parse_yaml
+from projects.settings_syntax import SETTINGS_PARSERS, SettingsSyntaxError, parse_toml, parse_yaml
 from schemas.errors import SettingsError
 
 JSON = '{"projectName": "shop", "replication": {"maxConcurrentRequests": 3}, "headful": true, "version": "2.0"}'
@@ -49,7 +49,7 @@ def refusal(name: str, text: str) -> str:
 
 
 def test_every_spelling_says_the_same(tmp_path: Path) -> None:
-    assert list(SAME) == list(SPELLINGS)
+    assert list(SAME) == list(SETTINGS_PARSERS)
     read: list[Any] = []
     for name, text in SAME.items():
         (tmp_path / name).write_text(text)
@@ -159,7 +159,7 @@ def test_an_empty_toml_file_holds_no_settings_and_is_good() -> None:
 
 def test_toml_of_too_many_levels_is_refused() -> None:
     # Newer Pythons have a limit of their own, with words of their own.
-    with pytest.raises(NotReadableError, match=r"^(expected|this is not) TOML"):
+    with pytest.raises(SettingsSyntaxError, match=r"^(expected|this is not) TOML"):
         parse_toml("a=" + "[" * 5000)
 
 
@@ -184,7 +184,7 @@ def test_yaml_gives_back_what_json_holds(value: dict[str, Any]) -> None:
         assert parse_yaml(plain) == value
 
 
-@given(st.text(), st.sampled_from(list(SPELLINGS)))
+@given(st.text(), st.sampled_from(list(SETTINGS_PARSERS)))
 def test_any_text_is_read_or_refused_in_words(text: str, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_text(text, errors="ignore")

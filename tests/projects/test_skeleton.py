@@ -9,7 +9,7 @@ import pytest
 from projects.apis import find_apis
 from projects.deploy import deploy
 from projects.settings_file import read_settings
-from projects.skeleton import API, write_skeleton
+from projects.skeleton import API_NAME, write_skeleton
 from schemas.errors import ProjectError
 from storage.folder import FolderStore
 
@@ -18,7 +18,7 @@ async def test_it_is_deployed_without_a_warning(tmp_path: Path) -> None:
     files = write_skeleton(tmp_path, "greeter")
     assert all(file.is_file() for file in files)
     manifest = await deploy(tmp_path / "greeter", FolderStore(tmp_path / "store"))
-    assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (API,), ())
+    assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (API_NAME,), ())
 
 
 def test_it_keeps_its_name_in_a_folder_of_another(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from projects.uv import UvError, explain, run_uv, without_passwords
+from projects.uv import UvError, explain_error, mask_url_credentials, run_uv
 
 LONG = timedelta(seconds=60)
 
@@ -29,7 +29,7 @@ def silent_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 
 def endless(folder: Path, within: timedelta) -> asyncio.Task[str]:
     (folder / "requirements.txt").write_text("humanize\n")
-    return asyncio.create_task(run_uv("pip", "compile", "requirements.txt", cwd=folder, within=within))
+    return asyncio.create_task(run_uv("pip", "compile", "requirements.txt", cwd=folder, timeout=within))
 
 
 def uvs(folder: Path) -> list[psutil.Process]:
@@ -65,14 +65,14 @@ async def test_what_builds_packages_sees_none_of_callboard_s_secrets(monkeypatch
         monkeypatch.setenv(name, "x")
     script = "import os; print(*os.environ)"
     args = ("run", "--no-project", "--offline", "--python", sys.executable, "python", "-c", script)
-    names = (await run_uv(*args, cwd=tmp_path, within=LONG)).split()
+    names = (await run_uv(*args, cwd=tmp_path, timeout=LONG)).split()
     assert "SOMETHING_ELSE" in names
     assert not {"CALLBOARD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & set(names)
 
 
 def test_passwords_are_taken_out_of_addresses():
     told = "Failed to fetch: `https://user:secret@example.org/simple/` via http://token@[::1]:8/x; mail a@b.org"
-    assert without_passwords(told) == (
+    assert mask_url_credentials(told) == (
         "Failed to fetch: `https://***@example.org/simple/` via http://***@[::1]:8/x; mail a@b.org"
     )
 
@@ -150,11 +150,13 @@ SYNTAX = """
     ],
 )
 def test_a_failure_is_told_in_a_sentence(told: str, reason: str):
-    assert explain(textwrap.dedent(told).lstrip()) == reason
+    assert explain_error(textwrap.dedent(told).lstrip()) == reason
 
 
 def test_a_long_reason_keeps_its_beginning_and_its_end():
-    reason = explain("error: No solution found\n  cause: " + "Because a depends on b. " * 200 + "so it ends here.")
+    reason = explain_error(
+        "error: No solution found\n  cause: " + "Because a depends on b. " * 200 + "so it ends here."
+    )
     assert len(reason) < 620
     assert reason.startswith("Because a depends")
     assert reason.endswith("so it ends here")

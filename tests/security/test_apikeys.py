@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.errors import ConfigurationError
-from security.apikeys import MINIMUM_LENGTH, ApiKeys
+from security.apikeys import MIN_KEY_LENGTH, ApiKeys
 
 FIRST, SECOND = "the-first-key-of-two", "der-zweite-schlüssel-von-zweien"
 
@@ -29,7 +29,7 @@ def test_without_a_key_nobody_could_call(none: list[str]):
 
 
 def test_a_key_that_can_be_guessed_is_refused_and_not_shown():
-    assert len(FIRST) == MINIMUM_LENGTH
+    assert len(FIRST) == MIN_KEY_LENGTH
     with pytest.raises(ConfigurationError) as refused:
         ApiKeys([FIRST, FIRST[:-1]])
     assert refused.value.message == (

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import ConfigurationError, EgressRefused
 from security.dns import resolve
-from security.egress import LOOPBACK, Egress
+from security.egress import LOOPBACK, EgressPolicy
 
 Names = dict[str, list[str]]
 
@@ -24,14 +24,17 @@ def names(table: Names) -> Callable[[str, int], Awaitable[list[str]]]:
     return look_up
 
 
-def egress(*allow: str, **table: list[str]) -> Egress:
-    return Egress(allow, resolve=names({name.replace("_", "."): found for name, found in table.items()}))
+def egress(*allow: str, **table: list[str]) -> EgressPolicy:
+    return EgressPolicy(allow, resolve=names({name.replace("_", "."): found for name, found in table.items()}))
 
 
 async def test_a_name_with_public_addresses_is_allowed_and_they_are_told_in_their_order() -> None:
     guard = egress(receiver_example=["2606:4700:4700::1111", "8.8.8.8"])
     await guard.check_url("https://receiver.example/hook?x=1")
-    assert [str(each) for each in await guard.addresses("receiver.example", 443)] == ["2606:4700:4700::1111", "8.8.8.8"]
+    assert [str(each) for each in await guard.resolve_allowed("receiver.example", 443)] == [
+        "2606:4700:4700::1111",
+        "8.8.8.8",
+    ]
 
 
 @pytest.mark.parametrize("position", range(3))
@@ -39,7 +42,7 @@ async def test_one_address_that_is_not_public_refuses_them_all(position: int) ->
     found = ["8.8.8.8", "1.1.1.1"]
     found.insert(position, "169.254.169.254")
     with pytest.raises(EgressRefused, match=r"^receiver.example leads to a link-local address, where clouds"):
-        await egress(receiver_example=found).addresses("receiver.example", 443)
+        await egress(receiver_example=found).resolve_allowed("receiver.example", 443)
 
 
 async def test_the_reason_says_what_to_do_and_tells_no_address_of_the_network() -> None:
@@ -86,7 +89,7 @@ async def test_the_reason_says_what_to_do_and_tells_no_address_of_the_network() 
 )
 async def test_no_spelling_of_an_address_within_slips_through_the_system_s_own_look_up(url: str) -> None:
     with pytest.raises(EgressRefused):
-        await Egress().check_url(url)
+        await EgressPolicy().check_url(url)
 
 
 SPELLINGS = [
@@ -123,7 +126,7 @@ SPELLINGS = [
 @pytest.mark.parametrize("host", SPELLINGS)
 async def test_none_of_them_is_taken_for_a_name_that_is_not_known_here(host: str) -> None:
     with pytest.raises(EgressRefused):
-        await egress().check_url(f"http://{host}:3128", unknown=True)
+        await egress().check_url(f"http://{host}:3128", allow_unknown_host=True)
     with pytest.raises(EgressRefused):
         await egress().check_url(f"http://{host}/hook")
 
@@ -131,7 +134,7 @@ async def test_none_of_them_is_taken_for_a_name_that_is_not_known_here(host: str
 @pytest.mark.parametrize("host", ["0x7f.1", "127.1.", "2130706433", "0177.0.0.1", "[::1%251]", "127.0.0.1.."])
 async def test_another_spelling_is_refused_even_where_its_address_is_open_and_the_reason_says_so(host: str) -> None:
     with pytest.raises(EgressRefused, match=r"an IP address in its usual spelling, such as 192\.0\.2\.2"):
-        await Egress(LOOPBACK).check_url(f"http://{host}/", unknown=True)
+        await EgressPolicy(LOOPBACK).check_url(f"http://{host}/", allow_unknown_host=True)
 
 
 async def test_a_dot_behind_an_address_is_removed_and_one_behind_a_name_is_looked_up_with_it() -> None:
@@ -141,18 +144,18 @@ async def test_a_dot_behind_an_address_is_removed_and_one_behind_a_name_is_looke
         asked.append(host)
         return ["8.8.8.8"]
 
-    guard = Egress(resolve=look_up)
-    assert [str(each) for each in await guard.addresses("8.8.4.4.", 80)] == ["8.8.4.4"]
-    assert [str(each) for each in await guard.addresses("Receiver.Example.", 80)] == ["8.8.8.8"]
+    guard = EgressPolicy(resolve=look_up)
+    assert [str(each) for each in await guard.resolve_allowed("8.8.4.4.", 80)] == ["8.8.4.4"]
+    assert [str(each) for each in await guard.resolve_allowed("Receiver.Example.", 80)] == ["8.8.8.8"]
     assert asked == ["receiver.example."]
 
 
 async def test_a_name_of_this_host_is_loopback_whatever_a_name_server_says() -> None:
     table = {"a.localhost": ["8.8.8.8"]}
     with pytest.raises(EgressRefused, match=r"^a\.localhost leads to a loopback address"):
-        await Egress(resolve=names(table)).check_url("http://a.localhost/")
+        await EgressPolicy(resolve=names(table)).check_url("http://a.localhost/")
     for allow in (LOOPBACK, ["a.localhost"]):
-        await Egress(allow, resolve=names(table)).check_url("http://a.localhost/")
+        await EgressPolicy(allow, resolve=names(table)).check_url("http://a.localhost/")
 
 
 async def test_a_name_that_nobody_has_is_refused() -> None:
@@ -164,7 +167,7 @@ async def test_a_name_that_cannot_be_looked_up_just_now_is_not_refused() -> None
     async def away(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    await Egress(resolve=away).check_url("https://receiver.example/")
+    await EgressPolicy(resolve=away).check_url("https://receiver.example/")
 
 
 async def test_a_look_up_that_takes_too_long_holds_up_no_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,13 +175,13 @@ async def test_a_look_up_that_takes_too_long_holds_up_no_caller(monkeypatch: pyt
         await asyncio.Event().wait()
         return []
 
-    monkeypatch.setattr("security.egress._LOOK_UP_WITHIN", 0.01)
-    await Egress(resolve=never).check_url("https://receiver.example/")
+    monkeypatch.setattr("security.egress._LOOKUP_TIMEOUT_SECONDS", 0.01)
+    await EgressPolicy(resolve=never).check_url("https://receiver.example/")
 
 
 async def test_a_name_without_addresses_leads_nowhere() -> None:
     with pytest.raises(socket.gaierror):
-        await egress(receiver_example=[]).addresses("receiver.example", 443)
+        await egress(receiver_example=[]).resolve_allowed("receiver.example", 443)
 
 
 # What the operator has opened.
@@ -187,7 +190,7 @@ async def test_a_name_without_addresses_leads_nowhere() -> None:
 @pytest.mark.parametrize("allow", ["10.1.0.0/16", "10.1.2.3", "receiver.example", "RECEIVER.example."])
 @pytest.mark.parametrize("host", ["receiver.example", "receiver.example.", "Receiver.Example"])
 async def test_what_is_opened_is_allowed(allow: str, host: str) -> None:
-    guard = Egress([allow], resolve=names({name: ["10.1.2.3"] for name in (host, host.lower())}))
+    guard = EgressPolicy([allow], resolve=names({name: ["10.1.2.3"] for name in (host, host.lower())}))
     await guard.check_url(f"http://{host}/")
 
 
@@ -198,7 +201,7 @@ async def test_nothing_else_is(allow: str) -> None:
 
 
 async def test_a_network_that_is_opened_is_open_for_each_of_its_addresses() -> None:
-    guard = Egress(LOOPBACK)
+    guard = EgressPolicy(LOOPBACK)
     for url in ("http://127.0.0.1:8401/inbox", "http://127.0.0.2./", "http://[::1]/", "http://[::ffff:127.0.0.1]/"):
         await guard.check_url(url)
     with pytest.raises(EgressRefused):
@@ -210,7 +213,7 @@ async def test_a_translation_that_is_opened_opens_only_what_is_public_behind_it(
     await guard.check_url("http://far.example/")
     for url in ("http://[64:ff9b::a9fe:a9fe]/", "http://[2002:7f00:1::]/"):
         with pytest.raises(EgressRefused):
-            await Egress(["64:ff9b::/96", "2002::/16"]).check_url(url)
+            await EgressPolicy(["64:ff9b::/96", "2002::/16"]).check_url(url)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +221,7 @@ async def test_a_translation_that_is_opened_opens_only_what_is_public_behind_it(
 )
 def test_what_is_neither_network_nor_host_is_told_at_the_start(entry: str) -> None:
     with pytest.raises(ConfigurationError, match="CALLBOARD_EGRESS_ALLOW"):
-        Egress([entry])
+        EgressPolicy([entry])
 
 
 async def test_a_host_that_is_opened_need_not_be_known_here() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from security.ip_policy import embedded_v4, plain, why_not_public
+from security.ip_policy import embedded_ipv4, non_public_reason, parse_address
 
 PUBLIC = [
     "1.1.1.1",
@@ -65,7 +65,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_public_addresses_are_public(text: str) -> None:
-    assert why_not_public(plain(text)) is None
+    assert non_public_reason(parse_address(text)) is None
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_public_addresses_are_public(text: str) -> None:
     ],
 )
 def test_no_other_address_is(text: str, kind: str) -> None:
-    assert kind in (why_not_public(plain(text)) or "public")
+    assert kind in (non_public_reason(parse_address(text)) or "public")
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "0x7f.1", "127.1", "0177.0.0.1", "1.2.3.4.5", "[::1]"])
 def test_what_is_no_address_in_its_one_spelling_is_none(text: str) -> None:
     with pytest.raises(ValueError):
-        plain(text)
+        parse_address(text)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_what_is_no_address_in_its_one_spelling_is_none(text: str) -> None:
     ],
 )
 def test_what_a_translated_address_leads_to_is_known(text: str, inside: str | None) -> None:
-    assert embedded_v4(plain(text)) == (inside and plain(inside))
+    assert embedded_ipv4(parse_address(text)) == (inside and parse_address(inside))

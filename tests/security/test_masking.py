@@ -37,16 +37,16 @@ def test_a_secret_is_masked_in_every_spelling(secret: str, before: str, after: s
     with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate cannot be percent-encoded
         spellings += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
     for told in spellings:
-        assert masker.text(told) == MASK
-        assert MASK in masker.text(f"{before}{told}{after}")
+        assert masker.mask_text(told) == MASK
+        assert MASK in masker.mask_text(f"{before}{told}{after}")
 
 
 @given(secret=SECRETS, before=st.text(), after=st.text())
 def test_a_secret_is_masked_in_html_and_in_json_that_is_a_text_in_json(secret: str, before: str, after: str):
     masker = Masker([secret])
     for told in (html.escape(secret), html.escape(secret, quote=False), json.dumps(json.dumps(secret)[1:-1])[1:-1]):
-        assert masker.text(told) == MASK
-        assert MASK in masker.text(f"{before}{told}{after}")
+        assert masker.mask_text(told) == MASK
+        assert MASK in masker.mask_text(f"{before}{told}{after}")
 
 
 @given(user=st.text(st.characters(codec="utf-8"), max_size=9), secret=st.text(st.characters(codec="utf-8"), min_size=9))
@@ -55,7 +55,7 @@ def test_a_password_is_masked_in_basic_credentials(user: str, secret: str):
     credentials = f"{user}:{secret}".encode()
     for encode in (b64encode, urlsafe_b64encode):
         told = encode(credentials).decode()
-        masked = Masker([secret]).text(f"Authorization: Basic {told}")
+        masked = Masker([secret]).mask_text(f"Authorization: Basic {told}")
         assert MASK in masked
         assert len(masked) - len("Authorization: Basic ***") <= 4 + len(told) - len(
             b64encode(secret.encode()).rstrip(b"=")
@@ -64,17 +64,17 @@ def test_a_password_is_masked_in_basic_credentials(user: str, secret: str):
 
 def test_each_line_of_a_secret_is_one_too():
     masker = Masker(["-----BEGIN KEY-----\r\nMIIEvQ\r\nx\r\n"])
-    assert masker.text("MIIEvQ") == masker.text("-----BEGIN KEY-----") == MASK
-    assert masker.text("x") == "x"
+    assert masker.mask_text("MIIEvQ") == masker.mask_text("-----BEGIN KEY-----") == MASK
+    assert masker.mask_text("x") == "x"
 
 
 @given(secret=SECRETS, before=st.binary(), after=st.binary())
 def test_bytes_are_masked_as_texts_are(secret: str, before: bytes, after: bytes):
     masker = Masker([secret])
     told = json.dumps(secret, ensure_ascii=False)[1:-1].encode(errors="backslashreplace")
-    assert b"***" in masker.raw(before + told + after)
-    assert len(told) <= masker.reach
-    blotted = masker.blotted(before + told + after)
+    assert b"***" in masker.mask_bytes(before + told + after)
+    assert len(told) <= masker.longest_form
+    blotted = masker.mask_bytes_in_place(before + told + after)
     assert len(blotted) == len(before + told + after)
     assert blotted[len(before) :].startswith(b"***")
 
@@ -83,25 +83,25 @@ def test_bytes_are_masked_as_texts_are(secret: str, before: bytes, after: bytes)
     "told", ["it's ü/+(1)", "it's%20%c3%bc%2f%2b(1)", "it%27s+%C3%BC%2F%2B%281%29", "it's \\u00fc/+(1)"]
 )
 def test_browsers_spell_it_in_ways_of_their_own(told: str):
-    assert Masker(["it's ü/+(1)"]).text(f"<{told}>") == "<***>"
-    assert Masker(["it%27s%20%C3%BC%2F%2B%281%29"]).text("<it's ü/+(1)>") == "<***>"
+    assert Masker(["it's ü/+(1)"]).mask_text(f"<{told}>") == "<***>"
+    assert Masker(["it%27s%20%C3%BC%2F%2B%281%29"]).mask_text("<it's ü/+(1)>") == "<***>"
 
 
 @given(text=st.text(), secret=st.text(max_size=5))
 def test_what_is_shorter_than_six_characters_is_left_alone(text: str, secret: str):
     masker = Masker([secret])
     assert not masker
-    assert masker.text(text) == masker.clipped(text) == text
+    assert masker.mask_text(text) == masker.mask_clipped_text(text) == text
 
 
 def test_the_longest_is_masked_first():
-    assert Masker(["secret", "secret-word", "word-of"]).text("my secret-word of secret") == "my *** of ***"
+    assert Masker(["secret", "secret-word", "word-of"]).mask_text("my secret-word of secret") == "my *** of ***"
 
 
 def test_json_is_masked_in_keys_values_and_numbers():
     masker = Masker(["secret", "123456", "1.2345"])
     value = {"secret": ["a secret", {"x": 123456, "y": 1234567, "z": 1.2345}], "n": [None, True, 5, "12345"]}
-    assert masker.json(value) == {
+    assert masker.mask_json(value) == {
         "***": ["a ***", {"x": "***", "y": 1234567, "z": "***"}],
         "n": [None, True, 5, "12345"],
     }
@@ -111,8 +111,8 @@ def test_json_is_masked_in_keys_values_and_numbers():
 def test_a_piece_of_a_secret_at_the_end_of_a_line_is_masked_in_a_clipped_text(secret: str, cut: int):
     cut = min(cut, len(secret) - 1)
     masker = Masker([secret])
-    assert masker.clipped(f"line\n### {secret[:cut]}") == "line\n### ***"
-    assert masker.clipped(f"{secret[-cut:]} ###\nline") == "*** ###\nline"
+    assert masker.mask_clipped_text(f"line\n### {secret[:cut]}") == "line\n### ***"
+    assert masker.mask_clipped_text(f"{secret[-cut:]} ###\nline") == "*** ###\nline"
 
 
 def test_a_masker_is_not_printed_with_what_it_masks():

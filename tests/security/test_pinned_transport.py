@@ -14,8 +14,8 @@ import pytest
 
 from devstack import ports
 from schemas.errors import EgressRefused
-from security.egress import LOOPBACK, Egress
-from security.pinned_transport import GuardedTransport
+from security.egress import LOOPBACK, EgressPolicy
+from security.pinned_transport import PinnedTransport
 from tests.support.tls import Certificate, make_certificate
 from tests.support.webhook_receiver import Receiver, answers, closes, hangs, receiver, resets, speaks_nonsense
 
@@ -33,8 +33,8 @@ class Names:
 
 
 @asynccontextmanager
-async def client(egress: Egress, tls: ssl.SSLContext | None = None) -> AsyncGenerator[httpx.AsyncClient]:
-    transport = GuardedTransport(egress, tls=tls)
+async def client(egress: EgressPolicy, tls: ssl.SSLContext | None = None) -> AsyncGenerator[httpx.AsyncClient]:
+    transport = PinnedTransport(egress, tls=tls)
     async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=5) as client:
         yield client
 
@@ -52,7 +52,7 @@ async def inbox() -> AsyncGenerator[Receiver]:
 
 async def test_it_connects_to_the_checked_address_and_names_the_host(inbox: Receiver) -> None:
     names = Names(["127.0.0.1"], ["10.0.0.1"])
-    async with client(Egress(LOOPBACK, resolve=names)) as http:
+    async with client(EgressPolicy(LOOPBACK, resolve=names)) as http:
         answer = await http.post(f"http://receiver.example:{inbox.port}/hook?x=%20", content=b"hello")
     assert (answer.status_code, answer.content) == (200, b"thanks")
     (request,) = inbox.received
@@ -64,7 +64,7 @@ async def test_it_connects_to_the_checked_address_and_names_the_host(inbox: Rece
 async def test_a_name_that_was_public_when_it_was_accepted_is_not_followed_to_where_it_leads_now(
     inbox: Receiver,
 ) -> None:
-    egress = Egress(resolve=Names(["8.8.8.8"], ["127.0.0.1"]))
+    egress = EgressPolicy(resolve=Names(["8.8.8.8"], ["127.0.0.1"]))
     url = f"http://rebinding.example:{inbox.port}/"
     await egress.check_url(url)
     async with client(egress) as http:
@@ -74,7 +74,7 @@ async def test_a_name_that_was_public_when_it_was_accepted_is_not_followed_to_wh
 
 
 async def test_one_address_among_others_that_is_not_public_is_enough_to_connect_to_none(inbox: Receiver) -> None:
-    async with client(Egress(resolve=Names(["8.8.8.8", "127.0.0.1"]))) as http:
+    async with client(EgressPolicy(resolve=Names(["8.8.8.8", "127.0.0.1"]))) as http:
         with pytest.raises(EgressRefused):
             await http.get(f"http://two-faced.example:{inbox.port}/")
     assert inbox.connections == 0
@@ -82,7 +82,7 @@ async def test_one_address_among_others_that_is_not_public_is_enough_to_connect_
 
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     async with receiver(answers("302 Found", location="http://169.254.169.254/")) as inbox:
-        async with client(Egress(LOOPBACK)) as http:
+        async with client(EgressPolicy(LOOPBACK)) as http:
             assert (await http.get(inbox.url)).status_code == 302
         assert len(inbox.received) == 1
 
@@ -90,7 +90,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
 async def test_no_proxy_is_taken_from_the_environment(inbox: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    async with client(Egress(LOOPBACK)) as http:
+    async with client(EgressPolicy(LOOPBACK)) as http:
         assert (await http.get(inbox.url)).status_code == 200
 
 
@@ -101,7 +101,7 @@ async def test_the_name_stands_in_tls_and_the_certificate_must_be_for_it(certifi
     names = Names(["127.0.0.1"])
     async with (
         receiver(tls=certificate.server) as inbox,
-        client(Egress(LOOPBACK, resolve=names), trusting) as http,
+        client(EgressPolicy(LOOPBACK, resolve=names), trusting) as http,
     ):
         assert (await http.get(f"https://localhost:{inbox.port}/")).status_code == 200
         # The certificate is good for the address 127.0.0.1, which is not what was asked for.
@@ -111,34 +111,34 @@ async def test_the_name_stands_in_tls_and_the_certificate_must_be_for_it(certifi
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Certificate) -> None:
-    async with receiver(tls=certificate.server) as inbox, client(Egress(LOOPBACK)) as http:
+    async with receiver(tls=certificate.server) as inbox, client(EgressPolicy(LOOPBACK)) as http:
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             await http.get(f"https://localhost:{inbox.port}/")
 
 
 async def test_no_connection_is_kept_for_another_request(inbox: Receiver) -> None:
     names = Names(["127.0.0.1"])
-    async with client(Egress(LOOPBACK, resolve=names)) as http:
+    async with client(EgressPolicy(LOOPBACK, resolve=names)) as http:
         for _ in range(3):
             await http.get(f"http://receiver.example:{inbox.port}/")
     assert (inbox.connections, names.looked) == (3, 3)
 
 
 async def test_an_address_that_takes_no_connection_is_passed_over(inbox: Receiver) -> None:
-    async with client(Egress(LOOPBACK, resolve=Names(["127.0.0.9", "::1", "127.0.0.1"]))) as http:
+    async with client(EgressPolicy(LOOPBACK, resolve=Names(["127.0.0.9", "::1", "127.0.0.1"]))) as http:
         assert (await http.get(f"http://receiver.example:{inbox.port}/")).status_code == 200
 
 
 async def test_what_fails_is_told_in_the_words_of_the_system() -> None:
-    free = ports.claim({"--port": 0})["--port"]
-    async with client(Egress(LOOPBACK)) as http:
+    free = ports.choose_ports({"--port": 0})["--port"]
+    async with client(EgressPolicy(LOOPBACK)) as http:
         with pytest.raises(httpx.ConnectError, match=rf"^127\.0\.0\.1:{free}: Connection refused$"):
             await http.get(f"http://127.0.0.1:{free}/")
 
     async def away(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    async with client(Egress(resolve=away)) as http:
+    async with client(EgressPolicy(resolve=away)) as http:
         with pytest.raises(httpx.ConnectError, match=r"^receiver.example cannot be looked up: Temporary failure"):
             await http.get("http://receiver.example/")
 
@@ -153,7 +153,7 @@ async def test_what_fails_is_told_in_the_words_of_the_system() -> None:
     ],
 )
 async def test_what_a_server_does_wrong_is_an_error_of_httpx(reply: object, kind: type[Exception]) -> None:
-    async with receiver(reply) as inbox, client(Egress(LOOPBACK)) as http:  # pyright: ignore[reportArgumentType]
+    async with receiver(reply) as inbox, client(EgressPolicy(LOOPBACK)) as http:  # pyright: ignore[reportArgumentType]
         with pytest.raises(kind):
             await http.get(inbox.url, timeout=0.3)
 
@@ -163,7 +163,7 @@ async def test_looking_up_and_connecting_take_no_longer_than_the_connect_time(mo
         await asyncio.Event().wait()
         return []
 
-    async with client(Egress(resolve=never)) as http:
+    async with client(EgressPolicy(resolve=never)) as http:
         began = time.monotonic()
         with pytest.raises(httpx.ConnectTimeout, match=r"receiver.example:80 takes no connection"):
             await http.get("http://receiver.example/", timeout=0.1)
@@ -171,7 +171,7 @@ async def test_looking_up_and_connecting_take_no_longer_than_the_connect_time(mo
 
 
 async def test_a_request_that_is_given_up_leaves_no_connection() -> None:
-    async with receiver(hangs) as inbox, client(Egress(LOOPBACK)) as http:
+    async with receiver(hangs) as inbox, client(EgressPolicy(LOOPBACK)) as http:
         asking = asyncio.create_task(http.get(inbox.url))
         await inbox.until(1)
         asking.cancel()

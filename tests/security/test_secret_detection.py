@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.secret_detection import names_a_secret, secrets_of_parameters, secrets_of_state
+from security.secret_detection import find_secrets_in_parameters, find_secrets_in_state, is_secret_name
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 
@@ -22,7 +22,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gF
     ],
 )
 def test_names_that_tell_a_secret(name: str):
-    assert names_a_secret(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_names_that_tell_a_secret(name: str):
     ],
 )
 def test_names_that_do_not(name: str):
-    assert not names_a_secret(name)
+    assert not is_secret_name(name)
 
 
 def test_everything_below_such_a_name_is_a_secret_of_the_parameters():
@@ -58,9 +58,18 @@ def test_everything_below_such_a_name_is_a_secret_of_the_parameters():
         "Mother's maiden name": "listed-1",
         "second": {"favourite_colour": "listed-2"},
     }
-    assert secrets_of_parameters(parameters, ()) == {"password-1", "12345678", "nested-key", "part-one", "part-two"}
+    assert find_secrets_in_parameters(parameters, ()) == {
+        "password-1",
+        "12345678",
+        "nested-key",
+        "part-one",
+        "part-two",
+    }
     also = ("mother's maiden name", "favouriteColour")
-    assert secrets_of_parameters(parameters, also) - secrets_of_parameters(parameters, ()) == {"listed-1", "listed-2"}
+    assert find_secrets_in_parameters(parameters, also) - find_secrets_in_parameters(parameters, ()) == {
+        "listed-1",
+        "listed-2",
+    }
 
 
 def cookie(name: str, value: str, *, http_only: bool = False) -> dict[str, Any]:
@@ -100,7 +109,7 @@ def test_secrets_of_a_state_are_its_httponly_cookies_and_what_is_named_or_looks_
         ],
         "sessionStorage": [{"origin": "https://shop.test", "sessionStorage": storage(sessionKey="of-the-tab")}],
     }
-    assert secrets_of_state(state) == {
+    assert find_secrets_in_state(state) == {
         *("http-only-value", "named-value", JWT, "bearer-value", "access-1", "3600000", "in-two-layers", "of-the-tab"),
     }
 
@@ -118,4 +127,4 @@ def test_secrets_of_a_state_are_its_httponly_cookies_and_what_is_named_or_looks_
     )
 )
 def test_what_is_no_state_is_searched_without_an_error(state: dict[str, Any]):
-    assert all(len(secret) >= 6 for secret in secrets_of_state(state))
+    assert all(len(secret) >= 6 for secret in find_secrets_in_state(state))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from security.masking import Masker
-from security.url_redaction import LONGEST, shown_url
+from security.url_redaction import MAX_URL_LENGTH, redact_url
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9x7Qk2"
 
@@ -29,10 +29,10 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9x7Qk2"
     ],
 )
 def test_where_a_page_was_is_shown_and_what_opens_doors_is_not(url: str, shown: str | None) -> None:
-    assert shown_url(url, Masker(["correct horse"])) == (shown or url)
+    assert redact_url(url, Masker(["correct horse"])) == (shown or url)
 
 
 @given(st.text())
 def test_whatever_an_address_is_it_can_be_shown(url: str) -> None:
-    assert len(shown_url(url * 200, Masker(()))) <= LONGEST + 10
-    shown_url(f"https://{url}", Masker(()))
+    assert len(redact_url(url * 200, Masker(()))) <= MAX_URL_LENGTH + 10
+    redact_url(f"https://{url}", Masker(()))

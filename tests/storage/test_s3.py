@@ -17,7 +17,7 @@ from botocore.config import Config
 from devstack import ports
 from schemas.errors import StoreError
 from storage.factory import open_store
-from storage.s3 import CONNECTIONS, S3Store
+from storage.s3 import MAX_CONNECTIONS, S3Store
 from storage.store import Store
 from tests.support.polling import until
 from tests.support.s3_server import BUCKET, S3Server
@@ -57,7 +57,7 @@ async def check_that_every_call_says(store: Store, sentence: str, file: Path) ->
 
 
 async def test_a_server_that_is_down_is_told_soon_and_by_its_address(with_keys: S3Server, tmp_path: Path) -> None:
-    nobody = f"http://127.0.0.1:{ports.claim({'': 0})['']}"
+    nobody = f"http://127.0.0.1:{ports.choose_ports({'': 0})['']}"
     store = open_store(f"s3://{BUCKET}/x", endpoint=nobody)
     calls = every_call(store, tmp_path / "file")
     async with asyncio.timeout(20):  # and not minutes
@@ -119,7 +119,7 @@ async def test_prefixes_keep_stores_of_one_bucket_apart(with_keys: S3Server) -> 
 
 
 async def test_more_calls_than_connections_wait_for_one_another(bucket: Store) -> None:
-    numbers = range(CONNECTIONS * 4)
+    numbers = range(MAX_CONNECTIONS * 4)
     await asyncio.gather(*(bucket.put(f"n/{number:03}", b"%d" % number) for number in numbers))
     assert await asyncio.gather(*(bucket.get(f"n/{number:03}") for number in numbers)) == [
         b"%d" % number for number in numbers

@@ -25,7 +25,7 @@ class ApiProcess:
     log: Path
 
     async def __aenter__(self) -> Self:
-        port = ports.claim({"--port": 0})["--port"]
+        port = ports.choose_ports({"--port": 0})["--port"]
         self.url = f"http://127.0.0.1:{port}"
         self.base = f"{self.url}/api/v1/workspace/{WORKSPACE}/projects"
         plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}

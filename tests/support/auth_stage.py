@@ -170,7 +170,7 @@ class LoginStage(Stage):
             id=self.session.id,
             task_queue=self.queue,
             memo={names.MEMO_WORKSPACE: WORKSPACE, names.MEMO_VIEW: being.model_dump(mode="json")},
-            search_attributes=search_attributes.of_auth_session(self.project, self.ref.id),
+            search_attributes=search_attributes.auth_session_search_attributes(self.project, self.ref.id),
         )
 
     def login_order(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:
@@ -196,7 +196,7 @@ class LoginStage(Stage):
 
     async def view(self) -> AuthSessionView:
         """Raises NotFound."""
-        return await AuthSessions(self.client).view(WORKSPACE, self.project, self.ref.owner)
+        return await AuthSessions(self.client).get(WORKSPACE, self.project, self.ref.owner)
 
     async def status(self) -> AuthSessionStatus:
         return (await self.view()).status

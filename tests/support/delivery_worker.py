@@ -18,12 +18,12 @@ from activities.delivery import DeliveryActivities
 from devstack.data_folder import new_webhook_secret
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
-from security.egress import LOOPBACK, Egress
-from security.pinned_transport import GuardedTransport
-from security.signing import Signer
+from security.egress import LOOPBACK, EgressPolicy
+from security.pinned_transport import PinnedTransport
+from security.signing import WebhookSigner
 from storage import keys
 from temporal.deliveries import Deliveries, DeliveryState
-from temporal.worker_shutdown import running
+from temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import TestStore
 from tests.support.delivery_inputs import RING, sealed
 from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
@@ -58,7 +58,7 @@ class Delivering:
         )
 
     async def state(self, project: str, run_id: str) -> DeliveryState:
-        (state,) = await Deliveries(self.client).of_run(WORKSPACE, project, run_id)
+        (state,) = await Deliveries(self.client).list_for_run(WORKSPACE, project, run_id)
         return state
 
     async def ended(self, project: str, run_id: str) -> DeliveryState:
@@ -89,12 +89,12 @@ class Delivering:
 
 @asynccontextmanager
 async def delivering(
-    client: Client, folder: Path, *, egress: Egress | None = None, secrets: tuple[str, ...] = (SECRET,)
+    client: Client, folder: Path, *, egress: EgressPolicy | None = None, secrets: tuple[str, ...] = (SECRET,)
 ) -> AsyncGenerator[Delivering]:
     store = TestStore(folder / "artifacts")
-    async with GuardedTransport(egress or Egress(LOOPBACK)) as transport:
+    async with PinnedTransport(egress or EgressPolicy(LOOPBACK)) as transport:
         delivery_sender = DeliverySender(
-            store=store, transport=transport, keyring=RING, signer=Signer(secrets), user_agent="callboard/test"
+            store=store, transport=transport, keyring=RING, signer=WebhookSigner(secrets), user_agent="callboard/test"
         )
         activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
         worker = Worker(
@@ -111,7 +111,7 @@ async def delivering(
             max_heartbeat_throttle_interval=timedelta(milliseconds=50),
             graceful_shutdown_timeout=GRACE,
         )
-        async with running(worker, grace=GRACE):
+        async with running_worker(worker, grace=GRACE):
             yield Delivering(client, store)
 
 

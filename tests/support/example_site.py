@@ -25,7 +25,7 @@ class ExampleSite:
 
 @pytest.fixture(scope="session")
 async def example_site() -> AsyncIterator[ExampleSite]:
-    port, proxy_port = ports.claim({"--port": 0, "--proxy-port": 0}).values()
+    port, proxy_port = ports.choose_ports({"--port": 0, "--proxy-port": 0}).values()
     address = f"http://127.0.0.1:{port}"
     options = ["--port", str(port), "--proxy-port", str(proxy_port)]
     server = await asyncio.create_subprocess_exec(sys.executable, "-m", "examples.site", *options, cwd=REPOSITORY)

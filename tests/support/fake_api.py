@@ -13,7 +13,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from cli.exit_codes import exit_code
+from cli.exit_codes import exit_code_for_error
 from cli.main import app
 from schemas.errors import CallboardError
 
@@ -107,4 +107,4 @@ def error_of(done: Result) -> tuple[int, str]:
     assert done.stdout == ""
     assert "\n" not in done.exception.message
     assert KEY not in done.exception.message
-    return exit_code(done.exception), done.exception.message
+    return exit_code_for_error(done.exception), done.exception.message

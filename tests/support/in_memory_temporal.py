@@ -14,8 +14,8 @@ from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunFilter, RunListItem, RunPage
-from temporal.pool_usage import Machines
-from temporal.run_queries import AnyOrder, RunRecord, ValidateLine
+from temporal.pool_usage import MachineCounts
+from temporal.run_queries import AnyInput, RunRecord, ValidateListItem
 from temporal.runs import RunState
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -45,17 +45,17 @@ class MemoryRuns:
         self.offered: dict[str, int] | None = None
         self.failure: BaseException | None = None
 
-    async def start(self, run_id: str, order: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
+    async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         self._fail()
         known = self.entries.get(run_id)
         if known is None:
-            self.entries[run_id] = Entry(order, fingerprint, rerun_of)
+            self.entries[run_id] = Entry(run_input, fingerprint, rerun_of)
             return True
         if known.fingerprint != fingerprint:
             raise Conflict("This Idempotency-Key was used before with another body.")
         return False
 
-    async def state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
+    async def get_state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
         self._fail()
         if workspace == WORKSPACE and (project, run_id) in self.logins:
             return self.logins[project, run_id]
@@ -75,20 +75,20 @@ class MemoryRuns:
         return RunState(run_id, status, entry.outcome, paused=run_id in self.paused)
 
     async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
-        await self.state(workspace, project, run_id)
+        await self.get_state(workspace, project, run_id)
         if self.entries[run_id].outcome is None:
             reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
             self.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason))
-        return await self.state(workspace, project, run_id, wait=wait)
+        return await self.get_state(workspace, project, run_id, wait=wait)
 
     async def check(self) -> None:
         self._fail()
 
-    async def machines_offered(self) -> dict[str, int] | None:
+    async def count_offered_machines(self) -> dict[str, int] | None:
         self._fail()
         return self.offered
 
-    async def served(self, project: str) -> bool:
+    async def has_pollers(self, project: str) -> bool:
         self._fail()
         return project not in self.unserved
 
@@ -108,42 +108,42 @@ class MemoryRecords:
         self._runs = runs
         self.asked: list[tuple[RunFilter, int, bytes | None]] = []
         self.answer = RunPage((), None)
-        self.orders: dict[str, AnyOrder] = {}
+        self.orders: dict[str, AnyInput] = {}
         """Of Runs that are no API's."""
-        self.validated: list[ValidateLine] = []
-        self.offered: dict[str, Machines] | None = {"shop": Machines(offered=3, busy=2, warm=1)}
+        self.validated: list[ValidateListItem] = []
+        self.offered: dict[str, MachineCounts] | None = {"shop": MachineCounts(offered=3, busy=2, warm=1)}
 
-    async def page(
-        self, workspace: str, project: str, wanted: RunFilter, *, limit: int, after: bytes | None = None
+    async def list_runs(
+        self, workspace: str, project: str, run_filter: RunFilter, *, limit: int, page_token: bytes | None = None
     ) -> RunPage:
         assert workspace == WORKSPACE
         if project != "shop":
             return RunPage((), None)
-        self.asked.append((wanted, limit, after))
+        self.asked.append((run_filter, limit, page_token))
         return self.answer
 
-    async def record(self, workspace: str, project: str, run_id: str) -> RunRecord:
-        state = await self._runs.state(workspace, project, run_id)
+    async def get_record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+        state = await self._runs.get_state(workspace, project, run_id)
         entry = self._runs.entries.get(run_id)
         order = self.orders[run_id] if entry is None else entry.order
         return RunRecord(
-            line=line(run_id, project, status=state.status, type=state.type, api=getattr(order, "api", None)),
+            list_item=line(run_id, project, status=state.status, type=state.type, api=getattr(order, "api", None)),
             state=state,
-            order=order,
+            input=order,
             rerun_of=entry and entry.rerun_of,
-            execution="01a210ec-1fdd",
+            execution_id="01a210ec-1fdd",
         )
 
-    async def validates(self, workspace: str, of: RunListItem) -> list[ValidateLine]:  # noqa: ARG002
+    async def list_validates(self, workspace: str, run: RunListItem) -> list[ValidateListItem]:  # noqa: ARG002
         return self.validated
 
-    async def ahead(self, of: RunListItem) -> int:  # noqa: ARG002
+    async def count_ahead(self, run: RunListItem) -> int:  # noqa: ARG002
         return 4
 
-    async def waiting(self, project: str) -> int:
+    async def count_waiting(self, project: str) -> int:
         return 7 if project == "shop" else 0
 
-    async def machines(self) -> dict[str, Machines] | None:
+    async def count_machines(self) -> dict[str, MachineCounts] | None:
         return self.offered
 
 
@@ -156,20 +156,20 @@ class MemoryDeliveries:
         self.came: SinkTestOutcome | None = None
         """Of each test of a sink; None: no worker sends it."""
 
-    async def of_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
+    async def list_for_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
         assert (workspace, project) == (WORKSPACE, "shop")
         return self.known.get(run_id, [])
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
-        for state in await self.of_run(workspace, project, run_id):
+        for state in await self.list_for_run(workspace, project, run_id):
             if state.id == delivery_id:
                 return state
         raise NotFound("There is no such Delivery.")
 
-    async def test(self, order: SinkTestInput) -> SinkTestOutcome:
+    async def test_sink(self, sink_test: SinkTestInput) -> SinkTestOutcome:
         if self.came is None:
             raise Unavailable("No worker that delivers has sent the test in time.")
-        self.tests.append(order)
+        self.tests.append(sink_test)
         return self.came
 
 
@@ -204,40 +204,44 @@ class MemoryAuthSessions:
         self.validates: dict[str, ValidateInput] = {}
         self.failure: BaseException | None = None
 
-    async def create(self, order: AuthSessionInput) -> None:
+    async def create(self, auth_session: AuthSessionInput) -> None:
         self._fail()
-        if (order.project, order.ref.owner) in self.known:
+        if (auth_session.project, auth_session.ref.owner) in self.known:
             raise Conflict("There is one already.")
-        self.known[order.project, order.ref.owner] = order.view
-        self.created.append(order)
+        self.known[auth_session.project, auth_session.ref.owner] = auth_session.view
+        self.created.append(auth_session)
 
-    async def view(self, workspace: str, project: str, id: str) -> AuthSessionView:  # noqa: A002
-        if workspace != WORKSPACE or (project, id) not in self.known:
+    async def get(self, workspace: str, project: str, auth_session_id: str) -> AuthSessionView:
+        if workspace != WORKSPACE or (project, auth_session_id) not in self.known:
             raise NotFound("There is no such AuthSession.")
-        return self.known[project, id]
+        return self.known[project, auth_session_id]
 
-    async def views(self, workspace: str, project: str) -> list[AuthSessionView]:
+    async def list_all(self, workspace: str, project: str) -> list[AuthSessionView]:
         return [view for (its, _), view in sorted(self.known.items()) if its == project and workspace == WORKSPACE]
 
-    async def update(self, workspace: str, project: str, id: str, order: LoginSpec) -> None:  # noqa: A002
+    async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:
         self._fail()
-        await self.view(workspace, project, id)
-        self.updates.append(order)
+        await self.get(workspace, project, auth_session_id)
+        self.updates.append(login)
 
-    async def record(self, workspace: str, project: str, id: str, key: str) -> AuthSessionView:  # noqa: A002
+    async def replace_state(
+        self, workspace: str, project: str, auth_session_id: str, state_key: str
+    ) -> AuthSessionView:
         self._fail()
-        view = await self.view(workspace, project, id)
-        self.known[project, id] = view.model_copy(update={"state_key": key, "status": AuthSessionStatus.READY})
-        return self.known[project, id]
+        view = await self.get(workspace, project, auth_session_id)
+        self.known[project, auth_session_id] = view.model_copy(
+            update={"state_key": state_key, "status": AuthSessionStatus.READY}
+        )
+        return self.known[project, auth_session_id]
 
-    async def validate(self, run_id: str, order: ValidateInput) -> None:
+    async def validate(self, run_id: str, validate_input: ValidateInput) -> None:
         self._fail()
-        self.validates[run_id] = order
+        self.validates[run_id] = validate_input
 
-    async def delete(self, workspace: str, project: str, id: str) -> None:  # noqa: A002
+    async def delete(self, workspace: str, project: str, auth_session_id: str) -> None:
         self._fail()
-        await self.view(workspace, project, id)
-        del self.known[project, id]
+        await self.get(workspace, project, auth_session_id)
+        del self.known[project, auth_session_id]
 
     def _fail(self) -> None:
         if self.failure is not None:

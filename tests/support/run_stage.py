@@ -313,8 +313,8 @@ class Stage:
             run,
             id=run_id or self.run_id,
             task_queue=self.queue,
-            search_attributes=search_attributes.of_new_run(run),
-            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+            search_attributes=search_attributes.run_search_attributes(run),
+            memo=search_attributes.run_memo(run, fingerprint=""),
         )
 
     async def announce(self, number: int, order: AttemptInput | None = None) -> None:
@@ -367,7 +367,7 @@ async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
     """Wait for the outcome of a Run. Its workflow must have closed by itself, as the outcome says."""
     async with asyncio.timeout(DEADLINE):
         outcome = await wait_for_outcome(handle)
-    assert outcome not in (closing.CANCELED, closing.TERMINATED, closing.DEFECT)
+    assert outcome not in (closing.CANCELED, closing.TERMINATED, closing.INTERNAL_ERROR)
     closed = (await handle.describe()).status
     if outcome.status is RunStatus.COMPLETED:
         assert closed is WorkflowExecutionStatus.COMPLETED

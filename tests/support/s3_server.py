@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from devstack import ports
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 
 BUCKET = "artifacts"
 
@@ -41,9 +41,9 @@ class S3Server:
 async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
     """The server over `folder`, with one bucket, `BUCKET`; on a free port unless one is named."""
     (folder / "buckets" / BUCKET).mkdir(parents=True)
-    port = ports.claim({"--addr": port})["--addr"]
+    port = ports.choose_ports({"--addr": port})["--addr"]
     server = S3Server(f"http://127.0.0.1:{port}", "callboard-of-tests", "a-secret-of-no-worth")
-    child = Child(
+    child = SupervisedProcess(
         "rclone",
         [
             Path(sys.executable).with_name("rclone"),
@@ -60,7 +60,7 @@ async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
     )
     try:
         await child.start()
-        await child.become_ready(_answers(port))
+        await child.wait_until_ready(_answers(port))
         yield server
     finally:
         await child.stop()

@@ -46,7 +46,7 @@ class Stack:
                 base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False
             ) as http,
         ):
-            await dev.projects.settle(timedelta(minutes=5))  # also the environments of examples
+            await dev.projects.wait_for_first_deploys(timedelta(minutes=5))  # also the environments of examples
             yield cls(dev.url, dev.api_key, dev.settings.workspace, site, data, projects, http, dev)
         assert processes_of(data) == []
         assert list((data / "workers").iterdir()) == []

@@ -56,7 +56,7 @@ async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S
 @asynccontextmanager
 async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
     """The server of `callboard dev`."""
-    free = ports.claim({"--temporal-port": 0, "--ui-port": 0})
+    free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     server = TemporalServer(
         data,
         port=free["--temporal-port"],

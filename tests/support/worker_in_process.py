@@ -80,7 +80,7 @@ class Inside:
         project_workers = asyncio.create_task(worker.serve(settings, stop))
         try:
             async with asyncio.timeout(_WITHIN):
-                while not await Runs(client).served(project):
+                while not await Runs(client).has_pollers(project):
                     assert not project_workers.done(), project_workers
                     await asyncio.sleep(0.05)
             yield inside
@@ -100,8 +100,8 @@ class Inside:
             run,
             id=run_id,
             task_queue=names.CALLBOARD_QUEUE,
-            search_attributes=search_attributes.of_new_run(run),
-            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+            search_attributes=search_attributes.run_search_attributes(run),
+            memo=search_attributes.run_memo(run, fingerprint=""),
         )
         self.run_ids.append(run_id)
         return run_id

@@ -35,7 +35,7 @@ def sessions(client: Client) -> AuthSessions:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth_sessions, "_WITHIN", timedelta(milliseconds=300))
+    monkeypatch.setattr(auth_sessions, "_CHANGE_TIMEOUT", timedelta(milliseconds=300))
 
 
 def being(stage: LoginStage, id_: str = ID, create: LoginSpec | None = None) -> AuthSessionInput:
@@ -67,7 +67,7 @@ def validation(stage: LoginStage, **fields: Any) -> ValidateInput:
 async def test_an_auth_session_is_made_by_a_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
     order = login_stage.login_order("create")
     await sessions.create(being(login_stage, create=order))
-    view = await sessions.view(WORKSPACE, login_stage.project, ID)
+    view = await sessions.get(WORKSPACE, login_stage.project, ID)
     assert (view.id, view.type, view.status) == (ID, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
     await login_stage.serve_attempts()
     ended = await until_made(runs, login_stage, order)
@@ -80,7 +80,7 @@ async def until_made(runs: Runs, stage: LoginStage, order: LoginSpec) -> RunStat
     async with asyncio.timeout(20):
         while True:
             try:
-                return await runs.state(WORKSPACE, stage.project, order.run_id, wait=LONG)
+                return await runs.get_state(WORKSPACE, stage.project, order.run_id, wait=LONG)
             except NotFound:
                 await asyncio.sleep(0.02)
 
@@ -120,7 +120,7 @@ async def test_an_auth_session_can_be_found_by_operators(sessions: AuthSessions,
 
 async def test_how_it_stands_can_be_read_without_a_worker(sessions: AuthSessions, idle_stage: LoginStage) -> None:
     await idle_stage.bring_up(status=AuthSessionStatus.EXPIRED)
-    view = await sessions.view(WORKSPACE, idle_stage.project, ID)
+    view = await sessions.get(WORKSPACE, idle_stage.project, ID)
     assert (view.status, view.state, view.created_at) == (AuthSessionStatus.EXPIRED, FIRST, AT)
 
 
@@ -141,11 +141,11 @@ async def update(sessions: AuthSessions, workspace: str, project: str, id_: str)
 
 
 async def record(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
-    await sessions.record(workspace, project, id_, "state-2")
+    await sessions.replace_state(workspace, project, id_, "state-2")
 
 
 CALLS: dict[str, Call] = {
-    "view": AuthSessions.view,
+    "view": AuthSessions.get,
     "update": update,
     "record": record,
     "delete": AuthSessions.delete,
@@ -183,10 +183,10 @@ async def test_all_of_a_project_are_listed_by_id(sessions: AuthSessions, client:
         found: list[AuthSessionView] = []
         async with asyncio.timeout(20):  # a list may be a moment late
             while [view.id for view in found] != sorted(ids[:3]):
-                found = await sessions.views(WORKSPACE, stage.project)
+                found = await sessions.list_all(WORKSPACE, stage.project)
         assert [view.status for view in found] == [AuthSessionStatus.READY] * 3
-        assert await sessions.views(ELSEWHERE, stage.project) == []
-        assert await sessions.views(WORKSPACE, "nobody") == []
+        assert await sessions.list_all(ELSEWHERE, stage.project) == []
+        assert await sessions.list_all(WORKSPACE, "nobody") == []
 
 
 async def started(stage: LoginStage, id_: str) -> None:
@@ -214,14 +214,14 @@ async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
 ) -> None:
     login_stage.recorder()
     await login_stage.bring_up(status=AuthSessionStatus.EXPIRED)
-    view = await sessions.record(WORKSPACE, login_stage.project, ID, "state-2")
+    view = await sessions.replace_state(WORKSPACE, login_stage.project, ID, "state-2")
     assert (view.status, view.login, view.state_key) == (AuthSessionStatus.READY, 2, "state-2")
 
 
 async def test_also_if_a_run_has_saved_another_back_by_then(sessions: AuthSessions, idle_stage: LoginStage) -> None:
     idle_stage.recorder()
     await idle_stage.bring_up()
-    recording = asyncio.create_task(sessions.record(WORKSPACE, idle_stage.project, ID, "state-2"))
+    recording = asyncio.create_task(sessions.replace_state(WORKSPACE, idle_stage.project, ID, "state-2"))
     await idle_stage.until("WORKFLOW_EXECUTION_SIGNALED", of=idle_stage.session.id)
     await idle_stage.session.signal(names.SAVED_BACK, SavedBack(before="state-2", after="newer"))
     await idle_stage.serve_runs()
@@ -235,12 +235,16 @@ async def test_a_validate_is_a_run_of_its_own(sessions: AuthSessions, login_stag
     run_id = login_stage.validate_id[:60]
     await sessions.validate(run_id, validation(login_stage))
     kind = (RunType.AUTH_SESSION_VALIDATE, ID)
-    assert await runs.state(WORKSPACE, login_stage.project, run_id) == RunState(run_id, RunStatus.PENDING, None, *kind)
+    assert await runs.get_state(WORKSPACE, login_stage.project, run_id) == RunState(
+        run_id, RunStatus.PENDING, None, *kind
+    )
     await login_stage.serve_attempts()
     await check.began.wait()
-    assert await runs.state(WORKSPACE, login_stage.project, run_id) == RunState(run_id, RunStatus.STARTED, None, *kind)
+    assert await runs.get_state(WORKSPACE, login_stage.project, run_id) == RunState(
+        run_id, RunStatus.STARTED, None, *kind
+    )
     check.end(good())
-    ended = await runs.state(WORKSPACE, login_stage.project, run_id, wait=LONG)
+    ended = await runs.get_state(WORKSPACE, login_stage.project, run_id, wait=LONG)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, *kind)
     assert ended.outcome
     assert ended.outcome.login == FIRST
@@ -260,7 +264,7 @@ async def test_a_validate_fails_with_the_codes_of_the_contract(
     await login_stage.bring_up()
     run_id = login_stage.validate_id[:60]
     await sessions.validate(run_id, validation(login_stage, auto_recreate=False))
-    ended = await runs.state(WORKSPACE, login_stage.project, run_id, wait=LONG)
+    ended = await runs.get_state(WORKSPACE, login_stage.project, run_id, wait=LONG)
     assert ended.outcome
     assert ended.outcome.error
     assert ended.outcome.error.code.value == "check-attempts-failed"
@@ -274,15 +278,15 @@ async def test_a_run_of_a_project_that_logs_in_says_which_auth_session_it_uses(
     await login_stage.serve_attempts(ends(completed()))
     await login_stage.bring_up()
     await login_stage.start(auth=login_stage.auth())
-    ended = await runs.state(WORKSPACE, login_stage.project, login_stage.run_id, wait=LONG)
+    ended = await runs.get_state(WORKSPACE, login_stage.project, login_stage.run_id, wait=LONG)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.API, ID)
-    assert (await runs.state(WORKSPACE, login_stage.project, f"{login_stage.run_id}-v1")).auth_session_id == ID
+    assert (await runs.get_state(WORKSPACE, login_stage.project, f"{login_stage.run_id}-v1")).auth_session_id == ID
 
 
 async def test_an_auth_session_is_no_run(idle_stage: LoginStage, runs: Runs) -> None:
     await idle_stage.bring_up()
     with pytest.raises(NotFound):
-        await runs.state(WORKSPACE, idle_stage.project, idle_stage.session.id)
+        await runs.get_state(WORKSPACE, idle_stage.project, idle_stage.session.id)
 
 
 async def test_nor_is_one_whose_workflow_has_an_id_that_a_run_could_have(idle_stage: LoginStage, runs: Runs) -> None:
@@ -296,7 +300,7 @@ async def test_nor_is_one_whose_workflow_has_an_id_that_a_run_could_have(idle_st
         search_attributes=description.typed_search_attributes,
     )
     with pytest.raises(NotFound):
-        await runs.state(WORKSPACE, idle_stage.project, idle_stage.run_id)
+        await runs.get_state(WORKSPACE, idle_stage.project, idle_stage.run_id)
 
 
 # Delete.
@@ -306,7 +310,7 @@ async def test_a_delete_returns_when_it_is_gone(sessions: AuthSessions, login_st
     await login_stage.bring_up()
     await sessions.delete(WORKSPACE, login_stage.project, ID)
     with pytest.raises(NotFound):
-        await sessions.view(WORKSPACE, login_stage.project, ID)
+        await sessions.get(WORKSPACE, login_stage.project, ID)
 
 
 async def test_without_a_worker_a_delete_says_that_it_will_be_done(
@@ -325,7 +329,7 @@ async def test_without_a_worker_a_recording_says_that_it_will_be_done(
     idle_stage.recorder()
     await idle_stage.bring_up()
     with pytest.raises(Unavailable, match="will be recorded anew, but no worker"):
-        await sessions.record(WORKSPACE, idle_stage.project, ID, "state-2")
+        await sessions.replace_state(WORKSPACE, idle_stage.project, ID, "state-2")
     await idle_stage.serve_runs()
     await idle_stage.until_view(lambda view: view.state_key == "state-2")
 
@@ -346,13 +350,13 @@ async def test_one_that_is_ended_in_temporal_while_it_is_deleted_is_gone(
 async def errors_of_all(sessions: AuthSessions, stage: LoginStage) -> list[type]:
     """What each call comes to."""
     calls = [call(sessions, WORKSPACE, stage.project, ID) for call in CALLS.values()]
-    calls += [sessions.create(being(stage)), sessions.views(WORKSPACE, stage.project)]
+    calls += [sessions.create(being(stage)), sessions.list_all(WORKSPACE, stage.project)]
     calls += [sessions.validate("validate", validation(stage))]
     return [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)]
 
 
 async def test_a_temporal_that_is_away_is_told_as_that(idle_stage: LoginStage) -> None:
-    port = ports.claim({"--temporal-port": 0})["--temporal-port"]
+    port = ports.choose_ports({"--temporal-port": 0})["--temporal-port"]
     sessions = AuthSessions((await Runs.connect(Settings(temporal_address=f"127.0.0.1:{port}"))).client)
     assert await errors_of_all(sessions, idle_stage) == [Unavailable] * 7
 

@@ -34,14 +34,14 @@ class Deaf:
 
 
 async def test_the_server_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(closing, "_FIRST_WAIT_SECONDS", 0.01)
     deaf = Deaf("the result")
     assert await closing.wait_for_result(deaf.handle) == "the result"
     assert deaf.asked == 2
 
 
 async def test_a_failure_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(closing, "_FIRST_WAIT_SECONDS", 0.01)
     failure = WorkflowFailureError(cause=RuntimeError())
     with pytest.raises(WorkflowFailureError) as raised:
         await closing.wait_for_result(Deaf(failure).handle)

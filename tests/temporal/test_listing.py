@@ -47,9 +47,9 @@ async def listed(
     """All pages, one after the other."""
     after, lines = None, list[RunListItem]()
     while True:
-        page = await records.page(workspace, stage.project, wanted, limit=limit, after=after)
+        page = await records.list_runs(workspace, stage.project, wanted, limit=limit, page_token=after)
         lines += page.runs
-        if (after := page.after) is None:
+        if (after := page.next_page_token) is None:
             return lines
 
 
@@ -67,7 +67,7 @@ async def until_listed(
 
 async def end(runs: Runs, stage: Stage, *ids: str) -> None:
     for run_id in ids:
-        assert (await runs.state(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))).outcome
+        assert (await runs.get_state(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))).outcome
 
 
 async def cancel(runs: Runs, stage: Stage, run_id: str) -> None:
@@ -195,7 +195,7 @@ async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, r
     await until(theirs_is_listed)
     await until_listed(records, stage, [ours])
     for text in ("' OR '' = '", "\\' OR 1 = 1 -- ", "\\", '" OR "" = "', "\n"):
-        page = await records.page(WORKSPACE, stage.project, RunFilter(apis=frozenset({text})), limit=10)
+        page = await records.list_runs(WORKSPACE, stage.project, RunFilter(apis=frozenset({text})), limit=10)
         assert page.runs == (), "a value is a value"
 
 
@@ -235,18 +235,18 @@ async def test_a_record_has_the_order_and_which_run_it_repeats(records: RunQueri
     first = await start(runs, stage, api="products/details")
     again = secrets.token_hex(8)
     await runs.start(again, order(stage.project), fingerprint="", rerun_of=first)
-    known = await records.record(WORKSPACE, stage.project, first)
-    assert known.order == order(stage.project, api="products/details")
-    assert (known.line.status, known.rerun_of) == (RunStatus.PENDING, None)
+    known = await records.get_record(WORKSPACE, stage.project, first)
+    assert known.input == order(stage.project, api="products/details")
+    assert (known.list_item.status, known.rerun_of) == (RunStatus.PENDING, None)
     await cancel(runs, stage, again)
-    known = await records.record(WORKSPACE, stage.project, again)
-    assert (known.order, known.rerun_of) == (order(stage.project), first)
+    known = await records.get_record(WORKSPACE, stage.project, again)
+    assert (known.input, known.rerun_of) == (order(stage.project), first)
     assert known.state.outcome is not None
-    assert (known.line.status, known.line.attempts) == (RunStatus.CANCELED, known.state.outcome.attempts)
-    assert known.line.ended_at is not None
+    assert (known.list_item.status, known.list_item.attempts) == (RunStatus.CANCELED, known.state.outcome.attempts)
+    assert known.list_item.ended_at is not None
     for workspace, project in ((ELSEWHERE, stage.project), (WORKSPACE, "other")):
         with pytest.raises(NotFound):
-            await records.record(workspace, project, first)
+            await records.get_record(workspace, project, first)
 
 
 async def test_ahead_of_a_run_are_those_that_came_before_and_wait(
@@ -254,11 +254,11 @@ async def test_ahead_of_a_run_are_those_that_came_before_and_wait(
 ) -> None:
     ids = [await start(runs, stage) for _ in range(4)]
     lines = {line.run_id: line for line in await until_listed(records, stage, ids)}
-    assert [await records.ahead(lines[run_id]) for run_id in ids] == [0, 1, 2, 3]
+    assert [await records.count_ahead(lines[run_id]) for run_id in ids] == [0, 1, 2, 3]
     await cancel(runs, stage, ids[1])
     await until_listed(records, stage, [ids[1]], having(RunStatus.CANCELED))
-    assert await records.ahead(lines[ids[3]]) == 2
-    assert await records.waiting(lines[ids[3]].project) == 3
+    assert await records.count_ahead(lines[ids[3]]) == 2
+    assert await records.count_waiting(lines[ids[3]].project) == 3
 
 
 async def test_a_run_of_a_later_version_is_listed_and_told_with_its_own_words(
@@ -280,6 +280,6 @@ async def test_a_run_of_a_later_version_is_listed_and_told_with_its_own_words(
     try:
         (line,) = await until_listed(records, stage, [run_id])
         assert (line.status.value, line.type.value) == ("parked", "rehearsal")
-        assert (await runs.state(WORKSPACE, stage.project, run_id)).type.value == "rehearsal"
+        assert (await runs.get_state(WORKSPACE, stage.project, run_id)).type.value == "rehearsal"
     finally:
         await handle.terminate()

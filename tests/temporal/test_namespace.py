@@ -29,10 +29,10 @@ from schemas.errors import ConfigurationError, Unavailable
 from schemas.workflow import names
 from settings import Settings
 from temporal.client import connect
-from temporal.durations import said
-from temporal.namespace import Namespace, Retention, ensure_namespace, inspect_namespace
+from temporal.durations import format_duration
+from temporal.namespace import NamespaceState, Retention, ensure_namespace, inspect_namespace
 from temporal.runs import Runs
-from temporal.sweep_schedule import SWEEP_EVERY, Sweep
+from temporal.sweep_schedule import SWEEP_INTERVAL, SweepSchedule
 from tests.support.polling import until
 from tests.support.run_stage import order
 
@@ -66,7 +66,9 @@ async def register(client: Client) -> None:
 async def test_one_that_is_missing_is_made_and_runs_can_be_started_in_it_at_once(bare: Client) -> None:
     assert await inspect_namespace(bare) is None
     done = await ensure_namespace(bare, A_WEEK)
-    assert await inspect_namespace(bare) == Namespace(A_WEEK.runs, sweep=Sweep(A_WEEK.artifacts, paused=False))
+    assert await inspect_namespace(bare) == NamespaceState(
+        A_WEEK.runs, sweep=SweepSchedule(A_WEEK.artifacts, paused=False)
+    )
     assert done == [
         f"Namespace {bare.namespace!r} is made; it keeps Runs for 7 days.",
         f"Search attributes are added: {', '.join(names.SEARCH_ATTRIBUTES)}.",
@@ -82,16 +84,22 @@ async def test_the_second_time_there_is_nothing_to_do(bare: Client) -> None:
 
 async def test_several_who_do_it_at_once_do_not_disturb_each_other(bare: Client) -> None:
     await asyncio.gather(*(ensure_namespace(bare, A_WEEK) for _ in range(3)))
-    assert await inspect_namespace(bare) == Namespace(A_WEEK.runs, sweep=Sweep(A_WEEK.artifacts, paused=False))
+    assert await inspect_namespace(bare) == NamespaceState(
+        A_WEEK.runs, sweep=SweepSchedule(A_WEEK.artifacts, paused=False)
+    )
 
 
 async def test_one_that_others_made_gets_what_it_lacks(bare: Client) -> None:
     await register(bare)
-    assert await inspect_namespace(bare) == Namespace(timedelta(days=1), missing=names.SEARCH_ATTRIBUTES)
+    assert await inspect_namespace(bare) == NamespaceState(
+        timedelta(days=1), missing_attributes=names.SEARCH_ATTRIBUTES
+    )
     done = await ensure_namespace(bare, A_WEEK)
     assert done[0] == f"Namespace {bare.namespace!r} keeps Runs for 7 days now; it was 1 day."
     assert len(done) == 3
-    assert await inspect_namespace(bare) == Namespace(A_WEEK.runs, sweep=Sweep(A_WEEK.artifacts, paused=False))
+    assert await inspect_namespace(bare) == NamespaceState(
+        A_WEEK.runs, sweep=SweepSchedule(A_WEEK.artifacts, paused=False)
+    )
 
 
 async def test_the_schedule_starts_a_sweep_every_hour_and_never_two(bare: Client) -> None:
@@ -100,7 +108,7 @@ async def test_the_schedule_starts_a_sweep_every_hour_and_never_two(bare: Client
     assert isinstance(schedule.action, ScheduleActionStartWorkflow)
     assert (schedule.action.workflow, schedule.action.task_queue) == ("Sweep", "callboard")
     assert schedule.policy.overlap is ScheduleOverlapPolicy.SKIP
-    assert [interval.every for interval in schedule.spec.intervals] == [SWEEP_EVERY]
+    assert [interval.every for interval in schedule.spec.intervals] == [SWEEP_INTERVAL]
 
 
 async def test_another_age_is_taken_over_and_when_sweeps_start_stays_as_an_operator_has_set_it(bare: Client) -> None:
@@ -123,7 +131,9 @@ async def test_another_age_is_taken_over_and_when_sweeps_start_stays_as_an_opera
         f"Namespace {bare.namespace!r} keeps Runs for 30 days now; it was 7 days.",
         "Artifacts are removed 90 days after the end of their Run (Schedule callboard-sweep).",
     ]
-    assert await inspect_namespace(bare) == Namespace(changed.runs, sweep=Sweep(changed.artifacts, paused=True))
+    assert await inspect_namespace(bare) == NamespaceState(
+        changed.runs, sweep=SweepSchedule(changed.artifacts, paused=True)
+    )
     spec = (await handle.describe()).schedule.spec
     assert not spec.intervals
     assert spec.calendars
@@ -138,7 +148,7 @@ async def test_a_search_attribute_of_another_type_is_told_and_left_alone(bare: C
         await ensure_namespace(bare, A_WEEK)
     found = await inspect_namespace(bare)
     assert found is not None
-    assert found.wrong == {"CallboardApi": "Text"}
+    assert found.mistyped_attributes == {"CallboardApi": "Text"}
 
 
 async def test_a_retention_that_temporal_does_not_take_is_told_in_its_words(bare: Client) -> None:
@@ -149,7 +159,7 @@ async def test_a_retention_that_temporal_does_not_take_is_told_in_its_words(bare
 
 
 async def test_a_temporal_that_is_away_is_told_with_its_address() -> None:
-    address = f"127.0.0.1:{ports.claim({'': 0})['']}"
+    address = f"127.0.0.1:{ports.choose_ports({'': 0})['']}"
     client = await connect(Settings(temporal_address=address), lazy=True)
     for call in (ensure_namespace(client, A_WEEK), inspect_namespace(client)):
         with pytest.raises(Unavailable, match=rf"cannot be reached at {address}.*CALLBOARD_TEMPORAL_ADDRESS"):
@@ -167,4 +177,4 @@ async def test_a_temporal_that_is_away_is_told_with_its_address() -> None:
     ],
 )
 def test_durations_are_said_in_their_largest_whole_unit(duration: timedelta, words: str) -> None:
-    assert said(duration) == words
+    assert format_duration(duration) == words

@@ -15,11 +15,11 @@ from tests.support.run_stage import WORKSPACE, Held, completed, ends, interrupte
 
 
 async def status(stage: LoginStage, run_id: str | None = None) -> RunStatus:
-    return (await Runs(stage.client).state(WORKSPACE, stage.project, run_id or stage.run_id)).status
+    return (await Runs(stage.client).get_state(WORKSPACE, stage.project, run_id or stage.run_id)).status
 
 
 async def standing(stage: LoginStage, run_id: str | None = None) -> tuple[RunStatus, bool]:
-    state = await Runs(stage.client).state(WORKSPACE, stage.project, run_id or stage.run_id)
+    state = await Runs(stage.client).get_state(WORKSPACE, stage.project, run_id or stage.run_id)
     return state.status, state.paused
 
 

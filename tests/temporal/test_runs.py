@@ -38,7 +38,7 @@ async def start(runs: Runs, stage: Stage, fingerprint: str = "body-1", **fields:
 
 
 async def state(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
-    return await runs.state(WORKSPACE, stage.project, stage.run_id, wait=wait)
+    return await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=wait)
 
 
 async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
@@ -120,13 +120,13 @@ async def test_whoever_started_a_run_waits_for_its_end_without_asking_whose_it_i
     monkeypatch.undo()
     for elsewhere in ((WORKSPACE, "other"), ("other", stage.project)):
         with pytest.raises(NotFound, match="no such Run"):
-            await runs.state(*elsewhere, stage.run_id, wait=LONG)
+            await runs.get_state(*elsewhere, stage.run_id, wait=LONG)
 
 
 async def test_it_remembers_so_many_runs_that_it_has_started(
     runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("temporal.runs._KNOWN", 2)
+    monkeypatch.setattr("temporal.runs._MAX_REMEMBERED", 2)
     for number in range(3):
         await runs.start(f"{stage.run_id}-{number}", order(stage.project), fingerprint="")
     assert list(runs._owners) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
@@ -175,7 +175,7 @@ async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Ru
 )
 async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage: Stage, run_id: str) -> None:
     for call in (
-        runs.state(WORKSPACE, stage.project, run_id),
+        runs.get_state(WORKSPACE, stage.project, run_id),
         runs.cancel(WORKSPACE, stage.project, run_id, wait=AT_ONCE),
     ):
         with pytest.raises(NotFound):
@@ -187,7 +187,7 @@ async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs,
     elsewhere = "11111111-1111-1111-1111-111111111111"
     for workspace, project in ((elsewhere, stage.project), (WORKSPACE, "other"), (WORKSPACE, "")):
         with pytest.raises(NotFound):
-            await runs.state(workspace, project, stage.run_id)
+            await runs.get_state(workspace, project, stage.run_id)
         with pytest.raises(NotFound):
             await runs.cancel(workspace, project, stage.run_id, wait=AT_ONCE)
     assert (await state(runs, stage)).status is RunStatus.PENDING, "no stranger has canceled it"
@@ -255,8 +255,8 @@ async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client:
         id=stage.run_id,
         task_queue=names.CALLBOARD_QUEUE,
         execution_timeout=timedelta(seconds=1),
-        search_attributes=search_attributes.of_new_run(run),
-        memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+        search_attributes=search_attributes.run_search_attributes(run),
+        memo=search_attributes.run_memo(run, fingerprint=""),
     )
     ended = await state(runs, stage, LONG)
     assert ended.status is RunStatus.FAILED
@@ -286,8 +286,8 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
             run,
             id=stage.run_id,
             task_queue=queue,
-            search_attributes=search_attributes.of_new_run(run),
-            memo=search_attributes.memo_of_new_run(run, fingerprint=""),
+            search_attributes=search_attributes.run_search_attributes(run),
+            memo=search_attributes.run_memo(run, fingerprint=""),
         )
         return await state(runs, stage, LONG)
 
@@ -324,25 +324,25 @@ async def test_check_is_content_with_a_temporal_that_answers(runs: Runs) -> None
 
 
 async def test_a_project_is_served_when_a_worker_asks_for_its_attempts(runs: Runs, stage: Stage) -> None:
-    assert not await runs.served(stage.project)
+    assert not await runs.has_pollers(stage.project)
     await stage.serve_attempts()
     async with asyncio.timeout(20):
-        while not await runs.served(stage.project):
+        while not await runs.has_pollers(stage.project):
             await asyncio.sleep(0.02)
 
 
 Call = Callable[[Runs], Coroutine[Any, Any, Any]]
 CALLS: dict[str, Call] = {
     "start": lambda runs: runs.start("run-1", order("shop"), fingerprint=""),
-    "state": lambda runs: runs.state(WORKSPACE, "shop", "run-1"),
+    "state": lambda runs: runs.get_state(WORKSPACE, "shop", "run-1"),
     "cancel": lambda runs: runs.cancel(WORKSPACE, "shop", "run-1", wait=AT_ONCE),
     "check": lambda runs: runs.check(),
-    "served": lambda runs: runs.served("shop"),
+    "served": lambda runs: runs.has_pollers("shop"),
 }
 
 
 async def test_a_temporal_that_is_away_is_told_as_that() -> None:
-    port = ports.claim({"--temporal-port": 0})["--temporal-port"]
+    port = ports.choose_ports({"--temporal-port": 0})["--temporal-port"]
     runs = await Runs.connect(Settings(temporal_address=f"127.0.0.1:{port}"))
     errors = await asyncio.gather(*(call(runs) for call in CALLS.values()), return_exceptions=True)
     assert [type(error) for error in errors] == [Unavailable] * len(CALLS)

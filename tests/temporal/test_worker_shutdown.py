@@ -15,7 +15,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from temporal.worker_shutdown import running
+from temporal.worker_shutdown import running_worker
 from tests.support.repository import REPOSITORY
 
 NO_TIME = timedelta()
@@ -34,7 +34,7 @@ class Endless:
 
 async def test_a_worker_that_stops_is_waited_for(client: Client, name: str, caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(client, task_queue=name, workflows=[Endless])
-    async with running(worker, grace=NO_TIME):
+    async with running_worker(worker, grace=NO_TIME):
         pass
     assert worker.is_shutdown
     assert "left behind" not in caplog.text
@@ -55,7 +55,7 @@ async def test_a_worker_that_does_not_stop_is_left_behind_and_the_log_says_so(
                 continue
 
     worker = Worker(client, task_queue=name, workflows=[Endless], activities=[endless])
-    async with running(worker, grace=NO_TIME, margin=SOON):
+    async with running_worker(worker, grace=NO_TIME, margin=SOON):
         handle = await client.start_workflow(Endless.run, id=name, task_queue=name)
         await began.wait()
     (said,) = [record for record in caplog.records if record.name == "temporal.worker_shutdown"]
@@ -71,7 +71,7 @@ async def test_what_fails_a_worker_for_good_is_raised(client: Client, name: str)
     nowhere = Client(client.service_client, namespace="nowhere")
     worker = Worker(nowhere, task_queue=name, workflows=[Endless])
     with pytest.raises(RuntimeError, match="nowhere"):
-        async with asyncio.timeout(PATIENCE), running(worker, grace=NO_TIME):
+        async with asyncio.timeout(PATIENCE), running_worker(worker, grace=NO_TIME):
             await asyncio.Event().wait()
 
 

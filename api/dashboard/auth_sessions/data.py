@@ -9,8 +9,8 @@ from api.dashboard.forms import FormReader
 from api.dependencies import Services
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
-from projects.samples import Sample, login_samples
-from projects.threads import in_thread
+from projects.samples import Sample, read_auth_session_samples
+from projects.threads import run_in_thread
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunType
 from temporal.listing import RunFilter, RunListItem
@@ -25,11 +25,11 @@ async def auth_sessions_data(services: Services, project: str) -> list[dict[str,
     Raises Unavailable.
     """
     workspace = services.settings.workspace
-    views = await services.auth_sessions.views(workspace, project)
+    views = await services.auth_sessions.list_all(workspace, project)
     if not views:
         return []
     run_filter = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
-    page = await services.records.page(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
+    page = await services.records.list_runs(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
     last_validate: dict[str | None, RunListItem] = {}
     for run in sorted(page.runs, key=lambda run: run.created_at):
         last_validate[run.auth_session_id] = run
@@ -92,5 +92,5 @@ async def login_sample_parameters(services: Services, manifest: Manifest) -> tup
     parent = services.settings.dev_projects
     if parent is None:
         return ()
-    folder = await in_thread(lambda: DevFolders(parent).folder(manifest.project))
-    return () if folder is None else await in_thread(login_samples, folder)
+    folder = await run_in_thread(lambda: DevFolders(parent).folder(manifest.project))
+    return () if folder is None else await run_in_thread(read_auth_session_samples, folder)

@@ -99,7 +99,7 @@ async def _render(
     is_filled_in: bool = False,
 ) -> Response:
     logs_in = manifest.settings.auth_sessions.enabled
-    views = await services.auth_sessions.views(services.settings.workspace, manifest.project) if logs_in else []
+    views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project) if logs_in else []
     samples = await _load_samples(request, services, manifest)
     field_errors = errors_by_path(error) if error is not None else {}
     data: dict[str, Any] = {
@@ -135,4 +135,4 @@ def _sink_test_data(test: SinkTest) -> dict[str, Any]:
 
 async def _load_samples(request: Request, services: Services, manifest: Manifest) -> tuple[Sample, ...]:
     samples = cast("Samples", request.app.state.samples)
-    return await samples.of(services.store, manifest.project, manifest.version)
+    return await samples.get(services.store, manifest.project, manifest.version)

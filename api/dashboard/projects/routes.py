@@ -21,8 +21,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/projects.json")
 async def list_page(request: Request, services: ServicesDep, _: SessionDep) -> Response:
     """Show the projects that are deployed here."""
-    names = await services.catalog.projects()
-    manifests = await asyncio.gather(*(services.catalog.current(name) for name in names))
+    names = await services.catalog.list_projects()
+    manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
     data = await projects_data(services, [manifest for manifest in manifests if manifest is not None])
     return render_page(request, "projects.html", {"projects": data})
 

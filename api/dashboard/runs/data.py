@@ -66,8 +66,10 @@ async def validate_spans(services: Services, run: dict[str, Any]) -> list[Span]:
     """Return the spans of time in which the Validates of a Run were executed. Raises Unavailable."""
     if not run["validates"]:
         return []
-    record = await services.records.record(services.settings.workspace, run["project"], run["runId"])
-    validates = [each.run for each in await services.records.validates(services.settings.workspace, record.line)]
+    record = await services.records.get_record(services.settings.workspace, run["project"], run["runId"])
+    validates = [
+        each.run for each in await services.records.list_validates(services.settings.workspace, record.list_item)
+    ]
     return [
         Span(f"Validate {number}", line.status.value, line.started_at or line.created_at, line.ended_at)
         for number, line in enumerate(validates, 1)
@@ -93,7 +95,7 @@ async def cancel_pending(services: Services, project: str, run_ids: list[str]) -
     """
     workspace, requested = services.settings.workspace, 0
     for run_id in run_ids:
-        state = await services.runs.state(workspace, project, run_id)
+        state = await services.runs.get_state(workspace, project, run_id)
         if state.status is RunStatus.PENDING:
             await services.runs.cancel(workspace, project, run_id, wait=timedelta())
             requested += 1

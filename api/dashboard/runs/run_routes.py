@@ -46,7 +46,7 @@ async def run_page(request: Request, services: ServicesDep, _: SessionDep, proje
     if wants_json(request):
         return await run_as_json(services, _, project, run_id)
     run = await run_data(services, project, run_id)
-    manifest = await services.catalog.current(project)
+    manifest = await services.catalog.get_current(project)
     return render_page(
         request,
         "run.html",
@@ -72,7 +72,7 @@ async def run_page(request: Request, services: ServicesDep, _: SessionDep, proje
 @router.get("/result")
 async def result_file(services: ServicesDep, _: SessionDep, project: str, run_id: str) -> Response:
     """Serve what the API returned, byte for byte, as a file."""
-    state = await services.runs.state(services.settings.workspace, project, run_id)
+    state = await services.runs.get_state(services.settings.workspace, project, run_id)
     if state.outcome is None or state.outcome.result is None:
         raise NotFound(f"Run {run_id} has no result.")
     result = await load_json(state.outcome.result, "result", run_id, services.store)
@@ -157,7 +157,7 @@ async def redeliver(services: ServicesDep, _: FormDep, project: str, run_id: str
 
 async def _require_run(services: Services, project: str, run_id: str) -> None:
     """Raise NotFound unless the project has this Run."""
-    await services.runs.state(services.settings.workspace, project, run_id)
+    await services.runs.get_state(services.settings.workspace, project, run_id)
 
 
 def _redirect_to_run(project: str, run_id: str) -> Response:

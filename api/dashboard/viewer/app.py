@@ -23,7 +23,7 @@ from api.attempts.files import find_trace
 from api.dashboard.viewer.headers import SecurityHeadersMiddleware
 from schemas.errors import ConfigurationError, StoreError
 from security.keyring import KeyRing
-from security.signed_trace_urls import TraceAddresses
+from security.signed_trace_urls import SignedTraceUrls
 from storage.store import Store
 
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -41,10 +41,10 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
         ConfigurationError: The installed Playwright has no viewer.
     """
     folder = viewer_folder()
-    addresses = TraceAddresses(ring)
+    addresses = SignedTraceUrls(ring)
 
     async def trace(request: Request) -> Response:
-        attempt = addresses.read(request.path_params["address"])
+        attempt = addresses.verify(request.path_params["address"])
         if attempt is None or attempt.workspace != workspace:
             return PlainTextResponse("This address has run out. Open the trace from the page of its Run again.", 404)
         found = await find_trace(store, attempt.project, attempt.run_id, attempt.number)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from api.dependencies import Services
-from security.signed_trace_urls import TraceAddresses, TraceOf
+from security.signed_trace_urls import SignedTraceUrls, TraceRef
 from settings import Settings
 
 _OTHER_LOOPBACK_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
@@ -27,8 +27,8 @@ def trace_viewer_url(request: Request, services: Services, project: str, run_id:
     Raises:
         ConfigurationError: There is no key to seal the address with.
     """
-    traces = cast("TraceAddresses", request.app.state.traces)
-    address = traces.make(TraceOf(services.settings.workspace, project, run_id, number))
+    traces = cast("SignedTraceUrls", request.app.state.traces)
+    address = traces.sign(TraceRef(services.settings.workspace, project, run_id, number))
     return f"{_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
 
 

@@ -12,16 +12,16 @@ import pytest
 
 from activities.deliveries.http_sender import SendError, SinkResponse, send
 from devstack import ports
-from security.egress import LOOPBACK, Egress
-from security.pinned_transport import GuardedTransport
+from security.egress import LOOPBACK, EgressPolicy
+from security.pinned_transport import PinnedTransport
 from tests.support.webhook_receiver import Reply, answers, closes, hangs, receiver, resets, speaks_nonsense
 
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-async def transport() -> AsyncGenerator[GuardedTransport]:
-    async with GuardedTransport(Egress(LOOPBACK)) as transport:
+async def transport() -> AsyncGenerator[PinnedTransport]:
+    async with PinnedTransport(EgressPolicy(LOOPBACK)) as transport:
         yield transport
 
 
@@ -29,7 +29,7 @@ def post(url: str) -> httpx.Request:
     return httpx.Request("POST", url, content=b"hello")
 
 
-async def test_status_headers_and_the_beginning_of_the_answer_are_told(transport: GuardedTransport) -> None:
+async def test_status_headers_and_the_beginning_of_the_answer_are_told(transport: PinnedTransport) -> None:
     async with receiver(answers("202 Accepted", b"x" * 100_000, retry_after="7")) as inbox:
         answer = await send(transport, post(inbox.url), 20 * SECOND)
     assert (answer.status, answer.retry_after) == (202, 7 * SECOND)
@@ -55,7 +55,7 @@ async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 @pytest.mark.parametrize("reply", [half, endless])
 async def test_the_status_counts_whatever_becomes_of_the_answer_s_body(
-    transport: GuardedTransport, reply: Reply, monkeypatch: pytest.MonkeyPatch
+    transport: PinnedTransport, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("activities.deliveries.http_sender._ANSWER_WITHIN", 0.2)
     async with receiver(reply) as inbox:
@@ -84,7 +84,7 @@ async def drips(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     ],
 )
 async def test_why_there_is_no_answer_is_told(
-    transport: GuardedTransport, reply: Reply, kind: set[str], message: str | None
+    transport: PinnedTransport, reply: Reply, kind: set[str], message: str | None
 ) -> None:
     async with receiver(reply) as inbox:
         with pytest.raises(SendError) as error:
@@ -94,8 +94,8 @@ async def test_why_there_is_no_answer_is_told(
     assert len(error.value.problem.message) > 10
 
 
-async def test_a_receiver_that_is_not_there_is_told(transport: GuardedTransport) -> None:
-    free = ports.claim({"--port": 0})["--port"]
+async def test_a_receiver_that_is_not_there_is_told(transport: PinnedTransport) -> None:
+    free = ports.choose_ports({"--port": 0})["--port"]
     with pytest.raises(SendError) as error:
         await send(transport, post(f"http://127.0.0.1:{free}"), 20 * SECOND)
     assert error.value.problem.type == "ConnectError"
@@ -103,14 +103,14 @@ async def test_a_receiver_that_is_not_there_is_told(transport: GuardedTransport)
 
 
 async def test_an_address_that_is_not_allowed_is_told() -> None:
-    async with GuardedTransport(Egress()) as transport:
+    async with PinnedTransport(EgressPolicy()) as transport:
         with pytest.raises(SendError) as error:
             await send(transport, post("http://127.0.0.1:9"), 20 * SECOND)
     assert error.value.problem.type == "EgressRefused"
     assert "leads to a loopback address" in error.value.problem.message
 
 
-async def test_nothing_is_added_to_what_was_made_and_no_cookie_is_kept(transport: GuardedTransport) -> None:
+async def test_nothing_is_added_to_what_was_made_and_no_cookie_is_kept(transport: PinnedTransport) -> None:
     async with receiver(answers(set_cookie="a=b")) as inbox:
         for _ in range(2):
             await send(transport, httpx.Request("PUT", inbox.url, headers={"x": "y"}, content=b"z"), 20 * SECOND)

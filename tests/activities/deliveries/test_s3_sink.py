@@ -13,8 +13,8 @@ import pytest
 from activities.deliveries import s3_sink
 from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, send
 from schemas.workflow.sink import SealedBucket
-from security.egress import LOOPBACK, Egress
-from security.pinned_transport import GuardedTransport
+from security.egress import LOOPBACK, EgressPolicy
+from security.pinned_transport import PinnedTransport
 from tests.support.delivery_inputs import RING, delivery
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.webhook_receiver import receiver
@@ -113,12 +113,12 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tup
 
 
 @pytest.fixture
-async def transport() -> AsyncGenerator[GuardedTransport]:
-    async with GuardedTransport(Egress(LOOPBACK)) as transport:
+async def transport() -> AsyncGenerator[PinnedTransport]:
+    async with PinnedTransport(EgressPolicy(LOOPBACK)) as transport:
         yield transport
 
 
-async def put(transport: GuardedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> ResponseVerdict:
+async def put(transport: PinnedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> ResponseVerdict:
     keys = {"accessKeyId": server.access_key, "secretAccessKey": server.secret_key}
     place = {"bucket": BUCKET, "endpoint": server.endpoint, "forcePathStyle": True}
     order = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
@@ -128,7 +128,7 @@ async def put(transport: GuardedTransport, server: S3Server, run_id: str = "r", 
 
 
 @pytest.mark.parametrize("prefix", ["", "runs/", "a b/é", "it's (fine)!*~+,;=@&$"])
-async def test_a_real_server_takes_it(transport: GuardedTransport, server: tuple[S3Server, Path], prefix: str) -> None:
+async def test_a_real_server_takes_it(transport: PinnedTransport, server: tuple[S3Server, Path], prefix: str) -> None:
     s3, folder = server
     assert await put(transport, s3, "run-7", prefix=prefix) == ResponseVerdict()
     assert (folder / prefix.strip("/") / "run-7.json").read_bytes() == BODY
@@ -143,7 +143,7 @@ async def test_a_real_server_takes_it(transport: GuardedTransport, server: tuple
     ],
 )
 async def test_what_another_try_would_not_change_is_final_and_told_in_the_server_s_words(
-    transport: GuardedTransport, server: tuple[S3Server, Path], fields: dict[str, str], code: str
+    transport: PinnedTransport, server: tuple[S3Server, Path], fields: dict[str, str], code: str
 ) -> None:
     verdict = await put(transport, server[0], **fields)
     assert verdict.final
@@ -158,7 +158,7 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
         assert host == "results.s3.example"
         return ["127.0.0.1"]
 
-    async with receiver() as inbox, GuardedTransport(Egress(LOOPBACK, resolve=look_up)) as transport:
+    async with receiver() as inbox, PinnedTransport(EgressPolicy(LOOPBACK, resolve=look_up)) as transport:
         order = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
         assert order.sink.bucket is not None
         out = s3_sink.build_request(order, order.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")

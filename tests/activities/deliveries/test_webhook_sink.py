@@ -13,7 +13,7 @@ from activities.deliveries import webhook_sink as kind
 from activities.deliveries.http_sender import PreparedRequest, SinkResponse
 from devstack.data_folder import new_webhook_secret
 from schemas.errors import SealError
-from security.signing import Signer
+from security.signing import WebhookSigner
 from tests.support.delivery_inputs import RING, delivery, webhook
 
 BODY = b'{"n":1}'
@@ -27,7 +27,7 @@ def prepare(
     order = delivery(webhook(url, **fields), run_id="run-7")
     assert order.sink.webhook is not None
     return kind.build_request(
-        order, order.sink.webhook, BODY, at=at, keyring=RING, signer=Signer([SECRET]), user_agent="callboard/1.2"
+        order, order.sink.webhook, BODY, at=at, keyring=RING, signer=WebhookSigner([SECRET]), user_agent="callboard/1.2"
     )
 
 
@@ -67,7 +67,7 @@ def test_what_was_sealed_for_another_run_does_not_open() -> None:
     assert order.sink.webhook is not None
     with pytest.raises(SealError):
         kind.build_request(
-            other, order.sink.webhook, BODY, at=NOW, keyring=RING, signer=Signer([SECRET]), user_agent="x"
+            other, order.sink.webhook, BODY, at=NOW, keyring=RING, signer=WebhookSigner([SECRET]), user_agent="x"
         )
 
 

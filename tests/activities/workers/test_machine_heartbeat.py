@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from temporalio.client import Client
 
 from activities.workers import machine_heartbeat
-from temporal.pool_usage import Machines, Up, machines
+from temporal.pool_usage import MachineCounts, PoolUsage, read_machine_counts
 from tests.support.polling import until
 
 
 @asynccontextmanager
-async def reporting(client: Client, identity: str, up: Callable[[], dict[str, Up]]) -> AsyncGenerator[None]:
+async def reporting(client: Client, identity: str, up: Callable[[], dict[str, PoolUsage]]) -> AsyncGenerator[None]:
     task = asyncio.create_task(machine_heartbeat.report(client, identity, up))
     try:
         yield
@@ -24,33 +24,33 @@ async def reporting(client: Client, identity: str, up: Callable[[], dict[str, Up
     assert task.cancelled()
 
 
-async def until_known(client: Client, project: str, wanted: Machines | None) -> None:
+async def until_known(client: Client, project: str, wanted: MachineCounts | None) -> None:
     async def is_known() -> bool:
-        return (await machines(client) or {}).get(project) == wanted
+        return (await read_machine_counts(client) or {}).get(project) == wanted
 
     await until(is_known)
 
 
 async def test_changes_are_told_and_the_end(client: Client, name: str) -> None:
-    up = {name: Up(busy=1)}
+    up = {name: PoolUsage(busy=1)}
     async with reporting(client, name, lambda: up):
-        await until_known(client, name, Machines(busy=1))
-        up = {name: Up(warm=1)}
-        await until_known(client, name, Machines(warm=1))
-        up = {name: Up()}
-        await until_known(client, name, Machines())
-    assert name not in (await machines(client) or {})
+        await until_known(client, name, MachineCounts(busy=1))
+        up = {name: PoolUsage(warm=1)}
+        await until_known(client, name, MachineCounts(warm=1))
+        up = {name: PoolUsage()}
+        await until_known(client, name, MachineCounts())
+    assert name not in (await read_machine_counts(client) or {})
 
 
 async def test_a_temporal_that_does_not_take_it_ends_nothing(client: Client, name: str) -> None:
     elsewhere = await Client.connect(client.service_client.config.target_host, namespace="nowhere")
     looks = 0
 
-    def up() -> dict[str, Up]:
+    def up() -> dict[str, PoolUsage]:
         nonlocal looks
         looks += 1
-        return {name: Up(warm=looks)}
+        return {name: PoolUsage(warm=looks)}
 
     async with reporting(elsewhere, name, up):
         await until(lambda: looks >= 3)
-    assert name not in (await machines(client) or {})
+    assert name not in (await read_machine_counts(client) or {})

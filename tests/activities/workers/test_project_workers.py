@@ -209,9 +209,9 @@ async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
 async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
     broken = await house.deploy(1, "-a")
     good = await house.deploy(1, "-b")
-    current = await house.store.get(keys.current(broken))
+    current = await house.store.get(keys.current_version(broken))
     assert current
-    await house.store.put(keys.current(broken), current.replace(b'"version": "', b'"version": "0000'))
+    await house.store.put(keys.current_version(broken), current.replace(b'"version": "', b'"version": "0000'))
     await house.start_runs(1, good)
     for _ in range(3):
         await house.project_workers.refresh()
@@ -228,7 +228,7 @@ async def test_a_store_that_is_away_changes_nothing(house: House, monkeypatch: p
         async def projects(_self: Catalog) -> list[str]:
             raise StoreError("away")
 
-        away.setattr(Catalog, "projects", projects)
+        away.setattr(Catalog, "list_projects", projects)
         await house.project_workers.refresh()
     await house.start_runs(1)
     await house.until_running(1)

@@ -35,7 +35,7 @@ async def test_attempts_are_let_go_while_temporal_is_silent_and_only_then(tmp_pa
     running_attempts = RunningAttempts()
     async with dev_server(tmp_path) as server:
         client = await dev_client(server)
-        pid = server.child.pid
+        pid = server.process.pid
         assert pid
         (temporal,) = [
             process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporal.pool_usage import Machines
+from temporal.pool_usage import MachineCounts
 from tests.support.api_in_process import Api
 from tests.support.in_memory_temporal import WORKSPACE
 
@@ -49,7 +49,7 @@ async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: A
 
 
 async def test_the_machines_are_those_of_the_project(api: Api) -> None:
-    api.records.offered = {"shop": Machines(offered=1), "members": Machines(offered=2, busy=2)}
+    api.records.offered = {"shop": MachineCounts(offered=1), "members": MachineCounts(offered=2, busy=2)}
     assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": 1, "busy": 0, "warm": 0}
 
 

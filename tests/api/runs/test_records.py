@@ -26,7 +26,7 @@ from schemas.workflow.run import (
 )
 from storage import keys
 from temporal.listing import RunFilter, RunPage
-from temporal.run_queries import ValidateLine
+from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.in_memory_temporal import BEGAN, WORKSPACE, line
@@ -108,8 +108,8 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
         types=frozenset({RunType.API}),
         apis=frozenset({"list", "it's"}),
         auth_sessions=frozenset({"anna@shop"}),
-        started_after=BEGAN,
-        started_before=datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC),
+        created_after=BEGAN,
+        created_before=datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC),
     )
     assert api.records.asked == [(wanted, 200, None)]
 
@@ -350,7 +350,7 @@ async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api) -> 
     entry.order = entry.order.model_copy(update={"auth": auth})
     first = line(f"{run_id}-v1", status=RunStatus.COMPLETED)
     second = replace(first, run_id=f"{run_id}-v12", status=RunStatus.FAILED)
-    api.records.validated = [ValidateLine(first, "create-1"), ValidateLine(second, None)]
+    api.records.validated = [ValidateListItem(first, "create-1"), ValidateListItem(second, None)]
     assert (await get(api, f"/{run_id}"))["validates"] == [
         {"runId": f"{run_id}-v1", "attempt": 1, "status": "completed", "createRunId": "create-1"},
         {"runId": f"{run_id}-v12", "attempt": 12, "status": "failed", "createRunId": None},
