@@ -124,7 +124,7 @@ class ApiClient:
                 yield client
         except (httpx.RequestError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
-            raise Unavailable(f"The API at {self.url} cannot be reached: {why}. Does it run?") from error
+            raise Unavailable(f"The API at {self.url} cannot be reached: {why}. Is it running?") from error
 
     def _raise_for_stream_status(self, answer: httpx.Response) -> None:
         if not answer.is_success:
@@ -142,7 +142,9 @@ class ApiClient:
         raise _ERRORS_BY_STATUS.get(answer.status_code, CallboardError)(_join_errors(message, said.get("details")))
 
     def _not_callboard(self, answer: httpx.Response) -> Unavailable:
-        return Unavailable(f"{self.url} answered {answer.status_code}, and not as an API of Callboard does.")
+        return Unavailable(
+            f"{self.url} answered {answer.status_code}, but not like a Callboard API. Check the address."
+        )
 
 
 def _join_errors(message: str, details: Any) -> str:
@@ -200,9 +202,7 @@ def find_api(*, url: str | None, key: str | None, data: Path | None) -> ApiClien
     if settings.url is None:
         return _dev_api(settings.data_dir, given)
     if given is None:
-        raise ConfigurationError(
-            f"There is no key to the API at {settings.url}: set CALLBOARD_API_KEY to one of its keys."
-        )
+        raise ConfigurationError(f"No API key given for {settings.url}. Set CALLBOARD_API_KEY to one of its keys.")
     return ApiClient(settings.url.rstrip("/"), settings.workspace, given)
 
 
@@ -212,8 +212,8 @@ def _dev_api(data: Path, key: str | None) -> ApiClient:
         card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
     except OSError as error:
         raise Unavailable(
-            f"No `callboard dev` runs on {folder}. Start it, name its data folder with --data, or set CALLBOARD_URL "
-            "and CALLBOARD_API_KEY to call another API."
+            f"No `callboard dev` is running on {folder}. Start it, pass its data folder with --data, or set "
+            "CALLBOARD_URL and CALLBOARD_API_KEY to call another API."
         ) from error
     return ApiClient(card["url"], card["workspaceId"], key or card["apiKey"], on_this_host=True)
 
@@ -222,7 +222,7 @@ def _check_key(key: str) -> str:
     # The key is checked here, because errors of the HTTP libraries would quote it.
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise ConfigurationError(
-            "The key to the API has a space, a line end or another character that no key has. Set CALLBOARD_API_KEY to "
+            "The API key contains a space, a line end or another character that no key has. Set CALLBOARD_API_KEY to "
             "the key alone."
         )
     return key

@@ -17,16 +17,20 @@ from cli.viewer import show_trace
 from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import NotFound
 
-app = typer.Typer(help="Attempts of a Run: their records, logs and traces.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Inspect the Attempts of a Run, their logs and traces.", no_args_is_help=True, add_completion=False
+)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
-Number = Annotated[int | None, typer.Argument(metavar="NUMBER", min=1, help="Default: the latest.")]
+Number = Annotated[
+    int | None, typer.Argument(metavar="NUMBER", min=1, help="Number of the Attempt. Default: the latest.")
+]
 
 
 @app.command()
 @with_project
 def get(target: ProjectApi, run_id: RunId, number: Number = None, as_json: AsJson = False) -> None:
-    """Show an Attempt: how it ended, where it ran, and what it took."""
+    """Show an Attempt with its error, Machine and resource usage."""
     attempt = target.request("GET", _attempt_path(run_id, number or _latest_number(target, run_id)))
     print_json(attempt) if as_json else print_attempt(attempt)
 
@@ -37,15 +41,13 @@ def log(
     target: ProjectApi,
     run_id: RunId,
     number: Number = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Go on until the Attempt has ended; wait for it first.")
-    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Print new lines until the Attempt has ended.")] = False,
     output_file: Annotated[
-        Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Save it there, as with --json.")
+        Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Write the log to a file, as JSON lines.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print an Attempt's log; with --json, as it is stored: a JSON object a line."""
+    """Print the log of an Attempt. With --json, print JSON lines."""
     place = f"{_attempt_path(run_id, number or _latest_number(target, run_id, default=1 if follow else None))}/log"
     lines = stream_followed(target, place) if follow else stream_stored(target, place)
     if output_file is not None:
@@ -70,13 +72,13 @@ def trace(
     number: Number = None,
     output_file: Annotated[
         Path | None,
-        typer.Option("--output-file", "-o", metavar="FILE", help="Default: trace_RUN_ID_NUMBER.zip in this folder."),
+        typer.Option("--output-file", "-o", metavar="FILE", help="File to write. Default: trace_RUN_ID_NUMBER.zip."),
     ] = None,
     open_it: Annotated[
-        bool, typer.Option("--open", help="Open it in Playwright's trace viewer; it is saved only with -o.")
+        bool, typer.Option("--open", help="Open the trace in Playwright's viewer; save it only with -o.")
     ] = False,
 ) -> None:
-    """Save an Attempt's trace, a Playwright trace; or open it in a browser, until Ctrl-C."""
+    """Download the Playwright trace of an Attempt, or open it in a browser."""
     number = number or _latest_number(target, run_id)
     with tempfile.TemporaryFile() as copy:
         target.api.download(target.path(f"{_attempt_path(run_id, number)}/trace"), copy)

@@ -19,17 +19,19 @@ from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import BadRequest
 from temporal.durations import format_duration
 
-app = typer.Typer(help="The AuthSessions of a project: its stored logins.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Manage AuthSessions, the stored logins of a project.", no_args_is_help=True, add_completion=False
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID")]
-_Input = Annotated[str, typer.Option("--input", help=f"The parameters to log in with: {JSON_HELP}.")]
-_Proxy = Annotated[str | None, typer.Option(help="Of all that use this AuthSession: http://user:password@host:port.")]
-_Tries = Annotated[int | None, typer.Option(min=1, max=10, help="Tries. Default: 3.")]
-_Wait = Annotated[bool, typer.Option("--wait", help="Wait until the login is made.")]
+_Input = Annotated[str, typer.Option("--input", help=f"Parameters for the login: {JSON_HELP}.")]
+_Proxy = Annotated[str | None, typer.Option(help="Proxy of the AuthSession: http://user:password@host:port.")]
+_Tries = Annotated[int | None, typer.Option(min=1, max=10, help="Number of attempts. Default: 3.")]
+_Wait = Annotated[bool, typer.Option("--wait", help="Wait until the operation is done.")]
 _Timeout = Annotated[
     timedelta,
     typer.Option(
-        parser=parse_duration, metavar="TIME", show_default=False, help="Wait no longer: 90s, 10m. It goes on."
+        parser=parse_duration, metavar="TIME", show_default=False, help="Maximum time to wait, such as 90s or 10m."
     ),
 ]
 
@@ -55,7 +57,7 @@ def list_sessions(target: ProjectApi, filters: Filters = None, as_json: AsJson =
 @app.command()
 @with_project
 def get(target: ProjectApi, auth_session_id: Id, as_json: AsJson = False) -> None:
-    """Show how an AuthSession stands."""
+    """Show the status of an AuthSession."""
     found = target.request("GET", f"auth-sessions/{quote_segment(auth_session_id)}")
     if as_json:
         print_json(found)
@@ -68,7 +70,9 @@ def get(target: ProjectApi, auth_session_id: Id, as_json: AsJson = False) -> Non
 def create(
     target: ProjectApi,
     login: _Input,
-    auth_session_id: Annotated[str | None, typer.Argument(metavar="ID", help="Default: a new one.")] = None,
+    auth_session_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Id of the AuthSession. Default: a generated one.")
+    ] = None,
     proxy: _Proxy = None,
     create_attempts: _Tries = None,
     check_attempts: _Tries = None,
@@ -76,7 +80,10 @@ def create(
     timeout: _Timeout = timedelta(minutes=10),
     as_json: AsJson = False,
 ) -> None:
-    """Log in with parameters, and keep the login. Prints the operation's id; with --wait, the AuthSession's."""
+    """Create an AuthSession by logging in.
+
+    The id of the operation is printed; with --wait, that of the AuthSession.
+    """
     body = _login_body(
         login, id=auth_session_id, proxy=proxy, createAttempts=create_attempts, checkAttempts=check_attempts
     )
@@ -97,7 +104,7 @@ def update(
     timeout: _Timeout = timedelta(minutes=10),
     as_json: AsJson = False,
 ) -> None:
-    """Log in with other parameters. If that fails, the old login stays."""
+    """Log in again with other parameters. If this fails, the old login stays."""
     body = _login_body(login, proxy=proxy, createAttempts=create_attempts, checkAttempts=check_attempts)
     place = f"auth-sessions/{quote_segment(auth_session_id)}/update"
     _report_operation(target, target.request("POST", place, body), place, wait, timeout, as_json)
@@ -108,13 +115,13 @@ def update(
 def validate(
     target: ProjectApi,
     auth_session_id: Id,
-    auto_recreate: Annotated[bool, typer.Option(help="Make the login anew if it is not good any more.")] = True,
+    auto_recreate: Annotated[bool, typer.Option(help="Log in again if the login has expired.")] = True,
     check_attempts: _Tries = None,
     create_attempts: _Tries = None,
     timeout: _Timeout = timedelta(minutes=5),
     as_json: AsJson = False,
 ) -> None:
-    """Check whether a login is good, and wait for the answer."""
+    """Check whether a login is still valid, and wait for the result."""
     place = f"auth-sessions/{quote_segment(auth_session_id)}/validate"
     given = {"checkAttempts": check_attempts, "createAttempts": create_attempts}
     body = {"autoRecreate": auto_recreate, **{name: value for name, value in given.items() if value is not None}}
@@ -124,9 +131,9 @@ def validate(
 @app.command()
 @with_project
 def delete(target: ProjectApi, auth_session_id: Id) -> None:
-    """Remove a login with all that was kept of it. Runs that still need it are canceled."""
+    """Delete an AuthSession. Runs that still need it are canceled."""
     target.request("DELETE", f"auth-sessions/{quote_segment(auth_session_id)}")
-    typer.echo(f"AuthSession {auth_session_id} is gone.")
+    typer.echo(f"Deleted AuthSession {auth_session_id}.")
 
 
 @app.command("import")
@@ -135,17 +142,18 @@ def import_state(
     target: ProjectApi,
     state_file: Annotated[
         typer.FileBinaryRead,
-        typer.Argument(metavar="STATE_FILE", help="A storage state of Playwright, or `-` for stdin."),
+        typer.Argument(metavar="STATE_FILE", help="Playwright storage state, or - for stdin."),
     ],
     auth_session_id: Annotated[
         str | None,
-        typer.Option("--id", help="The AuthSession's id. One that was imported before gets this state. Default: new."),
+        typer.Option("--id", help="Id of the AuthSession; an existing import is replaced. Default: a generated one."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import the login that a person has made in a browser of their own (authSessions.type is MANUAL).
+    """Import a login that a person made in a browser.
 
-    Save one with Playwright: `playwright open --save-storage STATE_FILE ADDRESS`, log in, close the browser.
+    This needs a project whose authSessions.type is MANUAL. Playwright saves the state: run `playwright open
+    --save-storage STATE_FILE ADDRESS`, log in, and close the browser.
     """
     body: dict[str, Any] = {"state": _read_json_file(state_file)}
     if auth_session_id is not None:
@@ -174,7 +182,7 @@ def _report_operation(
         typer.echo(f"AuthSession {now['authSessionId']} is READY.")
     elif now["status"] in UNFINISHED_OPERATION:
         print_message(
-            f"Operation {operation} is {now['status']} after {format_duration(timeout)}, and goes on.", "yellow"
+            f"Operation {operation} is still {now['status']} after {format_duration(timeout)}, and continues.", "yellow"
         )
     else:
         print_message(f"The operation is {now['status']}. {format_cause(now)}", "red")

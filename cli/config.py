@@ -13,9 +13,9 @@ from settings import Settings
 
 
 def config() -> None:
-    """Print every setting as a table: its variable, where its value is from, and the value; secrets are masked."""
+    """Print all settings with their sources and values. Secrets are masked."""
     settings = load_settings()
-    rows = [("VARIABLE", "FROM", "VALUE")]
+    rows = [("VARIABLE", "SOURCE", "VALUE")]
     for field in Settings.model_fields:
         source = "environment" if field in settings.model_fields_set else "default"
         rows.append((f"CALLBOARD_{field.upper()}", source, _format_value(getattr(settings, field))))

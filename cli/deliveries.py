@@ -11,7 +11,7 @@ from cli.render import print_deliveries
 from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import NotFound
 
-app = typer.Typer(help="Deliveries of a Run's result to its sink.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="List Deliveries of results, and send them again.", no_args_is_help=True, add_completion=False)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 
@@ -19,7 +19,10 @@ RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 @app.command("list")
 @with_project
 def list_deliveries(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
-    """List the Deliveries of a Run. There are none before it has ended, and for one that has no sink."""
+    """List the Deliveries of a Run.
+
+    A Run without a sink has none, and neither has a Run that has not ended.
+    """
     answer = target.request("GET", f"runs/{quote_segment(run_id)}/deliveries")
     print_json(answer) if as_json else print_deliveries(answer["deliveries"])
 
@@ -29,10 +32,10 @@ def list_deliveries(target: ProjectApi, run_id: RunId, as_json: AsJson = False) 
 def redeliver(
     target: ProjectApi,
     run_id: RunId,
-    delivery_id: Annotated[str | None, typer.Argument(metavar="DELIVERY_ID", help="Default: the one there is.")] = None,
+    delivery_id: Annotated[str | None, typer.Argument(metavar="DELIVERY_ID", help="Default: the only one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the same result once more: after success, after it was given up, or now instead of at the next try."""
+    """Send a result again, now."""
     place = f"runs/{quote_segment(run_id)}/deliveries"
     which = delivery_id or _only(target, run_id, place)
     delivery = target.request("POST", f"{place}/{quote_segment(which)}/redeliver")

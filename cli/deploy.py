@@ -15,15 +15,15 @@ from storage.factory import open_store
 
 
 def deploy(
-    project_dir: Annotated[Path, typer.Argument(metavar="DIR", help="The project folder.")],
+    project_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Project folder.")],
     artifacts: Annotated[
-        str | None, typer.Option(help="The artifact store. Default: CALLBOARD_ARTIFACTS, else in the data folder.")
+        str | None, typer.Option(help="Artifact store. Default: CALLBOARD_ARTIFACTS, else the data folder.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
     ] = None,
 ) -> None:
-    """Publish the project in DIR as a version. Runs that have begun keep the version they began with."""
+    """Deploy a project folder as a new version. Runs in flight keep their version."""
     settings = load_settings(artifacts=artifacts, data_dir=data)
     location = settings.artifact_location
     environments = Environments(settings.data_dir.expanduser().resolve() / "environments")

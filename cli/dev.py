@@ -18,20 +18,22 @@ DEFAULT_UI_PORT = 8233
 
 
 def dev(
-    projects_dir: Annotated[
-        Path, typer.Argument(help="Every project folder directly below it is deployed and served.")
-    ] = Path("examples/projects"),
+    projects_dir: Annotated[Path, typer.Argument(help="Folder whose project folders are deployed and served.")] = Path(
+        "examples/projects"
+    ),
     data: Annotated[
         Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API. Default: CALLBOARD_PORT, else 8400.")] = None,
-    temporal_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of Temporal.")] = DEFAULT_TEMPORAL_PORT,
+    temporal_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the Temporal server.")
+    ] = DEFAULT_TEMPORAL_PORT,
     ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of Temporal's Web UI.")] = DEFAULT_UI_PORT,
 ) -> None:
-    """Run everything on this machine: Temporal, the api and a worker, over a folder of projects.
+    """Run Temporal, the API and a worker on this machine, and serve a folder of projects.
 
-    A project folder that changes, or appears, is published at once. All ports are on loopback; 0 takes a free one.
-    Ctrl-C stops everything in order, a second one at once.
+    New and changed project folders are published at once. All ports listen on loopback; 0 picks a free port. Ctrl-C
+    stops everything gracefully, a second Ctrl-C at once.
     """
     stack = DevStack(
         projects_dir,

@@ -12,7 +12,7 @@ from schemas.errors import BadRequest
 
 Filters = Annotated[
     list[str] | None,
-    typer.Option("--filter", "-f", metavar="NAME=VALUE", help="Only those. May be given several times."),
+    typer.Option("--filter", "-f", metavar="NAME=VALUE", help="Filter the list; repeatable."),
 ]
 
 _FORM = re.compile(r"([A-Za-z_]+)\s*(=|>=|<|>|<=)\s*(.+)", re.DOTALL)
@@ -45,7 +45,7 @@ def parse_run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
         field = _RUNS.get((_normalize(name), operator))
         if field is None:
             raise BadRequest(
-                f"-f {text}: Runs are filtered by status=, type=, api=, authSession=, startedAfter= and startedBefore="
+                f"-f {text}: unknown filter. Use status=, type=, api=, authSession=, startedAfter= or startedBefore="
                 " (or started_at>= and started_at<)."
             )
         query.setdefault(field, []).append(value.lower() if field in _CASE_INSENSITIVE else value)

@@ -33,7 +33,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _callboard(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Browser automations as durable API calls, on your own machines."""

@@ -35,4 +35,4 @@ def parse_duration(text: str) -> timedelta:
     try:
         return _DURATION.validate_python(text)
     except ValidationError:
-        raise typer.BadParameter(f"{text!r} is no time such as 90s, 5m or 12h.") from None
+        raise typer.BadParameter(f"{text!r} is not a duration such as 90s, 5m or 12h.") from None

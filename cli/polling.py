@@ -69,7 +69,7 @@ def retry_unavailable[T](ask: Callable[[], T]) -> T:
     try:
         return ask()
     except Unavailable as error:
-        print_message(f"{error.message} Trying again for {_RETRY_SECONDS:g} s …")
+        print_message(f"{error.message} Retrying for {_RETRY_SECONDS:g} s …")
     deadline = time.monotonic() + _RETRY_SECONDS
     while True:
         time.sleep(_POLL_SECONDS)
@@ -91,17 +91,19 @@ def _status_line(what: str, afterwards: str = "") -> Generator[Status | None]:
         else:
             yield None
     except KeyboardInterrupt:
-        print_message(f"{what} goes on. {afterwards}".rstrip())
+        print_message(f"{what} continues. {afterwards}".rstrip())
         raise Leave(ExitCode.INTERRUPTED) from None
 
 
 def _describe_progress(run: dict[str, Any]) -> str:
     waiting = run["waiting"]
     if waiting is not None and waiting["paused"]:
-        return "is pending: it is paused in Temporal"
+        return "is pending (paused in Temporal)"
     if waiting is not None:
-        busy = "" if waiting["machines"] is None else f", {waiting['machinesBusy']} of {waiting['machines']} busy"
-        return f"is pending: {waiting['ahead']} ahead{busy}"
+        busy = (
+            "" if waiting["machines"] is None else f", {waiting['machinesBusy']} of {waiting['machines']} Machines busy"
+        )
+        return f"is pending: {waiting['ahead']} Runs ahead{busy}"
     running = [attempt for attempt in run["attempts"] if attempt["status"] == "started"]
     if running:
         return f"is {run['status']}: Attempt {running[-1]['number']} on Machine {running[-1]['machine']}"

@@ -10,13 +10,13 @@ from cli.api_client import ApiClient
 from cli.output import format_time, print_fields, print_json, print_table
 from cli.with_api import AsJson, Project, quote_segment, resolve_project, with_api
 
-app = typer.Typer(help="Projects that are deployed.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="List and inspect deployed projects.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")
 @with_api
 def list_projects(api: ApiClient, as_json: AsJson = False) -> None:
-    """List all projects."""
+    """List the deployed projects."""
     answer = api.request("GET", "projects")
     if as_json:
         print_json(answer)
@@ -32,11 +32,11 @@ def list_projects(api: ApiClient, as_json: AsJson = False) -> None:
 @with_api
 def get(
     api: ApiClient,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: as for -p.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Project. Default: as for -p.")] = None,
     named: Project = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a project: its version, its APIs, its Machines."""
+    """Show a project with its version, APIs and Machines."""
     project = api.request("GET", f"projects/{quote_segment(resolve_project(name or named))}")
     if as_json:
         print_json(project)
@@ -44,11 +44,11 @@ def get(
     print_fields(
         {
             "Project": project["name"],
-            "Version": f"{project['version']}, deployed first {format_time(project['createdAt'])}",
+            "Version": f"{project['version']}, first deployed {format_time(project['createdAt'])}",
             "APIs": ", ".join(project["apis"]),
             "API access": "on" if project["apiAccess"] else "off",
             "AuthSessions": project["authSessions"],
-            "Machines": f"{_format_machines(project)}; {project['machines']['wanted']} wanted",
+            "Machines": f"{_format_machines(project)}; configured: {project['machines']['wanted']}",
             "Warnings": "\n".join(project["warnings"]),
         }
     )

@@ -29,8 +29,8 @@ def print_run(run: dict[str, Any]) -> None:
         {
             "Run": run["runId"],
             "Status": run["status"],
-            "Why": format_cause(run),
-            "Waits for": _format_waiting(run["waiting"]),
+            "Reason": format_cause(run),
+            "Waiting for": _format_waiting(run["waiting"]),
             "Type": run["type"],
             "Project": f"{run['project']}, version {run['version']}",
             "API": run["api"],
@@ -38,11 +38,11 @@ def print_run(run: dict[str, Any]) -> None:
             "Created": format_time(run["createdAt"]),
             "Started": format_time(run["startedAt"]),
             "Ended": format_time(run["endedAt"]),
-            "Took": format_elapsed(run["startedAt"], run["endedAt"]),
-            "Waited for by": run["parentRunId"],
+            "Duration": format_elapsed(run["startedAt"], run["endedAt"]),
+            "Parent Run": run["parentRunId"],
             "Rerun of": run["rerunOf"],
             "Reruns": ", ".join(run["reruns"]),
-            "In Temporal": run["temporal"]["url"],
+            "Temporal UI": run["temporal"]["url"],
         }
     )
     print_heading("Input")
@@ -50,13 +50,13 @@ def print_run(run: dict[str, Any]) -> None:
     if run["attempts"]:
         print_heading("Attempts")
         print_table(
-            ("NUMBER", "KIND", "STATUS", "STARTED", "TOOK", "MACHINE", "WHY"),
+            ("NUMBER", "KIND", "STATUS", "STARTED", "DURATION", "MACHINE", "REASON"),
             [_attempt_row(attempt) for attempt in run["attempts"]],
         )
     if run["validates"]:
         print_heading("Validates")
         rows = [(line["runId"], line["attempt"], line["status"], line["createRunId"]) for line in run["validates"]]
-        print_table(("RUN", "BEFORE ATTEMPT", "STATUS", "LOGIN MADE BY"), rows)
+        print_table(("RUN", "ATTEMPT", "STATUS", "CREATE"), rows)
     if run["deliveries"]:
         print_heading("Deliveries")
         print_deliveries(run["deliveries"])
@@ -76,17 +76,17 @@ def print_attempt(attempt: dict[str, Any]) -> None:
             "Attempt": attempt["number"],
             "Kind": attempt["kind"],
             "Status": attempt["status"],
-            "Why": format_cause(attempt),
+            "Reason": format_cause(attempt),
             "Queued": format_time(attempt["queuedAt"]),
             "Started": format_time(attempt["startedAt"]),
             "Ended": format_time(attempt["endedAt"]),
-            "Took": format_elapsed(attempt["startedAt"], attempt["endedAt"]),
+            "Duration": format_elapsed(attempt["startedAt"], attempt["endedAt"]),
             "Machine": attempt["machine"],
             "Worker": attempt["worker"],
             "Browser": attempt["browserVersion"],
             "Memory": _format_bytes(usage.get("peakMemory")),
             "CPU": None if usage.get("cpuSeconds") is None else f"{usage['cpuSeconds']:.2f} s",
-            "Received": _format_bytes(usage.get("bytesReceived")),
+            "Network in": _format_bytes(usage.get("bytesReceived")),
             "Log": _format_bytes(usage.get("logSize")) or (attempt["log"] and "yes"),
             "Trace": _format_bytes(usage.get("traceSize")) or (attempt["trace"] and "yes"),
             "Screenshot": attempt["screenshot"] and "yes",
@@ -116,7 +116,7 @@ def print_deliveries(deliveries: list[dict[str, Any]]) -> None:
         )
         for each in deliveries
     ]
-    print_table(("DELIVERY", "STATUS", "SINK", "WHERE", "TRIES", "LAST"), rows)
+    print_table(("DELIVERY", "STATUS", "SINK", "TARGET", "TRIES", "LAST RESULT"), rows)
 
 
 def _attempt_row(attempt: dict[str, Any]) -> tuple[Any, ...]:
@@ -135,9 +135,11 @@ def _format_waiting(waiting: dict[str, Any] | None) -> str | None:
     if waiting is None:
         return None
     if waiting["paused"]:
-        return "being unpaused in Temporal"
-    machines = "" if waiting["machines"] is None else f"; {waiting['machinesBusy']} of {waiting['machines']} are busy"
-    return f"a Machine, {waiting['ahead']} Runs ahead{machines}"
+        return "unpause in Temporal"
+    machines = (
+        "" if waiting["machines"] is None else f"; {waiting['machinesBusy']} of {waiting['machines']} Machines are busy"
+    )
+    return f"a Machine; {waiting['ahead']} Runs ahead{machines}"
 
 
 def _format_sink_target(sink: dict[str, Any]) -> str:

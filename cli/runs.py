@@ -16,15 +16,13 @@ from cli.render import format_cause, print_run
 from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import BadRequest
 
-app = typer.Typer(
-    help="Runs of a project: start them, find them, wait for them.", no_args_is_help=True, add_completion=False
-)
+app = typer.Typer(help="Start, list, inspect and cancel Runs.", no_args_is_help=True, add_completion=False)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for the Run's end, and print its result.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the Run has ended, and print its result.")]
 _Key = Annotated[
     str | None,
-    typer.Option("--idempotency-key", help="The same key with the same request gives the same Run, also if repeated."),
+    typer.Option("--idempotency-key", help="A repeated request with the same key returns the same Run."),
 ]
 
 _PAGE = 200
@@ -36,14 +34,15 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 @with_project
 def start(
     target: ProjectApi,
-    body: Annotated[str, typer.Argument(metavar="BODY", help=f"What is started: {JSON_HELP}.")],
+    body: Annotated[str, typer.Argument(metavar="BODY", help=f"Request body: {JSON_HELP}.")],
     wait: Wait = False,
     idempotency_key: _Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a Run. BODY is that of the API: '{"api": "list-products", "parameters": {"category": "chairs"}}'.
+    """Start a Run, and print its id.
 
-    Prints the Run's id; with --wait, its result.
+    BODY is the request body of the REST API: '{"api": "list-products", "parameters": {"category": "chairs"}}'. With
+    --wait, the result is printed.
     """
     headers = _idempotency_header(idempotency_key)
     _report_started(
@@ -56,9 +55,9 @@ def start(
 def rerun(
     target: ProjectApi, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
 ) -> None:
-    """Start a new Run with the inputs of another, of the version that is deployed now.
+    """Start a new Run with the input of an earlier one.
 
-    Prints the new Run's id; with --wait, its result.
+    It runs on the version that is deployed now. Its id is printed; with --wait, its result.
     """
     headers = _idempotency_header(idempotency_key)
     _report_started(
@@ -71,13 +70,14 @@ def rerun(
 def list_runs(
     target: ProjectApi,
     filters: Filters = None,
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="So many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Go on behind a list: its nextCursor.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="Maximum number of Runs.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue an earlier list: its nextCursor.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List Runs: the unfinished first, then by their end, newest first.
+    """List Runs: unfinished ones first, then the newest.
 
-    Filters: status=, type=, api=, authSession=, startedAfter=, startedBefore=. Of each, one of its values.
+    Filters: status=, type=, api=, authSession=, startedAfter=, startedBefore=. A Run must match one value of each
+    filter that is given.
     """
     query = parse_run_filters(filters)
     runs: list[dict[str, Any]] = []
@@ -91,16 +91,16 @@ def list_runs(
     if as_json:
         print_json({"runs": runs, "nextCursor": cursor})
         return
-    columns = ("RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY")
+    columns = ("RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "DURATION", "REASON")
     print_table(columns, [_run_row(run) for run in runs])
     if cursor is not None:
-        print_message(f"There are more. Ask for more with -l, or go on with --cursor {cursor}")
+        print_message(f"There are more Runs. Raise the limit with -l, or continue with --cursor {cursor}")
 
 
 @app.command()
 @with_project
 def get(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
-    """Show all that is known of a Run: its input, its Attempts, its result or error, and what it waits for."""
+    """Show a Run with its input, Attempts and result."""
     run = target.request("GET", f"runs/{quote_segment(run_id)}")
     print_json(run) if as_json else print_run(run)
 
@@ -108,7 +108,10 @@ def get(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
 @app.command()
 @with_project
 def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJson = False) -> None:
-    """Print a Run's result. Ends with 0 if it has completed, 1 if it has failed or not ended yet, 3 if canceled."""
+    """Print the result of a Run.
+
+    The exit code is 0 if the Run completed, 1 if it failed or has not ended yet, and 3 if it was canceled.
+    """
     answer = target.request("GET", f"run/{quote_segment(run_id)}/result")
     if wait and answer["status"] in UNFINISHED:
         answer = wait_for_run(target, run_id)
@@ -116,7 +119,7 @@ def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJso
         if as_json:
             print_json(answer)
         else:
-            print_message(f"Run {run_id} is {answer['status']}. Wait for its result with --wait.")
+            print_message(f"Run {run_id} is {answer['status']}. Pass --wait to wait for its result.")
         raise typer.Exit(ExitCode.FAILED)
     _report_ended(answer, as_json)
 
@@ -126,19 +129,22 @@ def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJso
 def cancel(
     target: ProjectApi,
     run_id: RunId,
-    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=60, help="For its end.")] = 30,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=60, help="Maximum time to wait.")] = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a Run. One that has ended stays as it is; it reads canceled once its browser is gone."""
+    """Cancel a Run, and wait until its browser is closed.
+
+    A Run that has already ended is left unchanged.
+    """
     answer = target.request("POST", f"run/{quote_segment(run_id)}/cancel", query={"wait": wait})
     if as_json:
         print_json(answer)
     elif answer["status"] == "canceled":
         typer.echo(f"Run {run_id} is canceled.")
     elif answer["status"] in UNFINISHED:
-        print_message(f"Run {run_id} is being canceled, and has not ended yet.")
+        print_message(f"Run {run_id} is being canceled and has not ended yet.")
     else:
-        typer.echo(f"Run {run_id} had ended before: {answer['status']}.")
+        typer.echo(f"Run {run_id} has already ended: {answer['status']}.")
     if answer["status"] in UNFINISHED:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -18,10 +18,12 @@ from cli.options import load_settings
 
 
 def api(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: CALLBOARD_HOST, 127.0.0.1.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: CALLBOARD_HOST, else 127.0.0.1.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: CALLBOARD_PORT, else 8400.")] = None,
 ) -> None:
-    """Run the api: the REST interface. Stateless, so as many of them as you like."""
+    """Run the API service: REST and the dashboard. It is stateless, so you can run several."""
     _exec("api", host=host, port=port)
 
 
@@ -35,19 +37,20 @@ class Role(StrEnum):
 
 def worker(
     project: Annotated[
-        list[str] | None, typer.Option(help="Take the Attempts of this project only; may be given several times.")
+        list[str] | None, typer.Option(help="Serve only this project; repeatable. Default: all projects.")
     ] = None,
     machines: Annotated[
-        int | None, typer.Option(min=1, help="This worker's share of each project's Machines. Default: all of them.")
+        int | None, typer.Option(min=1, help="Machines of each project on this worker. Default: all.")
     ] = None,
     role: Annotated[
-        Role | None, typer.Option(help="`browser` executes Attempts, `control` sequences Runs, `all` does both.")
+        Role | None,
+        typer.Option(help="browser: execute Attempts; control: run workflows and deliver results; all: both."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
     ] = None,
 ) -> None:
-    """Run a worker: it executes Attempts on its Machines, each with a browser."""
+    """Run a worker, which executes Runs in its browsers."""
     _exec("worker", data_dir=data, projects=",".join(project) if project else None, machines=machines, role=role)
 
 

@@ -23,17 +23,19 @@ _RETRY_TIMEOUT = timedelta(seconds=60)
 def setup_namespace(
     retention: Annotated[
         str | None,
-        typer.Option(help="How long Runs are known after their end: 7d, 12h. Default: CALLBOARD_RUN_RETENTION, 7d."),
+        typer.Option(
+            help="Keep Runs this long after they end, such as 7d or 12h. Default: CALLBOARD_RUN_RETENTION, else 7d."
+        ),
     ] = None,
     artifact_retention: Annotated[
         str | None,
-        typer.Option(help="How long what they leave is kept. Default: CALLBOARD_ARTIFACT_RETENTION, a day longer."),
+        typer.Option(help="Keep artifacts this long. Default: CALLBOARD_ARTIFACT_RETENTION, else a day longer."),
     ] = None,
 ) -> None:
-    """Make the Temporal namespace, or bring it up to date: retention, search attributes, and sweeps of artifacts.
+    """Create or update the Temporal namespace that Callboard uses.
 
-    It is that of CALLBOARD_TEMPORAL_NAMESPACE, at CALLBOARD_TEMPORAL_ADDRESS. What is as it should be stays as it is,
-    so this may be done at every start.
+    This sets the retention of Runs, adds the search attributes, and schedules the removal of old artifacts, in the
+    namespace CALLBOARD_TEMPORAL_NAMESPACE at CALLBOARD_TEMPORAL_ADDRESS. It is safe to repeat, also at every start.
     """
     settings = load_settings(run_retention=retention, artifact_retention=artifact_retention)
     done = asyncio.run(_ensure_namespace(settings))
@@ -49,7 +51,7 @@ async def _ensure_namespace(settings: Settings) -> list[str]:
         nonlocal told
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Unavailable) and not told:
-            typer.echo(f"{error.message} Trying again for {format_duration(_RETRY_TIMEOUT)} …", err=True)
+            typer.echo(f"{error.message} Retrying for {format_duration(_RETRY_TIMEOUT)} …", err=True)
             told = True
 
     retrying = AsyncRetrying(

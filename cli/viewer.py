@@ -45,7 +45,7 @@ def show_trace(trace: BinaryIO) -> None:
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             address = f"http://127.0.0.1:{server.server_port}{place}index.html?trace={_TRACE}"
-            typer.echo(f"{address}\nCtrl-C ends it.")
+            typer.echo(f"{address}\nPress Ctrl-C to stop.")
             if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
                 webbrowser.open(address)  # Without a desktop, this could open a browser in this terminal.
             threading.Event().wait()

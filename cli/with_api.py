@@ -18,11 +18,11 @@ from schemas.errors import BadRequest
 
 Url = Annotated[
     str | None,
-    typer.Option(help="Address of the API. Default: CALLBOARD_URL, else the `callboard dev` on the data folder."),
+    typer.Option(help="Address of the API. Default: CALLBOARD_URL, else the running `callboard dev`."),
 ]
 Key = Annotated[
     str | None,
-    typer.Option(help="Key to the API. Others on this host can see it; better set CALLBOARD_API_KEY."),
+    typer.Option(help="API key. Other users of this host can see it; prefer CALLBOARD_API_KEY."),
 ]
 Data = Annotated[
     Path | None,
@@ -30,7 +30,7 @@ Data = Annotated[
 ]
 Project = Annotated[
     str | None,
-    typer.Option("--project", "-p", help="Name of the project. Default: the one whose folder you stand in."),
+    typer.Option("--project", "-p", help="Project. Default: the one of the current folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -117,6 +117,6 @@ def resolve_project(given: str | None) -> str:
         if any((folder / name).is_file() for name in SETTINGS_PARSERS):
             return resolve_project_name(folder, read_settings(folder))
     raise BadRequest(
-        f"Which project is meant? Name it with -p, or stand in its folder: neither {here} nor a folder above it has a "
-        "settings file."
+        "No project given. Pass -p NAME or run inside a project folder: "
+        f"neither {here} nor a folder above it has a settings file."
     )

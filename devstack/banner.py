@@ -13,7 +13,7 @@ def banner(stack: DevStack) -> str:
     """Return the lines of the banner. The API key is among them only if it was created at this start."""
     text = [
         "",
-        f"Pages        {stack.url}",
+        f"Dashboard    {stack.url}",
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
         f"API key      {_describe_key(stack)}",
         f"Workspace    {stack.settings.workspace}",
@@ -30,7 +30,7 @@ def banner(stack: DevStack) -> str:
     text += [messages.format_pending(folder) for folder in projects.pending]
     if projects.deployed:
         text += ["", "Try:", example_curl(stack, projects.deployed[0])]
-    text += ["", "A change of a project folder is published at once. Ctrl-C stops everything."]
+    text += ["", "Changes to project folders are published at once. Press Ctrl-C to stop."]
     return "\n".join(text)
 
 
@@ -48,7 +48,7 @@ def example_curl(stack: DevStack, manifest: Manifest, api: str | None = None, pa
 
 def _describe_key(stack: DevStack) -> str:
     if stack.new_key_file is not None:
-        return f"{stack.api_key}   (made now and kept in {stack.new_key_file}; not shown again)"
+        return f"{stack.api_key}   (created now and stored in {stack.new_key_file}; not shown again)"
     if stack.key_file is not None:
         return f"in {stack.key_file}"
     return "as set in CALLBOARD_API_KEYS"

@@ -162,7 +162,7 @@ class SupervisedProcess:
                     f"{self.name} ended {len(deaths)} times within a minute (the last time {how}) and is not started"
                     f" again. {self._describe_log_end()}"
                 )
-            self._report(f"{self.name} ended unexpectedly ({how}); starting it again. Its log: {self.log}")
+            self._report(f"{self.name} ended unexpectedly ({how}) and is restarted. Log: {self.log}")
             await asyncio.sleep(min(_FIRST_RESTART_DELAY * 2 ** (len(deaths) - 1), _MAX_RESTART_DELAY))
             self._process = await self._spawn()
 

@@ -15,13 +15,13 @@ def find_project_folders(parent: Path) -> list[Path]:
         StackError: `parent` is not a folder, holds no project, or is a project itself.
     """
     if not parent.is_dir():
-        raise StackError(f"There is no folder {parent}. Name the folder that holds your project folders.")
+        raise StackError(f"There is no folder {parent}. Pass the folder that contains your project folders.")
     if _has_settings_file(parent):
-        raise StackError(f"{parent} is a project itself. Name the folder above it: every project in there is served.")
+        raise StackError(f"{parent} is itself a project. Pass the folder above it; every project in it is served.")
     folders = list_project_folders(parent)
     if not folders:
         raise StackError(
-            f"There is no project below {parent}. A project is a folder with a settings file"
+            f"There is no project in {parent}. A project is a folder with a settings file"
             f" ({' or '.join(SETTINGS_PARSERS)}) and its APIs in a folder `api`."
         )
     return folders

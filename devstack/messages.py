@@ -34,30 +34,30 @@ def format_published(manifest: Manifest) -> str:
 def format_broken(project: BrokenProject) -> str:
     """Report a project that cannot be deployed."""
     line = f"NOT DEPLOYED {project.folder.name}   {_join_lines(project.reason)}"
-    return line if project.served_version is None else f"{line} Version {project.served_version} is served on."
+    return line if project.served_version is None else f"{line} Version {project.served_version} is still served."
 
 
 def format_recovered(manifest: Manifest) -> str:
     """Report a project that is again as it was before something was wrong with it."""
-    return f"Project {manifest.project}   is good again: version {manifest.version}, as before"
+    return f"Project {manifest.project}   is valid again: version {manifest.version} is still served"
 
 
 def format_removed(folder: Path, manifest: Manifest) -> str:
     """Report a project whose folder is not a project any more."""
-    return f"Project {manifest.project}   {folder} is not there any more; version {manifest.version} is served on"
+    return f"Project {manifest.project}   {folder} no longer exists; version {manifest.version} is still served"
 
 
 def format_renamed(folder: Path, before: Manifest, now: Manifest) -> str:
     """Report a folder whose project has another name now."""
     return (
-        f"Project {before.project}   {folder} is project {now.project} now;"
-        f" version {before.version} of {before.project} is served on"
+        f"Project {before.project}   {folder} is now project {now.project};"
+        f" version {before.version} of {before.project} is still served"
     )
 
 
 def format_pending(folder: Path) -> str:
     """Report a project whose deploy takes long."""
-    return f"Project in {folder.name}   is being deployed; it may take a minute to build its environment …"
+    return f"Project in {folder.name}   is being deployed; building its environment may take a minute …"
 
 
 def _join_lines(text: str) -> str:

@@ -32,7 +32,7 @@ def choose_ports(wanted: Mapping[str, int]) -> dict[str, int]:
             except OSError as error:
                 raise StackError(
                     f"Port {port} is in use or not allowed ({os.strerror(error.errno or 0)})."
-                    f" Stop what listens there, or choose another port with {option} (0 takes a free one)."
+                    f" Stop what listens there, or choose another port with {option} (0 picks a free one)."
                 ) from error
             ports[option] = held.enter_context(listener).getsockname()[1]
     return ports

@@ -51,9 +51,9 @@ async def watch_changes(parent: Path, report: Callable[[str], None]) -> AsyncGen
             await asyncio.sleep(_POLL_MS / 1000)
         except (OSError, RuntimeError) as error:  # The library raises RuntimeError.
             if polling:
-                report(f"Changes below {parent} are not noticed any more: {error}. Start again to have them deployed.")
+                report(f"Changes below {parent} are no longer noticed: {error}. Restart to deploy them.")
                 return
-            report(f"Changes below {parent} cannot be watched ({error}); looking for them again and again instead.")
+            report(f"Changes below {parent} cannot be watched ({error}); polling for them instead.")
             polling = True
         if not missed:
             missed = True

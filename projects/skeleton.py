@@ -71,10 +71,10 @@ def write_skeleton(parent: Path, name: str) -> list[Path]:
         folder.mkdir()  # The folder is ours from here on, so nobody else's is replaced.
     except FileExistsError:
         raise ProjectError(
-            f"{folder} is there already, and is left as it is. Choose another name, or remove it."
+            f"{folder} already exists and was left unchanged. Choose another name, or remove it."
         ) from None
     except OSError as error:
-        raise ProjectError(f"{folder} cannot be made: {error.strerror}.") from error
+        raise ProjectError(f"{folder} cannot be created: {error.strerror}.") from error
     try:
         for path, text in _FILES.items():
             (beside / path).parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +85,6 @@ def write_skeleton(parent: Path, name: str) -> list[Path]:
         with suppress(OSError):
             folder.rmdir()
         if isinstance(error, OSError):
-            raise ProjectError(f"{folder} cannot be made: {error.strerror}.") from error
+            raise ProjectError(f"{folder} cannot be created: {error.strerror}.") from error
         raise
     return [folder / path for path in _FILES]

@@ -101,7 +101,7 @@ def test_the_commands_of_clients_work(served: dict[str, Any]) -> None:
     assert done.returncode == 0, done.stderr
     result, _, listed = done.stdout.partition("}\n")
     assert json.loads(f"{result}}}") == {"title": "Hello"}
-    assert listed.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY"]
+    assert listed.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "DURATION", "REASON"]
 
 
 def test_the_production_commands_are_commands() -> None:

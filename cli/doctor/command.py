@@ -37,18 +37,16 @@ class Part(StrEnum):
 
 
 def doctor(
-    part: Annotated[
-        Part | None, typer.Option(help="Look at what this part needs, and not the other. Default: both.")
-    ] = None,
+    part: Annotated[Part | None, typer.Option(help="Check only what this part needs. Default: both.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look whether all is there that Callboard needs, and say how to mend what is not. Ends with 1 if something failed.
+    """Check the installation and suggest fixes.
 
-    It looks with the environment's settings, as `callboard api` and `callboard worker` would here; or at the
-    `callboard dev` that runs on the data folder.
+    The checks use the settings of the environment, as `callboard api` and `callboard worker` would, or those of the
+    `callboard dev` that runs on the data folder. The exit code is 1 if a check failed.
     """
     place = find_installation(data)
     findings = asyncio.run(_run_checks(place, part))
@@ -73,24 +71,24 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
         check_artifact_store(settings),
     )
     keyed = [
-        skipped("API keys", "A worker needs none.") if part is Part.WORKER else keys.check_api_keys(settings),
+        skipped("API keys", "Workers do not need them.") if part is Part.WORKER else keys.check_api_keys(settings),
         keys.check_secret_key(settings),
         await _not_needed("Webhook secrets") if part is Part.API else keys.check_webhook_secrets(settings),
     ]
     if found.client is None:
-        serving = [skipped(check, "Temporal says which there are.") for check in ("Workers", "Projects")]
+        serving = [skipped(check, "Temporal is not available.") for check in ("Workers", "Projects")]
     else:
         serving = list(await asyncio.gather(check_workers(found.client), check_projects(found.client, opened)))
     return [python, browser, sandbox, uv, *found.findings, store, *keyed, *serving]
 
 
 async def _not_needed(check: str) -> Finding:
-    return skipped(check, "Only workers need that.")
+    return skipped(check, "Only workers need this.")
 
 
 def _print_findings(findings: list[Finding], place: Installation) -> None:
     console = Console()
-    what = f"the callboard dev on {place.settings.data_dir}" if place.dev else "what the environment's settings name"
+    what = f"`callboard dev` on {place.settings.data_dir}" if place.dev else "the settings of the environment"
     if not console.is_terminal:
         for finding in findings:
             typer.echo(f"{finding.status:8} {finding.check}: {finding.message}")
@@ -112,5 +110,5 @@ def _summarize(findings: list[Finding], what: str) -> str:
     failed = sum(finding.status is Status.FAILED for finding in findings)
     warnings = sum(finding.status is Status.WARNING for finding in findings)
     if failed:
-        return f"Looked at {what}: {failed} of {len(findings)} checks failed."
-    return f"Looked at {what}: all is well{f', but for {warnings} warning(s)' if warnings else ''}."
+        return f"Checked {what}: {failed} of {len(findings)} checks failed."
+    return f"Checked {what}: no check failed{f', {warnings} warning(s)' if warnings else ''}."

@@ -28,19 +28,19 @@ class Finding:
     """Instructions for fixing what was found."""
 
 
-def ok(check: str, found: str) -> Finding:
+def ok(check: str, message: str) -> Finding:
     """Return a finding that all is well."""
-    return Finding(check, Status.OK, found)
+    return Finding(check, Status.OK, message)
 
 
-def warning(check: str, found: str, mend: str) -> Finding:
+def warning(check: str, message: str, fix: str) -> Finding:
     """Return a finding that it works, but perhaps not as intended."""
-    return Finding(check, Status.WARNING, found, mend)
+    return Finding(check, Status.WARNING, message, fix)
 
 
-def failed(check: str, found: str, mend: str) -> Finding:
+def failed(check: str, message: str, fix: str) -> Finding:
     """Return a finding that something must be fixed."""
-    return Finding(check, Status.FAILED, found, mend)
+    return Finding(check, Status.FAILED, message, fix)
 
 
 def skipped(check: str, why: str) -> Finding:

@@ -39,17 +39,17 @@ async def check_browser(settings: Settings) -> Finding:
         path = await asyncio.to_thread(find_browser, settings.chromium)
     except MachineError as error:
         # The second sentence of the message says what to do.
-        found, *mend = re.split(r"(?<=\.) (?=Install|Name)", error.message, maxsplit=1)
-        return failed("Browser", found, *(mend or ["Name the executable of one in CALLBOARD_CHROMIUM."]))
+        found, *fix = re.split(r"(?<=\.) (?=Install|Name)", error.message, maxsplit=1)
+        return failed("Browser", found, *(fix or ["Set CALLBOARD_CHROMIUM to the path of a Chromium executable."]))
     try:
         refusal = await asyncio.to_thread(sandbox_refusal, path)
         version = await _open_page(path, sandbox=refusal is None)
     except MachineError as error:
-        mend = (
-            f"Install what it needs with `{sys.executable} -m playwright install-deps chromium`, or name another"
-            " executable in CALLBOARD_CHROMIUM."
+        fix = (
+            f"Install its libraries with `{sys.executable} -m playwright install-deps chromium`, or set"
+            " CALLBOARD_CHROMIUM to another executable."
         )
-        return failed("Browser", f"{path} {error.message}", mend)
+        return failed("Browser", f"{path} {error.message}", fix)
     return ok("Browser", f"Chromium {version} ({path})")
 
 
@@ -61,16 +61,16 @@ async def check_sandbox(settings: Settings) -> Finding:
     try:
         path = await asyncio.to_thread(find_browser, settings.chromium)
     except MachineError:
-        return skipped(check, "There is no browser to try it with.")
+        return skipped(check, "No browser was found.")
     refusal = await asyncio.to_thread(sandbox_refusal, path)
     if refusal is None:
         return ok(check, "Chromium's own sandbox is on.")
-    mend = (
+    fix = (
         "Run workers as a user other than root."
         if os.geteuid() == 0
-        else f"Let user {os.geteuid()} make user namespaces; docs/operations.md, Chromium's sandbox, says how."
+        else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/operations.md.'
     )
-    return warning(check, f"Chromium's own sandbox is off: {refusal}.", mend)
+    return warning(check, f"Chromium's own sandbox is off: {refusal}.", fix)
 
 
 async def _open_page(path: Path, *, sandbox: bool) -> str:
@@ -104,6 +104,6 @@ async def check_uv() -> Finding:
     try:
         said = await run_uv("--version", cwd=Path.cwd(), timeout=_UV_TIMEOUT)
     except UvError as error:
-        mend = f"Install it again with `{sys.executable} -m pip install --force-reinstall uv`."
-        return failed("uv", f"It does not start: {error}.", mend)
+        fix = f"Install it again with `{sys.executable} -m pip install --force-reinstall uv`."
+        return failed("uv", f"uv does not start: {error}.", fix)
     return ok("uv", said.strip())

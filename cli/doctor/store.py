@@ -16,14 +16,16 @@ async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | Non
         store = open_store(location, endpoint=settings.artifacts_endpoint)
         await store.check()
     except (ConfigurationError, NotSupported) as error:
-        return failed("Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as docs/operations.md has it."), None
+        return failed(
+            "Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as described in docs/operations.md."
+        ), None
     except StoreError as error:
         if location.lower().startswith("s3://"):
-            mend = (
-                "Check CALLBOARD_ARTIFACTS, CALLBOARD_ARTIFACTS_ENDPOINT, the credentials (AWS_…), and their rights:"
-                " to list the bucket, and to read, write and delete below check/."
+            fix = (
+                "Check CALLBOARD_ARTIFACTS, CALLBOARD_ARTIFACTS_ENDPOINT, the credentials (AWS_…), and their"
+                " permissions: list the bucket; read, write and delete objects below check/."
             )
         else:
-            mend = "Let this user write there, or set CALLBOARD_ARTIFACTS to another folder, or to s3://bucket/prefix."
-        return failed("Artifact store", error.message, mend), None
-    return ok("Artifact store", f"{location}: written, read and removed"), store
+            fix = "Make the folder writable for this user, or set CALLBOARD_ARTIFACTS to another one or to s3://bucket/prefix."
+        return failed("Artifact store", error.message, fix), None
+    return ok("Artifact store", f"{location}: an object was written, read and removed"), store

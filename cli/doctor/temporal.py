@@ -19,7 +19,7 @@ from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 
 _RUN_SETUP = "Run `callboard setup-namespace`."
 _START_TEMPORAL = (
-    "Start it (`docker compose up` brings up all of it; `callboard dev` has one of its own), or set"
+    "Start Temporal (`docker compose up` starts everything; `callboard dev` brings its own), or set"
     " CALLBOARD_TEMPORAL_ADDRESS."
 )
 _DEPENDENT_CHECKS = ("Namespace", "Search attributes", "Sweeps")
@@ -37,15 +37,15 @@ async def check_temporal(settings: Settings) -> TemporalFindings:
     """Check Temporal as far as it can be reached."""
     client = await connect(settings, lazy=True, identity="callboard-doctor", retry_timeout=timedelta(seconds=3))
     try:
-        with translate_operator_errors(client, "say what it is"):
+        with translate_operator_errors(client, "describe itself"):
             system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC_TIMEOUT)
     except Unavailable:
-        first = failed("Temporal", f"It cannot be reached at {settings.temporal_address}.", _START_TEMPORAL)
+        first = failed("Temporal", f"Temporal cannot be reached at {settings.temporal_address}.", _START_TEMPORAL)
         return TemporalFindings(
             [first, *(skipped(check, "Temporal cannot be reached.") for check in _DEPENDENT_CHECKS)]
         )
     except ConfigurationError as error:
-        first = failed("Temporal", error.message, "Set CALLBOARD_TEMPORAL_ADDRESS to that of a Temporal server.")
+        first = failed("Temporal", error.message, "Set CALLBOARD_TEMPORAL_ADDRESS to the address of a Temporal server.")
         return TemporalFindings(
             [first, *(skipped(check, "Temporal cannot be reached.") for check in _DEPENDENT_CHECKS)]
         )
@@ -53,12 +53,12 @@ async def check_temporal(settings: Settings) -> TemporalFindings:
     try:
         found = await inspect_namespace(client)
     except (Unavailable, ConfigurationError) as error:
-        mend = "Check what Temporal allows whoever comes from here, and CALLBOARD_TEMPORAL_NAMESPACE."
-        return TemporalFindings([reached, failed("Namespace", error.message, mend)])
+        fix = "Check the permissions of this client in Temporal, and CALLBOARD_TEMPORAL_NAMESPACE."
+        return TemporalFindings([reached, failed("Namespace", error.message, fix)])
     if found is None:
         missing = f"There is no namespace {settings.temporal_namespace!r}."
-        mend = f"{_RUN_SETUP} Or set CALLBOARD_TEMPORAL_NAMESPACE to the one that is meant."
-        first = failed("Namespace", missing, mend)
+        fix = f"{_RUN_SETUP} Or set CALLBOARD_TEMPORAL_NAMESPACE to an existing namespace."
+        first = failed("Namespace", missing, fix)
         return TemporalFindings(
             [reached, first, *(skipped(check, "There is no namespace.") for check in _DEPENDENT_CHECKS[1:])]
         )
@@ -68,10 +68,12 @@ async def check_temporal(settings: Settings) -> TemporalFindings:
 
 
 def _check_namespace(settings: Settings, found: NamespaceState) -> Finding:
-    words = f"{settings.temporal_namespace}: Runs are known for {format_duration(found.retention)} after their end"
+    words = f"{settings.temporal_namespace}: Runs are kept for {format_duration(found.retention)} after they end"
     if "run_retention" in settings.model_fields_set and settings.run_retention != found.retention:
         return warning(
-            "Namespace", f"{words}, CALLBOARD_RUN_RETENTION says {format_duration(settings.run_retention)}.", _RUN_SETUP
+            "Namespace",
+            f"{words}, but CALLBOARD_RUN_RETENTION is {format_duration(settings.run_retention)}.",
+            _RUN_SETUP,
         )
     return ok("Namespace", words)
 
@@ -80,26 +82,28 @@ def _check_search_attributes(found: NamespaceState) -> Finding:
     check = "Search attributes"
     if found.mistyped_attributes:
         listed = ", ".join(f"{name} ({kind})" for name, kind in found.mistyped_attributes.items())
-        mend = (
-            "Set CALLBOARD_TEMPORAL_NAMESPACE to a namespace that is Callboard's alone, or remove them with `temporal"
+        fix = (
+            "Set CALLBOARD_TEMPORAL_NAMESPACE to a namespace that only Callboard uses, or remove them with `temporal"
             " operator search-attribute remove`, and run `callboard setup-namespace`."
         )
-        return failed(check, f"Not of type Keyword: {listed}.", mend)
+        return failed(check, f"Not of type Keyword: {listed}.", fix)
     if found.missing_attributes:
         return failed(check, f"Missing: {', '.join(found.missing_attributes)}.", _RUN_SETUP)
-    return ok(check, f"All {len(names.SEARCH_ATTRIBUTES)} are there")
+    return ok(check, f"All {len(names.SEARCH_ATTRIBUTES)} search attributes exist")
 
 
 def _check_sweeps(found: NamespaceState) -> Finding:
     sweep = found.sweep
     if sweep is None:
-        return warning("Sweeps", f"There is no Schedule {names.SWEEP_SCHEDULE}: artifacts stay for ever.", _RUN_SETUP)
+        return warning(
+            "Sweeps", f"There is no Schedule {names.SWEEP_SCHEDULE}: artifacts are never removed.", _RUN_SETUP
+        )
     if sweep.artifact_retention is None:
-        return warning("Sweeps", f"The Schedule {names.SWEEP_SCHEDULE} starts something else.", _RUN_SETUP)
+        return warning("Sweeps", f"The Schedule {names.SWEEP_SCHEDULE} starts another workflow.", _RUN_SETUP)
     kept = f"Artifacts are removed {format_duration(sweep.artifact_retention)} after the end of their Run"
     if sweep.paused:
-        mend = f"Resume the Schedule {names.SWEEP_SCHEDULE} in Temporal's Web UI, unless that is what you want."
-        return warning("Sweeps", "They are paused: artifacts stay for ever.", mend)
+        fix = f"Resume the Schedule {names.SWEEP_SCHEDULE} in Temporal's Web UI, unless this is intended."
+        return warning("Sweeps", "The Schedule is paused: artifacts are not removed.", fix)
     if sweep.artifact_retention < found.retention:
-        return warning("Sweeps", f"{kept}, while it is still known.", _RUN_SETUP)
+        return warning("Sweeps", f"{kept}, which is before the Run itself is removed.", _RUN_SETUP)
     return ok("Sweeps", kept)

@@ -13,7 +13,7 @@ from storage.store import Store
 from temporal.pollers import list_pollers
 from temporal.runs import Runs
 
-_CONSEQUENCES = {names.CALLBOARD_QUEUE: "no Run begins", names.DELIVERIES_QUEUE: "no result is delivered"}
+_CONSEQUENCES = {names.CALLBOARD_QUEUE: "no Run starts", names.DELIVERIES_QUEUE: "no result is delivered"}
 """Task queues, and the consequence if no worker serves them."""
 
 
@@ -22,45 +22,54 @@ async def check_workers(client: Client) -> Finding:
     try:
         serving = {queue: await list_pollers(client, queue) for queue in _CONSEQUENCES}
     except (Unavailable, ConfigurationError) as error:
-        return failed("Workers", error.message, "Look again; if it stays so, look into Temporal's log.")
-    idle = [f"nobody serves the queue {queue}: {_CONSEQUENCES[queue]}" for queue, found in serving.items() if not found]
+        return failed("Workers", error.message, "Try again; if the error stays, look at Temporal's log.")
+    idle = [
+        f"no worker polls the task queue {queue}, so {_CONSEQUENCES[queue]}"
+        for queue, found in serving.items()
+        if not found
+    ]
     if idle:
         found = "; ".join(idle)
-        mend = "Start `callboard worker`, with CALLBOARD_ROLE all or control."
-        return failed("Workers", f"{found[0].upper()}{found[1:]}.", mend)
+        fix = "Start `callboard worker` with CALLBOARD_ROLE set to all or control."
+        return failed("Workers", f"{found[0].upper()}{found[1:]}.", fix)
     number = len(set[str]().union(*serving.values()))
-    return ok("Workers", f"{number} serve{'s' if number == 1 else ''} the queues {' and '.join(_CONSEQUENCES)}")
+    return ok(
+        "Workers", f"{number} worker{'' if number == 1 else 's'} on the task queues {' and '.join(_CONSEQUENCES)}"
+    )
 
 
 async def check_projects(client: Client, store: Store | None) -> Finding:
     """Check that workers offer Machines for each deployed project."""
     if store is None:
-        return skipped("Projects", "The artifact store says which are deployed, and cannot be used.")
+        return skipped("Projects", "The artifact store cannot be used, so the deployed projects are not known.")
     try:
         catalog = Catalog(store)
         deployed = [manifest for name in await catalog.list_projects() if (manifest := await catalog.get_current(name))]
         offered = await _count_offered_machines(client, deployed)
     except (StoreError, Unavailable, ConfigurationError) as error:
-        return failed("Projects", error.message, "Look again; if it stays so, mend what is named there.")
+        return failed("Projects", error.message, "Try again; if the error stays, fix what it names.")
     if not deployed:
-        mend = "Publish one: `callboard deploy DIR`. `callboard new NAME` makes one to begin with."
-        return warning("Projects", "None is deployed.", mend)
+        fix = "Deploy one with `callboard deploy DIR`. `callboard new NAME` creates one to start from."
+        return warning("Projects", "No project is deployed.", fix)
     waiting = [manifest.project for manifest in deployed if not offered[manifest.project]]
     if waiting:
-        mend = (
-            "Start `callboard worker`, with CALLBOARD_ROLE all or browser and CALLBOARD_PROJECTS without or with these."
+        fix = (
+            "Start `callboard worker` with CALLBOARD_ROLE set to all or browser, and CALLBOARD_PROJECTS unset or with"
+            " these projects."
         )
-        return failed("Projects", f"No worker offers a Machine for {', '.join(waiting)}: their Runs wait.", mend)
+        return failed("Projects", f"No worker offers a Machine for {', '.join(waiting)}: their Runs wait.", fix)
     crowded = [
         f"{manifest.project} ({offered[manifest.project]} for {manifest.settings.machines})"
         for manifest in deployed
         if offered[manifest.project] > manifest.settings.machines
     ]
     if crowded:
-        mend = "Give each worker its share with `--machines`, or raise replication.maxConcurrentRequests."
-        return warning("Projects", f"There are more Machines than the settings say: {', '.join(crowded)}.", mend)
+        fix = "Limit each worker with `--machines`, or raise replication.maxConcurrentRequests."
+        return warning(
+            "Projects", f"The workers offer more Machines than the settings allow: {', '.join(crowded)}.", fix
+        )
     machines = sum(offered.values())
-    what = "1 is deployed" if len(deployed) == 1 else f"{len(deployed)} are deployed"
+    what = "1 project is deployed" if len(deployed) == 1 else f"{len(deployed)} projects are deployed"
     return ok("Projects", f"{what}, with {machines} Machine{'' if machines == 1 else 's'}")
 
 

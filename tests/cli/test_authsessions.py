@@ -73,7 +73,11 @@ def test_create_sends_what_is_given_and_nothing_else(api: FakeApi) -> None:
             3,
             "The operation is canceled. terminated: Somebody did.",
         ),
-        ({"status": "in_progress", "runId": "r"}, 1, "Operation op is in_progress after 1 second, and goes on."),
+        (
+            {"status": "in_progress", "runId": "r"},
+            1,
+            "Operation op is still in_progress after 1 second, and continues.",
+        ),
     ],
 )
 def test_validate_waits_and_ends_as_it_does(api: FakeApi, end: dict[str, str], code: int, said: str) -> None:

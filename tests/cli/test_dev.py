@@ -125,7 +125,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     check.write_text("async def check(page, **_):\n    return True\n")
     data = folder / "data"
     with dev(projects, data) as terminal:
-        terminal.read_until("Ctrl-C stops everything.")
+        terminal.read_until("Press Ctrl-C to stop.")
         yield Running(terminal, projects, data)
         terminal.press_ctrl_c()
         assert terminal.read_to_the_end() == 0, terminal.text
@@ -160,7 +160,7 @@ def test_its_workers_log_says_whether_chromiums_sandbox_is_off(running: Running)
 
 def test_what_changes_while_it_runs_is_published_and_told_in_a_line_each(projects: Path, tmp_path: Path) -> None:
     with dev(projects, tmp_path / "data") as terminal:
-        terminal.read_until("Ctrl-C stops everything.")
+        terminal.read_until("Press Ctrl-C to stop.")
         terminal.text = ""
         (projects / "greeter" / "api" / "goodbye.py").write_text(API)
         terminal.read_until("\n")
@@ -174,7 +174,7 @@ def test_what_changes_while_it_runs_is_published_and_told_in_a_line_each(project
         (projects / "greeter" / "Intuned.json").unlink()
         terminal.read_until("\n")
         assert terminal.text.startswith("NOT DEPLOYED greeter   ")
-        assert "is served on." in terminal.text
+        assert "is still served." in terminal.text
         terminal.press_ctrl_c()
         assert terminal.read_to_the_end() == 0
 
@@ -200,7 +200,7 @@ def test_killed_it_leaves_no_process_and_runs_again_on_the_same_data(projects: P
     data = tmp_path / "data"
     for _ in range(2):
         with dev(projects, data) as terminal:
-            terminal.read_until("Ctrl-C stops everything.")
+            terminal.read_until("Press Ctrl-C to stop.")
             os.kill(json.loads((data / "dev.json").read_text())["pid"], signal.SIGKILL)
             until(lambda: processes_on(data) == [])
 

@@ -1,4 +1,4 @@
-"""`callboard doctor` finds what is missing, says how to mend it, and shows no secret."""
+"""`callboard doctor` finds what is missing, suggests a fix, and shows no secret."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
         "Projects": "skipped",
     }
     for check in told["checks"]:
-        assert (check["mend"] is not None) is (check["status"] in {"failed", "warning"}), check
+        assert (check["fix"] is not None) is (check["status"] in {"failed", "warning"}), check
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
     )
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert "ok       API keys: There are 2; the first is the newest." in lines
+    assert "ok       API keys: 2 keys are set; the first is the newest." in lines
     there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
     assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
-    assert lines[-1] == "Looked at what the environment's settings name: 1 of 14 checks failed."
+    assert lines[-1] == "Checked the settings of the environment: 1 of 14 checks failed."
     assert GOOD_KEY not in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -148,15 +148,15 @@ async def test_a_browser_that_shows_pages_is_named_with_its_version(role: Any) -
 
 
 @pytest.mark.parametrize(
-    ("user", "refusal", "status", "mend"),
+    ("user", "refusal", "status", "fix"),
     [
         (0, "Chromium refuses to use it as root", Status.WARNING, "Run workers as a user other than root."),
-        (1234, "user 1234 may not make the namespaces that it needs", Status.WARNING, "Let user 1234 make user"),
+        (1234, "user 1234 may not make the namespaces that it needs", Status.WARNING, "Allow user 1234 to create user"),
         (1234, None, Status.OK, None),
     ],
 )
 async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
-    monkeypatch: pytest.MonkeyPatch, user: int, refusal: str | None, status: Status, mend: str | None
+    monkeypatch: pytest.MonkeyPatch, user: int, refusal: str | None, status: Status, fix: str | None
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: user)
 
@@ -167,7 +167,7 @@ async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
     found = await host.check_sandbox(Settings())
     assert found.status is status
     assert (refusal or "is on") in found.message
-    assert found.fix is None if mend is None else (found.fix or "").startswith(mend)
+    assert found.fix is None if fix is None else (found.fix or "").startswith(fix)
 
 
 async def test_without_a_browser_nothing_is_said_of_its_sandbox(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_a_uv_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("projects.uv.find_uv_bin", lambda: str(tmp_path / "none"))
     found = await host.check_uv()
     assert found.status is Status.FAILED
-    assert found.message.startswith("It does not start: ")
+    assert found.message.startswith("uv does not start: ")
 
 
 # Keys.
@@ -220,8 +220,8 @@ def test_keys_that_are_too_short_or_none_are_told_and_not_shown() -> None:
 
 @pytest.mark.parametrize("check", [keys.check_secret_key, keys.check_webhook_secrets])
 def test_the_way_to_make_a_key_makes_one_that_is_good(check: Any) -> None:
-    mend = check(Settings()).mend
-    command = mend.partition("`")[2].partition("`")[0].replace("python3", sys.executable)
+    fix = check(Settings()).fix
+    command = fix.partition("`")[2].partition("`")[0].replace("python3", sys.executable)
     made = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     secrets = [SecretStr(made)]
     assert check(Settings(secret_key=secrets, webhook_secrets=secrets)).status is Status.OK
@@ -279,7 +279,7 @@ async def test_what_is_not_as_it_was_set_is_told(server: TemporalServer) -> None
     await handle.pause()
     found = by_name((await check_temporal(settings)).findings)
     assert found["Namespace"].message.endswith(
-        "known for 7 days after their end, CALLBOARD_RUN_RETENTION says 30 days."
+        "kept for 7 days after they end, but CALLBOARD_RUN_RETENTION is 30 days."
     )
     assert found["Sweeps"].message == "They are paused: artifacts stay for ever."
     await handle.delete()

@@ -44,7 +44,7 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
     changed.write_text("{}")
     done = new("greeter", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "greeter is there already, and is left as it is. Choose another name, or remove it.\n"
+    assert done.stderr == "greeter already exists and was left unchanged. Choose another name, or remove it.\n"
     assert changed.read_text() == "{}"
 
 
@@ -52,5 +52,5 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
 def test_a_name_that_no_project_can_have_is_a_usage_error_with_the_rule(tmp_path: Path, name: str) -> None:
     done = new(name, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "cannot be the name of a project: lower-case letters and digits" in done.stderr
+    assert "is not a valid project name. Use lower-case letters and digits" in done.stderr
     assert list(tmp_path.iterdir()) == []

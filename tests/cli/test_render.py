@@ -16,7 +16,7 @@ BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
     ("waiting", "shown", "progress"),
     [
         (BUSY, "a Machine, 4 Runs ahead; 2 of 3 are busy", "is pending: 4 ahead, 2 of 3 busy"),
-        ({**BUSY, "paused": True}, "being unpaused in Temporal", "is pending: it is paused in Temporal"),
+        ({**BUSY, "paused": True}, "unpause in Temporal", "is pending (paused in Temporal)"),
         (None, None, "is started"),
     ],
     ids=["busy", "paused", "nothing"],

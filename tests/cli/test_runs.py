@@ -145,8 +145,8 @@ def test_nobody_waits_for_an_api_that_was_never_there(api: FakeApi) -> None:
     ("status", "code", "said"),
     [
         ("canceled", 0, "Run r1 is canceled.\n"),
-        ("completed", 0, "Run r1 had ended before: completed.\n"),
-        ("started", 1, "Run r1 is being canceled, and has not ended yet.\n"),
+        ("completed", 0, "Run r1 has already ended: completed.\n"),
+        ("started", 1, "Run r1 is being canceled and has not ended yet.\n"),
     ],
 )
 def test_cancel_says_what_has_become_of_the_run(api: FakeApi, status: str, code: int, said: str) -> None:

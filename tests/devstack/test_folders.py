@@ -36,5 +36,5 @@ def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path) -> 
 
 
 def test_a_project_in_place_of_the_folder_above_it_is_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="is a project itself"):
+    with pytest.raises(StackError, match="is itself a project"):
         find_project_folders(make_project(tmp_path / "shop"))

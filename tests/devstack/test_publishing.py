@@ -102,7 +102,7 @@ async def test_the_second_project_of_a_name_does_not_replace_the_first_until_tha
         assert (broken.folder.name, broken.served_version) == ("two", None)
         assert str(world.parent / "one") in broken.reason
         shutil.rmtree(world.parent / "one")
-        await world.line("Project shop", "one is not there any more", f"version {first.version} is served on")
+        await world.line("Project shop", "one no longer exists", f"version {first.version} is still served")
         await world.line("Published shop")
         assert await world.version("shop") not in {None, first.version}
         assert publisher.broken == []
@@ -157,13 +157,13 @@ async def test_a_change_that_breaks_a_project_keeps_the_last_version_and_is_told
         before = await world.version("shop")
         assert before is not None
         world.write("shop", "Intuned.json", '{"apiAccess": ')
-        await world.line("NOT DEPLOYED shop", "Intuned.json", f"Version {before} is served on.")
+        await world.line("NOT DEPLOYED shop", "Intuned.json", f"Version {before} is still served.")
         assert (await world.version("shop"), [project.served_version for project in publisher.broken]) == (
             before,
             [before],
         )
         world.write("shop", "Intuned.json", "{}")
-        await world.line("Project shop", "good again", before)
+        await world.line("Project shop", "valid again", before)
         assert publisher.broken == []
         world.write("shop", "api/hello.py", API + "# more\n")
         await world.line("Published shop")
@@ -175,7 +175,7 @@ async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: Wor
     async with world.published():
         before = await world.version("shop")
         world.write("shop", "api/hello.py", "async def automation(page:\n")
-        await world.line("NOT DEPLOYED shop", "api/hello.py, line 1", f"Version {before} is served on.")
+        await world.line("NOT DEPLOYED shop", "api/hello.py, line 1", f"Version {before} is still served.")
         world.write("shop", "utils.py", "(")
         await world.line("NOT DEPLOYED shop", "api/hello.py, line 1", "utils.py, line 1")
         assert await world.version("shop") == before
@@ -220,11 +220,11 @@ async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: W
     async with world.published() as publisher:
         version = await world.version("shop")
         folder.rename(world.parent.parent / "away")
-        await world.line("Project shop", "not there any more", f"version {version} is served on")
+        await world.line("Project shop", "no longer exists", f"version {version} is still served")
         assert await world.version("shop") == version
         assert publisher.broken == []
         (world.parent.parent / "away").rename(folder)
-        await world.line("Project shop", "good again", f"version {version}")
+        await world.line("Project shop", "valid again", f"version {version}")
 
 
 async def test_a_folder_whose_project_gets_another_name_publishes_that_one_and_says_what_stays(world: World) -> None:
@@ -232,7 +232,7 @@ async def test_a_folder_whose_project_gets_another_name_publishes_that_one_and_s
     async with world.published():
         version = await world.version("shop")
         world.project("shop", projectName="market")
-        await world.line("Project shop", "is project market now", f"version {version} of shop is served on")
+        await world.line("Project shop", "is now project market", f"version {version} of shop is still served")
         await world.line("Published market")
         assert await world.version("shop") == version
         assert await world.version("market") is not None

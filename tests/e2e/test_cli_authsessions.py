@@ -44,7 +44,7 @@ async def test_a_login_goes_through_its_life(callboard: Command, logins: AuthSta
     )
     assert failed.err.startswith("The operation is failed. create-attempts-failed: ")
     assert "wrong-for-sure" not in failed.err
-    assert (await callboard("authsessions", "delete", "typed")).out == "AuthSession typed is gone.\n"
+    assert (await callboard("authsessions", "delete", "typed")).out == "Deleted AuthSession typed.\n"
     assert "no AuthSession 'typed'" in (await callboard("authsessions", "get", "typed", code=4)).err
 
 

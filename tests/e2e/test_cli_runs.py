@@ -44,7 +44,7 @@ async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard
         callboard("attempts", "get", run_id),
     )
     header, *rows = listed.out.splitlines()
-    assert header.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "TOOK", "WHY"]
+    assert header.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "DURATION", "REASON"]
     (row,) = [row for row in rows if row.startswith(run_id)]
     assert row.split()[1:4] == ["failed", "fail", "2"]
     assert row.endswith("the price is missing")
@@ -114,7 +114,7 @@ async def test_on_a_terminal_a_line_tells_how_the_run_stands_and_ctrl_c_leaves_i
         run_id = seen.split("Run ", 1)[1].split()[0]
         terminal.process.send_signal(signal.SIGINT)
         assert await terminal.end() == 130
-        assert f"Run {run_id} goes on. callboard runs result {run_id} --wait -p lab" in terminal.seen
+        assert f"Run {run_id} continues. callboard runs result {run_id} --wait -p lab" in terminal.seen
     async with callboard.on_terminal("runs", "list", "-f", "status=started") as terminal:
         assert await terminal.end() == 0
         assert re.search(rf"{run_id}  \x1b\[36mstarted", terminal.seen), terminal.seen

@@ -28,5 +28,5 @@ async def test_it_finds_a_running_stack_by_its_data_folder_and_all_is_well(stack
                 break
             assert [check for check, told in found.items() if told["status"] == "failed"] == ["Projects"]
     assert [told for told in found.values() if told["status"] not in {"ok", "warning"}] == []
-    assert stack.dev.temporal.address in found["Temporal"]["found"]
+    assert stack.dev.temporal.address in found["Temporal"]["message"]
     assert stack.api_key not in json.dumps(found)

@@ -47,7 +47,7 @@ def test_what_is_there_already_is_left_as_it_is(tmp_path: Path, kind: str) -> No
         case _:
             there.symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ProjectError, match="is there already, and is left as it is"):
+    with pytest.raises(ProjectError, match="already exists and was left unchanged"):
         write_skeleton(tmp_path, "greeter")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -57,11 +57,11 @@ def test_nothing_is_left_of_one_that_could_not_be_made(tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(ProjectError, match=r"greeter cannot be made: No space left on device\."):
+    with pytest.raises(ProjectError, match=r"greeter cannot be created: No space left on device\."):
         write_skeleton(tmp_path, "greeter")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="cannot be made: No such file or directory"):
+    with pytest.raises(ProjectError, match="cannot be created: No such file or directory"):
         write_skeleton(tmp_path / "nowhere", "greeter")

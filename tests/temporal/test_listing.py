@@ -159,7 +159,7 @@ async def test_filters_hold_together_and_each_takes_any_of_its_values(
     await until_listed(records, stage, [strange], having(RunStatus.CANCELED))
     validates = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
     await until_listed(records, stage, [f"{anna}-v1", f"{late}-v1"], validates)
-    (validate,) = await listed(records, stage, replace(validates, parent=anna))
+    (validate,) = await listed(records, stage, replace(validates, parent_run_id=anna))
     assert (validate.parent_run_id, validate.auth_session_id, validate.api) == (anna, "anna@shop", None)
     everything = {plain, strange, anna, late}
 
