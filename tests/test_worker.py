@@ -18,8 +18,15 @@ from temporal.runs import Runs
 from tests.support.attempt_worker import PATIENCE, deploy_project
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
+from tests.support.temporal_servers import dev_client, dev_server
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture(scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
 
 
 @pytest.fixture
@@ -50,13 +57,13 @@ async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
 
 
 async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_nothing(
-    start: Start, client: Client, name: str, tmp_path: Path
+    start: Start, client: Client, tmp_path: Path
 ) -> None:
-    await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", name[:40])
+    await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", "shop")
     workers = tmp_path / "data" / "workers"
     process = await start()
     async with asyncio.timeout(PATIENCE):
-        while not await Runs(client).has_pollers(name[:40]):
+        while not await Runs(client).has_pollers("shop"):
             assert process.returncode is None
             await asyncio.sleep(0.05)
     assert len(list(workers.iterdir())) == 1

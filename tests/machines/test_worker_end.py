@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from tests.machines.lab import open_lab, order
+from tests.support.machines import open_lab, order
 
 PROJECT = {
     "api/awaits.py": "async def automation(page): await page.wait_for_event('close', timeout=0)",
