@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test check bench bench-lists soak histories screenshots lock
+.PHONY: setup demo dev test check bench bench-lists soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 
@@ -14,10 +14,12 @@ dev:
 	@bash scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
+# All tests, or what ARGS says: `make test ARGS="tests/workflows -k replay"`. What pytest has compiled of the tests is kept,
+# also where Python is told not to write compiled files: each of its processes would compile all of them again.
 test:
 	@bash scripts/setup.sh curl openssl
 	@bash scripts/packages.sh
-	@$(PYTHON) -m pytest -n 4 --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: setup
 	@.venv/bin/ruff check
@@ -35,7 +37,13 @@ bench-lists: setup
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup
+	@$(PYTHON) -m pytest -m soak
 	@$(PYTHON) -m bench.soak
+
+# The tests that `make test` runs with fewer Runs.
+scale: setup
+	@bash scripts/packages.sh
+	@$(PYTHON) -m pytest -m scale
 
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup
