@@ -12,7 +12,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -107,13 +107,13 @@ class Soak:
         async with DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print) as dev:
             yield cls(dev, folder)
 
-    async def round(self, seed: int) -> None:
-        """Execute a hundred Attempts in mixed order, more at a time than there are Machines.
+    async def round(self, seed: int, mix: Sequence[Kind] = MIX) -> None:
+        """Execute the Attempts of a mix in mixed order, more at a time than there are Machines.
 
         Raises:
             RuntimeError: A Run did not end as its kind has to.
         """
-        kinds = [kind for kind in MIX for _ in range(kind.runs)]
+        kinds = [kind for kind in mix for _ in range(kind.runs)]
         random.Random(seed).shuffle(kinds)
         left = iter(kinds)
         async with self._client() as http, asyncio.TaskGroup() as group:
