@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import os
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pytest
+from temporalio.client import Client
 
-from activities.attempts import execution as activity_module
+from activities.attempts import attempt_outcomes, execution
 from projects.deploy import deploy
 from schemas.errors import StoreError
 from schemas.workflow.base import INLINE_LIMIT
@@ -101,39 +101,39 @@ def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True, capture_output=True, timeout=10)
 
 
-@contextlib.contextmanager
-def file_system(folder: Path) -> Generator[None]:
-    """A small file system of its own in `folder`."""
+@dataclass(frozen=True)
+class Artifacts:
+    """The folder of the store."""
+
+    folder: Path
+    not_mounted: str = ""
+    """Why it has no file system of its own."""
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Generator[Artifacts]:
+    """On a small file system of its own, if one can be mounted."""
+    folder = tmp_path_factory.mktemp("faulty-store") / "data" / "artifacts"
     folder.mkdir(parents=True)
     if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount the file system whose faults these are")
+        yield Artifacts(folder, "only root can mount the file system whose faults these are")
+        return
     try:
-        mount("-t", "tmpfs", "-o", "size=8m", "callboard-test", str(folder))
+        mount("-t", "tmpfs", "-o", "size=16m", "callboard-test", str(folder))
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no file system can be mounted here: {error.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True, capture_output=True, timeout=10)
+        yield Artifacts(folder, f"no file system can be mounted here: {error.stderr.decode().strip()}")
+        return
+    yield Artifacts(folder)
+    subprocess.run(["umount", str(folder)], check=True, capture_output=True, timeout=10)
 
 
-@pytest.fixture(scope="module", params=[Unwritable, ReadOnly, Full])
-async def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, site: str
-) -> AsyncGenerator[tuple[Stack, Fault]]:
-    """A stack of its own whose store has this fault, and the fault. It is in order when a test begins."""
-    folder = tmp_path_factory.mktemp("faulty-store")
-    artifacts = folder / "data" / "artifacts"
+@pytest.fixture(scope="module")
+async def stack(artifacts: Artifacts, site: str) -> AsyncGenerator[Stack]:
+    """A stack of its own, whose store is in order when a test begins."""
+    folder = artifacts.folder.parents[1]
     shutil.copytree(REPOSITORY / "tests" / "e2e" / "projects" / "lab", folder / "projects" / "lab")
-    mounted = contextlib.nullcontext() if request.param is Unwritable else file_system(artifacts)
-    with mounted:
-        async with Stack.up(folder, folder / "projects", site) as stack:
-            yield stack, request.param(artifacts)
-
-
-@pytest.fixture
-def stack(store: tuple[Stack, Fault]) -> Stack:
-    return store[0]
+    async with Stack.up(folder, folder / "projects", site) as stack:
+        yield stack
 
 
 @dataclass
@@ -157,9 +157,11 @@ class Broken:
         self.now = False
 
 
-@pytest.fixture
-def broken(store: tuple[Stack, Fault]) -> Broken:
-    return Broken(store[1])
+@pytest.fixture(params=[Unwritable, ReadOnly, Full])
+def broken(request: pytest.FixtureRequest, artifacts: Artifacts) -> Broken:
+    if artifacts.not_mounted and request.param is not Unwritable:
+        pytest.skip(artifacts.not_mounted)
+    return Broken(request.param(artifacts.folder))
 
 
 async def until_there(folder: Path, pattern: str) -> None:
@@ -263,20 +265,25 @@ class Faulty(FolderStore):
         self.written.append(key.rpartition("/")[2])
 
 
+@pytest.fixture(scope="module")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
+
+
 @pytest.fixture
 async def faulty_store(tmp_path: Path) -> Faulty:
     return Faulty(tmp_path / "artifacts")
 
 
 @pytest.fixture
-async def inside(faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Inside]:
+async def inside(
+    temporal: Client, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Inside]:
     version = (await deploy(REPOSITORY / "tests" / "e2e" / "projects" / "lab", faulty_store)).version
-    async with (
-        dev_server(tmp_path / "temporal") as server,
-        Inside.up(
-            monkeypatch, await dev_client(server), faulty_store, tmp_path / "data", project="lab", version=version
-        ) as inside,
-    ):
+    async with Inside.up(
+        monkeypatch, temporal, faulty_store, tmp_path / "data", project="lab", version=version
+    ) as inside:
         yield inside
 
 
@@ -304,7 +311,7 @@ async def test_a_slow_store_costs_time_and_nothing_else(inside: Inside, faulty_s
 async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_module, "STORE_PATIENCE", timedelta(seconds=2))
+    monkeypatch.setattr(attempt_outcomes, "STORE_TIMEOUT", timedelta(seconds=2))
     faulty_store.refuses = "result.json"
     outcome = await inside.end(await start(inside, tmp_path, BIG))
     assert outcome.status is RunStatus.FAILED
@@ -318,7 +325,7 @@ async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
 async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=2))
+    monkeypatch.setattr(execution, "RECORD_TIMEOUT", timedelta(seconds=2))
     faulty_store.refuses = "attempt.json"
     outcome = await inside.end(await start(inside, tmp_path, 2))
     assert outcome.status is RunStatus.COMPLETED
@@ -330,7 +337,7 @@ async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
 async def test_a_stop_while_only_the_record_is_outstanding_leaves_the_outcome_as_it_is(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_module, "RECORD_PATIENCE", timedelta(seconds=3))
+    monkeypatch.setattr(execution, "RECORD_TIMEOUT", timedelta(seconds=3))
     faulty_store.refuses = "attempt.json"
     run_id = await start(inside, tmp_path, 2)
     await until_there(tmp_path, "run-ends-*")
