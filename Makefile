@@ -1,6 +1,10 @@
-.PHONY: setup demo dev test check bench bench-lists soak scale histories screenshots lock
+.PHONY: setup demo dev test coverage test-setup check bench bench-lists soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
+# Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
+# processes would compile all of them again.
+TEST := PYTHONDONTWRITEBYTECODE= $(PYTHON)
+PYTEST := pytest -n 4 --dist loadfile
 
 setup:
 	@bash scripts/setup.sh
@@ -14,12 +18,20 @@ dev:
 	@bash scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
-# All tests, or what ARGS says: `make test ARGS="tests/workflows -k replay"`. What pytest has compiled of the tests is kept,
-# also where Python is told not to write compiled files: each of its processes would compile all of them again.
-test:
+# All tests, or what ARGS says: `make test ARGS="tests/workflows -k replay"`.
+test: test-setup
+	@$(TEST) -m $(PYTEST) $(ARGS)
+
+# The same, and which lines and branches they have gone through. Fails if all tests together reach too few.
+coverage: test-setup
+	@rm -rf .coverage
+	@$(TEST) -m coverage run -m $(PYTEST) $(ARGS)
+	@$(PYTHON) -m coverage combine --quiet
+	@$(PYTHON) -m coverage report $(if $(ARGS),--fail-under=0)
+
+test-setup:
 	@bash scripts/setup.sh curl openssl
 	@bash scripts/packages.sh
-	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: setup
 	@.venv/bin/ruff check
@@ -37,13 +49,12 @@ bench-lists: setup
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup
-	@$(PYTHON) -m pytest -m soak
+	@$(TEST) -m pytest -m soak
 	@$(PYTHON) -m bench.soak
 
 # The tests that `make test` runs with fewer Runs.
-scale: setup
-	@bash scripts/packages.sh
-	@$(PYTHON) -m pytest -m scale
+scale: test-setup
+	@$(TEST) -m pytest -m scale
 
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup

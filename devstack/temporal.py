@@ -29,7 +29,7 @@ _HIDDEN_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_")
 """Prefixes of variables that the dev server does not get. They hold our secrets, which every process of this user could
 read in its environment, or they would change how it runs."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")
-_DYNAMIC_CONFIG = (
+DYNAMIC_CONFIG = (
     # By default, the one shard is polled 20 times a second, which makes every step of every workflow wait.
     "history.transferProcessorMaxPollRPS=1000",
     # By default a timer fires up to a second late, for clusters whose hosts' clocks differ. The next try of a check, a
@@ -79,7 +79,7 @@ class TemporalServer:
         upstream = Upstream.choose()
         self.process = SupervisedProcess(
             "temporal",
-            _build_command(data / "temporal.db", port, upstream, (*_DYNAMIC_CONFIG, *dynamic_config)),
+            _build_command(data / "temporal.db", port, upstream, (*DYNAMIC_CONFIG, *dynamic_config)),
             log=data / "logs" / "temporal.log",
             environment={name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN_PREFIXES)},
             grace=_GRACE,

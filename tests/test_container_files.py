@@ -184,7 +184,7 @@ def test_a_worker_is_given_the_time_to_drain() -> None:
 def test_temporal_is_tuned_as_the_embedded_one() -> None:
     tuned = yaml.safe_load(COMPOSE["configs"]["temporal"]["content"])
     values = {f"{name}={json.dumps(entries[0]['value'])}" for name, entries in tuned.items()}
-    assert values == set(embedded._DYNAMIC_CONFIG)
+    assert values == set(embedded.DYNAMIC_CONFIG)
     (config,) = SERVICES["temporal"]["configs"]
     assert config["target"] == SERVICES["temporal"]["environment"]["DYNAMIC_CONFIG_FILE_PATH"]
 

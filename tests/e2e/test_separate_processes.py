@@ -160,23 +160,23 @@ class Gate:
 
     def __init__(self, apart: Apart, folder: Path) -> None:
         self._apart = apart
-        self._folder = folder
+        self.folder = folder
         self.ids: list[str] = []
 
     async def start(self, count: int) -> None:
         """Start Runs, one at each api in turn."""
         for _ in range(count):
             n = len(self.ids)
-            answer = await self._apart.start("gate", {"folder": str(self._folder), "n": n}, by=n % 2)
+            answer = await self._apart.start("gate", {"folder": str(self.folder), "n": n}, by=n % 2)
             assert answer.status_code == 201, answer.text
             self.ids.append(answer.json()["runId"])
 
     @property
     def begun(self) -> list[int]:
-        return [int(path.name.removeprefix("begun-")) for path in self._folder.glob("begun-*")]
+        return [int(path.name.removeprefix("begun-")) for path in self.folder.glob("begun-*")]
 
     def open(self) -> None:
-        (self._folder / "go").touch()
+        (self.folder / "go").touch()
 
     async def end(self, *, by: int) -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(self._apart.result(run_id, by=by) for run_id in self.ids)))
@@ -318,7 +318,7 @@ async def test_a_deploy_reaches_all_of_them_and_what_has_begun_keeps_its_version
         """The version that a Run gets which is started there now."""
         probe = Gate(apart, tmp_path_factory.mktemp("probe"))
         probe.open()
-        answer = await apart.start("gate", {"folder": str(probe._folder), "n": 0}, by=by)
+        answer = await apart.start("gate", {"folder": str(probe.folder), "n": 0}, by=by)
         return (await apart.result(answer.json()["runId"], by=by))["result"]["version"]
 
     before.open()

@@ -38,7 +38,7 @@ from storage.folder import FolderStore
 from worker import attempt_activities
 
 SECRET = "the secret key of this bench"
-PATIENCE = 30.0
+PATIENCE = 60.0
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 """When scripted Machines begin their Attempts."""
 

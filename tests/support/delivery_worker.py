@@ -31,7 +31,7 @@ from workflows.deliver import DeliverWorkflow
 from workflows.sink_test import SinkTestWorkflow
 
 SECRET = new_webhook_secret()
-DEADLINE = 30.0
+DEADLINE = 60.0
 GRACE = timedelta(seconds=1)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from examples.site.accounts import ACCOUNTS
-from tests.support.stack import Stack
+from tests.support.stack import PATIENCE, Stack
 
 PROJECT = "orders"
 
@@ -46,7 +46,7 @@ class AuthStates:
         answer = await self.stack.http.post(self.path(start), json=body)
         assert answer.status_code == 201, answer.text
         operation = answer.json()["operationId"]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 answer = await self.stack.http.get(self.path(f"{result}/{operation}/result"))
                 assert answer.status_code == 200, answer.text
@@ -60,7 +60,7 @@ class AuthStates:
         return None if answer.status_code == 404 else answer.json()["status"]
 
     async def until(self, name: str, status: str | None) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await self.status(name) != status:
                 await asyncio.sleep(0.05)
 

@@ -48,7 +48,7 @@ WORKSPACE = "00000000-0000-0000-0000-000000000000"
 IDENTITY = "recorder"
 """Of every client and worker here: histories hold it, and it must not be a host's name."""
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds of real time within which anything that a test waits for must have happened."""
 
 _LONGEST = 50

@@ -19,6 +19,9 @@ from machines.scratch_cleanup import processes_of
 from settings import Settings
 from tests.support.repository import REPOSITORY
 
+PATIENCE = 180
+"""Seconds. Everything takes moments; a busy machine may be slow."""
+
 
 @dataclass
 class Stack:
@@ -62,10 +65,15 @@ class Stack:
         assert answer.status_code == 201, answer.text
         return answer.json()["runId"]
 
-    async def result(self, run_id: str, *, project: str = "lab", wait: float = 60) -> dict[str, Any]:
-        answer = await self.http.get(self.path(project, f"{run_id}/result"), params={"wait": wait})
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+    async def result(self, run_id: str, *, project: str = "lab", wait: float | None = None) -> dict[str, Any]:
+        """The result when the Run has ended; or what is answered after `wait` seconds."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                params = {"wait": 60 if wait is None else wait}
+                answer = await self.http.get(self.path(project, f"{run_id}/result"), params=params)
+                assert answer.status_code == 200, answer.text
+                if wait is not None or answer.json()["status"] not in {"pending", "started"}:
+                    return answer.json()
 
     async def cancel(self, run_id: str, *, project: str = "lab", wait: float = 30) -> dict[str, Any]:
         answer = await self.http.post(self.path(project, f"{run_id}/cancel"), params={"wait": wait})
@@ -77,7 +85,7 @@ class Stack:
         return await self.result(await self.start(api, parameters, project=project, **fields), project=project)
 
     async def until_status(self, run_id: str, status: str, *, project: str = "lab") -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (await self.result(run_id, project=project, wait=0))["status"] != status:
                 await asyncio.sleep(0.05)
 
