@@ -1,8 +1,8 @@
 """What `make test` keeps together, and what it begins with.
 
 Each of its workers takes one unit after another. What takes long comes first, so that short ones fill the end, when no
-worker should have to wait for another. A unit is a file; or files that share a server for the whole session (a stack,
-Temporal), so that not every worker starts one.
+worker should have to wait for another. A unit is a file; or files that share something for the whole session (a stack,
+Temporal, a cache of packages), so that not every worker makes one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 LONG_ONES = (
-    # The stack of tests/conftest.py, twice: one half of what uses it would be the longest of all.
+    # The stack of tests/support/stack.py, twice: one half of what uses it would be the longest of all.
     ("tests/e2e/test_pages", "tests/e2e/test_redeploy.py", "tests/e2e/test_sinks.py", "tests/e2e/test_cli_"),
     ("tests/e2e/",),
-    ("tests/e2e/test_leaks.py",),
-    ("tests/e2e/test_store_faults.py",),
+    # What installs packages: uv's cache is filled once.
+    (
+        *("tests/projects/test_brought_along.py", "tests/projects/test_environments.py"),
+        *("tests/projects/test_installed.py", "tests/projects/test_lock_resolution.py"),
+        "tests/projects/test_vendor_packages.py",
+    ),
     ("tests/e2e/test_faults.py",),
+    ("tests/e2e/test_store_faults.py",),
+    ("tests/e2e/test_leaks.py",),
     ("tests/activities/",),
     ("tests/workflows/",),
     ("tests/e2e/test_separate_processes.py",),
