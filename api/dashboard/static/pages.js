@@ -102,11 +102,12 @@ async function follow() {
 function checkJson(area) {
   const problem = area.parentElement.querySelector("[data-json-problem]");
   const format = document.querySelector(`[data-format="${area.id}"]`);
+  const findProblem = () => {
+    if (!area.value.trim()) return "";
+    try { JSON.parse(area.value); return ""; } catch (error) { return `Not JSON: ${error.message}`; }
+  };
   const check = () => {
-    let wrong = "";
-    if (area.value.trim()) {
-      try { JSON.parse(area.value); } catch (error) { wrong = `Not JSON: ${error.message}`; }
-    }
+    const wrong = findProblem();
     area.setCustomValidity(wrong);
     problem.textContent = wrong;
     problem.hidden = !wrong;
@@ -114,7 +115,13 @@ function checkJson(area) {
     if (format) format.disabled = Boolean(wrong);
   };
   let timer;
-  area.addEventListener("input", () => { clearTimeout(timer); area.setCustomValidity(""); timer = setTimeout(check, 400); });
+  area.addEventListener("input", () => {
+    clearTimeout(timer);
+    // The message goes at once when all is well: if it went when a button is pressed, the button would move away.
+    if (!findProblem()) { check(); return; }
+    area.setCustomValidity("");
+    timer = setTimeout(check, 400);
+  });
   area.addEventListener("change", check);
   if (format) {
     format.hidden = false;

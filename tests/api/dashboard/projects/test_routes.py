@@ -81,5 +81,5 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
     text = (await client.get("/projects")).text
     assert "67 %" in text
-    assert "2 busy, 1 warm, of 1" in text
+    assert "2 busy, 1 warm of 1" in text
     assert 'href="/projects/shop/runs/run-0"' in text
