@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.dependencies import Services
 from schemas.errors import EgressRefused
-from schemas.rest.problems import bad_field
+from schemas.rest.field_errors import field_error
 from schemas.rest.proxy import split_proxy
 
 _PUBLIC = "an address that is public"
@@ -26,7 +26,7 @@ async def check_sink(services: Services, path: str, url: str, label: str, *, hin
     try:
         await services.egress.check_url(url)
     except EgressRefused as error:
-        raise bad_field(path, _PUBLIC, f"{label}: {error.message}{hint}") from error
+        raise field_error(path, _PUBLIC, f"{label}: {error.message}{hint}") from error
 
 
 async def check_proxy(services: Services, path: str, url: str | None) -> None:
@@ -44,4 +44,4 @@ async def check_proxy(services: Services, path: str, url: str | None) -> None:
         # The browser is given the server that is read from the URL, so that server is what must be checked.
         await services.egress.check_url(split_proxy(url).server, allow_unknown_host=True)
     except EgressRefused as error:
-        raise bad_field(path, _PUBLIC, f"{path}: {error.message}") from error
+        raise field_error(path, _PUBLIC, f"{path}: {error.message}") from error

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from api.dependencies import Services, ServicesDep
 from api.http.workspace_router import key_header
 from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
-from schemas.rest.health import Alive, PartState, Readiness
+from schemas.rest.health import ComponentStatus, Liveness, Readiness
 
 _CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""
@@ -26,9 +26,9 @@ router = APIRouter(tags=["Health"])
 
 
 @router.get("/healthz", summary="Check liveness")
-async def healthz() -> Alive:
+async def healthz() -> Liveness:
     """Answer as long as the process is alive."""
-    return Alive()
+    return Liveness()
 
 
 @router.get(
@@ -66,7 +66,7 @@ def _is_accepted(services: Services, key: str, request: Request) -> bool:
     return True
 
 
-async def _project_states(services: Services) -> dict[str, PartState]:
+async def _project_states(services: Services) -> dict[str, ComponentStatus]:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             names = await services.catalog.list_projects()
@@ -77,7 +77,7 @@ async def _project_states(services: Services) -> dict[str, PartState]:
     return dict(zip(names, states, strict=True))
 
 
-async def _project_state(services: Services, project: str, offered: dict[str, int] | None) -> PartState:
+async def _project_state(services: Services, project: str, offered: dict[str, int] | None) -> ComponentStatus:
     """Return the state of a project.
 
     The state says whether workers serve the project and, if Temporal can tell, whether the workers' shares fit its
@@ -87,17 +87,17 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
         return await _run_check(_check_has_worker(services, project))
     manifest = await services.catalog.get_current(project)
     if offered is None or manifest is None:
-        return PartState(status="ok")
+        return ComponentStatus(status="ok")
     wanted, offered_machines = manifest.settings.machines, offered.get(project, 0)
     if offered_machines == 0:
-        return PartState(status="warning", message="No worker offers a Machine for this project: its Runs wait.")
+        return ComponentStatus(status="warning", message="No worker offers a Machine for this project: its Runs wait.")
     if offered_machines > wanted:
         message = (
             f"The workers offer {offered_machines} Machines in all, and the project's settings say {wanted} "
             "(replication.maxConcurrentRequests). Give each worker its share with --machines."
         )
-        return PartState(status="warning", message=message)
-    return PartState(status="ok")
+        return ComponentStatus(status="warning", message=message)
+    return ComponentStatus(status="ok")
 
 
 async def _check_has_worker(services: Services, project: str) -> None:
@@ -105,13 +105,13 @@ async def _check_has_worker(services: Services, project: str) -> None:
         raise Unavailable("No worker serves this project yet.")
 
 
-async def _run_check(check: Awaitable[None]) -> PartState:
+async def _run_check(check: Awaitable[None]) -> ComponentStatus:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             await check
     except CallboardError as error:
         log.debug("Not ready: %s", error.message)
-        return PartState(status="failed", message=error.message)
+        return ComponentStatus(status="failed", message=error.message)
     except TimeoutError:
-        return PartState(status="failed", message=f"It did not answer within {_CHECK_TIMEOUT} s.")
-    return PartState(status="ok")
+        return ComponentStatus(status="failed", message=f"It did not answer within {_CHECK_TIMEOUT} s.")
+    return ComponentStatus(status="ok")

@@ -22,7 +22,7 @@ from projects.settings_ignored import find_ignored
 from projects.settings_syntax import SETTINGS_PARSERS, SettingsSyntaxError
 from schemas.errors import ProjectError, SettingsError
 from schemas.rest.base import EXPECTED
-from schemas.rest.sink import NO_SUCH_KIND
+from schemas.rest.sink import UNKNOWN_SINK_TYPE
 
 _MAX_FILE_SIZE = 1024 * 1024
 """Most bytes of a settings file. It is written by hand, so a bigger file is something else under its name."""
@@ -126,7 +126,9 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         # The part after dev or deployed is the kind of sink, which is not a key of the file.
         location = (*location[:3], *location[4:])
     given: Any = error["input"]
-    if "of" in context or kind == NO_SUCH_KIND:  # The error is about one key, but was found by checking its section.
+    if (
+        "of" in context or kind == UNKNOWN_SINK_TYPE
+    ):  # The error is about one key, but was found by checking its section.
         about = context.get("of", "type")
         location = (*location, about)
         given = cast("dict[str, Any]", given).get(about) if isinstance(given, dict) else None
@@ -152,7 +154,7 @@ def _describe_expected(error: ErrorDetails) -> str:
             return error["msg"]
         case rest if rest == EXPECTED:
             return error.get("ctx", {})["expected"]
-        case rest if rest == NO_SUCH_KIND:
+        case rest if rest == UNKNOWN_SINK_TYPE:
             return '"webhook" or "s3"'
         case "missing":
             return "a value, as this key is required"

@@ -23,12 +23,12 @@ from projects.settings_ignored import REPORTED_KEYS
 from schemas.errors import Category
 from schemas.rest import result
 from schemas.rest.attempt import AttemptBody, UsageBody
-from schemas.rest.auth_session import StoredAuthSession
 from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, ValidateAuthSession
-from schemas.rest.delivery import Delivery, Try
-from schemas.rest.error import ErrorBody
+from schemas.rest.delivery import Delivery, DeliveryTry
+from schemas.rest.error_body import ErrorBody
 from schemas.rest.projects import ProjectBody
 from schemas.rest.result import ResultResponse
+from schemas.rest.run_auth_session import StoredAuthSession
 from schemas.rest.runs import RunBody, RunsQuery, RunSummaryBody
 from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.rest.start import Retry, StartRequest
@@ -93,7 +93,7 @@ def sink_fields(model: type[BaseModel]) -> set[str]:
         ("13.2", 0, fields(RunBody) - fields(RunSummaryBody)),
         ("13.4", 0, fields(AttemptBody)),
         ("13.5", 0, fields(Delivery)),
-        ("13.5", 1, fields(Try)),
+        ("13.5", 1, fields(DeliveryTry)),
     ],
 )
 def test_a_table_has_the_fields_of_its_model(number: str, index: int, expected: set[str]) -> None:

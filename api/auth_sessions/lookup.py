@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.dependencies import Services
 from schemas.errors import NotFound
-from schemas.rest.auth_session import is_auth_session_id
+from schemas.rest.run_auth_session import is_auth_session_id
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.base import clip
 

@@ -21,7 +21,7 @@ from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
     ImportAuthSession,
-    LoginStarted,
+    OperationStarted,
     UpdateAuthSession,
     ValidateAuthSession,
     ValidateStarted,
@@ -34,7 +34,7 @@ from schemas.workflow.trace import TraceMode
 from storage import keys
 
 
-async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -> LoginStarted:
+async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -> OperationStarted:
     """Start the Run that creates an AuthSession from parameters.
 
     Raises:
@@ -65,10 +65,12 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -
     except CallboardError as error:
         await _delete_unused(services, manifest.project, spec, error)
         raise
-    return LoginStarted(operation_id=spec.run_id)
+    return OperationStarted(operation_id=spec.run_id)
 
 
-async def update(services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any]) -> LoginStarted:
+async def update(
+    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any]
+) -> OperationStarted:
     """Start the Run in which an AuthSession logs in with other parameters; the old login stays if that fails.
 
     Raises:
@@ -90,7 +92,7 @@ async def update(services: Services, manifest: Manifest, auth_session_id: str, b
     except CallboardError as error:
         await _delete_unused(services, manifest.project, spec, error)
         raise
-    return LoginStarted(operation_id=spec.run_id)
+    return OperationStarted(operation_id=spec.run_id)
 
 
 async def validate(

@@ -27,8 +27,8 @@ from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
     ImportAuthSession,
-    LoginStarted,
     OperationResult,
+    OperationStarted,
     UpdateAuthSession,
     ValidateAuthSession,
     ValidateStarted,
@@ -58,7 +58,7 @@ async def list_all(services: ServicesDep, projectName: str) -> list[AuthSessionB
     openapi_extra=request_body(CreateAuthSession),
     responses=_STARTING | error_responses(Conflict),
 )
-async def create(request: Request, services: ServicesDep, projectName: str) -> LoginStarted:  # noqa: N803
+async def create(request: Request, services: ServicesDep, projectName: str) -> OperationStarted:  # noqa: N803
     """Log in with these parameters and store the login. If that fails, no AuthSession is created."""
     manifest = await require_auth_project(services, projectName)
     return await operations.create(services, manifest, await read_json_object(request))
@@ -113,7 +113,7 @@ async def update(
     services: ServicesDep,
     projectName: str,  # noqa: N803
     authSessionId: str,  # noqa: N803
-) -> LoginStarted:
+) -> OperationStarted:
     """Log in with other parameters. If that fails, the old login and parameters stay."""
     manifest = await require_auth_project(services, projectName)
     return await operations.update(services, manifest, authSessionId, await read_json_object(request))

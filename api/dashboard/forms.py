@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from api.http.json_body import parse_json, read_body
 from schemas.errors import BadRequest, CallboardError
-from schemas.rest.problems import bad_field
+from schemas.rest.field_errors import field_error
 
 FORM_LIMIT = 4 * 1024 * 1024
 """Largest form in bytes. A form may hold a body of the API, and percent-encoding triples its size."""
@@ -58,7 +58,7 @@ class FormReader:
             return None
         if text.isascii() and text.isdigit() and len(text) < 10:
             return int(text)
-        self._errors.append(bad_field(path, "a whole number"))
+        self._errors.append(field_error(path, "a whole number"))
         return None
 
     def json(self, name: str, path: str) -> Any:
@@ -67,7 +67,7 @@ class FormReader:
             return parse_json(self._form.get(name, "").encode())
         except BadRequest as error:
             why = error.message.removeprefix("The body is not JSON: ")
-            self._errors.append(bad_field(path, f"a JSON object: {why}", f"{path}: this is not JSON: {why}"))
+            self._errors.append(field_error(path, f"a JSON object: {why}", f"{path}: this is not JSON: {why}"))
             return {}
 
     def set_if_given(self, body: dict[str, Any], name: str, value: Any) -> None:

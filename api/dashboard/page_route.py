@@ -16,7 +16,6 @@ from api.dashboard.auth import SignInRequired
 from api.dashboard.rendering import render_page, wants_json, with_security_headers
 from api.http import errors
 from schemas.errors import CallboardError
-from schemas.rest.problems import bad_lines
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +44,7 @@ class PageRoute(APIRoute):
             except ClientDisconnect:
                 raise
             except RequestValidationError as error:
-                invalid = bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()])
-                return _error_page(request, invalid)
+                return _error_page(request, errors.invalid_parameters(error))
             except CallboardError as error:
                 return _error_page(request, error)
             except Exception:

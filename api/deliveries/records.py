@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from api.dependencies import Services
-from schemas.rest.delivery import Delivery, DeliveryError, Try
+from schemas.rest.delivery import Delivery, DeliveryError, DeliveryTry
 from schemas.workflow.delivery import TryProblem, TryRecord
 from storage import keys
 from temporal.deliveries import DeliveryState
@@ -29,7 +29,7 @@ async def delivery_body(services: Services, project: str, run_id: str, state: De
     records = [key async for key in services.store.list(keys.delivery_tries(project, run_id, state.id))]
     limit = asyncio.Semaphore(_CONCURRENT_READS)
 
-    async def read(key: str) -> Try | None:
+    async def read(key: str) -> DeliveryTry | None:
         async with limit:
             record = await services.store.get(key)
         return None if record is None else try_body(TryRecord.model_validate_json(record))
@@ -44,9 +44,9 @@ async def delivery_body(services: Services, project: str, run_id: str, state: De
     )
 
 
-def try_body(record: TryRecord) -> Try:
+def try_body(record: TryRecord) -> DeliveryTry:
     """Return one try of a Delivery, from its record."""
-    return Try(
+    return DeliveryTry(
         at=record.at,
         status_code=record.status_code,
         error=_error_body(record.error),

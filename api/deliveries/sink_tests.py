@@ -11,8 +11,8 @@ from api.dependencies import Services
 from api.http.json_body import validate_body
 from api.runs.ids import new_run_id
 from projects.manifest import Manifest
-from schemas.rest.delivery import Try
-from schemas.rest.problems import bad_field
+from schemas.rest.delivery import DeliveryTry
+from schemas.rest.field_errors import field_error
 from schemas.rest.start import StartRequest
 from schemas.workflow.delivery import SinkTestInput
 
@@ -23,7 +23,7 @@ class SinkTest:
 
     id: str
     """Id of the test; the message that was sent has it in place of a Run's id."""
-    result: Try
+    result: DeliveryTry
     failure: str | None
     """Why the message did not arrive; None if it arrived."""
 
@@ -40,7 +40,7 @@ async def send_sink_test(services: Services, manifest: Manifest, body: dict[str,
     test_id = f"test-{new_run_id()}"
     sink = await resolve_run_sink(services, manifest, request.sink, test_id)
     if sink is None:
-        raise bad_field("sink", "a sink to send a test to; the project has none of its own")
+        raise field_error("sink", "a sink to send a test to; the project has none of its own")
     workspace = services.settings.workspace
     test = SinkTestInput(workspace=workspace, project=manifest.project, test_id=test_id, api=request.api, sink=sink)
     outcome = await services.deliveries.test_sink(test)

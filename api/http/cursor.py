@@ -6,7 +6,7 @@ import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from schemas.errors import BadRequest
-from schemas.rest.problems import bad_field
+from schemas.rest.field_errors import field_error
 
 _DIGEST_BYTES = 8
 """Bytes of the digest that tells a cursor of this list from those of other lists and from truncated ones."""
@@ -38,4 +38,4 @@ def _digest(position: bytes, list_id: str) -> bytes:
 
 
 def _invalid_cursor() -> BadRequest:
-    return bad_field("cursor", "the nextCursor of a page of this list, with the same filters")
+    return field_error("cursor", "the nextCursor of a page of this list, with the same filters")

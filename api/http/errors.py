@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from schemas.errors import BadRequest, CallboardError, InternalServerError, MethodNotAllowed, NotFound, TooMany
-from schemas.rest.error import ErrorBody
-from schemas.rest.problems import bad_lines
+from schemas.rest.error_body import ErrorBody
+from schemas.rest.field_errors import field_errors
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,12 @@ def unexpected_error() -> InternalServerError:
     )
 
 
+def invalid_parameters(error: RequestValidationError) -> BadRequest:
+    """Return the error that a client gets for parameters of the path, the query or the headers that are wrong."""
+    # The first part of a location says where the parameter stands ("query"), and is not part of the field's path.
+    return field_errors([{**line, "loc": line["loc"][1:]} for line in error.errors()])
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Make the application answer all errors in the contract's shape, those of its framework included."""
     app.add_exception_handler(CallboardError, _handle_callboard_error)
@@ -79,10 +85,7 @@ def _handle_callboard_error(request: Request, error: Exception) -> Response:
 def _handle_validation_error(request: Request, error: Exception) -> Response:
     """Answer a validation error with 400: FastAPI's own answer would be 422 and would repeat the input."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    # The first part of a location says where the parameter stands ("query"), and is not part of the field's path.
-    return logged_error_response(
-        bad_lines([{**line, "loc": line["loc"][1:]} for line in error.errors()]), correlation_id(request)
-    )
+    return logged_error_response(invalid_parameters(error), correlation_id(request))
 
 
 def _handle_http_exception(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from schemas.errors import BadRequest, PayloadTooLarge
-from schemas.rest.problems import bad_field, bad_request, path_of
+from schemas.rest.field_errors import field_error, path_of, validation_error
 
 BODY_LIMIT = 1024 * 1024
 """Largest body in bytes, unless a route has another limit."""
@@ -27,7 +27,7 @@ async def read_json_object(request: Request, limit: int = BODY_LIMIT) -> dict[st
     """
     value = parse_json(await read_body(request, limit))
     if not isinstance(value, dict):
-        raise bad_field("", "a JSON object", "The body must be a JSON object.")
+        raise field_error("", "a JSON object", "The body must be a JSON object.")
     return cast("dict[str, Any]", value)
 
 
@@ -40,7 +40,7 @@ def validate_body[M: BaseModel](model: type[M], body: dict[str, Any]) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise bad_request(error, model) from error
+        raise validation_error(error, model) from error
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -80,9 +80,9 @@ def parse_json(body: bytes) -> Any:
         for path, item in _walk(value):
             if isinstance(item, _DuplicateName):
                 name = path_of([*path, item.name])
-                raise bad_field(name, "each name once in an object", f"{name}: the name stands twice in its object.")
+                raise field_error(name, "each name once in an object", f"{name}: the name stands twice in its object.")
             if isinstance(item, float) and math.isinf(item):
-                raise bad_field(path_of(path), "a number that a 64-bit float can hold")
+                raise field_error(path_of(path), "a number that a 64-bit float can hold")
     return value
 
 
@@ -128,7 +128,7 @@ def _walk(value: Any) -> Iterator[tuple[list[int | str], Any]]:
 def _invalid_json(error: ValueError) -> BadRequest:
     # The parser's message names the rule that was broken and the place, and does not quote the text.
     why = str(error).replace("recursion limit exceeded", "more than 200 levels deep")
-    return bad_field("", "JSON as RFC 8259 has it, in UTF-8", f"The body is not JSON: {why}.")
+    return field_error("", "JSON as RFC 8259 has it, in UTF-8", f"The body is not JSON: {why}.")
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

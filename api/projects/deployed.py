@@ -7,7 +7,7 @@ import asyncio
 from api.dependencies import Services
 from api.projects.lookup import require_project
 from projects.manifest import Manifest
-from schemas.rest.projects import MachinesOfProject, ProjectBody, ProjectList
+from schemas.rest.projects import ProjectBody, ProjectList, ProjectMachines
 from temporal.pool_usage import MachineCounts
 
 
@@ -35,7 +35,7 @@ def _project_body(manifest: Manifest, machines: dict[str, MachineCounts] | None)
         apis=list(manifest.apis),
         api_access=settings.api_access.enabled,
         auth_sessions=settings.auth_sessions.type if settings.auth_sessions.enabled else None,
-        machines=MachinesOfProject(
+        machines=ProjectMachines(
             wanted=settings.machines,
             offered=None if usage is None else usage.offered,
             busy=None if usage is None else usage.busy,

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from api.dependencies import Services
 from api.runs.ids import new_run_id, run_id_from
 from schemas.errors import ConfigurationError, NotFound
-from schemas.rest.problems import bad_field
+from schemas.rest.field_errors import field_error
 from security.keyring import KeyRing
 
 _HEADER = "Idempotency-Key"
@@ -54,7 +54,7 @@ def read_idempotency_key(request: Request) -> str | None:
     if not values:
         return None
     if len(values) > 1 or not _KEY.fullmatch(values[0]):
-        raise bad_field(_HEADER, "a header sent once, 1 to 255 visible ASCII characters")
+        raise field_error(_HEADER, "a header sent once, 1 to 255 visible ASCII characters")
     return values[0]
 
 

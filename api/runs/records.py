@@ -16,14 +16,14 @@ from api.runs.outcome_json import error_json, reason_json
 from api.runs.result import returned_values
 from schemas.rest.base import ResponseModel
 from schemas.rest.runs import (
-    ErrorInShort,
-    ReasonInShort,
+    ErrorSummary,
+    QueueState,
+    ReasonSummary,
     RunList,
     RunsQuery,
     RunSummaryBody,
+    RunValidate,
     TemporalLink,
-    ValidateOfRun,
-    Waiting,
 )
 from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
@@ -63,9 +63,9 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
     cause = item.cause
     error = reason = None
     if cause is not None and item.status is RunStatus.FAILED:
-        error = ErrorInShort.model_validate({"code": cause.word, "message": cause.message})
+        error = ErrorSummary.model_validate({"code": cause.word, "message": cause.message})
     elif cause is not None:
-        reason = ReasonInShort.model_validate({"type": cause.word, "message": cause.message})
+        reason = ReasonSummary.model_validate({"type": cause.word, "message": cause.message})
     return RunSummaryBody(
         run_id=item.run_id,
         type=item.type,
@@ -128,12 +128,12 @@ async def _rerun_ids(services: Services, project: str, run_id: str) -> list[str]
     return [key.removeprefix(prefix).removesuffix(".json") async for key in services.store.list(prefix)]
 
 
-async def _validates(services: Services, record: RunRecord) -> list[ValidateOfRun]:
+async def _validates(services: Services, record: RunRecord) -> list[RunValidate]:
     if not isinstance(record.input, RunInput) or record.input.auth is None:
         return []
     validates = await services.records.list_validates(services.settings.workspace, record.list_item)
     return [
-        ValidateOfRun(
+        RunValidate(
             run_id=item.run.run_id,
             attempt=int(item.run.run_id.rpartition("-v")[2]),
             status=item.run.status,
@@ -143,10 +143,10 @@ async def _validates(services: Services, record: RunRecord) -> list[ValidateOfRu
     ]
 
 
-async def _waiting(services: Services, record: RunRecord) -> Waiting:
+async def _waiting(services: Services, record: RunRecord) -> QueueState:
     machines = await services.records.count_machines()
     usage = None if machines is None else machines.get(record.list_item.project, MachineCounts())
-    return Waiting(
+    return QueueState(
         ahead=await services.records.count_ahead(record.list_item),
         machines_busy=None if usage is None else usage.busy,
         machines=None if usage is None else usage.offered,

@@ -12,8 +12,8 @@ from api.request_secrets import resolve_proxy, store_sealed
 from api.runs.idempotency import RunIdentity
 from projects.manifest import Manifest
 from schemas.errors import NotFound
-from schemas.rest.auth_session import RuntimeAuthSession, StoredAuthSession
-from schemas.rest.problems import bad_field
+from schemas.rest.field_errors import field_error
+from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from schemas.workflow.trace import TraceMode
 from storage import keys
@@ -90,7 +90,7 @@ def _parameters_key(project: str, owner: str, identity: RunIdentity) -> str:
 
 
 def _recorded_logins_error(manifest: Manifest) -> Exception:
-    return bad_field(
+    return field_error(
         "authSession.runtimeInput",
         "no runtimeInput for this project",
         f"authSession.runtimeInput: the logins of project {manifest.project} are recorded by people "

@@ -18,8 +18,8 @@ from api.runs.run_auth import build_run_auth, store_runtime_input
 from projects.manifest import Manifest
 from projects.settings import ProjectSettings
 from schemas.errors import CallboardError, Conflict, NotFound
-from schemas.rest.auth_session import RuntimeAuthSession
-from schemas.rest.problems import bad_field
+from schemas.rest.field_errors import field_error
+from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start import StartRequest, StartResponse
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RunInput
@@ -130,7 +130,7 @@ def _parse(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
 def _require_auth_session(manifest: Manifest, auth_session: object) -> None:
     if manifest.settings.auth_sessions.enabled and auth_session is None:
         message = _AUTH_REQUIRED.format(project=manifest.project)
-        raise bad_field("authSession", "an object with the id of an AuthSession", message)
+        raise field_error("authSession", "an object with the id of an AuthSession", message)
 
 
 def _check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
@@ -145,7 +145,7 @@ def _check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
         raise _api_not_found(manifest, request.api)
     if request.auth_session is not None and not manifest.settings.auth_sessions.enabled:
         message = f"authSession: project {manifest.project} does not use AuthSessions (authSessions.enabled is false)."
-        raise bad_field("authSession", "no authSession for this project", message)
+        raise field_error("authSession", "no authSession for this project", message)
 
 
 def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequest:

@@ -49,19 +49,22 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 class UsageBody(ResponseModel):
-    """What it took. None: it could not be measured, or there is no such file."""
+    """The resources that an Attempt used. A value is null if it could not be measured, or if there is no such file."""
 
     peak_memory: int | None
-    """Bytes, of all processes of its Machine."""
+    """The most memory that all processes of its Machine used, in bytes."""
     cpu_seconds: float | None
+    """The CPU time of all processes of its Machine, in seconds."""
     bytes_received: int | None
-    """By its browser."""
+    """The bytes that its browser received."""
     trace_size: int | None
+    """The size of the trace in bytes."""
     log_size: int | None
+    """The size of the log in bytes."""
 
 
 class AttemptBody(ResponseModel):
-    """One try inside a Run."""
+    """An Attempt: one execution within a Run."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -75,16 +78,18 @@ class AttemptBody(ResponseModel):
     worker: str | None
     browser_version: str | None
     error: RecordedError | None
-    """Its `details` have the exception's `name` and the `stack` of user code, files by their paths in the project."""
+    """The error of the Attempt. Its `details` have the exception's `name` and the `stack` of user code."""
     page_url: str | None
-    """Of its page, at the end of one that did not complete; without what could be a secret."""
+    """The URL of the page at the end of an Attempt that did not complete, without what could be a secret."""
     attributes: dict[str, Any] | None
-    """What user code left by `set_attribute`."""
+    """The attributes that user code set with `set_attribute`."""
     usage: UsageBody | None
-    """None: it has not ended, or ended with its worker."""
+    """The resources that the Attempt used; null if it has not ended, or ended with its worker."""
     missing: dict[str, str]
-    """What it should have left and did not (`log`, `trace`, `screenshot`), and why."""
+    """The artifacts that are missing (`log`, `trace`, `screenshot`), each with the reason."""
     log: str | None
-    """Path on this server, as those of the trace and the screenshot. None: there is none."""
+    """The path of the log on this server; null if there is no log."""
     trace: str | None
+    """The path of the trace on this server; null if there is no trace."""
     screenshot: str | None
+    """The path of the screenshot on this server; null if there is no screenshot."""

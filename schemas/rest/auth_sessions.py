@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from schemas.rest.auth_session import AuthSessionId, LoginAttempts
 from schemas.rest.base import Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel
 from schemas.rest.browser_state import BrowserState
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.result import RunErrorBody, RunReasonBody
+from schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 
 _EXAMPLE_ID = "V1StGXR8_Z5jdHi6B-myT"
@@ -18,22 +18,21 @@ _PARAMETERS: JsonValue = {"username": "anna", "password": "…"}
 
 
 class UpdateAuthSession(RequestModel):
-    """The body of `update`: what the AuthSession logs in with from now on."""
+    """The body of `update`: the new parameters of the AuthSession."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"parameters": _PARAMETERS}]})
 
     parameters: JsonObject = Field(repr=False)
-    """Given to `auth-sessions/create.py`, now and whenever the AuthSession is made anew."""
+    """The parameters of `auth-sessions/create.py`, now and whenever the AuthSession is recreated."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
-    """Of every call that uses this AuthSession and has none of its own. An update without keeps the one there is."""
-    create_attempts: LoginAttempts = 3
-    check_attempts: LoginAttempts = 3
-    """Of the check that follows."""
+    """The proxy of every Run that uses this AuthSession and names none. An update without it keeps the present one."""
+    create_attempts: AuthAttempts = 3
+    check_attempts: AuthAttempts = 3
+    """The number of times that the check after the create is tried at most."""
     request_timeout: RequestTimeout = 600
-    """Seconds; of each create and check. Not in the published schema, but sent by examples of it."""
+    """The time limit of each create and check, in seconds."""
     save_trace: Flag = False
-    """Of the create and its check. They fill in passwords, so a trace of them must be asked for (the published
-    default is true)."""
+    """Whether the create and its check leave a trace. They fill in passwords, so the default is false."""
 
 
 class CreateAuthSession(UpdateAuthSession):
@@ -56,21 +55,21 @@ class CreateAuthSession(UpdateAuthSession):
     )
 
     id: AuthSessionId | None = None
-    """Absent: Callboard makes one."""
+    """The id of the new AuthSession; if it is absent, Callboard generates one."""
 
 
 class ValidateAuthSession(RequestModel):
-    """The body of `validate/start`; all of it is optional."""
+    """The body of `validate/start`. All fields are optional."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}, {"autoRecreate": False, "checkAttempts": 1}]})
 
     auto_recreate: Flag = True
-    """Make it anew if the check fails. One of the recorder cannot be."""
-    check_attempts: LoginAttempts = 3
-    create_attempts: LoginAttempts = 3
+    """Whether the AuthSession is recreated if its check fails. A recorded one never is."""
+    check_attempts: AuthAttempts = 3
+    create_attempts: AuthAttempts = 3
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     request_timeout: RequestTimeout = 600
-    """Seconds; of each check and create."""
+    """The time limit of each check and create, in seconds."""
 
 
 class ImportAuthSession(RequestModel):
@@ -104,12 +103,12 @@ class ImportAuthSession(RequestModel):
     )
 
     id: AuthSessionId | None = None
-    """Absent: Callboard makes one. One of the recorder with this id gets the new state."""
+    """The id; if it is absent, Callboard generates one. The state of a recorded AuthSession is replaced."""
     state: BrowserState
 
 
 class AuthSessionBody(ResponseModel):
-    """An AuthSession as it stands."""
+    """An AuthSession with its type and status."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"id": "anna@shop", "type": "CREDENTIALS", "status": "READY"}]}
@@ -120,8 +119,8 @@ class AuthSessionBody(ResponseModel):
     status: AuthSessionStatus
 
 
-class LoginStarted(ResponseModel):
-    """A Create or Update is accepted: from now on it is never lost."""
+class OperationStarted(ResponseModel):
+    """An accepted Create or Update. It is never lost."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "started", "operationId": _EXAMPLE_ID}]})
 
@@ -130,7 +129,7 @@ class LoginStarted(ResponseModel):
 
 
 class ValidateStarted(ResponseModel):
-    """A Validate is accepted: from now on it is never lost."""
+    """An accepted Validate. It is never lost."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "pending", "operationId": _EXAMPLE_ID}]})
 
@@ -139,7 +138,7 @@ class ValidateStarted(ResponseModel):
 
 
 class OperationPending(ResponseModel):
-    """It waits for a Machine."""
+    """The operation waits for a Machine."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "pending"}]})
 
@@ -147,7 +146,7 @@ class OperationPending(ResponseModel):
 
 
 class OperationInProgress(ResponseModel):
-    """It has begun, as a Run of its own."""
+    """The operation has started, as a Run of its own."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "in_progress", "runId": _EXAMPLE_ID}]})
 
@@ -156,7 +155,7 @@ class OperationInProgress(ResponseModel):
 
 
 class OperationDone(ResponseModel):
-    """The AuthSession is good."""
+    """The operation has completed, and the login is good."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "done", "authSessionId": "anna@shop"}]})
 
@@ -165,7 +164,10 @@ class OperationDone(ResponseModel):
 
 
 class OperationFailed(ResponseModel):
-    """It has failed: there is no such AuthSession, or its old login stays, or its login is not good any more."""
+    """The operation has failed.
+
+    After a Create there is no AuthSession, after an Update the old login stays, and after a Validate it is expired.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -190,7 +192,7 @@ class OperationFailed(ResponseModel):
 
 
 class OperationCanceled(ResponseModel):
-    """It was ended before it was done."""
+    """The operation was canceled."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -210,4 +212,4 @@ class OperationCanceled(ResponseModel):
 
 
 OperationResult = OperationPending | OperationInProgress | OperationDone | OperationFailed | OperationCanceled
-"""How a Create, an Update or a Validate stands."""
+"""The result of a Create, an Update or a Validate."""

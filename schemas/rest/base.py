@@ -1,4 +1,4 @@
-"""What all models of the wire share, and the types of their fields.
+"""Base classes of the REST models, and types of their fields.
 
 Every type carries the sentence that an error says about it: `Flag` fails with "true or false", whatever it was given.
 What was given is never repeated: it may be a secret.
@@ -28,7 +28,7 @@ EXPECTED = "expected"
 
 
 class RequestModel(BaseModel):
-    """Part of a request. JSON types are taken as they are: "3" is no number, true is no number, 3.0 is no integer.
+    """A part of a request. JSON types are taken as they are: "3" is no number, true is no number, 3.0 is no integer.
 
     Null for a field that may be absent means that it is absent (clients send their own nulls); an unknown field is
     refused, so that a typo does not become a default.
@@ -43,6 +43,7 @@ class RequestModel(BaseModel):
         validate_by_name=False,
         serialize_by_alias=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")
@@ -56,7 +57,7 @@ class RequestModel(BaseModel):
 
 
 class ResponseModel(BaseModel):
-    """Part of an answer."""
+    """A part of an answer."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -65,16 +66,17 @@ class ResponseModel(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
         serialize_by_alias=True,
+        use_attribute_docstrings=True,
     )
 
 
-def problem(expected: str) -> PydanticCustomError:
+def expected_error(expected: str) -> PydanticCustomError:
     """Return the error of a field that should have been `expected`."""
     return PydanticCustomError(EXPECTED, "expected {expected}", {"expected": expected})
 
 
 def expects(expected: str) -> WrapValidator:
-    """Says `expected` whenever the field's type, bounds or further validators refuse a value."""
+    """Return a validator whose error says `expected` whenever the field's type, bounds or validators refuse a value."""
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -82,7 +84,7 @@ def expects(expected: str) -> WrapValidator:
         except ValidationError as error:
             if any(line["type"] == EXPECTED for line in error.errors(include_url=False, include_input=False)):
                 raise  # a validator inside knows better what is wrong, or which item is
-            raise problem(expected) from error
+            raise expected_error(expected) from error
 
     return WrapValidator(validate)
 
@@ -97,7 +99,7 @@ def checked(check: Callable[[str], object]) -> Callable[[str], str]:
     return validate
 
 
-def known[Word: OpenStrEnum](word: Word) -> Word:
+def require_known_value[Word: OpenStrEnum](word: Word) -> Word:
     """Refuse a word that this version does not know: what a request says must be understood."""
     if not word.is_known:
         raise ValueError(f"{word} is not known")

@@ -1,4 +1,4 @@
-"""How the result of a Run is brought to its sink (docs/contract.md, section 13.5)."""
+"""Deliveries of results to sinks (docs/contract.md, section 13.5)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from schemas.workflow.delivery import DeliveryStatus
 
 
 class DeliveryError(ResponseModel):
-    """Why something did not arrive."""
+    """The reason why a Delivery, or one try of it, failed."""
 
     type: str
     message: str
 
 
-class Try(ResponseModel):
-    """One try."""
+class DeliveryTry(ResponseModel):
+    """One try of a Delivery."""
 
     at: datetime
     status_code: int | None = None
-    """Of the answer, if one came."""
+    """The status of the response, if there was one."""
     error: DeliveryError | None = None
     latency: float | None = None
-    """Seconds, to the answer's status or to the error."""
+    """The seconds until the response's status or the error."""
     answer: str | None = None
-    """The first 2 kB, with what is secret in the sink masked."""
+    """The first 2 kB of the response, with the sink's secrets masked."""
 
 
 class Delivery(ResponseModel):
-    """A Delivery with its tries, in their order."""
+    """A Delivery with its tries in chronological order."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -58,11 +58,11 @@ class Delivery(ResponseModel):
 
     id: str
     sink: dict[str, Any]
-    """As it was written, with what is secret masked."""
+    """The sink as the start has it, with its secrets masked."""
     status: DeliveryStatus
     error: DeliveryError | None = None
-    """Why it failed."""
-    tries: list[Try]
+    """The reason why the Delivery failed."""
+    tries: list[DeliveryTry]
 
 
 class DeliveriesResponse(ResponseModel):

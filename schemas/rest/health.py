@@ -7,34 +7,34 @@ from typing import Literal
 from schemas.rest.base import ResponseModel
 
 
-class Alive(ResponseModel):
-    """The process answers."""
+class Liveness(ResponseModel):
+    """The process is alive."""
 
     status: Literal["alive"] = "alive"
 
 
-class PartState(ResponseModel):
-    """One part that a Run needs."""
+class ComponentStatus(ResponseModel):
+    """The status of a component that Runs need."""
 
     status: Literal["ok", "warning", "failed"]
-    """`warning`: it is worth a look, and does not keep Runs from going through."""
+    """The status. A `warning` does not keep Runs from completing."""
     message: str | None = None
-    """What is wrong with it. Absent without a key: it may name addresses and projects."""
+    """What is wrong. It is absent without a key, because it may name addresses and projects."""
 
 
 class Readiness(ResponseModel):
-    """Whether a Run that is started now would go through."""
+    """Whether a Run that is started now can be executed."""
 
     status: Literal["ready", "not-ready"]
-    temporal: PartState
-    store: PartState
-    projects: dict[str, PartState] | None = None
-    """Whether each project has as many Machines as it should. Absent without a key."""
+    temporal: ComponentStatus
+    store: ComponentStatus
+    projects: dict[str, ComponentStatus] | None = None
+    """The status of each project: whether it has as many Machines as its settings say. It is absent without a key."""
 
     def without_details(self) -> Readiness:
-        """Return the states alone, for a caller without a key."""
+        """Return the statuses alone, for a caller without a key."""
         return Readiness(
             status=self.status,
-            temporal=PartState(status=self.temporal.status),
-            store=PartState(status=self.store.status),
+            temporal=ComponentStatus(status=self.temporal.status),
+            store=ComponentStatus(status=self.store.status),
         )

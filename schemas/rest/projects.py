@@ -1,4 +1,4 @@
-"""Projects as they are answered: what is deployed, and who executes it."""
+"""Deployed projects and their Machines."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ _EXAMPLE: dict[str, JsonValue] = {
 }
 
 
-class MachinesOfProject(ResponseModel):
-    """How many Attempts can be executed at the same time."""
+class ProjectMachines(ResponseModel):
+    """The Machines of a project: the number of Attempts that can be executed at the same time."""
 
     wanted: int
-    """By the project's settings."""
+    """The number in the project's settings."""
     offered: int | None
-    """By the workers that live, as of some seconds ago. None: Temporal's server cannot tell."""
+    """The number that live workers offered some seconds ago; null if Temporal's server cannot tell."""
     busy: int | None
-    """How many have an Attempt, as of some seconds ago."""
+    """The number that executed an Attempt some seconds ago."""
     warm: int | None
-    """How many others have their browser up, so that an Attempt begins at once. The rest are started on demand."""
+    """The number of idle Machines whose browser is running, so that an Attempt starts at once."""
 
 
 class ProjectBody(ResponseModel):
-    """A project as it is deployed."""
+    """A deployed project."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     name: str
     version: str
     created_at: datetime
-    """When this version was deployed first."""
+    """The time when this version was first deployed."""
     apis: list[str]
     api_access: bool
-    """Whether Runs may be started."""
+    """Whether Runs may be started over the API."""
     auth_sessions: Literal["API", "MANUAL"] | None
-    """Where its logins come from. None: it needs none."""
-    machines: MachinesOfProject
+    """How AuthSessions are created: from parameters (`API`) or by people (`MANUAL`); null if the project uses none."""
+    machines: ProjectMachines
     warnings: list[str]
-    """What its deploy has warned of."""
+    """The warnings of its deployment."""
 
 
 class ProjectList(ResponseModel):
-    """All projects, by name."""
+    """All projects, sorted by name."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"projects": [_EXAMPLE]}]})
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from schemas.rest.base import checked, expects, problem
+from schemas.rest.base import checked, expected_error, expects
 from schemas.rest.host import HOST_EXPECTED, parse_host
 
 SCHEMES = ("http", "https", "socks5")
@@ -36,13 +36,15 @@ def split_proxy(url: str) -> ProxyParts:
         PydanticCustomError: It is no such URL; the error says what was expected and does not repeat the URL.
     """
     if url.startswith("intuned:"):
-        raise problem(f"{_EXPECTED}; intuned://auto stands for a proxy of Intuned's platform, which Callboard has not")
+        raise expected_error(
+            f"{_EXPECTED}; intuned://auto stands for a proxy of Intuned's platform, which Callboard has not"
+        )
     try:
         return _split(url)
     except PydanticCustomError:  # which is a ValueError, too
         raise
     except ValueError as error:
-        raise problem(_EXPECTED) from error
+        raise expected_error(_EXPECTED) from error
 
 
 def _split(url: str) -> ProxyParts:
@@ -58,9 +60,9 @@ def _split(url: str) -> ProxyParts:
     user, _, password = user_part.partition(":")
     username, password = _decoded(user), _decoded(password)
     if not username:
-        raise problem(f"{_EXPECTED}; before the @ stands a user name")
+        raise expected_error(f"{_EXPECTED}; before the @ stands a user name")
     if parts.scheme == "socks5":
-        raise problem(f"{_EXPECTED}; Chromium cannot give user and password to a SOCKS proxy, use an HTTP proxy")
+        raise expected_error(f"{_EXPECTED}; Chromium cannot give user and password to a SOCKS proxy, use an HTTP proxy")
     return ProxyParts(server, username, password)
 
 
@@ -71,7 +73,7 @@ def _host_and_port(parts: SplitResult) -> str:
     try:
         host = parse_host(parts.hostname)
     except ValueError as error:
-        raise problem(f"{_EXPECTED}, and {HOST_EXPECTED}") from error
+        raise expected_error(f"{_EXPECTED}, and {HOST_EXPECTED}") from error
     name = f"[{host}]" if isinstance(host, IPv6Address) else str(host)
     return name if port is None else f"{name}:{port}"
 

@@ -61,23 +61,23 @@ class _Reason[Kind](BaseModel):
 
 
 class RunErrorBody(_Error[ErrorCode, Category]):
-    """Why the Run failed. Field names are snake_case on the wire; the flag is spelled `retirable`."""
+    """The error of a failed Run."""
 
 
 class RunReasonBody(_Reason[ReasonType]):
-    """Why the Run was canceled."""
+    """The reason why a Run was canceled."""
 
 
 class RecordedError(_Error[ErrorCode | str, Category | str]):
-    """Why a Run or an Attempt failed, as it was recorded: a word may be one of a later version of Callboard."""
+    """The recorded error of a Run or an Attempt. A later version of Callboard may have recorded other codes."""
 
 
 class RecordedReason(_Reason[ReasonType | str]):
-    """Why a Run was canceled, as it was recorded: the word may be one of a later version of Callboard."""
+    """The recorded reason of a canceled Run. A later version of Callboard may have recorded other types."""
 
 
 class ExtendedPayload(ResponseModel):
-    """One payload that the API asked for with `extend_payload`."""
+    """One payload that the API requested with `extend_payload`."""
 
     api: str
     run_id: str | None = None
@@ -85,7 +85,7 @@ class ExtendedPayload(ResponseModel):
 
 
 class ResultResponse(ResponseModel):
-    """A Run as it is: `result` once completed, `error` once failed, `reason` once canceled."""
+    """A Run's status, with the `result`, `error` or `reason` of one that completed, failed or was canceled."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -128,8 +128,8 @@ class ResultResponse(ResponseModel):
     run_id: str
     status: Status
     result: Any = None
-    """Exactly what the API returned."""
+    """The value that the API returned."""
     extended_payloads: list[ExtendedPayload] | None = None
     error: RunErrorBody | None = None
-    message: str | None = Field(default=None, description="That of the error or the reason.")
+    message: str | None = Field(default=None, description="The message of the error or the reason.")
     reason: RunReasonBody | None = None

@@ -9,13 +9,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from schemas.rest.attempt import AttemptBody
-from schemas.rest.base import ResponseModel, expects, known
+from schemas.rest.base import ResponseModel, expects, require_known_value
 from schemas.rest.delivery import Delivery
 from schemas.rest.result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
 from schemas.workflow.run import RunStatus, RunType
 
 LIMIT = 200
-"""Runs of a page, at most."""
+"""The maximum number of Runs on a page."""
 
 _STATUSES = f"one of {', '.join(RunStatus)}"
 _TYPES = f"one of {', '.join(RunType)}"
@@ -41,41 +41,43 @@ _Name = Annotated[
 
 
 class RunsQuery(BaseModel):
-    """Which Runs are listed. Of each field, one of its values; all fields together."""
+    """The filters of a list. A Run must match one of the values of each field that is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
 
-    status: list[Annotated[RunStatus, AfterValidator(known), expects(_STATUSES)]] = Field(
+    status: list[Annotated[RunStatus, AfterValidator(require_known_value), expects(_STATUSES)]] = Field(
         default_factory=list[RunStatus], description="May be given several times."
     )
-    type: list[Annotated[RunType, AfterValidator(known), expects(_TYPES)]] = Field(
+    type: list[Annotated[RunType, AfterValidator(require_known_value), expects(_TYPES)]] = Field(
         default_factory=list[RunType], description="May be given several times."
     )
     api: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
-    auth_session: list[_Name] = Field(default_factory=list[str], description="Ids. May be given several times.")
-    started_after: _When | None = Field(default=None, description="Accepted (`createdAt`) then or later.")
-    started_before: _When | None = Field(default=None, description="Accepted (`createdAt`) earlier.")
+    auth_session: list[_Name] = Field(
+        default_factory=list[str], description="An id. May be given several times."
+    )
+    started_after: _When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
+    started_before: _When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
     limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(
-        default=50, description="Runs of a page."
+        default=50, description="The maximum number of Runs on the page."
     )
     cursor: Annotated[str, Field(max_length=2000), expects("the nextCursor of the page before")] | None = Field(
-        default=None, description="The `nextCursor` of the page before, with the same filters."
+        default=None, description="The `nextCursor` of the previous page, with the same filters."
     )
 
 
-class ErrorInShort(ResponseModel):
-    """Why a Run failed: the beginning of its message."""
+class ErrorSummary(ResponseModel):
+    """The error of a failed Run, with the beginning of its message."""
 
     code: ErrorCode | str
-    """A word of a later version of Callboard may be none of these."""
+    """The code. A later version of Callboard may have recorded another one than these."""
     message: str
 
 
-class ReasonInShort(ResponseModel):
-    """Why a Run was canceled: the beginning of its message."""
+class ReasonSummary(ResponseModel):
+    """The reason of a canceled Run, with the beginning of its message."""
 
     type: ReasonType | str
-    """A word of a later version of Callboard may be none of these."""
+    """The type. A later version of Callboard may have recorded another one than these."""
     message: str
 
 
@@ -84,17 +86,17 @@ class _Run(ResponseModel):
     type: RunType
     status: RunStatus
     api: str | None
-    """None: it makes or checks a login."""
+    """The name of the API; null for a Run that creates or checks an AuthSession."""
     project: str
     version: str
-    """Of the project. None: the Run was started before this was written down."""
+    """The version of the project that the Run executes."""
     auth_session_id: str | None
     parent_run_id: str | None
-    """The Run that waits for this one."""
+    """The id of the Run that waits for this one."""
     created_at: datetime
-    """When it was accepted."""
+    """The time when the Run was accepted."""
     started_at: datetime | None
-    """When its first Attempt, or Validate, began on a Machine."""
+    """The time when its first Attempt, or its Validate, started on a Machine."""
     ended_at: datetime | None
     attempt_count: int
 
@@ -137,16 +139,16 @@ _RUN: dict[str, JsonValue] = {
 
 
 class RunSummaryBody(_Run):
-    """A Run as lists show it."""
+    """A Run in a list."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_SUMMARY, "error": _ERROR, "reason": None}]})
 
-    error: ErrorInShort | None = None
-    reason: ReasonInShort | None = None
+    error: ErrorSummary | None = None
+    reason: ReasonSummary | None = None
 
 
 class RunList(ResponseModel):
-    """A page of Runs: the unfinished first, then by their end, newest first."""
+    """A page of Runs: first the unfinished ones, then the others by their end, newest first."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -155,41 +157,42 @@ class RunList(ResponseModel):
     )
 
     runs: list[RunSummaryBody]
-    """May be fewer than `limit`, also where there is another page."""
+    """The Runs. A page may have fewer than `limit` although there is another page."""
     next_cursor: str | None
-    """None: there is nothing behind. No Run that was there at the first page is left out, whatever starts and ends
-    meanwhile; one that ends may come again."""
+    """The cursor of the next page; null on the last page. Paging skips no Run, but a Run that ends meanwhile may appear
+    twice."""
 
 
-class ValidateOfRun(ResponseModel):
+class RunValidate(ResponseModel):
     """A Validate that a Run has waited for."""
 
     run_id: str
     attempt: int
-    """Before which Attempt."""
+    """The number of the Attempt before which it was executed."""
     status: RunStatus
     create_run_id: str | None
-    """The Create that it has asked for, as the first to do so."""
+    """The id of the Create that this Validate requested, if it was the first to do so."""
 
 
-class Waiting(ResponseModel):
-    """What a pending Run waits for."""
+class QueueState(ResponseModel):
+    """The queue of a pending Run."""
 
     ahead: int
-    """Runs of the project that came before and wait, too."""
+    """The number of Runs of the project that are ahead of this one."""
     machines_busy: int | None
+    """The number of these Machines that were busy some seconds ago; null if Temporal's server cannot tell."""
     machines: int | None
-    """Of the project, over all workers, as of some seconds ago. None: Temporal's server cannot tell."""
+    """The number of the project's Machines some seconds ago; null if Temporal's server cannot tell."""
     paused: bool = False
-    """What is next of it is paused in Temporal. It gets no Machine until it is unpaused there."""
+    """Whether the Run is paused in Temporal. It gets no Machine until it is unpaused there."""
 
 
 class TemporalLink(ResponseModel):
-    """The Run's workflow."""
+    """The Run's workflow in Temporal."""
 
     workflow_id: str
     url: str | None
-    """Of Temporal's Web UI, where its address is known."""
+    """The address of the workflow in Temporal's Web UI, if the address of the Web UI is known."""
 
 
 class RunBody(_Run):
@@ -200,25 +203,25 @@ class RunBody(_Run):
     error: RecordedError | None = None
     reason: RecordedReason | None = None
     input: dict[str, Any]
-    """What it was started with, defaults filled in and secrets masked."""
+    """The input of the Run, with defaults filled in and secrets masked."""
     result: Any = None
-    """Exactly what the API returned. Absent unless the Run has completed."""
+    """The value that the API returned. It is absent unless the Run has completed."""
     extended_payloads: list[ExtendedPayload] | None = None
-    """Absent if there are none."""
+    """The payloads that the API requested with `extend_payload`; absent if there are none."""
     rerun_of: str | None
-    """The Run whose inputs these are."""
+    """The id of the earlier Run that this one repeats."""
     reruns: list[str]
-    """Runs that were started with the inputs of this one."""
+    """The ids of the Runs that repeat this one."""
     attempts: list[AttemptBody]
-    validates: list[ValidateOfRun]
+    validates: list[RunValidate]
     deliveries: list[Delivery]
-    waiting: Waiting | None
-    """While it is pending."""
+    waiting: QueueState | None
+    """The queue while the Run is pending; null afterwards."""
     temporal: TemporalLink
 
 
 class RerunResponse(ResponseModel):
-    """A new Run with the same inputs is accepted: from now on it is never lost."""
+    """An accepted Run with the inputs of an earlier one. It is never lost."""
 
     model_config = ConfigDict(
         json_schema_extra={

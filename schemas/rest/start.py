@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.rest.auth_session import AuthSessionOfRun
 from schemas.rest.base import ApiName, JsonObject, RequestModel, RequestTimeout, ResponseModel, expects
 from schemas.rest.proxy import ProxyUrl
+from schemas.rest.run_auth_session import RunAuthSession
 from schemas.rest.sink import Sink
 
 SaveTrace = Annotated[
     bool | Literal["on-failure"],
-    Field(description="Whether Attempts leave a trace of Playwright. on-failure: those that do not complete."),
+    Field(description="Whether Attempts leave a Playwright trace; with on-failure, only those that do not complete."),
     expects('true, false or "on-failure"'),
 ]
 """The text is an addition to the contract."""
@@ -22,10 +22,10 @@ _Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 t
 
 
 class Retry(RequestModel):
-    """How often an API is tried."""
+    """The number of Attempts of a Run."""
 
     maximum_attempts: _Attempts = 3
-    """In all, not in addition."""
+    """The maximum number of Attempts, the first one included."""
 
 
 class StartRequest(RequestModel):
@@ -55,21 +55,21 @@ class StartRequest(RequestModel):
     )
 
     api: ApiName
-    """Path of the API below `api/`, without suffix."""
+    """The name of the API: its path below `api/`, without the suffix."""
     parameters: JsonObject = Field(repr=False)
-    """Given to the API as they are."""
+    """The parameters of the API."""
     retry: Retry = Retry()
     request_timeout: RequestTimeout = 600
-    """Seconds; of one Attempt, its clock starts on the Machine."""
+    """The time limit of one Attempt in seconds, from its start on a Machine."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     save_trace: SaveTrace = True
-    auth_session: AuthSessionOfRun | None = None
+    auth_session: RunAuthSession | None = None
     sink: Sink | None = None
 
     def canonical(self) -> bytes:
-        """Equal for two requests that say the same: sorted, without what equals its default.
+        """Return bytes that are equal for two requests with the same meaning: sorted, without values that are defaults.
 
-        Where a project may have a default of its own, saying ours is not the same as saying nothing.
+        Where a project may have a default of its own, Callboard's default differs from no value.
         """
         meaning = self.model_dump(exclude_defaults=True)
         said = self.model_dump(include={"retry", "request_timeout"}, exclude_unset=True)
@@ -78,7 +78,7 @@ class StartRequest(RequestModel):
 
 
 class StartResponse(ResponseModel):
-    """The Run is accepted: from now on it is never lost."""
+    """An accepted Run. It is never lost."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"runId": "V1StGXR8_Z5jdHi6B-myT", "status": "pending"}]})
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import BadRequest
-from schemas.rest.auth_session import is_auth_session_id
 from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, UpdateAuthSession, ValidateAuthSession
 from schemas.rest.browser_state import BrowserState
-from schemas.rest.problems import bad_request
+from schemas.rest.field_errors import validation_error
+from schemas.rest.run_auth_session import is_auth_session_id
 
 SECRET = "t0p-s3cret"
 COOKIE = {
@@ -36,7 +36,7 @@ STATE: dict[str, Any] = {
 def refusal(model: type[BaseModel], value: Any) -> BadRequest:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(value)
-    problem = bad_request(caught.value, model)
+    problem = validation_error(caught.value, model)
     assert SECRET not in problem.message + str(problem.details) + str(caught.value)
     return problem
 

@@ -10,7 +10,7 @@ from schemas.errors import CallboardError
 from schemas.rest import auth_sessions, result
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.auth_sessions import OperationFailed
-from schemas.rest.error import ErrorBody
+from schemas.rest.error_body import ErrorBody
 from schemas.rest.result import ResultResponse
 from schemas.rest.runs import RunBody, RunSummaryBody
 from schemas.rest.start import StartRequest, StartResponse
@@ -26,7 +26,7 @@ MODELS = [
     auth_sessions.ValidateAuthSession,
     auth_sessions.ImportAuthSession,
     auth_sessions.AuthSessionBody,
-    auth_sessions.LoginStarted,
+    auth_sessions.OperationStarted,
     auth_sessions.ValidateStarted,
     auth_sessions.OperationPending,
     auth_sessions.OperationInProgress,

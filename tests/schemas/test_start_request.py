@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.errors import BadRequest
-from schemas.rest.auth_session import RuntimeAuthSession, StoredAuthSession
-from schemas.rest.problems import bad_request
+from schemas.rest.field_errors import validation_error
+from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
 from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.rest.start import StartRequest
 
@@ -28,7 +28,7 @@ def read(**fields: Any) -> StartRequest:
 def refusal(value: Any) -> BadRequest:
     with pytest.raises(ValidationError) as caught:
         StartRequest.model_validate(value)
-    return bad_request(caught.value, StartRequest)
+    return validation_error(caught.value, StartRequest)
 
 
 def path_of(value: Any) -> str:
@@ -102,7 +102,7 @@ def test_whatever_is_sent_is_read_or_refused_with_a_path_and_an_expectation(valu
     try:
         StartRequest.model_validate(value)
     except ValidationError as error:
-        problem = bad_request(error, StartRequest)
+        problem = validation_error(error, StartRequest)
         assert problem.details is not None
         assert problem.details["path"].partition(".")[0].partition("[")[0] in FIELDS
         assert problem.details["expected"]

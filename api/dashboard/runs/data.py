@@ -13,7 +13,7 @@ from api.dashboard.runs.timeline import Span
 from api.dependencies import Services
 from api.runs.records import run_json
 from schemas.errors import BadRequest
-from schemas.rest.problems import bad_request
+from schemas.rest.field_errors import validation_error
 from schemas.rest.runs import RunsQuery
 from schemas.workflow.run import RunStatus
 
@@ -37,7 +37,7 @@ def parse_runs_query(params: QueryParams) -> RunsQuery:
     try:
         return RunsQuery.model_validate(values)
     except ValidationError as error:
-        raise bad_request(error, RunsQuery) from error
+        raise validation_error(error, RunsQuery) from error
 
 
 def read_filters(params: QueryParams) -> dict[str, Any]:

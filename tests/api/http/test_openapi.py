@@ -73,7 +73,7 @@ async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there
             "ResultResponse",
             "ErrorBody",
             "AuthSessionBody",
-            "LoginStarted",
+            "OperationStarted",
             "Delivery",
         ),
         *("RunSummaryBody", "RunList", "RunBody", "RerunResponse", "AttemptBody", "ProjectBody", "ProjectList"),
@@ -86,9 +86,9 @@ async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there
 async def test_openapi_describes_the_calls_about_auth_sessions(api: Any):
     paths = (await api.client.get("/openapi.json")).json()["paths"]
     for path, body, success, refusals in (
-        ("/create", "CreateAuthSession", "LoginStarted", {"400", "403", "409", "413"}),
+        ("/create", "CreateAuthSession", "OperationStarted", {"400", "403", "409", "413"}),
         ("/import", "ImportAuthSession", "AuthSessionBody", {"400", "403", "409", "413"}),
-        ("/{authSessionId}/update", "UpdateAuthSession", "LoginStarted", {"400", "403", "413"}),
+        ("/{authSessionId}/update", "UpdateAuthSession", "OperationStarted", {"400", "403", "413"}),
         ("/{authSessionId}/validate/start", "ValidateAuthSession", "ValidateStarted", {"400", "403", "413"}),
     ):
         operation = paths[AUTH + path]["post"]
@@ -138,3 +138,9 @@ async def test_the_page_loads_nothing_from_outside(api: Any):
     assert '"validatorUrl": null' in page.text
     assert "http://" not in page.text
     assert "https://" not in page.text
+
+
+async def test_openapi_tells_what_the_fields_of_bodies_mean(api: Any):
+    schemas = (await api.client.get("/openapi.json")).json()["components"]["schemas"]
+    assert schemas["StartRequest"]["properties"]["requestTimeout"]["description"].startswith("The time limit of one")
+    assert schemas["AttemptBody"]["properties"]["pageUrl"]["description"].startswith("The URL of the page")

@@ -16,7 +16,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{2,199}")
 
 
 def is_auth_session_id(text: str) -> bool:
-    """Whether an AuthSession may have this id; it stands in paths, and in names within Temporal and the store."""
+    """Tell whether an AuthSession may have this id, so that it may be a part of paths and keys."""
     return _ID.fullmatch(text) is not None
 
 
@@ -31,46 +31,46 @@ AuthSessionId = Annotated[
     expects(ID_RULE),
     Field(json_schema_extra={"minLength": 3, "maxLength": 200, "pattern": "^[A-Za-z0-9][A-Za-z0-9._@+-]*$"}),
 ]
-"""The id of an AuthSession that is to be made."""
+"""The id of an AuthSession that is to be created."""
 
-LoginAttempts = Annotated[int, Field(ge=1, le=10), expects("a whole number from 1 to 10")]
-"""How often a check, or a create, is tried."""
+AuthAttempts = Annotated[int, Field(ge=1, le=10), expects("a whole number from 1 to 10")]
+"""The number of times that a check, or a create, is tried at most."""
 
 _AnyId = Annotated[str, Field(min_length=1, max_length=200), expects("the id of an AuthSession, 1 to 200 characters")]
-_Yes = Annotated[Literal[True], expects("true: an AuthSession with runtimeInput is always created")]
+_OnlyTrue = Annotated[Literal[True], expects("true: an AuthSession with runtimeInput is always created")]
 
 
 class _AuthSession(RequestModel):
-    check_attempts: LoginAttempts = 3
-    create_attempts: LoginAttempts = 3
+    check_attempts: AuthAttempts = 3
+    create_attempts: AuthAttempts = 3
     proxy: ProxyUrl | None = Field(default=None, repr=False)
-    """Of its checks and creates."""
+    """The proxy of its checks and creates."""
     request_timeout: RequestTimeout = 600
-    """Seconds; of each check and create."""
+    """The time limit of each check and create, in seconds."""
     save_trace: Flag = False
-    """Of checks and creates. They fill in passwords, so a trace of them must be asked for."""
+    """Whether checks and creates leave a trace. They fill in passwords, so the default is false."""
 
 
 class StoredAuthSession(_AuthSession):
-    """A stored AuthSession, made from credentials or by the recorder."""
+    """A stored AuthSession, created from credentials or by the recorder."""
 
     id: _AnyId
     auto_recreate: Flag = True
 
 
 class RuntimeAuthSession(_AuthSession):
-    """An AuthSession made from `runtimeInput`, for this Run alone."""
+    """An AuthSession that is created from `runtimeInput` for this Run alone."""
 
     runtime_input: JsonObject = Field(repr=False)
     id: AuthSessionId | None = None
-    auto_recreate: _Yes = True
+    auto_recreate: _OnlyTrue = True
 
 
-def _form(value: Any) -> str:
+def _variant(value: Any) -> str:
     if isinstance(value, RuntimeAuthSession):  # pydantic asks for the form when it serializes, too
         return "runtime"
-    given = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    return "runtime" if "runtimeInput" in given else "stored"
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return "runtime" if "runtimeInput" in fields else "stored"
 
 
 def _null_is_absent(value: Any) -> Any:
@@ -79,8 +79,8 @@ def _null_is_absent(value: Any) -> Any:
     return {key: item for key, item in cast("dict[str, Any]", value).items() if (key, item) != ("runtimeInput", None)}
 
 
-AuthSessionOfRun = Annotated[
+RunAuthSession = Annotated[
     Annotated[StoredAuthSession, Tag("stored")] | Annotated[RuntimeAuthSession, Tag("runtime")],
-    Discriminator(_form),
+    Discriminator(_variant),
     BeforeValidator(_null_is_absent),
 ]

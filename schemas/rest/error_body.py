@@ -1,4 +1,4 @@
-"""The body of every answer that is not a success (docs/contract.md, section 5.1)."""
+"""The body of every error response (docs/contract.md, section 5.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Code = Literal[
 
 
 class ErrorBody(ResponseModel):
-    """What went wrong, for people (`message`) and for programs (all else)."""
+    """An error, with a message for people and a code for programs."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -47,14 +47,14 @@ class ErrorBody(ResponseModel):
     category: Category
     message: str
     retirable: bool
-    """Whether the very same request may succeed later (the contract's spelling)."""
+    """Whether the same request may succeed later."""
     details: dict[str, Any] | None = None
     correlation_id: str
-    """Stands in Callboard's log beside the cause, and in the header `x-correlation-id`."""
+    """The id of this request in Callboard's log and in the header `x-correlation-id`."""
 
     @classmethod
     def of(cls, error: CallboardError, correlation_id: str) -> ErrorBody:
-        """Return the body that tells `error`."""
+        """Return the body that reports `error`."""
         return cls.model_validate(
             {
                 "code": error.code,
