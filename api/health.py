@@ -88,12 +88,12 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
     manifest = await services.catalog.get_current(project)
     if offered is None or manifest is None:
         return ComponentStatus(status="ok")
-    wanted, offered_machines = manifest.settings.machines, offered.get(project, 0)
+    configured, offered_machines = manifest.settings.machines, offered.get(project, 0)
     if offered_machines == 0:
         return ComponentStatus(status="warning", message="No worker offers a Machine for this project: its Runs wait.")
-    if offered_machines > wanted:
+    if offered_machines > configured:
         message = (
-            f"The workers offer {offered_machines} Machines in all, and the project's settings say {wanted} "
+            f"The workers offer {offered_machines} Machines in all, and the project's settings say {configured} "
             "(replication.maxConcurrentRequests). Give each worker its share with --machines."
         )
         return ComponentStatus(status="warning", message=message)

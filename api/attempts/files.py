@@ -1,4 +1,4 @@
-"""Answers that hold the files that an Attempt leaves: its trace and its screenshot."""
+"""Responses with the files that an Attempt leaves: its trace and its screenshot."""
 
 from __future__ import annotations
 

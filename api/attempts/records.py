@@ -66,11 +66,11 @@ def missing_artifacts(record: AttemptRecord, *, whole_log: bool) -> dict[str, st
 
 def attempt_not_found(run_id: str, number: int) -> NotFound:
     """Return the error that says that a Run has no such Attempt."""
-    return NotFound(f"Run {run_id} has no Attempt {number}, or it has not begun yet.")
+    return NotFound(f"Run {run_id} has no Attempt {number}, or it has not started yet.")
 
 
 def artifact_not_found(record: AttemptRecord, artifact: str) -> NotFound:
-    """Return the error that says that an Attempt has left no such file, and why, if that is known."""
+    """Return the error that an Attempt has left no such file, with the reason if it is known."""
     reason = record.missing.get(artifact)
     message = f"Attempt {record.number} of Run {record.run_id} has left no {artifact}"
     return NotFound(f"{message}: {reason}" if reason else f"{message}.")

@@ -34,7 +34,7 @@ def is_watchable(services: Services, worker: str | None, run_id: str, number: in
 
 
 async def watch_attempt(services: Services, project: str, run_id: str, number: int) -> AsyncGenerator[bytes] | None:
-    """Connect to the Machine and return its pictures, as parts of a body of `MEDIA_TYPE`, until the Attempt ends.
+    """Connect to the Machine and return its pictures, as the parts of a `MEDIA_TYPE` body, until the Attempt ends.
 
     Return None if the Attempt does not run (any more), or not on this host.
 

@@ -18,7 +18,7 @@ from temporal.runs import RunState
 async def record_accepted(
     services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str
 ) -> None:
-    """Record that a Create or Update is accepted: its Run begins only when its AuthSession comes to it.
+    """Record that a Create or Update is accepted. Its Run starts only when the AuthSession is ready for it.
 
     Raises:
         StoreError: The store failed.
@@ -45,10 +45,10 @@ async def operation_result(
             raise _not_found()
         if await _exists(services, project, accepted_id):
             return {"status": "pending"}
-        # The AuthSession is gone. Either it never came to this operation, or it has since the state was read above.
+        # The AuthSession is gone. Either it never started this operation, or it did so after the state was read above.
         state = await _find_state(services, project, operation_id)
         if state is None:
-            message = "The AuthSession was deleted before this began."
+            message = "The AuthSession was deleted before the operation started."
             reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message=message)
             return _canceled_body(contract_outcome(RunOutcome(status=RunStatus.CANCELED, reason=reason)))
     if (

@@ -130,7 +130,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
     """Import a login that a person has made elsewhere; a recorded AuthSession with this id gets the new state.
 
     Raises:
-        BadRequest: A field is wrong, or the project makes its logins itself.
+        BadRequest: A field is wrong, or the project creates its AuthSessions from parameters.
         Conflict: There is already an AuthSession with this id, and it was not recorded.
         ConfigurationError: There is no key to seal the state with.
         StoreError: The store failed.
@@ -139,8 +139,8 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
     request = validate_body(ImportAuthSession, body)
     if manifest.settings.auth_sessions.type != "MANUAL":
         raise BadRequest(
-            f'Project {manifest.project} makes its logins itself (authSessions.type is not "MANUAL"), so none can be '
-            "imported. Create the AuthSession from its parameters."
+            f"The AuthSessions of project {manifest.project} are created from parameters (authSessions.type is not "
+            '"MANUAL"), so none can be imported. Create the AuthSession from its parameters.'
         )
     workspace, project, owner = services.settings.workspace, manifest.project, request.id or _new_id()
     existing = await _find_view(services, project, owner) if request.id is not None else None
@@ -233,7 +233,7 @@ def _require_automatic_logins(manifest: Manifest) -> None:
 
 def _recorded_error(reason: str) -> BadRequest:
     return BadRequest(
-        f"{reason}, so Callboard cannot make them. Import a browser's state: POST …/auth-sessions/import."
+        f"{reason}, so Callboard cannot create them. Import a browser's state: POST …/auth-sessions/import."
     )
 
 

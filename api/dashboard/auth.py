@@ -34,7 +34,7 @@ class DashboardAuth:
 
 
 class SignInRequired(Unauthorized):
-    """The error that nobody is signed in; a browser is redirected to the sign-in form."""
+    """Nobody is signed in; a browser is redirected to the sign-in form."""
 
 
 async def _dashboard_auth(request: Request) -> DashboardAuth:
@@ -71,7 +71,7 @@ async def _verified_form(request: Request, session: SessionDep) -> ImmutableMult
     check_same_origin(request)
     form = await read_form(request)
     if not session.owns(form.get(TOKEN_FIELD, "")):
-        raise Forbidden("This form is not of your session any more. Go back, reload the page, and send it again.")
+        raise Forbidden("This form belongs to an earlier session. Go back, reload the page, and send it again.")
     return form
 
 
@@ -88,7 +88,7 @@ def check_same_origin(request: Request) -> None:
         origin = request.headers.get("origin")
         is_same_origin = origin is None or urlsplit(origin).netloc == request.headers.get("host")
     if not is_same_origin:
-        raise Forbidden("This was sent by a page of another site, and is not carried out.")
+        raise Forbidden("This request was sent by a page of another site, so it was refused.")
 
 
 def set_session_cookie(request: Request, response: Response, value: str) -> None:

@@ -71,7 +71,7 @@ class FormReader:
             return {}
 
     def set_if_given(self, body: dict[str, Any], name: str, value: Any) -> None:
-        """Put a member into a body, unless its value is None because it was left out."""
+        """Set a member of a body, unless its value is None because its field is empty."""
         if value is not None:
             body[name] = value
 

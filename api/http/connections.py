@@ -198,9 +198,8 @@ class LimitedProtocol(HttpToolsProtocol):
     @override
     def on_response_complete(self) -> None:
         if self.cycle.response_complete:
-            self.cycle.body = (
-                bytearray()
-            )  # This drops a body that was answered without having been read, such as one that is too large.
+            # The answer was sent without having read the body, such as one that is too large: drop it.
+            self.cycle.body = bytearray()
         super().on_response_complete()
         if not self.transport.is_closing() and self._is_client_turn():
             self._waiting[self] = None

@@ -18,7 +18,7 @@ def encode_cursor(position: bytes, list_id: str) -> str:
 
 
 def decode_cursor(cursor: str, list_id: str) -> bytes:
-    """Return the place that a cursor of the list `list_id` stands for.
+    """Return the position that a cursor of the list `list_id` stands for.
 
     Raises:
         BadRequest: It is not a cursor, or it belongs to another list.

@@ -46,7 +46,7 @@ def error_headers(error: CallboardError) -> dict[str, str]:
 def unexpected_error() -> InternalServerError:
     """Return the error that a client gets for an unexpected exception; only the log tells its cause."""
     return InternalServerError(
-        "Callboard failed to answer, by a defect of its own. Its log tells the cause beside the correlationId."
+        "Callboard failed to answer because of an internal error. Its log has the cause beside the correlationId."
     )
 
 
@@ -92,10 +92,10 @@ def _handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     match error.status_code:
         case 404:
-            translated: CallboardError = NotFound("There is nothing at this path; the page /docs lists what there is.")
+            translated: CallboardError = NotFound("There is no such path. The API reference is at /docs.")
         case 405:
             translated = MethodNotAllowed(
-                f"This path has no method {request.method[:20]}; the page /docs lists what it has."
+                f"This path has no method {request.method[:20]}. The API reference is at /docs."
             )
         case status if status < 500:
             translated = BadRequest("The request cannot be read.")

@@ -64,7 +64,7 @@ def parse_json(body: bytes) -> Any:
     """Return the JSON value in `body`, which is parsed twice, because the first parser lets some errors pass.
 
     The first parser refuses broken UTF-8, half surrogate pairs, NaN and Infinity, and more than 200 levels. The second
-    refuses a name that stands twice in one object (of the two values, proxies and parsers may take either) and a number
+    refuses a name that occurs twice in one object (parsers disagree on which of the two values they take) and a number
     that is too big for a float.
 
     Raises:
@@ -80,14 +80,14 @@ def parse_json(body: bytes) -> Any:
         for path, item in _walk(value):
             if isinstance(item, _DuplicateName):
                 name = path_of([*path, item.name])
-                raise field_error(name, "each name once in an object", f"{name}: the name stands twice in its object.")
+                raise field_error(name, "each name once in an object", f"{name}: the name occurs twice in its object.")
             if isinstance(item, float) and math.isinf(item):
                 raise field_error(path_of(path), "a number that a 64-bit float can hold")
     return value
 
 
 class _DuplicateName(dict[str, Any]):
-    """An object in which `name` stands twice."""
+    """An object in which `name` occurs twice."""
 
     name: str
 
@@ -133,7 +133,7 @@ def _invalid_json(error: ValueError) -> BadRequest:
 
 def _too_large(limit: int) -> PayloadTooLarge:
     details = {"path": "", "expected": f"at most {limit} bytes"}
-    hint = " Put bulky parameters somewhere and send their address." if limit == BODY_LIMIT else ""
+    hint = " Store large parameters elsewhere and send their URL." if limit == BODY_LIMIT else ""
     return PayloadTooLarge(
         f"The body has more than {limit} bytes ({limit // 1024 // 1024} MiB).{hint}",
         details={**details, "errors": [details]},

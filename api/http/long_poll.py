@@ -12,7 +12,7 @@ from temporal.runs import RunState
 
 
 async def poll_run_state(services: Services, request: Request, project: str, run_id: str, wait: timedelta) -> RunState:
-    """Return the Run's state at its end, after `wait`, or when the process is told to stop, whatever comes first.
+    """Return the Run's state when it ends, after `wait`, or when the process shuts down, whatever comes first.
 
     No task outlives the call.
 
@@ -24,26 +24,22 @@ async def poll_run_state(services: Services, request: Request, project: str, run
     workspace = services.settings.workspace
     if wait <= timedelta():
         return await services.runs.get_state(workspace, project, run_id)
-    asking = asyncio.create_task(services.runs.get_state(workspace, project, run_id, wait=wait))
-    leaving = asyncio.create_task(_left(request))
-    closing = asyncio.create_task(_set(services.closing))
+    state = asyncio.create_task(services.runs.get_state(workspace, project, run_id, wait=wait))
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
+    shutdown = asyncio.create_task(services.closing.wait())
     try:
-        await asyncio.wait((asking, leaving, closing), return_when=asyncio.FIRST_COMPLETED)
-        if asking.done():
-            return asking.result()
-        if leaving.done():
+        await asyncio.wait((state, disconnect, shutdown), return_when=asyncio.FIRST_COMPLETED)
+        if state.done():
+            return state.result()
+        if disconnect.done():
             raise ClientDisconnect
     finally:
-        for task in (asking, leaving, closing):
+        for task in (state, disconnect, shutdown):
             task.cancel()
-        await asyncio.gather(asking, leaving, closing, return_exceptions=True)
+        await asyncio.gather(state, disconnect, shutdown, return_exceptions=True)
     return await services.runs.get_state(workspace, project, run_id)
 
 
-async def _left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass  # this message is a part of the request's body, which nobody needs
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -165,7 +165,7 @@ def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequ
 
 def _api_not_found(manifest: Manifest, api: str) -> NotFound:
     similar = difflib.get_close_matches(api, manifest.apis, n=1)
-    hint = f" Is {similar[0]} meant?" if similar else ""
+    hint = f" Did you mean {similar[0]}?" if similar else ""
     return NotFound(f"Project {manifest.project} has no API {clip(api, 100)!r}.{hint}", details={"path": "api"})
 
 

@@ -39,9 +39,8 @@ def field_errors(lines: Sequence[Mapping[str, Any]], model: type[BaseModel] | No
     first = errors[0]
     message = _sentence(first["path"], first["expected"])
     if lines[0]["type"] == "extra_forbidden":
-        message = (
-            f"There is no field {first['path']}{_suggestion(lines[0]['loc'], model)}. Expected {first['expected']}."
-        )
+        suggestion = _suggestion(lines[0]["loc"], model)
+        message = f"There is no field {first['path']}.{suggestion} Expected {first['expected']}."
     more = len(lines) - 1
     if more:
         message += f" And {more} more, see details.errors."
@@ -122,7 +121,7 @@ def _one_of(fields: Sequence[str]) -> str:
 
 def _suggestion(location: Location, model: type[BaseModel] | None) -> str:
     similar = difflib.get_close_matches(str(location[-1])[:_PATH_LIMIT], _known_fields(location, model), n=1)
-    return f"; perhaps {similar[0]} is meant" if similar else ""
+    return f" Did you mean {similar[0]}?" if similar else ""
 
 
 def _sentence(path: str, expected: str) -> str:

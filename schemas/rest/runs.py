@@ -52,9 +52,7 @@ class RunsQuery(BaseModel):
         default_factory=list[RunType], description="May be given several times."
     )
     api: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
-    auth_session: list[_Name] = Field(
-        default_factory=list[str], description="An id. May be given several times."
-    )
+    auth_session: list[_Name] = Field(default_factory=list[str], description="An id. May be given several times.")
     started_after: _When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
     started_before: _When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
     limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(

@@ -92,8 +92,8 @@ def test_what_is_wrong_is_refused_with_its_path(model: type[BaseModel], body: An
 
 
 def test_a_typo_is_answered_with_the_name_that_was_meant_in_that_very_body():
-    assert "perhaps createAttempts is meant" in refusal(CreateAuthSession, {"parameters": {}, "attempts": 1}).message
-    assert "perhaps autoRecreate is meant" in refusal(ValidateAuthSession, {"autorecreate": True}).message
+    assert "Did you mean createAttempts?" in refusal(CreateAuthSession, {"parameters": {}, "attempts": 1}).message
+    assert "Did you mean autoRecreate?" in refusal(ValidateAuthSession, {"autorecreate": True}).message
     origin = {"origin": "https://shop.example", "localstorage": []}
     problem = refusal(ImportAuthSession, {"state": {"cookies": [], "origins": [origin]}})
     assert problem.details is not None

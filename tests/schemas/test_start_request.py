@@ -190,11 +190,11 @@ def test_what_is_wrong_is_refused_with_its_path(value: dict[str, Any], path: str
 
 
 def test_a_typo_is_answered_with_the_name_that_was_meant():
-    assert "perhaps requestTimeout is meant" in refusal(body(request_timeout=3)).message
-    assert "perhaps maximumAttempts is meant" in refusal(body(retry={"maximumAttempt": 3})).message
-    assert "perhaps url is meant" in refusal(body(sink={**WEBHOOK, "urls": "x"})).message
+    assert "Did you mean requestTimeout?" in refusal(body(request_timeout=3)).message
+    assert "Did you mean maximumAttempts?" in refusal(body(retry={"maximumAttempt": 3})).message
+    assert "Did you mean url?" in refusal(body(sink={**WEBHOOK, "urls": "x"})).message
     runtime = {"runtimeInput": {}, "autorecreate": True}
-    assert "authSession.autorecreate; perhaps autoRecreate is meant" in refusal(body(authSession=runtime)).message
+    assert "authSession.autorecreate. Did you mean autoRecreate?" in refusal(body(authSession=runtime)).message
 
 
 def test_all_that_is_wrong_is_listed_and_a_long_list_is_cut():

@@ -1,4 +1,4 @@
-"""Data that the pages show of AuthSessions, and conversion of their forms to bodies of the API."""
+"""The data of the page of AuthSessions, and conversion of its forms to bodies of the API."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> d
 
 
 def credentials_body(form: Mapping[str, str], *, with_id: bool) -> dict[str, Any]:
-    """Return the body of a create or an update that a form stands for.
+    """Return the body of the create or update that a form describes.
 
     Args:
         form: The fields of the form.
         with_id: Whether the body may have an id, as that of a create; it has one if the form gives one.
 
     Raises:
-        BadRequest: Some text is not what its field takes.
+        BadRequest: The text of a field is invalid.
     """
     reader = FormReader(form)
     body: dict[str, Any] = {"parameters": reader.json("parameters", "parameters")}
@@ -76,7 +76,7 @@ def credentials_body(form: Mapping[str, str], *, with_id: bool) -> dict[str, Any
 
 
 def import_body(form: Mapping[str, str]) -> dict[str, Any]:
-    """Return the body of an import that a form stands for. Raises BadRequest."""
+    """Return the body of the import that a form describes. Raises BadRequest."""
     reader = FormReader(form)
     body: dict[str, Any] = {"state": reader.json("state", "state")}
     reader.set_if_given(body, "id", reader.text("id"))

@@ -28,13 +28,13 @@ _LIST = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/proje
 @_LIST.get("/auth-sessions")
 @_LIST.get("/auth-sessions.json")
 async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
-    """All of them, and a form for another."""
+    """List the project's AuthSessions, with a form to create another."""
     return await _render(request, services, await require_auth_project(services, project))
 
 
 @_LIST.post("/auth-sessions")
 async def create(request: Request, services: ServicesDep, form: FormDep, project: str) -> Response:
-    """Log in with these parameters."""
+    """Create an AuthSession from parameters."""
     manifest = await require_auth_project(services, project)
     try:
         await operations.create(services, manifest, credentials_body(form, with_id=True))
@@ -45,7 +45,7 @@ async def create(request: Request, services: ServicesDep, form: FormDep, project
 
 @_LIST.post("/auth-sessions-import")
 async def import_state(request: Request, services: ServicesDep, form: FormDep, project: str) -> Response:
-    """Take over a state in which a person has logged in."""
+    """Import the state of a browser in which a person has logged in."""
     manifest = await require_auth_project(services, project)
     try:
         imported = await operations.import_state(services, manifest, import_body(form))
@@ -56,7 +56,7 @@ async def import_state(request: Request, services: ServicesDep, form: FormDep, p
 
 @router.post("/{id}/update")
 async def update(request: Request, services: ServicesDep, form: FormDep, project: str, id: str) -> Response:  # noqa: A002
-    """Log in with other parameters."""
+    """Update an AuthSession with other parameters."""
     manifest = await require_auth_project(services, project)
     try:
         await operations.update(services, manifest, id, credentials_body(form, with_id=False))
@@ -67,14 +67,14 @@ async def update(request: Request, services: ServicesDep, form: FormDep, project
 
 @router.post("/{id}/validate")
 async def validate(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
-    """Find out whether it is good; leads to the Run that does."""
+    """Start a Validate, and redirect to its Run."""
     started = await operations.validate(services, await require_auth_project(services, project), id, {})
     return RedirectResponse(f"/projects/{project}/runs/{started.operation_id}", 303)
 
 
 @router.post("/{id}/delete")
 async def delete(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
-    """Remove it with all that it holds."""
+    """Delete the AuthSession with its login and parameters."""
     manifest = await require_auth_project(services, project)
     view = await require_auth_session(services, manifest.project, id)
     await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)

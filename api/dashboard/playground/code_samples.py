@@ -1,4 +1,4 @@
-"""The call that a form stands for as code: with curl, with the Python client, and with the command line."""
+"""The start that a form describes as code: with curl, with the Python client, and with the command line."""
 
 from __future__ import annotations
 

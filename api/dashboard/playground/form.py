@@ -14,12 +14,12 @@ SECRET_FIELDS = ("secretAccessKey",)
 
 
 def start_request_body(form: FormFields) -> dict[str, Any]:
-    """Return the body of the start that the form stands for.
+    """Return the body of the start that the form describes.
 
     Fields that were left empty are left out, so that their defaults apply.
 
     Raises:
-        BadRequest: Some text is not the JSON, or the number, that its field takes. All such fields are named.
+        BadRequest: The text of a field is not JSON, or not a number. The error names all such fields.
     """
     reader = FormReader(form)
     body: dict[str, Any] = {"api": form.get("api", "")}

@@ -1,4 +1,4 @@
-"""Data that the pages show of projects: the deployed version, its settings, its Machines and its last Runs."""
+"""The data of the pages of projects: the deployed version, its settings, its Machines and its last Runs."""
 
 from __future__ import annotations
 

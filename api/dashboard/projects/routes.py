@@ -20,7 +20,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/projects")
 @router.get("/projects.json")
 async def list_page(request: Request, services: ServicesDep, _: SessionDep) -> Response:
-    """Show the projects that are deployed here."""
+    """Show the deployed projects."""
     names = await services.catalog.list_projects()
     manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
     data = await projects_data(services, [manifest for manifest in manifests if manifest is not None])
@@ -30,6 +30,6 @@ async def list_page(request: Request, services: ServicesDep, _: SessionDep) -> R
 @router.get("/projects/{project}")
 @router.get("/projects/{project}.json")  # the lower decorator is registered first, so that its path is matched first
 async def project_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
-    """Its APIs, how it does, and what its settings say."""
+    """Show the project's status, its deployment and its APIs."""
     (data,) = await projects_data(services, [await require_project(services, project)])
     return render_page(request, "project.html", data)

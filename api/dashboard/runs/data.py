@@ -50,7 +50,7 @@ def created_since(age: str) -> str:
     """Return the time that lies `WITHIN[word]` before now, in the format of an address.
 
     Raises:
-        BadRequest: There is no such word.
+        BadRequest: There is no such choice.
     """
     if age not in AGES:
         raise BadRequest(f"within: expected one of {', '.join(AGES)}.")

@@ -22,7 +22,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.get("/projects/{project}/runs")
 @router.get("/projects/{project}/runs.json")
 async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
-    """Show a page of Runs, with filters in the address."""
+    """Show a page of Runs; the filters are in the query."""
     params = request.query_params
     filters = read_filters(params)
     if age := params.get("within"):
@@ -50,7 +50,7 @@ async def list_page(request: Request, services: ServicesDep, _: SessionDep, proj
 
 @router.post("/projects/{project}/runs/cancel")
 async def cancel_selected(services: ServicesDep, form: FormDep, project: str) -> Response:
-    """Cancel those of the chosen that still wait."""
+    """Cancel the selected Runs that are still pending."""
     manifest = await require_project(services, project)
     run_ids = form.getlist("run")
     if not run_ids or len(run_ids) > LIMIT:

@@ -42,7 +42,7 @@ async def run_as_json(services: ServicesDep, _: SessionDep, project: str, run_id
 
 @router.get("")
 async def run_page(request: Request, services: ServicesDep, _: SessionDep, project: str, run_id: str) -> Response:
-    """Show all that is known of the Run."""
+    """Show the page of a Run."""
     if wants_json(request):
         return await run_as_json(services, _, project, run_id)
     run = await run_data(services, project, run_id)

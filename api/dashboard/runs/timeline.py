@@ -18,7 +18,7 @@ class Span:
 
     label: str
     kind: str
-    """Status that gives the span its colour, or `waited`."""
+    """Status that gives the span its colour, or `queued`."""
     begin: datetime
     end: datetime | None
     """Time of the end; None if it still goes on."""
@@ -60,7 +60,7 @@ def run_spans(run: dict[str, Any], validates: Iterable[Span]) -> list[Span]:
     spans: list[Span] = []
     started_at, ended = _parse_time(run["startedAt"]), _parse_time(run["endedAt"])
     if created := _parse_time(run["createdAt"]):
-        spans.append(Span("Queued", "waited", created, started_at or ended))
+        spans.append(Span("Queued", "queued", created, started_at or ended))
     attempts = [
         Span(f"Attempt {each['number']}", each["status"], started_at, _parse_time(each["endedAt"]))
         for each in run["attempts"]

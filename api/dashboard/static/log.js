@@ -74,14 +74,14 @@ class Log {
       line.text.split("\n").forEach((text, index) => this.rows.push({ line, text, first: index === 0 }));
     }
     this.words = words;
-    this.note.textContent = this.told();
+    this.note.textContent = this.summary();
     this.row ??= this.measured();
     this.sheet.style.height = `${this.rows.length * this.row}px`;
     if (this.tail.checked) this.list.scrollTop = this.list.scrollHeight;
     this.draw();
   }
 
-  told() {
+  summary() {
     const all = this.lines.length;
     if (!all) return this.panel.hasAttribute("data-running") ? "The log is empty so far." : "The log is empty.";
     const number = (count) => count.toLocaleString();
@@ -115,10 +115,10 @@ class Log {
     const level = document.createElement("span");
     level.className = "lv";
     if (first) { level.textContent = line.level; if (line.source) level.title = `from ${line.source}`; }
-    const said = document.createElement("span");
-    said.className = "tx";
-    said.append(...this.marked(text.length <= LONGEST ? text : `${text.slice(0, LONGEST)} … (${text.length.toLocaleString()} characters; the file has all)`));
-    row.append(at, level, said);
+    const message = document.createElement("span");
+    message.className = "tx";
+    message.append(...this.marked(text.length <= LONGEST ? text : `${text.slice(0, LONGEST)} … (${text.length.toLocaleString()} characters; the file has all)`));
+    row.append(at, level, message);
     return row;
   }
 

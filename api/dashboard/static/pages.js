@@ -1,7 +1,7 @@
 // Behaviour of the pages beyond what HTML does. Every page also works without it, but is then not updated by itself.
 "use strict";
 
-const say = (text) => { document.getElementById("said").textContent = text; };
+const announce = (text) => { document.getElementById("announcement").textContent = text; };
 
 // Show times in the reader's time zone; the exact time, with its zone, is shown on hover.
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
@@ -24,7 +24,7 @@ function theme() {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
     try { localStorage.setItem("callboard-theme", root.dataset.theme); } catch { /* the storage is disabled, so the theme applies to this page only */ }
-    say(`${dark ? "Light" : "Dark"} theme`);
+    announce(`${dark ? "Light" : "Dark"} theme`);
   });
 }
 
@@ -90,7 +90,7 @@ async function follow() {
           const before = document.querySelector("h1 + .status")?.textContent;
           refresh(new DOMParser().parseFromString(await answer.text(), "text/html"));
           const now = document.querySelector("h1 + .status")?.textContent;
-          if (now && now !== before) say(`The Run is ${now}`);
+          if (now && now !== before) announce(`The Run is ${now}`);
         }
       } catch { /* the page is fetched again in a moment */ }
     }
@@ -147,17 +147,17 @@ function sendTest(button) {
   button.addEventListener("click", async (event) => {
     event.preventDefault();
     const place = document.getElementById("sink-test");
-    const said = (text) => { const line = document.createElement("p"); line.className = "hint"; line.textContent = text; place.replaceChildren(line); };
+    const show = (text) => { const line = document.createElement("p"); line.className = "hint"; line.textContent = text; place.replaceChildren(line); };
     button.disabled = true;
-    said("Sending …");
+    show("Sending …");
     try {
       const body = new URLSearchParams(new FormData(button.form));
       body.set("do", "test");
       const answer = await fetch(button.form.action, { method: "POST", body, headers: { accept: "text/html" } });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const came = page.getElementById("sink-test");
-      if (came) place.replaceChildren(...came.childNodes); else said(page.querySelector("main .lead")?.textContent ?? "The test could not be sent.");
-    } catch { said("Callboard did not answer. Try again."); }
+      const outcome = page.getElementById("sink-test");
+      if (outcome) place.replaceChildren(...outcome.childNodes); else show(page.querySelector("main .lead")?.textContent ?? "The test could not be sent.");
+    } catch { show("Callboard did not answer. Try again."); }
     button.disabled = false;
     button.focus();
   });
@@ -215,12 +215,12 @@ function tabs(around) {
     made[index].focus();
   });
   // The browser moves to the first invalid field only if that is visible, so its tab is shown.
-  let led = false;
+  let shown = false;
   panels.forEach((panel, index) => {
     panel.addEventListener("invalid", () => {
-      if (!led) choose(index);
-      led = true;
-      setTimeout(() => { led = false; });
+      if (!shown) choose(index);
+      shown = true;
+      setTimeout(() => { shown = false; });
     }, true);
     new MutationObserver(() => mark(index)).observe(panel, { subtree: true, attributes: true, attributeFilter: ["aria-invalid", "disabled"] });
     mark(index);
@@ -238,7 +238,7 @@ function enhance(root) {
       try {
         await navigator.clipboard.writeText(await (await fetch(button.dataset.copy)).text());
         button.textContent = "Copied";
-        say("Copied");
+        announce("Copied");
       } catch { button.textContent = "Cannot copy here"; }
     });
   }
@@ -262,7 +262,7 @@ function enhance(root) {
       try {
         await navigator.clipboard.writeText(document.getElementById(button.dataset.copyFrom).textContent);
         button.textContent = "Copied";
-        say("Copied");
+        announce("Copied");
       } catch { button.textContent = "Cannot copy here"; }
     });
   }

@@ -46,9 +46,9 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
     async def trace(request: Request) -> Response:
         attempt = addresses.verify(request.path_params["address"])
         if attempt is None or attempt.workspace != workspace:
-            return PlainTextResponse("This address has run out. Open the trace from the page of its Run again.", 404)
+            return PlainTextResponse("This address has expired. Open the trace again from the page of its Run.", 404)
         found = await find_trace(store, attempt.project, attempt.run_id, attempt.number)
-        return found or PlainTextResponse("This trace is not there any more.", 404)
+        return found or PlainTextResponse("This trace does not exist any more.", 404)
 
     async def store_failed(_: Request, error: Exception) -> Response:
         return PlainTextResponse(f"The artifact store failed: {error}", 503)

@@ -19,7 +19,7 @@ def at(seconds: float) -> datetime:
 
 
 def test_spans_are_drawn_to_scale() -> None:
-    bars = layout_bars([Span("Queued", "waited", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
+    bars = layout_bars([Span("Queued", "queued", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
     assert [(bar.x, bar.width) for bar in bars] == [(0, 200), (200, 800)]
     assert [bar.duration for bar in bars] == [timedelta(seconds=2), timedelta(seconds=8)]
 

@@ -200,7 +200,7 @@ async def test_an_unknown_api_is_404_and_the_one_that_was_meant_is_named(api: An
     answer = await api.start(start(api="product/details"))
     assert answer.status_code == 404
     assert answer.json()["code"] == "not-found"
-    assert "Is products/details meant?" in answer.json()["message"]
+    assert "Did you mean products/details?" in answer.json()["message"]
     for name in ("x" * 400, "../api/list", "api/list", "list.py", "\x00", "auth-sessions/check"):
         assert (await api.start(start(api=name))).status_code == 404
 
