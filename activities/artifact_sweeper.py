@@ -66,11 +66,11 @@ class SweepProgress:
         if not heartbeat_details:
             return cls(part.after, SweepTotals())
         last = SweepPartResult.model_validate(heartbeat_details[0])
-        return cls(last.after or part.after, last.tally)
+        return cls(last.after or part.after, last.totals)
 
     def result(self) -> SweepPartResult:
         """Return the result of a part that ends here, with more to come after it."""
-        return SweepPartResult(after=self.after, tally=self.totals)
+        return SweepPartResult(after=self.after, totals=self.totals)
 
 
 class ArtifactSweeper:
@@ -103,7 +103,7 @@ class ArtifactSweeper:
         if not await self._sweep_runs(part, progress):
             return progress.result()
         await self._store.tidy(keys.RUNS, part.before)
-        return SweepPartResult(tally=progress.totals)
+        return SweepPartResult(totals=progress.totals)
 
     async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
         """Examine the Runs of this part, and tell whether the end of the store was reached."""

@@ -48,7 +48,7 @@ class EndingRun(RunWorkflow):
 
     async def _attempts(self, run: RunInput) -> RunOutcome:
         status = RunStatus(run.parameters.text or "")
-        self._note_start(workflow.now(), first=True)
+        self._record_start(workflow.now(), first=True)
         if status is RunStatus.STARTED:
             self._set_status(status, "It is kept")
         await workflow.wait_condition(lambda: status in _OUTCOMES)

@@ -53,12 +53,12 @@ class AuthSessions:
                 await self._client.start_workflow(
                     names.AUTH_SESSION,
                     auth_session,
-                    id=names.auth_session_workflow(auth_session.project, auth_session.ref.owner),
+                    id=names.auth_session_workflow_id(auth_session.project, auth_session.ref.owner),
                     task_queue=names.CALLBOARD_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"AuthSession {auth_session.ref.id} of {auth_session.project}",
-                    priority=Priority(priority_key=names.PRIORITY_BEGUN),
+                    priority=Priority(priority_key=names.PRIORITY_STARTED),
                     memo={
                         names.MEMO_WORKSPACE: auth_session.workspace,
                         names.MEMO_VIEW: auth_session.view.model_dump(mode="json"),
@@ -106,7 +106,7 @@ class AuthSessions:
             f"WorkflowType = '{names.AUTH_SESSION}' AND {names.SEARCH_PROJECT} = '{project}'"
             " AND ExecutionStatus = 'Running'"
         )
-        prefix = names.auth_session_workflow(project, "")
+        prefix = names.auth_session_workflow_id(project, "")
         with translate_rpc_errors(_NOT_FOUND):
             owners = [workflow.id.removeprefix(prefix) async for workflow in self._client.list_workflows(query)]
             # An AuthSession that lives for a single Run is not listed: it belongs to that Run alone.
@@ -136,7 +136,7 @@ class AuthSessions:
             try:
                 async with asyncio.timeout(_CHANGE_TIMEOUT.total_seconds()):
                     # A memo has to be polled. The version is compared, as a Run may save another state back.
-                    while (view := await self._view(workspace, project, auth_session_id)).login == before.login:  # noqa: ASYNC110
+                    while (view := await self._view(workspace, project, auth_session_id)).version == before.version:  # noqa: ASYNC110
                         await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError as error:
                 raise _no_worker("recorded anew") from error
@@ -153,7 +153,7 @@ class AuthSessions:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"Validate {validate_input.ref.id} of {validate_input.project}",
-                priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
+                priority=Priority(priority_key=names.PRIORITY_PENDING),
                 memo=auth_run_memo(validate_input.workspace, validate_input.version, None),
                 search_attributes=auth_run_search_attributes(
                     validate_input.project, validate_input.ref.id, RunType.AUTH_SESSION_VALIDATE
@@ -181,7 +181,7 @@ class AuthSessions:
                 return  # somebody ended the workflow in Temporal itself: the AuthSession is gone
 
     def _handle(self, project: str, owner: str) -> WorkflowHandle[object, object]:
-        return self._client.get_workflow_handle(names.auth_session_workflow(project, owner))
+        return self._client.get_workflow_handle(names.auth_session_workflow_id(project, owner))
 
     async def _view(self, workspace: str, project: str, owner: str) -> AuthSessionView:
         description = await self._handle(project, owner).describe(rpc_timeout=RPC_TIMEOUT)

@@ -12,7 +12,7 @@ from schemas.workflow import names
 from schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus, TryProblem
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from temporal.rpc_errors import RPC_TIMEOUT
-from workflows.outcomes import closed_with
+from workflows.outcomes import outcome_of_failure
 
 _FIRST_WAIT_SECONDS = 0.5
 _MAX_WAIT_SECONDS = 5.0
@@ -62,7 +62,7 @@ async def wait_for_outcome(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcom
         if isinstance(error.cause, CancelledError):
             description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
             return await description.memo_value(names.MEMO_OUTCOME, CANCELED, type_hint=RunOutcome)
-        return closed_with(error.cause, RunOutcome) or INTERNAL_ERROR
+        return outcome_of_failure(error.cause, RunOutcome) or INTERNAL_ERROR
 
 
 async def wait_for_delivery(handle: WorkflowHandle[Any, DeliveryOutcome]) -> DeliveryOutcome:
@@ -72,4 +72,4 @@ async def wait_for_delivery(handle: WorkflowHandle[Any, DeliveryOutcome]) -> Del
     except WorkflowFailureError as error:
         problem = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
         fallback = DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem)
-        return closed_with(error.cause, DeliveryOutcome) or fallback
+        return outcome_of_failure(error.cause, DeliveryOutcome) or fallback

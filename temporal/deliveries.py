@@ -102,7 +102,7 @@ class Deliveries:
             handle = await self._client.start_workflow(
                 names.SINK_TEST,
                 sink_test,
-                id=names.sink_test_workflow(sink_test.test_id),
+                id=names.sink_test_workflow_id(sink_test.test_id),
                 task_queue=names.DELIVERIES_QUEUE,
                 result_type=SinkTestOutcome,
                 # Nobody waits for a longer time, and the test must not be sent a day later.
@@ -128,7 +128,7 @@ class Deliveries:
     ) -> WorkflowExecutionDescription:
         if delivery_id != names.SINK_DELIVERY:
             raise NotFound(_NOT_FOUND)
-        handle = self._client.get_workflow_handle(names.delivery_workflow(run_id, delivery_id))
+        handle = self._client.get_workflow_handle(names.delivery_workflow_id(run_id, delivery_id))
         description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
         owner = [await description.memo_value(key, default=None) for key in (names.MEMO_WORKSPACE, names.MEMO_PROJECT)]
         if owner != [workspace, project]:

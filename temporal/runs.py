@@ -109,7 +109,7 @@ class Runs:
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"{run_input.project}/{run_input.api}",
                     static_details=_static_details(run_input),
-                    priority=Priority(priority_key=names.PRIORITY_NOT_BEGUN),
+                    priority=Priority(priority_key=names.PRIORITY_PENDING),
                     memo=search_attributes.run_memo(run_input, fingerprint=fingerprint, rerun_of=rerun_of),
                     search_attributes=search_attributes.run_search_attributes(run_input),
                     rpc_timeout=RPC_TIMEOUT,

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.attempt import AttemptInput, AttemptStatus, AuthAttemptResult, LostInput
     from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
-    from workflows.auth_outcomes import of_lost_tries
+    from workflows.auth_outcomes import from_activity_error
     from workflows.browser_activity import BrowserWorkflow
 
 MAXIMUM_INTERRUPTIONS = 3
@@ -40,20 +40,22 @@ class AuthWorkflow(BrowserWorkflow):
             return outcomes.canceled(self._attempts)
         return outcome
 
-    async def _check(self, attempt: AttemptInput, tries: int, *, begun: bool) -> AuthAttemptResult:
+    async def _check(self, attempt: AttemptInput, tries: int, *, is_run_started: bool) -> AuthAttemptResult:
         """Check until one check succeeds, at most `tries` times."""
         for _ in range(MAXIMUM_INTERRUPTIONS):
-            result = await self._try(names.CHECK, attempt, tries, begun=begun)
+            result = await self._execute_retryable(names.CHECK, attempt, tries, is_run_started=is_run_started)
             if result.status is not AttemptStatus.INTERRUPTED or self._cancel_requested:
                 return result
-            begun = True
-        return await self._try(names.CHECK, attempt, tries, begun=begun)
+            is_run_started = True
+        return await self._execute_retryable(names.CHECK, attempt, tries, is_run_started=is_run_started)
 
     async def _create(self, attempt: AttemptInput, tries: int) -> AuthAttemptResult:
         """Create the login until that succeeds, at most `tries` times, also if some of them were lost with workers."""
-        return await self._try(names.CREATE_LOGIN, attempt, tries, begun=True)
+        return await self._execute_retryable(names.CREATE_LOGIN, attempt, tries, is_run_started=True)
 
-    async def _try(self, activity: str, attempt: AttemptInput, tries: int, *, begun: bool) -> AuthAttemptResult:
+    async def _execute_retryable(
+        self, activity: str, attempt: AttemptInput, tries: int, *, is_run_started: bool
+    ) -> AuthAttemptResult:
         first = self._attempts + 1
         policy = RetryPolicy(
             initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=tries
@@ -64,12 +66,12 @@ class AuthWorkflow(BrowserWorkflow):
                 attempt.model_copy(update={"number": first}),
                 activity_id=f"{activity}-{first}",
                 retry_policy=policy,
-                begun=begun,
+                is_run_started=is_run_started,
                 summary=f"{activity.capitalize()} (up to {tries} tries)",
             )
         except ActivityError as error:
             known = self._location.number if self._location else first
-            result = of_lost_tries(error, begun=max(first, known), last=first + tries - 1)
+            result = from_activity_error(error, last_started=max(first, known), last_allowed=first + tries - 1)
             if result.status is AttemptStatus.INTERRUPTED:
                 await self._record_lost(_lost(attempt, result))
         else:
@@ -77,7 +79,7 @@ class AuthWorkflow(BrowserWorkflow):
             result = AuthAttemptResult(
                 status=ended.status, number=ended.number or number, login=ended.login, started_at=ended.started_at
             )
-        self._note_start(result.started_at, first=result.number == 1)
+        self._record_start(result.started_at, first=result.number == 1)
         self._attempts = result.number
         return result
 

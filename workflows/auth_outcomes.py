@@ -21,13 +21,13 @@ from workflows import outcomes
 _NULL = JsonRef(text="null", size=4)
 
 
-def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> AuthAttemptResult:
+def from_activity_error(error: ActivityError, *, last_started: int, last_allowed: int) -> AuthAttemptResult:
     """Return the result of the tries whose activity did not return an outcome.
 
     Args:
         error: How the activity ended.
-        begun: The number of the last try that is known to have begun, or would have.
-        last: The number of the last try that was allowed.
+        last_started: The number of the last try that is known to have begun, or would have.
+        last_allowed: The number of the last try that was allowed.
     """
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type == ATTEMPT_FAILED:
@@ -37,31 +37,36 @@ def of_lost_tries(error: ActivityError, *, begun: int, last: int) -> AuthAttempt
             status=AttemptStatus.FAILED,
             number=failed.number,
             error=failed.error,
-            seen=None if final else failed.login,
+            bad_version=None if final else failed.login_version,
             final=final,
             started_at=failed.started_at,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
         seen, number = map(int, cause.details)
         return AuthAttemptResult(
-            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), seen=seen
+            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), bad_version=seen
         )
     if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
         number = int(cause.details[0])
         return AuthAttemptResult(
             status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), final=True
         )
-    lost = outcomes.of_lost_attempt(error)
+    lost = outcomes.from_activity_error(error)
     if lost.status is AttemptStatus.CANCELED:
-        return AuthAttemptResult(status=lost.status, number=begun)
+        return AuthAttemptResult(status=lost.status, number=last_started)
     if isinstance(cause, ApplicationError) and cause.type == INTERRUPTED and len(cause.details) > 1:
-        begun = max(begun, int(cause.details[1]))  # A try after a pause or reset in Temporal is beyond the last one.
+        last_started = max(
+            last_started, int(cause.details[1])
+        )  # A try after a pause or reset in Temporal is beyond the last one.
     return AuthAttemptResult(
-        status=lost.status, number=max(begun, last), error=lost.error, final=lost.status is AttemptStatus.FAILED
+        status=lost.status,
+        number=max(last_started, last_allowed),
+        error=lost.error,
+        final=lost.status is AttemptStatus.FAILED,
     )
 
 
-def good(login: LoginState | None, attempts: int) -> RunOutcome:
+def completed(login: LoginState | None, attempts: int) -> RunOutcome:
     """Return the outcome of a Validate or Create whose login is good."""
     return RunOutcome(status=RunStatus.COMPLETED, result=_NULL, login=login, attempts=attempts)
 
@@ -94,7 +99,7 @@ def failed_with(error: RunError, attempts: int) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=attempts)
 
 
-def gone(auth_session: str) -> RunError:
+def auth_session_deleted(auth_session: str) -> RunError:
     """Return the error of a Run whose AuthSession was deleted in the meantime."""
     return _auth_error(f"AuthSession {auth_session!r} is not there any more: it was deleted.")
 

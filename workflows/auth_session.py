@@ -70,7 +70,7 @@ class AuthSessionWorkflow:
             await running
 
     async def _run_until_deleted(self, create: LoginSpec | None) -> None:
-        error = auth_outcomes.gone(self._input.ref.id)
+        error = auth_outcomes.auth_session_deleted(self._input.ref.id)
         outcome = None if create is None else await self._log_in(create)
         if create is None or outcome is None or outcome.login is not None:
             await self._main_loop()
@@ -115,7 +115,7 @@ class AuthSessionWorkflow:
 
         All who ask meanwhile get the same answer.
         """
-        served = [request for request in self._recreate_requests if request.login < self._view.login]
+        served = [request for request in self._recreate_requests if request.seen_version < self._view.version]
         if served:
             self._recreate_requests = [request for request in self._recreate_requests if request not in served]
             await self._reply(RecreateResult(state=self._view.state), served)
@@ -123,7 +123,7 @@ class AuthSessionWorkflow:
         if self._view.parameters_key is None:
             answer = RecreateResult(error=auth_outcomes.not_recreatable(self._input.ref.id))
         else:
-            spec = self._recreate_requests[0].order.model_copy(
+            spec = self._recreate_requests[0].spec.model_copy(
                 update={"run_id": workflow.uuid4().hex, "parameters_key": self._view.parameters_key}
             )
             outcome = await self._log_in(spec)
@@ -131,7 +131,7 @@ class AuthSessionWorkflow:
                 return  # they get the same answer as all who ask a deleted AuthSession
             answer = RecreateResult(state=self._view.state, run_id=spec.run_id)
             if outcome.login is None:
-                self._update_view(status=AuthSessionStatus.EXPIRED, making=None)
+                self._update_view(status=AuthSessionStatus.EXPIRED, pending_run_id=None)
                 error = outcome.error or auth_outcomes.create_canceled(spec.run_id)
                 answer = RecreateResult(error=error, run_id=spec.run_id)
         served, self._recreate_requests = self._recreate_requests, []
@@ -142,14 +142,14 @@ class AuthSessionWorkflow:
         outcome = await self._log_in(spec)
         if outcome.login is None:  # the old login and the old parameters stay
             self._stale.append(spec.parameters_key)
-            self._update_view(status=before, making=None)
+            self._update_view(status=before, pending_run_id=None)
 
     async def _log_in(self, spec: LoginSpec) -> RunOutcome:
         """Run a Create and keep the login that it returns; if there is none, the caller decides what that means."""
-        self._update_view(status=AuthSessionStatus.PENDING, making=spec.run_id)
+        self._update_view(status=AuthSessionStatus.PENDING, pending_run_id=spec.run_id)
         outcome = await self._create(spec)
         if outcome.login is not None:
-            anew = spec.type is RunType.AUTH_SESSION_CREATE and self._view.login > 0
+            anew = spec.type is RunType.AUTH_SESSION_CREATE and self._view.version > 0
             self._set_login(outcome.login.key, None if anew else spec)
         return outcome
 
@@ -162,8 +162,8 @@ class AuthSessionWorkflow:
                 workspace=self._input.workspace,
                 project=self._input.project,
                 ref=ref,
-                order=spec,
-                login=self._view.login + 1,
+                spec=spec,
+                version=self._view.version + 1,
             ),
             id=spec.run_id,
             result_type=RunOutcome,
@@ -179,7 +179,7 @@ class AuthSessionWorkflow:
         try:
             return await handle
         except ChildWorkflowError as error:
-            return outcomes.of_child(error)
+            return outcomes.from_child_error(error)
 
     def _set_login(self, state_key: str, spec: LoginSpec | None) -> None:
         """Make a new login the current one; with `spec`, make its parameters and proxy the current ones, too."""
@@ -194,11 +194,11 @@ class AuthSessionWorkflow:
         # noted as stale then.
         self._stale = [key for key in self._stale if key != state_key]
         self._update_view(
-            login=self._view.login + 1,
+            version=self._view.version + 1,
             state_key=state_key,
             status=AuthSessionStatus.READY,
             updated_at=workflow.now(),
-            making=None,
+            pending_run_id=None,
             **changes,
         )
 
@@ -219,8 +219,8 @@ class AuthSessionWorkflow:
 
     def _publish_view(self) -> None:
         workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
-        suffix = f"; Run `{self._view.making}` logs in" if self._view.making else ""
-        workflow.set_current_details(f"{self._view.status}, login {self._view.login}{suffix}")
+        suffix = f"; Run `{self._view.pending_run_id}` logs in" if self._view.pending_run_id else ""
+        workflow.set_current_details(f"{self._view.status}, login {self._view.version}{suffix}")
 
     async def _reply(self, result: RecreateResult, requests: list[RecreateRequest]) -> None:
         """Send the result to all askers at once; one that has ended meanwhile needs no answer."""
@@ -231,7 +231,7 @@ class AuthSessionWorkflow:
             except FailureError as error:
                 workflow.logger.info("Validate %s could not be signaled: %s", asker, error)
 
-        await asyncio.gather(*(send(request.asker) for request in requests))
+        await asyncio.gather(*(send(request.validate_run_id) for request in requests))
 
     async def _delete_artifacts(self, *stale: str) -> None:
         """Remove the named artifacts, or all artifacts of this AuthSession if none is named."""
@@ -250,7 +250,7 @@ class AuthSessionWorkflow:
     @workflow.signal(name=names.RECREATE)
     def recreate(self, request: RecreateRequest) -> None:
         """Note that a Validate found the login expired, and waits for a new one."""
-        if request.asker not in {known.asker for known in self._recreate_requests}:
+        if request.validate_run_id not in {known.validate_run_id for known in self._recreate_requests}:
             self._recreate_requests.append(request)
 
     @workflow.signal(name=names.UPDATE_LOGIN)
@@ -261,7 +261,7 @@ class AuthSessionWorkflow:
     @workflow.signal(name=names.CHECKED)
     def checked(self, payload: CheckReport) -> None:
         """Note that a check found a login good or expired."""
-        if payload.login == self._view.login and self._view.making is None:
+        if payload.version == self._view.version and self._view.pending_run_id is None:
             self._update_view(status=AuthSessionStatus.READY if payload.good else AuthSessionStatus.EXPIRED)
 
     @workflow.signal(name=names.SAVED_BACK)

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.workflow.run import RunOutcome, RunStatus, RunSummary
     from workflows.outcomes import cause_of, close
-    from workflows.visibility import STATUS, quoted
+    from workflows.visibility import STATUS, code_block
 
 OUTER_LIMIT = timedelta(hours=12, minutes=5)
 """Longest time of a browser activity: the hard limit of `extend_timeout`, and time for a Machine to start and stop.
@@ -61,7 +61,7 @@ class BrowserWorkflow:
         Raises:
             ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
         """
-        running = asyncio.ensure_future(self._begin(steps))
+        running = asyncio.ensure_future(self._run_steps(steps))
         while not running.done():
             try:
                 await asyncio.shield(running)
@@ -69,12 +69,12 @@ class BrowserWorkflow:
                 self._cancel_requested = True
         outcome = running.result().model_copy(update={"started_at": self._started_at})
         cause = cause_of(outcome)
-        why = f": {cause.word}{quoted(cause.message)}" if cause else ""
+        why = f": {cause.code}{code_block(cause.message)}" if cause else ""
         self._set_status(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}")
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
 
-    async def _begin(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
+    async def _run_steps(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
         """Await the steps, after hearing a cancel that came together with the start, so that they start nothing."""
         await workflow.wait_condition(lambda: True)
         return await steps
@@ -86,7 +86,7 @@ class BrowserWorkflow:
         *,
         activity_id: str,
         retry_policy: RetryPolicy,
-        begun: bool,
+        is_run_started: bool,
         summary: str,
     ) -> AttemptOutcome:
         """Execute one browser activity; after a cancel request, return once the Machine is done with it.
@@ -96,7 +96,7 @@ class BrowserWorkflow:
             attempt: The input of the activity.
             activity_id: By which operators find the activity in Temporal.
             retry_policy: How many tries there may be. Each takes a number, counted from `attempt.number`.
-            begun: Whether the Run has begun: then it takes precedence over Runs that have not.
+            is_run_started: Whether the Run has started: then it takes precedence over Runs that have not.
             summary: What the Temporal Web UI shows of it.
 
         Raises:
@@ -111,7 +111,7 @@ class BrowserWorkflow:
             activity_id=activity_id,
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
-            priority=Priority(priority_key=names.PRIORITY_BEGUN if begun else names.PRIORITY_NOT_BEGUN),
+            priority=Priority(priority_key=names.PRIORITY_STARTED if is_run_started else names.PRIORITY_PENDING),
             start_to_close_timeout=OUTER_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=retry_policy,
@@ -122,10 +122,10 @@ class BrowserWorkflow:
         await workflow.wait_condition(lambda: handle.done() or self._cancel_requested)
         if not handle.done():
             handle.cancel()
-            await self._stop(handle, attempt.number, retried=retry_policy is not ONCE)
+            await self._stop_attempt(handle, attempt.number, retried=retry_policy is not ONCE)
         return await handle
 
-    async def _stop(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
+    async def _stop_attempt(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
         """Ask the worker that holds the Attempt to stop it now; by heartbeat alone it would learn of it seconds later.
 
         The activity signals its location within half a second. Whatever fails here, the heartbeat is the backstop.
@@ -140,11 +140,11 @@ class BrowserWorkflow:
                 workflow.logger.info("Attempt %d learns of its cancellation by heartbeat", number)
                 return
             location = self._location_of(number)
-            if handle.done() or location is None or await self._stop_at(location) or not retried:
+            if handle.done() or location is None or await self._request_stop(location) or not retried:
                 return
             number = location.number + 1  # A later try runs on another worker, which has not signaled yet.
 
-    async def _stop_at(self, location: AttemptStarted) -> bool:
+    async def _request_stop(self, location: AttemptStarted) -> bool:
         """Tell whether the worker there still had an Attempt of this Run, which it then stops."""
         try:
             return await workflow.execute_activity(
@@ -152,7 +152,7 @@ class BrowserWorkflow:
                 StopInput(run_id=workflow.info().workflow_id, number=location.number),
                 result_type=bool,
                 task_queue=names.worker_queue(location.worker),
-                priority=Priority(priority_key=names.PRIORITY_BEGUN),
+                priority=Priority(priority_key=names.PRIORITY_STARTED),
                 schedule_to_close_timeout=timedelta(seconds=2),
                 retry_policy=ONCE,
                 summary=f"Stop Attempt {location.number}",
@@ -169,7 +169,7 @@ class BrowserWorkflow:
                 lost,
                 schedule_to_close_timeout=timedelta(seconds=30),
                 start_to_close_timeout=timedelta(seconds=10),
-                priority=Priority(priority_key=names.PRIORITY_BEGUN),
+                priority=Priority(priority_key=names.PRIORITY_STARTED),
                 summary=f"Record that Attempt {lost.number} was lost",
             )
         except ActivityError as error:
@@ -183,14 +183,14 @@ class BrowserWorkflow:
         self._location = started
         where = f"on Machine {started.machine} (worker {started.worker})"
         self._set_status(RunStatus.STARTED, f"Attempt {started.number} runs {where}{self._last_failure}")
-        self._note_start(started.started_at)
+        self._record_start(started.started_at)
         self._update_summary(attempts=started.number)
 
     def _location_of(self, number: int) -> AttemptStarted | None:
         """Return where this Attempt runs, or a later try of the same activity."""
         return self._location if self._location and self._location.number >= number else None
 
-    def _note_start(self, at: datetime | None, *, first: bool = False) -> None:
+    def _record_start(self, at: datetime | None, *, first: bool = False) -> None:
         """Note when something of this Run began on a Machine.
 
         Args:

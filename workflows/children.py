@@ -36,7 +36,7 @@ async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWork
             save_back=auth.save_back,
             proxy=auth.proxy,
             parent_run_id=run_id,
-            begun=number > 1,
+            is_run_started=number > 1,
         ),
         id=names.validate_run_id(run_id, number),
         result_type=RunOutcome,
@@ -68,7 +68,7 @@ async def start_runtime_auth_session(run: RunInput, auth: RunAuth) -> None:
     await workflow.start_child_workflow(
         names.AUTH_SESSION,
         AuthSessionInput(workspace=run.workspace, project=run.project, ref=auth.ref, view=view),
-        id=names.auth_session_workflow(run.project, auth.ref.owner),
+        id=names.auth_session_workflow_id(run.project, auth.ref.owner),
         cancellation_type=ChildWorkflowCancellationType.ABANDON,
         parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
         memo={names.MEMO_WORKSPACE: run.workspace, names.MEMO_VIEW: view.model_dump(mode="json")},
@@ -86,7 +86,7 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
     sink = run.sink
     if sink is None or outcome.status is RunStatus.CANCELED:
         return
-    if not sink.wants(run.api, failed=outcome.status is RunStatus.FAILED):
+    if not sink.delivers(run.api, failed=outcome.status is RunStatus.FAILED):
         return
     run_id = workflow.info().workflow_id
     try:
@@ -102,14 +102,14 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
                 auth_session_id=None if run.auth is None else run.auth.ref.id,
                 sink=sink,
             ),
-            id=names.delivery_workflow(run_id, names.SINK_DELIVERY),
+            id=names.delivery_workflow_id(run_id, names.SINK_DELIVERY),
             task_queue=names.DELIVERIES_QUEUE,
             parent_close_policy=ParentClosePolicy.ABANDON,
             cancellation_type=ChildWorkflowCancellationType.ABANDON,
             memo={
                 names.MEMO_WORKSPACE: run.workspace,
                 names.MEMO_PROJECT: run.project,
-                names.MEMO_SINK: sink.shown(),
+                names.MEMO_SINK: sink.masked(),
             },
             static_summary=f"Deliver the result of {run.project}/{run.api}",
             static_details=f"Run `{run_id}`",

@@ -25,33 +25,33 @@ class CreateWorkflow(AuthWorkflow):
         return await self._execute(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:
-        made = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.order.create_attempts)
-        if made.status is AttemptStatus.COMPLETED and create.order.check_attempts == 0:
-            return auth_outcomes.good(made.login, made.number)
+        made = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.spec.create_attempts)
+        if made.status is AttemptStatus.COMPLETED and create.spec.check_attempts == 0:
+            return auth_outcomes.completed(made.login, made.number)
         if made.status is not AttemptStatus.COMPLETED:
             return auth_outcomes.failed(ErrorCode.CREATE_ATTEMPTS_FAILED, made)
 
         check_input = _attempt_input(create, AttemptKind.CHECK, made.login)
-        result = await self._check(check_input, create.order.check_attempts, begun=True)
+        result = await self._check(check_input, create.spec.check_attempts, is_run_started=True)
         if result.status is AttemptStatus.COMPLETED:
-            return auth_outcomes.good(result.login, result.number)
+            return auth_outcomes.completed(result.login, result.number)
         return auth_outcomes.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, result)
 
 
 def _attempt_input(create: CreateInput, kind: AttemptKind, state: LoginState | None) -> AttemptInput:
-    order = create.order
+    spec = create.spec
     return AttemptInput(
         workspace=create.workspace,
         run_id=workflow.info().workflow_id,
         number=1,
         project=create.project,
-        version=order.version,
+        version=spec.version,
         api=kind.path,
         parameters=JsonRef(text="null", size=4),
-        request_timeout=order.request_timeout,
-        trace=order.trace,
-        proxy=order.proxy,
+        request_timeout=spec.request_timeout,
+        trace=spec.trace,
+        proxy=spec.proxy,
         kind=kind,
-        auth=AttemptAuth(ref=create.ref, state=state, login=create.login, parameters_key=order.parameters_key),
-        parent_run_id=order.parent_run_id,
+        auth=AttemptAuth(ref=create.ref, state=state, new_version=create.version, parameters_key=spec.parameters_key),
+        parent_run_id=spec.parent_run_id,
     )

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         TryProblem,
     )
     from schemas.workflow.sink import DeliverySchedule
-    from workflows.visibility import quoted
+    from workflows.visibility import code_block
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
@@ -107,7 +107,7 @@ class DeliverWorkflow:
         if outcome.error is None:
             workflow.set_current_details("The result was delivered")
             return outcome
-        workflow.set_current_details(f"The Delivery was given up:{quoted(outcome.error.message)}")
+        workflow.set_current_details(f"The Delivery was given up:{code_block(outcome.error.message)}")
         raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
 
 

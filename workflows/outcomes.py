@@ -61,7 +61,7 @@ def not_validated(validate: RunOutcome, validate_run_id: str | None, attempts: i
     )
 
 
-def without_login(ended: AttemptOutcome) -> bool:
+def is_login_missing(ended: AttemptOutcome) -> bool:
     """Tell whether the AuthSession was deleted between its Validate and the Attempt."""
     return ended.error is not None and ended.error.code is ErrorCode.AUTH_CHECK_FAILED
 
@@ -87,7 +87,7 @@ def attempts_failed(ended: AttemptOutcome, number: int) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
 
 
-def of_lost_attempt(error: ActivityError) -> AttemptOutcome:
+def from_activity_error(error: ActivityError) -> AttemptOutcome:
     """Return the outcome of an Attempt whose activity did not return one."""
     match error.cause:
         case CancelledError():
@@ -131,7 +131,7 @@ def close(outcome: RunOutcome, *, cancel_requested: bool) -> RunOutcome:
     raise ApplicationError(cause.message, outcome, type=_type_of(cause), non_retryable=True)
 
 
-def closed_with[T: FlowModel](failure: BaseException | None, outcome_type: type[T]) -> T | None:
+def outcome_of_failure[T: FlowModel](failure: BaseException | None, outcome_type: type[T]) -> T | None:
     """Return the outcome that the failure of a closed workflow carries; None if it carries none."""
     match failure:
         case ApplicationError(details=[outcome, *_]):
@@ -143,7 +143,7 @@ def closed_with[T: FlowModel](failure: BaseException | None, outcome_type: type[
             return None
 
 
-def of_child(error: ChildWorkflowError) -> RunOutcome:
+def from_child_error(error: ChildWorkflowError) -> RunOutcome:
     """Return the outcome of a Validate or Create that has not completed."""
     match error.cause:
         case CancelledError():
@@ -152,7 +152,7 @@ def of_child(error: ChildWorkflowError) -> RunOutcome:
         case TerminatedError():
             reason = RunReason(type=ReasonType.TERMINATED, message="It was terminated.")
             return RunOutcome(status=RunStatus.CANCELED, reason=reason)
-        case cause if (outcome := closed_with(cause, RunOutcome)) is not None:
+        case cause if (outcome := outcome_of_failure(cause, RunOutcome)) is not None:
             return outcome
         case cause:
             message = clip(f"It ended by an error of Callboard: {cause}", MESSAGE_LIMIT)
@@ -167,7 +167,7 @@ def of_child(error: ChildWorkflowError) -> RunOutcome:
 def cause_of(outcome: RunOutcome) -> RunCause | None:
     """Return in short why the Run failed or was canceled, as lists show it; None if it completed."""
     cause = outcome.error or outcome.reason
-    return None if cause is None else RunCause(word=_type_of(cause), message=clip(cause.message, _SHORT))
+    return None if cause is None else RunCause(code=_type_of(cause), message=clip(cause.message, _SHORT))
 
 
 def _type_of(cause: RunError | RunReason) -> str:

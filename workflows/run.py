@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import outcomes
     from workflows.browser_activity import ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
-    from workflows.visibility import quoted
+    from workflows.visibility import code_block
 
 MAXIMUM_INTERRUPTIONS = 3
 """How often an Attempt that was lost with its worker is tried again at most; a lost Attempt does not count."""
@@ -31,18 +31,18 @@ class RunWorkflow(BrowserWorkflow):
     async def _run(self, run: RunInput) -> RunOutcome:
         if run.auth is not None and run.auth.ref.type is AuthSessionType.RUNTIME:
             await start_runtime_auth_session(run, run.auth)
-        outcome = await self._attempts(run)
+        outcome = await self._run_attempts(run)
         await start_delivery(run, outcome)
         return outcome
 
-    async def _attempts(self, run: RunInput) -> RunOutcome:
+    async def _run_attempts(self, run: RunInput) -> RunOutcome:
         number = failures = interruptions = 0
         while not self._cancel_requested:
             number += 1
             login = None
             if run.auth is not None:
                 validate = await self._validate(run, run.auth, number)
-                self._note_start(validate.started_at, first=number == 1)
+                self._record_start(validate.started_at, first=number == 1)
                 login = validate.login
                 if self._cancel_requested:
                     return outcomes.canceled(number - 1)
@@ -50,8 +50,8 @@ class RunWorkflow(BrowserWorkflow):
                     validate_run_id = names.validate_run_id(workflow.info().workflow_id, number)
                     return outcomes.not_validated(validate, validate_run_id, number - 1)
                 self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
-            ended = await self._attempt(run, login, number)
-            self._note_start(ended.started_at, first=number == 1 and run.auth is None)
+            ended = await self._execute_attempt(run, login, number)
+            self._record_start(ended.started_at, first=number == 1 and run.auth is None)
             match ended.status:
                 case AttemptStatus.COMPLETED:
                     return outcomes.completed(ended, number)
@@ -70,14 +70,14 @@ class RunWorkflow(BrowserWorkflow):
                     failures += 1
                     is_last = failures == run.maximum_attempts
             # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
-            if run.auth is not None and outcomes.without_login(ended):
+            if run.auth is not None and outcomes.is_login_missing(ended):
                 return outcomes.not_validated(outcomes.failed_for_good(ended, number), None, number)
             if ended.final:
                 return outcomes.failed_for_good(ended, number)
             if is_last:
                 return outcomes.attempts_failed(ended, number)
             message = ended.error.message if ended.error else "it gave no reason."
-            self._last_failure = f"\n\nAttempt {number} {ended.status}:{quoted(message)}"
+            self._last_failure = f"\n\nAttempt {number} {ended.status}:{code_block(message)}"
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return outcomes.canceled(number)
 
@@ -91,26 +91,26 @@ class RunWorkflow(BrowserWorkflow):
         try:
             return await validate
         except ChildWorkflowError as error:
-            return outcomes.of_child(error)
+            return outcomes.from_child_error(error)
 
-    async def _attempt(self, run: RunInput, login: LoginState | None, number: int) -> AttemptOutcome:
+    async def _execute_attempt(self, run: RunInput, login: LoginState | None, number: int) -> AttemptOutcome:
         try:
             return await self._execute_browser_activity(
                 names.ATTEMPT,
                 _attempt_input(run, login, number),
                 activity_id=names.attempt_activity_id(number),
                 retry_policy=ONCE,
-                begun=number > 1 or run.auth is not None,
+                is_run_started=number > 1 or run.auth is not None,
                 summary=f"Attempt {number}",
             )
         except ActivityError as error:
-            return outcomes.of_lost_attempt(error)
+            return outcomes.from_activity_error(error)
 
     @workflow.signal(name=names.VALIDATE_STARTED)
     def validate_started(self, number: int) -> None:
         """Note that check `number` of this Run's Validate has been on a Machine for a moment."""
         self._set_status(RunStatus.STARTED, f"The AuthSession is validated: check {number} runs")
-        self._note_start(workflow.now())
+        self._record_start(workflow.now())
         self._update_summary()
 
 

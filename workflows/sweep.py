@@ -32,15 +32,15 @@ class SweepWorkflow:
         A Run that could not be removed holds up no other: the sweep goes on, and fails in the end.
         """
         before = input.before or workflow.now() - input.older_than
-        tally, after = input.tally, input.after
+        totals, after = input.totals, input.after
         for _ in range(PARTS):
             result = await self._sweep_part(SweepPart(before=before, after=after))
-            tally = tally.plus(result.tally)
-            workflow.set_current_details(f"{_summary(tally)} so far, up to {result.after or 'the end'}")
+            totals = totals.plus(result.totals)
+            workflow.set_current_details(f"{_summary(totals)} so far, up to {result.after or 'the end'}")
             if result.after is None:
-                return self._close(tally)
+                return self._close(totals)
             after = result.after
-        return workflow.continue_as_new(input.model_copy(update={"before": before, "after": after, "tally": tally}))
+        return workflow.continue_as_new(input.model_copy(update={"before": before, "after": after, "totals": totals}))
 
     async def _sweep_part(self, part: SweepPart) -> SweepPartResult:
         return await workflow.execute_activity(
@@ -54,12 +54,12 @@ class SweepWorkflow:
             summary=f"From {part.after or 'the beginning'} on",
         )
 
-    def _close(self, tally: SweepTotals) -> SweepTotals:
-        if not tally.failed:
-            return tally
-        message = f"{_summary(tally)}; those of {tally.failed} Runs could not be removed. {tally.failure}"
-        raise ApplicationError(clip(message, MESSAGE_LIMIT), tally, type="NotRemoved")
+    def _close(self, totals: SweepTotals) -> SweepTotals:
+        if not totals.failed:
+            return totals
+        message = f"{_summary(totals)}; those of {totals.failed} Runs could not be removed. {totals.failure}"
+        raise ApplicationError(clip(message, MESSAGE_LIMIT), totals, type="NotRemoved")
 
 
-def _summary(tally: SweepTotals) -> str:
-    return f"{tally.artifacts} artifacts of {tally.runs} Runs removed"
+def _summary(totals: SweepTotals) -> str:
+    return f"{totals.artifacts} artifacts of {totals.runs} Runs removed"

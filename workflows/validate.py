@@ -39,24 +39,28 @@ class ValidateWorkflow(AuthWorkflow):
         return await self._execute(self._unless_canceled(self._validate(input)))
 
     async def _validate(self, validate: ValidateInput) -> RunOutcome:
-        result = await self._check(_check_input(validate), validate.check_attempts, begun=validate.begun)
+        result = await self._check(
+            _check_input(validate), validate.check_attempts, is_run_started=validate.is_run_started
+        )
         if result.status is AttemptStatus.COMPLETED:
-            return auth_outcomes.good(result.login, result.number)
+            return auth_outcomes.completed(result.login, result.number)
         recreatable = validate.auto_recreate and validate.ref.type is not AuthSessionType.RECORDER
-        if result.seen is None or not recreatable or self._cancel_requested:
-            await self._report_expired(validate, result.seen)
+        if result.bad_version is None or not recreatable or self._cancel_requested:
+            await self._report_expired(validate, result.bad_version)
             return auth_outcomes.failed(ErrorCode.CHECK_ATTEMPTS_FAILED, result)
 
         workflow.set_current_details("The login is not good any more; a Create is awaited")
-        recreated = await self._recreate(validate, result.seen)
+        recreated = await self._recreate(validate, result.bad_version)
         if recreated is None or recreated.state is None:
-            error = (recreated and recreated.error) or auth_outcomes.gone(validate.ref.id)
+            error = (recreated and recreated.error) or auth_outcomes.auth_session_deleted(validate.ref.id)
             return auth_outcomes.failed_with(error, self._attempts)
 
-        result = await self._check(_check_input(validate, recreated.state), validate.check_attempts, begun=True)
+        result = await self._check(
+            _check_input(validate, recreated.state), validate.check_attempts, is_run_started=True
+        )
         if result.status is AttemptStatus.COMPLETED:
-            return auth_outcomes.good(result.login, result.number)
-        await self._report_expired(validate, result.seen)
+            return auth_outcomes.completed(result.login, result.number)
+        await self._report_expired(validate, result.bad_version)
         return auth_outcomes.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, result)
 
     async def _recreate(self, validate: ValidateInput, seen: int) -> RecreateResult | None:
@@ -84,7 +88,7 @@ class ValidateWorkflow(AuthWorkflow):
         if seen is None or self._cancel_requested:
             return
         try:
-            await _auth_session(validate).signal(names.CHECKED, CheckReport(login=seen, good=False))
+            await _auth_session(validate).signal(names.CHECKED, CheckReport(version=seen, good=False))
         except FailureError as error:
             workflow.logger.info("AuthSession %s was not told: %s", validate.ref.id, error)
 
@@ -95,7 +99,7 @@ class ValidateWorkflow(AuthWorkflow):
 
 
 def _auth_session(validate: ValidateInput) -> workflow.ExternalWorkflowHandle[object]:
-    return workflow.get_external_workflow_handle(names.auth_session_workflow(validate.project, validate.ref.owner))
+    return workflow.get_external_workflow_handle(names.auth_session_workflow_id(validate.project, validate.ref.owner))
 
 
 def _check_input(validate: ValidateInput, state: LoginState | None = None) -> AttemptInput:
@@ -120,9 +124,9 @@ def _check_input(validate: ValidateInput, state: LoginState | None = None) -> At
 def _recreate_request(validate: ValidateInput, seen: int) -> RecreateRequest:
     run_id = workflow.info().workflow_id
     return RecreateRequest(
-        asker=run_id,
-        login=seen,
-        order=LoginSpec(
+        validate_run_id=run_id,
+        seen_version=seen,
+        spec=LoginSpec(
             run_id="",
             type=RunType.AUTH_SESSION_CREATE,
             version=validate.version,

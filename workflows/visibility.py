@@ -37,6 +37,6 @@ def auth_run_memo(workspace: str, version: str, parent_run_id: str | None) -> di
     return memo if parent_run_id is None else {**memo, names.MEMO_PARENT: parent_run_id}
 
 
-def quoted(message: str) -> str:
+def code_block(message: str) -> str:
     """Return a message as a Markdown block in which nothing is markup: it may hold text of a page."""
     return "\n\n```\n{}\n```".format(message.replace("`", "'"))

@@ -80,7 +80,7 @@ class ArtifactUploader:
             screenshot = await upload(
                 "screenshot", lambda left: self._upload_screenshot(attempt, evidence.folder, left)
             )
-        if evidence.trace.wants(completed=status is AttemptStatus.COMPLETED):
+        if evidence.trace.keeps(completed=status is AttemptStatus.COMPLETED):
             trace = await upload("trace", lambda left: self._upload_trace(attempt, evidence, masker, left))
         return UploadedArtifacts(
             None if url is None else redact_url(url, masker), screenshot is not None, trace, missing

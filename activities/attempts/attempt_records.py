@@ -92,7 +92,7 @@ class AttemptRecords:
         Raises StoreError.
         """
         missing = {"screenshot": _NOT_SAVED}
-        if lost.trace.wants(completed=False):
+        if lost.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
         of = (lost.project, lost.run_id, lost.number)
         if not await self._store.exists(keys.log(*of)):

@@ -87,13 +87,13 @@ class AuthStates:
             token, parameters = await asyncio.gather(self._fetch(state.key), self._fetch(state.parameters_key))
             if token is not None:
                 return self._decrypt(attempt, auth, state, token, parameters, secret_parameters, expired=expired)
-            seen, state = state.login, None  # replaced meanwhile: the current state does as well, or better
+            seen, state = state.version, None  # replaced meanwhile: the current state does as well, or better
         raise _no_login(attempt, auth.ref.id, seen)
 
     async def save_created(self, attempt: AttemptInput, auth: AttemptAuth, storage_state: str) -> LoginState:
         """Store the browser state that a Create has left. Raises StoreError."""
         key = await self._seal_and_store(attempt, auth, storage_state, within=_STORE_TIMEOUT)
-        return LoginState(login=auth.login, key=key, parameters_key=auth.parameters_key)
+        return LoginState(version=auth.new_version, key=key, parameters_key=auth.parameters_key)
 
     async def save_refreshed(
         self, attempt: AttemptInput, auth: AttemptAuth, loaded: AuthState, storage_state: str | None
@@ -103,7 +103,7 @@ class AuthStates:
         A failure here costs the change and nothing else.
         """
         if loaded.expired and attempt.kind is AttemptKind.CHECK and loaded.login is not None:
-            await self._signal(attempt, auth, names.CHECKED, CheckReport(login=loaded.login.login, good=True))
+            await self._signal(attempt, auth, names.CHECKED, CheckReport(version=loaded.login.version, good=True))
         if storage_state is None or loaded.login is None or not auth.save_back:
             return loaded.login
         try:
@@ -159,7 +159,7 @@ class AuthStates:
     async def _signal(
         self, attempt: AttemptInput, auth: AttemptAuth, signal: str, payload: SavedBack | CheckReport
     ) -> None:
-        handle = self._client.get_workflow_handle(names.auth_session_workflow(attempt.project, auth.ref.owner))
+        handle = self._client.get_workflow_handle(names.auth_session_workflow_id(attempt.project, auth.ref.owner))
         try:
             await handle.signal(signal, payload)
         except RPCError as error:

@@ -48,7 +48,7 @@ class RetryableAttempts:
             details = FailedAttemptDetails(
                 number=number,
                 error=outcome.error,
-                login=outcome.login.login if outcome.login is not None else None,
+                login_version=outcome.login.version if outcome.login is not None else None,
                 started_at=outcome.started_at,
             )
             raise ApplicationError(outcome.error.message, details, type=ATTEMPT_FAILED, non_retryable=outcome.final)

@@ -109,7 +109,7 @@ async def _is_being_processed(services: Services, project: str, state: RunState)
         view = await services.auth_sessions.get(services.settings.workspace, project, state.auth_session_id)
     except NotFound:
         return False
-    return view.making == state.run_id
+    return view.pending_run_id == state.run_id
 
 
 def _not_found() -> NotFound:

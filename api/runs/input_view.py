@@ -27,7 +27,7 @@ def masked_input(run: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
                 **_proxy_input(run.proxy),
             }
         case CreateInput():
-            spec = run.order
+            spec = run.spec
             return {
                 "id": run.ref.id,
                 "parameters": MASK,
@@ -56,7 +56,7 @@ def _run_input(run: RunInput) -> dict[str, Any]:
     if run.auth is not None:
         view["authSession"] = _auth_input(run.auth)
     if run.sink is not None:
-        view["sink"] = run.sink.shown()
+        view["sink"] = run.sink.masked()
     return view
 
 

@@ -63,9 +63,9 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
     cause = item.cause
     error = reason = None
     if cause is not None and item.status is RunStatus.FAILED:
-        error = ErrorSummary.model_validate({"code": cause.word, "message": cause.message})
+        error = ErrorSummary.model_validate({"code": cause.code, "message": cause.message})
     elif cause is not None:
-        reason = ReasonSummary.model_validate({"type": cause.word, "message": cause.message})
+        reason = ReasonSummary.model_validate({"type": cause.code, "message": cause.message})
     return RunSummaryBody(
         run_id=item.run_id,
         type=item.type,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -100,7 +100,7 @@ class FailedAttemptDetails(FlowModel):
     number: int
     """Number of the Attempt."""
     error: RunError
-    login: int | None = None
+    login_version: Annotated[int | None, Field(alias="login")] = None
     """Version of the login that a check found bad; None if the check could not look at any."""
     started_at: datetime | None = None
 
@@ -115,7 +115,7 @@ class AuthAttemptResult(FlowModel):
     """The login that was found good, or created."""
     error: RunError | None = None
     """Error of the last try that failed."""
-    seen: int | None = None
+    bad_version: int | None = None
     """Version of the login that a check has found bad; None if the result says nothing about any login."""
     final: bool = False
     """Whether no further try can help, because the failure is structural."""

@@ -1,12 +1,15 @@
 """Define what Runs and Attempts know of an AuthSession.
 
-A stored login has two names: its version (`login`), which Create and Update count up, and the artifact that holds its
+A stored login has two names: its version, which Create and Update count up, and the artifact that holds its
 sealed browser state (`key`), which also changes when a successful Attempt saves back what the site has changed.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
 
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
@@ -46,7 +49,7 @@ class AuthSessionRef(FlowModel):
 class LoginState(FlowModel):
     """A login as it was at some moment."""
 
-    login: int
+    version: Annotated[int, Field(alias="login")]
     """Version of the login; every Create and Update counts it up."""
     key: str
     """Key of the artifact with the sealed browser state (docs/contract.md, section 4.5)."""
@@ -77,7 +80,7 @@ class AttemptAuth(FlowModel):
     ref: AuthSessionRef
     state: LoginState | None = None
     """The login to begin with. If it is None, a check begins with the current login, and a create with none."""
-    login: int = 0
+    new_version: Annotated[int, Field(alias="login")] = 0
     """Version of the login that a create makes."""
     parameters_key: str | None = None
     """Key of the artifact with the parameters of a create."""
@@ -87,7 +90,7 @@ class AttemptAuth(FlowModel):
 class CheckReport(FlowModel):
     """Payload of the signal to the AuthSession that says whether a check found a login good."""
 
-    login: int
+    version: Annotated[int, Field(alias="login")]
     good: bool
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
 
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, LoginState
 from schemas.workflow.base import FlowModel
@@ -17,7 +20,7 @@ class AuthSessionView(FlowModel):
     id: str
     type: AuthSessionType
     status: AuthSessionStatus
-    login: int = 0
+    version: Annotated[int, Field(alias="login")] = 0
     """Version of the current login; 0 if there was none yet."""
     state_key: str | None = None
     parameters_key: str | None = None
@@ -28,7 +31,7 @@ class AuthSessionView(FlowModel):
     created_at: datetime
     updated_at: datetime
     """When the login last changed."""
-    making: str | None = None
+    pending_run_id: Annotated[str | None, Field(alias="making")] = None
     """The Create or Update that makes the login, until the login is kept or, if that failed, what is left of it is
     removed."""
 
@@ -37,7 +40,7 @@ class AuthSessionView(FlowModel):
         """The current login, if there is one."""
         if self.state_key is None:
             return None
-        return LoginState(login=self.login, key=self.state_key, parameters_key=self.parameters_key)
+        return LoginState(version=self.version, key=self.state_key, parameters_key=self.parameters_key)
 
 
 class LoginSpec(FlowModel):
@@ -76,8 +79,8 @@ class CreateInput(FlowModel):
     workspace: str
     project: str
     ref: AuthSessionRef
-    order: LoginSpec
-    login: int
+    spec: Annotated[LoginSpec, Field(alias="order")]
+    version: Annotated[int, Field(alias="login")]
     """Version of the login that this Run makes."""
 
 
@@ -97,18 +100,18 @@ class ValidateInput(FlowModel):
     save_back: bool = True
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
-    begun: bool = False
-    """Whether the Run that waits for this Validate has begun, and so takes precedence over others."""
+    is_run_started: Annotated[bool, Field(alias="begun")] = False
+    """Whether the Run that waits for this Validate has started, and so takes precedence over others."""
 
 
 class RecreateRequest(FlowModel):
     """Payload of the signal from a Validate to the AuthSession that the login it saw is not good any more."""
 
-    asker: str
+    validate_run_id: Annotated[str, Field(alias="asker")]
     """Workflow id of the Validate, which gets the answer by the signal `recreated`."""
-    login: int
+    seen_version: Annotated[int, Field(alias="login")]
     """Version of the login that the Validate saw. If another one is current by now, that one is the answer."""
-    order: LoginSpec
+    spec: Annotated[LoginSpec, Field(alias="order")]
     """How the new login is made; the AuthSession fills in `run_id` and `parameters_key`."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from pydantic import Field
 
@@ -34,14 +35,14 @@ class PreparedDelivery(FlowModel):
 
     body_key: str | None = None
     """Key of the artifact that is sent; None if there is nothing to be delivered."""
-    reason: str | None = Field(default=None, validation_alias="why_not", serialization_alias="why_not")
+    reason: Annotated[str | None, Field(alias="why_not")] = None
     """Why nothing is delivered."""
 
 
 class TryInput(FlowModel):
     """Input of the activity `send_delivery`, whose tries follow each other by its retry policy."""
 
-    delivery: DeliverInput = Field(validation_alias="order", serialization_alias="order")
+    delivery: Annotated[DeliverInput, Field(alias="order")]
     body_key: str
 
 

@@ -93,10 +93,10 @@ masked."""
 SINK_DELIVERY = "sink"
 """Id of the only Delivery that a Run has."""
 
-PRIORITY_BEGUN = 1
-"""Temporal priority of a Run that has begun: its next step takes precedence over Runs that have not begun."""
+PRIORITY_STARTED = 1
+"""Temporal priority of a Run that has started: its next step takes precedence over Runs that are pending."""
 
-PRIORITY_NOT_BEGUN = 3
+PRIORITY_PENDING = 3
 
 PRIORITY_SWEEP = 5
 """Temporal priority of a sweep: whatever a Run needs takes precedence."""
@@ -120,7 +120,7 @@ def attempt_activity_id(number: int) -> str:
     return f"attempt-{number}"
 
 
-def auth_session_workflow(project: str, owner: str) -> str:
+def auth_session_workflow_id(project: str, owner: str) -> str:
     """Return the workflow id of an AuthSession; `owner` is the one in `AuthSessionRef`."""
     return f"auth:{project}:{owner}"
 
@@ -130,11 +130,11 @@ def validate_run_id(run_id: str, number: int) -> str:
     return f"{run_id}-v{number}"
 
 
-def delivery_workflow(run_id: str, delivery_id: str) -> str:
+def delivery_workflow_id(run_id: str, delivery_id: str) -> str:
     """Return the workflow id of a Delivery; no Run can have such an id."""
     return f"{run_id}:{delivery_id}"
 
 
-def sink_test_workflow(test_id: str) -> str:
+def sink_test_workflow_id(test_id: str) -> str:
     """Return the workflow id of a test of a sink; no Run can have such an id."""
     return f"sink-test:{test_id}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from schemas.errors import Category
 from schemas.workflow.auth import LoginState, RunAuth
@@ -114,7 +116,7 @@ class RunOutcome(FlowModel):
 class RunCause(FlowModel):
     """Why a Run failed or was canceled, in short."""
 
-    word: str
+    code: Annotated[str, Field(alias="word")]
     """`error.code` or `reason.type`."""
     message: str
 

@@ -84,7 +84,7 @@ class SealedSink(FlowModel):
     """The APIs whose Runs are delivered; None for all."""
     schedule: DeliverySchedule
 
-    def wants(self, api: str, *, failed: bool) -> bool:
+    def delivers(self, api: str, *, failed: bool) -> bool:
         """Tell whether a Run of this API is delivered that has failed, or completed."""
         if failed and self.skip_on_fail:
             return False
@@ -97,7 +97,7 @@ class SealedSink(FlowModel):
             return urlsplit(self.webhook.url).hostname or self.webhook.url
         return f"s3://{self.bucket.bucket}" if self.bucket is not None else "nowhere"
 
-    def shown(self) -> dict[str, Any]:
+    def masked(self) -> dict[str, Any]:
         """Return the sink as a client wrote it, with its secrets masked."""
         shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send}
         if self.webhook is not None:

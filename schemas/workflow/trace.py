@@ -27,6 +27,6 @@ class TraceMode(OpenStrEnum):
         """Return the field `saveTrace` that asks for this."""
         return "on-failure" if self is TraceMode.ON_FAILURE else self is TraceMode.ALWAYS
 
-    def wants(self, *, completed: bool) -> bool:
+    def keeps(self, *, completed: bool) -> bool:
         """Tell whether a trace is kept of an Attempt that has completed, or has not."""
         return self is TraceMode.ALWAYS or (self is TraceMode.ON_FAILURE and not completed)

@@ -298,7 +298,7 @@ async def test_secrets_are_in_no_history_record_or_answer(
     assert state.sink["url"] == f"{inbox.url}/?***"
     assert state.sink["headers"] == {"Authorization": "***", "X-Key": "***"}
     told = [repr(state)]
-    for workflow in (stage.run_id, names.delivery_workflow(stage.run_id, names.SINK_DELIVERY)):
+    for workflow in (stage.run_id, names.delivery_workflow_id(stage.run_id, names.SINK_DELIVERY)):
         told.append((await client.get_workflow_handle(workflow).fetch_history()).to_json())
     told += [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(told) == 3 + 4
@@ -312,13 +312,13 @@ async def test_secrets_are_in_no_history_record_or_answer(
 async def test_what_a_key_of_the_ring_is_missing_for_is_said_and_tried_again(
     deliver: Delivering, inbox: Receiver, name: str
 ) -> None:
-    order = delivery(webhook(inbox.url), run_id=name, project=name)
-    assert order.sink.webhook is not None
-    foreign = order.sink.webhook.sealed_url.replace(".", ".AAAAAAAAAAA", 1)[: len("cb1.") + 11]
-    sealed_url = foreign + order.sink.webhook.sealed_url[len(foreign) :]
-    hook = order.sink.webhook.model_copy(update={"sealed_url": sealed_url})
-    sink = order.sink.model_copy(update={"webhook": hook})
-    await deliver.start(order.model_copy(update={"sink": sink}))
+    input = delivery(webhook(inbox.url), run_id=name, project=name)
+    assert input.sink.webhook is not None
+    foreign = input.sink.webhook.sealed_url.replace(".", ".AAAAAAAAAAA", 1)[: len("cb1.") + 11]
+    sealed_url = foreign + input.sink.webhook.sealed_url[len(foreign) :]
+    hook = input.sink.webhook.model_copy(update={"sealed_url": sealed_url})
+    sink = input.sink.model_copy(update={"webhook": hook})
+    await deliver.start(input.model_copy(update={"sink": sink}))
     record = (await deliver.until_tried(name, name, 2))[0]
     await deliver.end(name)
     assert record.error is not None
@@ -327,8 +327,8 @@ async def test_what_a_key_of_the_ring_is_missing_for_is_said_and_tried_again(
 
 
 async def test_what_was_sealed_for_another_run_ends_it_at_once(deliver: Delivering, inbox: Receiver, name: str) -> None:
-    order = delivery(webhook(inbox.url), run_id=name, project=name)
-    stolen = order.model_copy(update={"sink": sealed(webhook(inbox.url), name, "another-run")})
+    input = delivery(webhook(inbox.url), run_id=name, project=name)
+    stolen = input.model_copy(update={"sink": sealed(webhook(inbox.url), name, "another-run")})
     await deliver.start(stolen)
     assert (await deliver.ended(name, name)).status is DeliveryStatus.FAILED
     assert inbox.connections == 0
@@ -441,15 +441,15 @@ async def test_200_dead_receivers_hold_up_neither_runs_nor_other_deliveries(
     project = name[:30]
     schedule = QUICK.model_copy(update={"timeout": timedelta(minutes=2), "give_up_after": timedelta(hours=1)})
     async with receiver(hangs) as dead:
-        orders = [
+        inputs = [
             delivery(webhook(dead.url), run_id=f"{project}-{number}", project=project, schedule=schedule)
             for number in range(200)
         ]
-        await asyncio.gather(*(deliver.start(order) for order in orders))
+        await asyncio.gather(*(deliver.start(input) for input in inputs))
         await dead.until(200)
         began = time.monotonic()
         await run(stage, webhook(inbox.url))
         assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
         print(f"beside 200 dead receivers: Run and Delivery in {time.monotonic() - began:.2f} s")
         assert len(dead.received) == 200, "all of them still wait for their first answer"
-        await asyncio.gather(*(deliver.end(order.run_id) for order in orders))
+        await asyncio.gather(*(deliver.end(input.run_id) for input in inputs))

@@ -35,7 +35,7 @@ class SlowReceiver:
 
 @pytest.fixture
 def sending(client: Client, name: str) -> PendingActivity:
-    return PendingActivity(client, names.delivery_workflow(name, names.SINK_DELIVERY))
+    return PendingActivity(client, names.delivery_workflow_id(name, names.SINK_DELIVERY))
 
 
 @pytest.fixture

@@ -60,10 +60,10 @@ async def _recorded(*_details: object) -> None:
 
 
 async def _beats_of(
-    activity: Callable[..., Coroutine[Any, Any, Any]], order: object, began: asyncio.Event, beats: Beats
+    activity: Callable[..., Coroutine[Any, Any, Any]], input: object, began: asyncio.Event, beats: Beats
 ) -> asyncio.Task[Any]:
     async def run() -> Any:
-        return await beats.environment.run(activity, order)
+        return await beats.environment.run(activity, input)
 
     running = asyncio.create_task(run())
     await began.wait()
@@ -85,8 +85,8 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     delivery_sender = _SlowTrier()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
     activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
-    order = TryInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
-    sending = await _beats_of(activities.send_delivery, order, delivery_sender.began, beats)
+    input = TryInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
+    sending = await _beats_of(activities.send_delivery, input, delivery_sender.began, beats)
     delivery_sender.go.set()
     await sending
 

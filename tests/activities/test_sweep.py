@@ -104,7 +104,7 @@ async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(c
     files = await leave(store, "one", "one-v1", "two")
     assert await sweep(client, store, datetime.now(UTC) - timedelta(hours=1)) == SweepPartResult()
     assert len(await left(store)) == len(files)
-    assert await sweep(client, store, soon()) == SweepPartResult(tally=SweepTotals(runs=3, artifacts=len(files)))
+    assert await sweep(client, store, soon()) == SweepPartResult(totals=SweepTotals(runs=3, artifacts=len(files)))
     assert await left(store) == []
     assert await sweep(client, store, soon()) == SweepPartResult()
 
@@ -127,7 +127,7 @@ async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its
         "its artifacts are older than that, its end is not"
     )
     assert len(await left(store)) == len(files)
-    assert (await sweep(client, store, soon())).tally == SweepTotals(runs=1, artifacts=len(files))
+    assert (await sweep(client, store, soon())).totals == SweepTotals(runs=1, artifacts=len(files))
     assert await left(store) == []
 
 
@@ -168,7 +168,7 @@ async def test_a_part_ends_after_so_many_runs_and_the_next_goes_on_behind_it(cli
     seen: list[SweepTotals] = []
     while after is not None:
         swept = await sweep(client, store, before, after=after, most=2)
-        seen.append(swept.tally)
+        seen.append(swept.totals)
         after = swept.after
         assert {key.split("/")[2] for key in await left(store)} == set(runs[2 * len(seen) :])
     assert [tally.runs for tally in seen] == [2, 2, 1]
@@ -184,9 +184,9 @@ async def test_a_part_ends_after_a_time_and_the_next_goes_on_behind_it(client: C
 
 async def test_one_that_was_lost_is_gone_on_with_where_it_had_come_to(client: Client, store: Store) -> None:
     await leave(store, "one", "two")
-    known = SweepPartResult(after="runs/shop/one0", tally=SweepTotals(runs=7, artifacts=70))
+    known = SweepPartResult(after="runs/shop/one0", totals=SweepTotals(runs=7, artifacts=70))
     swept = await sweep(client, store, soon(), known=known)
-    assert swept == SweepPartResult(tally=SweepTotals(runs=8, artifacts=75))
+    assert swept == SweepPartResult(totals=SweepTotals(runs=8, artifacts=75))
     assert {key.split("/")[2] for key in await left(store)} == {"one"}
 
 
@@ -211,8 +211,8 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
     await environment.run(
         ArtifactActivities(store, ArtifactSweeper(client, store)).sweep_artifacts, SweepPart(before=soon())
     )
-    assert [beat.tally.runs for beat in beats] == sorted(beat.tally.runs for beat in beats)
-    assert beats[-1].tally == SweepTotals(runs=9, artifacts=45)
+    assert [beat.totals.runs for beat in beats] == sorted(beat.totals.runs for beat in beats)
+    assert beats[-1].totals == SweepTotals(runs=9, artifacts=45)
 
 
 async def test_sweeps_side_by_side_do_not_disturb_each_other(client: Client, store: Store) -> None:
@@ -220,8 +220,8 @@ async def test_sweeps_side_by_side_do_not_disturb_each_other(client: Client, sto
     before = soon()
     came = await asyncio.gather(*(sweep(client, store, before) for _ in range(3)))
     assert await left(store) == []
-    assert all(swept.after is None and not swept.tally.failed for swept in came)
-    assert sum(swept.tally.artifacts for swept in came) >= len(files)
+    assert all(swept.after is None and not swept.totals.failed for swept in came)
+    assert sum(swept.totals.artifacts for swept in came) >= len(files)
 
 
 class Stubborn(FolderStore):
@@ -236,7 +236,7 @@ class Stubborn(FolderStore):
 async def test_a_run_that_cannot_be_removed_holds_up_no_other_and_is_told(client: Client, tmp_path: Path) -> None:
     store = Stubborn(tmp_path)
     files = await leave(store, "a", "stubborn", "z")
-    tally = (await sweep(client, store, soon())).tally
+    tally = (await sweep(client, store, soon())).totals
     assert (tally.runs, tally.artifacts, tally.failed) == (2, len(files) - 5, 1)
     assert tally.failure is not None
     assert "Access Denied" in tally.failure

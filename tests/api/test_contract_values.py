@@ -69,10 +69,10 @@ async def test_a_reason_is_shown_with_the_word_that_was_recorded(api: Api) -> No
 
 async def test_lists_show_the_words_that_were_recorded(api: Api) -> None:
     status, kind = RunStatus("parked"), RunType("rehearsal")
-    failed = RunCause(word="out-of-fuel", message="No fuel.")
+    failed = RunCause(code="out-of-fuel", message="No fuel.")
     api.records.answer = RunPage(
         (
-            line("run-1", status=status, type=kind, cause=RunCause(word="out-of-season", message="It is winter.")),
+            line("run-1", status=status, type=kind, cause=RunCause(code="out-of-season", message="It is winter.")),
             line("run-2", status=RunStatus.FAILED, cause=failed),
         ),
         None,

@@ -68,9 +68,9 @@ def kept_in(shapes: dict[str, Shape]) -> Keep:
 _shape = kept_in(LOGIN_SHAPES)
 
 
-async def made_but_bad(order: AttemptInput) -> AttemptOutcome:
+async def made_but_bad(input: AttemptInput) -> AttemptOutcome:
     """A create that succeeds, with a login that the site does not know."""
-    return good(made_by(order))
+    return good(made_by(input))
 
 
 def throws(message: str = "no such element") -> AttemptOutcome:
@@ -222,8 +222,8 @@ async def cancel_of_a_check_that_is_elsewhere_by_now(stage: LoginStage) -> None:
     """The second try is on a worker that has not spoken of it yet, and the first one's has nothing to stop."""
     first, second = Held(stage, announced=True), Held(stage)
 
-    async def stop(order: StopInput) -> bool:
-        if order.number == 1:
+    async def stop(input: StopInput) -> bool:
+        if input.number == 1:
             await stage.announce(2, stage.checked[-1])
             return False
         second.end()
@@ -296,8 +296,8 @@ async def session_made(stage: LoginStage) -> None:
     stage.creates.append(ends(not_made()))
     stage.checks.append(ends(bad()))
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.bring_up(input := stage.login_order("create"))
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.until_status(AuthSessionStatus.READY)
     await stage.delete()
     await stage.closed()
@@ -307,8 +307,8 @@ async def session_made(stage: LoginStage) -> None:
 async def session_not_made(stage: LoginStage) -> None:
     stage.creates.extend([ends(not_made("no such element")), ends(not_made())])
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.bring_up(input := stage.login_order("create"))
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -316,8 +316,8 @@ async def session_not_made(stage: LoginStage) -> None:
 async def create_cannot_be_called(stage: LoginStage) -> None:
     stage.creates.append(ends(not_made("create.py has no function `create`", final=True)))
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.bring_up(input := stage.login_order("create"))
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -325,8 +325,8 @@ async def create_cannot_be_called(stage: LoginStage) -> None:
 async def session_made_but_bad(stage: LoginStage) -> None:
     stage.creates.append(made_but_bad)
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.bring_up(input := stage.login_order("create"))
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -335,8 +335,8 @@ async def creates_lost(stage: LoginStage) -> None:
     """All with their workers."""
     stage.creates.extend([raises(LOST)] * 2)
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.bring_up(input := stage.login_order("create"))
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -345,10 +345,10 @@ async def create_worker_lost(stage: LoginStage) -> None:
     gone = Gone(stage, announced=True)
     stage.creates.append(gone)
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_order("create"))
     await gone.began.wait()
     await stage.pass_time(seconds=31, held=True)
-    stage.outcome = await stage.outcome_of(order.run_id)
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.until_status(AuthSessionStatus.READY)
 
 
@@ -359,10 +359,10 @@ async def create_canceled(stage: LoginStage) -> None:
     stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_order("create"))
     await held.began.wait()
-    await stage.client.get_workflow_handle(order.run_id).cancel()
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.client.get_workflow_handle(input.run_id).cancel()
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -385,10 +385,10 @@ async def create_canceled_in_its_check(stage: LoginStage) -> None:
     stops(stage, held)
     stage.checks.append(held)
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_order("create"))
     await held.began.wait()
-    await stage.client.get_workflow_handle(order.run_id).cancel()
-    stage.outcome = await stage.outcome_of(order.run_id)
+    await stage.client.get_workflow_handle(input.run_id).cancel()
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -396,8 +396,8 @@ async def create_canceled_in_its_check(stage: LoginStage) -> None:
 async def session_updated(stage: LoginStage) -> None:
     await stage.serve()
     await stage.bring_up()
-    order = await stage.update("update")
-    stage.outcome = await stage.outcome_of(order.run_id)
+    input = await stage.update("update")
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.until_status(AuthSessionStatus.READY)
 
 
@@ -406,8 +406,8 @@ async def session_not_updated(stage: LoginStage) -> None:
     stage.creates.append(made_but_bad)
     await stage.serve()
     await stage.bring_up()
-    order = await stage.update("update")
-    stage.outcome = await stage.outcome_of(order.run_id)
+    input = await stage.update("update")
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.until_status(AuthSessionStatus.READY)
 
 
@@ -440,10 +440,10 @@ async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None
     stage.on_stop = too_late
     stage.creates.append(held)
     await stage.serve()
-    await stage.bring_up(order := stage.login_order("create", check_attempts=0))
+    await stage.bring_up(input := stage.login_order("create", check_attempts=0))
     await held.began.wait()
     await stage.delete()
-    stage.outcome = await stage.outcome_of(order.run_id)
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -455,11 +455,11 @@ async def session_deleted_before_an_update(stage: LoginStage) -> None:
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up()
-    order = await stage.update("first")
+    input = await stage.update("first")
     await held.began.wait()
     await stage.update("second")
     await stage.delete()
-    stage.outcome = await stage.outcome_of(order.run_id)
+    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -484,7 +484,7 @@ async def recorded_anew(stage: LoginStage) -> None:
     await stage.serve()
     await stage.bring_up()
     await stage.session.signal(names.IMPORTED, Imported(key="state-2"))
-    await stage.until_view(lambda view: view.login == 2)
+    await stage.until_view(lambda view: view.version == 2)
 
 
 @_shape(Kind.SESSION)
@@ -493,7 +493,7 @@ async def session_continued(stage: LoginStage) -> None:
     await stage.bring_up()
     await stage.session.signal(names.SAVED_BACK, SavedBack(before="state-1", after="state-1-1"))
     for _ in range(LONG_HISTORY):
-        await stage.session.signal(names.CHECKED, CheckReport(login=1, good=False))
+        await stage.session.signal(names.CHECKED, CheckReport(version=1, good=False))
     await stage.serve()
     await stage.until_status(AuthSessionStatus.EXPIRED)
     await stage.until_continued()

@@ -51,7 +51,7 @@ SESSION = "2f1d0c8be4"
 PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
 """Of the AuthSession on the stage."""
 AT = datetime(2026, 1, 2, tzinfo=UTC)
-FIRST = LoginState(login=1, key="state-1", parameters_key="parameters-1")
+FIRST = LoginState(version=1, key="state-1", parameters_key="parameters-1")
 """The login that an AuthSession has which is there from the beginning."""
 
 
@@ -114,52 +114,52 @@ class LoginStage(Stage):
 
     def light_activities(self) -> list[Callable[..., Any]]:
         @activity.defn(name=names.FORGET_STATES)
-        async def forget_states(order: DeleteStatesInput) -> None:
-            self.forgotten.append(order)
-            await self.on_forget(order)
+        async def forget_states(input: DeleteStatesInput) -> None:
+            self.forgotten.append(input)
+            await self.on_forget(input)
 
         return [forget_states]
 
     def browser_activities(self) -> list[Callable[..., Any]]:
         @activity.defn(name=names.CHECK)
-        async def check(order: AttemptInput) -> AttemptOutcome:
-            return await one_try(order, self.checked, self.checks, self._look)
+        async def check(input: AttemptInput) -> AttemptOutcome:
+            return await one_try(input, self.checked, self.checks, self._look)
 
         @activity.defn(name=names.CREATE_LOGIN)
-        async def create(order: AttemptInput) -> AttemptOutcome:
-            return await one_try(order, self.created, self.creates, self.make)
+        async def create(input: AttemptInput) -> AttemptOutcome:
+            return await one_try(input, self.created, self.creates, self.make)
 
         return [check, create]
 
-    async def _look(self, order: AttemptInput) -> AttemptOutcome:
-        assert order.auth
-        state = order.auth.state or (await self._view(order)).state
+    async def _look(self, input: AttemptInput) -> AttemptOutcome:
+        assert input.auth
+        state = input.auth.state or (await self._view(input)).state
         if state is None:
-            raise ApplicationError("There is no login yet.", 0, order.number, type=NO_LOGIN, non_retryable=True)
-        return good(state) if state.login in self.valid else bad(state)
+            raise ApplicationError("There is no login yet.", 0, input.number, type=NO_LOGIN, non_retryable=True)
+        return good(state) if state.version in self.valid else bad(state)
 
-    async def make(self, order: AttemptInput) -> AttemptOutcome:
+    async def make(self, input: AttemptInput) -> AttemptOutcome:
         """What a create comes to that is not scripted: a login that the site knows."""
-        assert order.auth
-        self.valid.add(order.auth.login)
-        return good(made_by(order))
+        assert input.auth
+        self.valid.add(input.auth.new_version)
+        return good(made_by(input))
 
-    async def _view(self, order: AttemptInput) -> AuthSessionView:
+    async def _view(self, input: AttemptInput) -> AuthSessionView:
         try:
             return await self.view()
         except NotFound as error:
             message = "It was deleted."
-            raise ApplicationError(message, order.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
+            raise ApplicationError(message, input.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
 
     # The AuthSession.
 
     @property
     def session(self) -> WorkflowHandle[Any, Any]:
-        return self.client.get_workflow_handle(names.auth_session_workflow(self.project, self.ref.owner))
+        return self.client.get_workflow_handle(names.auth_session_workflow_id(self.project, self.ref.owner))
 
     async def bring_up(self, create: LoginSpec | None = None, **view: Any) -> None:
         """Start the AuthSession: with its first login, or with this way to make one."""
-        first: dict[str, Any] = {"status": AuthSessionStatus.READY, "login": 1, "state_key": FIRST.key}
+        first: dict[str, Any] = {"status": AuthSessionStatus.READY, "version": 1, "state_key": FIRST.key}
         first |= {"parameters_key": None if self.ref.type is AuthSessionType.RECORDER else FIRST.parameters_key}
         none: dict[str, Any] = {"status": AuthSessionStatus.PENDING}
         fields: dict[str, Any] = {**(first if create is None else none), **view}
@@ -187,9 +187,9 @@ class LoginStage(Stage):
         return LoginSpec(**{**defaults, **fields})
 
     async def update(self, run_id: str, **fields: Any) -> LoginSpec:
-        order = self.login_order(run_id, RunType.AUTH_SESSION_UPDATE, **fields)
-        await self.session.signal(names.UPDATE_LOGIN, order)
-        return order
+        input = self.login_order(run_id, RunType.AUTH_SESSION_UPDATE, **fields)
+        await self.session.signal(names.UPDATE_LOGIN, input)
+        return input
 
     async def delete(self) -> None:
         await self.session.signal(names.DELETE)
@@ -326,24 +326,26 @@ def stops(stage: Stage, held: Held) -> None:
     stage.on_stop = stop
 
 
-def made_by(order: AttemptInput) -> LoginState:
+def made_by(input: AttemptInput) -> LoginState:
     """The login that a create leaves."""
-    assert order.auth
-    return LoginState(login=order.auth.login, key=f"state-{order.auth.login}", parameters_key=order.auth.parameters_key)
+    assert input.auth
+    return LoginState(
+        version=input.auth.new_version, key=f"state-{input.auth.new_version}", parameters_key=input.auth.parameters_key
+    )
 
 
 async def one_try(
-    order: AttemptInput, seen: list[AttemptInput], script: deque[Part], otherwise: Part
+    input: AttemptInput, seen: list[AttemptInput], script: deque[Part], otherwise: Part
 ) -> AttemptOutcome:
     """A try of a check or create as the real activities make it."""
-    order = order.model_copy(update={"number": order.number + activity.info().attempt - 1})
-    seen.append(order)
+    input = input.model_copy(update={"number": input.number + activity.info().attempt - 1})
+    seen.append(input)
     part = script.popleft() if script else otherwise
-    outcome = await part(order)
+    outcome = await part(input)
     if outcome.status is AttemptStatus.FAILED:
         assert outcome.error
         failed = FailedAttemptDetails(
-            number=order.number, error=outcome.error, login=outcome.login.login if outcome.login else None
+            number=input.number, error=outcome.error, login_version=outcome.login.version if outcome.login else None
         )
         raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
-    return outcome.model_copy(update={"number": order.number})
+    return outcome.model_copy(update={"number": input.number})

@@ -91,14 +91,14 @@ class Play:
     @property
     def handle(self) -> WorkflowHandle[Any, DeliveryOutcome]:
         return self.client.get_workflow_handle(
-            names.delivery_workflow(self.queue, names.SINK_DELIVERY), result_type=DeliveryOutcome
+            names.delivery_workflow_id(self.queue, names.SINK_DELIVERY), result_type=DeliveryOutcome
         )
 
     async def start(self, schedule: DeliverySchedule = DEFAULT, **options: Any) -> WorkflowHandle[Any, DeliveryOutcome]:
         return await self.client.start_workflow(
             DeliverWorkflow.run,
             delivery(webhook("https://hook.example"), schedule=schedule),
-            id=names.delivery_workflow(self.queue, names.SINK_DELIVERY),
+            id=names.delivery_workflow_id(self.queue, names.SINK_DELIVERY),
             task_queue=self.queue,
             **options,
         )

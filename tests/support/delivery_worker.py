@@ -42,18 +42,18 @@ class Delivering:
     client: Client
     store: TestStore
 
-    async def start(self, order: DeliverInput) -> None:
+    async def start(self, input: DeliverInput) -> None:
         """A Delivery without a Run behind it: what it sends must be in the store already."""
-        await self.store.put(keys.delivery_body(order.project, order.run_id, order.delivery_id), b'{"n":1}')
+        await self.store.put(keys.delivery_body(input.project, input.run_id, input.delivery_id), b'{"n":1}')
         await self.client.start_workflow(
             DeliverWorkflow.run,
-            order,
-            id=names.delivery_workflow(order.run_id, order.delivery_id),
+            input,
+            id=names.delivery_workflow_id(input.run_id, input.delivery_id),
             task_queue=names.DELIVERIES_QUEUE,
             memo={
-                names.MEMO_WORKSPACE: order.workspace,
-                names.MEMO_PROJECT: order.project,
-                names.MEMO_SINK: order.sink.shown(),
+                names.MEMO_WORKSPACE: input.workspace,
+                names.MEMO_PROJECT: input.project,
+                names.MEMO_SINK: input.sink.masked(),
             },
         )
 
@@ -84,7 +84,7 @@ class Delivering:
         await self._handle(run_id).terminate()
 
     def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
-        return self.client.get_workflow_handle(names.delivery_workflow(run_id, names.SINK_DELIVERY))
+        return self.client.get_workflow_handle(names.delivery_workflow_id(run_id, names.SINK_DELIVERY))
 
 
 @asynccontextmanager

@@ -179,7 +179,7 @@ async def record_not_written(stage: Stage) -> None:
     stage.on_lost = fails
     await stage.serve(interrupted(), ends(completed()))
     await stage.start()
-    while len(stage.orders) < 2:
+    while len(stage.inputs) < 2:
         await stage.pass_time(seconds=1)
 
 

@@ -71,7 +71,7 @@ class Skip(Protocol):
     async def __call__(self, duration: timedelta, *, held: bool) -> None: ...
 
 
-def order(project: str, **fields: Any) -> RunInput:
+def run_input(project: str, **fields: Any) -> RunInput:
     """The argument of a Run."""
     defaults: dict[str, Any] = {
         "workspace": WORKSPACE,
@@ -141,10 +141,10 @@ class Held:
         self.token = b""
         self._end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
 
-    async def __call__(self, order: AttemptInput) -> AttemptOutcome:
+    async def __call__(self, input: AttemptInput) -> AttemptOutcome:
         self.token = activity.info().task_token
         if self._announced:
-            await self._stage.announce(order.number, order)
+            await self._stage.announce(input.number, input)
         self.began.set()
         while not self._end.done():
             if self._beats:
@@ -171,10 +171,10 @@ class Gone:
         self.began = asyncio.Event()
         self.token = b""
 
-    async def __call__(self, order: AttemptInput) -> AttemptOutcome:
+    async def __call__(self, input: AttemptInput) -> AttemptOutcome:
         self.token = activity.info().task_token
         if self._announced:
-            await self._stage.announce(order.number, order)
+            await self._stage.announce(input.number, input)
         self.began.set()
         activity.raise_complete_async()
 
@@ -207,7 +207,7 @@ class Stage:
         self.workflow_options: dict[str, Any] = {"max_cached_workflows": 0}
         """Of the worker of Runs. Nothing is cached: each workflow task replays all that was before."""
         self._script: list[Part] = []
-        self.orders: list[AttemptInput] = []
+        self.inputs: list[AttemptInput] = []
         self.stops: list[StopInput] = []
         self.lost: list[LostInput] = []
         self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
@@ -259,17 +259,17 @@ class Stage:
         self._script = list(parts)
 
         @activity.defn(name=names.ATTEMPT)
-        async def attempt(order: AttemptInput) -> AttemptOutcome:
-            return await self.one_attempt(order)
+        async def attempt(input: AttemptInput) -> AttemptOutcome:
+            return await self.one_attempt(input)
 
         activities = [attempt, *self.browser_activities()]
         self._attempts = self._worker(names.project_queue(self.project), activities)
         await self._stack.enter_async_context(self._attempts)
 
-    async def one_attempt(self, order: AttemptInput) -> AttemptOutcome:
+    async def one_attempt(self, input: AttemptInput) -> AttemptOutcome:
         """What its part of the script comes to."""
-        self.orders.append(order)
-        return await self._script[order.number - 1](order)
+        self.inputs.append(input)
+        return await self._script[input.number - 1](input)
 
     async def stop_serving_attempts(self) -> None:
         """Take no other Attempt; does not wait for those that run."""
@@ -278,9 +278,9 @@ class Stage:
 
     async def serve_orders(self) -> None:
         @activity.defn(name=names.STOP_ATTEMPT)
-        async def stop_attempt(order: StopInput) -> bool:
-            self.stops.append(order)
-            return await self.on_stop(order)
+        async def stop_attempt(input: StopInput) -> bool:
+            self.stops.append(input)
+            return await self.on_stop(input)
 
         await self._stack.enter_async_context(self._worker(names.worker_queue(self.worker), [stop_attempt]))
 
@@ -307,7 +307,7 @@ class Stage:
     # What happens to the Run.
 
     async def start(self, run_id: str | None = None, **fields: Any) -> None:
-        run = order(self.project, **fields)
+        run = run_input(self.project, **fields)
         await self.client.start_workflow(
             RunWorkflow.run,
             run,
@@ -317,13 +317,13 @@ class Stage:
             memo=search_attributes.run_memo(run, fingerprint=""),
         )
 
-    async def announce(self, number: int, order: AttemptInput | None = None) -> None:
+    async def announce(self, number: int, input: AttemptInput | None = None) -> None:
         """The signals with which an Attempt says that it is on a Machine. Without an order: one of the stage's Run."""
         started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
-        run_id = order.run_id if order else self.run_id
+        run_id = input.run_id if input else self.run_id
         await self.client.get_workflow_handle(run_id).signal(names.ATTEMPT_STARTED, started)
-        if order and order.kind is AttemptKind.CHECK and order.parent_run_id:
-            waiting = self.client.get_workflow_handle(order.parent_run_id)
+        if input and input.kind is AttemptKind.CHECK and input.parent_run_id:
+            waiting = self.client.get_workflow_handle(input.parent_run_id)
             await waiting.signal(names.VALIDATE_STARTED, number)
 
     async def cancel(self) -> None:

@@ -31,7 +31,7 @@ class Sweeping:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.orders: list[SweepPart] = []
+        self.inputs: list[SweepPart] = []
         self.began = datetime.now(UTC)
         self.tally: SweepTotals | None = None
         self.failure: ApplicationError | None = None
@@ -42,9 +42,9 @@ class Sweeping:
         """Start it and wait for its end."""
 
         @activity.defn(name=names.SWEEP_ARTIFACTS)
-        async def sweep_artifacts(order: SweepPart) -> SweepPartResult:
-            self.orders.append(order)
-            return await part(order)
+        async def sweep_artifacts(input: SweepPart) -> SweepPartResult:
+            self.inputs.append(input)
+            return await part(input)
 
         queue = f"{names.CALLBOARD_QUEUE}-{shape}"
         async with Worker(
@@ -80,12 +80,12 @@ def parts(*parts: SweepPartResult | Exception) -> Part:
 
 
 def some(after: str | None, runs: int = 1) -> SweepPartResult:
-    return SweepPartResult(after=after, tally=SweepTotals(runs=runs, artifacts=5 * runs))
+    return SweepPartResult(after=after, totals=SweepTotals(runs=runs, artifacts=5 * runs))
 
 
 AWAY = ApplicationError("The artifact store could not list 'runs/'.", type="StoreError")
 REFUSED = SweepPartResult(
-    after="runs/shop/b0", tally=SweepTotals(failed=1, failure="The artifact store could not remove 'x'.")
+    after="runs/shop/b0", totals=SweepTotals(failed=1, failure="The artifact store could not remove 'x'.")
 )
 
 

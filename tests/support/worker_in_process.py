@@ -26,7 +26,7 @@ from storage.store import Store
 from temporal import search_attributes
 from temporal.closing import wait_for_outcome
 from temporal.runs import Runs
-from tests.support.run_stage import order
+from tests.support.run_stage import run_input
 from workflows.run import RunWorkflow
 
 _WITHIN = 60
@@ -93,7 +93,7 @@ class Inside:
         """Start a Run."""
         text = json.dumps(parameters or {})
         sent = JsonRef(text=text, size=len(text))
-        run = order(self.project, version=self.version, api=api, parameters=sent, **fields)
+        run = run_input(self.project, version=self.version, api=api, parameters=sent, **fields)
         run_id = f"inside-{secrets.token_hex(6)}"
         await self.client.start_workflow(
             RunWorkflow.run,

@@ -44,7 +44,7 @@ def being(stage: LoginStage, id_: str = ID, create: LoginSpec | None = None) -> 
     status = AuthSessionStatus.READY if create is None else AuthSessionStatus.PENDING
     login = (1, FIRST.key) if create is None else (0, None)
     view = AuthSessionView(
-        id=id_, type=ref.type, status=status, login=login[0], state_key=login[1], created_at=AT, updated_at=AT
+        id=id_, type=ref.type, status=status, version=login[0], state_key=login[1], created_at=AT, updated_at=AT
     )
     return AuthSessionInput(workspace=WORKSPACE, project=stage.project, ref=ref, view=view, create=create)
 
@@ -179,7 +179,7 @@ async def test_all_of_a_project_are_listed_by_id(sessions: AuthSessions, client:
             await started(stage, id_)
         await started(other, "dora")
         await started(stage, "~run-1")  # it is its Run's own affair
-        await client.get_workflow_handle(names.auth_session_workflow(stage.project, "gone")).terminate()
+        await client.get_workflow_handle(names.auth_session_workflow_id(stage.project, "gone")).terminate()
         found: list[AuthSessionView] = []
         async with asyncio.timeout(20):  # a list may be a moment late
             while [view.id for view in found] != sorted(ids[:3]):
@@ -206,7 +206,7 @@ async def test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it(
     await sessions.update(WORKSPACE, login_stage.project, ID, order)
     ended = await until_made(runs, login_stage, order)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_UPDATE, ID)
-    assert (await login_stage.until_view(lambda view: view.login == 2)).parameters_key == order.parameters_key
+    assert (await login_stage.until_view(lambda view: view.version == 2)).parameters_key == order.parameters_key
 
 
 async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
@@ -215,7 +215,7 @@ async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
     login_stage.recorder()
     await login_stage.bring_up(status=AuthSessionStatus.EXPIRED)
     view = await sessions.replace_state(WORKSPACE, login_stage.project, ID, "state-2")
-    assert (view.status, view.login, view.state_key) == (AuthSessionStatus.READY, 2, "state-2")
+    assert (view.status, view.version, view.state_key) == (AuthSessionStatus.READY, 2, "state-2")
 
 
 async def test_also_if_a_run_has_saved_another_back_by_then(sessions: AuthSessions, idle_stage: LoginStage) -> None:

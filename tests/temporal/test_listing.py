@@ -24,7 +24,7 @@ from temporal.listing import RunFilter, RunListItem
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, order
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, run_input
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 NOBODY = RunFilter()
@@ -37,7 +37,7 @@ def records(client: Client) -> RunQueries:
 
 async def start(runs: Runs, stage: Stage, run_id: str | None = None, **fields: Any) -> str:
     run_id = run_id or secrets.token_hex(8)
-    await runs.start(run_id, order(stage.project, **fields), fingerprint="")
+    await runs.start(run_id, run_input(stage.project, **fields), fingerprint="")
     return run_id
 
 
@@ -107,7 +107,7 @@ async def test_a_line_tells_how_the_run_came_to_its_end(records: RunQueries, run
         "0123456789abcdef",
         2,
     )
-    assert line.cause == RunCause(word="api-attempts-failed", message="the price is missing")
+    assert line.cause == RunCause(code="api-attempts-failed", message="the price is missing")
     assert line.ended_at is not None
     assert before < line.created_at < line.ended_at
     assert (line.auth_session_id, line.parent_run_id) == (None, None)
@@ -135,7 +135,7 @@ async def test_what_was_ended_in_temporal_itself_is_found_by_what_it_is(
     run_id = await start(runs, stage)
     await client.get_workflow_handle(run_id).terminate("by the operator")
     (line,) = await until_listed(records, stage, [run_id], having(RunStatus.CANCELED))
-    assert (line.status, line.cause and line.cause.word) == (RunStatus.CANCELED, "terminated")
+    assert (line.status, line.cause and line.cause.code) == (RunStatus.CANCELED, "terminated")
     for status in set(RunStatus) - {RunStatus.CANCELED}:
         assert await listed(records, stage, having(status)) == []
 
@@ -234,13 +234,13 @@ async def test_no_run_is_left_out_while_others_start_and_end(records: RunQueries
 async def test_a_record_has_the_order_and_which_run_it_repeats(records: RunQueries, runs: Runs, stage: Stage) -> None:
     first = await start(runs, stage, api="products/details")
     again = secrets.token_hex(8)
-    await runs.start(again, order(stage.project), fingerprint="", rerun_of=first)
+    await runs.start(again, run_input(stage.project), fingerprint="", rerun_of=first)
     known = await records.get_record(WORKSPACE, stage.project, first)
-    assert known.input == order(stage.project, api="products/details")
+    assert known.input == run_input(stage.project, api="products/details")
     assert (known.list_item.status, known.rerun_of) == (RunStatus.PENDING, None)
     await cancel(runs, stage, again)
     known = await records.get_record(WORKSPACE, stage.project, again)
-    assert (known.input, known.rerun_of) == (order(stage.project), first)
+    assert (known.input, known.rerun_of) == (run_input(stage.project), first)
     assert known.state.outcome is not None
     assert (known.list_item.status, known.list_item.attempts) == (RunStatus.CANCELED, known.state.outcome.attempts)
     assert known.list_item.ended_at is not None

@@ -34,7 +34,7 @@ from temporal.namespace import NamespaceState, Retention, ensure_namespace, insp
 from temporal.runs import Runs
 from temporal.sweep_schedule import SWEEP_INTERVAL, SweepSchedule
 from tests.support.polling import until
-from tests.support.run_stage import order
+from tests.support.run_stage import run_input
 
 A_WEEK = Retention(timedelta(days=7), timedelta(days=8))
 
@@ -74,7 +74,7 @@ async def test_one_that_is_missing_is_made_and_runs_can_be_started_in_it_at_once
         f"Search attributes are added: {', '.join(names.SEARCH_ATTRIBUTES)}.",
         "Artifacts are removed 8 days after the end of their Run (Schedule callboard-sweep).",
     ]
-    assert await Runs(bare).start("first", order("shop"), fingerprint="")
+    assert await Runs(bare).start("first", run_input("shop"), fingerprint="")
 
 
 async def test_the_second_time_there_is_nothing_to_do(bare: Client) -> None:

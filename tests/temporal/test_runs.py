@@ -25,7 +25,7 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunO
 from settings import Settings
 from temporal import search_attributes
 from temporal.runs import Runs, RunState
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, order
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, run_input
 from workflows.outcomes import close
 from workflows.run import RunWorkflow
 
@@ -34,7 +34,7 @@ LONG = timedelta(seconds=20)
 
 
 async def start(runs: Runs, stage: Stage, fingerprint: str = "body-1", **fields: Any) -> bool:
-    return await runs.start(stage.run_id, order(stage.project, **fields), fingerprint=fingerprint)
+    return await runs.start(stage.run_id, run_input(stage.project, **fields), fingerprint=fingerprint)
 
 
 async def state(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
@@ -62,7 +62,7 @@ async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, 
         "BuildIds": None,
     }
     assert await description.static_summary() == f"{stage.project}/products/details"
-    assert description.raw_description.workflow_execution_info.priority.priority_key == names.PRIORITY_NOT_BEGUN
+    assert description.raw_description.workflow_execution_info.priority.priority_key == names.PRIORITY_PENDING
 
 
 async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> None:
@@ -71,7 +71,7 @@ async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> 
     await stage.serve_attempts(ends(completed()))
     await state(runs, stage, LONG)
     assert not await start(runs, stage), "nor does it when the Run has ended"
-    assert len(stage.orders) == 1
+    assert len(stage.inputs) == 1
 
 
 async def test_the_same_start_with_another_body_is_a_conflict(runs: Runs, stage: Stage) -> None:
@@ -128,7 +128,7 @@ async def test_it_remembers_so_many_runs_that_it_has_started(
 ) -> None:
     monkeypatch.setattr("temporal.runs._MAX_REMEMBERED", 2)
     for number in range(3):
-        await runs.start(f"{stage.run_id}-{number}", order(stage.project), fingerprint="")
+        await runs.start(f"{stage.run_id}-{number}", run_input(stage.project), fingerprint="")
     assert list(runs._owners) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
     for number in range(3):
         await runs.cancel(WORKSPACE, stage.project, f"{stage.run_id}-{number}", wait=LONG)
@@ -248,7 +248,7 @@ async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, 
 
 
 async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client: Client, stage: Stage) -> None:
-    run: RunInput = order(stage.project)
+    run: RunInput = run_input(stage.project)
     await client.start_workflow(
         RunWorkflow.run,
         run,
@@ -279,7 +279,7 @@ class Failing:
 
 async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
     queue = f"failing-{stage.project}"
-    run = order(stage.project, parameters=parameters)
+    run = run_input(stage.project, parameters=parameters)
     async with Worker(stage.client, task_queue=queue, workflows=[Failing]):
         await stage.client.start_workflow(
             names.RUN,
@@ -333,7 +333,7 @@ async def test_a_project_is_served_when_a_worker_asks_for_its_attempts(runs: Run
 
 Call = Callable[[Runs], Coroutine[Any, Any, Any]]
 CALLS: dict[str, Call] = {
-    "start": lambda runs: runs.start("run-1", order("shop"), fingerprint=""),
+    "start": lambda runs: runs.start("run-1", run_input("shop"), fingerprint=""),
     "state": lambda runs: runs.get_state(WORKSPACE, "shop", "run-1"),
     "cancel": lambda runs: runs.cancel(WORKSPACE, "shop", "run-1", wait=AT_ONCE),
     "check": lambda runs: runs.check(),
@@ -370,4 +370,4 @@ async def test_a_namespace_without_our_search_attributes_is_the_operators_to_men
         client.service_client.config.target_host, namespace=bare, data_converter=pydantic_data_converter
     )
     with pytest.raises(ConfigurationError, match="search attributes"):
-        await Runs(other).start("run-1", order("shop"), fingerprint="")
+        await Runs(other).start("run-1", run_input("shop"), fingerprint="")

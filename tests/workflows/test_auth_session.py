@@ -28,15 +28,18 @@ EVERYTHING = ()
 async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage) -> None:
     held = Held(login_stage)
     login_stage.creates.append(held)
-    await login_stage.bring_up(order := login_stage.login_order("create", check_attempts=0))
+    await login_stage.bring_up(input := login_stage.login_order("create", check_attempts=0))
     assert await login_stage.status() is AuthSessionStatus.PENDING, "before any worker has come"
     await login_stage.serve()
     await held.began.wait()
     view = await login_stage.view()
-    assert (view.status, view.making, view.state) == (AuthSessionStatus.PENDING, order.run_id, None)
+    assert (view.status, view.pending_run_id, view.state) == (AuthSessionStatus.PENDING, input.run_id, None)
     held.end(good(made_by(login_stage.created[0])))
     view = await login_stage.until_view(lambda view: view.status is AuthSessionStatus.READY)
-    assert (view.making, view.state) == (None, LoginState(login=1, key="state-1", parameters_key="parameters-create"))
+    assert (view.pending_run_id, view.state) == (
+        None,
+        LoginState(version=1, key="state-1", parameters_key="parameters-create"),
+    )
 
 
 async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(login_stage: LoginStage) -> None:
@@ -48,8 +51,8 @@ async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(log
     await held.began.wait()
     view = await login_stage.view()
     assert (view.status, view.state) == (AuthSessionStatus.PENDING, FIRST)
-    await login_stage.session.signal(names.CHECKED, CheckReport(login=1, good=False))
-    await login_stage.session.signal(names.CHECKED, CheckReport(login=1, good=True))
+    await login_stage.session.signal(names.CHECKED, CheckReport(version=1, good=False))
+    await login_stage.session.signal(names.CHECKED, CheckReport(version=1, good=True))
     await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 3, of=login_stage.session.id)
     held.end(not_made(final=True))
     await login_stage.validated()
@@ -61,10 +64,10 @@ async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> Non
     login_stage.creates.append(held)
     await login_stage.serve()
     await login_stage.bring_up()
-    order = await login_stage.update("update")
+    input = await login_stage.update("update")
     await held.began.wait()
     view = await login_stage.view()
-    assert (view.status, view.making, view.state) == (AuthSessionStatus.PENDING, order.run_id, FIRST)
+    assert (view.status, view.pending_run_id, view.state) == (AuthSessionStatus.PENDING, input.run_id, FIRST)
     held.end(not_made(final=True))
     await login_stage.until_status(AuthSessionStatus.READY)
 
@@ -83,10 +86,10 @@ async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_sta
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=state))
         return (await login_stage.until_view(lambda view: view.state_key == state)).status
 
-    assert await told(CheckReport(login=1, good=False)) is AuthSessionStatus.READY
-    assert await told(CheckReport(login=2, good=False)) is AuthSessionStatus.EXPIRED
-    assert await told(CheckReport(login=1, good=True)) is AuthSessionStatus.EXPIRED
-    assert await told(CheckReport(login=2, good=True)) is AuthSessionStatus.READY
+    assert await told(CheckReport(version=1, good=False)) is AuthSessionStatus.READY
+    assert await told(CheckReport(version=2, good=False)) is AuthSessionStatus.EXPIRED
+    assert await told(CheckReport(version=1, good=True)) is AuthSessionStatus.EXPIRED
+    assert await told(CheckReport(version=2, good=True)) is AuthSessionStatus.READY
 
 
 # One Create for all.
@@ -102,9 +105,9 @@ async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(lo
     outcomes = await asyncio.gather(*(login_stage.outcome_of(run_id) for run_id in run_ids))
     assert [outcome.status for outcome in outcomes] == [RunStatus.COMPLETED] * 20
     assert len(login_stage.created) == 1
-    assert {order.auth.state.login for order in login_stage.orders if order.auth and order.auth.state} == {2}
+    assert {input.auth.state.version for input in login_stage.inputs if input.auth and input.auth.state} == {2}
     view = await login_stage.view()
-    assert (view.status, view.login) == (AuthSessionStatus.READY, 2)
+    assert (view.status, view.version) == (AuthSessionStatus.READY, 2)
 
 
 async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage) -> None:
@@ -153,7 +156,7 @@ async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(
     for before, after in (("state-1", "newer"), ("state-1", "too-late"), ("newer", "newest")):
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=after))
     view = await login_stage.until_view(lambda view: view.state_key == "newest")
-    assert (view.login, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
+    assert (view.version, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
 
 
 async def test_states_that_are_not_current_any_more_are_removed_but_the_last_ones(play_login: Any) -> None:
@@ -165,12 +168,12 @@ async def test_states_that_are_not_current_any_more_are_removed_but_the_last_one
 
 async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: LoginStage) -> None:
     """The AuthSession hears of it before it hears of the Create's end."""
-    saved = LoginState(login=2, key="saved-back", parameters_key="parameters-1")
+    saved = LoginState(version=2, key="saved-back", parameters_key="parameters-1")
 
-    async def saves_back(order: AttemptInput) -> AttemptOutcome:
-        assert order.auth
-        assert order.auth.state
-        note = SavedBack(before=order.auth.state.key, after=saved.key)
+    async def saves_back(input: AttemptInput) -> AttemptOutcome:
+        assert input.auth
+        assert input.auth.state
+        note = SavedBack(before=input.auth.state.key, after=saved.key)
         await login_stage.session.signal(names.SAVED_BACK, note)
         return good(saved)
 
@@ -183,7 +186,7 @@ async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: L
         note = SavedBack(before="another", after=f"too-late-{number}")
         await login_stage.session.signal(names.SAVED_BACK, note)
     await login_stage.until_forgotten()
-    removed = {key for order in login_stage.forgotten for key in order.keys}
+    removed = {key for input in login_stage.forgotten for key in input.keys}
     assert "too-late-1" in removed
     assert removed.isdisjoint({saved.key, "parameters-update"})
 
@@ -236,7 +239,7 @@ async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStag
     await login_stage.until_continued()
     await login_stage.delete()
     await login_stage.closed()
-    removed = [key for order in login_stage.forgotten for key in order.keys]
+    removed = [key for input in login_stage.forgotten for key in input.keys]
     assert len(removed) == len(set(removed))
     assert removed == ["state-1", "state-2", *[f"newer-{number}" for number in range(1, len(removed) - 1)]]
 
@@ -246,7 +249,7 @@ async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer
     other = await stage.outcome_of(f"{stage.validate_id}-other")
     assert len(await stage.creates_begun()) == 1
     assert stage.outcome.login
-    assert (stage.outcome.login.login, other.login) == (2, stage.outcome.login)
+    assert (stage.outcome.login.version, other.login) == (2, stage.outcome.login)
 
 
 def test_every_login_shape_is_known_by_a_test() -> None:

@@ -18,25 +18,25 @@ from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
 from tests.support.run_stage import WORKSPACE, Held, ends, scheduled
 from tests.workflows.test_validate import FALSY, assert_canceled, assert_failed
 
-MADE = LoginState(login=1, key="state-1", parameters_key="parameters-create")
+MADE = LoginState(version=1, key="state-1", parameters_key="parameters-create")
 OWN = SealedProxy(server="http://proxy.test:1", password="sealed", owner=owned_by_auth_session(ID))
 
 
 async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any) -> None:
     stage = await play_login("session-made")
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, MADE, 4)
-    assert [order.number for order in stage.created] == [1, 2]
-    assert [(order.number, order.auth.state) for order in stage.checked] == [(3, MADE), (4, MADE)]
+    assert [input.number for input in stage.created] == [1, 2]
+    assert [(input.number, input.auth.state) for input in stage.checked] == [(3, MADE), (4, MADE)]
 
 
 async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
     await login_stage.serve()
-    await login_stage.bring_up(order := login_stage.login_order("create", trace=TraceMode.ALWAYS, proxy=OWN))
-    await login_stage.outcome_of(order.run_id)
+    await login_stage.bring_up(input := login_stage.login_order("create", trace=TraceMode.ALWAYS, proxy=OWN))
+    await login_stage.outcome_of(input.run_id)
     ((create,), (check,)) = login_stage.created, login_stage.checked
     for attempt in (create, check):
-        assert (attempt.workspace, attempt.project, attempt.run_id) == (WORKSPACE, login_stage.project, order.run_id)
-        assert (attempt.version, attempt.request_timeout) == (order.version, timedelta(minutes=10))
+        assert (attempt.workspace, attempt.project, attempt.run_id) == (WORKSPACE, login_stage.project, input.run_id)
+        assert (attempt.version, attempt.request_timeout) == (input.version, timedelta(minutes=10))
         assert (attempt.trace, attempt.proxy, attempt.parent_run_id) == (TraceMode.ALWAYS, OWN, None)
         assert attempt.auth
         assert (attempt.auth.ref, attempt.auth.parameters_key) == (login_stage.ref, "parameters-create")
@@ -44,9 +44,9 @@ async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_sta
     assert (check.kind, check.api) == (AttemptKind.CHECK, "auth-sessions/check")
     assert [
         (activity.activity_id, activity.retry_policy.maximum_attempts)
-        for activity in scheduled(await login_stage.events(order.run_id))
+        for activity in scheduled(await login_stage.events(input.run_id))
     ] == [("create-1", 2), ("check-2", 2)]
-    description = await login_stage.client.get_workflow_handle(order.run_id).describe()
+    description = await login_stage.client.get_workflow_handle(input.run_id).describe()
     memo = await description.memo()
     assert (memo["workspace"], "parentRunId" in memo) == (WORKSPACE, False)
     assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
@@ -80,7 +80,7 @@ async def test_the_last_error_is_in_that_of_the_create(play_login: Any) -> None:
 async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any) -> None:
     stage = await play_login("create-worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
-    assert [order.number for order in stage.created] == [1, 2]
+    assert [input.number for input in stage.created] == [1, 2]
     assert await stage.status() is AuthSessionStatus.READY
 
 
@@ -109,8 +109,8 @@ async def test_a_create_that_is_canceled_is_stopped_at_once_and_leaves_nothing(
 async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -> None:
     stage = await play_login("session-updated")
     view = await stage.view()
-    second = LoginState(login=2, key="state-2", parameters_key="parameters-update")
-    assert (view.status, view.state, view.making) == (AuthSessionStatus.READY, second, None)
+    second = LoginState(version=2, key="state-2", parameters_key="parameters-update")
+    assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.READY, second, None)
     assert stage.outcome.login == second
     description = await stage.client.get_workflow_handle(stage.created[0].run_id).describe()
     assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
@@ -120,16 +120,16 @@ async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(
     stage = await play_login("session-not-updated")
     assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
     view = await stage.view()
-    assert (view.status, view.state, view.making) == (AuthSessionStatus.READY, FIRST, None)
+    assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.READY, FIRST, None)
     assert stage.forgotten == []
 
 
 async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginSpec:
     """An Update that has been taken up, whatever it came to."""
-    order = await stage.update(name, **fields)
-    await stage.outcome_of(order.run_id)
-    await stage.until_view(lambda view: view.making is None)
-    return order
+    input = await stage.update(name, **fields)
+    await stage.outcome_of(input.run_id)
+    await stage.until_view(lambda view: view.pending_run_id is None)
+    return input
 
 
 async def test_an_update_that_fails_leaves_an_expired_login_expired(login_stage: LoginStage) -> None:
@@ -149,7 +149,7 @@ async def test_the_next_create_uses_the_parameters_of_the_last_update_that_succe
     login_stage.valid.clear()
     await login_stage.validate()
     assert (await login_stage.validated()).status is RunStatus.COMPLETED
-    used = [order.auth.parameters_key for order in login_stage.created if order.auth]
+    used = [input.auth.parameters_key for input in login_stage.created if input.auth]
     assert used == ["parameters-good", "parameters-bad", "parameters-good"]
     assert (await login_stage.view()).parameters_key == "parameters-good"
 
@@ -170,12 +170,12 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None
     await login_stage.bring_up()
     first, second = await login_stage.update("first"), await login_stage.update("second")
     await held.began.wait()
-    assert (await login_stage.view()).making == first.run_id
+    assert (await login_stage.view()).pending_run_id == first.run_id
     assert await login_stage.creates_begun() == [first.run_id]
     held.end(bad(None, final=True))
     await login_stage.outcome_of(second.run_id)
-    view = await login_stage.until_view(lambda view: view.making is None)
-    assert (view.login, view.parameters_key) == (2, "parameters-second")
+    view = await login_stage.until_view(lambda view: view.pending_run_id is None)
+    assert (view.version, view.parameters_key) == (2, "parameters-second")
 
 
 # Delete.

@@ -97,14 +97,14 @@ def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen() -> N
 
 
 def test_an_activity_that_was_cancelled_is_a_canceled_attempt() -> None:
-    assert outcomes.of_lost_attempt(activity_error(CancelledError("Cancelled"))) == AttemptOutcome(
+    assert outcomes.from_activity_error(activity_error(CancelledError("Cancelled"))) == AttemptOutcome(
         status=AttemptStatus.CANCELED
     )
 
 
 @pytest.mark.parametrize("kind", [TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE])
 def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: TimeoutType) -> None:
-    outcome = outcomes.of_lost_attempt(activity_error(timeout(kind)))
+    outcome = outcomes.from_activity_error(activity_error(timeout(kind)))
     assert outcome.status is AttemptStatus.INTERRUPTED
     assert outcome.error
     assert (outcome.error.code, outcome.error.category) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure")
@@ -114,14 +114,14 @@ def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: Ti
 
 
 def test_an_activity_that_its_worker_gave_up_is_an_interrupted_attempt() -> None:
-    outcome = outcomes.of_lost_attempt(activity_error(ApplicationError("It drained.", type=INTERRUPTED)))
+    outcome = outcomes.from_activity_error(activity_error(ApplicationError("It drained.", type=INTERRUPTED)))
     assert outcome.status is AttemptStatus.INTERRUPTED
     assert outcome.error
     assert (outcome.error.code, outcome.error.message) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "It drained.")
 
 
 def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long() -> None:
-    outcome = outcomes.of_lost_attempt(activity_error(timeout(TimeoutType.START_TO_CLOSE)))
+    outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.START_TO_CLOSE)))
     assert outcome.status is AttemptStatus.FAILED
     assert outcome.error
     assert (outcome.error.code, outcome.error.category) == (ErrorCode.SCRIPT_TIMEOUT, "execution")
@@ -130,7 +130,7 @@ def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long() -> Non
 
 @pytest.mark.parametrize("cause", [ApplicationError("a defect", type="ValueError"), TerminatedError("terminated")])
 def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException) -> None:
-    outcome = outcomes.of_lost_attempt(activity_error(cause))
+    outcome = outcomes.from_activity_error(activity_error(cause))
     assert outcome.status is AttemptStatus.FAILED
     assert outcome.error
     assert (outcome.error.code, outcome.error.category) == (ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure")
@@ -139,7 +139,7 @@ def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException)
 
 
 def test_what_an_activity_died_of_is_kept_short() -> None:
-    outcome = outcomes.of_lost_attempt(activity_error(ApplicationError("x" * 50_000, type="ValueError")))
+    outcome = outcomes.from_activity_error(activity_error(ApplicationError("x" * 50_000, type="ValueError")))
     assert outcome.error
     assert len(outcome.error.message) <= MESSAGE_LIMIT
 
@@ -166,7 +166,7 @@ def told(*details: object) -> ActivityError:
 )
 def test_the_number_of_a_lost_try_is_the_last_one_that_can_have_been_taken(error: ActivityError, number: int) -> None:
     """A check that was reset, or paused on its last try, is tried beyond the number that was allowed."""
-    result = auth_outcomes.of_lost_tries(error, begun=1, last=3)
+    result = auth_outcomes.from_activity_error(error, last_started=1, last_allowed=3)
     assert (result.status, result.number) == (AttemptStatus.INTERRUPTED, number)
 
 
@@ -228,8 +228,8 @@ def test_an_outcome_that_does_not_say_why_is_a_defect() -> None:
 def test_the_outcome_is_read_from_the_failure_it_travels_in() -> None:
     outcome = outcomes.failed_for_good(failed(final=True), 2)
     error = as_received(closed_as(outcome))
-    assert outcomes.closed_with(error, RunOutcome) == outcome
-    assert outcomes.of_child(child_error(error)) == outcome
+    assert outcomes.outcome_of_failure(error, RunOutcome) == outcome
+    assert outcomes.from_child_error(child_error(error)) == outcome
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_the_outcome_is_read_from_the_failure_it_travels_in() -> None:
     ids=["none", "no-details", "other-details", "terminated"],
 )
 def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | None) -> None:
-    assert outcomes.closed_with(failure, RunOutcome) is None
+    assert outcomes.outcome_of_failure(failure, RunOutcome) is None
 
 
 @pytest.mark.parametrize(
@@ -246,14 +246,14 @@ def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | Non
     [(CancelledError("canceled"), "cancelled-user-action"), (TerminatedError("terminated"), "terminated")],
 )
 def test_a_child_that_was_ended_from_outside_is_canceled(cause: BaseException, reason: str) -> None:
-    outcome = outcomes.of_child(child_error(cause))
+    outcome = outcomes.from_child_error(child_error(cause))
     assert outcome.status is RunStatus.CANCELED
     assert outcome.reason
     assert outcome.reason.type.value == reason
 
 
 def test_a_child_that_failed_without_an_outcome_is_an_error_of_ours() -> None:
-    outcome = outcomes.of_child(child_error(ApplicationError("x" * 50_000)))
+    outcome = outcomes.from_child_error(child_error(ApplicationError("x" * 50_000)))
     assert outcome.error
     assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
     assert len(outcome.error.message) <= MESSAGE_LIMIT
@@ -262,8 +262,8 @@ def test_a_child_that_failed_without_an_outcome_is_an_error_of_ours() -> None:
 def test_lists_show_in_short_why_a_run_did_not_complete() -> None:
     assert outcomes.cause_of(RunOutcome(status=RunStatus.COMPLETED)) is None
     why = outcomes.cause_of(RunOutcome(status=RunStatus.CANCELED, reason=CANCELED))
-    assert why == RunCause(word="cancelled-user-action", message=CANCELED.message)
+    assert why == RunCause(code="cancelled-user-action", message=CANCELED.message)
     long = ERROR.model_copy(update={"message": "x" * 50_000})
     short = outcomes.cause_of(RunOutcome(status=RunStatus.FAILED, error=long))
     assert short
-    assert (short.word, len(short.message)) == ("script-timeout", 300)
+    assert (short.code, len(short.message)) == ("script-timeout", 300)

@@ -59,12 +59,12 @@ async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stag
         parameters=JsonRef(key="runs/p/r/parameters-1.json", size=90_000), trace=TraceMode.NEVER, proxy=proxy
     )
     await stage.ended()
-    assert [order.number for order in stage.orders] == [1, 2]
-    for order in stage.orders:
-        assert (order.workspace, order.run_id, order.project) == (WORKSPACE, stage.run_id, stage.project)
-        assert (order.version, order.api, order.request_timeout.total_seconds()) == ("0123456789abcdef", "list", 600)
-        assert order.parameters == JsonRef(key="runs/p/r/parameters-1.json", size=90_000)
-        assert (order.trace, order.proxy) == (TraceMode.NEVER, proxy)
+    assert [input.number for input in stage.inputs] == [1, 2]
+    for input in stage.inputs:
+        assert (input.workspace, input.run_id, input.project) == (WORKSPACE, stage.run_id, stage.project)
+        assert (input.version, input.api, input.request_timeout.total_seconds()) == ("0123456789abcdef", "list", 600)
+        assert input.parameters == JsonRef(key="runs/p/r/parameters-1.json", size=90_000)
+        assert (input.trace, input.proxy) == (TraceMode.NEVER, proxy)
 
 
 async def test_attempts_follow_each_other_until_one_succeeds(play: Any) -> None:
@@ -84,7 +84,7 @@ async def test_when_all_attempts_failed_the_last_error_is_wrapped(play: Any) -> 
         "attempts_count": 2,
         "last_error": {"code": "script-execution-exception", "category": "user", "message": "second"},
     }
-    assert (stage.outcome.attempts, len(stage.orders)) == (2, 2)
+    assert (stage.outcome.attempts, len(stage.inputs)) == (2, 2)
 
 
 async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Any) -> None:
@@ -92,7 +92,7 @@ async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Any)
     assert stage.outcome.status is RunStatus.FAILED
     assert stage.outcome.error
     assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.RESULT_TOO_BIG, "3 MiB")
-    assert len(stage.orders) == 1
+    assert len(stage.inputs) == 1
 
 
 async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: Any) -> None:
@@ -159,7 +159,7 @@ async def test_a_run_that_may_be_attempted_once_only_fails_when_that_is_interrup
     assert stage.outcome.error
     assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
     assert stage.outcome.error.details == {"attempts_count": 1, "last_error": PROCESS_CRASHED}
-    assert len(stage.orders) == 1
+    assert len(stage.inputs) == 1
 
 
 async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: Any) -> None:
@@ -195,16 +195,16 @@ async def deliveries(stage: Stage) -> list[DeliverInput]:
 
 async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: Any) -> None:
     stage = await play("handed-over")
-    (order,) = await deliveries(stage)
-    assert (order.run_id, order.project, order.api) == (stage.run_id, stage.project, "list")
-    assert order.sink.webhook is not None
-    assert order.sink.webhook.url == "https://hook.example"
+    (input,) = await deliveries(stage)
+    assert (input.run_id, input.project, input.api) == (stage.run_id, stage.project, "list")
+    assert input.sink.webhook is not None
+    assert input.sink.webhook.url == "https://hook.example"
     child = await stage.client.get_workflow_handle(f"{stage.run_id}:sink").describe()
     assert child.status is WorkflowExecutionStatus.RUNNING
     assert await child.memo() == {
         "workspace": WORKSPACE,
         "project": stage.project,
-        "sink": order.sink.shown(),
+        "sink": input.sink.masked(),
     }
 
 
@@ -231,7 +231,7 @@ async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play
 async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: Any) -> None:
     stage = await play("cancel-with-the-start")
     assert_canceled(stage)
-    assert stage.orders == []
+    assert stage.inputs == []
 
 
 async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: Any) -> None:
@@ -239,7 +239,7 @@ async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: 
     assert_canceled(stage)
     assert stage.outcome.attempts == 0
     await stage.serve_attempts(ends(completed()))
-    assert stage.orders == []
+    assert stage.inputs == []
 
 
 async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: Any) -> None:
@@ -285,7 +285,7 @@ async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_
 async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: Any) -> None:
     stage = await play("cancel-while-the-loss-is-recorded")
     assert_canceled(stage)
-    assert len(stage.orders) == 1
+    assert len(stage.inputs) == 1
 
 
 @pytest.mark.parametrize("shape", ["cancel-as-it-completes", "cancel-just-before-it-completes"])
@@ -305,7 +305,7 @@ async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play
 async def test_a_cancel_between_two_attempts_is_not_forgotten(play: Any, shape: str) -> None:
     stage = await play(shape)
     assert_canceled(stage)
-    assert len(stage.orders) == 1
+    assert len(stage.inputs) == 1
 
 
 # What others see.
@@ -366,12 +366,12 @@ async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: Any) -> N
     stage = await play("interrupted-once")
     attempts = await scheduled_of(stage, names.ATTEMPT)
     assert [attempt.priority.priority_key for attempt in attempts] == [
-        names.PRIORITY_NOT_BEGUN,
-        names.PRIORITY_BEGUN,
-        names.PRIORITY_BEGUN,
+        names.PRIORITY_PENDING,
+        names.PRIORITY_STARTED,
+        names.PRIORITY_STARTED,
     ]
     assert [lost.priority.priority_key for lost in await scheduled_of(stage, names.RECORD_LOST)] == [
-        names.PRIORITY_BEGUN
+        names.PRIORITY_STARTED
     ]
 
 

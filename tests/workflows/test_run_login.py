@@ -34,12 +34,12 @@ async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login:
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert stage.outcome.login is None
     validates = [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
-    assert [(order.run_id, order.parent_run_id) for order in stage.checked] == [
+    assert [(input.run_id, input.parent_run_id) for input in stage.checked] == [
         (id_, stage.run_id) for id_ in validates
     ]
-    for order in stage.orders:
-        assert order.auth
-        assert (order.auth.ref, order.auth.state, order.auth.save_back) == (stage.ref, FIRST, True)
+    for input in stage.inputs:
+        assert input.auth
+        assert (input.auth.ref, input.auth.state, input.auth.save_back) == (stage.ref, FIRST, True)
 
 
 async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any) -> None:
@@ -61,14 +61,14 @@ async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any) -
 async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_login: Any) -> None:
     stage = await play_login("run-with-a-login")
     attempts = [attempt.priority.priority_key for attempt in await scheduled_of(stage, names.ATTEMPT)]
-    assert attempts == [names.PRIORITY_BEGUN] * 2
+    assert attempts == [names.PRIORITY_STARTED] * 2
     checks = [
         event.activity_task_scheduled_event_attributes.priority.priority_key
         for number in (1, 2)
         for event in await stage.events(f"{stage.run_id}-v{number}")
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
-    assert checks == [names.PRIORITY_NOT_BEGUN, names.PRIORITY_BEGUN]
+    assert checks == [names.PRIORITY_PENDING, names.PRIORITY_STARTED]
 
 
 async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage) -> None:
@@ -101,7 +101,7 @@ async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login
     assert details["error"]["code"] == "check-attempts-failed"
     validate = await stage.outcome_of(details["validateRunId"])
     assert details["error"] == validate.error.model_dump(mode="json", exclude_none=True)
-    assert (stage.outcome.attempts, len(stage.orders)) == (1, 1)
+    assert (stage.outcome.attempts, len(stage.inputs)) == (1, 1)
     assert await status(stage) == "canceled"
     await stage.until_status(AuthSessionStatus.EXPIRED)
 
@@ -110,7 +110,7 @@ async def test_an_attempt_that_was_lost_is_made_again_after_a_validate_of_its_ow
     stage = await play_login("run-interrupted-after-its-validate")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.number for lost in stage.lost] == [1]
-    assert [order.run_id for order in stage.checked] == [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
+    assert [input.run_id for input in stage.checked] == [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
 
 
 async def test_a_cancel_during_the_attempt_stops_it_and_leaves_its_validate_as_it_was(play_login: Any) -> None:
@@ -126,7 +126,7 @@ async def test_a_run_whose_auth_session_was_deleted_since_its_validate_ends_as_i
     stage = await play_login("run-whose-session-is-deleted-before-its-attempt")
     details = assert_not_validated(stage, "deleted")
     assert details["error"]["code"] == "auth-check-failed"
-    assert (stage.outcome.attempts, len(stage.orders)) == (1, 1)
+    assert (stage.outcome.attempts, len(stage.inputs)) == (1, 1)
 
 
 async def test_a_run_whose_auth_session_is_deleted_while_it_waits_ends_as_its_validate_does(
@@ -148,20 +148,20 @@ async def test_a_run_whose_auth_session_is_deleted_while_it_waits_ends_as_its_va
     login_stage.outcome = await login_stage.ended()
     details = assert_not_validated(login_stage, "is not there any more: it was deleted")
     assert details["validateRunId"] == f"{login_stage.run_id}-v1"
-    assert login_stage.orders == []
+    assert login_stage.inputs == []
     await login_stage.closed()
 
 
 async def test_a_run_whose_validate_was_terminated_in_temporal_makes_no_attempt(play_login: Any) -> None:
     stage = await play_login("run-whose-validate-is-terminated")
     assert assert_not_validated(stage, "terminated") == {"validateRunId": f"{stage.run_id}-v1"}
-    assert stage.orders == []
+    assert stage.inputs == []
 
 
 async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any) -> None:
     stage = await play_login("run-canceled-in-its-validate")
     assert_canceled(stage.outcome)
-    assert (stage.outcome.attempts, stage.orders) == (0, [])
+    assert (stage.outcome.attempts, stage.inputs) == (0, [])
     assert stage.stops == [StopInput(run_id=f"{stage.run_id}-v1", number=1)]
     assert_canceled(await stage.outcome_of(f"{stage.run_id}-v1"))
     assert await stage.status() is AuthSessionStatus.READY
@@ -187,7 +187,7 @@ async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: L
 async def test_a_run_that_is_canceled_as_its_validate_is_started_makes_no_attempt(play_login: Any) -> None:
     stage = await play_login("run-canceled-as-its-validate-is-started")
     assert_canceled(stage.outcome)
-    assert (stage.outcome.attempts, stage.orders) == (0, [])
+    assert (stage.outcome.attempts, stage.inputs) == (0, [])
 
 
 # An AuthSession for this Run alone.
@@ -198,9 +198,9 @@ async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and
 ) -> None:
     stage = await play_login("run-with-a-runtime-session")
     assert stage.outcome.status is RunStatus.COMPLETED
-    (create,), (attempt,) = stage.created, stage.orders
+    (create,), (attempt,) = stage.created, stage.inputs
     assert create.auth
-    assert (create.auth.login, create.auth.parameters_key) == (1, FIRST.parameters_key)
+    assert (create.auth.new_version, create.auth.parameters_key) == (1, FIRST.parameters_key)
     assert create.parent_run_id == f"{stage.run_id}-v1"
     assert attempt.auth
     assert (attempt.auth.ref, attempt.auth.state) == (stage.ref, FIRST)
@@ -240,15 +240,15 @@ async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any
 async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: Any) -> None:
     stage = await play_login("run-with-a-runtime-session-canceled-with-the-start")
     assert_canceled(stage.outcome)
-    assert (stage.checked, stage.created, stage.orders) == ([], [], [])
+    assert (stage.checked, stage.created, stage.inputs) == ([], [], [])
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
 
 
 async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage) -> None:
     attempt, removed = Held(login_stage), asyncio.Event()
 
-    async def slowly(order: DeleteStatesInput) -> None:
-        if order.keys:
+    async def slowly(input: DeleteStatesInput) -> None:
+        if input.keys:
             await removed.wait()
 
     login_stage.on_forget = slowly

@@ -22,7 +22,7 @@ async def skipping() -> AsyncGenerator[Client]:
 async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Client) -> None:
     sweeping = await swept("sweep-in-one-part", skipping)
     assert sweeping.tally == SweepTotals(runs=3, artifacts=15)
-    assert [order.after for order in sweeping.orders] == [""]
+    assert [input.after for input in sweeping.inputs] == [""]
 
 
 async def test_every_part_begins_where_the_one_before_has_come_to_and_removes_what_was_old_at_the_start(
@@ -30,17 +30,17 @@ async def test_every_part_begins_where_the_one_before_has_come_to_and_removes_wh
 ) -> None:
     sweeping = await swept("sweep-in-parts", skipping)
     assert sweeping.tally == SweepTotals(runs=4, artifacts=20)
-    before = sweeping.orders[0].before
+    before = sweeping.inputs[0].before
     assert abs((sweeping.began - A_WEEK - before).total_seconds()) < 1
-    assert sweeping.orders == [SweepPart(before=before, after=after) for after in ("", "runs/shop/a0", "runs/shop/b0")]
+    assert sweeping.inputs == [SweepPart(before=before, after=after) for after in ("", "runs/shop/a0", "runs/shop/b0")]
 
 
 async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None:
     sweeping = await swept("sweep-that-goes-on", skipping)
     assert sweeping.tally == SweepTotals(runs=PARTS + 1, artifacts=5 * (PARTS + 1))
-    assert len(sweeping.orders) == PARTS + 1
-    assert sweeping.orders[-1].after == f"runs/shop/{PARTS - 1:02}0"
-    assert {order.before for order in sweeping.orders} == {sweeping.orders[0].before}
+    assert len(sweeping.inputs) == PARTS + 1
+    assert sweeping.inputs[-1].after == f"runs/shop/{PARTS - 1:02}0"
+    assert {input.before for input in sweeping.inputs} == {sweeping.inputs[0].before}
     end = sweeping.first.events[-1].event_type
     assert end == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 
@@ -48,13 +48,13 @@ async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None
 async def test_a_store_that_is_away_for_a_while_costs_time(skipping: Client) -> None:
     sweeping = await swept("sweep-store-away-for-a-while", skipping)
     assert sweeping.tally == SweepTotals(runs=2, artifacts=10)
-    assert [order.after for order in sweeping.orders] == ["", *["runs/shop/a0"] * 3]
+    assert [input.after for input in sweeping.inputs] == ["", *["runs/shop/a0"] * 3]
 
 
 async def test_a_store_that_is_away_for_long_ends_it_so_that_another_can_begin(skipping: Client) -> None:
     sweeping = await swept("sweep-store-away-for-long", skipping)
     assert sweeping.tally is None
-    assert len(sweeping.orders) > 50
+    assert len(sweeping.inputs) > 50
     assert sweeping.first.events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
 
 
@@ -64,4 +64,4 @@ async def test_what_may_not_be_removed_is_told_when_all_else_is_done(skipping: C
     assert sweeping.failure.message == (
         "10 artifacts of 2 Runs removed; those of 2 Runs could not be removed. The artifact store could not remove 'x'."
     )
-    assert len(sweeping.orders) == 4
+    assert len(sweeping.inputs) == 4

@@ -40,7 +40,7 @@ def assert_canceled(outcome: RunOutcome) -> None:
 
 
 def numbers(stage: LoginStage) -> list[int]:
-    return [order.number for order in stage.checked]
+    return [input.number for input in stage.checked]
 
 
 # Checks.
@@ -56,18 +56,18 @@ async def test_a_login_that_is_good_is_the_outcome(play_login: Any) -> None:
 
 async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(play_login: Any) -> None:
     stage = await play_login("login-good")
-    (order,) = stage.checked
-    assert (order.kind, order.api, order.parameters.text) == (AttemptKind.CHECK, "auth-sessions/check", "null")
-    assert (order.workspace, order.project, order.run_id) == (WORKSPACE, stage.project, stage.validate_id)
-    assert (order.version, order.request_timeout) == ("0123456789abcdef", timedelta(minutes=5))
-    assert (order.trace, order.proxy, order.parent_run_id) == (TraceMode.NEVER, None, None)
-    assert order.auth
-    assert (order.auth.ref, order.auth.state, order.auth.save_back) == (stage.ref, None, True)
+    (input,) = stage.checked
+    assert (input.kind, input.api, input.parameters.text) == (AttemptKind.CHECK, "auth-sessions/check", "null")
+    assert (input.workspace, input.project, input.run_id) == (WORKSPACE, stage.project, stage.validate_id)
+    assert (input.version, input.request_timeout) == ("0123456789abcdef", timedelta(minutes=5))
+    assert (input.trace, input.proxy, input.parent_run_id) == (TraceMode.NEVER, None, None)
+    assert input.auth
+    assert (input.auth.ref, input.auth.state, input.auth.save_back) == (stage.ref, None, True)
     (check,) = scheduled(await stage.events(stage.validate_id))
     assert check.task_queue.name == f"callboard-project-{stage.project}"
     assert check.retry_policy.maximum_attempts == 2
     assert check.heartbeat_timeout.ToTimedelta().total_seconds() == 30
-    assert check.priority.priority_key == names.PRIORITY_NOT_BEGUN
+    assert check.priority.priority_key == names.PRIORITY_PENDING
     assert not check.schedule_to_start_timeout.ToTimedelta()
 
 
@@ -126,12 +126,12 @@ async def test_a_check_that_is_heard_of_no_more_is_made_again_even_if_it_was_the
 
 async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: Any) -> None:
     stage = await play_login("login-made-anew")
-    second = LoginState(login=2, key="state-2", parameters_key="parameters-1")
+    second = LoginState(version=2, key="state-2", parameters_key="parameters-1")
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, second, 3)
-    assert [order.auth.state for order in stage.checked] == [None, None, second]
+    assert [input.auth.state for input in stage.checked] == [None, None, second]
     (check, again) = scheduled(await stage.events(stage.validate_id))
     assert (check.activity_id, again.activity_id) == ("check-1", "check-3")
-    assert again.priority.priority_key == names.PRIORITY_BEGUN
+    assert again.priority.priority_key == names.PRIORITY_STARTED
     view = await stage.view()
     assert (view.status, view.state) == (AuthSessionStatus.READY, second)
     assert view.updated_at > view.created_at
@@ -139,31 +139,31 @@ async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: An
 
 async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_login: Any) -> None:
     stage = await play_login("login-made-anew")
-    (order,) = stage.created
-    assert [order.run_id] == await stage.creates_begun()
-    assert order.run_id not in (stage.validate_id, stage.session.id)
-    assert (order.kind, order.api, order.number) == (AttemptKind.CREATE, "auth-sessions/create", 1)
-    assert (order.request_timeout, order.parent_run_id) == (timedelta(minutes=5), stage.validate_id)
-    assert order.auth
-    assert (order.auth.login, order.auth.parameters_key, order.auth.state) == (2, "parameters-1", None)
-    description = await stage.client.get_workflow_handle(order.run_id).describe()
+    (input,) = stage.created
+    assert [input.run_id] == await stage.creates_begun()
+    assert input.run_id not in (stage.validate_id, stage.session.id)
+    assert (input.kind, input.api, input.number) == (AttemptKind.CREATE, "auth-sessions/create", 1)
+    assert (input.request_timeout, input.parent_run_id) == (timedelta(minutes=5), stage.validate_id)
+    assert input.auth
+    assert (input.auth.new_version, input.auth.parameters_key, input.auth.state) == (2, "parameters-1", None)
+    description = await stage.client.get_workflow_handle(input.run_id).describe()
     assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
     assert description.typed_search_attributes[search_attributes.AUTH_SESSION] == stage.ref.id
     assert description.typed_search_attributes[search_attributes.STATUS] == "completed"
     memo = await description.memo()
     assert (memo["workspace"], memo["parentRunId"]) == (WORKSPACE, stage.validate_id)
-    (create,) = scheduled(await stage.events(order.run_id))
-    assert (create.retry_policy.maximum_attempts, create.priority.priority_key) == (2, names.PRIORITY_BEGUN)
+    (create,) = scheduled(await stage.events(input.run_id))
+    assert (create.retry_policy.maximum_attempts, create.priority.priority_key) == (2, names.PRIORITY_STARTED)
 
 
 async def test_when_no_create_succeeds_the_validate_fails_and_the_login_is_expired(play_login: Any) -> None:
     stage = await play_login("login-not-made-anew")
     details = assert_failed(stage.outcome, ErrorCode.CREATE_ATTEMPTS_FAILED, "the password is wrong")
     assert details["attempts_count"] == 2
-    assert [order.number for order in stage.created] == [1, 2]
+    assert [input.number for input in stage.created] == [1, 2]
     assert stage.outcome.attempts == 2, "its own"
     view = await stage.view()
-    assert (view.status, view.state, view.making) == (AuthSessionStatus.EXPIRED, FIRST, None)
+    assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.EXPIRED, FIRST, None)
 
 
 async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(play_login: Any) -> None:
@@ -171,7 +171,7 @@ async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(pl
     details = assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
     assert details == {"attempts_count": 4, "last_error": FALSY}
     assert (numbers(stage), len(stage.created)) == ([1, 2, 3, 4], 1)
-    assert (await stage.view()).login == 2
+    assert (await stage.view()).version == 2
 
 
 async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage) -> None:
@@ -181,7 +181,7 @@ async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: Logi
     await login_stage.bring_up(login=2, state_key="state-2")
     await login_stage.validate()
     outcome = await login_stage.validated()
-    assert outcome.login == LoginState(login=2, key="state-2", parameters_key="parameters-1")
+    assert outcome.login == LoginState(version=2, key="state-2", parameters_key="parameters-1")
     assert (numbers(login_stage), login_stage.created) == ([1, 2, 3], [])
 
 

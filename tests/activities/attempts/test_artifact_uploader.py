@@ -44,7 +44,7 @@ class Room:
     secrets: list[str] = field(default_factory=lambda: [SECRET])
 
     async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
-        order = AttemptInput(
+        input = AttemptInput(
             workspace="w",
             run_id="run-1",
             number=2,
@@ -55,7 +55,7 @@ class Room:
             request_timeout=timedelta(minutes=1),
         )
         room = ArtifactUploader(self.store, self.redactor)
-        return await room.upload(order, self.evidence, status, Masker(self.secrets), within=self.within)
+        return await room.upload(input, self.evidence, status, Masker(self.secrets), within=self.within)
 
     async def stored(self, name: str) -> bytes | None:
         return await self.store.get(keys.attempt("shop", "run-1", 2, name))

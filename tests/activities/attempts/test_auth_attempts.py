@@ -84,7 +84,7 @@ class Scene:
         self.stage = stage
         self.temporal = ActivityEnvironment()
         self.state = LoginState(
-            login=1,
+            version=1,
             key=keys.auth_session_state(stage.project, ID, "first"),
             parameters_key=keys.auth_session_parameters(stage.project, ID, "first"),
         )
@@ -233,7 +233,7 @@ async def test_a_check_that_is_not_content_says_with_which_login(
 ) -> None:
     scene.pool.report = report
     failed, final = await scene.fails(AttemptKind.CHECK, number=2)
-    assert (failed.number, failed.login, failed.error.code, final) == (2, 1, code, False)
+    assert (failed.number, failed.login_version, failed.error.code, final) == (2, 1, code, False)
     record = await scene.record(2)
     assert (record.status, record.error) == (AttemptStatus.FAILED, failed.error)
     assert await scene.states() == [], "nothing is saved back by an Attempt that failed"
@@ -247,7 +247,7 @@ async def test_a_structural_failure_is_not_tried_again(scene: Scene) -> None:
 async def test_a_check_that_could_not_begin_says_nothing_about_a_login(scene: Scene) -> None:
     await scene.bench.store.put(scene.state.key, b"cb1.nobody")
     failed, final = await scene.fails(AttemptKind.CHECK)
-    assert (failed.login, failed.error.code, final) == (None, ErrorCode.INTERNAL_SERVER_ERROR, False)
+    assert (failed.login_version, failed.error.code, final) == (None, ErrorCode.INTERNAL_SERVER_ERROR, False)
     assert "could not begin" in failed.error.message
 
 
@@ -308,7 +308,7 @@ async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene
     scene.pool.report = {"result": "null", "storage_state": browser_state("made")}
     outcome = await scene.attempt(AttemptKind.CREATE)
     assert outcome.login
-    assert (outcome.status, outcome.login.login, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
+    assert (outcome.status, outcome.login.version, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
     assert outcome.login.parameters_key == scene.state.parameters_key
     assert await scene.states() == [browser_state("made")]
     (spec,) = scene.pool.executed
@@ -325,7 +325,7 @@ async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene
 async def test_a_create_that_fails_keeps_nothing(scene: Scene) -> None:
     scene.pool.report = {"error": RAISED}
     failed, final = await scene.fails(AttemptKind.CREATE)
-    assert (failed.number, failed.login, failed.error, final) == (1, None, RAISED, False)
+    assert (failed.number, failed.login_version, failed.error, final) == (1, None, RAISED, False)
     assert await scene.states() == []
 
 

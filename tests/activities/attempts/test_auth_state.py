@@ -36,7 +36,7 @@ class Scene:
         self.keyring = KeyRing(["the secret key of these tests"])
         self.logins = AuthStates(stage.client, self.store, self.keyring)
 
-    def order(self, kind: AttemptKind = AttemptKind.CHECK, *, number: int = 1) -> AttemptInput:
+    def attempt_input(self, kind: AttemptKind = AttemptKind.CHECK, *, number: int = 1) -> AttemptInput:
         return AttemptInput(
             workspace=WORKSPACE,
             run_id="run-1",
@@ -55,7 +55,7 @@ class Scene:
     async def load(
         self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
     ) -> AuthState:
-        return await self.logins.load(self.order(number=number), self.auth(state=state), secret)
+        return await self.logins.load(self.attempt_input(number=number), self.auth(state=state), secret)
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
         """A login that lies in the store."""
@@ -63,7 +63,7 @@ class Scene:
         parameters = keys.auth_session_parameters(self.stage.project, ID, name)
         await self.put(state, browser_state(session))
         await self.put(parameters, PARAMETERS)
-        return LoginState(login=login, key=state, parameters_key=parameters)
+        return LoginState(version=login, key=state, parameters_key=parameters)
 
     async def put(self, key: str, text: str, owner: str = ID) -> None:
         await self.store.put(key, self.sealed(text, owner))
@@ -83,7 +83,7 @@ class Scene:
             await self.stage.bring_up(login=0, state_key=None, **view)
         else:
             fields: dict[str, Any] = {
-                "login": state.login,
+                "login": state.version,
                 "state_key": state.key,
                 "parameters_key": state.parameters_key,
             }
@@ -143,7 +143,7 @@ async def test_an_attempt_begins_with_the_login_that_its_validate_found_good(sce
 async def test_and_with_the_current_one_if_that_has_been_removed(scene: Scene) -> None:
     second = await scene.there("the current one", login=2, name="second")
     await scene.bring_up(second)
-    loaded = await scene.load(LoginState(login=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
+    loaded = await scene.load(LoginState(version=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
     assert (loaded.login, loaded.storage_state) == (second, browser_state("the current one"))
 
 
@@ -175,7 +175,7 @@ async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
     state = await scene.there()
     auth = scene.auth(login=2, parameters_key=state.parameters_key)
-    login = await scene.logins.load(scene.order(AttemptKind.CREATE), auth, ())
+    login = await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, ())
     assert login == AuthState(None, None, PARAMETERS, (PASSWORD,))
 
 
@@ -238,22 +238,22 @@ async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Sce
 
 async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(scene: Scene) -> None:
     auth = scene.auth(login=2, parameters_key="parameters-2")
-    state = await scene.logins.save_created(scene.order(AttemptKind.CREATE), auth, browser_state())
-    assert (state.login, state.parameters_key) == (2, "parameters-2")
+    state = await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), auth, browser_state())
+    assert (state.version, state.parameters_key) == (2, "parameters-2")
     assert state.key.startswith(keys.auth_session(scene.stage.project, ID))
     assert await scene.opened(state.key) == browser_state()
     assert all(SESSION.encode() not in data for data in scene.artifacts())
-    again = await scene.logins.save_created(scene.order(AttemptKind.CREATE), auth, browser_state())
+    again = await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), auth, browser_state())
     assert again.key != state.key, "no state is ever written over another"
 
 
 async def saved_back(scene: Scene, text: str | None, kind: AttemptKind = AttemptKind.API, **auth: Any) -> LoginState:
     """The login after a good Attempt that has left this state."""
-    state = LoginState(login=1, key="before", parameters_key="parameters-1")
+    state = LoginState(version=1, key="before", parameters_key="parameters-1")
     login = AuthState(state, browser_state(), PARAMETERS)
-    after = await scene.logins.save_refreshed(scene.order(kind), scene.auth(**auth), login, text)
+    after = await scene.logins.save_refreshed(scene.attempt_input(kind), scene.auth(**auth), login, text)
     assert after
-    assert (after.login, after.parameters_key) == (1, "parameters-1")
+    assert (after.version, after.parameters_key) == (1, "parameters-1")
     return after
 
 
@@ -293,7 +293,7 @@ async def test_a_login_that_cannot_be_kept_is_none(scene: Scene, monkeypatch: py
     monkeypatch.setattr(module, "_STORE_TIMEOUT", timedelta(milliseconds=100))
     scene.store.refuse = lambda _key: True
     with pytest.raises(StoreError):
-        await scene.logins.save_created(scene.order(AttemptKind.CREATE), scene.auth(login=1), browser_state())
+        await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), scene.auth(login=1), browser_state())
 
 
 async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene) -> None:
@@ -303,7 +303,7 @@ async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene
 @pytest.mark.parametrize(
     ("kind", "expired", "told"),
     [
-        (AttemptKind.CHECK, True, [CheckReport(login=1, good=True)]),
+        (AttemptKind.CHECK, True, [CheckReport(version=1, good=True)]),
         (AttemptKind.CHECK, False, []),
         (AttemptKind.API, True, []),
     ],
@@ -313,5 +313,5 @@ async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_go
 ) -> None:
     await scene.bring_up(state := await scene.there())
     login = AuthState(state, browser_state(), PARAMETERS, expired=expired)
-    assert await scene.logins.save_refreshed(scene.order(kind), scene.auth(), login, None) == state
+    assert await scene.logins.save_refreshed(scene.attempt_input(kind), scene.auth(), login, None) == state
     assert await scene.told(names.CHECKED, CheckReport) == told

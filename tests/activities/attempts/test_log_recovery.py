@@ -30,7 +30,7 @@ SOON = timedelta(seconds=20)
 LOST = "The worker that ran the Attempt was lost."
 
 
-def order(run_id: str = "run-1", number: int = 2) -> AttemptInput:
+def attempt_input(run_id: str = "run-1", number: int = 2) -> AttemptInput:
     return AttemptInput(
         workspace="w",
         run_id=run_id,
@@ -56,7 +56,7 @@ class Left:
         folder = self.root / f"evidence-{len(self.folders)}"
         folder.mkdir()
         self.folders.append(folder)
-        persist_masking_secrets(folder, of or order(), Masker([SECRET]), keyring)
+        persist_masking_secrets(folder, of or attempt_input(), Masker([SECRET]), keyring)
         keeper = Transcript(str(folder / LOG_FILE), self.limit)
         keeper.text(printed)
         keeper.close()
@@ -95,7 +95,7 @@ async def test_what_is_noted_tells_no_secret(left: Left) -> None:
 
 async def test_each_attempt_has_its_own(left: Left) -> None:
     for number in range(1, 6):
-        left.attempt(f"of {number}\n".encode(), order("run-2", number))
+        left.attempt(f"of {number}\n".encode(), attempt_input("run-2", number))
     await left.log_recovery()
     assert [await left.stored("run-2", number) for number in range(1, 6)] == [
         [f"of {number}", LOST] for number in range(1, 6)
@@ -165,7 +165,7 @@ async def test_what_cannot_be_trusted_is_lost_and_costs_the_others_nothing(
     left: Left, spoil: Callable[[Path], None]
 ) -> None:
     spoil(left.attempt(b"one\n"))
-    left.attempt(b"two\n", order("run-2"))
+    left.attempt(b"two\n", attempt_input("run-2"))
     await left.log_recovery()
     assert [await left.stored(run_id) for run_id in ("run-1", "run-2", "run-9")] == [None, ["two", LOST], None]
 

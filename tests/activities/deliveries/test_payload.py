@@ -68,9 +68,9 @@ async def test_big_parameters_and_results_come_from_the_store_byte_for_byte(stor
     odd = '{"big":123456789012345678901234567890,"lone":"\\ud800","e":1e400}'
     await store.put("a.json", odd.encode())
     await store.put("b.json", b'"' + b"x" * 100_000 + b'"')
-    order = delivery(SINK).model_copy(update={"parameters": JsonRef(key="b.json", size=100_002)})
+    input = delivery(SINK).model_copy(update={"parameters": JsonRef(key="b.json", size=100_002)})
     outcome = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(key="a.json", size=len(odd)))
-    text = await delivery_payload(order, outcome, store)
+    text = await delivery_payload(input, outcome, store)
     assert f'"result":{odd},"statusCode":200'.encode() in text
     assert text.isascii()
 

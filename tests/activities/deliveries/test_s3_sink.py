@@ -79,8 +79,8 @@ def test_one_slash_stands_between_prefix_and_run(prefix: str, key: str) -> None:
 
 
 def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    order = delivery(sink())
-    plain = s3_sink.build_request(order, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
+    input = delivery(sink())
+    plain = s3_sink.build_request(input, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AMBIENT",
         "AWS_SECRET_ACCESS_KEY": "ambient",
@@ -92,7 +92,7 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
         "AWS_USE_FIPS_ENDPOINT": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    again = s3_sink.build_request(order, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
+    again = s3_sink.build_request(input, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
     assert again.url == plain.url
     assert again.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-central-1/s3/aws4_request" in again.headers["authorization"]
@@ -121,9 +121,9 @@ async def transport() -> AsyncGenerator[PinnedTransport]:
 async def put(transport: PinnedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> ResponseVerdict:
     keys = {"accessKeyId": server.access_key, "secretAccessKey": server.secret_key}
     place = {"bucket": BUCKET, "endpoint": server.endpoint, "forcePathStyle": True}
-    order = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
-    assert order.sink.bucket is not None
-    out = s3_sink.build_request(order, order.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
+    input = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
+    assert input.sink.bucket is not None
+    out = s3_sink.build_request(input, input.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
     return out.classify_response(await send(transport, out.request, timedelta(seconds=20)))
 
 
@@ -159,9 +159,9 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
         return ["127.0.0.1"]
 
     async with receiver() as inbox, PinnedTransport(EgressPolicy(LOOPBACK, resolve=look_up)) as transport:
-        order = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
-        assert order.sink.bucket is not None
-        out = s3_sink.build_request(order, order.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
+        input = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
+        assert input.sink.bucket is not None
+        out = s3_sink.build_request(input, input.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
         await send(transport, out.request, timedelta(seconds=20))
     (request,) = inbox.received
     assert (request.method, request.target, request.body) == ("PUT", "/run-8.json", BODY)

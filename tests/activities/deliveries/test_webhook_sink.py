@@ -24,10 +24,10 @@ NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 def prepare(
     url: str = "https://hook.example/in?key=k3y-value&n=1", at: datetime = NOW, **fields: Any
 ) -> PreparedRequest:
-    order = delivery(webhook(url, **fields), run_id="run-7")
-    assert order.sink.webhook is not None
+    input = delivery(webhook(url, **fields), run_id="run-7")
+    assert input.sink.webhook is not None
     return kind.build_request(
-        order, order.sink.webhook, BODY, at=at, keyring=RING, signer=WebhookSigner([SECRET]), user_agent="callboard/1.2"
+        input, input.sink.webhook, BODY, at=at, keyring=RING, signer=WebhookSigner([SECRET]), user_agent="callboard/1.2"
     )
 
 
@@ -62,12 +62,12 @@ def test_what_must_not_be_read_is_known_and_not_printed() -> None:
 
 
 def test_what_was_sealed_for_another_run_does_not_open() -> None:
-    order = delivery(webhook("https://hook.example"), run_id="run-1")
-    other = order.model_copy(update={"run_id": "run-2"})
-    assert order.sink.webhook is not None
+    input = delivery(webhook("https://hook.example"), run_id="run-1")
+    other = input.model_copy(update={"run_id": "run-2"})
+    assert input.sink.webhook is not None
     with pytest.raises(SealError):
         kind.build_request(
-            other, order.sink.webhook, BODY, at=NOW, keyring=RING, signer=WebhookSigner([SECRET]), user_agent="x"
+            other, input.sink.webhook, BODY, at=NOW, keyring=RING, signer=WebhookSigner([SECRET]), user_agent="x"
         )
 
 

@@ -72,7 +72,7 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
         worker.die()
         evidence = tmp_path / "workers" / "one" / "evidence" / f"{stage.run_id}-1-x"
         evidence.mkdir()
-        order = AttemptInput(
+        input = AttemptInput(
             workspace="w",
             run_id=stage.run_id,
             number=1,
@@ -82,7 +82,7 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
             parameters=JsonRef(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
-        persist_masking_secrets(evidence, order, Masker(()), KEYS)
+        persist_masking_secrets(evidence, input, Masker(()), KEYS)
         (evidence / LOG_FILE).write_bytes(line_of("info", "user", "the last words"))
         await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
         await stage.ended()

@@ -115,9 +115,9 @@ async def test_one_that_has_ended_is_in_progress_until_its_auth_session_has_take
     await call("POST", "/create", {"id": "anna", "parameters": {}})
     a_run(api, RunType.AUTH_SESSION_CREATE, ended.status, ended)
     known = api.auth_sessions.known
-    known["members", "anna"] = known["members", "anna"].model_copy(update={"making": "op-1"})
+    known["members", "anna"] = known["members", "anna"].model_copy(update={"pending_run_id": "op-1"})
     assert (await call("GET", "/create/op-1/result")).json() == {"status": "in_progress", "runId": "op-1"}
-    known["members", "anna"] = known["members", "anna"].model_copy(update={"making": None})
+    known["members", "anna"] = known["members", "anna"].model_copy(update={"pending_run_id": None})
     assert (await call("GET", "/create/op-1/result")).json()["status"] in {"done", "failed"}
 
 

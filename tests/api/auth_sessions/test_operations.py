@@ -114,7 +114,7 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
     assert (order.workspace, order.project) == (WORKSPACE, "members")
     assert order.ref.model_dump() == {"id": "anna@home", "type": "CREDENTIALS", "owner": "anna@home"}
     assert (order.view.id, order.view.type, order.view.status) == ("anna@home", "CREDENTIALS", "PENDING")
-    assert (order.view.login, order.view.state_key, order.view.proxy) == (0, None, None)
+    assert (order.view.version, order.view.state_key, order.view.proxy) == (0, None, None)
     login = order.create
     assert (login.run_id, login.type, login.version) == (operation, RunType.AUTH_SESSION_CREATE, manifest.version)
     assert (login.create_attempts, login.check_attempts, login.trace) == (3, 3, TraceMode.NEVER)
@@ -286,7 +286,7 @@ async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(a
     assert order.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
     assert (order.auto_recreate, order.check_attempts, order.create_attempts) == (True, 3, 3)
     assert (order.request_timeout, order.trace, order.proxy) == (timedelta(seconds=600), TraceMode.NEVER, None)
-    assert (order.parent_run_id, order.begun) == (None, False)
+    assert (order.parent_run_id, order.is_run_started) == (None, False)
 
 
 async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Any, call: Call):
@@ -366,7 +366,7 @@ async def test_an_import_is_201_with_the_auth_session_and_its_state_is_kept_seal
     assert answer.json() == {"id": "anna-import", "type": "RECORDER", "status": "READY"}
     (order,) = api.auth_sessions.created
     assert (order.ref.type, order.ref.owner, order.create) == (AuthSessionType.RECORDER, "anna-import", None)
-    assert (order.view.login, order.view.parameters_key) == (1, None)
+    assert (order.view.version, order.view.parameters_key) == (1, None)
     assert order.view.state_key.startswith("auth-sessions/recorded/anna-import/state-")
     assert await opened(api.store, order.view.state_key, "recorded", "anna-import") == {**STATE, "sessionStorage": None}
     assert SECRET not in order.model_dump_json()

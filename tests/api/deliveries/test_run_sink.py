@@ -57,7 +57,7 @@ async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: Any):
     assert opened(bucket.secret_access_key, run_id) == SECRET
     assert (bucket.endpoint, bucket.prefix, bucket.force_path_style) == ("http://127.0.0.1:9", "runs/", True)
     masked = {"accessKeyId": "***", "secretAccessKey": "***", "skipOnFail": False, "apisToSend": None}
-    assert order.sink.shown() == {**S3, **endpoint, **masked}
+    assert order.sink.masked() == {**S3, **endpoint, **masked}
 
 
 async def test_a_bucket_of_aws_needs_no_look_up(api: Any):
@@ -187,7 +187,7 @@ async def test_a_start_that_names_no_sink_has_its_project_s(
     ordered: Order, sinks: str, environment: str, kind: str | None
 ):
     order = await ordered(f"defaults: {{sink: {{{sinks}}}}}", environment)
-    assert (order.sink and order.sink.shown()["type"]) == kind
+    assert (order.sink and order.sink.masked()["type"]) == kind
     assert SECRET not in order.model_dump_json()
 
 

@@ -51,8 +51,8 @@ async def refused(api: Api, status: int, place: str = "", query: dict[str, Any] 
 
 
 async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
-    failed = RunCause(word="api-attempts-failed", message="the price is missing")
-    canceled = RunCause(word="cancelled-user-action", message="The Run was canceled by request.")
+    failed = RunCause(code="api-attempts-failed", message="the price is missing")
+    canceled = RunCause(code="cancelled-user-action", message="The Run was canceled by request.")
     api.records.answer = RunPage(
         (
             line("run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna"),
@@ -81,10 +81,10 @@ async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
         "reason": None,
     }
     second, third, fourth = answer["runs"][1:]
-    assert (second["error"], second["reason"]) == ({"code": failed.word, "message": failed.message}, None)
+    assert (second["error"], second["reason"]) == ({"code": failed.code, "message": failed.message}, None)
     assert second["endedAt"] == "2026-11-24T10:00:01.500000Z"
     assert (third["type"], third["api"], third["parentRunId"]) == ("auth-session-validate", None, "run-3")
-    assert (fourth["error"], fourth["reason"]) == (None, {"type": canceled.word, "message": canceled.message})
+    assert (fourth["error"], fourth["reason"]) == (None, {"type": canceled.code, "message": canceled.message})
 
 
 async def test_without_filters_all_runs_are_meant_and_fifty_of_them(api: Api) -> None:
@@ -290,7 +290,7 @@ async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do
         workspace=WORKSPACE, project="shop", ref=ref, auto_recreate=False, **shared
     )
     made = LoginSpec(run_id="create", type=RunType.AUTH_SESSION_CREATE, parameters_key="secret-place", **shared)
-    api.records.orders["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, order=made, login=1)
+    api.records.orders["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, spec=made, version=1)
     for run_id, kind in (("validate", RunType.AUTH_SESSION_VALIDATE), ("create", RunType.AUTH_SESSION_CREATE)):
         api.runs.logins["shop", run_id] = RunState(run_id, RunStatus.STARTED, type=kind, auth_session_id="anna")
     timing = {"createAttempts": 1, "checkAttempts": 2, "requestTimeout": 30.5, "saveTrace": False}

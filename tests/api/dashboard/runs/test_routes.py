@@ -30,7 +30,7 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
         started_at=BEGAN,
         ended_at=BEGAN + timedelta(seconds=31),
         attempts=2,
-        cause=RunCause(word="api-attempts-failed", message=EVIL),
+        cause=RunCause(code="api-attempts-failed", message=EVIL),
         api=EVIL,
     )
     api.records.answer = RunPage((line("waiting-run"), failed), b"more")
@@ -82,7 +82,7 @@ async def test_a_wrong_filter_is_named(api: Api, query: str) -> None:
 
 
 async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api) -> None:
-    cause = RunCause(word=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
+    cause = RunCause(code=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
     api.records.answer = RunPage(tuple(runs), None)
     client = await signed_in_client(api)
@@ -160,7 +160,7 @@ async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api
 
 
 async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> None:
-    cause = RunCause(word="api-attempts-failed", message="half \ud800")
+    cause = RunCause(code="api-attempts-failed", message="half \ud800")
     api.records.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
     client = await signed_in_client(api)
     assert "half \\ud800" in (await client.get("/projects/shop/runs")).text
