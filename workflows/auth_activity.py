@@ -12,10 +12,10 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptStatus, AuthAttemptResult, LostInput
+    from schemas.workflow.attempt import AttemptInput, AttemptStatus, LostInput
     from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
-    from workflows.auth_outcomes import from_activity_error
+    from workflows.auth_outcomes import AuthAttemptResult, from_activity_error
     from workflows.browser_activity import BrowserWorkflow
 
 MAXIMUM_INTERRUPTIONS = 3

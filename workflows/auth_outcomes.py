@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from schemas.workflow.attempt import (
@@ -10,7 +13,6 @@ from schemas.workflow.attempt import (
     INTERRUPTED,
     NO_LOGIN,
     AttemptStatus,
-    AuthAttemptResult,
     FailedAttemptDetails,
 )
 from schemas.workflow.auth import LoginState
@@ -19,6 +21,25 @@ from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from workflows import outcomes
 
 _NULL = JsonRef(text="null", size=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthAttemptResult:
+    """The result of all tries of one check or create."""
+
+    status: AttemptStatus
+    number: int
+    """Number of the last try."""
+    login: LoginState | None = None
+    """The login that was found good, or created."""
+    error: RunError | None = None
+    """Error of the last try that failed."""
+    bad_version: int | None = None
+    """Version of the login that a check has found bad; None if the result says nothing about any login."""
+    final: bool = False
+    """Whether no further try can help, because the failure is structural."""
+    started_at: datetime | None = None
+    """When the last try began, as far as that is known."""
 
 
 def from_activity_error(error: ActivityError, *, last_started: int, last_allowed: int) -> AuthAttemptResult:

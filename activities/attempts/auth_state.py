@@ -8,7 +8,6 @@ import logging
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -48,7 +47,7 @@ class AuthState:
     parameters: str | None = field(default=None, repr=False)
     """JSON text of the parameters that the browser state was, or is to be, created from."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Values that must be masked."""
+    """Values of the parameters that must be masked; those of the browser state are found in it."""
     expired: bool = False
     """Whether the AuthSession counts as expired."""
 
@@ -126,12 +125,12 @@ class AuthStates:
         expired: bool = False,
     ) -> AuthState:
         text, parameters = (self._open(attempt, auth, sealed) for sealed in (token, parameters_token))
-        hidden: set[str] = set()
+        secret_values: set[str] = set()
         if parameters is not None:
-            hidden |= find_secrets_in_parameters(_parse_object(parameters), secret_parameters)
+            secret_values = find_secrets_in_parameters(json.loads(parameters), secret_parameters)
         if text is not None:
             hidden |= find_secrets_in_state(_parse_object(text))
-        return AuthState(state, text, parameters, tuple(sorted(hidden)), expired)
+        return AuthState(state, text, parameters, tuple(sorted(secret_values)), expired)
 
     def _open(self, attempt: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
         if token is None:
@@ -165,11 +164,6 @@ class AuthStates:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:  # the AuthSession may have been deleted
                 log.warning("AuthSession %s could not be signaled (%s): %s", auth.ref.id, signal, error.message)
-
-
-def _parse_object(text: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(text)
-    return value
 
 
 def _no_login(attempt: AttemptInput, auth_session: str, seen: int) -> ApplicationError:

@@ -105,24 +105,6 @@ class FailedAttemptDetails(FlowModel):
     started_at: datetime | None = None
 
 
-class AuthAttemptResult(FlowModel):
-    """The result of all tries of one check or create."""
-
-    status: AttemptStatus
-    number: int
-    """Number of the last try."""
-    login: LoginState | None = None
-    """The login that was found good, or created."""
-    error: RunError | None = None
-    """Error of the last try that failed."""
-    bad_version: int | None = None
-    """Version of the login that a check has found bad; None if the result says nothing about any login."""
-    final: bool = False
-    """Whether no further try can help, because the failure is structural."""
-    started_at: datetime | None = None
-    """When the last try began, as far as that is known."""
-
-
 class AttemptStarted(FlowModel):
     """Payload of the signal from the activity to its workflow: the Attempt is on a Machine (since a moment ago)."""
 

@@ -1,4 +1,4 @@
-"""Temporal as `callboard dev` starts it, one for all tests of this folder; and what delivers, with a receiver."""
+"""Temporal as `callboard dev` starts it, one for all tests of this folder; a served project; what delivers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from tests.support.attempt_lab import Lab, Served, open_lab, serve_lab
 from tests.support.delivery_worker import Delivering, delivering
 from tests.support.run_stage import Stage, name_of
 from tests.support.temporal_servers import dev_client, dev_server
@@ -41,3 +42,15 @@ async def deliver(client: Client, tmp_path: Path) -> AsyncGenerator[Delivering]:
 async def inbox() -> AsyncGenerator[Receiver]:
     async with receiver() as inbox:
         yield inbox
+
+
+@pytest.fixture(scope="module")
+async def served(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
+    async with serve_lab(tmp_path_factory.mktemp("lab"), client) as served:
+        yield served
+
+
+@pytest.fixture
+async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Lab]:
+    async with open_lab(served, client, name, tmp_path) as lab:
+        yield lab

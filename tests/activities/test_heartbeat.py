@@ -42,14 +42,14 @@ def beats() -> Beats:
     return Beats()
 
 
-class _SlowTrier:
+class _SlowSender:
     """A try that lasts until it is let go."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.began = asyncio.Event()
 
-    async def once(self, _order: TryInput, at: datetime) -> SendResult:
+    async def send_stored(self, _order: TryInput, at: datetime) -> SendResult:
         self.began.set()
         await self.go.wait()
         return SendResult(TryRecord(at=at, status_code=200))
@@ -82,7 +82,7 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     beats: Beats, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = TestStore(tmp_path)
-    delivery_sender = _SlowTrier()
+    delivery_sender = _SlowSender()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
     activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
     input = TryInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")

@@ -115,13 +115,13 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
 async def test_a_check_begins_with_the_current_login(scene: Scene) -> None:
     await scene.bring_up(state := await scene.there())
     loaded = await scene.load()
-    assert loaded == AuthState(state, browser_state(), PARAMETERS, (SESSION, PASSWORD))
+    assert loaded == AuthState(state, browser_state(), PARAMETERS, (PASSWORD,))
 
 
 async def test_what_must_not_be_shown_is_found_and_is_in_no_repr(scene: Scene) -> None:
     await scene.bring_up(await scene.there())
     loaded = await scene.load(secret=("favourite",))
-    assert set(loaded.secrets) == {SESSION, PASSWORD, "a-blue-one"}
+    assert set(loaded.secrets) == {PASSWORD, "a-blue-one"}
     assert not any(secret in repr(loaded) for secret in loaded.secrets)
 
 
@@ -169,7 +169,7 @@ async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
     scene.stage.recorder()
     state = (await scene.there()).model_copy(update={"parameters_key": None})
     await scene.bring_up(state)
-    assert await scene.load() == AuthState(state, browser_state(), None, (SESSION,))
+    assert await scene.load() == AuthState(state, browser_state(), None, ())
 
 
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:

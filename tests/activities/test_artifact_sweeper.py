@@ -167,7 +167,7 @@ async def test_a_part_ends_after_so_many_runs_and_the_next_goes_on_behind_it(cli
     after: str | None = ""
     seen: list[SweepTotals] = []
     while after is not None:
-        swept = await sweep(client, store, before, after=after, most=2)
+        swept = await sweep(client, store, before, after=after, max_runs=2)
         seen.append(swept.totals)
         after = swept.after
         assert {key.split("/")[2] for key in await left(store)} == set(runs[2 * len(seen) :])
@@ -177,7 +177,7 @@ async def test_a_part_ends_after_so_many_runs_and_the_next_goes_on_behind_it(cli
 async def test_a_part_ends_after_a_time_and_the_next_goes_on_behind_it(client: Client, store: Store) -> None:
     await leave(store, "one", "two")
     before = soon()
-    first = await sweep(client, store, before, within=timedelta())
+    first = await sweep(client, store, before, max_duration=timedelta())
     assert first.after == "runs/shop/one0"
     assert {key.split("/")[2] for key in await left(store)} == {"two"}
 
