@@ -21,7 +21,7 @@ from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, L
 from schemas.workflow.auth_session import AuthSessionView
 from security import seal_context
 from security.keyring import KeyRing
-from security.secret_detection import find_secrets_in_parameters, find_secrets_in_state
+from security.secret_detection import find_secrets_in_parameters
 from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
@@ -128,8 +128,6 @@ class AuthStates:
         secret_values: set[str] = set()
         if parameters is not None:
             secret_values = find_secrets_in_parameters(json.loads(parameters), secret_parameters)
-        if text is not None:
-            hidden |= find_secrets_in_state(_parse_object(text))
         return AuthState(state, text, parameters, tuple(sorted(secret_values)), expired)
 
     def _open(self, attempt: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
