@@ -61,7 +61,7 @@ class AuthWorkflow(BrowserWorkflow):
             initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=tries
         )
         try:
-            ended = await self._execute_browser_activity(
+            outcome = await self._execute_browser_activity(
                 activity,
                 attempt.model_copy(update={"number": first}),
                 activity_id=f"{activity}-{first}",
@@ -75,9 +75,12 @@ class AuthWorkflow(BrowserWorkflow):
             if result.status is AttemptStatus.INTERRUPTED:
                 await self._record_lost(_lost(attempt, result))
         else:
-            number = self._attempts if ended.status is AttemptStatus.CANCELED else first
+            number = self._attempts if outcome.status is AttemptStatus.CANCELED else first
             result = AuthAttemptResult(
-                status=ended.status, number=ended.number or number, login=ended.login, started_at=ended.started_at
+                status=outcome.status,
+                number=outcome.number or number,
+                login=outcome.login,
+                started_at=outcome.started_at,
             )
         self._record_start(result.started_at, first=result.number == 1)
         self._attempts = result.number

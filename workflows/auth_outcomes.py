@@ -63,9 +63,9 @@ def from_activity_error(error: ActivityError, *, last_started: int, last_allowed
             started_at=failed.started_at,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
-        seen, number = map(int, cause.details)
+        version, number = map(int, cause.details)
         return AuthAttemptResult(
-            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), bad_version=seen
+            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), bad_version=version
         )
     if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
         number = int(cause.details[0])

@@ -25,13 +25,13 @@ class CreateWorkflow(AuthWorkflow):
         return await self._execute(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:
-        made = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.spec.create_attempts)
-        if made.status is AttemptStatus.COMPLETED and create.spec.check_attempts == 0:
-            return auth_outcomes.completed(made.login, made.number)
-        if made.status is not AttemptStatus.COMPLETED:
-            return auth_outcomes.failed(ErrorCode.CREATE_ATTEMPTS_FAILED, made)
+        created = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.spec.create_attempts)
+        if created.status is AttemptStatus.COMPLETED and create.spec.check_attempts == 0:
+            return auth_outcomes.completed(created.login, created.number)
+        if created.status is not AttemptStatus.COMPLETED:
+            return auth_outcomes.failed(ErrorCode.CREATE_ATTEMPTS_FAILED, created)
 
-        check_input = _attempt_input(create, AttemptKind.CHECK, made.login)
+        check_input = _attempt_input(create, AttemptKind.CHECK, created.login)
         result = await self._check(check_input, create.spec.check_attempts, is_run_started=True)
         if result.status is AttemptStatus.COMPLETED:
             return auth_outcomes.completed(result.login, result.number)

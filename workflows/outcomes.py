@@ -31,12 +31,12 @@ _SHORT = 300
 """How many characters of a message lists show."""
 
 
-def completed(ended: AttemptOutcome, number: int) -> RunOutcome:
+def completed(attempt: AttemptOutcome, number: int) -> RunOutcome:
     """Return the outcome of a Run whose Attempt `number` has completed: the Run's result is that Attempt's."""
     return RunOutcome(
         status=RunStatus.COMPLETED,
-        result=ended.result,
-        extended_payloads=ended.extended_payloads,
+        result=attempt.result,
+        extended_payloads=attempt.extended_payloads,
         attempts=number,
     )
 
@@ -61,19 +61,19 @@ def not_validated(validate: RunOutcome, validate_run_id: str | None, attempts: i
     )
 
 
-def is_login_missing(ended: AttemptOutcome) -> bool:
+def is_login_missing(attempt: AttemptOutcome) -> bool:
     """Tell whether the AuthSession was deleted between its Validate and the Attempt."""
-    return ended.error is not None and ended.error.code is ErrorCode.AUTH_CHECK_FAILED
+    return attempt.error is not None and attempt.error.code is ErrorCode.AUTH_CHECK_FAILED
 
 
-def failed_for_good(ended: AttemptOutcome, number: int) -> RunOutcome:
+def failed_for_good(attempt: AttemptOutcome, number: int) -> RunOutcome:
     """Return the outcome of a Run that no further Attempt can help: it carries the Attempt's own error."""
-    return RunOutcome(status=RunStatus.FAILED, error=_error_of(ended), attempts=number)
+    return RunOutcome(status=RunStatus.FAILED, error=_error_of(attempt), attempts=number)
 
 
-def attempts_failed(ended: AttemptOutcome, number: int) -> RunOutcome:
+def attempts_failed(attempt: AttemptOutcome, number: int) -> RunOutcome:
     """Return the outcome of a Run that has no Attempt left: the wrapper code, with the last Attempt's error inside."""
-    last = _error_of(ended)
+    last = _error_of(attempt)
     error = RunError(
         code=ErrorCode.API_ATTEMPTS_FAILED,
         category=last.category,
@@ -174,10 +174,10 @@ def _type_of(cause: RunError | RunReason) -> str:
     return cause.code.value if isinstance(cause, RunError) else cause.type.value
 
 
-def _error_of(ended: AttemptOutcome) -> RunError:
-    if ended.error is None:
-        raise ValueError(f"An Attempt that is {ended.status} has no error")
-    return ended.error
+def _error_of(attempt: AttemptOutcome) -> RunError:
+    if attempt.error is None:
+        raise ValueError(f"An Attempt that is {attempt.status} has no error")
+    return attempt.error
 
 
 def _interrupted(message: str) -> AttemptOutcome:

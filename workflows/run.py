@@ -50,18 +50,18 @@ class RunWorkflow(BrowserWorkflow):
                     validate_run_id = names.validate_run_id(workflow.info().workflow_id, number)
                     return outcomes.not_validated(validate, validate_run_id, number - 1)
                 self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
-            ended = await self._execute_attempt(run, login, number)
-            self._record_start(ended.started_at, first=number == 1 and run.auth is None)
-            match ended.status:
+            outcome = await self._execute_attempt(run, login, number)
+            self._record_start(outcome.started_at, first=number == 1 and run.auth is None)
+            match outcome.status:
                 case AttemptStatus.COMPLETED:
-                    return outcomes.completed(ended, number)
-                case AttemptStatus.CANCELED if ended.reason is not None:
-                    return outcomes.canceled(number, ended.reason)
+                    return outcomes.completed(outcome, number)
+                case AttemptStatus.CANCELED if outcome.reason is not None:
+                    return outcomes.canceled(number, outcome.reason)
                 case AttemptStatus.CANCELED:
-                    reached_worker = ended.started_at is not None or self._location_of(number) is not None
+                    reached_worker = outcome.started_at is not None or self._location_of(number) is not None
                     return outcomes.canceled(number if reached_worker else number - 1)
                 case AttemptStatus.INTERRUPTED:
-                    await self._record_lost(_lost(run, number, ended))
+                    await self._record_lost(_lost(run, number, outcome))
                     if self._cancel_requested:
                         return outcomes.canceled(number)
                     interruptions += 1
@@ -70,14 +70,14 @@ class RunWorkflow(BrowserWorkflow):
                     failures += 1
                     is_last = failures == run.maximum_attempts
             # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
-            if run.auth is not None and outcomes.is_login_missing(ended):
-                return outcomes.not_validated(outcomes.failed_for_good(ended, number), None, number)
-            if ended.final:
-                return outcomes.failed_for_good(ended, number)
+            if run.auth is not None and outcomes.is_login_missing(outcome):
+                return outcomes.not_validated(outcomes.failed_for_good(outcome, number), None, number)
+            if outcome.final:
+                return outcomes.failed_for_good(outcome, number)
             if is_last:
-                return outcomes.attempts_failed(ended, number)
-            message = ended.error.message if ended.error else "it gave no reason."
-            self._last_failure = f"\n\nAttempt {number} {ended.status}:{code_block(message)}"
+                return outcomes.attempts_failed(outcome, number)
+            message = outcome.error.message if outcome.error else "it gave no reason."
+            self._last_failure = f"\n\nAttempt {number} {outcome.status}:{code_block(message)}"
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return outcomes.canceled(number)
 
@@ -130,12 +130,12 @@ def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> Atte
     )
 
 
-def _lost(run: RunInput, number: int, ended: AttemptOutcome) -> LostInput:
+def _lost(run: RunInput, number: int, outcome: AttemptOutcome) -> LostInput:
     return LostInput(
         workspace=run.workspace,
         run_id=workflow.info().workflow_id,
         number=number,
         project=run.project,
-        cause=ended.error.message if ended.error else "",
+        cause=outcome.error.message if outcome.error else "",
         trace=run.trace,
     )

@@ -63,13 +63,13 @@ class ValidateWorkflow(AuthWorkflow):
         await self._report_expired(validate, result.bad_version)
         return auth_outcomes.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, result)
 
-    async def _recreate(self, validate: ValidateInput, seen: int) -> RecreateResult | None:
+    async def _recreate(self, validate: ValidateInput, bad_version: int) -> RecreateResult | None:
         """Ask the AuthSession for a new login, and wait for its answer, however long its Create takes.
 
         Return None if there is no such AuthSession any more, or this Validate was canceled; the Create then goes on,
         for others may wait for it too.
         """
-        request = _recreate_request(validate, seen)
+        request = _recreate_request(validate, bad_version)
         while self._recreate_result is None and not self._cancel_requested:
             try:
                 await _auth_session(validate).signal(names.RECREATE, request)
@@ -83,12 +83,12 @@ class ValidateWorkflow(AuthWorkflow):
                 continue
         return self._recreate_result
 
-    async def _report_expired(self, validate: ValidateInput, seen: int | None) -> None:
+    async def _report_expired(self, validate: ValidateInput, bad_version: int | None) -> None:
         """Tell the AuthSession that its login is bad, if a check has found it so."""
-        if seen is None or self._cancel_requested:
+        if bad_version is None or self._cancel_requested:
             return
         try:
-            await _auth_session(validate).signal(names.CHECKED, CheckReport(version=seen, good=False))
+            await _auth_session(validate).signal(names.CHECKED, CheckReport(version=bad_version, good=False))
         except FailureError as error:
             workflow.logger.info("AuthSession %s was not told: %s", validate.ref.id, error)
 
@@ -121,11 +121,11 @@ def _check_input(validate: ValidateInput, state: LoginState | None = None) -> At
     )
 
 
-def _recreate_request(validate: ValidateInput, seen: int) -> RecreateRequest:
+def _recreate_request(validate: ValidateInput, bad_version: int) -> RecreateRequest:
     run_id = workflow.info().workflow_id
     return RecreateRequest(
         validate_run_id=run_id,
-        seen_version=seen,
+        seen_version=bad_version,
         spec=LoginSpec(
             run_id="",
             type=RunType.AUTH_SESSION_CREATE,

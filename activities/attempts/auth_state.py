@@ -76,18 +76,19 @@ class AuthStates:
         """
         if attempt.kind is AttemptKind.CREATE:
             return self._decrypt(attempt, auth, None, None, await self._fetch(auth.parameters_key), secret_parameters)
-        state, expired, seen = auth.state, False, 0
+        state, expired, missing_version = auth.state, False, 0
         for _ in range(_LOOKUPS):
             if state is None:
                 view = await self._view(attempt, auth)
                 state, expired = view.state, view.status is AuthSessionStatus.EXPIRED
             if state is None:
-                raise _no_login(attempt, auth.ref.id, seen)
+                raise _no_login(attempt, auth.ref.id, missing_version)
             token, parameters = await asyncio.gather(self._fetch(state.key), self._fetch(state.parameters_key))
             if token is not None:
                 return self._decrypt(attempt, auth, state, token, parameters, secret_parameters, expired=expired)
-            seen, state = state.version, None  # replaced meanwhile: the current state does as well, or better
-        raise _no_login(attempt, auth.ref.id, seen)
+            # It was replaced meanwhile: the current state does as well, or better.
+            missing_version, state = state.version, None
+        raise _no_login(attempt, auth.ref.id, missing_version)
 
     async def save_created(self, attempt: AttemptInput, auth: AttemptAuth, storage_state: str) -> LoginState:
         """Store the browser state that a Create has left. Raises StoreError."""
@@ -164,8 +165,8 @@ class AuthStates:
                 log.warning("AuthSession %s could not be signaled (%s): %s", auth.ref.id, signal, error.message)
 
 
-def _no_login(attempt: AttemptInput, auth_session: str, seen: int) -> ApplicationError:
+def _no_login(attempt: AttemptInput, auth_session: str, missing_version: int) -> ApplicationError:
     message = f"AuthSession {auth_session!r} has no login yet."
-    if seen:
+    if missing_version:
         message = f"The login of AuthSession {auth_session!r} is not in the artifact store any more."
-    return ApplicationError(message, seen, attempt.number, type=NO_LOGIN, non_retryable=True)
+    return ApplicationError(message, missing_version, attempt.number, type=NO_LOGIN, non_retryable=True)

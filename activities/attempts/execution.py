@@ -17,7 +17,7 @@ from activities.attempts.running_attempts import Cause, RunningAttempt, RunningA
 from activities.attempts.start_signals import StartSignals
 from activities.background import forward_cancellation
 from activities.heartbeat import heartbeats
-from activities.workers.worker_dir import HeldAttempt, WorkerDir
+from activities.workers.worker_dir import JournalEntry, WorkerDir
 from machines.evidence import Evidence
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.run import RunError
@@ -84,10 +84,10 @@ class AttemptExecutor:
                 evidence = Evidence(folder, attempt.trace, self._trace_limit)
                 state = AttemptState(attempt, self._worker, evidence, attempt_log)
                 task = asyncio.create_task(self._run(attempt, state), name=f"attempt {attempt.run_id} {attempt.number}")
-                held = HeldAttempt(attempt.run_id, attempt.number, activity.info().task_token, attempt.kind)
+                entry = JournalEntry(attempt.run_id, attempt.number, activity.info().task_token, attempt.kind)
                 # The Attempt is in both or in neither at any moment: nothing is awaited between the two.
                 with (
-                    self._worker_dir.journal(held),
+                    self._worker_dir.journal(entry),
                     self._running_attempts.register(attempt.run_id, attempt.number, task) as running_attempt,
                 ):
                     ended = self._await_and_finalize(attempt, state, running_attempt, task)

@@ -78,14 +78,14 @@ class DeliverySender:
         except CallboardError as error:
             return _not_sent(at, error)
         masker = Masker(prepared.secrets)
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             answer = await send(self._transport, prepared.request, delivery.sink.schedule.timeout)
         except SendError as error:
-            return _no_answer(at, began, _masked(error.problem, masker))
+            return _no_answer(at, started, _masked(error.problem, masker))
         except asyncio.CancelledError:
             stopped = TryProblem(type="WorkerStopped", message=_STOPPED)
-            return _no_answer(at, began, stopped)
+            return _no_answer(at, started, stopped)
         verdict = prepared.classify_response(answer)
         record = TryRecord(
             at=at,
@@ -125,8 +125,8 @@ def _not_sent(at: datetime, error: CallboardError) -> SendResult:
     return SendResult(record, error.message, final=isinstance(error, SealError))
 
 
-def _no_answer(at: datetime, began: float, problem: TryProblem) -> SendResult:
-    latency = timedelta(seconds=time.monotonic() - began)
+def _no_answer(at: datetime, started: float, problem: TryProblem) -> SendResult:
+    latency = timedelta(seconds=time.monotonic() - started)
     return SendResult(TryRecord(at=at, error=problem, latency=latency), problem.message)
 
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.attempts.log_recovery import LogRecovery
-from activities.workers.worker_dir import HeldAttempt, dead_workers
+from activities.workers.worker_dir import JournalEntry, dead_workers
 from schemas.workflow.attempt import INTERRUPTED, AttemptKind
 
 log = logging.getLogger(__name__)
@@ -33,20 +33,20 @@ async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogR
         await asyncio.to_thread(dead.end_machines)
         await log_recovery.store_logs(dead.evidence, within=_LOGS_TIMEOUT)
         await asyncio.to_thread(dead.remove)
-        for held in dead.attempts:
-            await _report_lost(client, held)
+        for entry in dead.attempts:
+            await _report_lost(client, entry)
 
 
-async def _report_lost(client: Client, held: HeldAttempt) -> None:
+async def _report_lost(client: Client, entry: JournalEntry) -> None:
     # The task token identifies this try; a check or create keeps its activity id when it is tried again, perhaps
     # elsewhere.
-    handle = client.get_async_activity_handle(task_token=held.task_token)
+    handle = client.get_async_activity_handle(task_token=entry.task_token)
     try:
         message = "The worker that ran the Attempt was lost."
         # Temporal tries checks and creates again. The Attempt of an API is over, also where a pause would keep it.
-        retryable = held.kind is not AttemptKind.API
+        non_retryable = entry.kind is AttemptKind.API
         await handle.fail(
-            ApplicationError(message, held.run_id, held.number, type=INTERRUPTED, non_retryable=not retryable)
+            ApplicationError(message, entry.run_id, entry.number, type=INTERRUPTED, non_retryable=non_retryable)
         )
     except RPCError as error:  # its Run is over, or its heartbeat timeout has reported it already or will
-        log.info("Run %s, Attempt %d: %s", held.run_id, held.number, error.message)
+        log.info("Run %s, Attempt %d: %s", entry.run_id, entry.number, error.message)

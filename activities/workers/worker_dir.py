@@ -30,8 +30,8 @@ from schemas.workflow.attempt import AttemptKind
 
 
 @dataclass(frozen=True)
-class HeldAttempt:
-    """An Attempt in a journal."""
+class JournalEntry:
+    """An Attempt that runs, as the journal of its worker notes it."""
 
     run_id: str
     number: int
@@ -63,7 +63,7 @@ class WorkerDir:
         filling them."""
 
     @contextmanager
-    def journal(self, attempt: HeldAttempt) -> Generator[None]:
+    def journal(self, attempt: JournalEntry) -> Generator[None]:
         """Note the Attempt as running for as long as the block lasts."""
         note = self._attempts / f"{attempt.run_id}-{attempt.number}.json"
         # The file of an Attempt that has ended is reused for the next one: creating and removing files takes disks
@@ -103,7 +103,7 @@ class DeadWorker:
     """What remains of a worker that did not shut down properly. This worker holds its lock now."""
 
     folder: Path
-    attempts: list[HeldAttempt]
+    attempts: list[JournalEntry]
     _lock: int
 
     @property
@@ -149,12 +149,12 @@ def _folders_locked(workers: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def _journal_of(folder: Path) -> Generator[HeldAttempt]:
+def _journal_of(folder: Path) -> Generator[JournalEntry]:
     for note in (folder / "attempts").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # a half-written file: its Attempt had not begun
             held: dict[str, Any] = json.loads(note.read_text())
             token = b64decode(held["task_token"])
-            yield HeldAttempt(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
+            yield JournalEntry(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
 
 
 def _lock(folder: Path) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from activities.workers.worker_dir import HeldAttempt
+from activities.workers.worker_dir import JournalEntry
 from tests.support.repository import REPOSITORY
 
 _PROGRAM = """
@@ -40,7 +40,7 @@ class DyingWorker:
     machine: psutil.Process
 
     @classmethod
-    async def start(cls, folder: Path, *attempts: HeldAttempt) -> DyingWorker:
+    async def start(cls, folder: Path, *attempts: JournalEntry) -> DyingWorker:
         """Start one that notes these Attempts."""
         noted = pickle.dumps(attempts).hex()
         process = subprocess.Popen(  # noqa: ASYNC220  # a pipe that ends with the process, not with the event loop

@@ -16,7 +16,7 @@ from activities.attempts.attempt_log import LOG_FILE
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.log_recovery import LogRecovery, persist_masking_secrets
 from activities.workers.crash_recovery import recover_dead_workers
-from activities.workers.worker_dir import HeldAttempt
+from activities.workers.worker_dir import JournalEntry
 from machines.transcript import line_of
 from schemas.workflow.attempt import AttemptInput, AttemptStatus
 from schemas.workflow.base import JsonRef
@@ -43,7 +43,7 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
     await stage.serve(gone, ends(completed()))
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
     try:
         worker.die()
         await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
@@ -67,7 +67,7 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
     stage.on_lost = ArtifactActivities(store, ArtifactSweeper(client, store)).record_lost
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
     try:
         worker.die()
         evidence = tmp_path / "workers" / "one" / "evidence" / f"{stage.run_id}-1-x"
@@ -106,7 +106,7 @@ async def test_a_run_whose_attempt_was_paused_goes_on_as_well(client: Client, st
     await stage.start()
     await gone.began.wait()
     await PendingActivity(client, stage.run_id).pause()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
     try:
         worker.die()
         await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
@@ -121,7 +121,7 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, t
     await stage.serve(gone)
     await stage.start()
     await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", HeldAttempt(stage.run_id, 1, gone.token))
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
     try:
         worker.die()
         await stage.cancel()
@@ -146,9 +146,9 @@ async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_noth
         await second.start()
         await gone.began.wait()
         attempts = [
-            HeldAttempt(stage.run_id, 1, over.token),
-            HeldAttempt("nobody", 1, b"no token of Temporal's"),
-            HeldAttempt(second.run_id, 1, gone.token),
+            JournalEntry(stage.run_id, 1, over.token),
+            JournalEntry("nobody", 1, b"no token of Temporal's"),
+            JournalEntry(second.run_id, 1, gone.token),
         ]
         worker = await DyingWorker.start(tmp_path / "workers" / "one", *attempts)
         try:

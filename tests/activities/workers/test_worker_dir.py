@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from activities.workers.worker_dir import HeldAttempt, WorkerDir, dead_workers
+from activities.workers.worker_dir import JournalEntry, WorkerDir, dead_workers
 from schemas.workflow.attempt import AttemptKind
 from tests.support.dying_worker import DyingWorker
 
 Start = Callable[..., Awaitable[DyingWorker]]
 
 
-def held(run_id: str, number: int) -> HeldAttempt:
-    return HeldAttempt(run_id, number, b"token")
+def held(run_id: str, number: int) -> JournalEntry:
+    return JournalEntry(run_id, number, b"token")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def workers(tmp_path: Path) -> Path:
 async def start(workers: Path) -> AsyncGenerator[Start]:
     started: list[DyingWorker] = []
 
-    async def start(name: str, *attempts: HeldAttempt) -> DyingWorker:
+    async def start(name: str, *attempts: JournalEntry) -> DyingWorker:
         worker = await DyingWorker.start(workers / name, *attempts)
         started.append(worker)
         return worker
@@ -93,9 +93,9 @@ async def test_a_killed_worker_is_found_with_the_attempts_it_held(workers: Path,
 
 async def test_what_a_killed_worker_held_is_known_by_its_kind_and_temporals_name(workers: Path, start: Start) -> None:
     attempts = [
-        HeldAttempt("validate-1", 1, b"\0 any bytes \xff", AttemptKind.CHECK),
-        HeldAttempt("run-1", 2, b"", AttemptKind.API),
-        HeldAttempt("create-1", 3, b"create", AttemptKind.CREATE),
+        JournalEntry("validate-1", 1, b"\0 any bytes \xff", AttemptKind.CHECK),
+        JournalEntry("run-1", 2, b"", AttemptKind.API),
+        JournalEntry("create-1", 3, b"create", AttemptKind.CREATE),
     ]
     dying = await start("one", *attempts)
     dying.die()
@@ -107,7 +107,7 @@ async def test_what_a_killed_worker_held_is_known_by_its_kind_and_temporals_name
 def test_the_note_of_an_attempt_has_nothing_of_the_check_before(workers: Path) -> None:
     """They may use one file."""
     place = WorkerDir(workers / "one")
-    with place.journal(HeldAttempt("validate-with-a-long-id", 1, b"a longer token", AttemptKind.CHECK)):
+    with place.journal(JournalEntry("validate-with-a-long-id", 1, b"a longer token", AttemptKind.CHECK)):
         pass
     with place.journal(held("run-1", 2)):
         (note,) = (workers / "one" / "attempts").glob("*.json")
