@@ -15,8 +15,8 @@ from schemas.workflow.run import ErrorCode, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from temporal import search_attributes
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
+from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, Held, ends, scheduled
-from tests.workflows.test_validate import FALSY, assert_canceled, assert_failed
 
 MADE = LoginState(version=1, key="state-1", parameters_key="parameters-create")
 OWN = SealedProxy(server="http://proxy.test:1", password="sealed", owner=owned_by_auth_session(ID))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType, ParentClosePolicy
-from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
@@ -19,27 +18,16 @@ from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
 from schemas.workflow.trace import TraceMode
-from temporal import search_attributes
 from temporal.closing import wait_for_outcome
+from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, scheduled
+from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",
     "category": "infrastructure",
     "message": "The worker was stopped before the Attempt ended.",
 }
-
-
-async def scheduled_of(stage: Stage, activity: str) -> list[ActivityTaskScheduledEventAttributes]:
-    return [attributes for attributes in scheduled(await stage.events()) if attributes.activity_type.name == activity]
-
-
-def assert_canceled(stage: Stage) -> None:
-    assert stage.outcome.status is RunStatus.CANCELED
-    assert stage.outcome.reason
-    assert stage.outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
-    assert stage.outcome.error is None
 
 
 # Attempts that end.
@@ -117,7 +105,7 @@ async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -
     await stage.start()
     held.end()
     stage.outcome = await wait_for_outcome(stage.handle)
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     # Temporal lets only a workflow that was asked to cancel close as Canceled.
     assert (await stage.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
@@ -230,13 +218,13 @@ async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play
 
 async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: Any) -> None:
     stage = await play("cancel-with-the-start")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert stage.inputs == []
 
 
 async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: Any) -> None:
     stage = await play("cancel-queued")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 0
     await stage.serve_attempts(ends(completed()))
     assert stage.inputs == []
@@ -244,32 +232,32 @@ async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: 
 
 async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: Any) -> None:
     stage = await play("cancel-running")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 1
     assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
 
 
 async def test_an_attempt_that_has_just_begun_is_stopped_as_soon_as_it_says_where_it_is(play: Any) -> None:
     stage = await play("cancel-before-the-announcement")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
 
 
 async def test_an_attempt_that_ends_by_its_heartbeat_needs_no_order(play: Any) -> None:
     stage = await play("cancel-heard-by-heartbeat")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert stage.stops == []
 
 
 async def test_a_cancel_does_not_wait_forever_for_where_the_attempt_is(play: Any) -> None:
     stage = await play("cancel-never-announced")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert stage.stops == []
 
 
 async def test_a_cancel_ends_also_when_the_worker_is_gone(play: Any) -> None:
     stage = await play("cancel-worker-gone")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert [lost.number for lost in stage.lost] == [1]
     stop = (await scheduled_of(stage, names.STOP_ATTEMPT))[0]
     assert stop.schedule_to_close_timeout.ToTimedelta().total_seconds() == 2
@@ -284,7 +272,7 @@ async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_
 
 async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: Any) -> None:
     stage = await play("cancel-while-the-loss-is-recorded")
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert len(stage.inputs) == 1
 
 
@@ -304,7 +292,7 @@ async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play
 @pytest.mark.parametrize("shape", ["cancel-between-attempts", "cancel-just-before-it-fails"])
 async def test_a_cancel_between_two_attempts_is_not_forgotten(play: Any, shape: str) -> None:
     stage = await play(shape)
-    assert_canceled(stage)
+    assert_canceled(stage.outcome)
     assert len(stage.inputs) == 1
 
 
@@ -316,30 +304,26 @@ async def details(stage: Stage) -> str:
     return metadata.current_details
 
 
-async def status(stage: Stage) -> str | None:
-    return (await stage.handle.describe()).typed_search_attributes.get(search_attributes.STATUS)
-
-
 async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage) -> None:
     first, second = Held(stage, announced=True), Held(stage, announced=True)
     await stage.serve_runs()
     await stage.start(maximum_attempts=2)
     await stage.until("ACTIVITY_TASK_SCHEDULED")
-    assert await status(stage) == "pending"
+    assert await status_in_lists(stage) == "pending"
     await stage.serve_attempts(first, second)
     await first.began.wait()
     await stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
-    assert await status(stage) == "started"
+    assert await status_in_lists(stage) == "started"
     assert await details(stage) == f"Attempt 1 runs on Machine {stage.project}-1 (worker {stage.worker})"
     first.end(failed())
     await second.began.wait()
     await stage.until("WORKFLOW_TASK_COMPLETED", 4)
-    assert await status(stage) == "started"
+    assert await status_in_lists(stage) == "started"
     where = f"Attempt 2 runs on Machine {stage.project}-1 (worker {stage.worker})"
     assert await details(stage) == f"{where}\n\nAttempt 1 failed:\n\n```\nthe price is missing\n```"
     second.end(completed())
     await stage.ended()
-    assert await status(stage) == "completed"
+    assert await status_in_lists(stage) == "completed"
     assert await details(stage) == "Completed after 2 Attempt(s)"
 
 
@@ -359,7 +343,7 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage)
     ("shape", "word"), [("all-failed", "failed"), ("cancel-running", "canceled"), ("cancel-with-the-start", "canceled")]
 )
 async def test_the_last_status_is_that_of_the_outcome(play: Any, shape: str, word: str) -> None:
-    assert await status(await play(shape)) == word
+    assert await status_in_lists(await play(shape)) == word
 
 
 async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: Any) -> None:

@@ -14,9 +14,8 @@ from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ReasonType, RunStatus, RunType
 from temporal import search_attributes
 from tests.support.auth_stage import FIRST, LoginStage, good
+from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_stage import WORKSPACE, Held, completed, ends, failed
-from tests.workflows.test_run import scheduled_of, status
-from tests.workflows.test_validate import assert_canceled
 
 
 def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
@@ -79,7 +78,7 @@ async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage)
     await login_stage.start(auth=login_stage.auth())
     await check.began.wait()
     await login_stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
-    assert await status(login_stage) == "started"
+    assert await status_in_lists(login_stage) == "started"
     check.end(good())
 
 
@@ -90,7 +89,7 @@ async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(log
     await login_stage.bring_up()
     await login_stage.start(auth=login_stage.auth())
     await login_stage.until("ACTIVITY_TASK_SCHEDULED")
-    assert await status(login_stage) == "started"
+    assert await status_in_lists(login_stage) == "started"
     attempt.end(completed())
 
 
@@ -102,7 +101,7 @@ async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login
     validate = await stage.outcome_of(details["validateRunId"])
     assert details["error"] == validate.error.model_dump(mode="json", exclude_none=True)
     assert (stage.outcome.attempts, len(stage.inputs)) == (1, 1)
-    assert await status(stage) == "canceled"
+    assert await status_in_lists(stage) == "canceled"
     await stage.until_status(AuthSessionStatus.EXPIRED)
 
 
@@ -179,7 +178,7 @@ async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: L
     async with asyncio.timeout(20):
         while not login_stage.stops:
             await asyncio.sleep(0.01)
-    assert await status(login_stage) == "started"
+    assert await status_in_lists(login_stage) == "started"
     check.end()
     assert_canceled(await login_stage.ended())
 

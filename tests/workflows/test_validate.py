@@ -12,31 +12,13 @@ from schemas.workflow import names
 from schemas.workflow.attempt import AttemptKind, StopInput
 from schemas.workflow.auth import AuthSessionStatus, LoginState
 from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus, RunType
+from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from temporal import search_attributes
 from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
-from tests.support.run_stage import WORKSPACE, Held, ends
-from tests.workflows.test_run import scheduled
+from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
+from tests.support.run_stage import WORKSPACE, Held, ends, scheduled
 from workflows import validate
-
-FALSY = {"code": "auth-check-failed", "category": "auth", "message": "what it returned is not true"}
-
-
-def assert_failed(outcome: RunOutcome, code: ErrorCode, message: str) -> dict[str, Any]:
-    """The details of its error."""
-    assert outcome.status is RunStatus.FAILED
-    assert outcome.error
-    assert (outcome.error.code, outcome.error.category) == (code, "auth")
-    assert message in outcome.error.message
-    return outcome.error.details or {}
-
-
-def assert_canceled(outcome: RunOutcome) -> None:
-    assert outcome.status is RunStatus.CANCELED
-    assert outcome.reason
-    assert outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
-    assert (outcome.error, outcome.login) == (None, None)
 
 
 def numbers(stage: LoginStage) -> list[int]:
