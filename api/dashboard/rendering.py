@@ -94,7 +94,7 @@ def _json(data: Mapping[str, Any]) -> bytes:
     return json.dumps(dict(data), allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _time(value: datetime | str | None) -> dict[str, str] | None:
+def format_time(value: datetime | str | None) -> dict[str, str] | None:
     """Return a time in the format of `<time>`, and as a text in UTC that is shown where there is no script."""
     if value is None:
         return None
@@ -110,7 +110,7 @@ def _parse_time(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
 
-def _duration(value: timedelta | float | None) -> str:
+def format_duration(value: timedelta | float | None) -> str:
     """Return a duration as a text such as `800 ms`, `42.0 s`, `3 min 5 s` or `2 h 4 min`."""
     if value is None:
         return "–"
@@ -125,7 +125,7 @@ def _duration(value: timedelta | float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _bytes(value: int) -> str:
+def format_bytes(value: int) -> str:
     """Return a size as a text such as `812 B`, `4.1 kB` or `412 MB`, in powers of 1000, as networks and disks count."""
     size = float(value)
     for unit in ("B", "kB", "MB"):
@@ -166,8 +166,14 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     filters: dict[str, Any] = environment.filters
-    filters |= {"when": _time, "moment": _parse_time, "duration": _duration, "segment": _segment, "pretty": _pretty}
-    filters |= {"bytes": _bytes, "without": _without}
+    filters |= {
+        "when": format_time,
+        "moment": _parse_time,
+        "duration": format_duration,
+        "segment": _segment,
+        "pretty": _pretty,
+    }
+    filters |= {"bytes": format_bytes, "without": _without}
     variables: dict[str, Any] = environment.globals
     variables |= {
         "assets": ASSETS,

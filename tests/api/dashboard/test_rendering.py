@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.dashboard.rendering import _bytes
+from api.dashboard.rendering import format_bytes
 from api.dashboard.runs.json_tree import TreeNode, build_tree
 from api.dashboard.runs.timeline import CHART_WIDTH, Span, layout_bars
 
@@ -66,4 +66,4 @@ def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
     ],
 )
 def test_sizes_are_read_at_a_glance(size: int, text: str) -> None:
-    assert _bytes(size) == text
+    assert format_bytes(size) == text
