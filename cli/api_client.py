@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import httpx
 
 from cli.options import load_settings
+from devstack.data_folder import read_connection
 from schemas.errors import (
     BadRequest,
     CallboardError,
@@ -208,14 +209,13 @@ def find_api(*, url: str | None, key: str | None, data: Path | None) -> ApiClien
 
 def _dev_api(data: Path, key: str | None) -> ApiClient:
     folder = data.expanduser()
-    try:
-        card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
-    except OSError as error:
+    connection = read_connection(folder)
+    if connection is None:
         raise Unavailable(
             f"No `callboard dev` is running on {folder}. Start it, pass its data folder with --data, or set "
             "CALLBOARD_URL and CALLBOARD_API_KEY to call another API."
-        ) from error
-    return ApiClient(card["url"], card["workspaceId"], key or card["apiKey"], on_this_host=True)
+        )
+    return ApiClient(connection["url"], connection["workspaceId"], key or connection["apiKey"], on_this_host=True)
 
 
 def _check_key(key: str) -> str:

@@ -15,18 +15,22 @@ caddy/          private data of the reverse proxy of the Web UI
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import StackError
+from storage.file_lock import is_locked, try_lock
 
 FORMAT = "2"
 """Number of the data format, increased when data that was written before cannot be read any more."""
+
+_LOCK = "lock"
+_CONNECTION = "dev.json"
 
 
 @contextmanager
@@ -38,23 +42,19 @@ def lock_data_folder(data: Path) -> Generator[None]:
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StackError(f"The data folder {data} cannot be used: {error}. Choose another with --data.") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        (data / _LOCK).touch(mode=0o600)
+        lock = try_lock(data / _LOCK)
+        if lock is None:
+            owner = (data / _LOCK).read_text("ascii", "replace").strip()
             raise StackError(
                 f"The data folder {data} is in use by another `callboard dev` (process {owner or 'unknown'})."
                 " Stop that one, or choose another folder with --data."
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+            )
+    except OSError as error:
+        raise StackError(f"The data folder {data} cannot be used: {error}. Choose another with --data.") from error
+    with lock:
+        (data / _LOCK).write_text(f"{os.getpid()}\n", "ascii")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def ensure_format(data: Path) -> None:
@@ -104,10 +104,22 @@ def write_private_file(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def read_connection(data: Path) -> dict[str, Any] | None:
+    """Return the addresses and the key of the stack that runs on the data folder; None if none runs.
+
+    A stack that was killed leaves its connection file behind, but not its lock.
+    """
+    try:
+        content: dict[str, Any] = json.loads((data / _CONNECTION).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if is_locked(data / _LOCK) else None
+
+
 @contextmanager
 def connection_file(data: Path, content: dict[str, str | int]) -> Generator[None]:
     """Keep `dev.json` in the data folder for clients on this host while the stack runs."""
-    path = data / "dev.json"
+    path = data / _CONNECTION
     write_private_file(path, json.dumps(content, indent=2) + "\n")
     try:
         yield

@@ -21,13 +21,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from projects.declaration import read_index_options
-from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.interpreters import Interpreter
 from projects.lock_resolution import pinned_playwright
 from projects.single_flight import SingleFlight
 from projects.threads import run_in_thread
 from projects.uv import UvError, run_uv
 from schemas.errors import MachineError
+from storage.file_lock import FileLock, remove_if_abandoned, try_lock
 
 BUILD_TIMEOUT = timedelta(minutes=10)
 MAX_UNUSED_AGE = timedelta(days=30)
@@ -119,7 +119,7 @@ def _environment(folder: Path, python: Interpreter) -> Environment:
 async def _locked(folder: Path) -> AsyncGenerator[None]:
     """Hold the lock of `folder`, which is created for the lock and removed with it."""
     deadline = time.monotonic() + BUILD_TIMEOUT.total_seconds()
-    while (lock := _made_and_locked(folder)) is None:
+    while (lock := _create_and_lock(folder)) is None:
         if time.monotonic() > deadline:
             raise UvError("another worker of this host has been building it for too long")
         await asyncio.sleep(_LOOK_EVERY)
@@ -129,16 +129,16 @@ async def _locked(folder: Path) -> AsyncGenerator[None]:
         try:
             await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
-            os.close(lock)
+            lock.release()
 
 
-def _made_and_locked(folder: Path) -> int | None:
+def _create_and_lock(folder: Path) -> FileLock | None:
     """Create and lock `folder`, and return the lock, or None if another owner holds it.
 
     Do not call this in a thread: a cancelled caller would lose the descriptor that it returns.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return lock_folder(folder)
+    return try_lock(folder)
 
 
 def _write_inputs(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
@@ -183,7 +183,7 @@ def _remove_unused(root: Path) -> None:
     for folder in root.iterdir():
         with contextlib.suppress(OSError):  # Another process may be removing it, too.
             if folder.name.startswith(_PARTIAL):
-                remove_if_left_behind(folder)
+                remove_if_abandoned(folder)
             elif folder.stat().st_mtime < oldest:
                 leaving = folder.rename(root / f"{_PARTIAL}{uuid.uuid4().hex}")  # Nobody may find it half removed.
                 shutil.rmtree(leaving, ignore_errors=True)

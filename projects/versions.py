@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import shutil
 import uuid
 from pathlib import Path
 
 from projects.bundle import extract_and_compile
-from projects.folder_lock import lock_folder, remove_if_left_behind
 from projects.manifest import is_version
 from projects.settings import is_project_name
 from projects.single_flight import SingleFlight
 from projects.threads import run_in_thread
 from schemas.errors import StoreError
 from storage import keys
+from storage.file_lock import FileLock, remove_if_abandoned, try_lock
 from storage.store import Store
 
 _PARTIAL = ".partial-"
@@ -77,7 +76,7 @@ class _Partial:
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"
-        self._lock: int | None = None
+        self._lock: FileLock | None = None
 
     @property
     def bundle(self) -> Path:
@@ -89,10 +88,10 @@ class _Partial:
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
             for other in self._parent.glob(f"{_PARTIAL}*"):
-                remove_if_left_behind(other)
+                remove_if_abandoned(other)
             while self._lock is None:
                 self._folder.mkdir(exist_ok=True)
-                self._lock = lock_folder(self._folder)
+                self._lock = try_lock(self._folder)
         except OSError as error:
             raise StoreError(f"The folder {self._parent} for versions cannot be written: {error}.") from error
 
@@ -111,5 +110,5 @@ class _Partial:
         # This may fail if a cancelled download is still writing; the next owner removes what is left and not locked.
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None

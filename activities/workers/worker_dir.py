@@ -11,10 +11,8 @@ So a worker that starts can tell which other workers of this host are dead, and 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
-import os
 import shutil
 import tempfile
 from base64 import b64decode, b64encode
@@ -27,6 +25,7 @@ from typing import Any
 
 from machines import scratch_cleanup
 from schemas.workflow.attempt import AttemptKind
+from storage.file_lock import FileLock, try_lock, wait_for_lock
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class WorkerDir:
         self._remover.shutdown(cancel_futures=True)
         with _folders_locked(self._folder.parent):
             shutil.rmtree(self._folder, ignore_errors=True)
-        os.close(self._lock)
+        self._lock.release()
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class DeadWorker:
 
     folder: Path
     attempts: list[JournalEntry]
-    _lock: int
+    _lock: FileLock
 
     @property
     def evidence(self) -> list[Path]:
@@ -120,7 +119,7 @@ class DeadWorker:
         """End its Machines and remove its folder. This blocks."""
         self.end_machines()
         shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+        self._lock.release()
 
 
 def dead_workers(workers: Path) -> list[DeadWorker]:
@@ -141,12 +140,8 @@ def _folders_locked(workers: Path) -> Generator[None]:
     For a moment, such a folder exists but is not locked.
     """
     workers.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(workers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with wait_for_lock(workers):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _journal_of(folder: Path) -> Generator[JournalEntry]:
@@ -157,15 +152,11 @@ def _journal_of(folder: Path) -> Generator[JournalEntry]:
             yield JournalEntry(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
 
 
-def _lock(folder: Path) -> int | None:
-    """Lock the folder; return None if another process holds the lock, or the folder is gone."""
+def _lock(folder: Path) -> FileLock | None:
+    """Lock a worker's folder; return None if another process holds the lock, or the folder is gone."""
+    file = folder / "lock"
     try:
-        descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file.touch(mode=0o600)
     except OSError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return try_lock(file)

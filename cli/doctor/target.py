@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 from pydantic import SecretStr
 
 from cli.options import load_settings
@@ -34,27 +31,18 @@ def find_installation(data: Path | None) -> Installation:
     """
     settings = load_settings(data_dir=data)
     folder = settings.data_dir.expanduser().resolve()
-    card = None if "temporal_address" in settings.model_fields_set else _card(folder)
-    if card is None:
+    connection = None if "temporal_address" in settings.model_fields_set else data_folder.read_connection(folder)
+    if connection is None:
         return Installation(settings, dev=False)
     dev = {
         "data_dir": folder,
-        "temporal_address": card["temporalAddress"],
+        "temporal_address": connection["temporalAddress"],
         "temporal_namespace": NAMESPACE,
-        "api_keys": [SecretStr(card["apiKey"])],
+        "api_keys": [SecretStr(connection["apiKey"])],
         "secret_key": settings.secret_key or _read_secret(folder / "secret-key"),
         "webhook_secrets": settings.webhook_secrets or _read_secret(folder / WEBHOOK_KEY_FILE),
     }
     return Installation(settings.model_copy(update=dev), dev=True)
-
-
-def _card(folder: Path) -> dict[str, Any] | None:
-    """Return the content of `dev.json` if its stack runs; a stack that was killed may have left the file behind."""
-    try:
-        card: dict[str, Any] = json.loads((folder / "dev.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return card if psutil.pid_exists(card["pid"]) else None
 
 
 def _read_secret(file: Path) -> list[SecretStr]:

@@ -9,20 +9,26 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from httpcore._synchronization import ThreadLock  # there is no other place where an interrupt can be put in
 
 from cli.api_client import ApiClient
+from devstack.data_folder import connection_file, lock_data_folder
 from tests.support.fake_api import KEY, WORKSPACE, FakeApi, callboard, error_of
 
 PROJECTS = {"projects": []}
 
 
-def card(folder: Path, url: str) -> None:
-    """What a running `callboard dev` leaves in its data folder."""
-    (folder / "dev.json").write_text(json.dumps({"url": url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}))
+@contextmanager
+def dev_stack(folder: Path, url: str) -> Generator[None]:
+    """What a running `callboard dev` holds in its data folder."""
+    connection: dict[str, str | int] = {"url": url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}
+    with lock_data_folder(folder), connection_file(folder, connection):
+        yield
 
 
 def test_it_is_that_of_the_environment(api: FakeApi) -> None:
@@ -44,11 +50,11 @@ def test_an_option_beats_the_environment(api: FakeApi) -> None:
 
 def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: FakeApi, tmp_path: Path) -> None:
     api.answers = [(200, PROJECTS)]
-    card(tmp_path, api.url)
     # A proxy of the environment is not asked for an address on this host.
     elsewhere = {"http_proxy": "http://127.0.0.1:9", "HOME": str(tmp_path)}
-    assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), **elsewhere).exit_code == 0
-    assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), CALLBOARD_API_KEY=KEY).exit_code == 0
+    with dev_stack(tmp_path, api.url):
+        assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), **elsewhere).exit_code == 0
+        assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), CALLBOARD_API_KEY=KEY).exit_code == 0
     assert [asked.key for asked in api.asked] == ["key-of-dev", KEY]
 
 
@@ -56,10 +62,9 @@ def test_a_data_folder_that_is_named_beats_the_address_and_the_key_of_the_enviro
     api: FakeApi, tmp_path: Path
 ) -> None:
     api.answers = [(200, PROJECTS)]
-    card(tmp_path, api.url)
-    done = callboard(
-        "projects", "list", "--data", tmp_path, CALLBOARD_URL="http://127.0.0.1:9", CALLBOARD_API_KEY="of-that"
-    )
+    other = {"CALLBOARD_URL": "http://127.0.0.1:9", "CALLBOARD_API_KEY": "of-that"}
+    with dev_stack(tmp_path, api.url):
+        done = callboard("projects", "list", "--data", tmp_path, **other)
     assert done.exit_code == 0, done.output
     assert api.asked[0].key == "key-of-dev"
 
@@ -84,6 +89,15 @@ def test_without_any_api_it_says_how_to_name_one(tmp_path: Path) -> None:
     assert code == 5
     assert "callboard dev" in sentence
     assert "CALLBOARD_URL" in sentence
+
+
+def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()  # as the stack has left it, with its connection file
+    (tmp_path / "dev.json").write_text(json.dumps({"url": api.url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}))
+    code, sentence = error_of(callboard("projects", "list", "--data", tmp_path))
+    assert code == 5
+    assert f"No `callboard dev` is running on {tmp_path}." in sentence
+    assert api.asked == []
 
 
 def test_an_api_that_does_not_answer_is_told_with_its_address(free_port: int) -> None:

@@ -268,7 +268,7 @@ async def test_a_namespace_that_is_set_up_is_well(server: TemporalServer) -> Non
         ("Temporal", "Namespace", "Search attributes", "Sweeps"), Status.OK
     )
     found = by_name(looked.findings)
-    assert found["Namespace"].message == "well: Runs are known for 7 days after their end"
+    assert found["Namespace"].message == "well: Runs are kept for 7 days after they end"
     assert found["Sweeps"].message == "Artifacts are removed 8 days after the end of their Run"
     assert looked.client is not None
 
@@ -281,7 +281,7 @@ async def test_what_is_not_as_it_was_set_is_told(server: TemporalServer) -> None
     assert found["Namespace"].message.endswith(
         "kept for 7 days after they end, but CALLBOARD_RUN_RETENTION is 30 days."
     )
-    assert found["Sweeps"].message == "They are paused: artifacts stay for ever."
+    assert found["Sweeps"].message == "The Schedule is paused: artifacts are not removed."
     await handle.delete()
     sweeps = by_name((await check_temporal(settings)).findings)["Sweeps"]
     assert (sweeps.status, sweeps.fix) == (Status.WARNING, "Run `callboard setup-namespace`.")
@@ -296,10 +296,10 @@ async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) ->
     found = await check_workers(client)
     assert found.status is Status.FAILED
     assert found.message == (
-        "Nobody serves the queue callboard: no Run begins; nobody serves the queue callboard-deliveries: no result is"
-        " delivered."
+        "No worker polls the task queue callboard, so no Run starts; no worker polls the task queue"
+        " callboard-deliveries, so no result is delivered."
     )
-    assert (await check_projects(client, store)).message == "None is deployed."
+    assert (await check_projects(client, store)).message == "No project is deployed."
     assert (await check_projects(client, None)).status is Status.SKIPPED
     write_skeleton(tmp_path, "shop")
     await deploy(tmp_path / "shop", store)
@@ -317,4 +317,4 @@ async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
         async with asyncio.timeout(30):
             while (found := await check_workers(client)).status is not Status.OK:
                 await asyncio.sleep(0.05)  # until they have asked for the first time
-    assert found.message == "1 serves the queues callboard and callboard-deliveries"
+    assert found.message == "1 worker on the task queues callboard and callboard-deliveries"

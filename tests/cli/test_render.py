@@ -15,7 +15,7 @@ BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
 @pytest.mark.parametrize(
     ("waiting", "shown", "progress"),
     [
-        (BUSY, "a Machine, 4 Runs ahead; 2 of 3 are busy", "is pending: 4 ahead, 2 of 3 busy"),
+        (BUSY, "a Machine; 4 Runs ahead; 2 of 3 Machines are busy", "is pending: 4 Runs ahead, 2 of 3 Machines busy"),
         ({**BUSY, "paused": True}, "unpause in Temporal", "is pending (paused in Temporal)"),
         (None, None, "is started"),
     ],

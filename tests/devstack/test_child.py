@@ -33,10 +33,10 @@ PARENT = """
 import asyncio, os, sys
 from datetime import timedelta
 from pathlib import Path
-from devstack.child import Child
+from devstack.child import SupervisedProcess
 
 async def main():
-    child = Child("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], log=Path(sys.argv[1]),
+    child = SupervisedProcess("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"], log=Path(sys.argv[1]),
                   environment={}, grace=timedelta(seconds=1), report=print)
     await child.start()
     print(child.pid, flush=True)

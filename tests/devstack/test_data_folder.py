@@ -16,7 +16,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from devstack import data_folder
-with data_folder.exclusive(Path(sys.argv[1])):
+with data_folder.lock_data_folder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

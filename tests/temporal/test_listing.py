@@ -176,11 +176,11 @@ async def test_filters_hold_together_and_each_takes_any_of_its_values(
     assert await found(types=frozenset()) == {*everything, f"{anna}-v1", f"{late}-v1"}
     assert await found(types=frozenset(RunType)) == await found(types=frozenset())
     assert await found(types=frozenset({RunType.AUTH_SESSION_CREATE})) == set()
-    assert await found(started_after=middle) == {late}
-    assert await found(started_before=middle) == {plain, strange, anna}
-    assert await found(started_after=middle, started_before=middle) == set()
+    assert await found(created_after=middle) == {late}
+    assert await found(created_before=middle) == {plain, strange, anna}
+    assert await found(created_after=middle, created_before=middle) == set()
     elsewhere = middle.astimezone(timezone(timedelta(hours=5))) - timedelta(minutes=5)
-    assert await found(started_after=elsewhere) == everything
+    assert await found(created_after=elsewhere) == everything
     for run_id in everything - {strange}:
         await stage.client.get_workflow_handle(run_id).terminate()
 

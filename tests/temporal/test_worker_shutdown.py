@@ -94,7 +94,7 @@ async def never(self, *_exception):
 
 stuck = []
 Worker.__aexit__ = never
-worker.running = partial(worker.running, margin=worker.timedelta(seconds=0.1))
+worker.running_worker = partial(worker.running_worker, margin=worker.timedelta(seconds=0.1))
 worker._CONTROL_GRACE = worker.timedelta()
 worker.main()
 """
