@@ -57,16 +57,23 @@ def problems_of(command: str) -> list[str]:
     ]
     if program == "make":
         makefile = (REPOSITORY / "Makefile").read_text()
-        found += [f"no target {word}" for word in arguments if not re.search(rf"^{word}:", makefile, re.MULTILINE)]
+        targets = [word for word in arguments if not word.startswith("ARGS=")]
+        found += [f"no target {word}" for word in targets if not re.search(rf"^{word}:", makefile, re.MULTILINE)]
+        for word in set(arguments) - set(targets):  # make hands it to pytest
+            found += problems_of(f".venv/bin/python -m pytest {word.removeprefix('ARGS=')}")
     elif program == "bash":
         found += [f"there is no {word}" for word in arguments if not (REPOSITORY / word).exists()]
     elif not (BIN / Path(program).name).exists():
         found.append(f"there is no {program}")
     elif arguments[:2] == ["-m", "pytest"] and "-k" in arguments:
         (file,) = [word for word in arguments if word.startswith("tests/")]
-        name = arguments[arguments.index("-k") + 1]
-        if not re.search(rf"^(?:async )?def {name}\(", (REPOSITORY / file).read_text(), re.MULTILINE):
-            found.append(f"there is no {name} in {file}")
+        wanted = arguments[arguments.index("-k") + 1]
+        place = REPOSITORY / file
+        if place.is_dir():  # of a room, some words
+            names = " ".join(path.name for path in place.rglob("test_*.py"))
+            found += [f"no file of {file} has {word} in its name" for word in wanted.split(" or ") if word not in names]
+        elif not re.search(rf"^(?:async )?def {wanted}\(", place.read_text(), re.MULTILINE):
+            found.append(f"there is no {wanted} in {file}")
     return found
 
 
@@ -80,7 +87,7 @@ def test_the_commands_are_found() -> None:
     assert {"make setup", "make histories", "make check", "make test", "make lock", "bash scripts/packages.sh"} <= {
         *found
     }
-    assert len([command for command in found if " -m pytest " in command]) > 5
+    assert len([command for command in found if " -m pytest " in command or "ARGS=" in command]) > 5
 
 
 @pytest.mark.parametrize(
