@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test coverage test-setup check bench bench-lists soak scale histories screenshots lock
+.PHONY: setup demo dev test chaos coverage test-setup check bench bench-lists soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -18,14 +18,19 @@ dev:
 	@bash scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
-# All tests, or what ARGS says: `make test ARGS="tests/workflows -k replay"`.
+# The tests, or what ARGS says of them: `make test ARGS="tests/workflows -k replay"`. Those of the next target have one of
+# their own, since each of them takes long.
 test: test-setup
 	@$(TEST) -m $(PYTEST) $(ARGS)
 
-# The same, and which lines and branches they have gone through. Fails if all tests together reach too few.
+# The tests that kill, cut off or overtax parts of a running stack.
+chaos: test-setup
+	@$(TEST) -m $(PYTEST) -m chaos $(ARGS)
+
+# The tests of both targets, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup
 	@rm -rf .coverage
-	@$(TEST) -m coverage run -m $(PYTEST) $(ARGS)
+	@$(TEST) -m coverage run -m $(PYTEST) -m "not soak and not scale" $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report $(if $(ARGS),--fail-under=0)
 

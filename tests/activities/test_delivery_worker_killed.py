@@ -19,6 +19,8 @@ from tests.support.delivery_worker import SECRET, Delivering
 from tests.support.repository import REPOSITORY
 from tests.support.webhook_receiver import answers, receiver
 
+pytestmark = pytest.mark.chaos
+
 Start = Callable[[], Awaitable[asyncio.subprocess.Process]]
 
 
