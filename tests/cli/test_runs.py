@@ -117,7 +117,7 @@ def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: Fake
     error = {"code": "api-attempts-failed", "message": message}
     api.answers = [(200, {"runs": [summary(1, status="failed", error=error)], "nextCursor": None})]
     listed = api.callboard("runs", "list", "-p", "shop").stdout
-    assert listed.splitlines()[1].endswith("1.4 s  ]0;ownedTimeout 30 s")
+    assert listed.splitlines()[1].endswith("1.4 s     ]0;ownedTimeout 30 s")
     api.answers = [(200, {"runId": "r1", "status": "failed", "error": error})]
     failed = api.callboard("runs", "result", "r1", "-p", "shop")
     assert failed.exit_code == 1
@@ -131,7 +131,7 @@ def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypa
     api.answers = [STARTED, away, away, pending, away, DONE]
     done = api.callboard("runs", "start", "{}", "--wait", "-p", "shop")
     assert (done.exit_code, done.stdout) == (0, "null\n")
-    assert done.stderr.count("Temporal cannot be reached. Trying again") == 2
+    assert done.stderr.count("Temporal cannot be reached. Retrying") == 2
     assert len(api.asked) == 6
 
 

@@ -31,7 +31,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="no project below"):
+    with pytest.raises(StackError, match="no project in"):
         find_project_folders(tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
 
 def test_the_filters_are_those_of_the_api() -> None:
-    (sentence,) = re.findall(r"^`-f` may be given several times: (.*?)\. Of", PAGE, flags=re.DOTALL | re.MULTILINE)
+    (sentence,) = re.findall(r"^The filters of `-f` are (.*?)\. If", PAGE, flags=re.DOTALL | re.MULTILINE)
     told = set(re.findall(r"`(\w+)`", sentence))
     assert told == {field.alias for field in RunsQuery.model_fields.values()} - {"limit", "cursor"}
     assert set(parse_run_filters([f"{name}=x" for name in told])) == told

@@ -64,7 +64,7 @@ BUILDER = """
 import asyncio, sys
 from pathlib import Path
 from projects import environments
-from projects.interpreters import ours
+from projects.interpreters import own_interpreter
 
 run_uv, calls = environments.run_uv, []
 
@@ -77,7 +77,7 @@ async def noticed(*arguments, **options):
 
 environments.run_uv = noticed
 root, requirements = Path(sys.argv[1]), Path(sys.argv[2])
-build = environments.Environments(root).ensure(requirements.read_text(), python=ours(), folder=root.parent)
+build = environments.Environments(root).ensure(requirements.read_text(), python=own_interpreter(), folder=root.parent)
 print(asyncio.run(build).python, len(calls), flush=True)
 """
 
