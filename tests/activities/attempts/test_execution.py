@@ -125,7 +125,13 @@ def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start_signals, "SIGNAL_AFTER", 0)
 
 
-async def test_a_quick_attempt_writes_one_record(scene: Scene) -> None:
+@pytest.fixture
+def never_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every Attempt a quick one, however busy this host is."""
+    monkeypatch.setattr(start_signals, "SIGNAL_AFTER", 3600)
+
+
+async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: None) -> None:
     outcome = await scene.begin()
     assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text="1", size=1), started_at=AT)
     assert [key.rpartition("/")[2] for key, _ in scene.bench.store.writes] == ["log.jsonl", "attempt.json"]
