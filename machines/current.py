@@ -51,7 +51,7 @@ class Current:
         """The running clock of the Attempt; None once it no longer matters."""
         self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         self.waiting_at = ""
-        """The automation's stack when it was told to stop, if it was waiting at that time and not busy."""
+        """The automation's stack when it was told to stop; empty if it is not known."""
         self.stopped = asyncio.Event()
         self.left = asyncio.Event()
         """Event that is set once the child has said what the Attempt leaves, or the child is gone."""
@@ -100,6 +100,12 @@ class Current:
         """Put the end off by `by` seconds, for time that the Machine needs and not the automation."""
         if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
             self.clock.reschedule(end + by)
+
+    def stand(self, stack: str) -> None:
+        """Take note of where the automation stands, as it is being stopped."""
+        self.waiting_at = stack
+        if stack:
+            self._spec.note(f"The automation stood here:\n{stack.rstrip()}")
 
     def leave(self, message: dict[str, Any] | None) -> None:
         """Take note of what the Attempt has left, or (None) that its Machine has come to its end."""

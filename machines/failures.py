@@ -32,6 +32,9 @@ def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
         text = masker.mask_clipped_text(text) if len(text) >= MESSAGE_LIMIT else masker.mask_text(text)
         return _text(text, limit)
 
+    if told["kind"] == "ended":
+        stack = masked(told["stack"], STACK_LIMIT)
+        return ended(told["exitCode"], stack), False
     code, category, final = _KINDS[told["kind"]]
     message = told["message"]
     if told["kind"] == "browser-gone":
@@ -75,16 +78,36 @@ def timed_out(spec: AttemptSpec, waiting_at: str) -> RunError:
 
 
 def crashed(end: ChildEnd) -> RunError:
-    """Return the error of an Attempt whose Machine's process ended while it ran."""
+    """Return the error of an Attempt whose Machine's own process ended while it ran."""
     if end.out_of_memory:
-        message = "Execution ran out of memory."
-    elif end.exit_code is None:
-        message = "The Machine's process was lost."
-    elif end.exit_code < 0:
-        message = f"Process was ended by signal {_signal(-end.exit_code)}."
+        return _crashed("Execution ran out of memory.")
+    return _crashed("The Machine's process was lost.") if end.exit_code is None else ended(end.exit_code)
+
+
+def ended(exit_code: int | None, stack: str = "") -> RunError:
+    """Return the error of an Attempt whose process ended by itself while it ran.
+
+    Args:
+        exit_code: Its exit code, negative for a signal. None: it did not end, but what it said was not understood.
+        stack: Where it stood; empty if that is not known.
+    """
+    if exit_code is None:
+        message = "The process of user code has lost its connection to the Machine, and was ended."
+    elif exit_code < 0:
+        message = f"Process was ended by signal {_signal(-exit_code)}."
     else:
-        message = f"Process exited unexpectedly with code {end.exit_code}."
-    return RunError(code=ErrorCode.SCRIPT_PROCESS_CRASHED, category="infrastructure", message=message, retirable=True)
+        message = f"Process exited unexpectedly with code {exit_code}."
+    return _crashed(message, stack)
+
+
+def _crashed(message: str, stack: str = "") -> RunError:
+    return RunError(
+        code=ErrorCode.SCRIPT_PROCESS_CRASHED,
+        category="infrastructure",
+        message=message,
+        retirable=True,
+        details={"stack": stack} if stack else None,
+    )
 
 
 def _signal(number: int) -> str:

@@ -35,9 +35,9 @@ if __name__ == "__main__":
 from machines.intake import Intake
 from machines.meter import Meter
 from machines.runner.removal import remove
+from machines.runner.tree import descendants, kill_all
 from machines.scheduling import give_way
 from machines.transcript import Transcript
-from machines.tree import descendants, kill_all
 from security.inspection import forbid_inspection
 
 __all__ = ["descendants", "kill_all", "remove"]

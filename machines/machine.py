@@ -111,7 +111,7 @@ class Machine:
         try:
             with theirs:
                 keeping = await Keeping.start(
-                    _command(version, theirs.fileno(), scratch),
+                    _command(theirs.fileno(), scratch),
                     scratch=scratch,
                     child_fd=theirs.fileno(),
                     memory_limit=version.memory_limit,
@@ -155,6 +155,7 @@ class Machine:
                 "browserEnvironment": display,
                 "arguments": list(launch.arguments),
                 "allowFileUrls": self.version.allow_file_urls,
+                "python": _zygote_command(self.version, scratch),
                 "project": str(self.version.folder),
                 "scratch": str(scratch),
                 "width": self.version.width,
@@ -333,16 +334,28 @@ class Machine:
             case "left" if current is not None:
                 current.leave(message)
             case "stopping" if current is not None:
-                current.waiting_at = message["stack"]
+                current.stand(message["stack"])
             case "stopped" if current is not None:
                 current.stopped.set()
             case _:
                 pass  # the message is of an Attempt that is over
 
 
-def _command(version: Version, child_fd: int, scratch: Path) -> list[str]:
-    """Return the command that starts a Machine's child, on the project's own interpreter if it has one."""
+_RUNNER = ("-I", "-S", "-X", "utf8", runner_main.__file__)
+
+
+def _our_packages() -> list[str]:
+    return ["ours", sysconfig.get_path("platlib")]
+
+
+def _command(child_fd: int, scratch: Path) -> list[str]:
+    """Return the command that starts a Machine's supervisor, on our own interpreter and packages."""
+    return [sys.executable, *_RUNNER, "supervisor", *_our_packages(), str(scratch), str(child_fd)]
+
+
+def _zygote_command(version: Version, scratch: Path) -> list[str]:
+    """Return the command that starts a zygote, but for its descriptor: on the project's own interpreter, if any."""
     own = version.python
-    places = ["ours", sysconfig.get_path("platlib")] if own is None else ["own", str(own.site_packages)]
+    places = _our_packages() if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)
-    return [python, "-I", "-S", "-X", "utf8", runner_main.__file__, str(child_fd), *places, str(scratch)]
+    return [python, *_RUNNER, "zygote", *places, str(scratch)]

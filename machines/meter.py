@@ -11,7 +11,7 @@ import resource
 import time
 from typing import Any
 
-from machines.tree import below, fields_of, parent_of, pids, read
+from machines.runner.tree import below, fields_of, parent_of, pids, read
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from machines.runner.removal import remove
-from machines.tree import descendants
+from machines.runner.tree import descendants
 
 _WITHIN = 10.0
 """Seconds that the processes of a Machine get to end."""

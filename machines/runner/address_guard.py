@@ -15,18 +15,15 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from playwright._impl.cdp_session import CDPSession as CDPSessionImpl
-from playwright._impl.frame import Frame as FrameImpl
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
+from . import playwright_wire
 from .urls import shown
 
 _ALLOWED = frozenset({"about", "blob", "data", "http", "https"})
 _COMPLETED = "localhost"
 """Start of an address that is no scheme, although a colon may follow: Playwright puts `http://` before it."""
-_OPENING_COMMANDS = frozenset({"Page.navigate", "Target.createTarget"})
-"""Commands of the browser's own protocol that open the address in their parameter `url`."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SKIPPED_BEFORE = "".join(map(chr, range(0x21)))
@@ -52,26 +49,8 @@ def sentence(url: str) -> str:
 
 
 def guard_playwright() -> None:
-    """Refuse such addresses in every use of Playwright in this process, whatever browser it is connected to.
-
-    This patches Playwright's implementation classes: the asynchronous and the synchronous API have only these in
-    common, and objects of the API come into being in many ways (popups, frames, other clients).
-    """
-    goto: Any = FrameImpl.goto
-    send: Any = cast("Any", CDPSessionImpl).send
-
-    # These are no coroutine functions: the trace would then show a frame of ours instead of the project's.
-    def guarded_goto(self: Any, url: str, *args: Any, **options: Any) -> Any:
-        _check(url, self._page.context._options.get("baseURL") if self._page else None)  # noqa: SLF001
-        return goto(self, url, *args, **options)
-
-    def guarded_send(self: Any, method: str, params: Any, *args: Any, **options: Any) -> Any:
-        if method in _OPENING_COMMANDS and params:
-            _check(params.get("url"))
-        return send(self, method, params, *args, **options)
-
-    setattr(FrameImpl, "goto", guarded_goto)  # noqa: B010
-    setattr(CDPSessionImpl, "send", guarded_send)  # noqa: B010
+    """Refuse such addresses in every use of Playwright in this process, whatever browser it is connected to."""
+    playwright_wire.guard(check)
 
 
 async def guard_browser(session: CDPSession, on_refused: Callable[[str], None]) -> None:
@@ -91,7 +70,7 @@ async def guard_browser(session: CDPSession, on_refused: Callable[[str], None]) 
     await send("Fetch.enable", {"patterns": [{"urlPattern": "file:*"}]})
 
 
-def _check(url: Any, base: str | None = None) -> None:
+def check(url: Any, base: str | None = None) -> None:
     """Raise Playwright's error if `url` must not be opened; Playwright itself complains about what is no text."""
     if isinstance(url, str) and (reason := refusal(url, base)):
         raise PlaywrightError(reason)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +16,14 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Play
 from playwright.async_api import Error as PlaywrightError
 
 from .address_guard import guard_browser
+from .playwright_wire import add_stack, guid_of
 from .vital import Vital
 
+PLACES_OF_DRIVER = {"PWTEST_SOCKETS_DIR": "driver", "PWTEST_SERVER_REGISTRY": "driver"}
+"""Variables that tell Playwright's driver where to listen, and where to note that it does.
+
+The folder is named relative to the scratch folder, where the driver runs: its full path may be too long for a socket.
+"""
 CLOSE_WITHIN = 5.0
 """Seconds that closing a context or the browser may take; whatever takes longer is killed with the Machine."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
@@ -107,35 +113,8 @@ class WarmBrowser:
         self._vital = vital
         self._answered = time.monotonic()
         self._watch = watch
-        self.closed_by_user = False
-        """Whether user code has closed the browser itself, as some automations do at their end: this is no crash."""
-        self.on_close: Callable[[], Awaitable[None]] = nothing
-        """Is awaited before user code closes the browser."""
-        self.on_context: Callable[[BrowserContext], Awaitable[None]] = _ignored
-        """Is awaited with every context that user code opens itself."""
-        self._proxy: ProxySettings | None = None
-        """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
-        self._shared = cdp_url is not None
-        """Whether clients other than our Playwright may have opened contexts, by the browser's own protocol."""
-        self._new_context = browser.new_context
-        close, new_session = browser.close, browser.new_browser_cdp_session
-
-        async def noted(**reason: Any) -> None:
-            self.closed_by_user = True
-            await self.on_close()
-            await close(**reason)
-
-        async def shared() -> CDPSession:
-            self._shared = True
-            return await new_session()
-
-        # User code gets this very object as `page.context.browser`, so its methods are replaced: Playwright has no
-        # event that tells a close from a crash, and proxies and traces belong to a context. Without this, a context
-        # that user code opens would bypass the Run's proxy and trace.
-        setattr(browser, "close", noted)  # noqa: B010
-        setattr(browser, "new_browser_cdp_session", shared)  # noqa: B010
-        setattr(browser, "new_context", self._noted(browser.new_context))  # noqa: B010
-        setattr(browser, "new_page", self._noted(browser.new_page))  # noqa: B010
+        self.shared = cdp_url is not None
+        """Whether contexts may have been opened that our Playwright does not know, by the browser's own protocol."""
 
     @classmethod
     async def launch(
@@ -150,7 +129,7 @@ class WarmBrowser:
             headless=setup.headless,
             chromium_sandbox=setup.sandbox,
             traces_dir=setup.traces,
-            env={**os.environ, **setup.environment},
+            env={**_environment(), **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
             handle_sighup=False,
@@ -198,8 +177,7 @@ class WarmBrowser:
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
         """Open a fresh context with one page. Raises playwright's Error."""
         width, height = self._viewport
-        self._proxy = proxy
-        context = await self._new_context(
+        context = await self._browser.new_context(
             viewport={"width": width, "height": height}, user_agent=self._user_agent, proxy=proxy
         )
         self._watch(context)
@@ -217,7 +195,7 @@ class WarmBrowser:
     async def close_contexts(self) -> bool:
         """Close the contexts that are left, such as those of user code; return False if one does not close in time."""
         closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
-        if self._shared:
+        if self.shared:
             closed.append(await _done_in_time(self._dispose_foreign_contexts()))
         return all(closed)
 
@@ -227,17 +205,46 @@ class WarmBrowser:
             with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
                 await ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
 
-    def _noted[T: BrowserContext | Page](self, opens: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
-        async def opened(**options: Any) -> T:
-            if options.get("proxy") is None:
-                options["proxy"] = self._proxy
-            made = await opens(**options)
-            context = made.context if isinstance(made, Page) else made
-            self._watch(context)
-            await self.on_context(context)
-            return made
+    @property
+    def driver(self) -> int:
+        """Process id of Playwright's driver; 0 if it is not known."""
+        return self._vital.driver
 
-        return opened
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncGenerator[str]:
+        """Have the driver listen for a further client; yield the path of its socket, which is gone afterwards.
+
+        Clients that have connected stay until the next time. So there is at most one process of user code that can
+        reach the browser, and no path by which another one could.
+
+        Raises:
+            PlaywrightError: The browser or the driver is gone.
+        """
+        await self._browser.unbind()
+        path = (await self._browser.bind("callboard"))["endpoint"]
+        try:
+            yield path
+        finally:
+            await asyncio.to_thread(Path(path).unlink, missing_ok=True)
+
+    async def context(self, guid: str) -> BrowserContext | None:
+        """Return the context with this id, which another client has opened; None if it is closed.
+
+        Raises:
+            PlaywrightError: The browser or the driver is gone.
+            TimeoutError: The browser did not answer in time.
+        """
+        for known in (False, True):
+            for context in self._browser.contexts:
+                if guid_of(context) == guid:
+                    return context
+            if not known:  # messages come in order: with an answer, all that the driver had before is here
+                await self.call()
+        return None
+
+    def add_stack(self, call: dict[str, Any]) -> None:
+        """Add the stack of a call that another client has made to the traces."""
+        add_stack(self._browser, call)
 
     async def close(self) -> None:
         """Close the browser in bounded time; the keeper kills it if it does not end."""
@@ -250,13 +257,13 @@ async def nothing() -> None:
     """Do nothing."""
 
 
-async def _ignored(_context: BrowserContext) -> None:
-    pass
-
-
 async def ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:
     """Send a command to the browser by its own protocol, and return the result."""
     return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in PLACES_OF_DRIVER}
 
 
 def _debugging_address() -> str:

@@ -14,11 +14,12 @@ from typing import Any
 from intuned_runtime import IntunedContext, NonRetryableError
 from intuned_runtime.deferred import MARK
 
+from .capturing import CAPTURE_WITHIN, is_wanted, uncaptured
 from .failures import StructuralError, UserCodeError, raised
 from .loading import UserFunction, exit_message, load
 from .results import to_json
-from .session import CAPTURE_WITHIN, BrowserSession
-from .state import NOTHING, StateError, as_text, differ
+from .session import BrowserSession
+from .state import StateError
 
 
 class NoRetryError(StructuralError):
@@ -64,7 +65,7 @@ class Call:
 
 @_in_this_process_only
 async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any]:
-    """Import and await the user's function, and return the fields of a `done` message.
+    """Import and await the user's function, and return what it returned, as fields of a `done` message.
 
     The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred
     function is called before there is a page.
@@ -121,21 +122,18 @@ def _result(call: Call, value: Any) -> str:
 
 
 async def _state(call: Call, session: BrowserSession, value: Any) -> dict[str, Any]:
-    """Return the state of the AuthSession after a good end as field `session`, with `uncaptured` if it is not known.
+    """Return the state of the login after a good end as field `state`, or why it is not known as `uncaptured`.
+
+    This is done only if the login lives in a context that the hook brought. The supervisor captures any other.
 
     Raises:
         StateError: The state of a create could not be captured, so that the create has failed.
     """
-    create = call.kind == "create"
-    wanted = create or (call.capture and session.restored and not (call.kind == "check" and not value))
-    if not wanted:
-        return {"session": None}
+    wanted = is_wanted(call.kind, capture=call.capture, restored=session.restored, good=bool(value))
+    if not session.brings_login or not wanted:
+        return {}
     call.capturing(CAPTURE_WITHIN)
     try:
-        state = await session.capture()
-        changed = create or differ(session.state or NOTHING, state)
-        return {"session": as_text(state) if changed else None}
+        return {"state": await session.capture()}
     except StateError as error:
-        if create:
-            raise StateError(f"create has ended, but the state of its login could not be captured: {error}") from error
-        return {"session": None, "uncaptured": str(error)}
+        return {"uncaptured": uncaptured(call.kind, error)}

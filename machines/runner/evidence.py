@@ -21,6 +21,7 @@ from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import nothing
+from .playwright_wire import guid_of
 
 SCREENSHOT = "screenshot.png"
 PART = ".part"
@@ -99,6 +100,15 @@ class Evidence:
         if self._watch is None and self._raw is not None:
             self._watch = asyncio.ensure_future(self._watch_size(self._raw))
         setattr(context, "close", self._saving_first(traced, context.close))  # noqa: B010  # on this very object
+
+    async def closing(self, guid: str) -> None:
+        """Save the trace of a context that is about to be closed by another client."""
+        await asyncio.gather(*(self._save(traced) for traced in self._traced if guid_of(traced.context) == guid))
+
+    @property
+    def traces(self) -> bool:
+        """Whether something is traced."""
+        return bool(self._traced)
 
     async def save_traces(self) -> None:
         """Save all traces that are not saved yet, as their contexts are about to be closed."""

@@ -63,7 +63,7 @@ def stack_of(error: BaseException, root: Path) -> str:
     """Return the traceback from the first frame of the project on, with paths that say nothing about this host."""
     # A message of megabytes must not displace the frames, nor a thousand frames the message.
     last = "".join(traceback.format_exception_only(error))[:MESSAGE_LIMIT]
-    return _shown(traceback.extract_tb(error.__traceback__), root) + last.replace(f"{root}/", "")
+    return shown(traceback.extract_tb(error.__traceback__), root) + last.replace(f"{root}/", "")
 
 
 def waiting_at(task: asyncio.Task[Any], root: Path) -> str:
@@ -73,16 +73,17 @@ def waiting_at(task: asyncio.Task[Any], root: Path) -> str:
     while (frame := getattr(inner, "cr_frame", None)) is not None:
         frames.append((frame, frame.f_lineno))
         inner = inner.cr_await
-    return _shown(traceback.StackSummary.extract(iter(frames)), root)
+    return shown(traceback.StackSummary.extract(iter(frames)), root)
 
 
-def _shown(frames: traceback.StackSummary, root: Path) -> str:
-    lines, shown = "", False
+def shown(frames: traceback.StackSummary, root: Path) -> str:
+    """Return frames as a traceback has them, from the first one of the project on."""
+    lines, inside = "", False
     for frame in frames:
         path = _relative(frame.filename, root)
         # Frames of Playwright are left out, with all that it calls up to the next frame of the project.
-        shown = frame.filename.startswith(f"{root}/") or (shown and not path.startswith("playwright/"))
-        if shown:
+        inside = frame.filename.startswith(f"{root}/") or (inside and not path.startswith("playwright/"))
+        if inside:
             (told,) = traceback.format_list([frame])
             lines += told.replace(f'"{frame.filename}"', f'"{path}"', 1)
     return lines[-(STACK_LIMIT - MESSAGE_LIMIT) :]
@@ -96,12 +97,18 @@ def _relative(filename: str, root: Path) -> str:
     return filename.rpartition(_PACKAGES)[2] if _PACKAGES in filename else Path(filename).name
 
 
-def as_message(error: UserCodeError, *, also: str = "") -> dict[str, Any]:
-    """Return the error as fields of a message; `also` is appended to the error's own message."""
+def with_addition(fields: dict[str, Any], also: str) -> dict[str, Any]:
+    """Return the fields of an error with `also` appended to its message."""
+    message = f"{fields['message'][: MESSAGE_LIMIT - len(also) - 1].rstrip()}\n{also}"
+    return {**fields, "message": message}
+
+
+def as_message(error: UserCodeError) -> dict[str, Any]:
+    """Return the error as fields of a message."""
     fields: dict[str, Any] = {
         "kind": error.kind,
         "name": error.name,
-        "message": f"{str(error)[: MESSAGE_LIMIT - len(also) - 1].rstrip()}\n{also}" if also else str(error),
+        "message": str(error),
         "stack": error.stack,
     }
     if isinstance(error, ResultTooBigError):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import linecache
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import ModuleType
@@ -81,25 +79,3 @@ def load_module(function_path: str, root: Path) -> ModuleType:
 def exit_message(error: BaseException) -> str | None:
     """Return the message for user code that tried to end the process; None for any other exception."""
     return f"The automation called sys.exit({error.code!r})." if isinstance(error, SystemExit) else None
-
-
-def forget_modules(root: Path) -> None:
-    """Drop every module of the project, so that the next Attempt imports them afresh."""
-    # Find all before the first is dropped: a namespace package needs its parent to tell its own path.
-    for name in [name for name, module in list(sys.modules.items()) if _lies_in(root, module)]:
-        del sys.modules[name]
-    for place in [place for place in sys.path_importer_cache if _is_in(root, place)]:
-        del sys.path_importer_cache[place]
-    linecache.clearcache()  # it holds source lines for stacks, by paths that may never be used again
-
-
-def _lies_in(root: Path, module: Any) -> bool:
-    try:
-        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
-    except Exception:  # noqa: BLE001  # user code may put anything there; such a module was not imported
-        return False
-    return any(_is_in(root, place) for place in places)
-
-
-def _is_in(root: Path, place: object) -> bool:
-    return isinstance(place, str) and (place == str(root) or place.startswith(f"{root}/"))

@@ -2,12 +2,11 @@
 
 As long as user code does not configure `logging`, everything from INFO on is logged, with the name of its logger. User
 code may configure it: what a handler would print to stdout or stderr is then written to the Attempt's log instead, as
-the handler has formatted it. The configuration ends with the Attempt.
+the handler has formatted it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from typing import Any
@@ -36,28 +35,7 @@ def capture(lines: Lines) -> None:
             handler.handleError(record)
 
     setattr(logging.StreamHandler, "emit", emit)  # noqa: B010
-    reset()
-
-
-def reset() -> None:
-    """Reset `logging` to its state at the start of a program, but with level INFO."""
-    logging.disable(logging.NOTSET)
-    for logger in [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]:
-        if isinstance(logger, logging.Logger):
-            _reset(logger)
     logging.getLogger().setLevel(logging.INFO)
-
-
-def _reset(logger: logging.Logger) -> None:
-    logger.setLevel(logging.NOTSET)
-    logger.propagate = True
-    logger.disabled = False
-    logger.filters.clear()
-    for handler in logger.handlers[:]:
-        if not isinstance(handler, logging.NullHandler):  # these belong to libraries
-            logger.removeHandler(handler)
-            with contextlib.suppress(Exception):  # the handler may be user code
-                handler.close()
 
 
 class _Unconfigured(logging.Handler):

@@ -1,4 +1,6 @@
-"""Start the child: `python -I -S main.py FD KIND SITE_PACKAGES SCRATCH`, and decide what user code can import.
+"""Start a process of a Machine: `python -I -S main.py ROLE KIND SITE_PACKAGES SCRATCH FD`.
+
+ROLE is `supervisor`, or `zygote` for the process that is forked for user code: here is decided what that can import.
 
 `-I -S` leaves only the standard library on `sys.path`. This module adds our `intuned_runtime`, and packages by KIND:
 
@@ -6,7 +8,8 @@
             be found from a project, so its modules may have any name, and none of ours is imported by mistake.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 
-SCRATCH is not read here: it lets `machines.scratch_cleanup` recognize this process as one of the Machine.
+SCRATCH is not read here: it lets `machines.scratch_cleanup` recognize this process as one of the Machine. FD is a
+socket to whoever gives orders: the worker, or the supervisor.
 """
 
 from __future__ import annotations
@@ -61,11 +64,9 @@ def _forbid_inspection() -> None:
 
 
 def main() -> None:
-    """Set up the import path and run the child; see the module's docstring."""
+    """Set up the import path and run the process; see the module's docstring."""
     _forbid_inspection()
-    mark = os.urandom(_MARK)
-    os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`
-    fd, kind, site_packages = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    role, kind, site_packages, fd = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[5])
     os.set_inheritable(fd, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold our end
     here = Path(__file__).parent
     if kind == "own":
@@ -78,8 +79,12 @@ def main() -> None:
     if spec is None:
         raise ImportError(f"cannot load {here}")
     sys.modules[OURS] = importlib.util.module_from_spec(spec)
-    child = importlib.import_module(f"{OURS}.child")
-    child.main(fd, mark)
+    if role == "zygote":
+        importlib.import_module(f"{OURS}.zygote").main(fd)
+        return
+    mark = os.urandom(_MARK)
+    os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`
+    importlib.import_module(f"{OURS}.supervisor").main(fd, mark)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,59 @@
-"""The context and page that an Attempt gets: the Machine's own tab, or what the project's hook brings instead."""
+"""The context and page that user code gets: those of the supervisor, or what the project's hook brings instead.
+
+What the hook brings belongs to a client of the browser that lives in the process of user code, and that the supervisor
+does not know. So it is restored, traced and captured here, with the same code, and ends with this process.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
-from .browser import Tab, ask, close_context
-from .capturing import capture
+from .browser import ask
+from .capturing import captured
 from .evidence import Evidence
-from .hook import Cleanup, clean_up, has_hook, setup_context
+from .hook import Cleanup, clean_up, setup_context
+from .playwright_wire import Attached
 from .restoring import restore
-from .state import State, StateError
+from .state import State
+from .watching import Watch
 
-CAPTURE_WITHIN = 5.0
-"""Seconds that capturing the state may take. A busy page answers in that time if it ever does."""
+
+class Supervisor(Protocol):
+    """What a session asks of the supervisor."""
+
+    async def open(self, *, trace: bool, unused: bool) -> None:
+        """Have the state restored in the Machine's own context, and its trace begun.
+
+        Raises:
+            StateError: The state cannot be restored.
+            PlaywrightError: The browser is gone.
+        """
+        ...
+
+    def brings(self) -> None:
+        """Take note that the automation works in a context that the hook has brought."""
+        ...
+
+    async def finishing(self) -> None:
+        """Have the state captured before the hook's cleanup ends what it is captured from."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hooked:
+    """What a session needs where the project has a hook."""
+
+    cdp_url: str
+    parameters: Any
+    state: State | None
+    evidence: dict[str, Any] | None
+    """The evidence that is wanted of a context that the hook brings."""
 
 
 class BrowserSession:
@@ -29,48 +64,40 @@ class BrowserSession:
 
     def __init__(
         self,
-        tab: Tab,
+        supervisor: Supervisor,
+        attached: Attached,
+        guids: tuple[str, str],
         root: Path,
-        cdp_url: str | None,
         function_path: str,
-        parameters: Any,
-        state: State | None = None,
-        evidence: Evidence | None = None,
-        watch: Callable[[BrowserContext], None] | None = None,
+        watch: Watch,
+        hooked: Hooked | None = None,
     ) -> None:
-        self.state = state
-        """The state that is restored when the session is opened."""
-        self.lasting = False
-        """Whether the hook brought a context that the browser keeps for as long as it runs."""
-        self._watch = watch
-        """Is called with a context that the hook brings."""
-        self._tab = tab
-        self._evidence = evidence or Evidence()
+        self._supervisor = supervisor
+        self._attached = attached
+        self._guids = guids
         self._root = root
-        self._cdp_url = cdp_url
         self._function_path = function_path
-        self._parameters = parameters
+        self._watch = watch
+        self._hooked = hooked
         self._opening: asyncio.Task[tuple[BrowserContext, Page]] | None = None
         self._cleanup: Cleanup | None = None
-        self._foreign: BrowserContext | None = None
-        self._home = tab.context
-        """The context that the page belongs to, and so the one that has the login."""
+        self.evidence: Evidence | None = None
+        """The evidence of a context that the hook brought; None if it brought none."""
+        self._home: BrowserContext | None = None
+        """The context that the hook brought, if the login lives in it."""
+        self.lasting = False
+        """Whether the hook brought a context that the browser keeps for as long as it runs."""
 
     async def open(self) -> tuple[BrowserContext, Page]:
-        """Run the hook and restore the state, once, and return the context and page to work with.
+        """Run the hook and have the state restored, once, and return the context and page to work with.
 
         Raises:
             UserCodeError: As for `hook.setup_context`; other exceptions are the hook's own.
             StateError: The state cannot be restored.
         """
         if self._opening is None:
-            self._opening = asyncio.ensure_future(self._open())
+            self._opening = asyncio.ensure_future(self._open(self._hooked))
         return await self._opening
-
-    @property
-    def opened(self) -> bool:
-        """Whether opening was begun: a deferred automation may never ask for it."""
-        return self._opening is not None
 
     @property
     def restored(self) -> bool:
@@ -79,82 +106,69 @@ class BrowserSession:
         return opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
 
     @property
-    def proxy_refused(self) -> bool:
-        """Whether the Attempt's proxy wanted other credentials than it was given."""
-        return self._tab.proxy_refused
+    def brings_login(self) -> bool:
+        """Whether the login lives in a context that the hook brought, so that it is captured here."""
+        return self._home is not None
 
     async def capture(self) -> State:
-        """Return the state as it is now. The context must be open, so the hook's cleanup comes later.
-
-        Raises:
-            StateError: The state cannot be captured. Its message is written to follow a colon.
-        """
-        try:
-            async with asyncio.timeout(CAPTURE_WITHIN):
-                return await capture(self._home, self.state)
-        except TimeoutError as error:
-            raise StateError(f"the browser did not tell it within {CAPTURE_WITHIN:g} seconds") from error
-        except Exception as error:  # a client that the hook brought may have been ended in any way
-            raise StateError(str(error) or type(error).__name__) from error
+        """Return the state of the context that the hook brought. Raises StateError if it cannot be captured."""
+        if self._home is None or self._hooked is None:
+            raise RuntimeError("the login is in no context of the hook")
+        return await captured(self._home, self._hooked.state)
 
     async def finish(self, *, failed: bool = False) -> None:
         """Call the hook's cleanup, which may end the context. Its exceptions are those of user code."""
         cleanup, self._cleanup = self._cleanup, None
-        if cleanup is not None:
-            await (self._evidence.fail() if failed else self._evidence.save_traces())
-            await clean_up(cleanup)
+        if cleanup is None:
+            return
+        if self.evidence is not None:
+            await (self.evidence.fail() if failed else self.evidence.save_traces())
+        if not failed and not self.brings_login:
+            await self._supervisor.finishing()
+        await clean_up(cleanup)
 
-    async def close(self) -> bool:
-        """Close the tab and a context that the hook brought; return False if one does not close in time."""
-        foreign, self._foreign = self._foreign, None
-        closed = await close_context(foreign) if foreign is not None else True
-        return await self._tab.close() and closed
-
-    async def _open(self) -> tuple[BrowserContext, Page]:
-        context, page = await self._restored()
-        # Begin the trace only now: to restore a state is no action of the automation.
-        await self._evidence.begin(context, page)
-        return context, page
-
-    async def _restored(self) -> tuple[BrowserContext, Page]:
-        if self._cdp_url is None or not has_hook(self._root):
-            if self.state is not None:
-                await restore(self._home, self.state, unused=self._tab.page)
-            return self._tab.context, self._tab.page
-        context, page = await self._bring(self._cdp_url)
-        if self.state is not None:
-            await restore(self._home, self.state)
-        return context, page
-
-    async def _bring(self, cdp_url: str) -> tuple[BrowserContext, Page]:
-        """Run the hook, and return what it brings, or the tab if it brings nothing."""
+    async def _open(self, hooked: Hooked | None) -> tuple[BrowserContext, Page]:
+        if hooked is None:
+            _, own = await asyncio.gather(
+                self._supervisor.open(trace=True, unused=True), self._attached.page(*self._guids)
+            )
+            return own
         brought = await setup_context(
-            self._root, api_name=self._function_path, api_parameters=self._parameters, cdp_url=cdp_url
+            self._root, api_name=self._function_path, api_parameters=hooked.parameters, cdp_url=hooked.cdp_url
         )
         self._cleanup = brought.cleanup
+        own = await self._attached.page(*self._guids)
         if brought.context is None:
-            return self._tab.context, self._tab.page
-        if brought.context is not self._tab.context:
-            self._foreign = brought.context  # we have to close it from now on
-        page = brought.page or next(iter(brought.context.pages), None) or await brought.context.new_page()
-        if self._foreign is not None and not await self._lives_in_tab(self._foreign, page):
-            self._home = self._foreign
-            if self._watch is not None:
-                self._watch(self._foreign)
-            browser = self._foreign.browser
+            await self._supervisor.open(trace=True, unused=True)
+            return own
+        context = brought.context
+        page = brought.page or next(iter(context.pages), None) or await context.new_page()
+        if await _lives_in(own, context, page):
+            await self._supervisor.open(trace=False, unused=False)
+        else:
+            self._home = context
+            self._watch.context(context)
+            browser = context.browser
             # Of the contexts that a client finds in a running browser, the first is the browser's own.
-            self.lasting = browser is not None and self._foreign in browser.contexts[:1]
-        return brought.context, page
+            self.lasting = browser is not None and context in browser.contexts[:1]
+            if hooked.state is not None:
+                await restore(context, hooked.state)
+        self._supervisor.brings()
+        # Begin the trace only now: to restore a state is no action of the automation.
+        self.evidence = Evidence(hooked.evidence, self._function_path)
+        await self.evidence.begin(context, page)
+        return context, page
 
-    async def _lives_in_tab(self, context: BrowserContext, page: Page) -> bool:
-        """Tell whether the page belongs to the context of the Machine's own tab.
 
-        Other clients see the pages of that context in the browser's own context.
-        """
-        try:
-            return await _context_id(context, page) == await _context_id(self._tab.context, self._tab.page)
-        except PlaywrightError:  # another kind of browser, or the tab's page is closed
-            return False
+async def _lives_in(own: tuple[BrowserContext, Page], context: BrowserContext, page: Page) -> bool:
+    """Tell whether the page of another client belongs to the Machine's own context.
+
+    Other clients see the pages of that context in the browser's own context.
+    """
+    try:
+        return await _context_id(context, page) == await _context_id(*own)
+    except PlaywrightError:  # another kind of browser, or the Machine's own page is closed
+        return False
 
 
 async def _context_id(context: BrowserContext, page: Page) -> str:

@@ -28,6 +28,11 @@ class Vital:
             self._parents.clear()
 
     @property
+    def driver(self) -> int:
+        """Process id of the topmost of them, which is the driver; 0 if nothing can be told."""
+        return list(self._parents)[-1] if self._parents else 0
+
+    @property
     def run(self) -> bool:
         """Whether all of the processes run: none is ending, about to be killed, or stopped.
 

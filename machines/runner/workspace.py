@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from .loading import forget_modules
 from .removal import remove
 
 CLOCK_OF_FILES = 5
@@ -37,12 +36,11 @@ class _State(NamedTuple):
 
 
 class Workspace:
-    """One Attempt's folder, and the process state (working folder, environment, import path) that points to it."""
+    """One Attempt's folder. The supervisor makes and removes it; the process of user code enters it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.root = folder / "project"
-        self._before: tuple[str, dict[str, str], list[str], int] | None = None
         self._made: dict[str, _State] = {}
         """State of every file and folder in it, as it was made."""
         self._changes_show = False
@@ -57,43 +55,38 @@ class Workspace:
         workspace._made = _states(folder)
         return workspace
 
-    def enter(self) -> None:
-        """Set working folder, `TMPDIR` and `HOME` to the workspace, and put the project first on the import path."""
-        self._before = (str(Path.cwd()), dict(os.environ), list(sys.path), _umask())
+    def begin(self) -> None:
+        """Take note that user code is about to enter it."""
         # A file that is changed before this clock has moved on keeps its time, so the change would not show.
         now = time.clock_gettime_ns(CLOCK_OF_FILES)
         self._changes_show = all(state.changed_at < now for state in self._made.values())
-        os.chdir(self.root)
-        os.environ["TMPDIR"] = str(self._folder / "tmp")
-        os.environ["HOME"] = str(self._folder / "home")
-        tempfile.tempdir = None
-        sys.path.insert(0, str(self.root))
-
-    def leave(self) -> None:
-        """Undo `enter`, whatever user code did to the same state, and forget the project's modules."""
-        if self._before is None:
-            return
-        folder, environment, path, umask = self._before
-        os.umask(umask)
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        tempfile.tempdir = None
-        sys.path[:] = path
-        forget_modules(self.root)
 
     def is_as_made(self) -> bool:
-        """Tell whether the Attempt that has left it has touched nothing in it, and has nothing of it open."""
-        if not self._changes_show or _holds_open(self._folder):
+        """Tell whether the Attempt has touched nothing in it. Its processes must have ended."""
+        if not self._changes_show:
             return False
         try:
-            return _states(self._folder) == self._made
+            return _states(self.folder) == self._made
         except OSError:
             return False
 
     def remove(self) -> None:
         """Delete the folder. What cannot be deleted goes with the Machine's scratch folder."""
-        remove(self._folder)
+        remove(self.folder)
+
+
+def enter(folder: Path) -> Path:
+    """Have this process work in a workspace: its working folder, `TMPDIR`, `HOME` and its import path.
+
+    Return the copy of the project in it.
+    """
+    root = folder / "project"
+    os.chdir(root)
+    os.environ["TMPDIR"] = str(folder / "tmp")
+    os.environ["HOME"] = str(folder / "home")
+    tempfile.tempdir = None
+    sys.path.insert(0, str(root))
+    return root
 
 
 def empty(folder: Path) -> None:
@@ -122,19 +115,3 @@ def _states(folder: Path) -> dict[str, _State]:
 
 def _state(stat: os.stat_result) -> _State:
     return _State(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
-
-
-def _holds_open(folder: Path) -> bool:
-    """Tell whether this process has a file in it open: what was written may not have reached the file yet."""
-    for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  # names are all that is needed
-        with contextlib.suppress(OSError):  # the descriptor of this listing itself is gone
-            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{folder}/"):  # noqa: PTH115
-                return True
-    return False
-
-
-def _umask() -> int:
-    """Return the umask, which can only be read by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask

@@ -56,6 +56,27 @@ PROJECT = {
             Path(params["there"]).touch()
             await page.wait_for_event("close", timeout=0)
     """,
+    "api/is_stopped.py": """
+        import os, signal
+
+        async def automation(page):
+            await page.title()
+            os.kill(os.getpid(), signal.SIGSTOP)
+    """,
+    **{
+        f"api/{name}.py": f"""
+            import os, signal
+
+            async def automation(page):
+                await page.goto("{TITLE}")
+                {ends}
+        """
+        for name, ends in {
+            "is_killed": "os.kill(os.getpid(), signal.SIGKILL)",
+            "faults": "os.kill(os.getpid(), signal.SIGSEGV)",
+            "exits": "os._exit(3)",
+        }.items()
+    },
     "api/opens_others.py": f"""
         import asyncio
 
@@ -203,13 +224,44 @@ async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path
     assert evidence.reported
 
 
-async def test_one_that_hears_nothing_leaves_nothing_and_that_shows(leaving: Leaving) -> None:
-    left = await leaving.run("blocks", timeout=1)
+@pytest.mark.parametrize(
+    ("api", "stack"),
+    [
+        ("blocks", '  File "api/blocks.py", line 5, in automation\n    time.sleep(600)\n'),
+        ("spins", '  File "api/spins.py", line 4, in automation\n    pass\n'),
+        ("is_stopped", '  File "api/is_stopped.py", line 6, in automation\n    os.kill(os.getpid(), signal.SIGSTOP)\n'),
+    ],
+)
+async def test_one_that_hears_nothing_leaves_them_too_and_tells_where_it_stood(
+    leaving: Leaving, api: str, stack: str
+) -> None:
+    left = await leaving.run(api, timeout=2)
     assert left.report is not None
-    assert failure(left.report).stack == ""
-    assert left.names == []
-    assert not left.evidence.reported
+    told = failure(left.report).stack
+    assert told in (stack, stack.replace("line 4", "line 3").replace("pass", "while True:"))
+    assert left.names == ["screenshot.png", "trace-1.zip"]
+    assert (left.evidence.reported, left.evidence.missing) == (True, {})
     await leaving.run("reads")
+
+
+@pytest.mark.parametrize(
+    ("api", "message"),
+    [
+        ("is_killed", "Process was ended by signal SIGKILL."),
+        ("faults", "Process was ended by signal SIGSEGV."),
+        ("exits", "Process exited unexpectedly with code 3."),
+    ],
+)
+async def test_one_whose_process_ends_leaves_them_too(leaving: Leaving, api: str, message: str) -> None:
+    left = await leaving.run(api)
+    assert left.report is not None
+    failed = failure(left.report)
+    assert failed.message == message
+    where = '  File "api/faults.py", line 6, in automation\n    os.kill(os.getpid(), signal.SIGSEGV)\n'
+    assert failed.stack == (where if api == "faults" else "")
+    assert left.names == ["screenshot.png", "trace-1.zip"]
+    assert left.calls() == ["goto"]
+    assert left.evidence.page_url == TITLE
 
 
 @pytest.mark.parametrize(
@@ -285,7 +337,9 @@ async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up
 
 async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:
     left = await leaving.run("traces_itself")
-    assert left.evidence.missing == {"trace": "The automation has stopped it itself."}
+    assert left.report is not None
+    assert "Callboard traces the Attempt itself" in failure(left.report).message
+    assert (left.names, left.evidence.missing) == (["screenshot.png", "trace-1.zip"], {})
     left = await leaving.run("busy_page")
     assert left.evidence.missing == {"screenshot": "Its page gave none within 1 s."}
     assert left.names == ["trace-1.zip"]

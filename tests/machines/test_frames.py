@@ -41,11 +41,11 @@ async def wire() -> AsyncGenerator[tuple[Frames, socket.socket]]:
 @asynccontextmanager
 async def both() -> AsyncGenerator[tuple[Frames, Channel]]:
     async with wire() as (worker, theirs):
-        child = await Channel.over(theirs.detach())
+        child = await Channel.over(theirs)
         try:
             yield worker, child
         finally:
-            child._writer.close()
+            child.close()
 
 
 @settings(deadline=None, max_examples=40)

@@ -420,7 +420,9 @@ async def test_an_attempt_that_prints_without_end_is_stopped_in_time_and_takes_n
     assert logged.report.error is not None
     assert logged.report.error.code == "script-timeout"
     assert logged.size < 1_002_000
-    assert logged.messages("callboard")[-2:][0].startswith("The time of 3 seconds is over")
+    over, stood = logged.messages("callboard")[-3:-1]
+    assert over.startswith("The time of 3 seconds is over")
+    assert stood.startswith('The automation stood here:\n  File "api/prints_without_end.py", line 6, in automation\n')
     assert logged.usage is not None
     assert logged.usage.cpu_seconds
 

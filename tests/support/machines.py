@@ -16,11 +16,12 @@ from typing import Any, Protocol
 
 import psutil
 
-from machines import keeper, tree
+from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from machines.browser import browser_args, find_browser
 from machines.machine import AttemptStart, LaunchOptions, Machine
 from machines.pool import Pool
+from machines.runner import tree
 from machines.scratch_cleanup import processes_of
 from machines.slot import RecycleLimits
 from schemas.workflow.attempt import AttemptStatus

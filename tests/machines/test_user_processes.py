@@ -1,4 +1,4 @@
-"""What user code leaves behind in its process is ended, or the Machine is."""
+"""User code runs in a process of its own: whatever it leaves there, or starts, ends with its Attempt."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from machines import keeper
+from machines.runner import tree
 from machines.scratch_cleanup import processes_of
 from tests.support.machines import Lab, settled, value
 from tests.support.single_machine_pool import One
 
 PROJECT = {
     "api/fine.py": """
-        import os, threading
+        import os, signal, threading, urllib.request
         from intuned_runtime import attempt_store
 
         async def automation(page):
+            assert urllib.request._opener is None
+            assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
             await page.set_content("<title>fine</title>")
             return [await page.title(), attempt_store.get("left"), threading.active_count()]
     """,
@@ -112,6 +116,29 @@ PROJECT = {
             subprocess.Popen(["sleep", "600"])
             return "left"
     """,
+    "api/leaves_a_timer.py": """
+        import signal
+
+        async def automation(page):
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            signal.signal(signal.SIGALRM, lambda *_: None)
+            return "left"
+    """,
+    "api/leaves_a_cookie_jar.py": """
+        import http.cookiejar, urllib.request
+
+        async def automation(page):
+            jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+            urllib.request.install_opener(urllib.request.build_opener(jar))
+            return "left"
+    """,
+    "api/leaves_patches.py": """
+        import builtins, playwright.async_api, threading
+
+        async def automation(page):
+            builtins.print = playwright.async_api.Page.title = threading.active_count = None
+            return "left"
+    """,
     "api/leaves_a_fork.py": """
         import os, time
 
@@ -168,6 +195,17 @@ PROJECT = {
 class Leaving(One):
     """One Attempt that leaves something, and one after it."""
 
+    def processes_of_user_code(self) -> int:
+        """Number of processes below the zygote."""
+        below = keeper.descendants(self.machine.keeper_pid)
+        (zygote,) = [
+            pid
+            for pid in below
+            if b"\0zygote\0" in tree.read(f"/proc/{pid}/cmdline")
+            and b"\0supervisor\0" in tree.read(f"/proc/{tree.parent_of(tree.read(f'/proc/{pid}/stat'))}/cmdline")
+        ]
+        return len(keeper.descendants(zygote))
+
     @asynccontextmanager
     async def then_fine_on(self, nth: int) -> AsyncGenerator[None]:
         """After the block, the next Attempt succeeds, on the nth Machine of this turn."""
@@ -188,28 +226,29 @@ async def leaving(shared: Leaving) -> AsyncIterator[Leaving]:
         yield shared
 
 
-async def test_tasks_and_idle_threads_are_ended_and_the_machine_stays(leaving: Leaving) -> None:
-    threads = value(await leaving.run("fine"))[2]
-    for api in ("leaves_tasks", "leaves_idle_threads", "leaves_a_generator"):
-        async with leaving.then_fine_on(1):
-            assert value(await leaving.run(api)) == "left"
-    assert value(await leaving.run("fine"))[2] == threads
-
-
 @pytest.mark.parametrize(
     "api",
     [
+        "leaves_tasks",
+        "leaves_idle_threads",
+        "leaves_a_generator",
         "leaves_stubborn_tasks",
+        "leaves_a_task_that_spins",
         "leaves_a_thread",
         "leaves_a_busy_to_thread",
         "leaves_a_process",
         "leaves_a_fork",
+        "leaves_detached_grandchildren",
+        "leaves_a_timer",
+        "leaves_a_cookie_jar",
+        "leaves_patches",
     ],
 )
-async def test_what_does_not_end_ends_with_its_machine(leaving: Leaving, api: str) -> None:
-    async with leaving.then_fine_on(2):
-        assert value(await leaving.run(api)) == "left"
+async def test_nothing_that_is_left_reaches_the_next_attempt_on_the_same_machine(leaving: Leaving, api: str) -> None:
+    async with leaving.then_fine_on(1):
+        assert value(await leaving.run(api, {"then": "return"} if "grandchildren" in api else None)) == "left"
         await settled(leaving.pool)
+        assert leaving.processes_of_user_code() == 1, "the next one, which is waiting for its Attempt"
 
 
 @pytest.mark.parametrize("then", ["return", "raise", "await", "browse"])
@@ -218,25 +257,20 @@ async def test_a_fork_that_comes_back_from_user_code_is_ended(leaving: Leaving, 
         assert value(await leaving.run("forks", {"then": then})) == 1
 
 
-async def test_a_task_that_spins_ends_with_its_machine(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("machines.machine._SETTLE_WITHIN", 2)
-    async with leaving.then_fine_on(2):
-        assert value(await leaving.run("leaves_a_task_that_spins")) == "left"
-
-
-async def test_a_browser_of_user_code_ends_with_its_machine(leaving: Leaving) -> None:
+async def test_a_browser_of_user_code_ends_with_its_attempt(leaving: Leaving) -> None:
     launch = leaving.lab.launch
     given = {"browser": str(launch.browser), "arguments": list(launch.arguments)}
-    async with leaving.then_fine_on(2):
+    async with leaving.then_fine_on(1):
         assert value(await leaving.run("leaves_a_browser", given)) == "left"
         await settled(leaving.pool)
+        assert leaving.processes_of_user_code() == 1
 
 
-@pytest.mark.parametrize("then", ["return", "hang", "exit"])
-async def test_detached_grandchildren_end_with_their_machine(leaving: Leaving, then: str) -> None:
+@pytest.mark.parametrize("then", ["hang", "exit"])
+async def test_detached_grandchildren_end_also_where_the_attempt_does_not_end_well(leaving: Leaving, then: str) -> None:
     async with leaving.then_fine_on(2):
         report = await leaving.run("leaves_detached_grandchildren", {"then": then}, timeout=3)
-        assert (report.error is None) is (then == "return")
+        assert report.error is not None
         await settled(leaving.pool)
         leaving.lab.assert_clean()
 
@@ -247,6 +281,6 @@ async def test_the_scratch_folder_holds_one_attempt_at_a_time(leaving: Leaving) 
     await settled(leaving.pool)
     (machine,) = leaving.lab.scratch.iterdir()
     next_one = leaving.machine.attempts + 1
-    assert sorted(entry.name for entry in machine.iterdir()) == [f"attempt-{next_one}", "home", "tmp"]
+    assert sorted(entry.name for entry in machine.iterdir()) == [f"attempt-{next_one}", "driver", "home", "tmp"]
     assert list((machine / "home").iterdir()) == []
     assert processes_of(machine)

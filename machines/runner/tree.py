@@ -76,15 +76,14 @@ def kill_all(within: float = _KILL_WITHIN) -> list[int]:
     A process that loses its parent becomes our child. So when the kernel says we have no children, nothing is left.
     """
     deadline = time.monotonic() + within
-    while True:
+    while not _reap():
+        if time.monotonic() > deadline:
+            return descendants(os.getpid())
         for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if _reap():
-            return []
-        if time.monotonic() > deadline:
-            return descendants(os.getpid())
         time.sleep(0.005)  # SIGKILL is carried out by the kernel; there is no event for "the whole tree is gone"
+    return []
 
 
 def _reap() -> bool:

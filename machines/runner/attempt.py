@@ -1,0 +1,391 @@
+"""One Attempt, as the supervisor sees it: the conversation with the process of user code, from its order to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import os
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import ProxySettings
+
+from .address_guard import refusal
+from .browser import Tab, WarmBrowser
+from .capturing import CAPTURE_WITHIN, captured, is_wanted, uncaptured
+from .channel import Channel
+from .evidence import Evidence
+from .failures import UserCodeError, as_message, with_addition
+from .lines import Lines
+from .playwright_wire import guid_of
+from .requests import ForwardedRequests
+from .restoring import restore
+from .results import LIMIT
+from .stacks import stack_told
+from .state import NOTHING, State, StateError, as_text, differ, parsed
+from .user_process import LAST_WORDS
+from .user_processes import UserProcess, Zygote, ZygoteError
+from .watching import Watch
+from .workspace import Workspace
+
+_HEARD_WITHIN = 0.15
+"""Seconds in which a process of user code hears that it is to stop, unless it blocks."""
+_EXITS_WITHIN = 0.5
+"""Seconds in which a process that has closed its socket, or was not understood, may turn out to have ended."""
+_LAST_EVIDENCE_WITHIN = 1.1
+"""Seconds more that it gets to save what is left of a context that the project's hook has brought."""
+_OPENED_WITHIN = 6.0
+"""Seconds in which the browser must be done with what an Attempt had begun when it ended."""
+
+_PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
+"""Addition to an error. Without it, the error of an https page only says that it did not load in time."""
+_LOST_IN_HOOK = "Its page was of a client that the hook had opened, and that ended with the process of user code."
+
+
+class BrowserDesk:
+    """What the relay of one process of user code asks (see `relay.Desk`), for the Attempt that the process gets."""
+
+    def __init__(self, browser: WarmBrowser, watch: Watch, *, guarded: bool) -> None:
+        self._browser = browser
+        self._watch = watch
+        self._guarded = guarded
+        self.evidence = Evidence()
+        self.proxy: ProxySettings | None = None
+        """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
+        self.root: Path | None = None
+
+    def refusal(self, url: str) -> str | None:
+        """Say why an address must not be opened; None if it may be opened."""
+        return refusal(url) if self._guarded else None
+
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with the Attempt's proxy, unless user code has named another."""
+        return options if options.get("proxy") or self.proxy is None else {**options, "proxy": self.proxy}
+
+    async def context_opened(self, guid: str) -> None:
+        """Watch and trace a context that user code has opened, before user code has it."""
+        with contextlib.suppress(PlaywrightError, TimeoutError):  # the browser is gone, which user code will notice
+            if (context := await self._browser.context(guid)) is not None:
+                self._watch.context(context)
+                await self.evidence.also(context)
+
+    async def context_closing(self, guid: str) -> None:
+        """Save the trace of a context that user code closes."""
+        await self.evidence.closing(guid)
+
+    def shares_browser(self) -> None:
+        """Take note that user code may open contexts by the browser's own protocol."""
+        self._browser.shared = True
+
+    def stack(self, call: dict[str, Any]) -> None:
+        """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""
+        if self.root is None or not self.evidence.traces:
+            return
+        inside = f"{self.root}/"
+        frames = [frame for frame in call["stack"] if os.path.normpath(frame["file"]).startswith(inside)]
+        if frames:
+            self._browser.add_stack({"id": call["id"], "stack": frames})
+
+
+@dataclass
+class Prepared:
+    """What an Attempt starts with: a tab, a workspace, and a process for its user code."""
+
+    tab: Tab
+    workspace: Workspace
+    user: UserProcess
+    desk: BrowserDesk
+
+
+class Attempt:
+    """One Attempt, from its order until nothing of its user code runs any more."""
+
+    def __init__(
+        self,
+        order: dict[str, Any],
+        prepared: Prepared,
+        evidence: Evidence,
+        *,
+        worker: Channel,
+        requests: ForwardedRequests,
+        browser: WarmBrowser,
+        zygote: Zygote,
+        lines: Lines,
+        watch: Watch,
+        project: Path,
+        hooked: bool,
+    ) -> None:
+        self._order = order
+        self._tab = prepared.tab
+        self._user = prepared.user
+        self._workspace = prepared.workspace
+        self._evidence = evidence
+        self._worker = worker
+        self._requests = requests
+        self._browser = browser
+        self._zygote = zygote
+        self._lines = lines
+        self._watch = watch
+        self._project = project
+        self._cdp_url = browser.cdp_url if hooked else None
+        self._state: State | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._captured: asyncio.Task[State] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[dict[str, Any] | None] | None = None
+        self._ending: asyncio.Task[int | None] | None = None
+        self._heard = asyncio.Event()
+        self._stack = ""
+        """Where the automation waited when it heard that it is to stop."""
+        self._brought = False
+        """Whether the project's hook has brought a context, which the supervisor does not know."""
+        self._left: dict[str, Any] | None = None
+        """What the process of user code has left of such a context."""
+        self.stopping = False
+        """Whether the Attempt is to stop, so that its outcome does not matter any more."""
+        self.unfit: str | None = None
+        """Why the Machine must take no further Attempt; None if it may."""
+
+    async def run(self) -> dict[str, Any]:
+        """Have user code called, and return the fields of `done`: what the automation returned, or how it failed."""
+        order = self._order
+        try:
+            self._state = parsed(order["session"]) if order["session"] is not None else None
+        except StateError as error:
+            await self._end()
+            return {"error": as_message(error), "attributes": {}}
+        self._user.channel.post("call", **self._call())
+        self._reading = asyncio.create_task(self._read(), name="user code")
+        exited = asyncio.create_task(self._user.exited.wait())
+        await asyncio.wait({self._reading, exited}, return_when=asyncio.FIRST_COMPLETED)
+        if self._reading.done() and self._reading.result() is None:  # a process that ends closes its sockets first
+            await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
+        exited.cancel()
+        by_itself = self._user.exited.is_set()
+        status = await self._end()
+        done = await self._reading
+        if self.stopping:
+            return {}
+        if done is None:
+            return {"error": self._crash(status if by_itself else None), "attributes": {}}
+        if done["lasting"]:
+            self.unfit = self.unfit or "what it did in the browser's own context"
+        attributes = {"attributes": done["attributes"]}
+        if (error := done.get("error")) is not None:
+            return {"error": await self._failure(error), **attributes}
+        # If the browser dies, an automation may get empty answers instead of an error.
+        if self.opened and await self._is_gone():
+            return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
+        try:
+            state = await self._changed_state(done)
+        except StateError as error:
+            return {"error": as_message(error), **attributes}
+        if reason := state.get("uncaptured"):
+            self._lines.say("warning", "callboard", f"What the site has changed in its login is not kept: {reason}")
+        return {"result": done["result"], "extendedPayloads": done["extendedPayloads"], **state, **attributes}
+
+    @property
+    def opened(self) -> bool:
+        """Whether user code has asked for its page: a deferred automation may never do that."""
+        return self._opening is not None or self._brought
+
+    async def stop(self) -> None:
+        """Stop user code, telling the worker where it stood. When this returns, nothing of it runs any more."""
+        self.stopping = True
+        reading = self._reading
+        if reading is not None and self._ending is None:
+            self._user.channel.post("stop")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), _HEARD_WITHIN)
+            if not self._heard.is_set():
+                dump = await self._user.where_it_stands()
+                self._stack = self._stack or stack_told(dump, self._workspace.root, self._project)
+            self._worker.post("stopping", stack=self._stack)
+            if self._heard.is_set():
+                within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if self._brought else LAST_WORDS)
+                await asyncio.wait({reading}, timeout=within)
+        await self._end()
+
+    def left(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Return what the Attempt leaves, given what the supervisor has saved of it."""
+        if not self._brought:
+            return own
+        told = self._left or {"pageUrl": None, "missing": {"trace": _LOST_IN_HOOK, "screenshot": _LOST_IN_HOOK}}
+        return {"pageUrl": told["pageUrl"] or own["pageUrl"], "missing": {**own["missing"], **told["missing"]}}
+
+    def _call(self) -> dict[str, Any]:
+        order = self._order
+        hooked = {"cdpUrl": self._cdp_url, "state": self._state, "evidence": order["evidence"]}
+        return {
+            "kind": order["kind"],
+            "function": order["function"],
+            "parameters": order["parameters"],
+            "capture": order["capture"],
+            # User code gets a copy that it may change; changes of the state are found by comparing with ours.
+            "runInfo": {**order["runInfo"], "auth_session": copy.deepcopy(self._state)},
+            "folder": str(self._workspace.folder),
+            "context": guid_of(self._tab.context),
+            "page": guid_of(self._tab.page),
+            "hooked": hooked if self._cdp_url is not None else None,
+        }
+
+    async def _read(self) -> dict[str, Any] | None:
+        """Handle what the process of user code says. Return its `done`, or None if it ends without one.
+
+        User code may write anything on this socket; what is not understood ends the Attempt, like a crash.
+        """
+        try:
+            while (message := await self._user.channel.receive()) is not None:
+                match message["type"]:
+                    case "done":
+                        self._left = message.get("left", self._left)
+                        return _checked(message)
+                    case "stopped":
+                        self._left = message["left"]
+                        return None
+                    case "stopping":
+                        self._stack = str(message["stack"])
+                        self._heard.set()
+                    case "extend":
+                        self._worker.post("extend")
+                    case "capturing":
+                        self._worker.post("capturing", within=CAPTURE_WITHIN)
+                    case "request":
+                        self._requests.forward(self._user.channel, message)
+                    case "brought":
+                        self._brought = True
+                    case "open":
+                        self._begin(self._answer_open(message))
+                    case "finishing":
+                        self._begin(self._answer_finishing(message))
+                    case _:
+                        return None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            pass
+        return None
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end(self) -> int | None:
+        """End user code and all that it has started, once. Return the wait status of its process, if it is known."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end_now())
+        return await asyncio.shield(self._ending)
+
+    async def _end_now(self) -> int | None:
+        status = None
+        try:
+            status = await self._zygote.end()
+        except ZygoteError as error:
+            self.unfit = str(error)
+        if self._reading is not None:  # whoever could write to the socket has ended, so it ends, too
+            await asyncio.wait({self._reading})
+        # What user code had asked of the browser is not cancelled: that would abort it there in the midst of it.
+        if self._tasks and (await asyncio.wait(set(self._tasks), timeout=_OPENED_WITHIN))[1]:
+            self.unfit = "something that the browser has not done"
+        self._requests.end()
+        self._user.close()
+        return status
+
+    async def _answer_open(self, message: dict[str, Any]) -> None:
+        """Restore the state and begin the trace, once; then say so."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(
+                self._open(trace=bool(message["trace"]), unused=bool(message["unused"]))
+            )
+        told: dict[str, Any] = {}
+        try:
+            await asyncio.shield(self._opening)
+        except UserCodeError as error:
+            told["error"] = as_message(error)
+        except PlaywrightError as error:
+            told["error"] = as_message(UserCodeError(error.message, name="Error"))
+        self._user.channel.post("answer", number=message["number"], traced=self._evidence.traces, **told)
+
+    async def _open(self, *, trace: bool, unused: bool) -> None:
+        if self._state is not None:
+            await restore(self._tab.context, self._state, unused=self._tab.page if unused else None)
+        if trace:  # only now: to restore a state is no action of the automation
+            await self._evidence.begin(self._tab.context, self._tab.page)
+
+    async def _answer_finishing(self, message: dict[str, Any]) -> None:
+        """Capture the state before the hook's cleanup, which may end what it is captured from; then say so."""
+        if self._captured is None and (self._order["capture"] or self._order["kind"] == "create"):
+            self._captured = self._capture()
+            await asyncio.wait({self._captured})
+        self._user.channel.post("answer", number=message["number"])
+
+    def _capture(self) -> asyncio.Task[State]:
+        self._worker.post("capturing", within=CAPTURE_WITHIN)
+        return asyncio.create_task(captured(self._tab.context, self._state))
+
+    async def _changed_state(self, done: dict[str, Any]) -> dict[str, Any]:
+        """Return the state of the login after a good end as field `session`, with `uncaptured` if it is not known.
+
+        Raises:
+            StateError: The state of a create could not be captured, so that the create has failed.
+        """
+        kind = self._order["kind"]
+        if "uncaptured" in done:
+            return {"session": None, "uncaptured": str(done["uncaptured"])}
+        if "state" in done:
+            state = parsed(as_text(done["state"]))
+        else:
+            good = kind != "check" or done["result"] == "true"
+            restored = self._opening is not None and self._opening.done() and self._opening.exception() is None
+            if not is_wanted(kind, capture=self._order["capture"], restored=restored, good=good):
+                return {"session": None}
+            try:
+                state = await (self._captured or self._capture())
+            except StateError as error:
+                return {"session": None, "uncaptured": uncaptured(kind, error)}
+        changed = kind == "create" or differ(self._state or NOTHING, state)
+        return {"session": as_text(state) if changed else None}
+
+    def _crash(self, status: int | None) -> dict[str, Any]:
+        """Return the fields of the error of a process that has ended by itself, or (None) was not understood."""
+        return {
+            "kind": "ended",
+            "exitCode": None if status is None else os.waitstatus_to_exitcode(status),
+            "stack": stack_told(self._user.stacks(), self._workspace.root, self._project),
+        }
+
+    async def _failure(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of an error that user code has told, with what the supervisor knows about it."""
+        also = [_PROXY_REFUSED] if self.opened and self._tab.proxy_refused else []
+        if self._watch.refused:
+            also.append(self._watch.refused)
+        fields = with_addition(told, "\n".join(also)) if also else told
+        return {**fields, "kind": "browser-gone"} if await self._is_gone() else fields
+
+    async def _is_gone(self) -> bool:
+        try:
+            await self._browser.call()
+        except PlaywrightError:
+            return True
+        except TimeoutError:  # the browser is stuck, perhaps because of user code, but it is there
+            return False
+        return False
+
+
+def _checked(done: dict[str, Any]) -> dict[str, Any]:
+    """Return a `done` of the shape that we send. Raises TypeError, ValueError or KeyError for any other."""
+    if not isinstance(done["attributes"], dict) or not isinstance(done["lasting"], bool):
+        raise TypeError("attributes or lasting")
+    if "error" in done:
+        error = done["error"]
+        if not all(isinstance(error[name], str) for name in ("kind", "name", "message", "stack")):
+            raise TypeError("error")
+        return done
+    if not isinstance(done["result"], str) or len(done["result"]) > LIMIT:
+        raise ValueError("result")
+    if not isinstance(done["extendedPayloads"], str | None):
+        raise TypeError("extendedPayloads")
+    return done

@@ -1,0 +1,194 @@
+"""Every use of Playwright's private modules: to share one browser between two processes, and to guard what they open.
+
+`Browser.bind` makes the supervisor's driver listen on a socket for further clients. Playwright's own way to connect to
+it needs a driver of its own for each client, which costs half a second of processor time. A user process therefore
+speaks to the socket itself. `tests/machines/test_playwright_wire.py` holds this module to the installed Playwright.
+"""
+# ruff: noqa: SLF001  # private members are what this module is for
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from playwright._impl.cdp_session import CDPSession as CDPSessionImpl
+from playwright._impl.connection import Connection
+from playwright._impl.frame import Frame as FrameImpl
+from playwright._impl.transport import Transport
+from playwright._impl.utils.tasks import wait_for_next_task
+from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Error as PlaywrightError
+
+END = b"\0"
+"""End of each message on the socket. A message is one JSON object."""
+_READ = 256 * 1024
+
+
+class _SocketTransport(Transport):
+    """Transport of Playwright's client over a connected socket."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: socket.socket) -> None:
+        super().__init__(loop)
+        self._end = end
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._end)
+
+    async def run(self) -> None:
+        """Dispatch messages until the socket ends, each as a task of its own, as Playwright's own transport does."""
+        pending = bytearray()
+        while data := await self._reader.read(_READ):
+            searched = len(pending)
+            pending += data
+            start = 0
+            while (end := pending.find(END, max(start, searched))) >= 0:
+                self.on_message(json.loads(pending[start:end]))
+                start = end + 1
+                await wait_for_next_task()
+            del pending[:start]
+
+    def send(self, message: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.write(cast("Any", self).serialize_message(message) + END)
+
+    def request_stop(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    async def wait_until_stopped(self) -> None:
+        if self._writer is not None:
+            await self._writer.wait_closed()
+
+
+class Attached:
+    """A connection to the supervisor's browser, and that browser as Playwright's API has it."""
+
+    def __init__(self, transport: _SocketTransport, connection: Any, impl: Any) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._impl = impl
+        self.browser = Browser(impl)
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Attached:
+        """Attach to the browser at the other end of a connected socket, which this takes over.
+
+        Raises:
+            PlaywrightError: The browser or its driver is gone.
+        """
+        loop = asyncio.get_running_loop()
+        transport = _SocketTransport(loop, end)
+        connection: Any = Connection(loop)
+        connection.onmessage = transport.send
+
+        def dispatch(message: dict[str, Any]) -> None:
+            try:
+                connection.dispatch(message)
+            except Exception as error:  # noqa: BLE001  # of a listener: the next call raises it, as Playwright has it
+                connection._on_event_listener_error(error)
+
+        transport.on_message = dispatch
+        await transport.connect()
+        reading = asyncio.ensure_future(transport.run())
+        reading.add_done_callback(lambda _: connection.close())
+        playwright: Any = await connection.initialize_playwright()
+        impl = playwright._pre_launched_browser()
+        attached = cls(transport, connection, impl)
+        attached._end_with_close()
+        connection.on("close", attached._closed)
+        return attached
+
+    def _end_with_close(self) -> None:
+        """Have `Browser.close` close all contexts and end this connection; the browser is not this client's to end."""
+        impl = self._impl
+        impl._should_close_connection_on_close = True
+        close = impl.close
+
+        async def closed(reason: str | None = None) -> None:
+            await asyncio.gather(*(context.close(reason) for context in impl.contexts))
+            await close(reason)
+
+        impl.close = closed
+
+    def send_stacks(self) -> None:
+        """Send the stack of each call from now on. The relay has it added to the traces."""
+        self._connection.set_is_tracing(True)
+
+    def _closed(self) -> None:
+        """Have everything closed for this client, as Playwright does where a connection to a browser ends."""
+        for context in list(self._impl._contexts):
+            for page in list(context.pages):
+                page._on_close()
+            context._on_close()
+        self._impl._loop.call_soon(self._impl._did_close)
+        self._transport.request_stop()
+
+    async def page(self, context_guid: str, page_guid: str) -> tuple[BrowserContext, Page]:
+        """Return a context and a page of it, which the browser has already, by their ids.
+
+        Raises:
+            PlaywrightError: They, or the browser, are closed.
+        """
+        for known in (False, True):
+            for context in self.browser.contexts:
+                if guid_of(context) == context_guid:
+                    for page in context.pages:
+                        if guid_of(page) == page_guid:
+                            return context, page
+            if not known:  # messages come in order: with an answer, all that the browser had before is here
+                await self._impl._channel.defaultUserAgentForTest(timeout=0)
+        raise PlaywrightError("The page was closed before the automation was given it.")
+
+    async def close(self) -> None:
+        """End the connection."""
+        self._transport.request_stop()
+        await self._transport.wait_until_stopped()
+
+
+def guid_of(owner: Browser | BrowserContext | Page) -> str:
+    """Return the id by which every client of the browser knows this object."""
+    return cast("Any", owner)._impl_obj._guid
+
+
+def add_stack(browser: Browser, call: dict[str, Any]) -> None:
+    """Add the stack of a call that another client has made to the traces of this client. There is no answer."""
+    connection: Any = cast("Any", browser)._impl_obj._connection
+    future = asyncio.ensure_future(connection.local_utils().add_stack_to_tracing_no_reply({"callData": call}))
+    future.add_done_callback(_heard)
+
+
+def guard(check: Callable[[Any, str | None], None]) -> None:
+    """Have `check` called with each address, and the one that it is relative to, before this process opens it.
+
+    This patches Playwright's implementation classes: the asynchronous and the synchronous API have only these in
+    common, and objects of the API come into being in many ways (popups, frames, other clients).
+    """
+    goto: Any = FrameImpl.goto
+    send: Any = cast("Any", CDPSessionImpl).send
+
+    # These are no coroutine functions: the trace would then show a frame of ours instead of the project's.
+    def guarded_goto(self: Any, url: str, *args: Any, **options: Any) -> Any:
+        check(url, self._page.context._options.get("baseURL") if self._page else None)
+        return goto(self, url, *args, **options)
+
+    def guarded_send(self: Any, method: str, params: Any, *args: Any, **options: Any) -> Any:
+        if method in OPENING_COMMANDS and params:
+            check(params.get("url"), None)
+        return send(self, method, params, *args, **options)
+
+    setattr(FrameImpl, "goto", guarded_goto)  # noqa: B010
+    setattr(CDPSessionImpl, "send", guarded_send)  # noqa: B010
+
+
+OPENING_COMMANDS = frozenset({"Page.navigate", "Target.createTarget"})
+"""Commands of the browser's own protocol that open the address in their parameter `url`."""
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of a call that nobody awaits, so that it is not logged if the browser is gone."""
+    if not done.cancelled():
+        done.exception()

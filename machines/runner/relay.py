@@ -1,0 +1,215 @@
+"""The way of user code to the browser: what it asks of the driver is looked at, and what it may not ask is refused.
+
+The driver acts for whoever speaks to it: it writes files, ends traces and serves further clients. So user code does not
+reach its socket. What the driver sends is passed on as it is, except for the answers that somebody waits for here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from typing import Any, Protocol
+
+from .playwright_wire import END, OPENING_COMMANDS
+
+_READ = 256 * 1024
+_LARGEST = 512 * 1024 * 1024
+"""Most bytes of a message, which may carry the files of an upload."""
+
+_TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
+_SERVING = "An automation cannot offer its browser to others. Use `connect_over_cdp` in the project's hook instead."
+_ZIPPING = "An automation cannot have Playwright's driver pack or unpack files. Record a HAR to a name without `.zip`."
+REFUSED = {
+    **dict.fromkeys(("tracingStart", "tracingStartChunk", "tracingStopChunk", "tracingStop"), _TRACING),
+    **dict.fromkeys(("tracingStarted", "traceDiscarded"), _TRACING),
+    **dict.fromkeys(("startServer", "stopServer", "connect"), _SERVING),
+    **dict.fromkeys(("newContextForReuse", "disconnectFromReusedContext", "killForTests"), _SERVING),
+    **dict.fromkeys(("zip", "harUnzip"), _ZIPPING),
+}
+"""Methods of Playwright's protocol that are refused, whatever object they are called on, and why."""
+
+
+class Desk(Protocol):
+    """Whoever decides about the calls of a user process."""
+
+    def refusal(self, url: str) -> str | None:
+        """Say why an address must not be opened; None if it may be opened."""
+        ...
+
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with which a context is opened, given those that user code has named."""
+        ...
+
+    async def context_opened(self, guid: str) -> None:
+        """Prepare a context that user code has opened, before user code has it."""
+        ...
+
+    async def context_closing(self, guid: str) -> None:
+        """Save what must be saved of a context that user code closes, before it is closed."""
+        ...
+
+    def shares_browser(self) -> None:
+        """Take note that user code commands the browser by its own protocol, and may open contexts by that."""
+        ...
+
+    def stack(self, call: dict[str, Any]) -> None:
+        """Take the stack of a call, for the trace."""
+        ...
+
+
+class Relay:
+    """The relay of one user process. It ends with either side, and closes both."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._to_driver: asyncio.StreamWriter | None = None
+        self._to_user: asyncio.StreamWriter | None = None
+        self._opening: set[str] = set()
+        """Ids of the calls by which user code opens contexts, and which are not answered yet."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, driver: str, user: socket.socket) -> None:
+        """Connect to the driver's socket at the path `driver`, and serve the user process at the other end of `user`.
+
+        Raises:
+            OSError: The driver does not listen any more.
+        """
+        from_driver, self._to_driver = await asyncio.open_unix_connection(driver)
+        from_user, self._to_user = await asyncio.open_unix_connection(sock=user)
+        self._begin(self._until_closed(self._up(from_user, self._to_driver)))
+        self._begin(self._until_closed(self._down(from_driver, self._to_user)))
+
+    def close(self) -> None:
+        """Close both sides. What is under way for user code is given up."""
+        for task in self._tasks:
+            task.cancel()
+        self._close()
+
+    def _close(self) -> None:
+        for writer in (self._to_driver, self._to_user):
+            if writer is not None:
+                writer.close()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="relay")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_closed(self, passing: Awaitable[None]) -> None:
+        """Pass on what comes from one side until it ends, or sends what is no message of Playwright's."""
+        try:
+            with contextlib.suppress(ConnectionError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                await passing
+        finally:
+            self._close()
+
+    async def _up(self, reader: asyncio.StreamReader, driver: asyncio.StreamWriter) -> None:
+        async for frame in _frames(reader):
+            # User code may write anything here. Read it as the driver will: as UTF-8, with the last of equal names.
+            message: dict[str, Any] = json.loads(frame.decode(errors="replace"))
+            if (reason := self._reason(message)) is not None:
+                self._answer(message, {"error": {"error": {"name": "Error", "message": reason}}})
+            elif message["method"] == "addStackToTracingNoReply":
+                self._desk.stack(message["params"]["callData"])
+                self._answer(message, {"result": {}})
+            elif message["method"] == "close" and str(message["guid"]).startswith("browser-context@"):
+                self._begin(self._closed(message, frame))
+            else:
+                driver.write(self._told(message, frame) + END)
+                await driver.drain()
+
+    def _reason(self, message: dict[str, Any]) -> str | None:
+        """Say why a call is refused; None if it is not."""
+        method: str = message["method"]
+        params: dict[str, Any] = message.get("params") or {}
+        url: Any = None
+        if method in REFUSED:
+            return REFUSED[method]
+        match method:
+            case "goto":
+                url = params.get("url")
+            case "send" if params.get("method") in OPENING_COMMANDS and params.get("params"):
+                url = params["params"].get("url")
+            case "newContext":
+                url = params.get("baseURL")
+            case _:
+                pass
+        return self._desk.refusal(url) if isinstance(url, str) else None
+
+    def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
+        """Return what the driver is told instead of a message; mostly the message as it came."""
+        match message["method"]:
+            case "newContext":
+                self._opening.add(message["id"])
+                params = self._desk.options_of_context(message["params"])
+                return json.dumps({**message, "params": params}).encode()
+            case "newBrowserCDPSession":
+                self._desk.shares_browser()
+                return frame
+            case _:
+                return frame
+
+    async def _closed(self, message: dict[str, Any], frame: bytes) -> None:
+        """Have a context closed once what must be saved of it is saved. Other calls are not held up meanwhile."""
+        await self._desk.context_closing(message["guid"])
+        if self._to_driver is not None:
+            self._to_driver.write(frame + END)
+
+    def _answer(self, message: dict[str, Any], told: dict[str, Any]) -> None:
+        if self._to_user is not None and "id" in message:
+            self._to_user.write(json.dumps({"id": message["id"], **told}).encode() + END)
+
+    async def _down(self, reader: asyncio.StreamReader, user: asyncio.StreamWriter) -> None:
+        rest = b""
+        """The beginning of a message that is not whole yet. It is held back only while an answer is waited for."""
+        inside = False
+        """Whether the last message has been passed on in part."""
+        while data := rest + await reader.read(_READ):
+            if len(data) == len(rest):
+                break
+            rest = b""
+            if self._opening:
+                whole = data.rfind(END) + 1
+                for frame in data[:whole].split(END)[:-1]:
+                    if not inside:
+                        await self._look(frame)
+                    inside = False
+                    user.write(frame + END)
+                if inside:
+                    user.write(data[whole:])
+                else:
+                    rest = data[whole:]
+            else:
+                user.write(data)
+                inside = not data.endswith(END)
+            await user.drain()
+
+    async def _look(self, frame: bytes) -> None:
+        """Prepare the context, if this answers a call that opens one."""
+        if b'"context":' not in frame and b'"error":' not in frame:
+            return
+        message: dict[str, Any] = json.loads(frame)
+        number = message.get("id")
+        if number not in self._opening:
+            return
+        self._opening.discard(number)
+        if (result := message.get("result")) is not None:
+            await self._desk.context_opened(result["context"]["guid"])
+
+
+async def _frames(reader: asyncio.StreamReader) -> AsyncGenerator[bytes]:
+    """Yield each whole message, without its end. Raises ValueError if one is too large."""
+    pending = bytearray()
+    while data := await reader.read(_READ):
+        searched = len(pending)
+        pending += data
+        start = 0
+        while (end := pending.find(END, max(start, searched))) >= 0:
+            yield bytes(pending[start:end])
+            start = end + 1
+        del pending[:start]
+        if len(pending) > _LARGEST:
+            raise ValueError("a message is too large")

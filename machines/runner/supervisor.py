@@ -1,0 +1,250 @@
+"""The supervisor of a Machine: it has one warm browser, and executes one Attempt at a time.
+
+    from the worker   configure (once), attempt, answer, stop
+    to the worker     ready, begun, extend, request, capturing, done, left (what the Attempt leaves in its folder),
+                      stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
+                      the Machine)
+
+User code runs in a process of its own (see `user_process`), which is killed with all that it has started before
+anything else is done. So nothing of an Attempt can hold up its evidence, or reach the next Attempt.
+
+`done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and the
+Attempt's record is on its way while the context closes and the next one opens.
+The end of the worker's socket ends the supervisor; the keeper ends everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import ProxySettings, async_playwright
+
+from .attempt import Attempt, BrowserDesk, Prepared
+from .browser import PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
+from .channel import Channel
+from .evidence import Evidence
+from .failures import MESSAGE_LIMIT
+from .hook import has_hook
+from .lines import Lines
+from .live import Live
+from .requests import ForwardedRequests
+from .user_processes import UserProcess, Zygote, ZygoteError
+from .watching import Watch
+from .workspace import Workspace, empty
+
+TRACES = "traces"
+"""Name of the folder for unsaved traces, in the Machine's scratch folder."""
+
+
+class Supervisor:
+    """The supervisor of one Machine, which serves the worker; see the module's docstring."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        browser: WarmBrowser,
+        zygote: Zygote,
+        project: Path,
+        scratch: Path,
+        lines: Lines,
+        watch: Watch,
+        *,
+        guarded: bool,
+    ) -> None:
+        self._channel = channel
+        self._browser = browser
+        self._zygote = zygote
+        self._project = project
+        self._hooked = has_hook(project)
+        self._guarded = guarded
+        self._scratch = scratch
+        self._traces = scratch / TRACES
+        self._numbers = itertools.count(1)
+        self._files = ThreadPoolExecutor(1)
+        self._prepared: Prepared | None = None
+        self._attempt: Attempt | None = None
+        self._tab_closed: asyncio.Task[bool] | None = None
+        self._evidence: Evidence | None = None
+        self._live: Live | None = None
+        self._requests = ForwardedRequests(channel)
+        self._lines = lines
+        self._watch = watch
+
+    async def serve(self) -> None:
+        """Handle the worker's messages until it closes the connection."""
+        async with self._browser.listening() as path:
+            await self._zygote.warm(path, self._browser.driver)
+        self._prepared = await self._prepare()
+        self._channel.post("ready", browserVersion=self._browser.version)
+        async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
+            while (message := await self._channel.receive()) is not None:
+                if message["type"] == "attempt":
+                    attempts.create_task(self._execute(message))
+                elif message["type"] == "answer":
+                    self._requests.answered(message)
+                elif message["type"] == "stop":
+                    await self._stop()
+
+    async def _prepare(self, used: Workspace | None = None) -> Prepared:
+        desk = BrowserDesk(self._browser, self._watch, guarded=self._guarded)
+        tab, workspace, user = await asyncio.gather(
+            self._browser.open_tab(), self._in_thread(self._renewed, used), self._fork(desk)
+        )
+        return Prepared(tab, workspace, user, desk)
+
+    async def _fork(self, desk: BrowserDesk) -> UserProcess:
+        async with self._browser.listening() as path:
+            return await self._zygote.fork(path, desk)
+
+    def _renewed(self, used: Workspace | None) -> Workspace:
+        """Return a workspace for the next Attempt: the one of the last Attempt, if nothing in it has changed."""
+        empty(self._traces)
+        if used is not None:
+            if used.is_as_made():
+                return used
+            used.remove()
+        return Workspace.prepare(self._project, self._scratch / f"attempt-{next(self._numbers)}")
+
+    async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
+
+    async def _execute(self, order: dict[str, Any]) -> None:
+        """Execute one Attempt, from its message until the Machine is ready for the next one."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            raise RuntimeError("an Attempt was ordered while another was still being cleaned up")
+        try:
+            await self._use(prepared, order["proxy"])
+        except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
+            self._channel.post("idle", unfit=f"no fresh context: {error}")
+            return
+        self._watch.renew()
+        self._lines.begin(order["log"], order["logLimit"])
+        prepared.workspace.begin()
+        self._channel.post("begun", root=str(prepared.workspace.root))
+        evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
+        prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
+        live = self._live = Live(evidence.folder, evidence.last_page)
+        await live.begin()
+        attempt = self._attempt = Attempt(
+            order,
+            prepared,
+            evidence,
+            worker=self._channel,
+            requests=self._requests,
+            browser=self._browser,
+            zygote=self._zygote,
+            lines=self._lines,
+            watch=self._watch,
+            project=self._project,
+            hooked=self._hooked,
+        )
+        done = await attempt.run()
+        if attempt.stopping:
+            return  # whoever stops it saves what it leaves, and ends the Machine
+        self._lines.end()
+        self._channel.post("done", **done)
+        await self._channel.flush()
+        await live.end()
+        await self._leave(attempt, evidence, completed=_is_good(order, done))
+        closed = await prepared.tab.close() and await self._browser.close_contexts()
+        unfit = attempt.unfit
+        self._attempt = self._evidence = self._live = None
+        if not closed:
+            unfit = "a context that does not close"
+        if unfit is None:
+            try:
+                self._prepared = await self._prepare(prepared.workspace)
+            except (PlaywrightError, ZygoteError) as error:
+                unfit = f"no fresh context: {error}"
+        else:
+            await self._in_thread(prepared.workspace.remove)
+        self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
+
+    async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
+        """Check that the browser and the process for user code are alive, and make the prepared tab the Attempt's.
+
+        An Attempt with a proxy gets a new context instead.
+        """
+        await self._browser.check()
+        if prepared.user.exited.is_set():
+            raise ZygoteError("the process for user code has ended")
+        if proxy is not None or prepared.tab.page.is_closed():
+            await prepared.tab.close()
+            prepared.tab = await self._browser.open_tab(proxy)
+        prepared.desk.proxy = proxy
+
+    async def _leave(self, attempt: Attempt, evidence: Evidence, *, completed: bool) -> None:
+        self._channel.post("left", **attempt.left(await evidence.leave(completed=completed)))
+        await self._channel.flush()
+
+    async def _stop(self) -> None:
+        """Stop user code, save what the Attempt leaves, and close its contexts.
+
+        The worker allows a second and a half for this. It kills the Machine after that time, or when this is done.
+        """
+        attempt, evidence = self._attempt, self._evidence
+        if attempt is not None and evidence is not None:
+            await attempt.stop()
+            if self._live is not None:
+                await self._live.end()
+            await self._leave(attempt, evidence, completed=False)
+            await self._browser.close_contexts()
+        self._channel.post("stopped")
+
+
+def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
+    """Tell whether the Attempt counts as completed: a check that finds the login bad does not."""
+    return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
+
+
+async def _serve(fd: int, mark: bytes) -> None:
+    channel = await Channel.over(socket.socket(fileno=fd))
+    setup = await channel.receive()
+    if setup is None:
+        return
+    lines = Lines(mark)
+    watch = Watch(lines)
+    guarded = not setup["allowFileUrls"]
+    zygote = Zygote.start(setup["python"], mark, guarded=guarded)
+    os.environ.update(PLACES_OF_DRIVER)
+    async with async_playwright() as playwright:
+        project, scratch = Path(setup["project"]), Path(setup["scratch"])
+        try:
+            browser = await WarmBrowser.launch(
+                playwright,
+                BrowserSetup(
+                    executable=setup["browser"],
+                    arguments=setup["arguments"],
+                    headless=setup["headless"],
+                    sandbox=setup["sandbox"],
+                    debugging=has_hook(project),
+                    viewport=(setup["width"], setup["height"]),
+                    environment=setup["browserEnvironment"],
+                    traces=scratch / TRACES,
+                    on_refused_file=watch.refused_file if guarded else None,
+                ),
+                watch.context,
+            )
+        except (PlaywrightError, OSError) as error:
+            channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
+            await channel.flush()
+            return
+        try:
+            await Supervisor(channel, browser, zygote, project, scratch, lines, watch, guarded=guarded).serve()
+        finally:
+            await browser.close()
+
+
+def main(fd: int, mark: bytes) -> None:
+    """Serve the worker at the other end of the socket `fd`; `mark` marks packets to the keeper (see `lines`)."""
+    asyncio.run(_serve(fd, mark))

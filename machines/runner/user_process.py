@@ -1,0 +1,197 @@
+"""The process of user code: a fork of the zygote that lives for one Attempt.
+
+It is connected ahead to the supervisor and, by its relay, to the browser. Then it waits for its Attempt, calls user
+code, tells how that ended, and waits to be killed: whatever user code has left here ends with it.
+
+    from the supervisor   call (once), answer, stop
+    to the supervisor     ready, open, finishing, request (each of these three is answered), brought, extend, capturing,
+                          stopping (with where the automation was), stopped, done
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import faulthandler
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from intuned_runtime import IntunedContext, RunContext
+from playwright.async_api import Error as PlaywrightError
+
+from . import logs
+from .address_guard import guard_playwright
+from .calling import Call, call
+from .channel import Channel
+from .failures import UserCodeError, as_message, waiting_at
+from .lines import Lines
+from .output import flush_output, open_output
+from .playwright_wire import Attached
+from .requests import Requests
+from .session import BrowserSession, Hooked
+from .state import StateError
+from .watching import Watch
+from .workspace import enter
+
+STACK_SIGNAL = signal.SIGRTMAX - 1
+"""Signal on which this process tells where it stands, also if it blocks: a real-time signal that few programs use."""
+LAST_WORDS = 0.1
+"""Seconds that a canceled automation gets before it is killed (docs/contract.md, section 10, rule 8)."""
+
+
+def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool) -> NoReturn:
+    """Be the process of user code, just after the fork.
+
+    Args:
+        control: Descriptor of a socket to the supervisor.
+        browser: Descriptor of a socket to the relay.
+        stacks: Descriptor of a pipe for where this process stands, if it is asked by signal or crashes.
+        mark: Marks packets to the keeper (see `lines`).
+        guarded: Whether to refuse addresses that lead into the machine itself.
+    """
+    try:
+        open_output()
+        faulthandler.enable(stacks, all_threads=False)
+        faulthandler.register(STACK_SIGNAL, stacks, all_threads=False)
+        _reseed()
+        if guarded:
+            guard_playwright()
+        with asyncio.Runner() as runner:
+            try:
+                runner.run(_serve(control, browser, mark))
+            except SystemExit as error:
+                # User code has raised it in a task of its own. Exit at once: a clean-up would cancel the Attempt.
+                flush_output()
+                os._exit(error.code if isinstance(error.code, int) else 1)
+    except BaseException:  # noqa: BLE001  # nothing may return to the zygote's own code
+        traceback.print_exc()
+    os._exit(1)
+
+
+def _reseed() -> None:
+    """Reseed generators of random numbers that a fork shares with its parent. `random` reseeds its own by itself."""
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(random.SystemRandom().getrandbits(32))
+
+
+async def _serve(control: int, browser: int, mark: bytes) -> None:
+    channel = await Channel.over(socket.socket(fileno=control))
+    attached = await Attached.over(socket.socket(fileno=browser))
+    channel.post("ready")
+    order = await channel.receive()
+    if order is None or order["type"] != "call":
+        return
+    await Automation(channel, attached, Lines(mark), order).run()
+    await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
+
+
+class Automation:
+    """One call of user code, from its order to its end."""
+
+    def __init__(self, channel: Channel, attached: Attached, lines: Lines, order: dict[str, Any]) -> None:
+        self._channel = channel
+        self._attached = attached
+        self._order = order
+        self._requests = Requests(channel)
+        self._root = enter(Path(order["folder"]))
+        logs.capture(lines)
+        hooked = order["hooked"]
+        self._session = BrowserSession(
+            self,
+            attached,
+            (order["context"], order["page"]),
+            self._root,
+            order["function"],
+            Watch(lines),
+            hooked and Hooked(hooked["cdpUrl"], json.loads(order["parameters"]), hooked["state"], hooked["evidence"]),
+        )
+        self._call: asyncio.Task[dict[str, Any]] | None = None
+
+    async def run(self) -> None:
+        """Call user code and tell how that ended."""
+        order = self._order
+        loop = asyncio.get_running_loop()
+        runtime = IntunedContext(
+            run_context=RunContext(**order["runInfo"]),
+            extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
+            ask=self._requests.ask,
+        )
+        context = contextvars.copy_context()
+        context.run(runtime.__enter__)
+        called = Call(
+            kind=order["kind"],
+            path=order["function"],
+            parameters=json.loads(order["parameters"]),
+            capture=order["capture"],
+            capturing=lambda within: self._channel.post("capturing", within=within),
+        )
+        reading = asyncio.create_task(self._read(), name="supervisor")
+        self._call = asyncio.create_task(call(called, self._session, self._root), context=context)
+        done = {**await self._ended(self._call), "attributes": runtime.attributes, "lasting": self._session.lasting}
+        if self._session.evidence is not None:
+            good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
+            done["left"] = await self._session.evidence.leave(completed=good)
+        flush_output()
+        self._channel.post("done", **done)
+        await self._channel.flush()
+        await reading
+
+    async def open(self, *, trace: bool, unused: bool) -> None:
+        """Have the Machine's own context prepared, as a `session.Supervisor`.
+
+        Raises:
+            StateError: The state cannot be restored.
+            PlaywrightError: The browser is gone.
+        """
+        told = await self._requests.send("open", trace=trace, unused=unused)
+        if (error := told.get("error")) is not None:
+            raise (
+                StateError(error["message"]) if error["kind"] == StateError.kind else PlaywrightError(error["message"])
+            )
+        if told["traced"]:
+            self._attached.send_stacks()
+
+    def brings(self) -> None:
+        """Say that the hook has brought a context, as a `session.Supervisor`."""
+        self._channel.post("brought")
+
+    async def finishing(self) -> None:
+        """Have the state captured, as a `session.Supervisor`."""
+        await self._requests.send("finishing")
+
+    async def _read(self) -> None:
+        while (message := await self._channel.receive()) is not None:
+            if message["type"] == "answer":
+                self._requests.answered(message)
+            elif message["type"] == "stop":
+                await self._stop()
+
+    async def _stop(self) -> None:
+        """Tell where the automation waits, and cancel it."""
+        if self._call is None:
+            return
+        self._channel.post("stopping", stack=waiting_at(self._call, self._root))
+        self._call.cancel()
+        await asyncio.wait({self._call}, timeout=LAST_WORDS)
+        flush_output()
+        evidence = self._session.evidence
+        left = None if evidence is None else await evidence.leave(completed=False)
+        self._channel.post("stopped", left=left)
+
+    async def _ended(self, called: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return await asyncio.shield(called)
+        except UserCodeError as error:
+            return {"error": as_message(error)}
+        except asyncio.CancelledError:
+            if not called.cancelled():
+                raise
+            return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}

@@ -1,0 +1,218 @@
+"""The supervisor's side of the zygote and of the process of user code that it forks for each Attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from .browser import PLACES_OF_DRIVER
+from .channel import Channel
+from .relay import Desk, Relay
+from .tree import descendants, fields_of, read
+from .user_process import STACK_SIGNAL
+from .zygote import PACKET
+
+_READY_WITHIN = 10.0
+"""Seconds in which a process of user code must be connected. It takes some milliseconds."""
+_ENDS_WITHIN = 11.0
+"""Seconds in which the zygote must have ended all of an Attempt; it gives up what does not die after ten."""
+_DUMP_WITHIN = 0.3
+_DUMP_PAUSE = 0.02
+"""Seconds to wait for the first of what a process tells on a signal, and for more of it."""
+_LONGEST_DUMP = 256 * 1024
+
+
+class ZygoteError(Exception):
+    """The zygote has ended, or does not carry out its orders."""
+
+
+class UserProcess:
+    """One process of user code, from its fork to its end."""
+
+    def __init__(self, pid: int, channel: Channel, relay: Relay, stacks: int) -> None:
+        self.pid = pid
+        self.channel = channel
+        self._relay = relay
+        self._stacks = stacks
+        self._dumped = bytearray()
+        self._more = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self.exited = asyncio.Event()
+        """Event that is set once the process has ended by itself, or was killed."""
+        self._pidfd = os.pidfd_open(pid)
+        loop.add_reader(self._pidfd, self._exited)
+        loop.add_reader(stacks, self._read_stacks)
+
+    async def where_it_stands(self) -> bytes:
+        """Return the stack that the process tells on a signal, also if it blocks; empty if it tells none in time."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
+            signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)  # one that is stopped would not hear it
+        within = _DUMP_WITHIN
+        with contextlib.suppress(TimeoutError):
+            while not self.exited.is_set():
+                await asyncio.wait_for(self._more.wait(), within)
+                self._more.clear()
+                within = _DUMP_PAUSE
+        return self.stacks()
+
+    def stacks(self) -> bytes:
+        """Return all that the process has told about where it stood: on a signal, or as it crashed."""
+        self._read_stacks()
+        return bytes(self._dumped)
+
+    def close(self) -> None:
+        """Close everything that led to the process, which has ended."""
+        self._read_stacks()
+        loop = asyncio.get_running_loop()
+        for descriptor in (self._pidfd, self._stacks):
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._stacks = -1
+        self._relay.close()
+        self.channel.close()
+
+    def _exited(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)  # it stays readable
+        self.exited.set()
+        self._more.set()
+
+    def _read_stacks(self) -> None:
+        if self._stacks < 0:
+            return
+        try:
+            while data := os.read(self._stacks, PACKET):
+                self._dumped += data
+                del self._dumped[:-_LONGEST_DUMP]
+                self._more.set()
+            asyncio.get_running_loop().remove_reader(self._stacks)  # nobody can write there any more
+        except BlockingIOError:
+            pass
+
+
+class Zygote:
+    """The zygote of this Machine. `start` makes one; it ends with this process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], orders: socket.socket) -> None:
+        self._process = process
+        self._orders = orders
+        self._turn = asyncio.Lock()
+        self._driver = 0
+
+    @classmethod
+    def start(cls, command: Sequence[str], mark: bytes, *, guarded: bool) -> Zygote:
+        """Start the zygote, which begins to import what it needs. Raises OSError.
+
+        Args:
+            command: The command that starts it, without its last argument, the descriptor of its orders.
+            mark: Marks packets to the keeper (see `lines`).
+            guarded: Whether user code is refused addresses that lead into the machine itself.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)  # noqa: FBT003
+        with theirs:
+            # The variables by which we tell our driver where to listen are not for drivers of user code.
+            environment = {name: value for name, value in os.environ.items() if name not in PLACES_OF_DRIVER}
+            process = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment)
+        ours.send(json.dumps({"mark": mark.hex(), "guarded": guarded}).encode())
+        return cls(process, ours)
+
+    async def warm(self, driver: str, pid: int) -> None:
+        """Have it use Playwright once, over the driver's socket at this path.
+
+        Args:
+            driver: Path of the driver's socket.
+            pid: Process id of the driver, which `end` spares.
+
+        Raises:
+            ZygoteError: The zygote did not get ready.
+        """
+        self._driver = pid
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with end:
+            end.connect(driver)
+            await self._order({"warm": True}, [end.fileno()])
+
+    async def fork(self, driver: str, desk: Desk) -> UserProcess:
+        """Have a process of user code forked, and return it once it is connected to the browser.
+
+        Args:
+            driver: Path of the driver's socket.
+            desk: Decides about what the process asks of the browser.
+
+        Raises:
+            ZygoteError: The zygote, or the process, did not get ready.
+            OSError: The driver does not listen any more.
+        """
+        control, its_control = socket.socketpair()
+        browser, its_browser = socket.socketpair()
+        stacks, its_stacks = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(its_stacks, False)  # it must never wait for us while it crashes
+        try:
+            with its_control, its_browser:
+                told = await self._order({"fork": True}, [its_control.fileno(), its_browser.fileno(), its_stacks])
+        finally:
+            os.close(its_stacks)
+        relay = Relay(desk)
+        user = UserProcess(told["pid"], await Channel.over(control), relay, stacks)
+        await relay.start(driver, browser)
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                message = await user.channel.receive()
+        except TimeoutError:
+            message = None
+        if message is None or message["type"] != "ready":
+            raise ZygoteError("the process of user code did not connect to the browser")
+        return user
+
+    async def end(self) -> int:
+        """Kill the process of user code and all below it, and return its wait status.
+
+        Raises:
+            ZygoteError: Something does not die, or the zygote is gone. Then everything is killed all the same.
+        """
+        try:
+            told = await self._order({"end": True}, [])
+        except ZygoteError:
+            await asyncio.to_thread(self._end_without_it)
+            raise
+        if told["left"]:
+            raise ZygoteError(f"processes {told['left']} do not die")
+        return int(told["status"])
+
+    def _end_without_it(self) -> None:
+        """Kill all that is below this process, but for the driver and all below it. This blocks."""
+        deadline = time.monotonic() + _ENDS_WITHIN
+        while time.monotonic() < deadline:
+            spared = {self._driver, *descendants(self._driver)}
+            dying = [pid for pid in descendants(os.getpid()) if pid not in spared and not _has_ended(pid)]
+            if not dying:
+                return
+            for pid in dying:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)  # there is no event for the end of processes that are not our children
+
+    async def _order(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._turn, asyncio.timeout(_ENDS_WITHIN):
+                socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
+                answer = await loop.sock_recv(self._orders, PACKET)
+        except (OSError, TimeoutError) as error:
+            raise ZygoteError(f"the zygote does not answer: {error}") from error
+        if not answer:
+            raise ZygoteError("the zygote has ended")
+        return json.loads(answer)
+
+
+def _has_ended(pid: int) -> bool:
+    return fields_of(read(f"/proc/{pid}/stat"))[:1] in ([], [b"Z"], [b"X"])
