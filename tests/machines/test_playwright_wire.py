@@ -1,0 +1,204 @@
+"""A second client of one browser, without a driver of its own: what this needs of the installed Playwright is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Error as PlaywrightError
+
+from machines.browser import browser_args, find_browser
+from machines.runner.playwright_wire import END, Attached, guid_of
+from machines.runner.relay import REFUSED, Relay
+from settings import Settings
+from tests.support.polling import until
+
+
+@dataclass
+class Desk:
+    """Notes what it is asked, and answers as it is told to."""
+
+    seen: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    proceed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def refusal(self, url: str) -> str | None:
+        return f"{url} was refused" if url.startswith("file:") else None
+
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "locale": "fr-FR"}
+
+    async def context_opened(self, guid: str) -> None:
+        self.seen.append(("opened", guid))
+
+    async def context_closing(self, guid: str) -> None:
+        self.seen.append(("closing", guid))
+        self.closing.set()
+        await self.proceed.wait()
+
+    def shares_browser(self) -> None:
+        self.seen.append(("shares", None))
+
+    def stack(self, call: dict[str, Any]) -> None:
+        self.seen.append(("stack", call))
+
+
+@dataclass
+class Pair:
+    """A browser, and a second client of it behind a relay."""
+
+    browser: Browser
+    other: Attached
+    desk: Desk
+
+
+@asynccontextmanager
+async def _relayed(browser: Browser, desk: Desk) -> AsyncGenerator[socket.socket]:
+    await browser.unbind()
+    endpoint = (await browser.bind("test"))["endpoint"]
+    ours, theirs = socket.socketpair()
+    relay = Relay(desk)
+    await relay.start(endpoint, ours)
+    try:
+        yield theirs
+    finally:
+        relay.close()
+
+
+@pytest.fixture
+async def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Browser]:
+    monkeypatch.setenv("PWTEST_SOCKETS_DIR", os.path.relpath(tmp_path))
+    monkeypatch.setenv("PWTEST_SERVER_REGISTRY", str(tmp_path))
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_browser(Settings().chromium), args=browser_args()
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def pair(browser: Browser) -> AsyncGenerator[Pair]:
+    desk = Desk()
+    async with _relayed(browser, desk) as end:
+        other = await Attached.over(end)
+        yield Pair(browser, other, desk)
+        await other.close()
+
+
+async def test_a_context_and_a_page_are_found_by_their_ids_whenever_they_were_opened(pair: Pair) -> None:
+    context = await pair.browser.new_context()
+    page = await context.new_page()
+    await page.set_content("<title>shared</title>")
+    seen, its_page = await pair.other.page(guid_of(context), guid_of(page))
+    assert await its_page.title() == "shared"
+    assert its_page.context is seen
+    await context.close()
+    with pytest.raises(PlaywrightError, match="closed before"):
+        await pair.other.page(guid_of(context), guid_of(page))
+
+
+async def test_what_the_second_client_opens_is_known_to_the_first_before_it_is_used(pair: Pair) -> None:
+    context = await pair.other.browser.new_context()
+    assert pair.desk.seen == [("opened", guid_of(context))]
+    page = await context.new_page()
+    assert await page.evaluate("navigator.language") == "fr-FR", "as the desk has it"
+    await pair.browser.new_browser_cdp_session()  # an answer of the driver: what it has told before is here
+    assert guid_of(context) in [guid_of(one) for one in pair.browser.contexts]
+
+
+async def test_a_context_is_closed_once_what_it_leaves_is_saved_and_other_calls_go_on_meanwhile(pair: Pair) -> None:
+    context = await pair.other.browser.new_context()
+    page = await (await pair.other.browser.new_context()).new_page()
+    closing = asyncio.ensure_future(context.close())
+    await pair.desk.closing.wait()
+    assert await page.evaluate("1 + 1") == 2
+    assert not closing.done()
+    pair.desk.proceed.set()
+    await closing
+
+
+async def test_close_of_the_second_client_closes_contexts_and_leaves_the_browser(pair: Pair) -> None:
+    pair.desk.proceed.set()
+    await pair.other.browser.new_context()
+    await pair.other.browser.close()
+    assert not pair.other.browser.is_connected()
+    await until(lambda: not pair.browser.contexts)
+    assert pair.browser.is_connected()
+
+
+async def test_the_end_of_the_browser_is_the_end_of_the_second_client(pair: Pair) -> None:
+    page = await pair.other.browser.new_page()
+    waiting = asyncio.ensure_future(page.wait_for_event("popup", timeout=0))
+    await asyncio.sleep(0)
+    await pair.browser.close()
+    with pytest.raises(PlaywrightError):
+        await waiting
+
+
+async def test_stacks_of_calls_go_to_the_desk_once_they_are_wanted(pair: Pair) -> None:
+    page = await pair.other.browser.new_page()
+    pair.other.send_stacks()
+    await page.title()
+    ((_, call),) = [seen for seen in pair.desk.seen if seen[0] == "stack"]
+    assert call["stack"][0]["file"] == __file__
+
+
+@pytest.mark.parametrize("method", sorted(REFUSED))
+async def test_what_only_callboard_may_do_is_refused_whatever_it_is_called_on(pair: Pair, method: str) -> None:
+    message = {"id": "x@1", "guid": "tracing@anything", "method": method, "params": {}, "metadata": {}}
+    async with _raw(pair) as (reader, writer):
+        writer.write(json.dumps(message).encode() + END)
+        answer = json.loads((await reader.readuntil(END))[:-1])
+    assert answer == {"id": "x@1", "error": {"error": {"name": "Error", "message": REFUSED[method]}}}
+
+
+@asynccontextmanager
+async def _raw(pair: Pair) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with _relayed(pair.browser, pair.desk) as end:
+        reader, writer = await asyncio.open_unix_connection(sock=end)
+        yield reader, writer
+        writer.close()
+
+
+async def test_tracing_is_refused_with_a_sentence(pair: Pair) -> None:
+    context = await pair.other.browser.new_context()
+    with pytest.raises(PlaywrightError, match="Callboard traces the Attempt itself"):
+        await context.tracing.start()
+
+
+async def test_an_address_is_refused_also_where_the_client_does_not_check_it(pair: Pair) -> None:
+    page = await pair.other.browser.new_page()
+    with pytest.raises(PlaywrightError, match="file:///etc/passwd was refused"):
+        await page.goto("file:///etc/passwd")
+    session = await page.context.new_cdp_session(page)
+    with pytest.raises(PlaywrightError, match="was refused"):
+        await session.send("Page.navigate", {"url": "file:///etc/passwd"})
+    with pytest.raises(PlaywrightError, match="was refused"):
+        await pair.other.browser.new_context(base_url="file:///etc/")
+
+
+@pytest.mark.parametrize("said", [b"{", b"[]", b"{}", b'{"method": 1, "guid": 2}', b"\xff\xfe", b"[" * 100_000])
+async def test_what_is_no_message_ends_the_connection_and_nothing_else(pair: Pair, said: bytes) -> None:
+    async with _raw(pair) as (reader, writer):
+        writer.write(said + END)
+        if b"method" not in said:  # the driver itself answers this one
+            assert await reader.read() == b""
+    await pair.browser.new_context()
+
+
+async def test_a_large_answer_comes_through_whole_also_while_a_context_is_being_opened(pair: Pair) -> None:
+    page = await pair.other.browser.new_page()
+    much = "x" * 3_000_000
+    for _ in range(3):
+        told, _ = await asyncio.gather(page.evaluate("n => 'x'.repeat(n)", len(much)), pair.other.browser.new_context())
+        assert told == much
