@@ -176,7 +176,7 @@ class Supervisor:
         An Attempt with a proxy gets a new context instead.
         """
         await self._browser.check()
-        if prepared.user.exited.is_set():
+        if prepared.user.has_ended:
             raise ZygoteError("the process for user code has ended")
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -50,6 +51,11 @@ class UserProcess:
         self._pidfd = os.pidfd_open(pid)
         loop.add_reader(self._pidfd, self._exited)
         loop.add_reader(stacks, self._read_stacks)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, as of now."""
+        return bool(select.select([self._pidfd], [], [], 0)[0])
 
     async def where_it_stands(self) -> bytes:
         """Return the stack that the process tells on a signal, also if it blocks; empty if it tells none in time."""
@@ -189,11 +195,14 @@ class Zygote:
         return int(told["status"])
 
     def _end_without_it(self) -> None:
-        """Kill all that is below this process, but for the driver and all below it. This blocks."""
+        """Kill all that is below the keeper, but for this process, the driver and all below that. This blocks.
+
+        What was below a zygote that has ended is below the keeper, which is our parent and a child subreaper.
+        """
         deadline = time.monotonic() + _ENDS_WITHIN
         while time.monotonic() < deadline:
-            spared = {self._driver, *descendants(self._driver)}
-            dying = [pid for pid in descendants(os.getpid()) if pid not in spared and not _has_ended(pid)]
+            spared = {os.getpid(), self._driver, *descendants(self._driver)}
+            dying = [pid for pid in descendants(os.getppid()) if pid not in spared and not _has_ended(pid)]
             if not dying:
                 return
             for pid in dying:

@@ -118,6 +118,15 @@ PROJECT = {
         async def automation(page):
             os.kill(os.getpid(), signal.SIGRTMIN + 3)
     """,
+    "api/kills_its_parent.py": """
+        import os, signal, subprocess, time
+
+        async def automation(page):
+            subprocess.Popen(["sleep", "600"], start_new_session=True)
+            os.kill(os.getppid(), signal.SIGKILL)
+            await page.set_content("<p>on</p>")
+            return "done"
+    """,
     "api/aborts.py": """
         import os
 
@@ -194,7 +203,9 @@ PROJECT = {
 
 BROWSER = "--user-data-dir="
 NODE = "run-driver"
-CHILD = "runner/main.py"
+SUPERVISOR = "\0supervisor\0"
+ZYGOTE = "\0zygote\0"
+USER = "the process of user code"
 KEEPER = "keeper.py"
 
 
@@ -202,6 +213,8 @@ def find_process(machine: Machine, command: str) -> int:
     """The process of the Machine whose command line holds this. Debian's script around its browser is none."""
     if command == KEEPER:
         return machine.keeper_pid
+    if command == USER:  # the one below the zygote, whose command line it has
+        return keeper.descendants(find_process(machine, ZYGOTE))[0]
     for pid in keeper.descendants(machine.keeper_pid):
         line = Path(f"/proc/{pid}/cmdline").read_text()
         if command in line and not line.startswith("/bin/sh"):
@@ -320,9 +333,16 @@ async def test_a_browser_killed_under_an_attempt_is_a_crash(one: Ending, victim:
     await one.works_again(2)
 
 
-async def test_a_child_killed_under_an_attempt_is_a_crash(one: Ending) -> None:
-    failed = await one.loses("awaits", CHILD)
+@pytest.mark.parametrize("victim", [SUPERVISOR, USER])
+async def test_a_process_killed_under_an_attempt_is_a_crash(one: Ending, victim: str) -> None:
+    failed = await one.loses("awaits", victim)
     assert failed.message == "Process was ended by signal SIGKILL."
+    await one.works_again(2)
+
+
+async def test_a_zygote_killed_under_an_attempt_fails_nothing_and_its_machine_is_not_used_again(one: Ending) -> None:
+    attempt = one.start("kills_its_parent")
+    assert value(await attempt) == "done"
     await one.works_again(2)
 
 
@@ -340,15 +360,16 @@ async def test_user_code_may_close_the_browser_which_ends_for_it_alone(one: Endi
     await one.works_again(1)
 
 
-@pytest.mark.parametrize("victim", [BROWSER, NODE, CHILD, KEEPER])
+@pytest.mark.parametrize("victim", [BROWSER, NODE, SUPERVISOR, ZYGOTE, USER, KEEPER])
 async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
     await one.works_again(1)
     await one.machine.settled()
     os.kill(one.process(victim), signal.SIGKILL)
-    if victim in {CHILD, KEEPER}:
+    if victim in {SUPERVISOR, KEEPER}:
         async with asyncio.timeout(PATIENCE):
             while one.warm is not None:  # the pool hears of it by itself
                 await asyncio.sleep(0.01)
+    await one.works_again(1 if victim == ZYGOTE else 2)  # the process of the next Attempt is there already
     await one.works_again(2)
 
 
