@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings
@@ -40,6 +40,9 @@ _LAST_EVIDENCE_WITHIN = 1.1
 """Seconds more that it gets to save what is left of a context that the project's hook has brought."""
 _OPENED_WITHIN = 6.0
 """Seconds in which the browser must be done with what an Attempt had begun when it ended."""
+
+_LONGEST_NAME = 200
+"""Most characters of a module's name."""
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Addition to an error. Without it, the error of an https page only says that it did not load in time."""
@@ -147,6 +150,8 @@ class Attempt:
         """What the process of user code has left of such a context."""
         self.stopping = False
         """Whether the Attempt is to stop, so that its outcome does not matter any more."""
+        self.imported: list[str] = []
+        """Names of the modules that user code has imported from the project's own packages."""
         self.unfit: str | None = None
         """Why the Machine must take no further Attempt; None if it may."""
 
@@ -172,6 +177,7 @@ class Attempt:
             return {}
         if done is None:
             return {"error": self._crash(status if by_itself else None), "attributes": {}}
+        self.imported = done["imported"]
         if done["lasting"]:
             self.unfit = self.unfit or "what it did in the browser's own context"
         attributes = {"attributes": done["attributes"]}
@@ -379,6 +385,11 @@ def _checked(done: dict[str, Any]) -> dict[str, Any]:
     """Return a `done` of the shape that we send. Raises TypeError, ValueError or KeyError for any other."""
     if not isinstance(done["attributes"], dict) or not isinstance(done["lasting"], bool):
         raise TypeError("attributes or lasting")
+    imported = done["imported"]
+    if not isinstance(imported, list) or not all(
+        isinstance(name, str) and len(name) <= _LONGEST_NAME for name in cast("list[Any]", imported)
+    ):
+        raise TypeError("imported")
     if "error" in done:
         error = done["error"]
         if not all(isinstance(error[name], str) for name in ("kind", "name", "message", "stack")):

@@ -80,7 +80,7 @@ def main() -> None:
         raise ImportError(f"cannot load {here}")
     sys.modules[OURS] = importlib.util.module_from_spec(spec)
     if role == "zygote":
-        importlib.import_module(f"{OURS}.zygote").main(fd)
+        importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
         return
     mark = os.urandom(_MARK)
     os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`

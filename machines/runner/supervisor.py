@@ -16,10 +16,9 @@ The end of the worker's socket ends the supervisor; the keeper ends everything e
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -41,6 +40,11 @@ from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
 from .workspace import Workspace, empty
 
+ATTEMPT = "attempt"
+"""Name of the folder that every Attempt works in, in the Machine's scratch folder.
+
+It is the same for each: what is imported ahead may have kept a path of it.
+"""
 TRACES = "traces"
 """Name of the folder for unsaved traces, in the Machine's scratch folder."""
 
@@ -68,7 +72,6 @@ class Supervisor:
         self._guarded = guarded
         self._scratch = scratch
         self._traces = scratch / TRACES
-        self._numbers = itertools.count(1)
         self._files = ThreadPoolExecutor(1)
         self._prepared: Prepared | None = None
         self._attempt: Attempt | None = None
@@ -94,14 +97,16 @@ class Supervisor:
                 elif message["type"] == "stop":
                     await self._stop()
 
-    async def _prepare(self, used: Workspace | None = None) -> Prepared:
+    async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
+        """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
         desk = BrowserDesk(self._browser, self._watch, guarded=self._guarded)
         tab, workspace, user = await asyncio.gather(
-            self._browser.open_tab(), self._in_thread(self._renewed, used), self._fork(desk)
+            self._browser.open_tab(), self._in_thread(self._renewed, used), self._fork(desk, imported)
         )
         return Prepared(tab, workspace, user, desk)
 
-    async def _fork(self, desk: BrowserDesk) -> UserProcess:
+    async def _fork(self, desk: BrowserDesk, imported: Sequence[str]) -> UserProcess:
+        await self._zygote.import_ahead(imported)
         async with self._browser.listening() as path:
             return await self._zygote.fork(path, desk)
 
@@ -112,7 +117,7 @@ class Supervisor:
             if used.is_as_made():
                 return used
             used.remove()
-        return Workspace.prepare(self._project, self._scratch / f"attempt-{next(self._numbers)}")
+        return Workspace.prepare(self._project, self._scratch / ATTEMPT)
 
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
@@ -163,7 +168,7 @@ class Supervisor:
             unfit = "a context that does not close"
         if unfit is None:
             try:
-                self._prepared = await self._prepare(prepared.workspace)
+                self._prepared = await self._prepare(prepared.workspace, attempt.imported)
             except (PlaywrightError, ZygoteError) as error:
                 unfit = f"no fresh context: {error}"
         else:
@@ -215,7 +220,7 @@ async def _serve(fd: int, mark: bytes) -> None:
     lines = Lines(mark)
     watch = Watch(lines)
     guarded = not setup["allowFileUrls"]
-    zygote = Zygote.start(setup["python"], mark, guarded=guarded)
+    zygote = Zygote.start(setup["python"], mark, Path(setup["scratch"]) / ATTEMPT, guarded=guarded)
     os.environ.update(PLACES_OF_DRIVER)
     async with async_playwright() as playwright:
         project, scratch = Path(setup["project"]), Path(setup["scratch"])

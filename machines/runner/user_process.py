@@ -15,10 +15,8 @@ import contextvars
 import faulthandler
 import json
 import os
-import random
 import signal
 import socket
-import sys
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +29,7 @@ from .address_guard import guard_playwright
 from .calling import Call, call
 from .channel import Channel
 from .failures import UserCodeError, as_message, waiting_at
+from .importing import Imports
 from .lines import Lines
 from .output import flush_output, open_output
 from .playwright_wire import Attached
@@ -46,7 +45,7 @@ LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before it is killed (docs/contract.md, section 10, rule 8)."""
 
 
-def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool) -> NoReturn:
+def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool, imports: Imports) -> NoReturn:
     """Be the process of user code, just after the fork.
 
     Args:
@@ -55,17 +54,18 @@ def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool) 
         stacks: Descriptor of a pipe for where this process stands, if it is asked by signal or crashes.
         mark: Marks packets to the keeper (see `lines`).
         guarded: Whether to refuse addresses that lead into the machine itself.
+        imports: What the zygote has imported ahead.
     """
     try:
         open_output()
         faulthandler.enable(stacks, all_threads=False)
         faulthandler.register(STACK_SIGNAL, stacks, all_threads=False)
-        _reseed()
+        imports.reseed()
         if guarded:
             guard_playwright()
         with asyncio.Runner() as runner:
             try:
-                runner.run(_serve(control, browser, mark))
+                runner.run(_serve(control, browser, mark, imports))
             except SystemExit as error:
                 # User code has raised it in a task of its own. Exit at once: a clean-up would cancel the Attempt.
                 flush_output()
@@ -75,28 +75,24 @@ def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool) 
     os._exit(1)
 
 
-def _reseed() -> None:
-    """Reseed generators of random numbers that a fork shares with its parent. `random` reseeds its own by itself."""
-    numpy: Any = sys.modules.get("numpy.random")
-    if numpy is not None:
-        numpy.seed(random.SystemRandom().getrandbits(32))
-
-
-async def _serve(control: int, browser: int, mark: bytes) -> None:
+async def _serve(control: int, browser: int, mark: bytes, imports: Imports) -> None:
     channel = await Channel.over(socket.socket(fileno=control))
     attached = await Attached.over(socket.socket(fileno=browser))
     channel.post("ready")
     order = await channel.receive()
     if order is None or order["type"] != "call":
         return
-    await Automation(channel, attached, Lines(mark), order).run()
+    await Automation(channel, attached, Lines(mark), imports, order).run()
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
 
 class Automation:
     """One call of user code, from its order to its end."""
 
-    def __init__(self, channel: Channel, attached: Attached, lines: Lines, order: dict[str, Any]) -> None:
+    def __init__(
+        self, channel: Channel, attached: Attached, lines: Lines, imports: Imports, order: dict[str, Any]
+    ) -> None:
+        self._imports = imports
         self._channel = channel
         self._attached = attached
         self._order = order
@@ -140,7 +136,7 @@ class Automation:
             good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
             done["left"] = await self._session.evidence.leave(completed=good)
         flush_output()
-        self._channel.post("done", **done)
+        self._channel.post("done", imported=self._imports.since(), **done)
         await self._channel.flush()
         await reading
 

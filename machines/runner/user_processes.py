@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .browser import PLACES_OF_DRIVER
@@ -29,6 +30,10 @@ _DUMP_WITHIN = 0.3
 _DUMP_PAUSE = 0.02
 """Seconds to wait for the first of what a process tells on a signal, and for more of it."""
 _LONGEST_DUMP = 256 * 1024
+
+
+_NAMES_AT_ONCE = 200
+"""Most names of modules in one order, which must fit into a packet."""
 
 
 class ZygoteError(Exception):
@@ -112,14 +117,17 @@ class Zygote:
         self._orders = orders
         self._turn = asyncio.Lock()
         self._driver = 0
+        self._imported: set[str] = set()
+        """Names of the modules that it has been told to import."""
 
     @classmethod
-    def start(cls, command: Sequence[str], mark: bytes, *, guarded: bool) -> Zygote:
+    def start(cls, command: Sequence[str], mark: bytes, folder: Path, *, guarded: bool) -> Zygote:
         """Start the zygote, which begins to import what it needs. Raises OSError.
 
         Args:
             command: The command that starts it, without its last argument, the descriptor of its orders.
             mark: Marks packets to the keeper (see `lines`).
+            folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -128,7 +136,7 @@ class Zygote:
             # The variables by which we tell our driver where to listen are not for drivers of user code.
             environment = {name: value for name, value in os.environ.items() if name not in PLACES_OF_DRIVER}
             process = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment)
-        ours.send(json.dumps({"mark": mark.hex(), "guarded": guarded}).encode())
+        ours.send(json.dumps({"mark": mark.hex(), "folder": str(folder), "guarded": guarded}).encode())
         return cls(process, ours)
 
     async def warm(self, driver: str, pid: int) -> None:
@@ -146,6 +154,13 @@ class Zygote:
         with end:
             end.connect(driver)
             await self._order({"warm": True}, [end.fileno()])
+
+    async def import_ahead(self, modules: Sequence[str]) -> None:
+        """Have it import what an Attempt has imported of the project's own packages. Raises ZygoteError."""
+        new = [name for name in modules if name not in self._imported]
+        self._imported.update(new)
+        for start in range(0, len(new), _NAMES_AT_ONCE):
+            await self._order({"import": new[start : start + _NAMES_AT_ONCE]}, [])
 
     async def fork(self, driver: str, desk: Desk) -> UserProcess:
         """Have a process of user code forked, and return it once it is connected to the browser.

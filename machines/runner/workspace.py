@@ -71,8 +71,13 @@ class Workspace:
             return False
 
     def remove(self) -> None:
-        """Delete the folder. What cannot be deleted goes with the Machine's scratch folder."""
+        """Delete the folder, so that the next one can be made there.
+
+        What cannot be deleted is put aside, and goes with the Machine's scratch folder. Raises OSError.
+        """
         remove(self.folder)
+        if os.path.lexists(self.folder):
+            self.folder.rename(tempfile.mkdtemp(prefix="left-", dir=self.folder.parent))
 
 
 def enter(folder: Path) -> Path:
@@ -81,12 +86,17 @@ def enter(folder: Path) -> Path:
     Return the copy of the project in it.
     """
     root = folder / "project"
+    set_places(folder)
     os.chdir(root)
-    os.environ["TMPDIR"] = str(folder / "tmp")
-    os.environ["HOME"] = str(folder / "home")
     tempfile.tempdir = None
     sys.path.insert(0, str(root))
     return root
+
+
+def set_places(folder: Path) -> None:
+    """Have `TMPDIR` and `HOME` name those of a workspace."""
+    os.environ["TMPDIR"] = str(folder / "tmp")
+    os.environ["HOME"] = str(folder / "home")
 
 
 def empty(folder: Path) -> None:

@@ -4,6 +4,7 @@ It has one thread, so that a fork of it is whole, and does nothing but what the 
 subreaper: whatever an Attempt's process leaves behind becomes a child of the zygote, and is found without a search.
 
     {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm": true}
+    {"import": [name]}                             import modules ahead (see `importing`)          {"imported": true}
     {"fork": true}, with three descriptors         fork a process for user code                    {"pid": number}
     {"end": true}                                  kill that process and all below it              {"status", "left"}
 
@@ -14,25 +15,29 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import gc
 import json
 import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 from . import user_process
+from .importing import Imports
 from .playwright_wire import Attached
 from .tree import kill_all
+from .workspace import set_places
 
 PACKET = 64 * 1024
 _PR_SET_CHILD_SUBREAPER = 36
 _WARM_ROUNDS = 8
 
 
-def main(fd: int) -> None:
+def main(fd: int, packages: Path | None) -> None:
     """Carry out the orders that come over the socket `fd`, until the supervisor ends.
+
+    `packages` is the folder of the project's own packages, if it has any.
 
     The first packet is no order: it says what every process of user code is told. This returns in the zygote only,
     never in a fork of it.
@@ -41,26 +46,30 @@ def main(fd: int) -> None:
     _adopt_orphans()
     setup = json.loads(orders.recv(PACKET) or "{}")
     if setup:
-        _serve(orders, bytes.fromhex(setup["mark"]), guarded=setup["guarded"])
+        # What is imported ahead and looks for these finds the places that every Attempt has.
+        set_places(Path(setup["folder"]))
+        _serve(orders, bytes.fromhex(setup["mark"]), Imports(packages), guarded=setup["guarded"])
 
 
-def _serve(orders: socket.socket, mark: bytes, *, guarded: bool) -> None:
+def _serve(orders: socket.socket, mark: bytes, imports: Imports, *, guarded: bool) -> None:
     pid = 0
     while packet := _receive(orders):
         order, descriptors = packet
         answer: dict[str, Any]
         if "warm" in order:
             asyncio.run(_warm(socket.socket(fileno=descriptors[0])))
+            imports.settle()
+            answer = {"warm": True}
+        elif "import" in order:
+            imports.ahead(order["import"])
+            answer = {"imported": True}
+        elif "fork" in order:
             if threading.active_count() > 1:
                 raise RuntimeError("the zygote must have one thread, and has more")
-            gc.collect()
-            gc.freeze()  # a collection in a fork would else copy every page that it looks at
-            answer = {"warm": True}
-        elif "fork" in order:
             pid = os.fork()
             if pid == 0:
                 orders.close()
-                user_process.run(*descriptors, mark=mark, guarded=guarded)
+                user_process.run(*descriptors, mark=mark, guarded=guarded, imports=imports)
             for descriptor in descriptors:
                 os.close(descriptor)
             answer = {"pid": pid}

@@ -1,0 +1,143 @@
+"""Import ahead, in the zygote, what Attempts have imported from their project's own packages.
+
+An Attempt would else import it anew, which takes tenths of a second for some packages. A fork shares what its parent
+has imported, but neither threads nor, safely, descriptors. So each package is tried in a fork first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .tree import kill_all
+
+_WITHIN = 4.0
+"""Seconds for all packages together. The next Attempt may be waiting, so what takes longer is left to it."""
+_SUCCEEDED = 42
+"""Exit code of a trial that has succeeded. It is not 0, since a module may end its process as it is imported."""
+_MOST = 5_000
+"""Most modules of an Attempt that are looked at."""
+
+
+class Imports:
+    """What this process has imported ahead. Nothing is, where there are no packages of the project's own."""
+
+    def __init__(self, packages: Path | None) -> None:
+        self._packages = packages
+        """Folder of the project's own packages."""
+        self._tried: set[str] = set()
+        self._generators: list[Any] = []
+        """Generators of random numbers that packages have made."""
+        self._before = set(sys.modules)
+
+    def settle(self) -> None:
+        """Take note of what there is now, and keep the garbage collector from it.
+
+        A collection in a fork would else copy every page of memory that it looks at.
+        """
+        gc.collect()
+        self._generators += _generators()
+        gc.freeze()
+        self._before = set(sys.modules)
+
+    def reseed(self) -> None:
+        """Reseed, in a fork, the generators that it shares with its parent. `random` does that with its own."""
+        for generator in self._generators:
+            if isinstance(generator, random.Random):
+                generator.seed()
+            else:
+                generator.state = type(generator)().state
+
+    def since(self) -> list[str]:
+        """Return the names of the modules of the project's own packages that have been imported since `settle`."""
+        if self._packages is None:
+            return []
+        new = [(name, module) for name, module in list(sys.modules.items()) if name not in self._before]
+        return [name for name, module in new[:_MOST] if self._is_ours(module)]
+
+    def ahead(self, names: Iterable[str]) -> None:
+        """Import these modules, package by package, where that changes nothing but what is imported."""
+        deadline = time.monotonic() + _WITHIN
+        packages: dict[str, list[str]] = {}
+        for name in names:
+            packages.setdefault(name.partition(".")[0], []).append(name)
+        for package, modules in packages.items():
+            wanted = [name for name in modules if name not in self._tried]
+            if wanted and time.monotonic() < deadline:
+                self._tried.update(wanted)
+                if self._succeeds(wanted, deadline):
+                    with contextlib.suppress(Exception):  # it has succeeded a moment ago; else the Attempt will hear
+                        self._import(package, wanted)
+        self.settle()
+
+    def _is_ours(self, module: ModuleType) -> bool:
+        try:
+            file = module.__spec__ and module.__spec__.origin
+        except Exception:  # noqa: BLE001  # user code may put anything there; such a module was not imported
+            return False
+        return isinstance(file, str) and self._packages is not None and file.startswith(f"{self._packages}/")
+
+    def _import(self, package: str, names: list[str]) -> bool:
+        """Import modules of a package; return whether all of them are of the project's own packages."""
+        for name in names:
+            if not self._is_ours(importlib.import_module(name)):
+                return False
+        return package in sys.modules
+
+    def _succeeds(self, names: list[str], deadline: float) -> bool:
+        """Try in a fork whether these modules can be imported, in time and with no effect that a fork would share."""
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                before = _effects()
+                if self._import(names[0].partition(".")[0], names) and _effects() == before:
+                    status = _SUCCEEDED
+            finally:
+                os._exit(status)
+        pidfd = os.pidfd_open(pid)
+        try:
+            if not select.select([pidfd], [], [], max(deadline - time.monotonic(), 0))[0]:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+        status = os.waitpid(pid, 0)[1]
+        kill_all()  # what the trial has started
+        return os.waitstatus_to_exitcode(status) == _SUCCEEDED
+
+
+def _effects() -> tuple[object, ...]:
+    """Return what a fork shares with its parent or lacks of it, and what an import may have changed."""
+    numbers = range(1, signal.NSIG)
+    return (
+        len(os.listdir("/proc/self/task")),  # noqa: PTH208  # names are all that is needed
+        sorted(os.listdir("/proc/self/fd")),  # noqa: PTH208
+        Path("/proc/self/task", str(os.getpid()), "children").read_text(),
+        [signal.getsignal(number) for number in numbers if number in signal.valid_signals()],
+        list(logging.getLogger().handlers),
+        str(Path.cwd()),
+        dict(os.environ),
+        sys.stdout,
+        sys.stderr,
+        list(sys.path),
+    )
+
+
+def _generators() -> list[Any]:
+    """Return the generators of random numbers that there are in this process, but for those that need no seed."""
+    numpy: Any = sys.modules.get("numpy.random")
+    kinds = (random.Random,) if numpy is None else (random.Random, numpy.BitGenerator)
+    found = [each for each in gc.get_objects() if isinstance(each, kinds)]
+    return [each for each in found if not isinstance(each, random.SystemRandom)]
