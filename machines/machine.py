@@ -1,4 +1,4 @@
-"""One Machine, as the worker sees it: a keeper, and a child with one warm browser that runs one Attempt at a time.
+"""One Machine, as the worker sees it: a keeper, and a supervisor with one warm browser that runs one Attempt at a time.
 
 A Machine is started, executes Attempts, and is closed, always by its `Slot`. When an Attempt times out, is canceled
 or crashes, the Machine and all its processes are gone before that is reported.
