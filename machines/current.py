@@ -101,12 +101,6 @@ class Current:
         if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
             self.clock.reschedule(end + by)
 
-    def stand(self, stack: str) -> None:
-        """Take note of where the automation stands, as it is being stopped."""
-        self.waiting_at = stack
-        if stack:
-            self._spec.note(f"The automation stood here:\n{stack.rstrip()}")
-
     def leave(self, message: dict[str, Any] | None) -> None:
         """Take note of what the Attempt has left, or (None) that its Machine has come to its end."""
         if message is not None and self._spec.evidence is not None:

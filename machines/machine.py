@@ -235,6 +235,8 @@ class Machine:
                 current.clock = None
                 spec.note("The Attempt is being stopped", "warning")
                 await uncancellable(self._stop(current))
+                if current.waiting_at:
+                    spec.note(f"The automation stood here:\n{current.waiting_at.rstrip()}")
                 raise
             except ConnectionError:
                 done = None
@@ -334,7 +336,7 @@ class Machine:
             case "left" if current is not None:
                 current.leave(message)
             case "stopping" if current is not None:
-                current.stand(message["stack"])
+                current.waiting_at = message["stack"]
             case "stopped" if current is not None:
                 current.stopped.set()
             case _:
