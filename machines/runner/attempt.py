@@ -248,10 +248,10 @@ class Attempt:
             while (message := await self._user.channel.receive()) is not None:
                 match message["type"]:
                     case "done":
-                        self._left = message.get("left", self._left)
+                        self._left = _checked_left(message.get("left")) or self._left
                         return _checked(message)
                     case "stopped":
-                        self._left = message["left"]
+                        self._left = _checked_left(message["left"])
                         return None
                     case "stopping":
                         self._stack = str(message["stack"])
@@ -292,7 +292,7 @@ class Attempt:
         except ZygoteError as error:
             self.unfit = str(error)
         if self._reading is not None:  # whoever could write to the socket has ended, so it ends, too
-            await asyncio.wait({self._reading})
+            await asyncio.wait({self._reading}, timeout=_EXITS_WITHIN)
         # What user code had asked of the browser is not cancelled: that would abort it there in the midst of it.
         if self._tasks and (await asyncio.wait(set(self._tasks), timeout=_OPENED_WITHIN))[1]:
             self.unfit = "something that the browser has not done"
@@ -379,6 +379,17 @@ class Attempt:
         except TimeoutError:  # the browser is stuck, perhaps because of user code, but it is there
             return False
         return False
+
+
+def _checked_left(left: Any) -> dict[str, Any] | None:
+    """Return what is left of a context that the hook has brought, of the shape that we send. Raises TypeError."""
+    if left is None:
+        return None
+    page_url, missing = left["pageUrl"], cast("dict[Any, Any]", left["missing"])
+    texts = [*missing, *missing.values(), *([] if page_url is None else [page_url])]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("left")
+    return {"pageUrl": page_url, "missing": missing}
 
 
 def _checked(done: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from machines import keeper
 from machines.attempt_spec import AttemptReport
+from machines.machine import Machine
 from tests.support.machines import Lab, of_folder, order, unnoticed, value
 from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS, One
@@ -189,11 +190,18 @@ async def test_an_attempt_that_waits_for_the_clean_up_before_it_leaves_the_machi
 async def test_a_cancel_that_comes_with_the_time_out_is_heard(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("machines.machine._STOP_WITHIN", 1.5)
+    closing, proceed, close = asyncio.Event(), asyncio.Event(), Machine.close
+
+    async def held_up(machine: Machine) -> None:
+        closing.set()
+        await proceed.wait()
+        await close(machine)
+
+    monkeypatch.setattr(Machine, "close", held_up)
     attempt = running.start("spins", timeout=0.5)
-    await running.begun()
-    await asyncio.wait({attempt}, timeout=1)  # it has timed out, and is being stopped: that takes longer than this
-    assert not attempt.done()
+    await closing.wait()  # it has timed out, and is being stopped
+    attempt.cancel()
+    proceed.set()
     await running.cancel(attempt)
 
 
