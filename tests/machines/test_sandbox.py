@@ -105,9 +105,9 @@ def test_what_an_attempt_takes_is_measured_all_the_same(seen: dict[str, Any]) ->
     assert seen["oomScore"] == "300"
 
 
-def test_keeper_and_child_are_closed_to_others_of_their_user(seen: dict[str, Any]) -> None:
-    assert seen["closed"] == {"keeper": True, "child": True}
+def test_what_runs_python_is_closed_to_others_of_its_user(seen: dict[str, Any]) -> None:
+    assert seen["closed"] == {"keeper": True, "supervisor": True, "zygote": True, "user": True}
 
 
-def test_a_child_that_is_closed_is_found_and_ended_all_the_same(seen: dict[str, Any]) -> None:
+def test_a_supervisor_that_is_closed_is_found_and_ended_all_the_same(seen: dict[str, Any]) -> None:
     assert seen["leftByAKilledKeeper"] == []

@@ -65,7 +65,11 @@ async def look(lab: Lab) -> dict[str, Any]:
         pid: Path(f"/proc/{pid}/cmdline").read_bytes()
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
     }
-    child = next(pid for pid, command in commands.items() if b"runner/main.py" in command and pid != machine.keeper_pid)
+    child, zygote = (
+        next(pid for pid, command in commands.items() if role in command and pid != machine.keeper_pid)
+        for role in (b"\0supervisor\0", b"\0zygote\0")
+    )
+    (user,) = keeper.descendants(zygote)
     renderer = next(pid for pid, command in commands.items() if b"--type=renderer" in command)
     return {
         "refusal": sandbox_refusal(lab.launch.browser),
@@ -78,7 +82,12 @@ async def look(lab: Lab) -> dict[str, Any]:
             for name, its, ours in zip(NAMESPACES, namespaces(renderer), namespaces("self"), strict=True)
             if its != ours
         ],
-        "closed": {"keeper": closed(machine.keeper_pid), "child": closed(child)},
+        "closed": {
+            "keeper": closed(machine.keeper_pid),
+            "supervisor": closed(child),
+            "zygote": closed(zygote),
+            "user": closed(user),
+        },
         "oomScore": Path(f"/proc/{child}/oom_score_adj").read_text().strip(),
         "leftByAKilledKeeper": await kill_keeper(machine, child),
     }
