@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import copy
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -171,7 +171,10 @@ class Attempt:
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
         exited.cancel()
         by_itself = self._user.exited.is_set()
-        status = await self._end()
+        # What pages have said until now belongs into the log.
+        status, _ = await asyncio.gather(self._end(), self._browser.hear_all(), return_exceptions=True)
+        if isinstance(status, BaseException):
+            raise status
         done = await self._reading
         if self.stopping:
             return {}
@@ -184,7 +187,7 @@ class Attempt:
         if (error := done.get("error")) is not None:
             return {"error": await self._failure(error), **attributes}
         # If the browser dies, an automation may get empty answers instead of an error.
-        if self.opened and await self._is_gone():
+        if self.opened and await self._is_gone(self._browser.check):
             return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
         try:
             state = await self._changed_state(done)
@@ -369,11 +372,11 @@ class Attempt:
         if self._watch.refused:
             also.append(self._watch.refused)
         fields = with_addition(told, "\n".join(also)) if also else told
-        return {**fields, "kind": "browser-gone"} if await self._is_gone() else fields
+        return {**fields, "kind": "browser-gone"} if await self._is_gone(self._browser.call) else fields
 
-    async def _is_gone(self) -> bool:
+    async def _is_gone(self, asked: Callable[[], Awaitable[None]]) -> bool:
         try:
-            await self._browser.call()
+            await asked()
         except PlaywrightError:
             return True
         except TimeoutError:  # the browser is stuck, perhaps because of user code, but it is there

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Play
 from playwright.async_api import Error as PlaywrightError
 
 from .address_guard import guard_browser
-from .playwright_wire import add_stack, guid_of
+from .playwright_wire import add_stack, guid_of, hear_all
 from .vital import Vital
 
 PLACES_OF_DRIVER = {"PWTEST_SOCKETS_DIR": "driver", "PWTEST_SERVER_REGISTRY": "driver"}
@@ -238,9 +238,19 @@ class WarmBrowser:
             for context in self._browser.contexts:
                 if guid_of(context) == guid:
                     return context
-            if not known:  # messages come in order: with an answer, all that the driver had before is here
-                await self.call()
+            if not known:
+                await self.hear_all()
         return None
+
+    async def hear_all(self) -> None:
+        """Wait until all that the driver has said so far is here, such as what pages have printed.
+
+        Raises:
+            PlaywrightError: The driver is gone.
+            TimeoutError: The driver did not answer in time.
+        """
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            await hear_all(self._browser)
 
     def add_stack(self, call: dict[str, Any]) -> None:
         """Add the stack of a call that another client has made to the traces."""

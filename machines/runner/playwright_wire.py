@@ -140,7 +140,7 @@ class Attached:
                         if guid_of(page) == page_guid:
                             return context, page
             if not known:  # messages come in order: with an answer, all that the browser had before is here
-                await self._impl._channel.defaultUserAgentForTest(timeout=0)
+                await hear_all(self.browser)
         raise PlaywrightError("The page was closed before the automation was given it.")
 
     async def close(self) -> None:
@@ -152,6 +152,15 @@ class Attached:
 def guid_of(owner: Browser | BrowserContext | Page) -> str:
     """Return the id by which every client of the browser knows this object."""
     return cast("Any", owner)._impl_obj._guid
+
+
+async def hear_all(browser: Browser) -> None:
+    """Wait until all that the driver has said to this client so far is here, by the quickest question that it answers.
+
+    Raises:
+        PlaywrightError: The driver is gone.
+    """
+    await cast("Any", browser)._impl_obj._channel.defaultUserAgentForTest(timeout=0)
 
 
 def add_stack(browser: Browser, call: dict[str, Any]) -> None:
