@@ -148,6 +148,8 @@ class Attempt:
         """Whether the project's hook has brought a context, which the supervisor does not know."""
         self._left: dict[str, Any] | None = None
         """What the process of user code has left of such a context."""
+        self.begun = False
+        """Whether user code is about to be called; else another Machine may take the Attempt."""
         self.stopping = False
         """Whether the Attempt is to stop, so that its outcome does not matter any more."""
         self.imported: list[str] = []
@@ -161,6 +163,7 @@ class Attempt:
         try:
             self._state = parsed(order["session"]) if order["session"] is not None else None
         except StateError as error:
+            self._say_begun()
             await self._end()
             return {"error": as_message(error), "attributes": {}}
         self._user.channel.post("call", **self._call())
@@ -250,6 +253,8 @@ class Attempt:
         try:
             while (message := await self._user.channel.receive()) is not None:
                 match message["type"]:
+                    case "called":
+                        self._say_begun()
                     case "done":
                         self._left = _checked_left(message.get("left")) or self._left
                         return _checked(message)
@@ -268,16 +273,20 @@ class Attempt:
                     case "brought":
                         self._brought = True
                     case "open":
-                        self._begin(self._answer_open(message))
+                        self._start(self._answer_open(message))
                     case "finishing":
-                        self._begin(self._answer_finishing(message))
+                        self._start(self._answer_finishing(message))
                     case _:
                         return None
         except (KeyError, TypeError, ValueError, AttributeError):
             pass
         return None
 
-    def _begin(self, work: Awaitable[None]) -> None:
+    def _say_begun(self) -> None:
+        self.begun = True
+        self._worker.post("begun", root=str(self._workspace.root))
+
+    def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

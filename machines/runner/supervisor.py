@@ -135,7 +135,6 @@ class Supervisor:
         self._watch.renew()
         self._lines.begin(order["log"], order["logLimit"])
         prepared.workspace.begin()
-        self._channel.post("begun", root=str(prepared.workspace.root))
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
         live = self._live = Live(evidence.folder, evidence.last_page)
@@ -156,6 +155,9 @@ class Supervisor:
         done = await attempt.run()
         if attempt.stopping:
             return  # whoever stops it saves what it leaves, and ends the Machine
+        if not attempt.begun and "result" not in done:
+            self._channel.post("idle", unfit="its process for user code has ended")
+            return
         self._lines.end()
         self._channel.post("done", **done)
         await self._channel.flush()

@@ -4,8 +4,8 @@ It is connected ahead to the supervisor and, by its relay, to the browser. Then 
 code, tells how that ended, and waits to be killed: whatever user code has left here ends with it.
 
     from the supervisor   call (once), answer, stop
-    to the supervisor     ready, open, finishing, request (each of these three is answered), brought, extend, capturing,
-                          stopping (with where the automation was), stopped, done
+    to the supervisor     ready, called, open, finishing, request (each of these three is answered), brought, extend,
+                          capturing, stopping (with where the automation was), stopped, done
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ async def _serve(control: int, browser: int, mark: bytes, imports: Imports) -> N
     order = await channel.receive()
     if order is None or order["type"] != "call":
         return
+    channel.post("called")
     await Automation(channel, attached, Lines(mark), imports, order).run()
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
