@@ -1,4 +1,4 @@
-"""Provide the activities that keep the artifact store in order: records of lost Attempts, old states, old Runs."""
+"""The activities that keep the artifact store in order: records of lost Attempts, old states, old Runs."""
 
 from __future__ import annotations
 

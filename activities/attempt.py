@@ -1,4 +1,4 @@
-"""Provide the activities `attempt`, `check` and `create`: each is one Attempt of user code on a Machine."""
+"""The activities `attempt`, `check` and `create`: each is one Attempt of user code on a Machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provide the activities that send to sinks: Deliveries, and tests by hand (docs/contract.md, section 11)."""
+"""The activities that send to sinks: Deliveries, and tests by hand (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class DeliveryActivities:
     async def send_delivery(self, input: TryInput) -> None:
         """Make one try of the Delivery, and record it before this ends, whatever comes of it.
 
-        A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end; only what would
-        take its worker or its place from it stops it.
+        A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end. Only the worker's
+        shutdown, or Temporal giving the try up, stops it.
 
         Raises:
             ApplicationError: Of type `TryFailed`; or `GivenUp`, if no other try can do better.

@@ -1,4 +1,4 @@
-"""Start, read and cancel Runs. This module returns Callboard's own models, and no type of Temporal's."""
+"""Start, read and cancel Runs."""
 
 from __future__ import annotations
 

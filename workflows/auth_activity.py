@@ -1,4 +1,4 @@
-"""Share between `Validate` and `Create`: checks and creates, each tried as often as Temporal's retry policy allows."""
+"""What `Validate` and `Create` share: checks and creates, each tried as often as Temporal's retry policy allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement the workflow `AuthSession`: the only writer of an AuthSession, running for as long as that exists.
+"""The workflow `AuthSession`: the only writer of an AuthSession, running for as long as that exists.
 
 Others read its memo (`AuthSessionView`). Every change arrives as a signal; what takes time, a Create, is done one at a
 time, so that the login is recreated once, however many Runs find it expired.
@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
 _MAX_STALE = 16
 """How many outdated states are kept: an Attempt may be about to begin with one of them."""
 _STALE_KEPT = 4
+"""How many of them stay when the others are removed."""
 _DELETE_TIMEOUT = timedelta(hours=1)
 _VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "Update"}
 """Name of a Create in the Temporal Web UI."""

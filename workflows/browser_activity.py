@@ -1,4 +1,4 @@
-"""Share between `Run`, `Validate` and `Create`: browser activities, cancellation, status and close."""
+"""What `Run`, `Validate` and `Create` share: browser activities, cancellation, status and close."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class BrowserWorkflow:
         return close(outcome, cancel_requested=self._cancel_requested)
 
     async def _run_steps(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
-        """Await the steps, after hearing a cancel that came together with the start, so that they start nothing."""
+        # A cancel that came together with the start is heard at the workflow's first await. This one waits for nothing
+        # else, so that the steps see the cancel and start nothing.
         await workflow.wait_condition(lambda: True)
         return await steps
 
@@ -145,7 +146,7 @@ class BrowserWorkflow:
             number = location.number + 1  # A later try runs on another worker, which has not signaled yet.
 
     async def _request_stop(self, location: AttemptStarted) -> bool:
-        """Tell whether the worker there still had an Attempt of this Run, which it then stops."""
+        """Ask the worker there to stop its Attempt of this Run; return whether it still had one."""
         try:
             return await workflow.execute_activity(
                 names.STOP_ATTEMPT,

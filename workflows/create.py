@@ -1,4 +1,4 @@
-"""Implement the workflow `Create`: log in and check the login (docs/contract.md, section 10). Update is the same."""
+"""The workflow `Create`: log in and check the login (docs/contract.md, section 10). Update is the same."""
 
 from __future__ import annotations
 

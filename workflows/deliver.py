@@ -1,4 +1,4 @@
-"""Implement the workflow `Deliver`: send a Run's result until it arrives or is given up.
+"""The workflow `Deliver`: send a Run's result until it arrives or is given up.
 
 See docs/contract.md, section 11.
 """

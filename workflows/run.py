@@ -1,4 +1,4 @@
-"""Implement the workflow `Run`: execute Attempts of one API until one succeeds (docs/contract.md, section 10)."""
+"""The workflow `Run`: execute Attempts of one API until one succeeds (docs/contract.md, section 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement the workflow `SinkTest`: send one message to a sink by the workers that deliver, and return the result."""
+"""The workflow `SinkTest`: send one message to a sink by the workers that deliver, and return the result."""
 
 from __future__ import annotations
 

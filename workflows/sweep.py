@@ -1,4 +1,4 @@
-"""Implement the workflow `Sweep`: remove artifacts of Runs that ended long ago, part by part. A Schedule starts it."""
+"""The workflow `Sweep`: remove artifacts of Runs that ended long ago, part by part. A Schedule starts it."""
 
 from __future__ import annotations
 

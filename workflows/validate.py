@@ -1,4 +1,4 @@
-"""Implement the workflow `Validate`: check the login; if it is bad, recreate and check again.
+"""The workflow `Validate`: check the login; if it is bad, recreate and check again.
 
 See docs/contract.md, section 10.
 """

@@ -1,7 +1,8 @@
 """Store the log of an Attempt: in pieces while it runs, as a whole at its end.
 
 A piece is named by the offset in the log at which it begins, so that a reader of the pieces gets the same bytes as a
-reader of the whole log, which replaces them. `api.attempts.log` knows their keys. A short Attempt costs one write.
+reader of the whole log, which replaces them. `storage.keys` builds their keys, and `api.attempts.log` reads them. A
+short Attempt costs one write.
 
 A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, the pieces
 stay, and the next worker of its host stores the whole log: see `activities.attempts.log_recovery`.

@@ -45,6 +45,7 @@ class AttemptOutcomes:
         login = auth_state.login if auth_state else None
         if report.status is not AttemptStatus.COMPLETED or report.result is None:
             return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=login)
+        # The result of a check is `true` or `false`, as JSON text.
         if attempt.kind is AttemptKind.CHECK and report.result == "false":
             return AttemptOutcome(status=AttemptStatus.FAILED, error=_CHECK_FAILED, login=login)
         if attempt.auth is not None and attempt.kind is AttemptKind.CREATE:

@@ -1,4 +1,4 @@
-"""Provide what a version's Machines run on, on this host: its own environment, and in `callboard dev` its `.env`."""
+"""What a version's Machines run on, on this host: its own environment, and in `callboard dev` its `.env`."""
 
 from __future__ import annotations
 

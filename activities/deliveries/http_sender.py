@@ -1,4 +1,4 @@
-"""Send one request to a sink and return its answer within a time limit; define the types that every sink kind uses."""
+"""One HTTP exchange with a sink within a time limit, and the types that every kind of sink uses."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from activities.attempts.running_attempts import RunningAttempts
 log = logging.getLogger(__name__)
 
 INTERRUPT_AFTER = timedelta(seconds=23.5)
-"""Time without an answer after which Attempts are interrupted. Temporal gives an Attempt to another worker 30 s
-after the last heartbeat that got through; that may be older than the last answer by the throttle of heartbeats, 5 s,
-and a teardown takes up to 1.5 s."""
+"""Longest time without an answer: a check that would leave a longer one until the next check ends interrupts all
+Attempts. Temporal gives an Attempt to another worker 30 s after the last heartbeat that got through; that may be older
+than the last answer by the throttle of heartbeats, 5 s, and a teardown takes up to 1.5 s."""
 CHECK_INTERVAL = timedelta(seconds=1)
 CHECK_TIMEOUT = timedelta(seconds=1)
 

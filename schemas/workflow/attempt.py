@@ -1,4 +1,4 @@
-"""Define the input of one Attempt, and how it ended."""
+"""The input of one Attempt, how it ended, and the record that it leaves."""
 
 from __future__ import annotations
 
@@ -76,7 +76,11 @@ class AttemptInput(FlowModel):
 
 
 class AttemptOutcome(FlowModel):
-    """How an Attempt ended: the result of its activity. A failed Attempt is an outcome, not an exception."""
+    """How an Attempt ended: the result of its activity.
+
+    A failed Attempt of an API is an outcome. A check or create that failed raises an application failure of type
+    `AttemptFailed` instead, so that Temporal's retry policy makes another try.
+    """
 
     status: AttemptStatus
     result: JsonRef | None = None

@@ -1,4 +1,4 @@
-"""Define what Runs and Attempts know of an AuthSession.
+"""What Runs and Attempts know of an AuthSession.
 
 A stored login has two names: its version, which Create and Update count up, and the artifact that holds its
 sealed browser state (`key`), which also changes when a successful Attempt saves back what the site has changed.
@@ -62,12 +62,17 @@ class RunAuth(FlowModel):
 
     ref: AuthSessionRef
     auto_recreate: bool
+    """Whether a login that a check finds bad is recreated."""
     check_attempts: int
+    """How many tries a check has."""
     create_attempts: int
+    """How many tries a create has."""
     request_timeout: timedelta
+    """Time limit of each check and create."""
     trace: TraceMode = TraceMode.NEVER
+    """Which checks and creates leave a trace."""
     proxy: SealedProxy | None = None
-    """Proxy of checks and creates; the fields above are about these, too."""
+    """Proxy of checks and creates."""
     save_back: bool = True
     """Whether a successful Attempt saves back the cookies and storage that the site changed."""
     parameters_key: str | None = None

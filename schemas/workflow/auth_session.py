@@ -1,4 +1,4 @@
-"""Define inputs and signals of the workflows of AuthSessions: `AuthSession`, `Create` and `Validate`."""
+"""Inputs and signals of the workflows of AuthSessions: `AuthSession`, `Create` and `Validate`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LoginSpec(FlowModel):
     """How a login is made: by a Create, by an Update, or anew for a Validate."""
 
     run_id: str
-    """Id of the Run (type `create` or `update`) that makes the login."""
+    """Id of the Run (type `auth-session-create` or `auth-session-update`) that makes the login."""
     type: RunType
     version: str
     parameters_key: str

@@ -1,4 +1,4 @@
-"""Define what all models in Temporal histories share, and how large JSON documents are passed on."""
+"""What all models in Temporal histories share, and how large JSON documents are passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define inputs and results of a Delivery (docs/contract.md, section 11)."""
+"""Inputs and results of a Delivery (docs/contract.md, section 11)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class DeliveryStatus(OpenStrEnum):
 
 
 class DeliveryOutcome(FlowModel):
-    """What workflow `Deliver` returns. A Delivery that failed is an outcome, not an exception."""
+    """How a Delivery ended: what workflow `Deliver` returns, or the detail of the failure that it closes with."""
 
     status: DeliveryStatus
     error: TryProblem | None = None

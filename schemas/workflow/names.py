@@ -1,4 +1,7 @@
-"""Define the names that clients, workflows, workers and operators use in Temporal; they are fixed in histories."""
+"""The names that clients, workflows, workers and operators use in Temporal. They are fixed in histories.
+
+A comment above a group of names describes all of them; a text below a name describes that name alone.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ CALLBOARD_QUEUE = "callboard"
 """Task queue of workflows and light activities."""
 
 DELIVERIES_QUEUE = "callboard-deliveries"
-"""Task queue of the workflow `Deliver` and its activities, so that unreachable receivers delay nothing else."""
+"""Task queue of the workflows `Deliver` and `SinkTest` and their activities, so that unreachable receivers delay
+nothing else."""
 
+# Search attributes of Runs. An AuthSession has those of its project and of itself.
 SEARCH_PROJECT = "CallboardProject"
 SEARCH_API = "CallboardApi"
 SEARCH_STATUS = "CallboardStatus"
@@ -21,9 +26,11 @@ RUN = "Run"
 """Workflow type of a Run; the workflow id is the Run's id."""
 
 AUTH_SESSION = "AuthSession"
+"""Workflow type of an AuthSession; `auth_session_workflow_id` builds the workflow id."""
+
+# Workflow types of Validates, and of Creates and Updates. These are Runs, and their workflow ids are Runs' ids.
 VALIDATE = "Validate"
 CREATE = "Create"
-"""Workflow types of AuthSessions, Validates and Creates; the ids of Validate and Create are Runs' ids, too."""
 
 DELIVER = "Deliver"
 """Workflow type of a Delivery."""
@@ -37,6 +44,7 @@ SWEEP = "Sweep"
 SWEEP_SCHEDULE = "callboard-sweep"
 """Id of the Schedule that starts sweeps; the ids of their workflows begin with it."""
 
+# Activity types.
 ATTEMPT = "attempt"
 CHECK = "check"
 CREATE_LOGIN = "create"
@@ -47,21 +55,20 @@ PREPARE_DELIVERY = "prepare_delivery"
 SEND_DELIVERY = "send_delivery"
 SEND_TEST = "send_test"
 SWEEP_ARTIFACTS = "sweep_artifacts"
-"""Activity types."""
 
 ATTEMPT_STARTED = "attempt_started"
-"""Signal from the activity `attempt` to its workflow."""
+"""Signal from the activity `attempt`, `check` or `create` to its workflow."""
 
 VALIDATE_STARTED = "validate_started"
 """Signal from the activity `check` to the Run that waits for its Validate."""
 
+# Signals to the workflow `AuthSession`.
 RECREATE = "recreate"
 CHECKED = "checked"
 SAVED_BACK = "saved_back"
 UPDATE_LOGIN = "update_login"
 IMPORTED = "imported"
 DELETE = "delete"
-"""Signals to the workflow `AuthSession`."""
 
 RECREATED = "recreated"
 """Signal from the workflow `AuthSession` to the Validate that asked."""
@@ -73,8 +80,10 @@ MEMO_VIEW = "authSession"
 """Memo field of the workflow `AuthSession`: an `AuthSessionView`."""
 
 MEMO_WORKSPACE = "workspace"
+"""Memo field of Runs, AuthSessions and Deliveries: the workspace that they belong to."""
+
 MEMO_PARENT = "parentRunId"
-"""Memo fields of Runs: the workspace that they belong to, and the Run that waits for a Validate."""
+"""Memo field of a Validate or a Create: the Run that waits for it."""
 
 MEMO_SUMMARY = "summary"
 """Memo field of Runs: a `RunSummary`, which their workflows keep up to date."""
@@ -86,9 +95,10 @@ MEMO_RERUN_OF = "rerunOf"
 """Memo field of a Run that was started with the inputs of another one: the id of that Run."""
 
 MEMO_PROJECT = "project"
+"""Memo field of the workflow `Deliver`: its project."""
+
 MEMO_SINK = "sink"
-"""Memo fields of the workflow `Deliver`, in addition to the workspace: its project, and its sink with secrets
-masked."""
+"""Memo field of the workflow `Deliver`: its sink, with secrets masked."""
 
 SINK_DELIVERY = "sink"
 """Id of the only Delivery that a Run has."""
@@ -97,6 +107,7 @@ PRIORITY_STARTED = 1
 """Temporal priority of a Run that has started: its next step takes precedence over Runs that are pending."""
 
 PRIORITY_PENDING = 3
+"""Temporal priority of a Run that is pending."""
 
 PRIORITY_SWEEP = 5
 """Temporal priority of a sweep: whatever a Run needs takes precedence."""

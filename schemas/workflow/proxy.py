@@ -1,4 +1,4 @@
-"""Define a proxy as it is stored in histories, with sealed credentials."""
+"""A proxy as it is stored in histories, with sealed credentials."""
 
 from __future__ import annotations
 

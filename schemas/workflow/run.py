@@ -1,4 +1,4 @@
-"""Define a Run's input, its outcome, and the words for both (docs/contract.md, section 6)."""
+"""A Run's input, its outcome, and the words for both (docs/contract.md, section 6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.workflow.trace import TraceMode
 
 
 class RunStatus(OpenStrEnum):
-    """The REST status words (docs/contract.md, section 9)."""
+    """Status words of a Run (docs/contract.md, section 9)."""
 
     PENDING = "pending"
     STARTED = "started"

@@ -1,4 +1,4 @@
-"""Define sinks as they are stored in histories, with sealed secrets."""
+"""Sinks as they are stored in histories, with sealed secrets."""
 
 from __future__ import annotations
 

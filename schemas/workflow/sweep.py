@@ -1,4 +1,4 @@
-"""Define input and result of a sweep, which removes artifacts of Runs that ended long ago."""
+"""Input and result of a sweep, which removes artifacts of Runs that ended long ago."""
 
 from __future__ import annotations
 

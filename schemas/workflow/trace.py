@@ -1,4 +1,4 @@
-"""Define of which Attempts a trace is kept (docs/contract.md, section 12)."""
+"""The choice of Attempts of which a trace is kept (docs/contract.md, section 12)."""
 
 from __future__ import annotations
 
