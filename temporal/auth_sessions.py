@@ -139,7 +139,7 @@ class AuthSessions:
                     while (view := await self._view(workspace, project, auth_session_id)).version == before.version:  # noqa: ASYNC110
                         await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError as error:
-                raise _no_worker("recorded anew") from error
+                raise _no_worker("replaced") from error
             return view
 
     async def validate(self, run_id: str, validate_input: ValidateInput) -> None:

@@ -10,9 +10,9 @@ from temporalio.exceptions import CancelledError, TerminatedError
 
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus, TryProblem
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from schemas.workflow.run import ReasonType, RunOutcome
 from temporal.rpc_errors import RPC_TIMEOUT
-from workflows.outcomes import outcome_of_failure
+from workflows.outcomes import ended_in_temporal, internal_error, outcome_of_failure
 
 _FIRST_WAIT_SECONDS = 0.5
 _MAX_WAIT_SECONDS = 5.0
@@ -20,25 +20,15 @@ _MAX_WAIT_SECONDS = 5.0
 news of a workflow that closes just then on its way to a waiting client, and then answers that client only after
 twenty seconds, as if nothing had happened. A client that asks anew is told at once."""
 
-TERMINATED = RunOutcome(
-    status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.TERMINATED, message="The Run was terminated.")
-)
+TERMINATED = ended_in_temporal(ReasonType.TERMINATED, "The Run was terminated.")
 """Outcome of a Run whose workflow somebody terminated in Temporal itself, so that it could not report its own
 outcome."""
 
-CANCELED = RunOutcome(
-    status=RunStatus.CANCELED, reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
-)
+CANCELED = ended_in_temporal(ReasonType.CANCELLED_USER_ACTION, "The Run was canceled.")
+"""Outcome of a Run whose workflow was canceled without having noted its outcome in its memo."""
 
-INTERNAL_ERROR = RunOutcome(
-    status=RunStatus.FAILED,
-    error=RunError(
-        code=ErrorCode.INTERNAL_SERVER_ERROR,
-        category="infrastructure",
-        message="The Run ended by an error of Callboard; its workflow in Temporal shows which.",
-        retirable=True,
-    ),
-)
+INTERNAL_ERROR = internal_error("The Run ended by an error of Callboard; its workflow in Temporal shows which.")
+"""Outcome of a Run whose workflow failed without reporting an outcome."""
 
 
 async def wait_for_result[T](handle: WorkflowHandle[Any, T], *, follow_runs: bool = True) -> T:

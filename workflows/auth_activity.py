@@ -12,14 +12,11 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptStatus, LostInput
+    from schemas.workflow.attempt import AttemptInput, AttemptStatus
     from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.auth_outcomes import AuthAttemptResult, from_activity_error
-    from workflows.browser_activity import BrowserWorkflow
-
-MAXIMUM_INTERRUPTIONS = 3
-"""How often checks that were lost with their workers are begun anew at most: they say nothing about the login."""
+    from workflows.browser_activity import MAXIMUM_INTERRUPTIONS, BrowserWorkflow
 
 
 class AuthWorkflow(BrowserWorkflow):
@@ -41,13 +38,19 @@ class AuthWorkflow(BrowserWorkflow):
         return outcome
 
     async def _check(self, attempt: AttemptInput, tries: int, *, is_run_started: bool) -> AuthAttemptResult:
-        """Check until one check succeeds, at most `tries` times."""
-        for _ in range(MAXIMUM_INTERRUPTIONS):
+        """Check until one check succeeds, at most `tries` times.
+
+        Checks that were interrupted say nothing about the login, so they are repeated a few times.
+        """
+        interruptions = 0
+        while True:
             result = await self._execute_retryable(names.CHECK, attempt, tries, is_run_started=is_run_started)
             if result.status is not AttemptStatus.INTERRUPTED or self._cancel_requested:
                 return result
+            interruptions += 1
+            if interruptions > MAXIMUM_INTERRUPTIONS:
+                return result
             is_run_started = True
-        return await self._execute_retryable(names.CHECK, attempt, tries, is_run_started=is_run_started)
 
     async def _create(self, attempt: AttemptInput, tries: int) -> AuthAttemptResult:
         """Create the login until that succeeds, at most `tries` times, also if some of them were lost with workers."""
@@ -73,7 +76,7 @@ class AuthWorkflow(BrowserWorkflow):
             known = self._location.number if self._location else first
             result = from_activity_error(error, last_started=max(first, known), last_allowed=first + tries - 1)
             if result.status is AttemptStatus.INTERRUPTED:
-                await self._record_lost(_lost(attempt, result))
+                await self._record_lost(attempt, result.number, result.error)
         else:
             number = self._attempts if outcome.status is AttemptStatus.CANCELED else first
             result = AuthAttemptResult(
@@ -85,15 +88,3 @@ class AuthWorkflow(BrowserWorkflow):
         self._record_start(result.started_at, first=result.number == 1)
         self._attempts = result.number
         return result
-
-
-def _lost(attempt: AttemptInput, result: AuthAttemptResult) -> LostInput:
-    return LostInput(
-        workspace=attempt.workspace,
-        run_id=attempt.run_id,
-        number=result.number,
-        project=attempt.project,
-        cause=result.error.message if result.error else "",
-        trace=attempt.trace,
-        kind=attempt.kind,
-    )

@@ -72,18 +72,17 @@ def from_activity_error(error: ActivityError, *, last_started: int, last_allowed
         return AuthAttemptResult(
             status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), final=True
         )
-    lost = outcomes.from_activity_error(error)
-    if lost.status is AttemptStatus.CANCELED:
-        return AuthAttemptResult(status=lost.status, number=last_started)
+    ended = outcomes.from_activity_error(error)
+    if ended.status is AttemptStatus.CANCELED:
+        return AuthAttemptResult(status=ended.status, number=last_started)
     if isinstance(cause, ApplicationError) and cause.type == INTERRUPTED and len(cause.details) > 1:
-        last_started = max(
-            last_started, int(cause.details[1])
-        )  # A try after a pause or reset in Temporal is beyond the last one.
+        # A try after a pause or reset in Temporal is beyond the last one.
+        last_started = max(last_started, int(cause.details[1]))
     return AuthAttemptResult(
-        status=lost.status,
+        status=ended.status,
         number=max(last_started, last_allowed),
-        error=lost.error,
-        final=lost.status is AttemptStatus.FAILED,
+        error=ended.error,
+        final=ended.status is AttemptStatus.FAILED,
     )
 
 
@@ -115,7 +114,7 @@ def failed(code: ErrorCode, result: AuthAttemptResult) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=result.number)
 
 
-def failed_with(error: RunError, attempts: int) -> RunOutcome:
+def failed_by_dependency(error: RunError, attempts: int) -> RunOutcome:
     """Return the outcome of a Validate that depends on another Run, which has failed."""
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=attempts)
 
@@ -130,15 +129,15 @@ def create_canceled(run_id: str) -> RunError:
     return RunError(
         code=ErrorCode.CREATE_ATTEMPTS_FAILED,
         category="auth",
-        message=f"The login was to be made anew by Run {run_id}, which was canceled.",
+        message=f"The login was to be recreated by Run {run_id}, which was canceled.",
         retirable=True,
     )
 
 
 def not_recreatable(auth_session: str) -> RunError:
-    """Return the error for a request to recreate the login of an AuthSession that was recorded."""
+    """Return the error for a request to recreate the login of an AuthSession that was imported."""
     return _auth_error(
-        f"AuthSession {auth_session!r} was recorded, and cannot be made anew. Record and import it again."
+        f"The login of AuthSession {auth_session!r} was imported, and cannot be recreated. Record and import it again."
     )
 
 

@@ -260,25 +260,25 @@ class AuthSessionWorkflow:
         self._updates.append(spec)
 
     @workflow.signal(name=names.CHECKED)
-    def checked(self, payload: CheckReport) -> None:
+    def checked(self, report: CheckReport) -> None:
         """Note that a check found a login good or expired."""
-        if payload.version == self._view.version and self._view.pending_run_id is None:
-            self._update_view(status=AuthSessionStatus.READY if payload.good else AuthSessionStatus.EXPIRED)
+        if report.version == self._view.version and self._view.pending_run_id is None:
+            self._update_view(status=AuthSessionStatus.READY if report.good else AuthSessionStatus.EXPIRED)
 
     @workflow.signal(name=names.SAVED_BACK)
-    def saved_back(self, payload: SavedBack) -> None:
+    def saved_back(self, saved: SavedBack) -> None:
         """Make the state that a successful Attempt saved back current, unless another one is current by now."""
-        if payload.before != self._view.state_key:
-            self._stale.append(payload.after)
+        if saved.before != self._view.state_key:
+            self._stale.append(saved.after)
             return
-        self._stale.append(payload.before)
-        self._update_view(state_key=payload.after)
+        self._stale.append(saved.before)
+        self._update_view(state_key=saved.after)
 
     @workflow.signal(name=names.IMPORTED)
-    def imported(self, payload: Imported) -> None:
-        """Make a newly recorded state the current one."""
+    def imported(self, imported: Imported) -> None:
+        """Make a newly imported state the current one."""
         if self._input.ref.type is AuthSessionType.RECORDER:
-            self._set_login(payload.key, None)
+            self._set_login(imported.key, None)
 
     @workflow.signal(name=names.DELETE)
     def delete(self) -> None:

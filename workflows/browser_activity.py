@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         LostInput,
         StopInput,
     )
-    from schemas.workflow.run import RunOutcome, RunStatus, RunSummary
+    from schemas.workflow.run import RunError, RunOutcome, RunStatus, RunSummary
     from workflows.outcomes import cause_of, close
     from workflows.visibility import STATUS, code_block
 
@@ -33,6 +33,9 @@ The worker keeps the Attempt's own clock."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
 ONCE = RetryPolicy(maximum_attempts=1)
+
+MAXIMUM_INTERRUPTIONS = 3
+"""How often an Attempt or a check that was interrupted is repeated at most: it does not count as one that failed."""
 
 _LOCATION_TIMEOUT = timedelta(seconds=10)
 """How long a cancel waits to learn which worker holds the Attempt, before it leaves the stop to the heartbeat."""
@@ -162,19 +165,19 @@ class BrowserWorkflow:
             workflow.logger.info("Attempt %d could not be stopped where it was: %s", location.number, error.cause)
             return False
 
-    async def _record_lost(self, lost: LostInput) -> None:
+    async def _record_lost(self, attempt: AttemptInput, number: int, error: RunError | None) -> None:
         """Write the record that the lost worker could not write. A failing store does not hold up the Run."""
         try:
             await workflow.execute_activity(
                 names.RECORD_LOST,
-                lost,
+                LostInput.of(attempt, number, cause=error.message if error else ""),
                 schedule_to_close_timeout=timedelta(seconds=30),
                 start_to_close_timeout=timedelta(seconds=10),
                 priority=Priority(priority_key=names.PRIORITY_STARTED),
-                summary=f"Record that Attempt {lost.number} was lost",
+                summary=f"Record that Attempt {number} was lost",
             )
-        except ActivityError as error:
-            workflow.logger.warning("Attempt %d stays without its final record: %s", lost.number, error.cause)
+        except ActivityError as failure:
+            workflow.logger.warning("Attempt %d stays without its final record: %s", number, failure.cause)
 
     @workflow.signal(name=names.ATTEMPT_STARTED)
     def attempt_started(self, started: AttemptStarted) -> None:

@@ -17,6 +17,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
     from schemas.workflow.base import MESSAGE_LIMIT, clip
     from schemas.workflow.delivery import (
+        GIVEN_UP,
+        NOTHING_TO_DELIVER,
         DeliverInput,
         DeliveryOutcome,
         DeliveryStatus,
@@ -48,7 +50,8 @@ class DeliverWorkflow:
         """Wait until the Run is closed, then send the result, with the same bytes each time.
 
         Raises:
-            ApplicationError: The Delivery was given up, and its workflow closes as Failed; the detail is its outcome.
+            ApplicationError: The Delivery was given up, or there is nothing to deliver. The workflow closes as Failed,
+                and the detail is the outcome.
         """
         workflow.set_current_details("The Delivery waits until the Run is closed")
         try:
@@ -107,7 +110,9 @@ class DeliverWorkflow:
         if outcome.error is None:
             workflow.set_current_details("The result was delivered")
             return outcome
-        workflow.set_current_details(f"The Delivery was given up:{code_block(outcome.error.message)}")
+        was_sent = outcome.error.type != NOTHING_TO_DELIVER
+        headline = "The Delivery was given up" if was_sent else "There is nothing to deliver"
+        workflow.set_current_details(f"{headline}:{code_block(outcome.error.message)}")
         raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
 
 
@@ -121,18 +126,16 @@ def _retry_policy(schedule: DeliverySchedule) -> RetryPolicy:
 
 def _nothing_to_send(prepared: PreparedDelivery) -> DeliveryOutcome:
     reason = prepared.reason or "There is nothing to be delivered."
-    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type="NothingToDeliver", message=reason))
+    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type=NOTHING_TO_DELIVER, message=reason))
 
 
 def _failed(error: ActivityError) -> DeliveryOutcome:
     """Return the outcome of a Delivery that was given up: by the receiver's answer, or because its time is over."""
     match error.cause:
-        case ApplicationError(message=message):
-            problem = TryProblem(type="GivenUp", message=message)
-        case TemporalTimeoutError(cause=ApplicationError(message=message)):  # the failure of the last try
-            problem = TryProblem(type="GivenUp", message=message)
+        case ApplicationError(message=message) | TemporalTimeoutError(cause=ApplicationError(message=message)):
+            pass  # of the last try
         case TemporalTimeoutError():
-            problem = TryProblem(type="GivenUp", message="The time for it is over, and no try has come to its end.")
+            message = "The time for it is over, and no try has come to its end."
         case cause:
-            problem = TryProblem(type="GivenUp", message=clip(f"It was ended: {cause}", MESSAGE_LIMIT))
-    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem)
+            message = clip(f"It was ended: {cause}", MESSAGE_LIMIT)
+    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type=GIVEN_UP, message=message))

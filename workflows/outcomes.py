@@ -47,13 +47,18 @@ def canceled(attempts: int, reason: RunReason | None = None) -> RunOutcome:
     return RunOutcome(status=RunStatus.CANCELED, reason=reason or by_request, attempts=attempts)
 
 
-def not_validated(validate: RunOutcome, validate_run_id: str | None, attempts: int) -> RunOutcome:
-    """Return the outcome of a Run that makes no (further) Attempt, because its AuthSession is not good."""
-    cause = validate.error or validate.reason
+def not_validated(cause: RunError | RunReason | None, validate_run_id: str | None, attempts: int) -> RunOutcome:
+    """Return the outcome of a Run that makes no (further) Attempt, because its AuthSession is not good.
+
+    Args:
+        cause: Why the AuthSession is not good, as its Validate or the Attempt says.
+        validate_run_id: The Validate that says so; None if the Attempt does.
+        attempts: How many Attempts took a number.
+    """
     message = f"The AuthSession could not be validated: {cause.message if cause else 'there was no outcome.'}"
     details: dict[str, Any] = {} if validate_run_id is None else {"validateRunId": validate_run_id}
-    if validate.error is not None:
-        details["error"] = validate.error.model_dump(mode="json", exclude_none=True)
+    if isinstance(cause, RunError):
+        details["error"] = cause.model_dump(mode="json", exclude_none=True)
     return RunOutcome(
         status=RunStatus.CANCELED,
         reason=RunReason(type=ReasonType.VALIDATE_FAILED, message=clip(message, MESSAGE_LIMIT), details=details),
@@ -147,21 +152,29 @@ def from_child_error(error: ChildWorkflowError) -> RunOutcome:
     """Return the outcome of a Validate or Create that has not completed."""
     match error.cause:
         case CancelledError():
-            reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="It was canceled.")
-            return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+            return ended_in_temporal(ReasonType.CANCELLED_USER_ACTION, "It was canceled.")
         case TerminatedError():
-            reason = RunReason(type=ReasonType.TERMINATED, message="It was terminated.")
-            return RunOutcome(status=RunStatus.CANCELED, reason=reason)
+            return ended_in_temporal(ReasonType.TERMINATED, "It was terminated.")
         case cause if (outcome := outcome_of_failure(cause, RunOutcome)) is not None:
             return outcome
         case cause:
-            message = clip(f"It ended by an error of Callboard: {cause}", MESSAGE_LIMIT)
-            return RunOutcome(
-                status=RunStatus.FAILED,
-                error=RunError(
-                    code=ErrorCode.INTERNAL_SERVER_ERROR, category="infrastructure", message=message, retirable=True
-                ),
-            )
+            return internal_error(f"It ended by an error of Callboard: {cause}")
+
+
+def ended_in_temporal(reason: ReasonType, message: str) -> RunOutcome:
+    """Return the outcome of a Run whose workflow was canceled or terminated, and reported no outcome of its own."""
+    return RunOutcome(status=RunStatus.CANCELED, reason=RunReason(type=reason, message=message))
+
+
+def internal_error(message: str) -> RunOutcome:
+    """Return the outcome of a Run whose workflow ended by a defect, and reported no outcome of its own."""
+    error = RunError(
+        code=ErrorCode.INTERNAL_SERVER_ERROR,
+        category="infrastructure",
+        message=clip(message, MESSAGE_LIMIT),
+        retirable=True,
+    )
+    return RunOutcome(status=RunStatus.FAILED, error=error)
 
 
 def cause_of(outcome: RunOutcome) -> RunCause | None:

@@ -7,16 +7,13 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus, LostInput
+    from schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus
     from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
     from schemas.workflow.run import RunInput, RunOutcome, RunStatus
     from workflows import outcomes
-    from workflows.browser_activity import ONCE, BrowserWorkflow
+    from workflows.browser_activity import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
     from workflows.visibility import code_block
-
-MAXIMUM_INTERRUPTIONS = 3
-"""How often an Attempt that was lost with its worker is tried again at most; a lost Attempt does not count."""
 
 
 @workflow.defn(name=names.RUN)
@@ -48,9 +45,10 @@ class RunWorkflow(BrowserWorkflow):
                     return outcomes.canceled(number - 1)
                 if login is None:
                     validate_run_id = names.validate_run_id(workflow.info().workflow_id, number)
-                    return outcomes.not_validated(validate, validate_run_id, number - 1)
+                    return outcomes.not_validated(validate.error or validate.reason, validate_run_id, number - 1)
                 self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
-            outcome = await self._execute_attempt(run, login, number)
+            attempt_input = _attempt_input(run, login, number)
+            outcome = await self._execute_attempt(attempt_input, is_run_started=number > 1 or run.auth is not None)
             self._record_start(outcome.started_at, first=number == 1 and run.auth is None)
             match outcome.status:
                 case AttemptStatus.COMPLETED:
@@ -61,7 +59,7 @@ class RunWorkflow(BrowserWorkflow):
                     reached_worker = outcome.started_at is not None or self._location_of(number) is not None
                     return outcomes.canceled(number if reached_worker else number - 1)
                 case AttemptStatus.INTERRUPTED:
-                    await self._record_lost(_lost(run, number, outcome))
+                    await self._record_lost(attempt_input, number, outcome.error)
                     if self._cancel_requested:
                         return outcomes.canceled(number)
                     interruptions += 1
@@ -71,7 +69,7 @@ class RunWorkflow(BrowserWorkflow):
                     is_last = failures == run.maximum_attempts
             # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
             if run.auth is not None and outcomes.is_login_missing(outcome):
-                return outcomes.not_validated(outcomes.failed_for_good(outcome, number), None, number)
+                return outcomes.not_validated(outcome.error, None, number)
             if outcome.final:
                 return outcomes.failed_for_good(outcome, number)
             if is_last:
@@ -93,15 +91,15 @@ class RunWorkflow(BrowserWorkflow):
         except ChildWorkflowError as error:
             return outcomes.from_child_error(error)
 
-    async def _execute_attempt(self, run: RunInput, login: LoginState | None, number: int) -> AttemptOutcome:
+    async def _execute_attempt(self, attempt: AttemptInput, *, is_run_started: bool) -> AttemptOutcome:
         try:
             return await self._execute_browser_activity(
                 names.ATTEMPT,
-                _attempt_input(run, login, number),
-                activity_id=names.attempt_activity_id(number),
+                attempt,
+                activity_id=names.attempt_activity_id(attempt.number),
                 retry_policy=ONCE,
-                is_run_started=number > 1 or run.auth is not None,
-                summary=f"Attempt {number}",
+                is_run_started=is_run_started,
+                summary=f"Attempt {attempt.number}",
             )
         except ActivityError as error:
             return outcomes.from_activity_error(error)
@@ -127,15 +125,4 @@ def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> Atte
         trace=run.trace,
         proxy=run.proxy,
         auth=run.auth and AttemptAuth(ref=run.auth.ref, state=login, save_back=run.auth.save_back),
-    )
-
-
-def _lost(run: RunInput, number: int, outcome: AttemptOutcome) -> LostInput:
-    return LostInput(
-        workspace=run.workspace,
-        run_id=workflow.info().workflow_id,
-        number=number,
-        project=run.project,
-        cause=outcome.error.message if outcome.error else "",
-        trace=run.trace,
     )

@@ -53,7 +53,7 @@ class ValidateWorkflow(AuthWorkflow):
         recreated = await self._recreate(validate, result.bad_version)
         if recreated is None or recreated.state is None:
             error = (recreated and recreated.error) or auth_outcomes.auth_session_deleted(validate.ref.id)
-            return auth_outcomes.failed_with(error, self._attempts)
+            return auth_outcomes.failed_by_dependency(error, self._attempts)
 
         result = await self._check(
             _check_input(validate, recreated.state), validate.check_attempts, is_run_started=True

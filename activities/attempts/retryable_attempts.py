@@ -68,15 +68,7 @@ class RetryableAttempts:
 
     async def _record_lost(self, attempt: AttemptInput, number: int) -> None:
         """Record the end of the try before this one: if its worker was lost, nobody else writes it."""
-        lost = LostInput(
-            workspace=attempt.workspace,
-            run_id=attempt.run_id,
-            number=number,
-            project=attempt.project,
-            cause="The worker that ran the Attempt was lost.",
-            trace=attempt.trace,
-            kind=attempt.kind,
-        )
+        lost = LostInput.of(attempt, number, cause="The worker that ran the Attempt was lost.")
         try:
             await self._records.record_lost(lost, within=_LOST_RECORD_TIMEOUT)
         except StoreError:

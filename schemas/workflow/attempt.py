@@ -137,6 +137,19 @@ class LostInput(FlowModel):
     """Whether the Attempt was to leave a trace."""
     kind: AttemptKind = AttemptKind.API
 
+    @classmethod
+    def of(cls, attempt: AttemptInput, number: int, *, cause: str) -> LostInput:
+        """Return the input for try `number` of this Attempt."""
+        return cls(
+            workspace=attempt.workspace,
+            run_id=attempt.run_id,
+            number=number,
+            project=attempt.project,
+            cause=cause,
+            trace=attempt.trace,
+            kind=attempt.kind,
+        )
+
 
 class AttemptUsage(FlowModel):
     """Resource usage of an Attempt. A value that could not be measured is None."""

@@ -22,7 +22,7 @@ class AuthSessionType(OpenStrEnum):
     CREDENTIALS = "CREDENTIALS"
     """The login is made by `auth-sessions/create.py` from stored parameters."""
     RECORDER = "RECORDER"
-    """The login was imported, and cannot be made again."""
+    """The login was imported, and cannot be recreated."""
     RUNTIME = "RUNTIME"
     """The login is made from the `runtimeInput` of one Run, for that Run alone."""
 
@@ -31,7 +31,7 @@ class AuthSessionStatus(OpenStrEnum):
     """How it stands (docs/contract.md, section 7)."""
 
     PENDING = "PENDING"
-    """The login is being made, or made anew."""
+    """The login is being created or recreated."""
     READY = "READY"
     EXPIRED = "EXPIRED"
 
@@ -108,7 +108,7 @@ class SavedBack(FlowModel):
 
 
 class Imported(FlowModel):
-    """Payload of the signal from the API to a recorded AuthSession that it was recorded anew."""
+    """Payload of the signal from the API to an imported AuthSession that another login was imported into it."""
 
     key: str
 

@@ -44,7 +44,7 @@ class AuthSessionView(FlowModel):
 
 
 class LoginSpec(FlowModel):
-    """How a login is made: by a Create, by an Update, or anew for a Validate."""
+    """How a login is made: by a Create, by an Update, or by a Create that a Validate asked for."""
 
     run_id: str
     """Id of the Run (type `auth-session-create` or `auth-session-update`) that makes the login."""

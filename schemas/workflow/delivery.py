@@ -14,7 +14,11 @@ TRY_FAILED = "TryFailed"
 """Type of the application failure of a try after which another one may follow."""
 
 GIVEN_UP = "GivenUp"
-"""Type of the application failure of a try after which no other try can succeed."""
+"""Type of the application failure of a try after which no other try can succeed, and of a Delivery that was given
+up."""
+
+NOTHING_TO_DELIVER = "NothingToDeliver"
+"""Type of the failure of a Delivery whose Run has no result that could be sent (any more)."""
 
 
 class DeliverInput(FlowModel):

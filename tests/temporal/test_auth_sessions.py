@@ -328,7 +328,7 @@ async def test_without_a_worker_a_recording_says_that_it_will_be_done(
 ) -> None:
     idle_stage.recorder()
     await idle_stage.bring_up()
-    with pytest.raises(Unavailable, match="will be recorded anew, but no worker"):
+    with pytest.raises(Unavailable, match="will be replaced, but no worker"):
         await sessions.replace_state(WORKSPACE, idle_stage.project, ID, "state-2")
     await idle_stage.serve_runs()
     await idle_stage.until_view(lambda view: view.state_key == "state-2")
