@@ -69,7 +69,7 @@ from storage.factory import open_store
 from storage.store import Store
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.hard_exit import hard_exit
-from temporal.runs import Runs
+from temporal.health import TemporalHealth
 from temporal.worker_shutdown import running_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
@@ -231,7 +231,7 @@ async def _connect_to_temporal(settings: Settings, identity: str) -> Client:
         raise Unavailable(
             f"Temporal cannot be reached at {settings.temporal_address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
         ) from error
-    await Runs(client).check()
+    await TemporalHealth(client).check()
     return client
 
 

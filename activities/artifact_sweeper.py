@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from datetime import datetime, timedelta
 from temporalio.client import Client
 
 from schemas.errors import NotFound, StoreError
+from schemas.workflow import names
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from storage import keys
 from storage.store import Store
@@ -34,8 +34,6 @@ _MAX_RUNS = 2_000
 """How many Runs one part examines at most."""
 _MAX_DURATION = timedelta(minutes=5)
 """Time after which a part ends, wherever it has come to."""
-
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass
@@ -132,7 +130,7 @@ class ArtifactSweeper:
         run: _StoredRun | None = None
         async for entry in self._store.entries(keys.RUNS, after=after):
             parts = entry.key.split("/", 3)
-            if len(parts) < 4 or not _RUN_ID.fullmatch(parts[2]):
+            if len(parts) < 4 or not names.is_run_id(parts[2]):
                 continue  # Callboard did not write it
             prefix = keys.run(parts[1], parts[2])
             if run is not None and run.prefix == prefix:

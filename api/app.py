@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -13,7 +14,7 @@ from api.attempts import routes as attempt_routes
 from api.auth_sessions import routes as auth_session_routes
 from api.dashboard.install import install_dashboard
 from api.deliveries import routes as delivery_routes
-from api.dependencies import AuthSessions, Deliveries, RunQueries, Runs, Services
+from api.dependencies import AuthSessions, Deliveries, Health, RunQueries, Runs, Services
 from api.http import errors, openapi
 from api.http.key_check import KeyCheck
 from api.http.middleware import RequestMiddleware
@@ -30,8 +31,13 @@ from temporal import auth_sessions as temporal_auth_sessions
 from temporal import deliveries as temporal_deliveries
 from temporal import run_queries as temporal_run_queries
 from temporal import runs as temporal_runs
+from temporal.client import connect
+from temporal.health import TemporalHealth
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
+_TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
+"""How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
+again."""
 
 
 def create_app(
@@ -41,6 +47,7 @@ def create_app(
     records: RunQueries | None = None,
     auth_sessions: AuthSessions | None = None,
     deliveries: Deliveries | None = None,
+    temporal_health: Health | None = None,
     store: Store | None = None,
 ) -> FastAPI:
     """Create the application of the api service.
@@ -51,6 +58,7 @@ def create_app(
         records: The access to lists and records of Runs; by default it uses the settings' Temporal connection.
         auth_sessions: The access to AuthSessions; by default it uses the same connection.
         deliveries: The access to Deliveries; by default it uses the same connection.
+        temporal_health: The health of Temporal and its workers; by default as seen by the same connection.
         store: The artifact store; by default the one that the settings name.
 
     Raises:
@@ -66,14 +74,16 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        connected = await temporal_runs.Runs.connect(settings)  # The connection is lazy: it costs nothing if not used.
+        # The connection is lazy: if Temporal is down, the first call raises Unavailable.
+        client = await connect(settings, lazy=True, identity="callboard-api", retry_timeout=_TEMPORAL_RETRY_TIMEOUT)
         app.state.services = Services(
             settings=settings,
             keys=keys,
-            runs=runs or connected,
-            records=records or temporal_run_queries.RunQueries(connected.client),
-            auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(connected.client),
-            deliveries=deliveries or temporal_deliveries.Deliveries(connected.client),
+            runs=runs or temporal_runs.Runs(client),
+            records=records or temporal_run_queries.RunQueries(client),
+            auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(client),
+            deliveries=deliveries or temporal_deliveries.Deliveries(client),
+            temporal_health=temporal_health or TemporalHealth(client),
             store=opened_store,
             catalog=Catalog(opened_store, max_age=settings.poll_versions),
             ring=ring,

@@ -36,9 +36,13 @@ class Runs(Protocol):
         """Return the state of a Run: with `wait`, as soon as the Run has ended, but after that time at the latest."""
         ...
 
-    async def cancel(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta) -> RunState:
-        """Request the cancellation of a Run, and wait at most `wait` for its end."""
+    async def cancel(self, workspace: str, project: str, run_id: str, /) -> RunState:
+        """Request the cancellation of a Run, and return its state."""
         ...
+
+
+class Health(Protocol):
+    """What the api needs to know of Temporal's health; `temporal.health.TemporalHealth` says more."""
 
     async def check(self) -> None:
         """Raise Unavailable if Temporal does not answer."""
@@ -146,6 +150,7 @@ class Services:
     records: RunQueries
     auth_sessions: AuthSessions
     deliveries: Deliveries
+    temporal_health: Health
     store: Store
     catalog: Catalog
     ring: KeyRing

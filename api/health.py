@@ -47,7 +47,7 @@ async def readyz(
     each project.
     """
     temporal, store, projects = await asyncio.gather(
-        _run_check(services.runs.check()), _run_check(services.store.check()), _project_states(services)
+        _run_check(services.temporal_health.check()), _run_check(services.store.check()), _project_states(services)
     )
     states = [temporal, store, *projects.values()]
     ready = all(state.status != "failed" for state in states)
@@ -70,7 +70,7 @@ async def _project_states(services: Services) -> dict[str, ComponentStatus]:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             names = await services.catalog.list_projects()
-            offered = await services.runs.count_offered_machines()
+            offered = await services.temporal_health.count_offered_machines()
     except (CallboardError, TimeoutError):
         return {}  # the store or Temporal is not reachable, and its own state says so
     states = await asyncio.gather(*(_project_state(services, name, offered) for name in names))
@@ -101,7 +101,7 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
 
 
 async def _check_has_worker(services: Services, project: str) -> None:
-    if not await services.runs.has_pollers(project):
+    if not await services.temporal_health.has_pollers(project):
         raise Unavailable("No worker serves this project yet.")
 
 

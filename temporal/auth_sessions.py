@@ -21,10 +21,14 @@ from schemas.workflow import names
 from schemas.workflow.auth import Imported
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import RunType
-from temporal import search_attributes
 from temporal.closing import wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
-from workflows.visibility import auth_run_memo, auth_run_search_attributes
+from workflows.visibility import (
+    auth_run_memo,
+    auth_run_search_attributes,
+    auth_session_memo,
+    auth_session_search_attributes,
+)
 
 _NOT_FOUND = "There is no such AuthSession."
 _CHANGE_TIMEOUT = timedelta(seconds=15)
@@ -59,13 +63,8 @@ class AuthSessions:
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"AuthSession {auth_session.ref.id} of {auth_session.project}",
                     priority=Priority(priority_key=names.PRIORITY_STARTED),
-                    memo={
-                        names.MEMO_WORKSPACE: auth_session.workspace,
-                        names.MEMO_VIEW: auth_session.view.model_dump(mode="json"),
-                    },
-                    search_attributes=search_attributes.auth_session_search_attributes(
-                        auth_session.project, auth_session.ref.id
-                    ),
+                    memo=auth_session_memo(auth_session.workspace, auth_session.view),
+                    search_attributes=auth_session_search_attributes(auth_session.project, auth_session.ref.id),
                     rpc_timeout=RPC_TIMEOUT,
                 )
             except WorkflowAlreadyStartedError as error:
@@ -110,7 +109,7 @@ class AuthSessions:
         with translate_rpc_errors(_NOT_FOUND):
             owners = [workflow.id.removeprefix(prefix) async for workflow in self._client.list_workflows(query)]
             # An AuthSession that lives for a single Run is not listed: it belongs to that Run alone.
-            views = await asyncio.gather(*(get_or_none(owner) for owner in owners if not owner.startswith("~")))
+            views = await asyncio.gather(*(get_or_none(owner) for owner in owners if not names.is_runtime_owner(owner)))
         return sorted((view for view in views if view is not None), key=lambda view: view.id)
 
     async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:

@@ -14,7 +14,7 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from schemas.errors import NotFound, Unavailable
 from schemas.workflow import names
@@ -27,7 +27,7 @@ from schemas.workflow.delivery import (
     TryProblem,
 )
 from temporal.closing import wait_for_delivery, wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
 
 _TEST_TIMEOUT = timedelta(seconds=15)
 """How long a test of a sink may take in addition to the time of one try."""
@@ -65,7 +65,7 @@ class Deliveries:
             except NotFound:
                 return []
             except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
+                if is_missing_entity(error):
                     return []
                 raise
 
@@ -120,7 +120,8 @@ class Deliveries:
         sink = cast("dict[str, Any]", await description.memo_value(names.MEMO_SINK))
         if description.status is WorkflowExecutionStatus.RUNNING:
             return DeliveryState(delivery_id, sink, DeliveryStatus.PENDING)
-        outcome = await self._wait_for_outcome(description)
+        # There may be another execution by now; the outcome is that of the one that was described.
+        outcome = await wait_for_delivery(self._handle(description.id, description.run_id))
         return DeliveryState(delivery_id, sink, outcome.status, outcome.error)
 
     async def _describe(
@@ -128,7 +129,7 @@ class Deliveries:
     ) -> WorkflowExecutionDescription:
         if delivery_id != names.SINK_DELIVERY:
             raise NotFound(_NOT_FOUND)
-        handle = self._client.get_workflow_handle(names.delivery_workflow_id(run_id, delivery_id))
+        handle = self._handle(names.delivery_workflow_id(run_id, delivery_id))
         description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
         owner = [await description.memo_value(key, default=None) for key in (names.MEMO_WORKSPACE, names.MEMO_PROJECT)]
         if owner != [workspace, project]:
@@ -137,15 +138,11 @@ class Deliveries:
 
     async def _read_input(self, description: WorkflowExecutionDescription) -> DeliverInput:
         """Return what the Delivery was started with, from the beginning of its history."""
-        async for event in self._handle(description).fetch_history_events(page_size=1):
+        async for event in self._handle(description.id, description.run_id).fetch_history_events(page_size=1):
             payloads = event.workflow_execution_started_event_attributes.input.payloads
             (deliver_input,) = await self._client.data_converter.decode(payloads, [DeliverInput])
             return deliver_input
         raise NotFound(_NOT_FOUND)
 
-    async def _wait_for_outcome(self, description: WorkflowExecutionDescription) -> DeliveryOutcome:
-        return await wait_for_delivery(self._handle(description))
-
-    def _handle(self, description: WorkflowExecutionDescription) -> WorkflowHandle[Any, DeliveryOutcome]:
-        """Return a handle of this execution, as there may be another one by now."""
-        return self._client.get_workflow_handle(description.id, run_id=description.run_id, result_type=DeliveryOutcome)
+    def _handle(self, workflow_id: str, execution_id: str | None = None) -> WorkflowHandle[Any, DeliveryOutcome]:
+        return self._client.get_workflow_handle(workflow_id, run_id=execution_id, result_type=DeliveryOutcome)

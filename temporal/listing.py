@@ -17,8 +17,9 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from schemas.workflow import names
 from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunSummary, RunType
-from temporal import closing, search_attributes
+from temporal import closing
 from temporal.rpc_errors import RPC_TIMEOUT
+from workflows import visibility
 from workflows.outcomes import cause_of
 
 
@@ -109,17 +110,17 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:
     """Return a Run as lists show it, from the search attributes and the memo of its workflow."""
     attributes = execution.typed_search_attributes
-    status = RunStatus(attributes[search_attributes.STATUS])
+    status = RunStatus(attributes[visibility.STATUS])
     abnormal_outcome = _abnormal_outcome(execution, status)
     summary = RunSummary.model_validate(await execution.memo_value(names.MEMO_SUMMARY))
     return RunListItem(
         run_id=execution.id,
-        type=RunType(attributes[search_attributes.RUN_TYPE]),
+        type=RunType(attributes[visibility.RUN_TYPE]),
         status=abnormal_outcome.status if abnormal_outcome else status,
-        project=attributes[search_attributes.PROJECT],
-        api=attributes.get(search_attributes.API),
+        project=attributes[visibility.PROJECT],
+        api=attributes.get(visibility.API),
         version=summary.version,
-        auth_session_id=attributes.get(search_attributes.AUTH_SESSION),
+        auth_session_id=attributes.get(visibility.AUTH_SESSION),
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
         created_at=execution.start_time,
         started_at=summary.started_at,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
@@ -24,13 +25,17 @@ async def list_pollers(client: Client, task_queue: str) -> set[str]:
         Unavailable: Temporal cannot be reached.
     """
     with translate_operator_errors(client, f"describe the queue {task_queue}"):
-        response = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=task_queue),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            ),
-            timeout=RPC_TIMEOUT,
-        )
+        pollers = await fetch_pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
     oldest = datetime.now(UTC) - _MAX_POLL_AGE
-    return {poller.identity for poller in response.pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest}
+    return {poller.identity for poller in pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest}
+
+
+async def fetch_pollers(client: Client, task_queue: str, queue_type: TaskQueueType.ValueType) -> Sequence[PollerInfo]:
+    """Return the workers that Temporal remembers to have polled `task_queue`. Raises RPCError."""
+    response = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=queue_type
+        ),
+        timeout=RPC_TIMEOUT,
+    )
+    return response.pollers

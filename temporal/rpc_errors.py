@@ -24,6 +24,11 @@ _PERMANENT_STATUSES = {
 """Statuses that will be the same at the next try: something is not set up as it must be."""
 
 
+def is_missing_entity(error: RPCError) -> bool:
+    """Tell whether there is no such workflow or Schedule; a missing namespace is reported by the same status."""
+    return error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace")
+
+
 @contextmanager
 def translate_rpc_errors(not_found_message: str = "There is no such Run.") -> Generator[None]:
     """Translate the SDK's errors into Callboard's errors.
@@ -36,7 +41,7 @@ def translate_rpc_errors(not_found_message: str = "There is no such Run.") -> Ge
     try:
         yield
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
+        if is_missing_entity(error):
             raise NotFound(not_found_message) from error
         if error.status in _PERMANENT_STATUSES:
             raise ConfigurationError(

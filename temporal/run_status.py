@@ -12,8 +12,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.workflow import names
 from schemas.workflow.run import RunStatus
-from temporal import search_attributes
 from temporal.rpc_errors import RPC_TIMEOUT
+from workflows import visibility
 
 _BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
 
@@ -49,7 +49,7 @@ async def read_progress(client: Client, description: WorkflowExecutionDescriptio
     Raises:
         RPCError: Temporal does not answer.
     """
-    status = description.typed_search_attributes.get(search_attributes.STATUS, RunStatus.PENDING.value)
+    status = description.typed_search_attributes.get(visibility.STATUS, RunStatus.PENDING.value)
     if status != RunStatus.PENDING.value:
         return Progress.STARTED
     workflow = description.raw_description

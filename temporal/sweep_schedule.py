@@ -19,12 +19,12 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 from temporalio.common import Priority
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from schemas.workflow import names
 from schemas.workflow.sweep import SweepInput
 from temporal.durations import format_duration
-from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
+from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_operator_errors
 
 SWEEP_INTERVAL = timedelta(hours=1)
 
@@ -72,9 +72,8 @@ async def ensure_sweep_schedule(client: Client, artifact_retention: timedelta) -
             try:
                 await client.create_schedule(names.SWEEP_SCHEDULE, schedule, rpc_timeout=RPC_TIMEOUT)
             except ScheduleAlreadyRunningError:
-                return await ensure_sweep_schedule(
-                    client, artifact_retention
-                )  # another process has created it meanwhile
+                # Another process has created it meanwhile.
+                return await ensure_sweep_schedule(client, artifact_retention)
         else:
             # The Schedule's times, and whether it is paused, stay as an operator may have set them.
             def update_action(update: ScheduleUpdateInput) -> ScheduleUpdate:
@@ -97,8 +96,7 @@ async def find_sweep_schedule(client: Client) -> SweepSchedule | None:
             handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)
             description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
-            # An unknown namespace is reported as not found, too.
-            if error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace"):
+            if is_missing_entity(error):
                 return None
             raise
     return SweepSchedule(await _read_artifact_retention(client, description), paused=description.schedule.state.paused)

@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from devstack import ports
 from storage.folder import FolderStore
-from temporal.runs import Runs
+from temporal.health import TemporalHealth
 from tests.support.attempt_worker import PATIENCE, deploy_project
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
@@ -63,7 +63,7 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
     workers = tmp_path / "data" / "workers"
     process = await start()
     async with asyncio.timeout(PATIENCE):
-        while not await Runs(client).has_pollers("shop"):
+        while not await TemporalHealth(client).has_pollers("shop"):
             assert process.returncode is None
             await asyncio.sleep(0.05)
     assert len(list(workers.iterdir())) == 1

@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
     from schemas.workflow.run import RunOutcome, RunType
     from workflows import auth_outcomes, outcomes
-    from workflows.visibility import auth_run_memo, auth_run_search_attributes
+    from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
 
 _MAX_STALE = 16
 """How many outdated states are kept: an Attempt may be about to begin with one of them."""
@@ -108,7 +108,7 @@ class AuthSessionWorkflow:
         """Continue as a new execution with an empty history, while nobody waits and no Create runs."""
         workflow.continue_as_new(
             self._input.model_copy(update={"view": self._view, "create": None, "stale": tuple(self._stale)}),
-            memo={names.MEMO_WORKSPACE: self._input.workspace, names.MEMO_VIEW: self._view.model_dump(mode="json")},
+            memo=auth_session_memo(self._input.workspace, self._view),
         )
 
     async def _handle_recreate_requests(self) -> None:

@@ -14,8 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
     from schemas.workflow.delivery import DeliverInput
     from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
-    from workflows.deliver import DeliverWorkflow
-    from workflows.visibility import auth_run_memo, auth_run_search_attributes
+    from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
 
 
 async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWorkflowHandle[Any, RunOutcome]:
@@ -71,7 +70,7 @@ async def start_runtime_auth_session(run: RunInput, auth: RunAuth) -> None:
         id=names.auth_session_workflow_id(run.project, auth.ref.owner),
         cancellation_type=ChildWorkflowCancellationType.ABANDON,
         parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-        memo={names.MEMO_WORKSPACE: run.workspace, names.MEMO_VIEW: view.model_dump(mode="json")},
+        memo=auth_session_memo(run.workspace, view),
         static_summary=f"AuthSession {auth.ref.id} of {run.project}",
         static_details=f"Lives for Run `{workflow.info().workflow_id}` alone",
     )
@@ -91,7 +90,7 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
     run_id = workflow.info().workflow_id
     try:
         await workflow.start_child_workflow(
-            DeliverWorkflow.run,
+            names.DELIVER,
             DeliverInput(
                 workspace=run.workspace,
                 project=run.project,

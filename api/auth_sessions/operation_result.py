@@ -8,8 +8,8 @@ from typing import Any
 
 from api.contract_values import ContractOutcome, contract_outcome
 from api.dependencies import Services
-from api.runs.ids import is_run_id
 from schemas.errors import NotFound
+from schemas.workflow import names
 from schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
 from storage import keys
 from temporal.runs import RunState
@@ -36,7 +36,7 @@ async def operation_result(
         NotFound: There is no such operation of this kind, and of this AuthSession if one is named.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    if not is_run_id(operation_id):
+    if not names.is_run_id(operation_id):
         raise _not_found()
     state = await _find_state(services, project, operation_id)
     if state is None:

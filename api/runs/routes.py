@@ -90,7 +90,7 @@ async def cancel(
 ) -> Response:
     """Cancel the Run. It becomes `canceled` once its browser is gone. A Run that has ended keeps its status."""
     # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
-    state = await services.runs.cancel(services.settings.workspace, projectName, runId, wait=timedelta())
+    state = await services.runs.cancel(services.settings.workspace, projectName, runId)
     if state.outcome is None and query.wait > 0:
         state = await poll_run_state(services, request, projectName, runId, timedelta(seconds=query.wait))
     return Response((await result_json(state, services.store)).text, media_type="application/json")

@@ -14,6 +14,7 @@ from projects.manifest import Manifest
 from schemas.errors import NotFound
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
+from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from schemas.workflow.trace import TraceMode
 from storage import keys
@@ -38,7 +39,9 @@ async def build_run_auth(
         if manifest.settings.auth_sessions.type == "MANUAL":
             raise _recorded_logins_error(manifest)
         ref = AuthSessionRef(
-            id=requested.id or f"runtime-{identity.run_id}", type=AuthSessionType.RUNTIME, owner=f"~{identity.run_id}"
+            id=requested.id or f"runtime-{identity.run_id}",
+            type=AuthSessionType.RUNTIME,
+            owner=names.runtime_owner(identity.run_id),
         )
         parameters_key = _parameters_key(manifest.project, ref.owner, identity)
     return RunAuth(

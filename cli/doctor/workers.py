@@ -10,8 +10,8 @@ from projects.manifest import Manifest
 from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow import names
 from storage.store import Store
+from temporal.health import TemporalHealth
 from temporal.pollers import list_pollers
-from temporal.runs import Runs
 
 _CONSEQUENCES = {names.CALLBOARD_QUEUE: "no Run starts", names.DELIVERIES_QUEUE: "no result is delivered"}
 """Task queues, and the consequence if no worker serves them."""
@@ -78,11 +78,11 @@ async def _count_offered_machines(client: Client, deployed: list[Manifest]) -> d
 
     If Temporal keeps no heartbeats of workers, a project with any worker counts as having all its Machines.
     """
-    runs = Runs(client)
-    known = await runs.count_offered_machines()
+    health = TemporalHealth(client)
+    known = await health.count_offered_machines()
     if known is not None:
         return {manifest.project: known.get(manifest.project, 0) for manifest in deployed}
     return {
-        manifest.project: manifest.settings.machines if await runs.has_pollers(manifest.project) else 0
+        manifest.project: manifest.settings.machines if await health.has_pollers(manifest.project) else 0
         for manifest in deployed
     }

@@ -5,6 +5,8 @@ A comment above a group of names describes all of them; a text below a name desc
 
 from __future__ import annotations
 
+import re
+
 CALLBOARD_QUEUE = "callboard"
 """Task queue of workflows and light activities."""
 
@@ -111,6 +113,24 @@ PRIORITY_PENDING = 3
 
 PRIORITY_SWEEP = 5
 """Temporal priority of a sweep: whatever a Run needs takes precedence."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RUNTIME_OWNER_PREFIX = "~"
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether a Run may have this id, so that it may be part of a workflow id or of a key of the store."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def runtime_owner(run_id: str) -> str:
+    """Return the owner of the AuthSession that lives for this Run alone; no other AuthSession can have such an id."""
+    return f"{_RUNTIME_OWNER_PREFIX}{run_id}"
+
+
+def is_runtime_owner(owner: str) -> bool:
+    """Tell whether this is the owner of an AuthSession that lives for a single Run."""
+    return owner.startswith(_RUNTIME_OWNER_PREFIX)
 
 
 def project_queue(project: str) -> str:

@@ -62,6 +62,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
             records=records,
             auth_sessions=auth_sessions,
             deliveries=deliveries,
+            temporal_health=engine,
             store=store or deployed,
         )
         lifespan = app.router.lifespan_context(app)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from temporalio.client import Client
 
 from devstack import ports
 from devstack.temporal import TemporalServer
@@ -23,6 +24,8 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunInput, RunStatus
 from settings import Settings
 from storage.factory import open_store
+from temporal.client import connect
+from temporal.health import TemporalHealth
 from temporal.runs import Runs
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
@@ -42,9 +45,10 @@ async def automation(page, params, **_):
 class Installation:
     """Temporal, a store, and workers as processes of their own."""
 
-    def __init__(self, folder: Path, temporal: TemporalServer, runs: Runs) -> None:
+    def __init__(self, folder: Path, temporal: TemporalServer, client: Client) -> None:
         self.folder = folder
-        self.runs = runs
+        self.runs = Runs(client)
+        self.health = TemporalHealth(client)
         self.version = ""
         self._environment = os.environ | {
             "CALLBOARD_TEMPORAL_ADDRESS": temporal.address,
@@ -104,7 +108,8 @@ async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
     (project / "api" / "gate.py").write_text(GATE)
     await temporal.start()
     try:
-        made = Installation(tmp_path, temporal, await Runs.connect(Settings(temporal_address=temporal.address)))
+        client = await connect(Settings(temporal_address=temporal.address), lazy=True)
+        made = Installation(tmp_path, temporal, client)
         made.version = (await deploy(project, open_store(str(tmp_path / "artifacts")))).version
         yield made
     finally:
@@ -128,5 +133,5 @@ async def test_each_worker_takes_its_share_and_control_needs_no_machine(installa
             state = await installation.runs.get_state("w", "shared", f"run-{n}", wait=timedelta(seconds=60))
             assert state.status is RunStatus.COMPLETED
         async with asyncio.timeout(60):
-            while await installation.runs.count_offered_machines() != {"shared": 2}:
+            while await installation.health.count_offered_machines() != {"shared": 2}:
                 await asyncio.sleep(0.2)

@@ -39,9 +39,9 @@ from schemas.workflow.auth import (
 )
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
-from temporal import search_attributes
 from temporal.auth_sessions import AuthSessions
 from tests.support.run_stage import DEADLINE, WORKSPACE, Held, Part, Stage, outcome_of
+from workflows import visibility
 from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
 
@@ -170,7 +170,7 @@ class LoginStage(Stage):
             id=self.session.id,
             task_queue=self.queue,
             memo={names.MEMO_WORKSPACE: WORKSPACE, names.MEMO_VIEW: being.model_dump(mode="json")},
-            search_attributes=search_attributes.auth_session_search_attributes(self.project, self.ref.id),
+            search_attributes=visibility.auth_session_search_attributes(self.project, self.ref.id),
         )
 
     def login_order(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:

@@ -74,12 +74,12 @@ class MemoryRuns:
         status = entry.outcome.status if entry.outcome else RunStatus.PENDING
         return RunState(run_id, status, entry.outcome, paused=run_id in self.paused)
 
-    async def cancel(self, workspace: str, project: str, run_id: str, *, wait: timedelta) -> RunState:
+    async def cancel(self, workspace: str, project: str, run_id: str) -> RunState:
         await self.get_state(workspace, project, run_id)
         if self.entries[run_id].outcome is None:
             reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
             self.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason))
-        return await self.get_state(workspace, project, run_id, wait=wait)
+        return await self.get_state(workspace, project, run_id)
 
     async def check(self) -> None:
         self._fail()

@@ -7,8 +7,8 @@ from typing import Any
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 
 from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus
-from temporal import search_attributes
 from tests.support.run_stage import Stage, scheduled
+from workflows import visibility
 
 FALSY = {"code": "auth-check-failed", "category": "auth", "message": "what it returned is not true"}
 """The error of a check that has found the login bad."""
@@ -35,4 +35,4 @@ async def scheduled_of(stage: Stage, activity: str) -> list[ActivityTaskSchedule
 
 
 async def status_in_lists(stage: Stage) -> str | None:
-    return (await stage.handle.describe()).typed_search_attributes.get(search_attributes.STATUS)
+    return (await stage.handle.describe()).typed_search_attributes.get(visibility.STATUS)

@@ -34,8 +34,9 @@ from schemas.workflow.attempt import (
 )
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
-from temporal import closing, search_attributes
+from temporal import closing
 from temporal.closing import wait_for_outcome
+from workflows import visibility
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.run import RunWorkflow
@@ -313,8 +314,8 @@ class Stage:
             run,
             id=run_id or self.run_id,
             task_queue=self.queue,
-            search_attributes=search_attributes.run_search_attributes(run),
-            memo=search_attributes.run_memo(run, fingerprint=""),
+            search_attributes=visibility.run_search_attributes(run),
+            memo=visibility.run_memo(run, fingerprint=""),
         )
 
     async def announce(self, number: int, input: AttemptInput | None = None) -> None:

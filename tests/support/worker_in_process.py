@@ -23,10 +23,10 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome
 from settings import Settings
 from storage.store import Store
-from temporal import search_attributes
 from temporal.closing import wait_for_outcome
-from temporal.runs import Runs
+from temporal.health import TemporalHealth
 from tests.support.run_stage import run_input
+from workflows import visibility
 from workflows.run import RunWorkflow
 
 _WITHIN = 60
@@ -80,7 +80,7 @@ class Inside:
         project_workers = asyncio.create_task(worker.serve(settings, stop))
         try:
             async with asyncio.timeout(_WITHIN):
-                while not await Runs(client).has_pollers(project):
+                while not await TemporalHealth(client).has_pollers(project):
                     assert not project_workers.done(), project_workers
                     await asyncio.sleep(0.05)
             yield inside
@@ -100,8 +100,8 @@ class Inside:
             run,
             id=run_id,
             task_queue=names.CALLBOARD_QUEUE,
-            search_attributes=search_attributes.run_search_attributes(run),
-            memo=search_attributes.run_memo(run, fingerprint=""),
+            search_attributes=visibility.run_search_attributes(run),
+            memo=visibility.run_memo(run, fingerprint=""),
         )
         self.run_ids.append(run_id)
         return run_id

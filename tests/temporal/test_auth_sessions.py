@@ -20,6 +20,7 @@ from schemas.workflow.run import RunStatus, RunType
 from settings import Settings
 from temporal import auth_sessions
 from temporal.auth_sessions import AuthSessions
+from temporal.client import connect
 from temporal.runs import Runs, RunState
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage, bad, good
 from tests.support.run_stage import WORKSPACE, Held, completed, ends
@@ -252,7 +253,8 @@ async def test_a_validate_is_a_run_of_its_own(sessions: AuthSessions, login_stag
 
 async def test_a_validate_is_canceled_like_any_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
     await sessions.validate(run_id := login_stage.validate_id[:60], validation(login_stage))
-    ended = await runs.cancel(WORKSPACE, login_stage.project, run_id, wait=LONG)
+    await runs.cancel(WORKSPACE, login_stage.project, run_id)
+    ended = await runs.get_state(WORKSPACE, login_stage.project, run_id, wait=LONG)
     assert ended.status is RunStatus.CANCELED
 
 
@@ -357,7 +359,8 @@ async def errors_of_all(sessions: AuthSessions, stage: LoginStage) -> list[type]
 
 async def test_a_temporal_that_is_away_is_told_as_that(idle_stage: LoginStage) -> None:
     port = ports.choose_ports({"--temporal-port": 0})["--temporal-port"]
-    sessions = AuthSessions((await Runs.connect(Settings(temporal_address=f"127.0.0.1:{port}"))).client)
+    settings = Settings(temporal_address=f"127.0.0.1:{port}")
+    sessions = AuthSessions(await connect(settings, lazy=True, retry_timeout=timedelta(seconds=3)))
     assert await errors_of_all(sessions, idle_stage) == [Unavailable] * 7
 
 
@@ -365,5 +368,5 @@ async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(
     temporal: TemporalServer, idle_stage: LoginStage
 ) -> None:
     settings = Settings(temporal_address=temporal.address, temporal_namespace="nowhere")
-    sessions = AuthSessions((await Runs.connect(settings)).client)
+    sessions = AuthSessions(await connect(settings, lazy=True))
     assert await errors_of_all(sessions, idle_stage) == [ConfigurationError] * 7

@@ -19,12 +19,12 @@ from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from schemas.workflow.run import RunCause, RunStatus, RunType
-from temporal import search_attributes
 from temporal.listing import RunFilter, RunListItem
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, run_input
+from workflows import visibility
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 NOBODY = RunFilter()
@@ -71,7 +71,8 @@ async def end(runs: Runs, stage: Stage, *ids: str) -> None:
 
 
 async def cancel(runs: Runs, stage: Stage, run_id: str) -> None:
-    ended = await runs.cancel(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))
+    await runs.cancel(WORKSPACE, stage.project, run_id)
+    ended = await runs.get_state(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))
     assert ended.status is RunStatus.CANCELED
 
 
@@ -266,9 +267,9 @@ async def test_a_run_of_a_later_version_is_listed_and_told_with_its_own_words(
 ) -> None:
     run_id = secrets.token_hex(8)
     words = {
-        search_attributes.PROJECT: stage.project,
-        search_attributes.STATUS: "parked",
-        search_attributes.RUN_TYPE: "rehearsal",
+        visibility.PROJECT: stage.project,
+        visibility.STATUS: "parked",
+        visibility.RUN_TYPE: "rehearsal",
     }
     handle = await client.start_workflow(
         "Rehearsal",

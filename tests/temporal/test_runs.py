@@ -23,9 +23,11 @@ from schemas.workflow import names
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from settings import Settings
-from temporal import search_attributes
+from temporal.client import connect
+from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
 from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, run_input
+from workflows import visibility
 from workflows.outcomes import close
 from workflows.run import RunWorkflow
 
@@ -42,7 +44,8 @@ async def state(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState
 
 
 async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
-    return await runs.cancel(WORKSPACE, stage.project, stage.run_id, wait=wait)
+    canceled = await runs.cancel(WORKSPACE, stage.project, stage.run_id)
+    return await state(runs, stage, wait) if wait else canceled
 
 
 # Start.
@@ -129,9 +132,10 @@ async def test_it_remembers_so_many_runs_that_it_has_started(
     monkeypatch.setattr("temporal.runs._MAX_REMEMBERED", 2)
     for number in range(3):
         await runs.start(f"{stage.run_id}-{number}", run_input(stage.project), fingerprint="")
-    assert list(runs._owners) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
+    assert list(runs._known_runs) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
     for number in range(3):
-        await runs.cancel(WORKSPACE, stage.project, f"{stage.run_id}-{number}", wait=LONG)
+        await runs.cancel(WORKSPACE, stage.project, f"{stage.run_id}-{number}")
+        await runs.get_state(WORKSPACE, stage.project, f"{stage.run_id}-{number}", wait=LONG)
 
 
 async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: Stage) -> None:
@@ -176,7 +180,7 @@ async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Ru
 async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage: Stage, run_id: str) -> None:
     for call in (
         runs.get_state(WORKSPACE, stage.project, run_id),
-        runs.cancel(WORKSPACE, stage.project, run_id, wait=AT_ONCE),
+        runs.cancel(WORKSPACE, stage.project, run_id),
     ):
         with pytest.raises(NotFound):
             await call
@@ -189,7 +193,7 @@ async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs,
         with pytest.raises(NotFound):
             await runs.get_state(workspace, project, stage.run_id)
         with pytest.raises(NotFound):
-            await runs.cancel(workspace, project, stage.run_id, wait=AT_ONCE)
+            await runs.cancel(workspace, project, stage.run_id)
     assert (await state(runs, stage)).status is RunStatus.PENDING, "no stranger has canceled it"
 
 
@@ -255,8 +259,8 @@ async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client:
         id=stage.run_id,
         task_queue=names.CALLBOARD_QUEUE,
         execution_timeout=timedelta(seconds=1),
-        search_attributes=search_attributes.run_search_attributes(run),
-        memo=search_attributes.run_memo(run, fingerprint=""),
+        search_attributes=visibility.run_search_attributes(run),
+        memo=visibility.run_memo(run, fingerprint=""),
     )
     ended = await state(runs, stage, LONG)
     assert ended.status is RunStatus.FAILED
@@ -286,8 +290,8 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
             run,
             id=stage.run_id,
             task_queue=queue,
-            search_attributes=search_attributes.run_search_attributes(run),
-            memo=search_attributes.run_memo(run, fingerprint=""),
+            search_attributes=visibility.run_search_attributes(run),
+            memo=visibility.run_memo(run, fingerprint=""),
         )
         return await state(runs, stage, LONG)
 
@@ -319,45 +323,48 @@ async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs,
 # Temporal as a part that may fail.
 
 
-async def test_check_is_content_with_a_temporal_that_answers(runs: Runs) -> None:
-    await runs.check()
+async def test_check_is_content_with_a_temporal_that_answers(client: Client) -> None:
+    await TemporalHealth(client).check()
 
 
-async def test_a_project_is_served_when_a_worker_asks_for_its_attempts(runs: Runs, stage: Stage) -> None:
-    assert not await runs.has_pollers(stage.project)
+async def test_a_project_is_served_when_a_worker_asks_for_its_attempts(stage: Stage) -> None:
+    health = TemporalHealth(stage.client)
+    assert not await health.has_pollers(stage.project)
     await stage.serve_attempts()
     async with asyncio.timeout(20):
-        while not await runs.has_pollers(stage.project):
+        while not await health.has_pollers(stage.project):
             await asyncio.sleep(0.02)
 
 
-Call = Callable[[Runs], Coroutine[Any, Any, Any]]
+Call = Callable[[Client], Coroutine[Any, Any, Any]]
 CALLS: dict[str, Call] = {
-    "start": lambda runs: runs.start("run-1", run_input("shop"), fingerprint=""),
-    "state": lambda runs: runs.get_state(WORKSPACE, "shop", "run-1"),
-    "cancel": lambda runs: runs.cancel(WORKSPACE, "shop", "run-1", wait=AT_ONCE),
-    "check": lambda runs: runs.check(),
-    "served": lambda runs: runs.has_pollers("shop"),
+    "start": lambda client: Runs(client).start("run-1", run_input("shop"), fingerprint=""),
+    "state": lambda client: Runs(client).get_state(WORKSPACE, "shop", "run-1"),
+    "cancel": lambda client: Runs(client).cancel(WORKSPACE, "shop", "run-1"),
+    "check": lambda client: TemporalHealth(client).check(),
+    "served": lambda client: TemporalHealth(client).has_pollers("shop"),
 }
 
 
 async def test_a_temporal_that_is_away_is_told_as_that() -> None:
     port = ports.choose_ports({"--temporal-port": 0})["--temporal-port"]
-    runs = await Runs.connect(Settings(temporal_address=f"127.0.0.1:{port}"))
-    errors = await asyncio.gather(*(call(runs) for call in CALLS.values()), return_exceptions=True)
+    client = await connect(
+        Settings(temporal_address=f"127.0.0.1:{port}"), lazy=True, retry_timeout=timedelta(seconds=3)
+    )
+    errors = await asyncio.gather(*(call(client) for call in CALLS.values()), return_exceptions=True)
     assert [type(error) for error in errors] == [Unavailable] * len(CALLS)
 
 
 async def test_runs_are_there_as_soon_as_temporal_is(temporal: TemporalServer) -> None:
-    runs = await Runs.connect(Settings(temporal_address=temporal.address))
-    await runs.check()
+    client = await connect(Settings(temporal_address=temporal.address), lazy=True)
+    await TemporalHealth(client).check()
 
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(temporal: TemporalServer, call: str) -> None:
-    runs = await Runs.connect(Settings(temporal_address=temporal.address, temporal_namespace="nowhere"))
+    client = await connect(Settings(temporal_address=temporal.address, temporal_namespace="nowhere"), lazy=True)
     with pytest.raises(ConfigurationError, match="CALLBOARD_TEMPORAL_NAMESPACE"):
-        await CALLS[call](runs)
+        await CALLS[call](client)
 
 
 async def test_a_namespace_without_our_search_attributes_is_the_operators_to_mend(client: Client) -> None:

@@ -12,11 +12,11 @@ from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, Imported, LoginState, SavedBack
 from schemas.workflow.run import RunStatus
-from temporal import search_attributes
 from tests.support.auth_shapes import LOGIN_SHAPES
 from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
 from tests.support.run_stage import WORKSPACE, Held, completed, ends
 from tests.support.temporal_servers import LONG_HISTORY
+from workflows import visibility
 
 EVERYTHING = ()
 """The keys that are named when all is to be removed."""
@@ -214,8 +214,8 @@ async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any
     begun = (await stage.events(stage.session.id))[0].workflow_execution_started_event_attributes
     before = stage.client.get_workflow_handle(stage.session.id, run_id=begun.first_execution_run_id)
     assert (await before.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
-    assert description.typed_search_attributes[search_attributes.PROJECT] == stage.project
-    assert description.typed_search_attributes[search_attributes.AUTH_SESSION] == ID
+    assert description.typed_search_attributes[visibility.PROJECT] == stage.project
+    assert description.typed_search_attributes[visibility.AUTH_SESSION] == ID
     assert await description.static_summary() == await (await before.describe()).static_summary()
     memo = await description.memo()
     assert memo[names.MEMO_WORKSPACE] == WORKSPACE

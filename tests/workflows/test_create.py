@@ -13,10 +13,10 @@ from schemas.workflow.auth_session import LoginSpec
 from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
 from schemas.workflow.run import ErrorCode, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
-from temporal import search_attributes
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, Held, ends, scheduled
+from workflows import visibility
 
 MADE = LoginState(version=1, key="state-1", parameters_key="parameters-create")
 OWN = SealedProxy(server="http://proxy.test:1", password="sealed", owner=owned_by_auth_session(ID))
@@ -49,7 +49,7 @@ async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_sta
     description = await login_stage.client.get_workflow_handle(input.run_id).describe()
     memo = await description.memo()
     assert (memo["workspace"], "parentRunId" in memo) == (WORKSPACE, False)
-    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+    assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -
     assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.READY, second, None)
     assert stage.outcome.login == second
     description = await stage.client.get_workflow_handle(stage.created[0].run_id).describe()
-    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
+    assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
 
 
 async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(play_login: Any) -> None:

@@ -12,10 +12,10 @@ from schemas.workflow import names
 from schemas.workflow.attempt import StopInput
 from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ReasonType, RunStatus, RunType
-from temporal import search_attributes
 from tests.support.auth_stage import FIRST, LoginStage, good
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_stage import WORKSPACE, Held, completed, ends, failed
+from workflows import visibility
 
 
 def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
@@ -205,7 +205,7 @@ async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and
     assert (attempt.auth.ref, attempt.auth.state) == (stage.ref, FIRST)
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
     description = await stage.client.get_workflow_handle(create.run_id).describe()
-    assert description.typed_search_attributes[search_attributes.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
+    assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
 
 
 async def _cancel(stage: LoginStage, attempt: Held) -> None:

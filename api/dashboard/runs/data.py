@@ -97,6 +97,6 @@ async def cancel_pending(services: Services, project: str, run_ids: list[str]) -
     for run_id in run_ids:
         state = await services.runs.get_state(workspace, project, run_id)
         if state.status is RunStatus.PENDING:
-            await services.runs.cancel(workspace, project, run_id, wait=timedelta())
+            await services.runs.cancel(workspace, project, run_id)
             requested += 1
     return requested

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -136,7 +136,7 @@ async def view_trace(
 @router.post("/cancel")
 async def cancel(services: ServicesDep, _: FormDep, project: str, run_id: str) -> Response:
     """Request the cancellation of the Run; its page then shows when it has ended."""
-    await services.runs.cancel(services.settings.workspace, project, run_id, wait=timedelta())
+    await services.runs.cancel(services.settings.workspace, project, run_id)
     return _redirect_to_run(project, run_id)
 
 
