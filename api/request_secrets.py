@@ -35,14 +35,14 @@ def seal_proxy(services: Services, project: str, url: str, owner: str) -> Sealed
 
 
 def resolve_proxy(
-    services: Services, manifest: Manifest, run_id: str, requested: str | None, stored: SealedProxy | None = None
+    services: Services, manifest: Manifest, run_id: str, requested: str | None, fallback: SealedProxy | None = None
 ) -> SealedProxy | None:
-    """Return the proxy of the request, else the stored one, else the project's; None if there is none of these.
+    """Return the proxy of the request, else `fallback`, else the project's; None if there is none of these.
 
-    It is sealed for the Run, except for the stored one, which is sealed already.
+    It is sealed for the Run, except for `fallback` (the proxy of the Run's AuthSession), which is sealed already.
     """
-    if requested is None and stored is not None:
-        return stored
+    if requested is None and fallback is not None:
+        return fallback
     url = manifest.settings.proxy_in(services.settings.environment) if requested is None else requested
     return None if url is None else seal_proxy(services, manifest.project, url, run_id)
 

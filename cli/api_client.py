@@ -136,11 +136,11 @@ class ApiClient:
         if answer.is_success:
             return
         try:
-            said: dict[str, Any] = answer.json()
-            message: str = said["message"]
+            body: dict[str, Any] = answer.json()
+            message: str = body["message"]
         except (ValueError, LookupError, TypeError):
             raise self._not_callboard(answer) from None
-        raise _ERRORS_BY_STATUS.get(answer.status_code, CallboardError)(_join_errors(message, said.get("details")))
+        raise _ERRORS_BY_STATUS.get(answer.status_code, CallboardError)(_join_errors(message, body.get("details")))
 
     def _not_callboard(self, answer: httpx.Response) -> Unavailable:
         return Unavailable(

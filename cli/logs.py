@@ -85,8 +85,8 @@ def print_log(lines: Iterable[str]) -> None:
     console = Console(soft_wrap=True)
     for line in lines:
         try:
-            said: dict[str, Any] = json.loads(line)
-            at, level, source, message = (str(said[name]) for name in ("timestamp", "level", "source", "message"))
+            entry: dict[str, Any] = json.loads(line)
+            at, level, source, message = (str(entry[name]) for name in ("timestamp", "level", "source", "message"))
         except (ValueError, LookupError, TypeError):  # The line was cut off when its worker died.
             typer.echo(strip_control(line))
             continue

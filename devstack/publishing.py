@@ -41,8 +41,8 @@ _STORE_RETRY_SECONDS = 5.0
 class _ProjectFolder:
     """One project folder, and the state of its deploys."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.name: str | None = None
         """Name of the project when its settings were last read."""
         self.published: Manifest | None = None
@@ -102,17 +102,17 @@ class Publisher:
     @property
     def deployed(self) -> list[Manifest]:
         """The versions that are served, one for each project, in the order of the folders."""
-        return [place.published for place in self._sorted_folders() if place.published is not None]
+        return [folder.published for folder in self._sorted_folders() if folder.published is not None]
 
     @property
     def broken(self) -> list[BrokenProject]:
         """The folders that cannot be deployed as they are now."""
-        return [place.broken for place in self._sorted_folders() if place.broken is not None]
+        return [folder.broken for folder in self._sorted_folders() if folder.broken is not None]
 
     @property
     def pending(self) -> list[Path]:
         """The folders whose first deploy has no outcome yet."""
-        return [place.folder for place in self._sorted_folders() if not place.has_outcome.is_set()]
+        return [folder.path for folder in self._sorted_folders() if not folder.has_outcome.is_set()]
 
     async def __aenter__(self) -> Self:
         """Start to watch the folders, and to deploy those that exist."""
@@ -136,8 +136,8 @@ class Publisher:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience.total_seconds()):
-                for place in list(self._folders.values()):
-                    await place.has_outcome.wait()
+                for folder in list(self._folders.values()):
+                    await folder.has_outcome.wait()
         if self._store_error is not None:
             raise self._store_error
 
@@ -156,16 +156,16 @@ class Publisher:
         async with self._group:
             self._group.create_task(self._watch(), name="watch project folders")
             await asyncio.sleep(0)  # The watcher listens now, so changes after the reads below are noticed.
-            for place in first:
-                self._schedule_deploy(place)
+            for folder in first:
+                self._schedule_deploy(folder)
 
     async def _watch(self) -> None:
         async for names in watch_changes(self._parent, self._report):
             for folder in list_project_folders(self._parent):
                 self._get_or_add_folder(folder)
-            for place in self._sorted_folders():
-                if names is None or place.folder.name in names:
-                    self._schedule_deploy(place)
+            for folder in self._sorted_folders():
+                if names is None or folder.path.name in names:
+                    self._schedule_deploy(folder)
 
     def _get_or_add_folder(self, folder: Path) -> _ProjectFolder:
         return self._folders.setdefault(folder.name, _ProjectFolder(folder))
@@ -173,54 +173,54 @@ class Publisher:
     def _sorted_folders(self) -> list[_ProjectFolder]:
         return [self._folders[name] for name in sorted(self._folders)]
 
-    def _schedule_deploy(self, place: _ProjectFolder) -> None:
-        place.changed.set()
-        if place.task is None:
-            place.task = self._group.create_task(self._deploy_until_current(place), name=f"deploy {place.folder.name}")
+    def _schedule_deploy(self, folder: _ProjectFolder) -> None:
+        folder.changed.set()
+        if folder.task is None:
+            folder.task = self._group.create_task(self._deploy_until_current(folder), name=f"deploy {folder.path.name}")
 
-    async def _deploy_until_current(self, place: _ProjectFolder) -> None:
-        while place.changed.is_set():
-            place.changed.clear()
+    async def _deploy_until_current(self, folder: _ProjectFolder) -> None:
+        while folder.changed.is_set():
+            folder.changed.clear()
             try:
-                await self._deploy_or_report(place)
+                await self._deploy_or_report(folder)
             except StoreError as error:
                 if not self._reporting:
                     self._store_error = error
-                    place.has_outcome.set()
+                    folder.has_outcome.set()
                     break
-                await self._set_broken(place, f"{error.message} It is tried again.")
-                await place.wait_for_change(_STORE_RETRY_SECONDS)
-                place.changed.set()
-        place.task = None
+                await self._set_broken(folder, f"{error.message} It is tried again.")
+                await folder.wait_for_change(_STORE_RETRY_SECONDS)
+                folder.changed.set()
+        folder.task = None
 
-    async def _deploy_or_report(self, place: _ProjectFolder) -> None:
+    async def _deploy_or_report(self, folder: _ProjectFolder) -> None:
         try:
-            if is_project_folder(place.folder):
-                now = await self._deploy(place)
-                if self._reporting and _is_new_version(place.published, now):
-                    await place.wait_for_change(self._cache_seconds)
-                self._set_published(place, now)
-            elif not await place.wait_for_change(_SETTLE_SECONDS):
-                self._set_removed(place)
+            if is_project_folder(folder.path):
+                now = await self._deploy(folder)
+                if self._reporting and _is_new_version(folder.published, now):
+                    await folder.wait_for_change(self._cache_seconds)
+                self._set_published(folder, now)
+            elif not await folder.wait_for_change(_SETTLE_SECONDS):
+                self._set_removed(folder)
         except StoreError:
             raise
         except CallboardError as error:
-            if not await place.wait_for_change(_SETTLE_SECONDS):
-                await self._set_broken(place, error.message)
+            if not await folder.wait_for_change(_SETTLE_SECONDS):
+                await self._set_broken(folder, error.message)
 
-    async def _deploy(self, place: _ProjectFolder) -> Manifest:
+    async def _deploy(self, folder: _ProjectFolder) -> Manifest:
         slow = asyncio.get_running_loop().call_later(
-            _SLOW_DEPLOY_SECONDS, self._report, messages.format_pending(place.folder)
+            _SLOW_DEPLOY_SECONDS, self._report, messages.format_pending(folder.path)
         )
         try:
-            await self._claim_name(place)
-            if place.published is not None:
-                await run_in_thread(_refuse_new_syntax_errors, place.folder, place.published)
-            return await deploy(place.folder, self._store, self._environments)
+            await self._claim_name(folder)
+            if folder.published is not None:
+                await run_in_thread(_refuse_new_syntax_errors, folder.path, folder.published)
+            return await deploy(folder.path, self._store, self._environments)
         finally:
             slow.cancel()
 
-    async def _claim_name(self, place: _ProjectFolder) -> None:
+    async def _claim_name(self, folder: _ProjectFolder) -> None:
         """Claim the project's name for the folder, so that no two folders publish versions of one project in turn.
 
         Raises:
@@ -228,54 +228,54 @@ class Publisher:
         """
         # Folders claim names one after the other, so that at the start the first folder by name gets a name.
         async with self._claim_lock:
-            name = await run_in_thread(_read_project_name, place.folder)
-            owner = self._name_owners.setdefault(name, place)
-        if owner is not place:
-            raise ProjectError(f"projectName: {name} is the name of the project in {owner.folder} already.")
-        place.name = name
+            name = await run_in_thread(_read_project_name, folder.path)
+            owner = self._name_owners.setdefault(name, folder)
+        if owner is not folder:
+            raise ProjectError(f"projectName: {name} is the name of the project in {owner.path} already.")
+        folder.name = name
 
-    def _release_names(self, place: _ProjectFolder, *, but: str | None = None) -> None:
-        released = [name for name, owner in self._name_owners.items() if owner is place and name != but]
+    def _release_names(self, folder: _ProjectFolder, *, but: str | None = None) -> None:
+        released = [name for name, owner in self._name_owners.items() if owner is folder and name != but]
         for name in released:
             del self._name_owners[name]
         if released:  # Another folder may be broken only because this one had its name.
             for other in self._sorted_folders():
-                if other.broken is not None and other is not place:
+                if other.broken is not None and other is not folder:
                     self._schedule_deploy(other)
 
-    def _set_published(self, place: _ProjectFolder, now: Manifest) -> None:
-        before, was_well = place.published, place.broken is None and not place.removed
-        place.published, place.broken, place.removed = now, None, False
-        place.has_outcome.set()
-        self._release_names(place, but=now.project)
+    def _set_published(self, folder: _ProjectFolder, now: Manifest) -> None:
+        before, was_well = folder.published, folder.broken is None and not folder.removed
+        folder.published, folder.broken, folder.removed = now, None, False
+        folder.has_outcome.set()
+        self._release_names(folder, but=now.project)
         if before is not None and before.project != now.project:
-            self._report_line(messages.format_renamed(place.folder, before, now))
+            self._report_line(messages.format_renamed(folder.path, before, now))
         if _is_new_version(before, now):
             self._report_line(messages.format_published(now))
         elif not was_well:
             self._report_line(messages.format_recovered(now))
 
-    async def _set_broken(self, place: _ProjectFolder, reason: str) -> None:
-        now = BrokenProject(place.folder, reason, await self._find_served_version(place))
-        before, place.broken, place.removed = place.broken, now, False
-        place.has_outcome.set()
+    async def _set_broken(self, folder: _ProjectFolder, reason: str) -> None:
+        now = BrokenProject(folder.path, reason, await self._find_served_version(folder))
+        before, folder.broken, folder.removed = folder.broken, now, False
+        folder.has_outcome.set()
         if now != before:
             self._report_line(messages.format_broken(now))
 
-    def _set_removed(self, place: _ProjectFolder) -> None:
-        if place.published is not None and not place.removed:
-            self._report_line(messages.format_removed(place.folder, place.published))
-        place.broken, place.removed = None, True
-        place.has_outcome.set()
-        self._release_names(place)
+    def _set_removed(self, folder: _ProjectFolder) -> None:
+        if folder.published is not None and not folder.removed:
+            self._report_line(messages.format_removed(folder.path, folder.published))
+        folder.broken, folder.removed = None, True
+        folder.has_outcome.set()
+        self._release_names(folder)
 
-    async def _find_served_version(self, place: _ProjectFolder) -> str | None:
-        if place.published is not None:
-            return place.published.version
-        if place.name is None:
+    async def _find_served_version(self, folder: _ProjectFolder) -> str | None:
+        if folder.published is not None:
+            return folder.published.version
+        if folder.name is None:
             return None
         with suppress(StoreError):  # The error of the project is to be reported all the same.
-            current = await read_current(self._store, place.name)
+            current = await read_current(self._store, folder.name)
             return current.version if current is not None else None
         return None
 

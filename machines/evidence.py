@@ -10,7 +10,7 @@ from schemas.workflow.trace import TraceMode
 
 SCREENSHOT = "screenshot.png"
 TRACE = "trace.zip"
-"""Names of the screenshot and the trace, in the folder and in the artifact store."""
+"""Names of the screenshot and the trace in the folder."""
 
 
 @dataclass(eq=False)

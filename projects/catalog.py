@@ -31,7 +31,7 @@ class Catalog:
 
     Args:
         store: The artifact store.
-        max_age: How old an answer of `current` may be. A deploy is seen at most this much later.
+        max_age: How old an answer of `get_current` may be. A deploy is seen at most this much later.
     """
 
     def __init__(self, store: Store, max_age: timedelta = timedelta(seconds=2)) -> None:

@@ -67,21 +67,21 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
     requires = _read_requires_python(folder)
     source = find_package_source(folder)
     if source == PYPROJECT:
-        said = _read_files(folder, [PYPROJECT, LOCK])
+        contents = _read_files(folder, [PYPROJECT, LOCK])
     elif source == REQUIREMENTS:
-        said = _read_files(folder, [*list_requirement_files(folder), PYPROJECT])
+        contents = _read_files(folder, [*list_requirement_files(folder), PYPROJECT])
     elif frozen is not None:
-        source, said = VENV, [frozen.python, frozen.requirements]
+        source, contents = VENV, [frozen.python, frozen.requirements]
         requires = requires or f"=={frozen.python}.*"
     elif requires is not None and not satisfies(own_interpreter().version, SpecifierSet(requires)):
-        source, said = PYPROJECT, _read_files(folder, [PYPROJECT])
+        source, contents = PYPROJECT, _read_files(folder, [PYPROJECT])
     else:
         return None
     digest = hashlib.sha256()
-    if any(_RUNTIME.search(part) for part in said):
+    if any(_RUNTIME.search(part) for part in contents):
         # A new digest invalidates lists that were stored before they included the dependencies of intuned-runtime.
-        said = [*said, "with what intuned-runtime requires"]
-    for part in (source, *said):
+        contents = [*contents, "with what intuned-runtime requires"]
+    for part in (source, *contents):
         digest.update(f"{len(part)}\0{part}\0".encode("utf-8", "surrogateescape"))
     return Declaration(source=source, requires_python=requires, digest=digest.hexdigest())
 

@@ -33,10 +33,10 @@ class DevFolders:
         Raises:
             ConfigurationError: The file cannot be read.
         """
-        find_folder = self.folder(project)
-        if find_folder is None:
+        folder = self.folder(project)
+        if folder is None:
             return {}
-        path = find_folder / _NAME
+        path = folder / _NAME
         try:
             text = path.read_text("utf-8-sig")
         except FileNotFoundError:

@@ -67,7 +67,7 @@ class Environments:
         """Return the environment with these packages, and build it if it does not exist.
 
         Args:
-            requirements: The list of packages, as `resolve` returns it.
+            requirements: The list of packages, as `resolve_lock` returns it.
             python: The interpreter to run them with.
             folder: The project folder, whose settings for uv (indexes, for example) are followed.
 

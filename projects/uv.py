@@ -49,9 +49,9 @@ async def run_uv(*arguments: str | Path, cwd: Path, timeout: timedelta) -> str:
     except OSError as error:  # This includes the FileNotFoundError of find_uv_bin.
         raise UvError(f"uv cannot be started ({error})") from error
     if ended.code:
-        told = mask_url_credentials(ended.stderr)
-        _log.info("uv %s: %s", " ".join(map(str, arguments[:2])), told)
-        raise UvError(explain_error(told))
+        stderr = mask_url_credentials(ended.stderr)
+        _log.info("uv %s: %s", " ".join(map(str, arguments[:2])), stderr)
+        raise UvError(explain_error(stderr))
     return ended.stdout
 
 

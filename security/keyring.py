@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.errors import ConfigurationError, SealError
 
-MIN_SECRET_LENGTH = 16
-"""Fewest characters of a configured secret."""
+MIN_KEY_LENGTH = 16
+"""Fewest characters of a configured key."""
 
 _VERSION = "cb1"
 _TOKEN = re.compile(rf"{_VERSION}\.([A-Za-z0-9_-]{{11}})\.([A-Za-z0-9_-]+)", re.ASCII)
@@ -40,10 +40,10 @@ class KeyRing:
 
     def __init__(self, keys: Sequence[str]) -> None:
         for position, key in enumerate(keys, start=1):
-            if len(key) < MIN_SECRET_LENGTH:
+            if len(key) < MIN_KEY_LENGTH:
                 raise ConfigurationError(
                     f"CALLBOARD_SECRET_KEY: key number {position} has {len(key)} characters, "
-                    f"expected at least {MIN_SECRET_LENGTH} random ones."
+                    f"expected at least {MIN_KEY_LENGTH} random ones."
                 )
         self._keys = [_Key(key) for key in keys]
 
@@ -81,25 +81,19 @@ class KeyRing:
             "Add the older key to the end of that list until nothing sealed by it is left."
         )
 
-    def fingerprint(self, data: bytes, *, bound_to: str) -> str:
-        """Return a keyed hash of `data` by the newest key: 43 characters of `A-Za-z0-9_-`.
-
-        Equal data has equal fingerprints, and without the key nobody can tell data from a fingerprint by guessing.
-
-        Raises:
-            ConfigurationError: The ring is empty.
-        """
-        return self._newest_key().fingerprint(data, bound_to)
-
     def fingerprints(self, data: bytes, *, bound_to: str) -> list[str]:
-        """Return the fingerprints of `data` by each key, newest first; one from before a rotation is among them."""
+        """Return the keyed hashes of `data` by each key, newest first: each 43 characters of `A-Za-z0-9_-`.
+
+        Equal data has an equal fingerprint by the same key, so one from before a rotation is among them. Without the
+        key nobody can tell data from a fingerprint by guessing.
+        """
         return [key.fingerprint(data, bound_to) for key in self._keys]
 
     def _newest_key(self) -> _Key:
         if not self._keys:
             raise ConfigurationError(
                 "CALLBOARD_SECRET_KEY is not set, and this needs it: secrets are sealed with it. "
-                f"Set it to {MIN_SECRET_LENGTH} or more random characters, the same for every api and worker."
+                f"Set it to {MIN_KEY_LENGTH} or more random characters, the same for every api and worker."
             )
         return self._keys[0]
 

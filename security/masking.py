@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 _RAW_MASK = MASK.encode()
-MIN_SECRET_LENGTH = 6
+MIN_MASKED_LENGTH = 6
 """Fewest characters of a value that is masked: a shorter one would be found in texts that do not contain the secret."""
 
 _MAX_BASE64_SECRET = 64
@@ -43,9 +43,9 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {secret for secret in secrets if len(secret) >= MIN_SECRET_LENGTH}
+        known = {secret for secret in secrets if len(secret) >= MIN_MASKED_LENGTH}
         whole_and_lines = {part for secret in known for part in (secret, *_secret_lines(secret))}
-        forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= MIN_SECRET_LENGTH}
+        forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= MIN_MASKED_LENGTH}
         # A secret that contains another one is replaced first, or the rest of it would stay.
         self._encoded_forms = sorted(forms, key=len, reverse=True)
         self._raw_forms = [form.encode(errors="backslashreplace") for form in self._encoded_forms]
@@ -96,9 +96,9 @@ class Masker:
 
     def _mask_line_ends(self, line: str) -> str:
         for form in self._encoded_forms:
-            if (piece := _overlap(line, form)) >= MIN_SECRET_LENGTH:
+            if (piece := _overlap(line, form)) >= MIN_MASKED_LENGTH:
                 line = line[:-piece] + MASK
-            if (piece := _overlap(form, line)) >= MIN_SECRET_LENGTH:
+            if (piece := _overlap(form, line)) >= MIN_MASKED_LENGTH:
                 line = MASK + line[piece:]
         return line
 
@@ -121,9 +121,9 @@ class Masker:
 def _overlap(head: str, tail: str) -> int:
     """Return how many characters the end of `head` shares with the beginning of `tail`.
 
-    Fewer than `MIN_SECRET_LENGTH` count as 0.
+    Fewer than `MIN_MASKED_LENGTH` count as 0.
     """
-    start = tail[:MIN_SECRET_LENGTH]
+    start = tail[:MIN_MASKED_LENGTH]
     at = head.find(start, max(len(head) - len(tail), 0))
     while at != -1:
         if tail.startswith(head[at:]):
@@ -172,7 +172,7 @@ def _base64_forms(secret: bytes) -> Iterator[str]:
         begins = -(-before * 8 // 6)
         ends = (before + len(secret)) * 8 // 6
         core = encoded[begins:ends]
-        if len(core) > MIN_SECRET_LENGTH:
+        if len(core) > MIN_MASKED_LENGTH:
             yield core
             yield core.translate(_URLSAFE)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, cast
 
-from security.masking import MIN_SECRET_LENGTH
+from security.masking import MIN_MASKED_LENGTH
 
 _NAME_WORDS = frozenset(
     {
@@ -125,7 +125,7 @@ def _scalar_text(value: Any) -> str:
 
 
 def _drop_short(found: Collection[str] | Iterator[str]) -> set[str]:
-    return {secret for secret in found if len(secret) >= MIN_SECRET_LENGTH}
+    return {secret for secret in found if len(secret) >= MIN_MASKED_LENGTH}
 
 
 def _list_of_objects(holder: dict[str, Any], name: str) -> list[dict[str, Any]]:

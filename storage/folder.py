@@ -14,7 +14,6 @@ import asyncio
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from pathlib import Path
 from schemas.errors import StoreError
 from storage.files import TEMPORARY_PREFIX, replace_file
 from storage.key_validation import check_key, check_prefix
-from storage.store import Entry
+from storage.store import Entry, check_round_trip
 
 _LIST_BATCH_SIZE = 1000
 """How many keys `list` fetches in one call of its thread."""
@@ -47,29 +46,29 @@ class FolderStore:
         return f"FolderStore({str(self._root)!r})"
 
     async def put(self, key: str, data: bytes) -> None:
-        """Write `data` below `key`, replacing what was there."""
+        """Write `data` under `key`, replacing what was there."""
         target = self._path(key)
         await asyncio.to_thread(self._write, key, target, lambda temporary: _write_bytes(temporary, data))
 
     async def put_file(self, key: str, path: Path) -> None:
-        """Write the contents of the local file `path` below `key`."""
+        """Write the contents of the local file `path` under `key`."""
         target = self._path(key)
         await asyncio.to_thread(self._write, key, target, lambda temporary: _copy_file(path, temporary))
 
     async def get(self, key: str) -> bytes | None:
-        """Return the object below `key`, or None if there is none."""
+        """Return the object under `key`, or None if there is none."""
         return await asyncio.to_thread(self._read, key, self._path(key))
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Write the object below `key` to the local file `path`; return False if there is none."""
+        """Write the object under `key` to the local file `path`; return False if there is none."""
         return await asyncio.to_thread(self._copy_to, key, self._path(key), path)
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is an object below `key`."""
+        """Tell whether there is an object under `key`."""
         return await asyncio.to_thread(self._exists, key, self._path(key))
 
     async def delete(self, key: str) -> None:
-        """Remove the object below `key`, and the folders that it leaves empty."""
+        """Remove the object under `key`, and the folders that it leaves empty."""
         await asyncio.to_thread(self._remove, key, self._path(key))
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
@@ -95,12 +94,7 @@ class FolderStore:
 
     async def check(self) -> None:
         """Write, read and remove a small object. Raises StoreError if one of these does not do what it should."""
-        key = f"check/{uuid.uuid4().hex}"
-        await self.put(key, key.encode())
-        found = await self.get(key)
-        await self.delete(key)
-        if found != key.encode():
-            raise StoreError(f"The artifact store {self._root} did not give back what was just written to it.")
+        await check_round_trip(self, str(self._root))
 
     def _path(self, key: str) -> Path:
         check_key(key)

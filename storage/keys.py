@@ -67,8 +67,33 @@ def attempts(project: str, run_id: str) -> str:
 
 
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
-    """Return the key of an artifact of an Attempt."""
+    """Return the key of an artifact of an Attempt; with an empty `name`, the prefix of all its artifacts."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
+
+
+def record(project: str, run_id: str, number: int) -> str:
+    """Return the key of the record of an Attempt."""
+    return attempt(project, run_id, number, "attempt.json")
+
+
+def trace(project: str, run_id: str, number: int) -> str:
+    """Return the key of the trace of an Attempt."""
+    return attempt(project, run_id, number, "trace.zip")
+
+
+def screenshot(project: str, run_id: str, number: int) -> str:
+    """Return the key of the screenshot of an Attempt."""
+    return attempt(project, run_id, number, "screenshot.png")
+
+
+def result(project: str, run_id: str, number: int) -> str:
+    """Return the key of a large result of an Attempt."""
+    return attempt(project, run_id, number, "result.json")
+
+
+def extended_payloads(project: str, run_id: str, number: int) -> str:
+    """Return the key of large extended payloads of an Attempt."""
+    return attempt(project, run_id, number, "extended-payloads.json")
 
 
 def log(project: str, run_id: str, number: int) -> str:

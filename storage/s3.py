@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -36,7 +35,7 @@ from botocore.exceptions import (
 from schemas.errors import StoreError
 from storage.files import replace_file
 from storage.key_validation import check_key, check_prefix
-from storage.store import Entry
+from storage.store import Entry, check_round_trip
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -73,24 +72,24 @@ class S3Store:
         return f"S3Store({self._name!r})"
 
     async def put(self, key: str, data: bytes) -> None:
-        """Write `data` below `key`, replacing what was there."""
+        """Write `data` under `key`, replacing what was there."""
         place = self._full_key(key)
         await self._run_in_thread(
             "write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=place, Body=data)
         )
 
     async def put_file(self, key: str, path: Path) -> None:
-        """Write the contents of the local file `path` below `key`."""
+        """Write the contents of the local file `path` under `key`."""
         place = self._full_key(key)
         await self._run_in_thread("write", key, lambda: self._upload(place, path))
 
     async def get(self, key: str) -> bytes | None:
-        """Return the object below `key`, or None if there is none."""
+        """Return the object under `key`, or None if there is none."""
         place = self._full_key(key)
         return await self._run_in_thread("read", key, lambda: self._read(place, lambda body: body.read()))
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Write the object below `key` to the local file `path`; return False if there is none."""
+        """Write the object under `key` to the local file `path`; return False if there is none."""
         place = self._full_key(key)
         abandoned = threading.Event()
         try:
@@ -102,12 +101,12 @@ class S3Store:
         return found is not None
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is an object below `key`."""
+        """Tell whether there is an object under `key`."""
         place = self._full_key(key)
         return await self._run_in_thread("look for", key, lambda: self._exists(place))
 
     async def delete(self, key: str) -> None:
-        """Remove the object below `key`."""
+        """Remove the object under `key`."""
         place = self._full_key(key)
         await self._run_in_thread("remove", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=place))
 
@@ -144,12 +143,7 @@ class S3Store:
 
     async def check(self) -> None:
         """Write, read and remove a small object. Raises StoreError if one of these does not do what it should."""
-        key = f"check/{uuid.uuid4().hex}"
-        await self.put(key, key.encode())
-        found = await self.get(key)
-        await self.delete(key)
-        if found != key.encode():
-            raise StoreError(f"The artifact store {self._name} did not give back what was just written to it.")
+        await check_round_trip(self, self._name)
 
     def _full_key(self, key: str) -> str:
         check_key(key)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+from schemas.errors import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +31,27 @@ class Store(Protocol):
     """
 
     async def put(self, key: str, data: bytes) -> None:
-        """Write `data` below `key`, replacing what was there."""
+        """Write `data` under `key`, replacing what was there."""
         ...
 
     async def put_file(self, key: str, path: Path) -> None:
-        """Write the contents of the local file `path` below `key`."""
+        """Write the contents of the local file `path` under `key`."""
         ...
 
     async def get(self, key: str) -> bytes | None:
-        """Return the object below `key`, or None if there is none."""
+        """Return the object under `key`, or None if there is none."""
         ...
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Write the object below `key` to the local file `path`; return False if there is none."""
+        """Write the object under `key` to the local file `path`; return False if there is none."""
         ...
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is an object below `key`."""
+        """Tell whether there is an object under `key`."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove the object below `key`; not an error if there is none."""
+        """Remove the object under `key`; not an error if there is none."""
         ...
 
     def list(self, prefix: str) -> AsyncIterator[str]:
@@ -72,3 +75,17 @@ class Store(Protocol):
     async def check(self) -> None:
         """Write, read and remove a small object, for the answer to `readyz`. Raises StoreError."""
         ...
+
+
+async def check_round_trip(store: Store, name: str) -> None:
+    """Write, read and remove a small object in `store`, which the error calls `name`.
+
+    Raises:
+        StoreError: One of these failed, or gave back something else than what was written.
+    """
+    key = f"check/{uuid.uuid4().hex}"
+    await store.put(key, key.encode())
+    found = await store.get(key)
+    await store.delete(key)
+    if found != key.encode():
+        raise StoreError(f"The artifact store {name} did not give back what was just written to it.")

@@ -92,7 +92,7 @@ class ArtifactUploader:
             return None
         if not screenshot.startswith(_PNG):
             raise ArtifactLostError("What the Machine left is no screenshot.")
-        key = keys.attempt(attempt.project, attempt.run_id, attempt.number, SCREENSHOT)
+        key = keys.screenshot(attempt.project, attempt.run_id, attempt.number)
         await retry_store(within / 2, lambda: self._store.put(key, screenshot))
         return len(screenshot)
 
@@ -105,7 +105,7 @@ class ArtifactUploader:
         )
         if not await self._redactor.redact(evidence.folder, redacted, options, within=within):
             return None
-        key = keys.attempt(attempt.project, attempt.run_id, attempt.number, TRACE)
+        key = keys.trace(attempt.project, attempt.run_id, attempt.number)
         await retry_store(within / 2, lambda: self._store.put_file(key, redacted))
         return redacted.stat().st_size
 

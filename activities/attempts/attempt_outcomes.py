@@ -56,19 +56,18 @@ class AttemptOutcomes:
             login = await self._auth_states.save_refreshed(attempt, attempt.auth, auth_state, report.storage_state)
         if attempt.kind is not AttemptKind.API:
             return AttemptOutcome(status=AttemptStatus.COMPLETED, login=login)
+        of = (attempt.project, attempt.run_id, attempt.number)
         payloads = report.extended_payloads
         return AttemptOutcome(
             status=AttemptStatus.COMPLETED,
-            result=await self._inline_or_store(attempt, "result.json", report.result),
-            extended_payloads=(payloads and await self._inline_or_store(attempt, "extended-payloads.json", payloads))
-            or None,
+            result=await self._inline_or_store(keys.result(*of), report.result),
+            extended_payloads=(payloads and await self._inline_or_store(keys.extended_payloads(*of), payloads)) or None,
         )
 
-    async def _inline_or_store(self, attempt: AttemptInput, name: str, text: str) -> JsonRef:
+    async def _inline_or_store(self, key: str, text: str) -> JsonRef:
         """Inline a small text into the outcome; store a large one before the outcome is returned."""
         if len(text) <= INLINE_LIMIT:
             return JsonRef(text=text, size=len(text))
-        key = keys.attempt(attempt.project, attempt.run_id, attempt.number, name)
         await retry_store(STORE_TIMEOUT, lambda: self._store.put(key, text.encode()))
         return JsonRef(key=key, size=len(text))
 

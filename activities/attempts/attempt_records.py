@@ -31,7 +31,7 @@ class AttemptRecords:
 
     async def write(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
         """Write a record. A store that fails for longer than `within` costs the record, not the Attempt."""
-        key = keys.attempt(project, record.run_id, record.number, "attempt.json")
+        key = keys.record(project, record.run_id, record.number)
         body = record.model_dump_json(exclude_none=True).encode()
         try:
             # A write that has begun is awaited even on a cancel: it would take effect all the same, and must not come
@@ -45,7 +45,7 @@ class AttemptRecords:
 
         A worker that hung may report a start after the loss of its Attempt was recorded.
         """
-        key = keys.attempt(project, record.run_id, record.number, "attempt.json")
+        key = keys.record(project, record.run_id, record.number)
         try:
             there = await retry_store(within, lambda: self._store.exists(key))
         except StoreError:
@@ -56,7 +56,7 @@ class AttemptRecords:
 
     async def exists(self, project: str, run_id: str, number: int) -> bool:
         """Tell whether there is a record. A store that fails for long is taken to have none."""
-        key = keys.attempt(project, run_id, number, "attempt.json")
+        key = keys.record(project, run_id, number)
         try:
             return await retry_store(_EXISTS_TIMEOUT, lambda: self._store.exists(key))
         except StoreError:
@@ -102,7 +102,7 @@ class AttemptRecords:
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """Return the record of an Attempt, or None if there is none. Raises StoreError."""
-        body = await self._store.get(keys.attempt(project, run_id, number, "attempt.json"))
+        body = await self._store.get(keys.record(project, run_id, number))
         return None if body is None else AttemptRecord.model_validate_json(body)
 
 

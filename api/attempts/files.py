@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from starlette.responses import Response, StreamingResponse
 
-from api.attempts.records import SCREENSHOTS, TRACE, artifact_not_found, attempt_not_found, read_record
+from api.attempts.records import artifact_not_found, attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.errors import NotFound
 from storage import keys
@@ -35,8 +35,8 @@ async def trace_response(services: Services, project: str, run_id: str, number: 
 async def find_trace(store: Store, project: str, run_id: str, number: int) -> Response | None:
     """Return a trace as a stream, or None if it is not stored. The Attempt's record is not read. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
-        copy = Path(folder) / TRACE
-        if not await store.get_file(keys.attempt(project, run_id, number, TRACE), copy):
+        copy = Path(folder) / "trace.zip"
+        if not await store.get_file(keys.trace(project, run_id, number), copy):
             return None
         size = copy.stat().st_size
         file = copy.open("rb")  # the open file keeps its contents when the folder is removed
@@ -54,11 +54,10 @@ async def screenshot_response(services: Services, project: str, run_id: str, num
         NotFound: There is no such Attempt, or it has left no screenshot.
         StoreError: The store failed.
     """
-    for name, media_type in SCREENSHOTS.items():
-        data = await services.store.get(keys.attempt(project, run_id, number, name))
-        if data is not None:
-            return Response(data, media_type=media_type)
-    raise await _missing_error(services, project, run_id, number, "screenshot")
+    data = await services.store.get(keys.screenshot(project, run_id, number))
+    if data is None:
+        raise await _missing_error(services, project, run_id, number, "screenshot")
+    return Response(data, media_type="image/png")
 
 
 async def _read_chunks(file: BinaryIO) -> AsyncGenerator[bytes]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from api.attempts.records import LOG, LOG_PIECES, artifact_not_found, attempt_not_found, read_record
+from api.attempts.records import artifact_not_found, attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.workflow.attempt import AttemptStatus
 from storage import keys
@@ -33,8 +33,8 @@ class LogReader:
 
     def __init__(self, services: Services, project: str, run_id: str, number: int) -> None:
         self._store = services.store
-        self._whole = keys.attempt(project, run_id, number, LOG)
-        self._pieces = keys.attempt(project, run_id, number, LOG_PIECES)
+        self._whole = keys.log(project, run_id, number)
+        self._pieces = keys.log_pieces(project, run_id, number)
         self._last = ""
         """Key of the piece that was read last."""
         self._read = 0

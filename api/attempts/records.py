@@ -13,25 +13,20 @@ from schemas.rest.result import RecordedError
 from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus, AttemptUsage
 from storage import keys
 
-RECORD, LOG, TRACE = "attempt.json", "log.jsonl", "trace.zip"
-LOG_PIECES = "log/"
-"""Prefix of the names of the pieces in which a log is stored while its Attempt runs."""
-SCREENSHOTS = {"screenshot.png": "image/png", "screenshot.jpeg": "image/jpeg"}
-
 _CONCURRENT_READS = 16
 """Number of records that are read concurrently: a Run can have a hundred Attempts."""
 
 
 async def list_attempts(services: Services, project: str, run_id: str) -> list[AttemptBody]:
     """Return the Attempts of a Run that have left a record, in order of their numbers. Raises StoreError."""
-    names_by_attempt = await _artifact_names(services, project, run_id, keys.attempts(project, run_id))
+    artifacts = await _list_artifacts(services, project, run_id, keys.attempts(project, run_id))
     limit = asyncio.Semaphore(_CONCURRENT_READS)
 
     async def read(number: int) -> AttemptBody | None:
         async with limit:
-            return await _attempt_body(services, project, run_id, number, names_by_attempt[number])
+            return await _attempt_body(services, project, run_id, number, artifacts[number])
 
-    bodies = await asyncio.gather(*(read(number) for number in sorted(names_by_attempt)))
+    bodies = await asyncio.gather(*(read(number) for number in sorted(artifacts)))
     return [body for body in bodies if body is not None]
 
 
@@ -42,8 +37,8 @@ async def get_attempt(services: Services, project: str, run_id: str, number: int
         NotFound: The Attempt has left no record, or none yet.
         StoreError: The artifact store failed.
     """
-    names_by_attempt = await _artifact_names(services, project, run_id, keys.attempt(project, run_id, number, ""))
-    body = await _attempt_body(services, project, run_id, number, names_by_attempt[number])
+    artifacts = await _list_artifacts(services, project, run_id, keys.attempt(project, run_id, number, ""))
+    body = await _attempt_body(services, project, run_id, number, artifacts[number])
     if body is None:
         raise attempt_not_found(run_id, number)
     return body
@@ -51,7 +46,7 @@ async def get_attempt(services: Services, project: str, run_id: str, number: int
 
 async def read_record(services: Services, project: str, run_id: str, number: int) -> AttemptRecord | None:
     """Return the record of an Attempt as it was written, or None if there is none. Raises StoreError."""
-    data = await services.store.get(keys.attempt(project, run_id, number, RECORD))
+    data = await services.store.get(keys.record(project, run_id, number))
     return None if data is None else AttemptRecord.model_validate_json(data)
 
 
@@ -76,27 +71,27 @@ def artifact_not_found(record: AttemptRecord, artifact: str) -> NotFound:
     return NotFound(f"{message}: {reason}" if reason else f"{message}.")
 
 
-async def _artifact_names(services: Services, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
-    """Return the names of the artifacts under `prefix`, by the number of the Attempt that has left them."""
-    names_by_attempt: defaultdict[int, set[str]] = defaultdict(set)
+async def _list_artifacts(services: Services, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
+    """Return the keys that begin with `prefix`, by the number of the Attempt that has left the artifact."""
+    artifacts: defaultdict[int, set[str]] = defaultdict(set)
     prefix_of_all = keys.attempts(project, run_id)
     async for key in services.store.list(prefix):
-        number, _, name = key.removeprefix(prefix_of_all).partition("/")
-        names_by_attempt[int(number)].add(name)
-    return names_by_attempt
+        artifacts[int(key.removeprefix(prefix_of_all).partition("/")[0])].add(key)
+    return artifacts
 
 
 async def _attempt_body(
-    services: Services, project: str, run_id: str, number: int, names: set[str]
+    services: Services, project: str, run_id: str, number: int, artifacts: set[str]
 ) -> AttemptBody | None:
-    record = await read_record(services, project, run_id, number) if RECORD in names else None
+    of = (project, run_id, number)
+    record = await read_record(services, *of) if keys.record(*of) in artifacts else None
     if record is None:
         return None
     # The links are paths without a host, because a proxy may stand before this server.
     path = f"/api/v1/workspace/{services.settings.workspace}/projects/{project}/runs/{run_id}/attempts/{number}"
-    has_log = (
-        any(name == LOG or name.startswith(LOG_PIECES) for name in names) or record.status is AttemptStatus.STARTED
-    )
+    whole_log = keys.log(*of) in artifacts
+    has_pieces = any(key.startswith(keys.log_pieces(*of)) for key in artifacts)
+    has_log = whole_log or has_pieces or record.status is AttemptStatus.STARTED
     return AttemptBody(
         number=number,
         kind=AttemptKind(record.kind),
@@ -111,10 +106,10 @@ async def _attempt_body(
         page_url=record.page_url,
         attributes=record.attributes,
         usage=_usage(record.usage),
-        missing=missing_artifacts(record, whole_log=LOG in names),
+        missing=missing_artifacts(record, whole_log=whole_log),
         log=f"{path}/log" if has_log else None,
-        trace=f"{path}/trace" if TRACE in names else None,
-        screenshot=f"{path}/screenshot" if names & SCREENSHOTS.keys() else None,
+        trace=f"{path}/trace" if keys.trace(*of) in artifacts else None,
+        screenshot=f"{path}/screenshot" if keys.screenshot(*of) in artifacts else None,
     )
 
 

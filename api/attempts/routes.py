@@ -99,7 +99,7 @@ async def trace(services: ServicesDep, projectName: str, runId: str, number: _Nu
     "/screenshot",
     summary="Get an Attempt's screenshot",
     response_class=Response,
-    responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}, "image/jpeg": {}}}},
+    responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}}}},
 )
 async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
     """Get the last picture of the page of an Attempt that failed."""

@@ -102,5 +102,5 @@ class _Exchange:
     def log(self) -> None:
         level = logging.DEBUG if self.scope["path"] in _HEALTH_PATHS else logging.INFO
         milliseconds = (time.monotonic() - self._started_at) * 1000
-        status = self.status or "left"
+        status = self.status or "client left"
         log.log(level, "%s -> %s in %.0f ms [%s]", self.summary, status, milliseconds, self.correlation_id)

@@ -63,6 +63,9 @@ async def resolve_identity(
 ) -> RunIdentity:
     """Return the identity of the Run that an Idempotency-Key and this request stand for; without a key, of a new Run.
 
+    A start takes the first identity that the key stands for, unless a Run with one of the others was started before
+    the key ring was rotated.
+
     Raises:
         ConfigurationError: There is no secret key to derive an id with.
         Unavailable: Temporal does not answer.
@@ -71,7 +74,7 @@ async def resolve_identity(
         return RunIdentity(new_run_id())
     workspace = services.settings.workspace
     newest, *older = derive_identities(services.ring, workspace, project, idempotency_key, request)
-    for identity in older:  # the Run may have been started before the key ring was rotated
+    for identity in older:
         try:
             await services.runs.get_state(workspace, project, identity.run_id)
         except NotFound:
@@ -82,8 +85,6 @@ async def resolve_identity(
 
 def derive_identities(ring: KeyRing, workspace: str, project: str, key: str, request: bytes) -> list[RunIdentity]:
     """Return the identities that an Idempotency-Key stands for: by the newest key of the ring, then by the older ones.
-
-    A start takes the first one, unless a Run with one of the others was started before the ring was rotated.
 
     Raises:
         ConfigurationError: The ring is empty.

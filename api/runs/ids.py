@@ -14,9 +14,9 @@ def new_run_id() -> str:
     return run_id_from(urlsafe_b64encode(secrets.token_bytes(16)).decode("ascii"))
 
 
-def run_id_from(random: str) -> str:
-    """Return the id made from random text of the same characters.
+def run_id_from(token: str) -> str:
+    """Return the id made from a token: random text, or a keyed hash, of the same characters.
 
     It never begins with a hyphen, which commands would take for an option.
     """
-    return ("_" + random[1:] if random.startswith("-") else random)[:LENGTH]
+    return ("_" + token[1:] if token.startswith("-") else token)[:LENGTH]

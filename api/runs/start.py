@@ -26,6 +26,7 @@ from schemas.workflow.run import RunInput
 from schemas.workflow.trace import TraceMode
 from storage import keys
 
+# The text up to the colon is the one that clients of the contract look for, so it stays word for word.
 _AUTH_REQUIRED = (
     "Auth session is required for auth session validation runs: project {project} logs in, so the request needs "
     'authSession, such as {{"id": "…"}} with the id of an AuthSession.'

@@ -39,11 +39,11 @@ ReasonType = Literal[
 ]
 
 
-class _Error[Code, Kind](BaseModel):
+class _Error[CodeT, CategoryT](BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    code: Code | None = None
-    category: Kind
+    code: CodeT | None = None
+    category: CategoryT
     message: str
     retirable: bool = False
     details: dict[str, Any] | None = None
@@ -51,10 +51,10 @@ class _Error[Code, Kind](BaseModel):
     correlation_id: str | None = None
 
 
-class _Reason[Kind](BaseModel):
+class _Reason[TypeT](BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: Kind
+    type: TypeT
     message: str
     details: dict[str, Any] | None = None
     doc_url: str | None = None

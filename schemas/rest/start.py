@@ -69,11 +69,11 @@ class StartRequest(RequestModel):
     def canonical(self) -> bytes:
         """Return bytes that are equal for two requests with the same meaning: sorted, without values that are defaults.
 
-        Where a project may have a default of its own, Callboard's default differs from no value.
+        A field that a project can default counts whenever it was sent, even with Callboard's default.
         """
         meaning = self.model_dump(exclude_defaults=True)
-        said = self.model_dump(include={"retry", "request_timeout"}, exclude_unset=True)
-        meaning |= {name: value for name, value in said.items() if value != {}}
+        sent = self.model_dump(include={"retry", "request_timeout"}, exclude_unset=True)
+        meaning |= {name: value for name, value in sent.items() if value != {}}
         return json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 

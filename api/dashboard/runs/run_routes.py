@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from api.attempts.files import screenshot_response, trace_response
 from api.attempts.log import follow_log, read_log
-from api.attempts.records import TRACE
 from api.attempts.screencast import MEDIA_TYPE, is_watchable, watch_attempt
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.page_route import PageRoute
@@ -128,7 +127,7 @@ async def view_trace(
 ) -> Response:
     """Redirect to the trace in Playwright's own viewer, which has an origin of its own."""
     await _require_run(services, project, run_id)
-    if not await services.store.exists(keys.attempt(project, run_id, number, TRACE)):
+    if not await services.store.exists(keys.trace(project, run_id, number)):
         raise NotFound(f"Attempt {number} of Run {run_id} has left no trace.")
     return RedirectResponse(trace_viewer_url(request, services, project, run_id, number), 303)
 

@@ -163,11 +163,10 @@ async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
     assert answer.headers["content-length"] == str(len(packed.getvalue()))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("screenshot.png", "image/png"), ("screenshot.jpeg", "image/jpeg")])
-async def test_a_screenshot_comes_as_what_it_is(api: Api, name: str, kind: str) -> None:
+async def test_a_screenshot_comes_as_a_png(api: Api) -> None:
     run_id = await api.run()
     await store_record(api, attempt_record(run_id))
-    await store_artifact(api, run_id, 1, name, b"picture")
+    await store_artifact(api, run_id, 1, "screenshot.png", b"picture")
     answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/screenshot")
-    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", kind)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", "image/png")
     assert (await get(api, f"{run_id}/attempts/1"))["screenshot"] is not None

@@ -110,7 +110,7 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
 ):
     operation = (await call("POST", "/create", {"id": "anna@home", "parameters": PARAMETERS})).json()["operationId"]
     (order,) = api.auth_sessions.created
-    manifest = await api.app.state.services.catalog.current("members")
+    manifest = await api.app.state.services.catalog.get_current("members")
     assert (order.workspace, order.project) == (WORKSPACE, "members")
     assert order.ref.model_dump() == {"id": "anna@home", "type": "CREDENTIALS", "owner": "anna@home"}
     assert (order.view.id, order.view.type, order.view.status) == ("anna@home", "CREDENTIALS", "PENDING")
@@ -281,7 +281,7 @@ async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(a
     assert answer.status_code == 201
     assert answer.json() == {"status": "pending", "operationId": answer.json()["operationId"]}
     order = api.auth_sessions.validates[answer.json()["operationId"]]
-    manifest = await api.app.state.services.catalog.current("members")
+    manifest = await api.app.state.services.catalog.get_current("members")
     assert (order.workspace, order.project, order.version) == (WORKSPACE, "members", manifest.version)
     assert order.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
     assert (order.auto_recreate, order.check_attempts, order.create_attempts) == (True, 3, 3)

@@ -48,7 +48,7 @@ async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(
 
 async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_version(api: Any):
     order = api.order(await api.run(parameters={"a": 1}))
-    manifest = await api.app.state.services.catalog.current("shop")
+    manifest = await api.app.state.services.catalog.get_current("shop")
     assert (order.workspace, order.project, order.version) == (WORKSPACE, "shop", manifest.version)
     assert order.api == "list"
     assert order.parameters.text == '{"a":1}'
