@@ -81,7 +81,7 @@ class _ApiServer(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.services.closing.set()
+        self._app.state.services.shutting_down.set()
         await super().shutdown(sockets)
 
 

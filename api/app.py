@@ -44,7 +44,7 @@ def create_app(
     settings: Settings,
     *,
     runs: Runs | None = None,
-    records: RunQueries | None = None,
+    run_queries: RunQueries | None = None,
     auth_sessions: AuthSessions | None = None,
     deliveries: Deliveries | None = None,
     temporal_health: Health | None = None,
@@ -55,7 +55,7 @@ def create_app(
     Args:
         settings: The settings of the process.
         runs: The access to Runs; by default one that connects to the settings' Temporal.
-        records: The access to lists and records of Runs; by default it uses the settings' Temporal connection.
+        run_queries: The access to lists and details of Runs; by default it uses the settings' Temporal connection.
         auth_sessions: The access to AuthSessions; by default it uses the same connection.
         deliveries: The access to Deliveries; by default it uses the same connection.
         temporal_health: The health of Temporal and its workers; by default as seen by the same connection.
@@ -63,8 +63,7 @@ def create_app(
 
     Raises:
         ConfigurationError: There is no API key, an API key or a key of the ring is too short, or the setting of where
-            sinks may lead is wrong.
-        NotSupported: The settings place artifacts where this version cannot keep them.
+            sinks may lead, or of where artifacts are kept, is wrong.
     """
     api_keys = [key.get_secret_value() for key in settings.api_keys]
     keys = KeyCheck(ApiKeys(api_keys))
@@ -80,7 +79,7 @@ def create_app(
             settings=settings,
             keys=keys,
             runs=runs or temporal_runs.Runs(client),
-            records=records or temporal_run_queries.RunQueries(client),
+            run_queries=run_queries or temporal_run_queries.RunQueries(client),
             auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(client),
             deliveries=deliveries or temporal_deliveries.Deliveries(client),
             temporal_health=temporal_health or TemporalHealth(client),

@@ -1,4 +1,8 @@
-"""Dependencies of the request handlers: the application creates them once and hands them to every endpoint."""
+"""Dependencies of the request handlers: the application creates them once and hands them to every endpoint.
+
+The protocols hold signatures alone: the classes in `temporal` that they are named after say what each method does and
+raises, and tests put classes of their own in their place.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +25,16 @@ from storage.store import Store
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import MachineCounts
-from temporal.run_queries import RunRecord, ValidateListItem
+from temporal.run_queries import RunDetails, ValidateListItem
 from temporal.runs import RunState
 
 
 class Runs(Protocol):
-    """What the api needs of Runs; `temporal.runs.Runs` says what each method does and raises."""
+    """What the api needs of `temporal.runs.Runs`."""
 
-    async def start(self, run_id: str, run: RunInput, /, *, fingerprint: str, rerun_of: str | None = None) -> bool:
-        """Start a Run; return False if the very same Run was started before."""
-        ...
+    async def start(self, run_id: str, run: RunInput, /, *, fingerprint: str, rerun_of: str | None = None) -> bool: ...
 
-    async def get_state(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta = ...) -> RunState:
-        """Return the state of a Run: with `wait`, as soon as the Run has ended, but after that time at the latest."""
-        ...
+    async def get_state(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta = ...) -> RunState: ...
 
     async def cancel(self, workspace: str, project: str, run_id: str, /) -> RunState:
         """Request the cancellation of a Run, and return its state."""
@@ -44,100 +44,59 @@ class Runs(Protocol):
 class Health(Protocol):
     """What the api needs to know of Temporal's health; `temporal.health.TemporalHealth` says more."""
 
-    async def check(self) -> None:
-        """Raise Unavailable if Temporal does not answer."""
-        ...
+    async def check(self) -> None: ...
 
-    async def count_offered_machines(self) -> dict[str, int] | None:
-        """Return how many Machines live workers offer for each project; None if Temporal cannot tell."""
-        ...
+    async def count_offered_machines(self) -> dict[str, int] | None: ...
 
-    async def has_pollers(self, project: str, /) -> bool:
-        """Tell whether a worker polls for the project's Attempts."""
-        ...
+    async def has_pollers(self, project: str, /) -> bool: ...
 
 
 class RunQueries(Protocol):
-    """Queries about Runs beyond their result; `temporal.run_queries.RunQueries` says what each does and raises."""
+    """What the api needs of `temporal.run_queries.RunQueries`."""
 
     async def list_runs(
         self, workspace: str, project: str, run_filter: RunFilter, /, *, limit: int, page_token: bytes | None = None
-    ) -> RunPage:
-        """Return a page of a project's Runs."""
-        ...
+    ) -> RunPage: ...
 
-    async def get_record(self, workspace: str, project: str, run_id: str, /) -> RunRecord:
-        """Return all that is known of a Run. Raises NotFound."""
-        ...
+    async def get_details(self, workspace: str, project: str, run_id: str, /) -> RunDetails: ...
 
-    async def list_validates(self, workspace: str, run: RunListItem, /) -> list[ValidateListItem]:
-        """Return the Validates that a Run has waited for."""
-        ...
+    async def list_validates(self, workspace: str, run: RunListItem, /) -> list[ValidateListItem]: ...
 
-    async def count_ahead(self, run: RunListItem, /) -> int:
-        """Return how many Runs of the project are in the queue before this one."""
-        ...
+    async def count_ahead(self, run: RunListItem, /) -> int: ...
 
-    async def count_waiting(self, project: str, /) -> int:
-        """Return how many Runs of a project wait for a Machine."""
-        ...
+    async def count_waiting(self, project: str, /) -> int: ...
 
-    async def count_machines(self) -> dict[str, MachineCounts] | None:
-        """Return the Machines that live workers offer, by project; None if Temporal cannot tell."""
-        ...
+    async def count_machines(self) -> dict[str, MachineCounts] | None: ...
 
 
 class AuthSessions(Protocol):
-    """What the api needs of AuthSessions; `temporal.auth_sessions.AuthSessions` says what each does and raises."""
+    """What the api needs of `temporal.auth_sessions.AuthSessions`."""
 
-    async def create(self, session: AuthSessionInput, /) -> None:
-        """Create an AuthSession. Raises Conflict if there is already one with its id."""
-        ...
+    async def create(self, session: AuthSessionInput, /) -> None: ...
 
-    async def get(self, workspace: str, project: str, auth_session_id: str, /) -> AuthSessionView:
-        """Return the current state of an AuthSession. Raises NotFound."""
-        ...
+    async def get(self, workspace: str, project: str, auth_session_id: str, /) -> AuthSessionView: ...
 
-    async def list_all(self, workspace: str, project: str, /) -> list[AuthSessionView]:
-        """Return all AuthSessions of a project, sorted by id."""
-        ...
+    async def list_all(self, workspace: str, project: str, /) -> list[AuthSessionView]: ...
 
-    async def update(self, workspace: str, project: str, auth_session_id: str, spec: LoginSpec, /) -> None:
-        """Start the Run in which an AuthSession logs in with other parameters. Raises NotFound."""
-        ...
+    async def update(self, workspace: str, project: str, auth_session_id: str, spec: LoginSpec, /) -> None: ...
 
     async def replace_state(
         self, workspace: str, project: str, auth_session_id: str, state_key: str, /
-    ) -> AuthSessionView:
-        """Replace the browser state of a recorded AuthSession, and return when that is done.
+    ) -> AuthSessionView: ...
 
-        Raises NotFound, or Unavailable if no worker took the state up.
-        """
-        ...
+    async def validate(self, run_id: str, validate: ValidateInput, /) -> None: ...
 
-    async def validate(self, run_id: str, validate: ValidateInput, /) -> None:
-        """Start a Validate with this id."""
-        ...
-
-    async def delete(self, workspace: str, project: str, auth_session_id: str, /) -> None:
-        """Delete an AuthSession, and return when it is gone. Raises NotFound, or Unavailable if no worker did it."""
-        ...
+    async def delete(self, workspace: str, project: str, auth_session_id: str, /) -> None: ...
 
 
 class Deliveries(Protocol):
-    """What the api needs of Deliveries; `temporal.deliveries.Deliveries` says what each does and raises."""
+    """What the api needs of `temporal.deliveries.Deliveries`."""
 
-    async def list_for_run(self, workspace: str, project: str, run_id: str, /) -> list[DeliveryState]:
-        """Return the Deliveries of a Run."""
-        ...
+    async def list_for_run(self, workspace: str, project: str, run_id: str, /) -> list[DeliveryState]: ...
 
-    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str, /) -> DeliveryState:
-        """Request that a worker sends a Delivery now. Raises NotFound."""
-        ...
+    async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str, /) -> DeliveryState: ...
 
-    async def test_sink(self, test: SinkTestInput, /) -> SinkTestOutcome:
-        """Request that a worker sends a test to a sink, and wait for its outcome."""
-        ...
+    async def test_sink(self, test: SinkTestInput, /) -> SinkTestOutcome: ...
 
 
 @dataclass(frozen=True)
@@ -147,7 +106,7 @@ class Services:
     settings: Settings
     keys: KeyCheck
     runs: Runs
-    records: RunQueries
+    run_queries: RunQueries
     auth_sessions: AuthSessions
     deliveries: Deliveries
     temporal_health: Health
@@ -155,7 +114,7 @@ class Services:
     catalog: Catalog
     ring: KeyRing
     egress: EgressPolicy
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
 
 

@@ -23,7 +23,6 @@ from schemas.errors import (
     Conflict,
     Forbidden,
     NotFound,
-    NotSupported,
     PayloadTooLarge,
     Unauthorized,
     Unavailable,
@@ -39,7 +38,6 @@ _ERRORS_BY_STATUS: dict[int, type[CallboardError]] = {
     404: NotFound,
     409: Conflict,
     413: PayloadTooLarge,
-    501: NotSupported,
     503: Unavailable,
 }
 

@@ -26,7 +26,7 @@ from settings import Settings
 from storage.factory import open_store
 from temporal.namespace import Retention
 
-WEBHOOK_KEY_FILE = "webhook-secret"
+WEBHOOK_SECRET_FILE = "webhook-secret"  # noqa: S105 - a name of a file
 """Name of the file in the data folder with the secret that signs webhooks, unless one is set."""
 
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -196,7 +196,7 @@ class DevStack:
         ]
         signing, self.webhook_secret_file = self._settings.webhook_secrets, None
         if not signing:
-            self.webhook_secret_file = data / WEBHOOK_KEY_FILE
+            self.webhook_secret_file = data / WEBHOOK_SECRET_FILE
             signing = [SecretStr(_read_or_create_secret(self.webhook_secret_file, data_folder.new_webhook_secret()))]
         return self._settings.model_copy(
             update={

@@ -22,7 +22,7 @@ import httpx
 from devstack import ports
 from devstack.banner import banner, example_curl
 from devstack.child import SupervisedProcess
-from devstack.dev import WEBHOOK_KEY_FILE, DevStack
+from devstack.dev import WEBHOOK_SECRET_FILE, DevStack
 from devstack.environment import build_environment
 from devstack.signals import run_until_signalled
 from examples.caller import Caller
@@ -177,7 +177,7 @@ async def site_beside(settings: Settings, wanted: Mapping[str, int]) -> AsyncGen
     """
     claimed = ports.choose_ports(wanted)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    secret = settings.data_dir.expanduser().resolve() / WEBHOOK_KEY_FILE
+    secret = settings.data_dir.expanduser().resolve() / WEBHOOK_SECRET_FILE
     arguments = ["--port", str(claimed["--site-port"]), "--webhook-secret", str(secret)]
     if "--proxy-port" in claimed:
         arguments += ["--proxy-port", str(claimed["--proxy-port"])]

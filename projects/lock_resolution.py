@@ -2,7 +2,7 @@
 
 A project cannot choose two packages: Playwright, which is held at Callboard's own version, as the browser is
 Callboard's too; and `intuned-runtime`, which Callboard replaces with its own. The dependencies of that package are
-included in the list: see `brought_along`.
+included in the list: see `projects.runtime_dependencies`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from projects.brought_along import drop_runtime
 from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration, FrozenVenv
 from projects.interpreters import Interpreter, lowest_minor, satisfies
+from projects.runtime_dependencies import drop_runtime
 from projects.uv import UvError, run_uv
 from schemas.errors import ProjectError
 

@@ -114,9 +114,8 @@ def _validate(name: str, data: dict[str, Any]) -> ProjectSettings:
         return ProjectSettings.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SettingsError(
-            name, *_explain(first)
-        ) from None  # The chained error would repeat the value that was found.
+        # A chained error would repeat the value that was found.
+        raise SettingsError(name, *_explain(first)) from None
 
 
 def _explain(error: ErrorDetails) -> tuple[str, str]:
@@ -126,9 +125,8 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         # The part after dev or deployed is the kind of sink, which is not a key of the file.
         location = (*location[:3], *location[4:])
     given: Any = error["input"]
-    if (
-        "of" in context or kind == UNKNOWN_SINK_TYPE
-    ):  # The error is about one key, but was found by checking its section.
+    # The error may be about one key, but was found by checking its section.
+    if "of" in context or kind == UNKNOWN_SINK_TYPE:
         about = context.get("of", "type")
         location = (*location, about)
         given = cast("dict[str, Any]", given).get(about) if isinstance(given, dict) else None

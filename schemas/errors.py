@@ -13,7 +13,6 @@
     ├── MethodNotAllowed      405 method-not-allowed     repeating does not help
     ├── Conflict              409 conflict               repeating does not help
     ├── TooMany               429 bad-request            the caller must wait a while
-    ├── NotSupported          501 not-implemented        this version cannot do it
     ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
     │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
     │   ├── MachineError      500 internal-server-error  a Machine could not be started or was lost
@@ -122,12 +121,6 @@ class TooMany(CallboardError):
         super().__init__(message, details=details)
         self.retry_after = retry_after
         """Seconds to wait: the header `Retry-After` of the answer."""
-
-
-class NotSupported(CallboardError):
-    """The contract knows the field, this version of Callboard does not carry it out yet."""
-
-    status, code, category = 501, "not-implemented", "user"
 
 
 class InternalServerError(CallboardError):

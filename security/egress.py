@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 import httpx
 
 from schemas.errors import ConfigurationError, EgressRefused
-from schemas.rest.host import HOST_EXPECTED, parse_host
+from schemas.host import HOST_EXPECTED, parse_host
 from security.dns import Resolve, resolve
 from security.ip_policy import Address, Network, embedded_ipv4, non_public_reason, parse_address, unmap_ipv4
 
@@ -117,9 +117,8 @@ class EgressPolicy:
     def _refusal_reason(self, address: Address) -> str | None:
         if not any(address in network for network in self._networks):
             return non_public_reason(address)
-        inside = embedded_ipv4(
-            address
-        )  # opening a translating network does not open the addresses that it translates to
+        # Opening a translating network does not open the addresses that it translates to.
+        inside = embedded_ipv4(address)
         return None if inside is None else self._refusal_reason(inside)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
-MASK = "***"
+from schemas.mask import MASK
+
 _RAW_MASK = MASK.encode()
 MIN_MASKED_LENGTH = 6
 """Fewest characters of a value that is masked: a shorter one would be found in texts that do not contain the secret."""

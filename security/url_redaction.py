@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
+from schemas.mask import MASK
 from schemas.workflow.base import clip
-from security.masking import MASK, Masker
+from security.masking import Masker
 from security.secret_detection import is_secret_name, looks_like_token
 
 MAX_URL_LENGTH = 2_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from schemas.errors import NotSupported
+from schemas.errors import ConfigurationError
 from storage.folder import FolderStore
 from storage.store import Store
 
@@ -22,14 +22,14 @@ def open_store(location: str, *, endpoint: str | None = None) -> Store:
         endpoint: The setting `artifacts_endpoint`, the address of an S3-compatible store; a folder has none.
 
     Raises:
-        ConfigurationError: The settings for S3 are invalid; the message names the variable.
-        NotSupported: The address has another scheme.
+        ConfigurationError: The address has another scheme, or the settings for S3 are invalid; the message names the
+            variable.
     """
     scheme = _SCHEME.match(location)
     if scheme is None:
         return FolderStore(Path(location).expanduser().absolute())
     if scheme.group().lower() != "s3://":
-        raise NotSupported(
+        raise ConfigurationError(
             f"Artifacts cannot be kept at {scheme.group()}…: Callboard keeps them in a folder or in an S3 bucket. "
             "Set CALLBOARD_ARTIFACTS to the path of a folder, or to s3://bucket/prefix."
         )

@@ -29,7 +29,7 @@ _MAX_VALIDATES = 500
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunDetails:
     """A Run: what lists show, its current state, and its input."""
 
     list_item: RunListItem
@@ -69,7 +69,7 @@ class RunQueries:
         with translate_rpc_errors():
             return await fetch_page(self._client, workspace, project, run_filter, limit=limit, page_token=page_token)
 
-    async def get_record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+    async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         """Return all that Temporal knows of a Run.
 
         Raises:
@@ -81,7 +81,7 @@ class RunQueries:
             state = await self._runs.resolve_state(description)
             list_item = await read_list_item(description)
             attempts = list_item.attempts if state.outcome is None else state.outcome.attempts
-            return RunRecord(
+            return RunDetails(
                 list_item=replace(list_item, status=state.status, attempts=attempts),
                 state=state,
                 input=await self._read_input(description),

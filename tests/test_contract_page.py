@@ -24,7 +24,7 @@ from schemas.errors import Category
 from schemas.rest import result
 from schemas.rest.attempt import AttemptBody, UsageBody
 from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, ValidateAuthSession
-from schemas.rest.delivery import Delivery, DeliveryTry
+from schemas.rest.delivery import DeliveryBody, TryBody
 from schemas.rest.error_body import ErrorBody
 from schemas.rest.projects import ProjectBody
 from schemas.rest.result import ResultResponse
@@ -92,8 +92,8 @@ def sink_fields(model: type[BaseModel]) -> set[str]:
         ("13.1", 1, fields(RunSummaryBody)),
         ("13.2", 0, fields(RunBody) - fields(RunSummaryBody)),
         ("13.4", 0, fields(AttemptBody)),
-        ("13.5", 0, fields(Delivery)),
-        ("13.5", 1, fields(DeliveryTry)),
+        ("13.5", 0, fields(DeliveryBody)),
+        ("13.5", 1, fields(TryBody)),
     ],
 )
 def test_a_table_has_the_fields_of_its_model(number: str, index: int, expected: set[str]) -> None:

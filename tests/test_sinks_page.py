@@ -19,8 +19,8 @@ import pytest
 from api.deliveries.run_sink import seal_sink
 from devstack import ports
 from devstack.data_folder import new_webhook_secret
-from devstack.dev import WEBHOOK_KEY_FILE
-from schemas.rest.delivery import DeliveriesResponse
+from devstack.dev import WEBHOOK_SECRET_FILE
+from schemas.rest.delivery import DeliveryList
 from schemas.rest.start import StartRequest
 from security.signing import WebhookSigner
 from settings import Settings
@@ -110,7 +110,7 @@ def without_ellipses(sink: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_answer_that_is_shown_is_one() -> None:
-    shown = DeliveriesResponse.model_validate_json(json.dumps(JSON[3]))
+    shown = DeliveryList.model_validate_json(json.dumps(JSON[3]))
     assert [each.status for each in shown.deliveries] == ["delivered"]
 
 
@@ -129,8 +129,8 @@ def test_the_settings_that_are_named_are_there_with_their_defaults() -> None:
 def test_what_is_named_is_there() -> None:
     for name in re.findall(r"CALLBOARD_(\w*[A-Z])", PAGE):
         assert name.lower() in Settings.model_fields
-    assert f"`{WEBHOOK_KEY_FILE}`" in PAGE
-    assert f"/{WEBHOOK_KEY_FILE})" in PAGE
+    assert f"`{WEBHOOK_SECRET_FILE}`" in PAGE
+    assert f"/{WEBHOOK_SECRET_FILE})" in PAGE
 
 
 def test_a_secret_that_is_made_as_the_page_says_signs() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from schemas.workflow.base import JsonRef
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from storage.raw_json import RawJson, dump_object, read_json
 from storage.store import Store
 
 
@@ -22,36 +22,36 @@ async def delivery_payload(delivery: DeliverInput, outcome: RunOutcome, store: S
         GoneError: Parameters or result are not in the store any more.
         StoreError: The store failed.
     """
-    api_info = [
-        _member("name", delivery.api),
-        _raw("parameters", await _text(delivery.parameters, store)),
-        _member("runId", delivery.run_id),
-        _raw("result", await _result(outcome, store)),
-    ]
-    members = [
-        _member("workspaceId", delivery.workspace),
-        _member("project", {"id": delivery.project, "name": delivery.project}),
-        _raw("apiInfo", _object(api_info)),
-    ]
+    members: dict[str, Any] = {
+        "workspaceId": delivery.workspace,
+        "project": {"id": delivery.project, "name": delivery.project},
+        "apiInfo": dump_object(
+            {
+                "name": delivery.api,
+                "parameters": await _read(delivery.parameters, store),
+                "runId": delivery.run_id,
+                "result": await _result(outcome, store),
+            }
+        ),
+    }
     if delivery.auth_session_id is not None:
-        members.append(_member("authSession", {"id": delivery.auth_session_id}))
-    return _object(members)
+        members["authSession"] = {"id": delivery.auth_session_id}
+    return dump_object(members).text
 
 
-async def _result(outcome: RunOutcome, store: Store) -> bytes:
+async def _result(outcome: RunOutcome, store: Store) -> RawJson:
     if outcome.status is RunStatus.COMPLETED and outcome.result is not None:
-        result = await _text(outcome.result, store)
-        return _object([_member("status", "completed"), _raw("result", result), _member("statusCode", 200)])
+        return dump_object({"status": "completed", "result": await _read(outcome.result, store), "statusCode": 200})
     if outcome.error is None:
         raise ValueError(f"A Run that is {outcome.status} is not delivered")
     error = outcome.error
-    return _object(
-        [
-            _member("status", "failed"),
-            _member("error", error.code.value),
-            _member("message", error.message),
-            _member("statusCode", 408 if _is_timeout(error) else 500),
-        ]
+    return dump_object(
+        {
+            "status": "failed",
+            "error": error.code.value,
+            "message": error.message,
+            "statusCode": 408 if _is_timeout(error) else 500,
+        }
     )
 
 
@@ -61,22 +61,8 @@ def _is_timeout(error: RunError) -> bool:
     return ErrorCode.SCRIPT_TIMEOUT.value in (error.code.value, last.get("code"))
 
 
-async def _text(value: JsonRef, store: Store) -> bytes:
-    if value.text is not None:
-        return value.text.encode("ascii")
-    data = None if value.key is None else await store.get(value.key)
-    if data is None:
+async def _read(value: JsonRef, store: Store) -> RawJson:
+    found = await read_json(value, store)
+    if found is None:
         raise GoneError(f"{value.key} is not in the artifact store any more.")
-    return data
-
-
-def _member(name: str, value: Any) -> bytes:
-    return _raw(name, json.dumps(value, separators=(",", ":")).encode("ascii"))
-
-
-def _raw(name: str, text: bytes) -> bytes:
-    return b'"%s":%s' % (name.encode("ascii"), text)
-
-
-def _object(members: list[bytes]) -> bytes:
-    return b"{%s}" % b",".join(members)
+    return found

@@ -20,8 +20,9 @@ from botocore.loaders import Loader
 from botocore.regions import EndpointResolver
 
 from activities.deliveries.http_sender import PreparedRequest, ResponseVerdict, SinkResponse
+from schemas.bucket_address import bucket_address
 from schemas.workflow.delivery import DeliverInput, TryProblem
-from schemas.workflow.sink import SealedBucket, bucket_address
+from schemas.workflow.sink import SealedBucket
 from security import seal_context
 from security.keyring import KeyRing
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from starlette.responses import Response, StreamingResponse
 
-from api.attempts.records import artifact_not_found, attempt_not_found, read_record
+from api.attempts.bodies import artifact_not_found, attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.errors import NotFound
 from storage import keys

@@ -15,17 +15,19 @@ from datetime import timedelta
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from api.attempts.records import artifact_not_found, attempt_not_found, read_record
+from api.attempts.bodies import artifact_not_found, attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.workflow.attempt import AttemptStatus
 from storage import keys
 
 _POLL_FOLDER_EVERY = timedelta(milliseconds=250)
+"""Time between two looks for new lines in a folder."""
 _POLL_BUCKET_EVERY = timedelta(seconds=1)
 """Time between two looks for new lines in a bucket, where each look is a request that costs money."""
-_ASK_TEMPORAL_EVERY = 2.0
-_KEEP_ALIVE_EVERY = 15.0
-"""Seconds of silence after which a comment shows proxies that the connection is still in use."""
+_ASK_TEMPORAL_EVERY = timedelta(seconds=2)
+"""Time between two questions to Temporal whether the Run has ended."""
+_KEEP_ALIVE_EVERY = timedelta(seconds=15)
+"""Time of silence after which a comment shows proxies that the connection is still in use."""
 
 
 class LogReader:
@@ -118,11 +120,11 @@ async def follow_log(services: Services, project: str, run_id: str, number: int,
             return
         if complete:
             last_sent = loop.time()
-        elif loop.time() - last_sent > _KEEP_ALIVE_EVERY:
+        elif loop.time() - last_sent > _KEEP_ALIVE_EVERY.total_seconds():
             last_sent = loop.time()
             yield KEEPALIVE_COMMENT
         with suppress(TimeoutError):
-            await asyncio.wait_for(services.closing.wait(), watcher.poll_interval)
+            await asyncio.wait_for(services.shutting_down.wait(), watcher.poll_interval)
             return
 
 
@@ -148,7 +150,7 @@ class _EndWatcher:
             return end
         # Temporal is asked, too: the Attempt may never start, and the record of its end may never be written.
         now = asyncio.get_running_loop().time()
-        if now - self._asked_temporal_at < _ASK_TEMPORAL_EVERY:
+        if now - self._asked_temporal_at < _ASK_TEMPORAL_EVERY.total_seconds():
             return None
         self._asked_temporal_at = now
         project, run_id, _ = self._attempt

@@ -9,9 +9,9 @@ from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from api.attempts.bodies import get_attempt
 from api.attempts.files import screenshot_response, trace_response
 from api.attempts.log import follow_log, read_log
-from api.attempts.records import get_attempt
 from api.dependencies import ServicesDep
 from api.http.workspace_router import workspace_router
 from schemas.errors import BadRequest

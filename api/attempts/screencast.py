@@ -15,7 +15,7 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 
-from api.attempts.records import attempt_not_found, read_record
+from api.attempts.bodies import attempt_not_found, read_record
 from api.dependencies import Services
 from schemas.workflow.attempt import AttemptStatus
 
@@ -60,8 +60,8 @@ async def watch_attempt(services: Services, project: str, run_id: str, number: i
 async def _multipart(
     services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> AsyncGenerator[bytes]:
-    closing = asyncio.ensure_future(services.closing.wait())
-    closing.add_done_callback(lambda _: writer.close())  # closing the connection ends the loop below
+    shutdown = asyncio.ensure_future(services.shutting_down.wait())
+    shutdown.add_done_callback(lambda _: writer.close())  # closing the connection ends the loop below
     try:
         yield _BOUNDARY
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -76,7 +76,7 @@ async def _multipart(
                 # The boundary follows at once, because a browser shows a part only when it sees where the next begins.
                 yield head + picture + b"\r\n" + _BOUNDARY
     finally:
-        closing.cancel()
+        shutdown.cancel()
         writer.close()
 
 

@@ -15,7 +15,7 @@ from api.dashboard.forms import read_form
 from api.http.key_check import KeyCheck
 from api.http.middleware import KEY_HEADER
 from schemas.errors import Forbidden, Unauthorized
-from security.sessions import SESSION_LIFETIME, Session, Sessions
+from security.sign_in_sessions import SESSION_LIFETIME, Session, SignInSessions
 
 COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
@@ -30,7 +30,7 @@ class DashboardAuth:
     """The services that decide who may see the pages; the application creates them once."""
 
     keys: KeyCheck
-    sessions: Sessions
+    sessions: SignInSessions
 
 
 class SignInRequired(Unauthorized):

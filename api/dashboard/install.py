@@ -16,13 +16,13 @@ from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
 from projects.samples import Samples
 from security.keyring import KeyRing
-from security.sessions import Sessions
+from security.sign_in_sessions import SignInSessions
 from security.signed_trace_urls import SignedTraceUrls
 
 
 def install_dashboard(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyRing) -> None:
     """Make the application serve the pages to everybody who signs in with one of the keys."""
-    app.state.dashboard_auth = DashboardAuth(keys, Sessions(api_keys, ring))
+    app.state.dashboard_auth = DashboardAuth(keys, SignInSessions(api_keys, ring))
     app.state.samples = Samples()
     app.state.sink_test_limiter = RateLimiter(playground_routes.SINK_TEST_LIMIT, playground_routes.SINK_TEST_WINDOW)
     app.state.traces = SignedTraceUrls(ring)

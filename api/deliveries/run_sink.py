@@ -5,8 +5,9 @@ from __future__ import annotations
 from api.dependencies import Services
 from api.egress_checks import check_sink
 from projects.manifest import Manifest
+from schemas.bucket_address import bucket_address
 from schemas.rest.sink import ProjectS3Sink, S3Sink, WebhookSink
-from schemas.workflow.sink import DeliverySchedule, SealedBucket, SealedSink, SealedWebhook, bucket_address
+from schemas.workflow.sink import DeliverySchedule, SealedBucket, SealedSink, SealedWebhook
 from security import seal_context
 from security.keyring import KeyRing
 from security.masking import mask_url

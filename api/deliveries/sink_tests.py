@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from api.deliveries.records import try_body
+from api.deliveries.bodies import try_body
 from api.deliveries.run_sink import resolve_run_sink
 from api.dependencies import Services
 from api.http.json_body import validate_body
 from api.runs.ids import new_run_id
 from projects.manifest import Manifest
-from schemas.rest.delivery import DeliveryTry
+from schemas.rest.delivery import TryBody
 from schemas.rest.field_errors import field_error
-from schemas.rest.start import StartRequest
+from schemas.rest.sink import SinkTestRequest
 from schemas.workflow.delivery import SinkTestInput
 
 
@@ -23,7 +23,7 @@ class SinkTest:
 
     id: str
     """Id of the test; the message that was sent has it in place of a Run's id."""
-    result: DeliveryTry
+    result: TryBody
     failure: str | None
     """Why the message did not arrive; None if it arrived."""
 
@@ -36,7 +36,7 @@ async def send_sink_test(services: Services, manifest: Manifest, body: dict[str,
         ConfigurationError: There is no key to seal the sink with.
         Unavailable: Temporal does not answer, or no worker has sent the message.
     """
-    request = validate_body(StartRequest, {"api": body["api"], "parameters": {}, "sink": body.get("sink")})
+    request = validate_body(SinkTestRequest, {"api": body["api"], "sink": body.get("sink")})
     test_id = f"test-{new_run_id()}"
     sink = await resolve_run_sink(services, manifest, request.sink, test_id)
     if sink is None:

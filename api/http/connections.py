@@ -270,9 +270,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._can_be_answered():
             self.transport.abort()
             return
-        if (
-            self._is_receiving and self._head_complete
-        ):  # The application reads the body: tell it that the client has left.
+        # The application reads the body: tell it that the client has left.
+        if self._is_receiving and self._head_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         response = error_response(error, correlation_id, {CORRELATION_HEADER: correlation_id, "connection": "close"})

@@ -15,14 +15,14 @@ async def list_projects(services: Services) -> ProjectList:
     """Return all deployed projects, sorted by name. Raises StoreError, Unavailable."""
     names = await services.catalog.list_projects()
     manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
-    machines = await services.records.count_machines()
+    machines = await services.run_queries.count_machines()
     return ProjectList(projects=[_project_body(manifest, machines) for manifest in manifests if manifest is not None])
 
 
 async def get_project(services: Services, project: str) -> ProjectBody:
     """Return one deployed project. Raises NotFound, StoreError, Unavailable."""
     manifest = await require_project(services, project)
-    return _project_body(manifest, await services.records.count_machines())
+    return _project_body(manifest, await services.run_queries.count_machines())
 
 
 def _project_body(manifest: Manifest, machines: dict[str, MachineCounts] | None) -> ProjectBody:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from schemas.mask import MASK
 from schemas.workflow.auth import AuthSessionType, RunAuth
 from schemas.workflow.auth_session import CreateInput, ValidateInput
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput
-from security.masking import MASK
 
 
 def masked_input(run: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:

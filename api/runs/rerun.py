@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from api.dependencies import Services
 from api.http.json_body import validate_body
-from api.http.raw_json import load_json
 from api.request_secrets import definitely_not_started, delete_artifacts
 from api.runs.idempotency import resolve_identity
 from api.runs.input_view import as_seconds
-from api.runs.start import create_run
+from api.runs.start import check_api_and_auth, create_run
+from api.runs.stored_json import load_json
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.runs import RerunResponse
@@ -42,15 +42,16 @@ async def start_rerun(
         SealError, ConfigurationError: A sealed input cannot be opened.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
-    record = await services.records.get_record(services.settings.workspace, manifest.project, run_id)
-    if not isinstance(record.input, RunInput):
+    details = await services.run_queries.get_details(services.settings.workspace, manifest.project, run_id)
+    if not isinstance(details.input, RunInput):
         raise BadRequest(
-            f"Run {run_id} makes or checks a login (type {record.list_item.type}), and only Runs of APIs can be started"
-            " again. Update or validate its AuthSession instead."
+            f"Run {run_id} makes or checks a login (type {details.list_item.type}), and only Runs of APIs can be "
+            "started again. Update or validate its AuthSession instead."
         )
-    request = validate_body(StartRequest, await _start_request_body(services, run_id, record.input))
+    request = validate_body(StartRequest, await _start_request_body(services, run_id, details.input))
     # The id of the earlier Run is all that this request has, so it is what the fingerprint is made from.
     identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
+    check_api_and_auth(manifest, request)
     marker = keys.rerun(manifest.project, run_id, identity.run_id)
     await services.store.put(marker, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from api.contract_values import contract_outcome
-from api.http.raw_json import RawJson, dump_object, load_json
+from api.runs.stored_json import load_json
 from schemas.workflow.run import RunOutcome
+from storage.raw_json import RawJson, dump_object
 from storage.store import Store
 from temporal.runs import RunState
 

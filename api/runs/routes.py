@@ -12,12 +12,12 @@ from starlette.responses import Response
 from api.dependencies import ServicesDep
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
-from api.http.long_poll import poll_run_state
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_open_project, require_project
-from api.runs import records
+from api.runs import bodies
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
+from api.runs.long_poll import poll_run_state
 from api.runs.rerun import start_rerun
 from api.runs.result import result_json
 from api.runs.start import start_run
@@ -107,13 +107,13 @@ async def list_runs(
     A Run appears here within two seconds of its start.
     """
     manifest = await require_project(services, projectName)
-    return await records.list_runs(services, manifest.project, query)
+    return await bodies.list_runs(services, manifest.project, query)
 
 
 @_RUNS.get("/{runId}", summary="Get a Run", response_model=RunBody)
 async def get(services: ServicesDep, projectName: str, runId: str) -> Response:  # noqa: N803
     """Get all that is known of the Run: input, result or error, Attempts, Validates, Deliveries, and its queue."""
-    run = await records.run_json(services, projectName, runId)
+    run = await bodies.run_json(services, projectName, runId)
     return Response(run.text, media_type="application/json")
 
 

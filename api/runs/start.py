@@ -45,96 +45,19 @@ async def start_run(
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
-    requested = _parse(manifest, body)
-    await check_proxy(services, "proxy", requested.proxy)
-    await check_proxy(services, "authSession.proxy", requested.auth_session and requested.auth_session.proxy)
-    # The fingerprint is made from the request before defaults are applied, so that a redeploy does not change it.
-    identity = await resolve_identity(services, manifest.project, requested.canonical(), idempotency_key)
-    await create_run(services, manifest, requested, identity)
-    return StartResponse(run_id=identity.run_id)
-
-
-async def create_run(
-    services: Services,
-    manifest: Manifest,
-    requested: StartRequest,
-    identity: RunIdentity,
-    *,
-    rerun_of: str | None = None,
-) -> None:
-    """Start the Run `identity`, unless the very same request has started it before. Raises what `start_run` raises.
-
-    Args:
-        services: The services of the request.
-        manifest: The manifest of the version that the Run is to execute.
-        requested: The request, before the project's defaults are applied. Its proxies are not checked again.
-        identity: The identity of the Run.
-        rerun_of: The id of the earlier Run if this one is a rerun.
-    """
-    _check_api_and_auth(manifest, requested)
-    workspace, project = services.settings.workspace, manifest.project
-    request = _with_defaults(requested, manifest.settings)
-    auth = (
-        None
-        if request.auth_session is None
-        else await build_run_auth(services, manifest, request.auth_session, identity)
-    )
-    proxy = resolve_proxy(services, manifest, identity.run_id, request.proxy, auth and auth.proxy)
-    sink = await resolve_run_sink(services, manifest, request.sink, identity.run_id)
-    parameters = await _store_parameters(services, project, identity, request)
-    run_input = RunInput(
-        workspace=workspace,
-        project=project,
-        version=manifest.version,
-        api=request.api,
-        parameters=parameters,
-        maximum_attempts=request.retry.maximum_attempts,
-        request_timeout=timedelta(seconds=request.request_timeout),
-        trace=TraceMode.of(request.save_trace),
-        proxy=proxy,
-        auth=auth,
-        sink=sink,
-    )
-    try:
-        await _start(services, run_input, request, identity, rerun_of)
-    except CallboardError as error:
-        # Artifacts of an Idempotency-Key belong to all requests with the same body, and another one of them may have
-        # started the Run. After a conflict none did: the existing Run has another body, and so other store keys.
-        if isinstance(error, Conflict) or (definitely_not_started(error) and not identity.fingerprint):
-            await delete_artifacts(services, parameters.key, auth and auth.parameters_key)
-        raise
-
-
-async def _start(
-    services: Services, run_input: RunInput, request: StartRequest, identity: RunIdentity, rerun_of: str | None
-) -> None:
-    stored = False
-    if run_input.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
-        stored = await store_runtime_input(services, run_input.project, run_input.auth, request.auth_session, identity)
-    created = await services.runs.start(identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of)
-    if run_input.auth is not None and stored and not created:
-        # Another copy of this request started the Run first. If that Run has ended already, nothing else will delete
-        # the runtimeInput that was just stored.
-        state = await services.runs.get_state(run_input.workspace, run_input.project, identity.run_id)
-        if state.outcome is not None:
-            await delete_artifacts(services, run_input.auth.parameters_key)
-
-
-def _parse(manifest: Manifest, body: dict[str, Any]) -> StartRequest:
     # This comes before all other checks, because a missing authSession is what people forget.
     _require_auth_session(manifest, body.get("authSession"))
     request = validate_body(StartRequest, body)
-    _check_api_and_auth(manifest, request)
-    return request
+    check_api_and_auth(manifest, request)
+    await check_proxy(services, "proxy", request.proxy)
+    await check_proxy(services, "authSession.proxy", request.auth_session and request.auth_session.proxy)
+    # The fingerprint is made from the request before defaults are applied, so that a redeploy does not change it.
+    identity = await resolve_identity(services, manifest.project, request.canonical(), idempotency_key)
+    await create_run(services, manifest, request, identity)
+    return StartResponse(run_id=identity.run_id)
 
 
-def _require_auth_session(manifest: Manifest, auth_session: object) -> None:
-    if manifest.settings.auth_sessions.enabled and auth_session is None:
-        message = _AUTH_REQUIRED.format(project=manifest.project)
-        raise field_error("authSession", "an object with the id of an AuthSession", message)
-
-
-def _check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
+def check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
     """Check that the project offers what is requested.
 
     Raises:
@@ -149,19 +72,89 @@ def _check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
         raise field_error("authSession", "no authSession for this project", message)
 
 
+async def create_run(
+    services: Services,
+    manifest: Manifest,
+    request: StartRequest,
+    identity: RunIdentity,
+    *,
+    rerun_of: str | None = None,
+) -> None:
+    """Start the Run `identity`, unless the very same request has started it before. Raises what `start_run` raises.
+
+    Args:
+        services: The services of the request.
+        manifest: The manifest of the version that the Run is to execute.
+        request: The request as it was sent, which `check_api_and_auth` has accepted. Its proxies are not checked here.
+        identity: The identity of the Run.
+        rerun_of: The id of the earlier Run if this one is a rerun.
+    """
+    workspace, project = services.settings.workspace, manifest.project
+    effective = _with_defaults(request, manifest.settings)
+    auth = (
+        None
+        if effective.auth_session is None
+        else await build_run_auth(services, manifest, effective.auth_session, identity)
+    )
+    proxy = resolve_proxy(services, manifest, identity.run_id, effective.proxy, auth and auth.proxy)
+    sink = await resolve_run_sink(services, manifest, effective.sink, identity.run_id)
+    parameters = await _store_parameters(services, project, identity, effective)
+    run_input = RunInput(
+        workspace=workspace,
+        project=project,
+        version=manifest.version,
+        api=effective.api,
+        parameters=parameters,
+        maximum_attempts=effective.retry.maximum_attempts,
+        request_timeout=timedelta(seconds=effective.request_timeout),
+        trace=TraceMode.of(effective.save_trace),
+        proxy=proxy,
+        auth=auth,
+        sink=sink,
+    )
+    try:
+        await _store_and_start(services, run_input, effective, identity, rerun_of)
+    except CallboardError as error:
+        # Artifacts of an Idempotency-Key belong to all requests with the same body, and another one of them may have
+        # started the Run. After a conflict none did: the existing Run has another body, and so other store keys.
+        if isinstance(error, Conflict) or (definitely_not_started(error) and not identity.fingerprint):
+            await delete_artifacts(services, parameters.key, auth and auth.parameters_key)
+        raise
+
+
+async def _store_and_start(
+    services: Services, run_input: RunInput, request: StartRequest, identity: RunIdentity, rerun_of: str | None
+) -> None:
+    stored = False
+    if run_input.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
+        stored = await store_runtime_input(services, run_input.project, run_input.auth, request.auth_session, identity)
+    created = await services.runs.start(identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of)
+    if run_input.auth is not None and stored and not created:
+        # Another copy of this request started the Run first. If that Run has ended already, nothing else will delete
+        # the runtimeInput that was just stored.
+        state = await services.runs.get_state(run_input.workspace, run_input.project, identity.run_id)
+        if state.outcome is not None:
+            await delete_artifacts(services, run_input.auth.parameters_key)
+
+
+def _require_auth_session(manifest: Manifest, auth_session: object) -> None:
+    if manifest.settings.auth_sessions.enabled and auth_session is None:
+        message = _AUTH_REQUIRED.format(project=manifest.project)
+        raise field_error("authSession", "an object with the id of an AuthSession", message)
+
+
 def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequest:
     """Return the request with the project's defaults in the fields that it left out.
 
     The proxy is not among them: `resolve_proxy` chooses it.
     """
     defaults = project.defaults
-    values: dict[str, Any] = {"request_timeout": defaults.request_timeout}
-    if defaults.retry.maximum_attempts is not None and not request.retry.model_fields_set:
-        values["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
-    requested = request.model_fields_set - {"retry"}
-    return request.model_copy(
-        update={name: value for name, value in values.items() if value is not None and name not in requested}
-    )
+    update: dict[str, Any] = {}
+    if defaults.request_timeout is not None and "request_timeout" not in request.model_fields_set:
+        update["request_timeout"] = defaults.request_timeout
+    if defaults.retry.maximum_attempts is not None and "maximum_attempts" not in request.retry.model_fields_set:
+        update["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
+    return request.model_copy(update=update)
 
 
 def _api_not_found(manifest: Manifest, api: str) -> NotFound:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.doctor.findings import Finding, failed, ok
-from schemas.errors import ConfigurationError, NotSupported, StoreError
+from schemas.errors import ConfigurationError, StoreError
 from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
@@ -15,7 +15,7 @@ async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | Non
     try:
         store = open_store(location, endpoint=settings.artifacts_endpoint)
         await store.check()
-    except (ConfigurationError, NotSupported) as error:
+    except ConfigurationError as error:
         return failed(
             "Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as described in docs/operations.md."
         ), None

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from cli.options import load_settings
 from devstack import data_folder
-from devstack.dev import WEBHOOK_KEY_FILE
+from devstack.dev import WEBHOOK_SECRET_FILE
 from devstack.temporal import NAMESPACE
 from settings import Settings
 
@@ -40,7 +40,7 @@ def find_installation(data: Path | None) -> Installation:
         "temporal_namespace": NAMESPACE,
         "api_keys": [SecretStr(connection["apiKey"])],
         "secret_key": settings.secret_key or _read_secret(folder / "secret-key"),
-        "webhook_secrets": settings.webhook_secrets or _read_secret(folder / WEBHOOK_KEY_FILE),
+        "webhook_secrets": settings.webhook_secrets or _read_secret(folder / WEBHOOK_SECRET_FILE),
     }
     return Installation(settings.model_copy(update=dev), dev=True)
 

@@ -18,7 +18,7 @@ class DeliveryError(ResponseModel):
     message: str
 
 
-class DeliveryTry(ResponseModel):
+class TryBody(ResponseModel):
     """One try of a Delivery."""
 
     at: datetime
@@ -31,7 +31,7 @@ class DeliveryTry(ResponseModel):
     """The first 2 kB of the response, with the sink's secrets masked."""
 
 
-class Delivery(ResponseModel):
+class DeliveryBody(ResponseModel):
     """A Delivery with its tries in chronological order."""
 
     model_config = ConfigDict(
@@ -62,10 +62,10 @@ class Delivery(ResponseModel):
     status: DeliveryStatus
     error: DeliveryError | None = None
     """The reason why the Delivery failed."""
-    tries: list[DeliveryTry]
+    tries: list[TryBody]
 
 
-class DeliveriesResponse(ResponseModel):
+class DeliveryList(ResponseModel):
     """All Deliveries of a Run."""
 
-    deliveries: list[Delivery]
+    deliveries: list[DeliveryBody]

@@ -16,7 +16,6 @@ Code = Literal[
     "not-found",
     "method-not-allowed",
     "conflict",
-    "not-implemented",
     "internal-server-error",
 ]
 

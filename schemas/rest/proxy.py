@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from schemas.host import HOST_EXPECTED, parse_host
 from schemas.rest.base import checked, expected_error, expects
-from schemas.rest.host import HOST_EXPECTED, parse_host
 
 SCHEMES = ("http", "https", "socks5")
 _EXPECTED = "a proxy URL such as http://user:password@host:port, with scheme http, https or socks5"

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.base import ResponseModel, expects, require_known_value
-from schemas.rest.delivery import Delivery
+from schemas.rest.delivery import DeliveryBody
 from schemas.rest.result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
 from schemas.workflow.run import RunStatus, RunType
 
@@ -212,7 +212,7 @@ class RunBody(_Run):
     """The ids of the Runs that repeat this one."""
     attempts: list[AttemptBody]
     validates: list[RunValidate]
-    deliveries: list[Delivery]
+    deliveries: list[DeliveryBody]
     waiting: QueueState | None
     """The queue while the Run is pending; null afterwards."""
     temporal: TemporalLink

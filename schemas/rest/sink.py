@@ -164,3 +164,10 @@ ProjectSink = Annotated[
     Discriminator(_sink_type, custom_error_type=UNKNOWN_SINK_TYPE, custom_error_message="expected another type"),
 ]
 """`defaults.sink.dev` and `.deployed` of a project's settings."""
+
+
+class SinkTestRequest(RequestModel):
+    """A request to send a test to the sink that a start of this API would use."""
+
+    api: ApiName
+    sink: Sink | None = None

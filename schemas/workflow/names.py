@@ -161,6 +161,11 @@ def validate_run_id(run_id: str, number: int) -> str:
     return f"{run_id}-v{number}"
 
 
+def attempt_of_validate(validate_run_id: str) -> int:
+    """Return the number of the Attempt before which the Validate with this id was executed."""
+    return int(validate_run_id.rpartition("-v")[2])
+
+
 def delivery_workflow_id(run_id: str, delivery_id: str) -> str:
     """Return the workflow id of a Delivery; no Run can have such an id."""
     return f"{run_id}:{delivery_id}"

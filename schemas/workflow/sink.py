@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from schemas.mask import MASK
 from schemas.workflow.base import FlowModel
-
-_MASK = "***"
-_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-"""Pattern of a bucket name that can be part of a host name, also in a certificate."""
-
-
-def bucket_address(endpoint: str, bucket: str, *, path_style: bool) -> str:
-    """Return the URL below which the objects of a bucket are, without a slash at the end.
-
-    The bucket is part of the host, or of the path where that is wanted or necessary.
-    """
-    base = endpoint.rstrip("/")
-    parts = urlsplit(base)
-    if path_style or not _LABEL.fullmatch(bucket) or _is_address(parts.hostname or ""):
-        return f"{base}/{bucket}"
-    return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class SealedWebhook(FlowModel):
@@ -101,7 +76,7 @@ class SealedSink(FlowModel):
         """Return the sink as a client wrote it, with its secrets masked."""
         shared = {"skipOnFail": self.skip_on_fail, "apisToSend": self.apis_to_send}
         if self.webhook is not None:
-            headers = dict.fromkeys(self.webhook.headers, _MASK)
+            headers = dict.fromkeys(self.webhook.headers, MASK)
             return {"type": "webhook", "url": self.webhook.url, "headers": headers, **shared}
         if self.bucket is None:
             raise ValueError("A sink is a webhook or a bucket")
@@ -113,7 +88,7 @@ class SealedSink(FlowModel):
             "prefix": bucket.prefix,
             "endpoint": bucket.endpoint,
             "forcePathStyle": bucket.force_path_style,
-            "accessKeyId": _MASK,
-            "secretAccessKey": _MASK,
+            "accessKeyId": MASK,
+            "secretAccessKey": MASK,
             **shared,
         }

@@ -59,7 +59,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
         app = create_app(
             api_settings(**fields),
             runs=engine,
-            records=records,
+            run_queries=records,
             auth_sessions=auth_sessions,
             deliveries=deliveries,
             temporal_health=engine,

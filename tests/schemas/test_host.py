@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.rest.host import parse_host
+from schemas.host import parse_host
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from security.masking import MASK, Masker, mask_url
+from schemas.mask import MASK
+from security.masking import Masker, mask_url
 
 SECRETS = st.text(st.characters(), min_size=6, max_size=40)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import ConfigurationError, NotSupported
+from schemas.errors import ConfigurationError
 from storage.factory import open_store
 from tests.support.s3_server import S3Server
 
@@ -33,7 +33,9 @@ async def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("location", ["gs://bucket", "file:///tmp/x", "https://s3.example.com/bucket"])
 def test_an_address_of_another_kind_is_refused_with_what_to_do(location: str) -> None:
-    with pytest.raises(NotSupported, match="Set CALLBOARD_ARTIFACTS to the path of a folder, or to s3://bucket/prefix"):
+    with pytest.raises(
+        ConfigurationError, match="Set CALLBOARD_ARTIFACTS to the path of a folder, or to s3://bucket/prefix"
+    ):
         open_store(location)
 
 

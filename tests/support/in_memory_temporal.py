@@ -15,7 +15,7 @@ from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, Ru
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import MachineCounts
-from temporal.run_queries import AnyInput, RunRecord, ValidateListItem
+from temporal.run_queries import AnyInput, RunDetails, ValidateListItem
 from temporal.runs import RunState
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -122,11 +122,11 @@ class MemoryRecords:
         self.asked.append((run_filter, limit, page_token))
         return self.answer
 
-    async def get_record(self, workspace: str, project: str, run_id: str) -> RunRecord:
+    async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         state = await self._runs.get_state(workspace, project, run_id)
         entry = self._runs.entries.get(run_id)
         order = self.orders[run_id] if entry is None else entry.order
-        return RunRecord(
+        return RunDetails(
             list_item=line(run_id, project, status=state.status, type=state.type, api=getattr(order, "api", None)),
             state=state,
             input=order,

@@ -17,7 +17,7 @@ LONG_ONES = (
     ("tests/e2e/",),
     # What installs packages: uv's cache is filled once.
     (
-        *("tests/projects/test_brought_along.py", "tests/projects/test_environments.py"),
+        *("tests/projects/test_runtime_dependencies.py", "tests/projects/test_environments.py"),
         *("tests/projects/test_installed.py", "tests/projects/test_lock_resolution.py"),
         "tests/projects/test_vendor_packages.py",
     ),

@@ -236,18 +236,18 @@ async def test_a_record_has_the_order_and_which_run_it_repeats(records: RunQueri
     first = await start(runs, stage, api="products/details")
     again = secrets.token_hex(8)
     await runs.start(again, run_input(stage.project), fingerprint="", rerun_of=first)
-    known = await records.get_record(WORKSPACE, stage.project, first)
+    known = await records.get_details(WORKSPACE, stage.project, first)
     assert known.input == run_input(stage.project, api="products/details")
     assert (known.list_item.status, known.rerun_of) == (RunStatus.PENDING, None)
     await cancel(runs, stage, again)
-    known = await records.get_record(WORKSPACE, stage.project, again)
+    known = await records.get_details(WORKSPACE, stage.project, again)
     assert (known.input, known.rerun_of) == (run_input(stage.project), first)
     assert known.state.outcome is not None
     assert (known.list_item.status, known.list_item.attempts) == (RunStatus.CANCELED, known.state.outcome.attempts)
     assert known.list_item.ended_at is not None
     for workspace, project in ((ELSEWHERE, stage.project), (WORKSPACE, "other")):
         with pytest.raises(NotFound):
-            await records.get_record(workspace, project, first)
+            await records.get_details(workspace, project, first)
 
 
 async def test_ahead_of_a_run_are_those_that_came_before_and_wait(

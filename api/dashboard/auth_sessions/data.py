@@ -29,7 +29,7 @@ async def auth_sessions_data(services: Services, project: str) -> list[dict[str,
     if not views:
         return []
     run_filter = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
-    page = await services.records.list_runs(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
+    page = await services.run_queries.list_runs(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
     last_validate: dict[str | None, RunListItem] = {}
     for run in sorted(page.runs, key=lambda run: run.created_at):
         last_validate[run.auth_session_id] = run

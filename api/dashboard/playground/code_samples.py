@@ -8,7 +8,7 @@ from typing import Any
 
 from api.dashboard.playground.form import SECRET_FIELDS
 from api.dependencies import Services
-from security.masking import MASK
+from schemas.mask import MASK
 
 
 def code_samples(services: Services, origin: str, project: str, body: dict[str, Any]) -> dict[str, str]:

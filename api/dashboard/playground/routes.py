@@ -23,7 +23,7 @@ from api.runs.start import start_run
 from projects.manifest import Manifest
 from projects.samples import Sample, Samples
 from schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
-from security.sessions import Session
+from security.sign_in_sessions import Session
 
 SINK_TEST_LIMIT = 10
 SINK_TEST_WINDOW = timedelta(minutes=1)

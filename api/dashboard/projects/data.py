@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from api.dependencies import Services
-from api.runs.records import run_summary
+from api.runs.bodies import run_summary
 from projects.manifest import Manifest
 from schemas.workflow.run import RunStatus, RunType
 from temporal.listing import RunFilter, RunListItem
@@ -32,7 +32,7 @@ _CONCURRENT_PROJECTS = 8
 
 async def projects_data(services: Services, manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
     """Return the data of projects, with their Machines, their queue and their last Runs. Raises Unavailable."""
-    machines = await services.records.count_machines()
+    machines = await services.run_queries.count_machines()
     limit = asyncio.Semaphore(_CONCURRENT_PROJECTS)
 
     async def load(manifest: Manifest) -> dict[str, Any]:
@@ -47,14 +47,14 @@ async def _activity(services: Services, project: str, machines: dict[str, Machin
         types=frozenset({RunType.API}), statuses=frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED})
     )
     ended = (
-        await services.records.list_runs(services.settings.workspace, project, run_filter, limit=_EVALUATED_RUNS)
+        await services.run_queries.list_runs(services.settings.workspace, project, run_filter, limit=_EVALUATED_RUNS)
     ).runs
     usage = None if machines is None else machines.get(project, MachineCounts())
     return {
         "machinesOffered": usage and usage.offered,
         "machinesBusy": usage and usage.busy,
         "machinesWarm": usage and usage.warm,
-        "waiting": await services.records.count_waiting(project),
+        "waiting": await services.run_queries.count_waiting(project),
         "successRate": _success_rate(ended),
         "medianDuration": _median_duration(ended),
         "lastRuns": [run_summary(run).model_dump(mode="json", by_alias=True) for run in ended[:_SHOWN_RUNS]],

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 
 from api.dashboard.runs.timeline import Span
 from api.dependencies import Services
-from api.runs.records import run_json
+from api.runs.bodies import run_json
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import validation_error
 from schemas.rest.runs import RunsQuery
@@ -66,9 +66,9 @@ async def validate_spans(services: Services, run: dict[str, Any]) -> list[Span]:
     """Return the spans of time in which the Validates of a Run were executed. Raises Unavailable."""
     if not run["validates"]:
         return []
-    record = await services.records.get_record(services.settings.workspace, run["project"], run["runId"])
+    details = await services.run_queries.get_details(services.settings.workspace, run["project"], run["runId"])
     validates = [
-        each.run for each in await services.records.list_validates(services.settings.workspace, record.list_item)
+        each.run for each in await services.run_queries.list_validates(services.settings.workspace, details.list_item)
     ]
     return [
         Span(f"Validate {number}", line.status.value, line.started_at or line.created_at, line.ended_at)

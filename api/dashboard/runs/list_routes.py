@@ -11,7 +11,7 @@ from api.dashboard.rendering import query_string, render_page
 from api.dashboard.runs.data import AGES, cancel_pending, created_since, parse_runs_query, read_filters
 from api.dependencies import ServicesDep
 from api.projects.lookup import require_project
-from api.runs.records import list_runs
+from api.runs.bodies import list_runs
 from schemas.errors import BadRequest
 from schemas.rest.runs import LIMIT
 from schemas.workflow.run import RunStatus, RunType

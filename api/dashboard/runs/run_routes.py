@@ -20,10 +20,10 @@ from api.dashboard.runs.json_tree import build_tree
 from api.dashboard.runs.timeline import layout_bars, run_spans
 from api.dashboard.viewer.urls import has_trace_viewer, trace_viewer_url
 from api.dependencies import Services, ServicesDep
-from api.http.raw_json import load_json
 from api.projects.lookup import require_open_project
-from api.runs.records import run_json
+from api.runs.bodies import run_json
 from api.runs.rerun import start_rerun
+from api.runs.stored_json import load_json
 from schemas.errors import NotFound
 from storage import keys
 

@@ -161,7 +161,7 @@ async def test_a_wait_ends_when_the_service_is_told_to_stop(api: Any):
     run_id = await api.run()
     waiting = asyncio.create_task(result(api, run_id, "?wait=60"))
     await until(lambda: api.runs.waiting)
-    api.app.state.services.closing.set()
+    api.app.state.services.shutting_down.set()
     assert (await waiting).json() == {"runId": run_id, "status": "pending"}
     await until(lambda: api.runs.waiting == 0)
 

@@ -26,7 +26,7 @@ async def poll_run_state(services: Services, request: Request, project: str, run
         return await services.runs.get_state(workspace, project, run_id)
     state = asyncio.create_task(services.runs.get_state(workspace, project, run_id, wait=wait))
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
-    shutdown = asyncio.create_task(services.closing.wait())
+    shutdown = asyncio.create_task(services.shutting_down.wait())
     try:
         await asyncio.wait((state, disconnect, shutdown), return_when=asyncio.FIRST_COMPLETED)
         if state.done():

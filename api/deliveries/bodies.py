@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from api.dependencies import Services
-from schemas.rest.delivery import Delivery, DeliveryError, DeliveryTry
+from schemas.rest.delivery import DeliveryBody, DeliveryError, TryBody
 from schemas.workflow.delivery import TryProblem, TryRecord
 from storage import keys
 from temporal.deliveries import DeliveryState
@@ -14,7 +14,7 @@ _CONCURRENT_READS = 16
 """Number of records that are read concurrently: there may be hundreds."""
 
 
-async def list_deliveries(services: Services, project: str, run_id: str) -> list[Delivery]:
+async def list_deliveries(services: Services, project: str, run_id: str) -> list[DeliveryBody]:
     """Return the Deliveries of a Run, which must exist.
 
     Raises:
@@ -24,18 +24,18 @@ async def list_deliveries(services: Services, project: str, run_id: str) -> list
     return [await delivery_body(services, project, run_id, state) for state in states]
 
 
-async def delivery_body(services: Services, project: str, run_id: str, state: DeliveryState) -> Delivery:
+async def delivery_body(services: Services, project: str, run_id: str, state: DeliveryState) -> DeliveryBody:
     """Return a Delivery with its tries. Raises StoreError."""
     records = [key async for key in services.store.list(keys.delivery_tries(project, run_id, state.id))]
     limit = asyncio.Semaphore(_CONCURRENT_READS)
 
-    async def read(key: str) -> DeliveryTry | None:
+    async def read(key: str) -> TryBody | None:
         async with limit:
             record = await services.store.get(key)
         return None if record is None else try_body(TryRecord.model_validate_json(record))
 
     tries = await asyncio.gather(*(read(key) for key in records))  # the keys are in chronological order
-    return Delivery(
+    return DeliveryBody(
         id=state.id,
         sink=state.sink,
         status=state.status,
@@ -44,9 +44,9 @@ async def delivery_body(services: Services, project: str, run_id: str, state: De
     )
 
 
-def try_body(record: TryRecord) -> DeliveryTry:
+def try_body(record: TryRecord) -> TryBody:
     """Return one try of a Delivery, from its record."""
-    return DeliveryTry(
+    return TryBody(
         at=record.at,
         status_code=record.status_code,
         error=_error_body(record.error),

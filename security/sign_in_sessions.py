@@ -46,7 +46,7 @@ class Session:
         return hmac.compare_digest(self.form_token.encode(), token.encode("utf-8", "replace"))
 
 
-class Sessions:
+class SignInSessions:
     """Opens and recognizes sessions. It holds derived keys only: no API key can be printed from here."""
 
     def __init__(self, api_keys: Sequence[str], ring: KeyRing) -> None:

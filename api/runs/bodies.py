@@ -6,14 +6,14 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from api.attempts.records import list_attempts
-from api.deliveries.records import list_deliveries
+from api.attempts.bodies import list_attempts
+from api.deliveries.bodies import list_deliveries
 from api.dependencies import Services
 from api.http.cursor import decode_cursor, encode_cursor
-from api.http.raw_json import RawJson, dump_object, load_json
 from api.runs.input_view import masked_input
 from api.runs.outcome_json import error_json, reason_json
 from api.runs.result import returned_values
+from api.runs.stored_json import load_json
 from schemas.rest.base import ResponseModel
 from schemas.rest.runs import (
     ErrorSummary,
@@ -25,11 +25,13 @@ from schemas.rest.runs import (
     RunValidate,
     TemporalLink,
 )
+from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
+from storage.raw_json import RawJson, dump_object
 from temporal.listing import RunFilter, RunListItem
 from temporal.pool_usage import MachineCounts
-from temporal.run_queries import RunRecord
+from temporal.run_queries import RunDetails
 
 
 async def list_runs(services: Services, project: str, query: RunsQuery) -> RunList:
@@ -49,7 +51,7 @@ async def list_runs(services: Services, project: str, query: RunsQuery) -> RunLi
     )
     list_id = f"{project} {_list_id(query)}"
     after = None if query.cursor is None else decode_cursor(query.cursor, list_id)
-    page = await services.records.list_runs(
+    page = await services.run_queries.list_runs(
         services.settings.workspace, project, run_filter, limit=query.limit, page_token=after
     )
     return RunList(
@@ -91,34 +93,34 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         NotFound: There is no such Run.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    record = await services.records.get_record(services.settings.workspace, project, run_id)
-    outcome, run = record.state.outcome, record.input
-    members = _dump(run_summary(record.list_item))
+    details = await services.run_queries.get_details(services.settings.workspace, project, run_id)
+    outcome, run = details.state.outcome, details.input
+    members = _dump(run_summary(details.list_item))
     members["error"] = None if outcome is None or outcome.error is None else error_json(outcome.error)
     members["reason"] = None if outcome is None or outcome.reason is None else reason_json(outcome.reason)
-    members["input"] = await _input_json(services, record)
+    members["input"] = await _input_json(services, details)
     if outcome is not None:
         members |= await returned_values(outcome, run_id, services.store)
     attempts = await list_attempts(services, project, run_id)
     has_sink = isinstance(run, RunInput) and run.sink is not None
     deliveries = await list_deliveries(services, project, run_id) if has_sink else []
     members |= {
-        "rerunOf": record.rerun_of,
+        "rerunOf": details.rerun_of,
         "reruns": await _rerun_ids(services, project, run_id),
         "attempts": [_dump(attempt) for attempt in attempts],
-        "validates": [_dump(validate) for validate in await _validates(services, record)],
+        "validates": [_dump(validate) for validate in await _validates(services, details)],
         "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
-        "waiting": _dump(await _waiting(services, record)) if record.list_item.status is RunStatus.PENDING else None,
-        "temporal": _dump(_temporal_link(services, record)),
+        "waiting": _dump(await _waiting(services, details)) if details.list_item.status is RunStatus.PENDING else None,
+        "temporal": _dump(_temporal_link(services, details)),
     }
     return dump_object(members)
 
 
-async def _input_json(services: Services, record: RunRecord) -> RawJson:
-    members = masked_input(record.input)
-    if isinstance(record.input, RunInput):
-        run_id = record.list_item.run_id
-        parameters = await load_json(record.input.parameters, "parameters", run_id, services.store)
+async def _input_json(services: Services, details: RunDetails) -> RawJson:
+    members = masked_input(details.input)
+    if isinstance(details.input, RunInput):
+        run_id = details.list_item.run_id
+        parameters = await load_json(details.input.parameters, "parameters", run_id, services.store)
         members = {"api": members.pop("api"), "parameters": parameters, **members}
     return dump_object(members)
 
@@ -128,14 +130,14 @@ async def _rerun_ids(services: Services, project: str, run_id: str) -> list[str]
     return [key.removeprefix(prefix).removesuffix(".json") async for key in services.store.list(prefix)]
 
 
-async def _validates(services: Services, record: RunRecord) -> list[RunValidate]:
-    if not isinstance(record.input, RunInput) or record.input.auth is None:
+async def _validates(services: Services, details: RunDetails) -> list[RunValidate]:
+    if not isinstance(details.input, RunInput) or details.input.auth is None:
         return []
-    validates = await services.records.list_validates(services.settings.workspace, record.list_item)
+    validates = await services.run_queries.list_validates(services.settings.workspace, details.list_item)
     return [
         RunValidate(
             run_id=item.run.run_id,
-            attempt=int(item.run.run_id.rpartition("-v")[2]),
+            attempt=names.attempt_of_validate(item.run.run_id),
             status=item.run.status,
             create_run_id=item.create_run_id,
         )
@@ -143,23 +145,23 @@ async def _validates(services: Services, record: RunRecord) -> list[RunValidate]
     ]
 
 
-async def _waiting(services: Services, record: RunRecord) -> QueueState:
-    machines = await services.records.count_machines()
-    usage = None if machines is None else machines.get(record.list_item.project, MachineCounts())
+async def _waiting(services: Services, details: RunDetails) -> QueueState:
+    machines = await services.run_queries.count_machines()
+    usage = None if machines is None else machines.get(details.list_item.project, MachineCounts())
     return QueueState(
-        ahead=await services.records.count_ahead(record.list_item),
+        ahead=await services.run_queries.count_ahead(details.list_item),
         machines_busy=None if usage is None else usage.busy,
         machines=None if usage is None else usage.offered,
-        paused=record.state.paused,
+        paused=details.state.paused,
     )
 
 
-def _temporal_link(services: Services, record: RunRecord) -> TemporalLink:
-    settings, run_id = services.settings, record.list_item.run_id
+def _temporal_link(services: Services, details: RunDetails) -> TemporalLink:
+    settings, run_id = services.settings, details.list_item.run_id
     url = None
     if settings.temporal_ui_url is not None:
         namespace = quote(settings.temporal_namespace, safe="")
-        path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{record.execution_id}/history"
+        path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{details.execution_id}/history"
         url = f"{settings.temporal_ui_url.rstrip('/')}/{path}"
     return TemporalLink(workflow_id=run_id, url=url)
 

@@ -1,0 +1,3 @@
+"""The text that stands in place of a secret wherever people may read."""
+
+MASK = "***"
