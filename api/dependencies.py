@@ -36,9 +36,7 @@ class Runs(Protocol):
 
     async def get_state(self, workspace: str, project: str, run_id: str, /, *, wait: timedelta = ...) -> RunState: ...
 
-    async def cancel(self, workspace: str, project: str, run_id: str, /) -> RunState:
-        """Request the cancellation of a Run, and return its state."""
-        ...
+    async def cancel(self, workspace: str, project: str, run_id: str, /) -> RunState: ...
 
 
 class Health(Protocol):
