@@ -77,7 +77,10 @@ def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool, 
 
 async def _serve(control: int, browser: int, mark: bytes, imports: Imports) -> None:
     channel = await Channel.over(socket.socket(fileno=control))
-    attached = await Attached.over(socket.socket(fileno=browser))
+    try:
+        attached = await Attached.over(socket.socket(fileno=browser))
+    except (PlaywrightError, ConnectionError):
+        return  # the browser is gone, or the supervisor is, and says why: its words must be the last ones
     channel.post("ready")
     order = await channel.receive()
     if order is None or order["type"] != "call":

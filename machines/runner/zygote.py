@@ -14,6 +14,7 @@ Each order is one packet, and so is its answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -22,6 +23,8 @@ import socket
 import threading
 from pathlib import Path
 from typing import Any
+
+from playwright.async_api import Error as PlaywrightError
 
 from . import user_process
 from .importing import Imports
@@ -48,7 +51,9 @@ def main(fd: int, packages: Path | None) -> None:
     if setup:
         # What is imported ahead and looks for these finds the places that every Attempt has.
         set_places(Path(setup["folder"]))
-        _serve(orders, bytes.fromhex(setup["mark"]), Imports(packages), guarded=setup["guarded"])
+        # Where the browser or the supervisor is gone, the supervisor says why, and its words must be the last ones.
+        with contextlib.suppress(PlaywrightError, ConnectionError):
+            _serve(orders, bytes.fromhex(setup["mark"]), Imports(packages), guarded=setup["guarded"])
 
 
 def _serve(orders: socket.socket, mark: bytes, imports: Imports, *, guarded: bool) -> None:
