@@ -15,7 +15,7 @@ from api.app import create_app
 from devstack import ports
 from devstack.temporal import TemporalServer
 from storage.folder import FolderStore
-from tests.support.api_in_process import KEY, SECRET, Api, QuietServer, api_settings, deploy_project
+from tests.support.api_in_process import KEY, SECRET, Api, MakeApi, QuietServer, api_settings, deploy_project
 from tests.support.api_process import ApiProcess
 from tests.support.in_memory_temporal import (
     WORKSPACE,
@@ -49,7 +49,7 @@ async def deployed(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) ->
 
 
 @pytest.fixture
-async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
+async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
     """Makes an application with other settings; with `runs`, one that shares an engine."""
     opened: list[Any] = []
 
@@ -79,7 +79,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[Any]:
 
 
 @pytest.fixture
-async def api(make_api: Any) -> Api:
+async def api(make_api: MakeApi) -> Api:
     return await make_api()
 
 

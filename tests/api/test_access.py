@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.api_in_process import Api
+
 BODY = {"api": "list", "parameters": {}}
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -37,7 +39,7 @@ def start_path(workspace: str = WORKSPACE, project: str = "shop") -> str:
         "\xfftest",
     ],
 )
-async def test_without_a_known_key_everything_below_api_is_401(api: Any, path: str, key: str | None):
+async def test_without_a_known_key_everything_below_api_is_401(api: Api, path: str, key: str | None):
     headers = [] if key is None else [(b"x-api-key", key.encode("latin-1"))]
     del api.client.headers["x-api-key"]
     for method in ("GET", "POST", "DELETE"):
@@ -46,12 +48,12 @@ async def test_without_a_known_key_everything_below_api_is_401(api: Any, path: s
 
 
 @pytest.mark.parametrize("key", ["test-key-number-one-of-two", "schlüssel-nummer-zwei-von-zwei"])
-async def test_each_of_several_keys_opens_also_with_non_ascii_characters(api: Any, key: str):
+async def test_each_of_several_keys_opens_also_with_non_ascii_characters(api: Api, key: str):
     answer = await api.client.post(start_path(), json=BODY, headers=[(b"x-api-key", key.encode())])
     assert answer.status_code == 201
 
 
-async def test_a_key_is_looked_at_before_the_body(api: Any):
+async def test_a_key_is_looked_at_before_the_body(api: Api):
     answer = await api.client.post(start_path(), content=b"{" * 2_000_000, headers={"x-api-key": "wrong"})
     error(answer, 401, "unauthorized")
 
@@ -60,7 +62,7 @@ async def test_a_key_is_looked_at_before_the_body(api: Any):
     "workspace",
     ["00000000-0000-0000-0000-000000000000", "shop", "0f8fad5b", "%00", "a%2Fb", "%F0%9F%98%80", "0" * 5000, "%ff"],
 )
-async def test_another_workspace_is_404_whatever_it_looks_like(api: Any, workspace: str):
+async def test_another_workspace_is_404_whatever_it_looks_like(api: Api, workspace: str):
     error(await api.client.post(start_path(workspace), json={}), 404, "not-found")
     for path in ("run/x/result", "run/x/cancel"):
         method = "GET" if path.endswith("result") else "POST"
@@ -68,29 +70,29 @@ async def test_another_workspace_is_404_whatever_it_looks_like(api: Any, workspa
         error(answer, 404, "not-found")
 
 
-async def test_a_workspace_is_compared_as_a_uuid(api: Any):
+async def test_a_workspace_is_compared_as_a_uuid(api: Api):
     assert (await api.client.post(start_path(WORKSPACE.upper()), json=BODY)).status_code == 201
 
 
 @pytest.mark.parametrize(
     "project", ["nope", "%00", "..", "%2e%2e", "a%2Fb", "a%5Cb", "x" * 5000, "%F0%9F%98%80", "SHOP"]
 )
-async def test_an_unknown_project_is_404_before_its_body_is_read(api: Any, project: str):
+async def test_an_unknown_project_is_404_before_its_body_is_read(api: Api, project: str):
     error(await api.client.post(start_path(project=project), content=b"not json"), 404, "not-found")
 
 
-async def test_api_access_off_is_403_before_the_body_is_read(api: Any):
+async def test_api_access_off_is_403_before_the_body_is_read(api: Api):
     body = error(await api.client.post(start_path(project="closed"), content=b"not json"), 403, "forbidden")
     assert "apiAccess.enabled" in body["message"]
 
 
 @pytest.mark.parametrize("run_id", ["nope", "%00", "a%2Fb", "..%2f..", "x" * 5000, "%F0%9F%98%80", "%ff"])
-async def test_an_unknown_run_is_404_whatever_it_looks_like(api: Any, run_id: str):
+async def test_an_unknown_run_is_404_whatever_it_looks_like(api: Api, run_id: str):
     error(await api.client.get(f"{api.base}/{run_id}/result"), 404, "not-found")
     error(await api.client.post(f"{api.base}/{run_id}/cancel"), 404, "not-found")
 
 
-async def test_a_run_of_another_project_is_404(api: Any):
+async def test_a_run_of_another_project_is_404(api: Api):
     run_id = await api.run()
     other = api.base.replace("/shop/", "/members/")
     error(await api.client.get(f"{other}/{run_id}/result"), 404, "not-found")
@@ -98,7 +100,7 @@ async def test_a_run_of_another_project_is_404(api: Any):
     assert (await api.client.get(f"{api.base}/{run_id}/result")).json()["status"] == "pending"
 
 
-async def test_an_unknown_path_and_method_are_answered_in_the_contract_s_shape(api: Any):
+async def test_an_unknown_path_and_method_are_answered_in_the_contract_s_shape(api: Api):
     error(await api.client.get("/nowhere"), 404, "not-found")
     error(await api.client.get(f"{api.base}/x/start"), 404, "not-found")
     error(await api.client.post(f"{api.base}/start/", json=BODY), 404, "not-found")
@@ -108,7 +110,7 @@ async def test_an_unknown_path_and_method_are_answered_in_the_contract_s_shape(a
     error(await api.client.delete(f"{api.base}/x/result"), 405, "method-not-allowed")
 
 
-async def test_keys_and_headers_are_never_logged(api: Any, caplog: pytest.LogCaptureFixture):
+async def test_keys_and_headers_are_never_logged(api: Api, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     await api.start()
     await api.client.get("/api/x", headers={"x-api-key": "wrong-and-secret"})
@@ -119,7 +121,7 @@ async def test_keys_and_headers_are_never_logged(api: Any, caplog: pytest.LogCap
     assert all("\n" not in record.getMessage() for record in caplog.records if record.name.startswith("api"))
 
 
-async def test_each_request_has_a_correlation_id_of_its_own(api: Any):
+async def test_each_request_has_a_correlation_id_of_its_own(api: Api):
     answers = [await api.start() for _ in range(2)]
     ids = {answer.headers["x-correlation-id"] for answer in answers}
     assert len(ids) == 2

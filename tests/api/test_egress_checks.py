@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.present import present
+
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MEMBERS = f"/api/v1/workspace/{WORKSPACE}/projects/members"
 SECRET = "t0p-s3cret"
@@ -32,7 +35,7 @@ def assert_refused(answer: Any, path: str) -> None:
         "socks5://a.localhost:1080",
     ],
 )
-async def test_a_proxy_within_is_refused(api: Any, proxy: str):
+async def test_a_proxy_within_is_refused(api: Api, proxy: str):
     assert_refused(await api.start({"api": "list", "parameters": {}, "proxy": proxy}), "proxy")
     assert api.runs.entries == {}
 
@@ -54,7 +57,7 @@ async def test_a_proxy_within_is_refused(api: Any, proxy: str):
         "\uff11\uff19\uff12.0.2.2",
     ],
 )
-async def test_a_proxy_whose_host_is_another_spelling_of_an_address_is_refused(make_api: Any, host: str):
+async def test_a_proxy_whose_host_is_another_spelling_of_an_address_is_refused(make_api: MakeApi, host: str):
     api = await make_api(egress_allow=["0.0.0.0/0", "::/0"])
     answer = await api.start({"api": "list", "parameters": {}, "proxy": f"http://u:{SECRET}@{host}:3128"})
     assert answer.status_code == 400
@@ -64,16 +67,16 @@ async def test_a_proxy_whose_host_is_another_spelling_of_an_address_is_refused(m
     assert api.runs.entries == {}
 
 
-async def test_the_browser_is_given_the_address_that_was_checked(make_api: Any):
+async def test_the_browser_is_given_the_address_that_was_checked(make_api: MakeApi):
     api = await make_api(egress_allow=["127.0.0.0/8"])
     for proxy, server in (
         ("http://127.0.0.1.:3128", "http://127.0.0.1:3128"),
         ("http://Host.Test.", "http://host.test."),
     ):
-        assert api.order(await api.run(proxy=proxy)).proxy.server == server
+        assert present(api.order(await api.run(proxy=proxy)).proxy).server == server
 
 
-async def test_so_is_that_of_a_login(api: Any):
+async def test_so_is_that_of_a_login(api: Api):
     proxy = f"http://u:{SECRET}@127.0.0.1:3128"
     body = {"api": "list", "parameters": {}, "authSession": {"id": "anna", "proxy": proxy}}
     assert_refused(await api.client.post(f"{MEMBERS}/run/start", json=body), "authSession.proxy")
@@ -86,7 +89,7 @@ async def test_so_is_that_of_a_login(api: Any):
         assert_refused(answer, "proxy")
 
 
-async def test_one_that_the_operator_has_opened_is_taken_and_one_that_is_not_known_here(make_api: Any):
+async def test_one_that_the_operator_has_opened_is_taken_and_one_that_is_not_known_here(make_api: MakeApi):
     api = await make_api(egress_allow=["127.0.0.0/8"])
     for proxy in ("http://127.0.0.1:3128", "http://no-such-host.invalid:3128"):
-        assert api.order(await api.run(proxy=proxy)).proxy.server == proxy
+        assert present(api.order(await api.run(proxy=proxy)).proxy).server == proxy

@@ -5,17 +5,18 @@ from typing import Any
 import pytest
 
 from schemas.errors import StoreError, Unavailable
+from tests.support.api_in_process import Api, MakeApi
 
 PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
 
 
-async def test_alive_needs_no_key(api: Any):
+async def test_alive_needs_no_key(api: Api):
     del api.client.headers["x-api-key"]
     answer = await api.client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
-async def test_ready_names_temporal_the_store_and_the_projects(api: Any):
+async def test_ready_names_temporal_the_store_and_the_projects(api: Api):
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200
     ok = {"status": "ok"}
@@ -24,7 +25,7 @@ async def test_ready_names_temporal_the_store_and_the_projects(api: Any):
 
 
 @pytest.mark.parametrize("key", [None, "", "test-key-on", "schlüssel"])
-async def test_without_a_valid_key_only_states_are_told(make_api: Any, key: str | None):
+async def test_without_a_valid_key_only_states_are_told(make_api: MakeApi, key: str | None):
     api = await make_api(ready_needs_workers=True)
     del api.client.headers["x-api-key"]
     headers = [] if key is None else [(b"x-api-key", key.encode())]
@@ -40,13 +41,13 @@ async def test_without_a_valid_key_only_states_are_told(make_api: Any, key: str 
 
 
 @pytest.mark.parametrize("key", ["test-key-number-one-of-two", "schlüssel-nummer-zwei-von-zwei"])
-async def test_any_of_the_keys_will_do_for_all_of_it(api: Any, key: str):
+async def test_any_of_the_keys_will_do_for_all_of_it(api: Api, key: str):
     del api.client.headers["x-api-key"]
     answer = await api.client.get("/readyz", headers=[(b"x-api-key", key.encode())])
     assert set(answer.json()["projects"]) == set(PROJECTS)
 
 
-async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a_warning(api: Any):
+async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a_warning(api: Api):
     api.runs.offered = {"shop": 99, "closed": 1}
     answer = await api.client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
@@ -57,7 +58,7 @@ async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a
     assert "offer 99 Machines" in projects["shop"]["message"]
 
 
-async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Any):
+async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Api):
     api.runs.failure = Unavailable("Temporal cannot be reached. Try again.")
     answer = await api.client.get("/readyz")
     assert answer.status_code == 503
@@ -70,7 +71,7 @@ async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Any)
     assert (await api.client.get("/healthz")).status_code == 200
 
 
-async def test_not_ready_while_the_store_is_away(make_api: Any):
+async def test_not_ready_while_the_store_is_away(make_api: MakeApi):
     class Away:
         async def check(self) -> None:
             raise StoreError("The artifact store cannot be written.")
@@ -86,7 +87,7 @@ async def test_not_ready_while_the_store_is_away(make_api: Any):
         assert answer.json()["projects"] == {}
 
 
-async def test_in_the_embedded_stack_every_project_needs_a_worker(make_api: Any):
+async def test_in_the_embedded_stack_every_project_needs_a_worker(make_api: MakeApi):
     api = await make_api(ready_needs_workers=True)
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from api.dependencies import Services
 from projects.deploy import deploy
 from schemas.workflow.run import RunInput
 from settings import Settings
@@ -44,6 +45,11 @@ class Api:
     store: FolderStore
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
+    @property
+    def services(self) -> Services:
+        """The dependencies of the handlers."""
+        return self.app.state.services
+
     async def start(self, body: Any = None, **headers: str) -> httpx.Response:
         return await self.client.post(
             f"{self.base}/start",
@@ -61,6 +67,10 @@ class Api:
 
     def order(self, run_id: str) -> RunInput:
         return self.runs.entries[run_id].order
+
+
+MakeApi = Callable[..., Awaitable[Api]]
+"""Makes an application with other settings; the fixture `make_api` says with which arguments."""
 
 
 def api_settings(**fields: Any) -> Settings:

@@ -364,6 +364,10 @@ class Stage:
         return await outcome_of(self.handle)
 
 
+PlayRun = Callable[[str], Awaitable[Stage]]
+"""Plays a shape of a Run, by its name, to its end."""
+
+
 async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
     """Wait for the outcome of a Run. Its workflow must have closed by itself, as the outcome says."""
     async with asyncio.timeout(DEADLINE):

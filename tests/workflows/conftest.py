@@ -12,10 +12,9 @@ from temporalio.client import Client
 from tests.support.auth_shape_player import played_login
 from tests.support.auth_stage import LoginStage
 from tests.support.run_shapes import played
-from tests.support.run_stage import Stage
+from tests.support.run_stage import PlayRun, Stage
 from tests.support.temporal_servers import dev_client, dev_server
 
-Play = Callable[[str], Awaitable[Stage]]
 PlayLogin = Callable[[str], Awaitable[LoginStage]]
 
 
@@ -39,7 +38,7 @@ async def stage(name: str, temporal: Client) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
-async def play(name: str, temporal: Client) -> AsyncIterator[Play]:
+async def play(name: str, temporal: Client) -> AsyncIterator[PlayRun]:
     """Plays a shape to its end; the stage, to see what happened."""
     async with AsyncExitStack() as stages:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType, ParentClosePolicy
@@ -21,7 +20,7 @@ from schemas.workflow.trace import TraceMode
 from temporal.closing import wait_for_outcome
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed
+from tests.support.run_stage import WORKSPACE, Held, PlayRun, Stage, completed, ends, failed
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",
@@ -33,7 +32,7 @@ PROCESS_CRASHED = {
 # Attempts that end.
 
 
-async def test_the_result_of_an_attempt_that_succeeds_is_the_runs(play: Any) -> None:
+async def test_the_result_of_an_attempt_that_succeeds_is_the_runs(play: PlayRun) -> None:
     stage = await play("success")
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text='{"n": 1}', size=8)
@@ -55,14 +54,14 @@ async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stag
         assert (input.trace, input.proxy) == (TraceMode.NEVER, proxy)
 
 
-async def test_attempts_follow_each_other_until_one_succeeds(play: Any) -> None:
+async def test_attempts_follow_each_other_until_one_succeeds(play: PlayRun) -> None:
     stage = await play("retry")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
     assert stage.outcome.error is None
     assert stage.lost == []
 
 
-async def test_when_all_attempts_failed_the_last_error_is_wrapped(play: Any) -> None:
+async def test_when_all_attempts_failed_the_last_error_is_wrapped(play: PlayRun) -> None:
     stage = await play("all-failed")
     assert stage.outcome.status is RunStatus.FAILED
     assert stage.outcome.error
@@ -75,7 +74,7 @@ async def test_when_all_attempts_failed_the_last_error_is_wrapped(play: Any) -> 
     assert (stage.outcome.attempts, len(stage.inputs)) == (2, 2)
 
 
-async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Any) -> None:
+async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: PlayRun) -> None:
     stage = await play("final")
     assert stage.outcome.status is RunStatus.FAILED
     assert stage.outcome.error
@@ -83,12 +82,12 @@ async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Any)
     assert len(stage.inputs) == 1
 
 
-async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: Any) -> None:
+async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: PlayRun) -> None:
     stage = await play("unexpected-error")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
 
 
-async def test_a_run_whose_project_was_closed_while_it_waited_is_canceled_and_says_so(play: Any) -> None:
+async def test_a_run_whose_project_was_closed_while_it_waited_is_canceled_and_says_so(play: PlayRun) -> None:
     stage = await play("access-turned-off-while-it-waits")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.CANCELED, 1)
     assert stage.outcome.reason
@@ -110,7 +109,7 @@ async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -
     assert (await stage.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
-async def test_an_attempt_at_the_outer_wall_is_over(play: Any) -> None:
+async def test_an_attempt_at_the_outer_wall_is_over(play: PlayRun) -> None:
     stage = await play("wall")
     assert stage.outcome.error
     assert stage.outcome.error.details
@@ -118,7 +117,7 @@ async def test_an_attempt_at_the_outer_wall_is_over(play: Any) -> None:
     assert stage.lost == []
 
 
-async def test_a_run_that_said_it_had_begun_ends_like_any_other(play: Any) -> None:
+async def test_a_run_that_said_it_had_begun_ends_like_any_other(play: PlayRun) -> None:
     stage = await play("success-announced")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
 
@@ -126,7 +125,7 @@ async def test_a_run_that_said_it_had_begun_ends_like_any_other(play: Any) -> No
 # Attempts that are lost.
 
 
-async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: Any) -> None:
+async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: PlayRun) -> None:
     stage = await play("interrupted-once")  # of at most two Attempts
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
     assert [lost.number for lost in stage.lost] == [1]
@@ -134,7 +133,7 @@ async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: An
     assert (stage.lost[0].run_id, stage.lost[0].project) == (stage.run_id, stage.project)
 
 
-async def test_interrupted_attempts_are_tried_again_three_times_and_no_more(play: Any) -> None:
+async def test_interrupted_attempts_are_tried_again_three_times_and_no_more(play: PlayRun) -> None:
     stage = await play("interrupted-again-and-again")
     assert stage.outcome.error
     assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
@@ -142,7 +141,7 @@ async def test_interrupted_attempts_are_tried_again_three_times_and_no_more(play
     assert [lost.number for lost in stage.lost] == [1, 2, 3, 4]
 
 
-async def test_a_run_that_may_be_attempted_once_only_fails_when_that_is_interrupted(play: Any) -> None:
+async def test_a_run_that_may_be_attempted_once_only_fails_when_that_is_interrupted(play: PlayRun) -> None:
     stage = await play("interrupted-at-most-once")
     assert stage.outcome.error
     assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
@@ -150,13 +149,13 @@ async def test_a_run_that_may_be_attempted_once_only_fails_when_that_is_interrup
     assert len(stage.inputs) == 1
 
 
-async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: Any) -> None:
+async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: PlayRun) -> None:
     stage = await play("worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
 
 
-async def test_a_record_that_cannot_be_written_holds_up_nothing(play: Any) -> None:
+async def test_a_record_that_cannot_be_written_holds_up_nothing(play: PlayRun) -> None:
     stage = await play("record-not-written")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert len(stage.lost) > 1, "it is tried more than once"
@@ -181,7 +180,7 @@ async def deliveries(stage: Stage) -> list[DeliverInput]:
     return [(await converter.decode(child.input.payloads, [DeliverInput]))[0] for child in initiated]
 
 
-async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: Any) -> None:
+async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: PlayRun) -> None:
     stage = await play("handed-over")
     (input,) = await deliveries(stage)
     assert (input.run_id, input.project, input.api) == (stage.run_id, stage.project, "list")
@@ -196,18 +195,18 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
     }
 
 
-async def test_so_is_a_failure_unless_the_sink_does_not_want_it(play: Any) -> None:
+async def test_so_is_a_failure_unless_the_sink_does_not_want_it(play: PlayRun) -> None:
     stage = await play("handed-over-failed")
     assert stage.outcome.status is RunStatus.FAILED
     assert len(await deliveries(stage)) == 1
 
 
 @pytest.mark.parametrize("shape", ["not-handed-over-failed", "not-handed-over-canceled"])
-async def test_what_is_not_to_be_delivered_is_not_handed_over(play: Any, shape: str) -> None:
+async def test_what_is_not_to_be_delivered_is_not_handed_over(play: PlayRun, shape: str) -> None:
     assert await deliveries(await play(shape)) == []
 
 
-async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play: Any) -> None:
+async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play: PlayRun) -> None:
     stage = await play("handed-over-as-it-is-canceled")
     assert stage.outcome.status is RunStatus.COMPLETED
     assert len(await deliveries(stage)) == 1
@@ -216,13 +215,13 @@ async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play
 # Cancel.
 
 
-async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: Any) -> None:
+async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: PlayRun) -> None:
     stage = await play("cancel-with-the-start")
     assert_canceled(stage.outcome)
     assert stage.inputs == []
 
 
-async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: Any) -> None:
+async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: PlayRun) -> None:
     stage = await play("cancel-queued")
     assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 0
@@ -230,32 +229,32 @@ async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: 
     assert stage.inputs == []
 
 
-async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: Any) -> None:
+async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: PlayRun) -> None:
     stage = await play("cancel-running")
     assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 1
     assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
 
 
-async def test_an_attempt_that_has_just_begun_is_stopped_as_soon_as_it_says_where_it_is(play: Any) -> None:
+async def test_an_attempt_that_has_just_begun_is_stopped_as_soon_as_it_says_where_it_is(play: PlayRun) -> None:
     stage = await play("cancel-before-the-announcement")
     assert_canceled(stage.outcome)
     assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
 
 
-async def test_an_attempt_that_ends_by_its_heartbeat_needs_no_order(play: Any) -> None:
+async def test_an_attempt_that_ends_by_its_heartbeat_needs_no_order(play: PlayRun) -> None:
     stage = await play("cancel-heard-by-heartbeat")
     assert_canceled(stage.outcome)
     assert stage.stops == []
 
 
-async def test_a_cancel_does_not_wait_forever_for_where_the_attempt_is(play: Any) -> None:
+async def test_a_cancel_does_not_wait_forever_for_where_the_attempt_is(play: PlayRun) -> None:
     stage = await play("cancel-never-announced")
     assert_canceled(stage.outcome)
     assert stage.stops == []
 
 
-async def test_a_cancel_ends_also_when_the_worker_is_gone(play: Any) -> None:
+async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun) -> None:
     stage = await play("cancel-worker-gone")
     assert_canceled(stage.outcome)
     assert [lost.number for lost in stage.lost] == [1]
@@ -264,33 +263,33 @@ async def test_a_cancel_ends_also_when_the_worker_is_gone(play: Any) -> None:
     assert stop.retry_policy.maximum_attempts == 1
 
 
-async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_run(play: Any) -> None:
+async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_run(play: PlayRun) -> None:
     stage = await play("cancel-of-no-avail")
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text="1", size=1)
 
 
-async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: Any) -> None:
+async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: PlayRun) -> None:
     stage = await play("cancel-while-the-loss-is-recorded")
     assert_canceled(stage.outcome)
     assert len(stage.inputs) == 1
 
 
 @pytest.mark.parametrize("shape", ["cancel-as-it-completes", "cancel-just-before-it-completes"])
-async def test_an_outcome_that_is_there_when_the_cancel_arrives_stands(play: Any, shape: str) -> None:
+async def test_an_outcome_that_is_there_when_the_cancel_arrives_stands(play: PlayRun, shape: str) -> None:
     stage = await play(shape)
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text="1", size=1)
 
 
-async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play: Any) -> None:
+async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play: PlayRun) -> None:
     stage = await play("cancel-as-it-fails-for-good")
     assert stage.outcome.error
     assert stage.outcome.error.code is ErrorCode.RESULT_TOO_BIG
 
 
 @pytest.mark.parametrize("shape", ["cancel-between-attempts", "cancel-just-before-it-fails"])
-async def test_a_cancel_between_two_attempts_is_not_forgotten(play: Any, shape: str) -> None:
+async def test_a_cancel_between_two_attempts_is_not_forgotten(play: PlayRun, shape: str) -> None:
     stage = await play(shape)
     assert_canceled(stage.outcome)
     assert len(stage.inputs) == 1
@@ -342,11 +341,11 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage)
 @pytest.mark.parametrize(
     ("shape", "word"), [("all-failed", "failed"), ("cancel-running", "canceled"), ("cancel-with-the-start", "canceled")]
 )
-async def test_the_last_status_is_that_of_the_outcome(play: Any, shape: str, word: str) -> None:
+async def test_the_last_status_is_that_of_the_outcome(play: PlayRun, shape: str, word: str) -> None:
     assert await status_in_lists(await play(shape)) == word
 
 
-async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: Any) -> None:
+async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: PlayRun) -> None:
     stage = await play("interrupted-once")
     attempts = await scheduled_of(stage, names.ATTEMPT)
     assert [attempt.priority.priority_key for attempt in attempts] == [
@@ -359,7 +358,7 @@ async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: Any) -> N
     ]
 
 
-async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play: Any) -> None:
+async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play: PlayRun) -> None:
     stage = await play("retry")
     attempts = await scheduled_of(stage, names.ATTEMPT)
     assert [attempt.activity_id for attempt in attempts] == ["attempt-1", "attempt-2", "attempt-3"]
@@ -372,7 +371,7 @@ async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play:
         assert not attempt.schedule_to_start_timeout.ToTimedelta()
 
 
-async def test_a_history_holds_no_more_than_it_must(play: Any) -> None:
+async def test_a_history_holds_no_more_than_it_must(play: PlayRun) -> None:
     stage = await play("success")
     assert len(await stage.events()) <= 13
 

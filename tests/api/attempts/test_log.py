@@ -202,7 +202,7 @@ async def test_a_stream_ends_without_its_end_when_the_process_is_told_to_stop(li
     await live.add(text("one"))
     async with following(served, live) as events:
         assert await anext(events) == line("one", 1)
-        live.api.app.state.services.shutting_down.set()
+        live.api.services.shutting_down.set()
         assert [event async for event in events] == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from schemas.workflow.attempt import AttemptStatus
-from tests.support.api_in_process import Api
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.attempt_artifacts import attempt_record, store_record
 from tests.support.dashboard_client import signed_in_client
 
@@ -46,7 +46,7 @@ async def machine(data: Path, run_id: str, sent: bytes) -> AsyncGenerator[None]:
         yield
 
 
-async def running(make_api: Any, data: Path, **fields: Any) -> tuple[Api, str]:
+async def running(make_api: MakeApi, data: Path, **fields: Any) -> tuple[Api, str]:
     api: Api = await make_api(data_dir=data)
     run_id = await api.run()
     known = attempt_record(run_id, 1, AttemptStatus.STARTED, worker="host-1")
@@ -54,7 +54,7 @@ async def running(make_api: Any, data: Path, **fields: Any) -> tuple[Api, str]:
     return api, f"/projects/shop/runs/{run_id}/attempts/1/live"
 
 
-async def test_pictures_are_parts_that_take_each_other_s_place(make_api: Any, data: Path) -> None:
+async def test_pictures_are_parts_that_take_each_other_s_place(make_api: MakeApi, data: Path) -> None:
     api, place = await running(make_api, data)
     async with machine(data, place.split("/")[4], framed(JPEG) + framed(JPEG + b"2")):
         client = await signed_in_client(api)
@@ -69,7 +69,7 @@ async def test_pictures_are_parts_that_take_each_other_s_place(make_api: Any, da
 @pytest.mark.parametrize(
     "sent", [framed(b"<script>"), struct.pack(">I", 2_000_000_000), framed(JPEG)[:-3], b"", b"\x00"]
 )
-async def test_what_is_no_picture_goes_nowhere(make_api: Any, data: Path, sent: bytes) -> None:
+async def test_what_is_no_picture_goes_nowhere(make_api: MakeApi, data: Path, sent: bytes) -> None:
     api, place = await running(make_api, data)
     async with machine(data, place.split("/")[4], sent):
         answer = await (await signed_in_client(api)).get(place)
@@ -80,7 +80,7 @@ async def test_what_is_no_picture_goes_nowhere(make_api: Any, data: Path, sent: 
     "fields", [{"status": AttemptStatus.COMPLETED}, {"worker": "another"}, {"worker": "../host-1"}]
 )
 async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(
-    make_api: Any, data: Path, fields: Any
+    make_api: MakeApi, data: Path, fields: Any
 ) -> None:
     api, place = await running(make_api, data, **fields)
     async with machine(data, place.split("/")[4], framed(JPEG)):
@@ -90,7 +90,7 @@ async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(
         assert (await client.get(place.replace("/1/live", "/2/live"))).status_code == 404
 
 
-async def test_it_is_for_those_who_have_signed_in(make_api: Any, data: Path) -> None:
+async def test_it_is_for_those_who_have_signed_in(make_api: MakeApi, data: Path) -> None:
     api, place = await running(make_api, data)
     api.client.headers.pop("x-api-key")
     assert (await api.client.get(place)).status_code == 303

@@ -14,6 +14,8 @@ from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from temporal.runs import RunState
+from tests.support.api_in_process import Api
+from tests.support.present import present
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CREATE = models.AuthSessionsCreateStartRequestBody
@@ -30,7 +32,7 @@ async def client(served: str) -> AsyncGenerator[AsyncIntunedClient]:
     await client.aclose()
 
 
-def there_is(api: Any, name: str, status: AuthSessionStatus = AuthSessionStatus.READY) -> None:
+def there_is(api: Api, name: str, status: AuthSessionStatus = AuthSessionStatus.READY) -> None:
     api.auth_sessions.known["members", name] = AuthSessionView.model_validate(
         {
             "id": name,
@@ -43,12 +45,12 @@ def there_is(api: Any, name: str, status: AuthSessionStatus = AuthSessionStatus.
 
 
 def a_run(
-    api: Any, operation: str, kind: RunType, status: RunStatus, outcome: RunOutcome | None = None, name: str = "anna"
+    api: Api, operation: str, kind: RunType, status: RunStatus, outcome: RunOutcome | None = None, name: str = "anna"
 ) -> None:
     api.runs.logins["members", operation] = RunState(operation, status, outcome, kind, name)
 
 
-async def test_it_creates_reads_lists_and_deletes(api: Any, client: AsyncIntunedClient):
+async def test_it_creates_reads_lists_and_deletes(api: Api, client: AsyncIntunedClient):
     sessions = client.projects.auth_sessions
     started = await sessions.create.start(
         project_name="members", body=CREATE.model_validate({"id": "anna@home+1", "parameters": {"password": "x"}})
@@ -64,7 +66,7 @@ async def test_it_creates_reads_lists_and_deletes(api: Any, client: AsyncIntuned
         await sessions.get(project_name="members", auth_session_id="anna@home+1")
 
 
-async def test_it_updates_and_validates(api: Any, client: AsyncIntunedClient):
+async def test_it_updates_and_validates(api: Api, client: AsyncIntunedClient):
     there_is(api, "anna@home")
     where = {"project_name": "members", "auth_session_id": "anna@home"}
     sessions = client.projects.auth_sessions
@@ -80,13 +82,17 @@ async def test_it_updates_and_validates(api: Any, client: AsyncIntunedClient):
     assert running.run_id == validated.operation_id
 
 
-async def test_all_its_options_are_taken(api: Any, client: AsyncIntunedClient):
+async def test_all_its_options_are_taken(api: Api, client: AsyncIntunedClient):
     options = {"create_attempts": 1, "check_attempts": 2, "save_trace": False, "proxy": "http://proxy.example:3128"}
     body = CREATE.model_validate({"parameters": {}, "id": "anna"}).model_copy(update=options)
     await client.projects.auth_sessions.create.start(project_name="members", body=body)
-    order = api.auth_sessions.created[0].create
-    assert (order.create_attempts, order.check_attempts, order.trace) == (1, 2, TraceMode.NEVER)
-    assert order.proxy.server == "http://proxy.example:3128"
+    order = present(api.auth_sessions.created[0].create)
+    assert (order.create_attempts, order.check_attempts, order.trace) == (
+        1,
+        2,
+        TraceMode.NEVER,
+    )
+    assert present(order.proxy).server == "http://proxy.example:3128"
     options = {"auto_recreate": False, "check_attempts": 2, "create_attempts": 1, "request_timeout": 5}
     started = await client.projects.auth_sessions.validate.start(
         project_name="members",
@@ -99,13 +105,13 @@ async def test_all_its_options_are_taken(api: Any, client: AsyncIntunedClient):
 
 
 @pytest.mark.parametrize("status", list(AuthSessionStatus))
-async def test_it_reads_every_status_of_an_auth_session(api: Any, client: AsyncIntunedClient, status: Any):
+async def test_it_reads_every_status_of_an_auth_session(api: Api, client: AsyncIntunedClient, status: Any):
     there_is(api, "anna", status)
     one = await client.projects.auth_sessions.get(project_name="members", auth_session_id="anna")
     assert one.status == status.value
 
 
-async def test_it_reads_a_create_that_is_done(api: Any, client: AsyncIntunedClient):
+async def test_it_reads_a_create_that_is_done(api: Api, client: AsyncIntunedClient):
     a_run(api, "op", RunType.AUTH_SESSION_CREATE, RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED))
     answer = await client.projects.auth_sessions.create.result(project_name="members", operation_id="op")
     assert isinstance(answer, models.AuthSessionsCreateResultResponseValueDone)
@@ -113,7 +119,7 @@ async def test_it_reads_a_create_that_is_done(api: Any, client: AsyncIntunedClie
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-async def test_it_reads_every_error(api: Any, client: AsyncIntunedClient, code: ErrorCode):
+async def test_it_reads_every_error(api: Api, client: AsyncIntunedClient, code: ErrorCode):
     error = RunError(code=code, category="auth", message="No.", details={"attempts_count": 3})
     a_run(
         api,
@@ -131,7 +137,7 @@ async def test_it_reads_every_error(api: Any, client: AsyncIntunedClient, code: 
 
 
 @pytest.mark.parametrize("reason", list(ReasonType))
-async def test_it_reads_every_reason(api: Any, client: AsyncIntunedClient, reason: ReasonType):
+async def test_it_reads_every_reason(api: Api, client: AsyncIntunedClient, reason: ReasonType):
     outcome = RunOutcome(status=RunStatus.CANCELED, reason=RunReason(type=reason, message="Ended."))
     a_run(api, "op", RunType.AUTH_SESSION_VALIDATE, RunStatus.CANCELED, outcome)
     answer = await client.projects.auth_sessions.validate.result(
@@ -141,7 +147,7 @@ async def test_it_reads_every_reason(api: Any, client: AsyncIntunedClient, reaso
     assert (answer.reason.type, answer.message) == (reason.value, "Ended.")
 
 
-async def test_it_starts_a_run_with_a_stored_and_with_a_runtime_auth_session(api: Any, client: AsyncIntunedClient):
+async def test_it_starts_a_run_with_a_stored_and_with_a_runtime_auth_session(api: Api, client: AsyncIntunedClient):
     there_is(api, "anna")
     stored = models.RunStartRequestBodyAuthSessionCredentialsBasedAuthSessionInput.model_validate({"id": "anna"})
     runtime = models.RunStartRequestBodyAuthSessionRuntimeBasedAuthSessionInput.model_validate(
@@ -150,10 +156,10 @@ async def test_it_starts_a_run_with_a_stored_and_with_a_runtime_auth_session(api
     for auth_session, kind in ((stored, AuthSessionType.CREDENTIALS), (runtime, AuthSessionType.RUNTIME)):
         body = models.RunStartRequestBody.model_validate({"api": "list", "parameters": {}, "authSession": auth_session})
         started = await client.projects.runs.start(project_name="members", body=body)
-        assert api.order(started.run_id).auth.ref.type is kind
+        assert present(api.order(started.run_id).auth).ref.type is kind
 
 
-async def test_its_exceptions_are_the_right_ones(api: Any, client: AsyncIntunedClient):
+async def test_its_exceptions_are_the_right_ones(api: Api, client: AsyncIntunedClient):
     sessions, body = client.projects.auth_sessions, CREATE.model_validate({"parameters": {}})
     with pytest.raises(NotFoundError):
         await sessions.create.result(project_name="members", operation_id="nope")
@@ -176,7 +182,7 @@ async def test_its_exceptions_are_the_right_ones(api: Any, client: AsyncIntunedC
         await sessions.create.start(project_name="members", body=body)
 
 
-async def test_its_synchronous_form_does_the_same(api: Any, served: str):
+async def test_its_synchronous_form_does_the_same(api: Api, served: str):
     def drive() -> list[str]:
         client = IntunedClient(
             api_key="test-key-number-one-of-two",

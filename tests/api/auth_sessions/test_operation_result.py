@@ -8,6 +8,7 @@ import pytest
 
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
 from temporal.runs import RunState
+from tests.support.api_in_process import Api
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 PATHS = {
@@ -22,7 +23,7 @@ Result = Callable[[str], Awaitable[httpx.Response]]
 
 
 @pytest.fixture
-def call(api: Any) -> Callable[..., Awaitable[httpx.Response]]:
+def call(api: Api) -> Callable[..., Awaitable[httpx.Response]]:
     async def call(method: str, path: str, body: Any = None, project: str = "members") -> httpx.Response:
         url = f"/api/v1/workspace/{WORKSPACE}/projects/{project}/auth-sessions{path}"
         return await api.client.request(method, url, json=body)
@@ -30,7 +31,7 @@ def call(api: Any) -> Callable[..., Awaitable[httpx.Response]]:
     return call
 
 
-def a_run(api: Any, kind: RunType, status: RunStatus, outcome: RunOutcome | None = None) -> None:
+def a_run(api: Api, kind: RunType, status: RunStatus, outcome: RunOutcome | None = None) -> None:
     api.runs.logins["members", "op-1"] = RunState("op-1", status, outcome, kind, "anna")
 
 
@@ -68,7 +69,7 @@ def a_run(api: Any, kind: RunType, status: RunStatus, outcome: RunOutcome | None
     ],
 )
 async def test_each_status_of_its_run_is_one_of_the_union(
-    api: Any, call: Any, kind: RunType, status: RunStatus, outcome: RunOutcome | None, answer: Any
+    api: Api, call: Any, kind: RunType, status: RunStatus, outcome: RunOutcome | None, answer: Any
 ):
     a_run(api, kind, status, outcome)
     got = await call("GET", PATHS[kind].format("op-1"))
@@ -77,20 +78,20 @@ async def test_each_status_of_its_run_is_one_of_the_union(
 
 
 @pytest.mark.parametrize("kind", RunType)
-async def test_a_run_of_another_kind_is_404(api: Any, call: Any, kind: RunType):
+async def test_a_run_of_another_kind_is_404(api: Api, call: Any, kind: RunType):
     a_run(api, kind, RunStatus.STARTED)
     for its, path in PATHS.items():
         assert (await call("GET", path.format("op-1"))).status_code == (200 if its is kind else 404)
 
 
-async def test_an_operation_of_another_auth_session_or_project_is_404(api: Any, call: Any):
+async def test_an_operation_of_another_auth_session_or_project_is_404(api: Api, call: Any):
     a_run(api, RunType.AUTH_SESSION_UPDATE, RunStatus.STARTED)
     assert (await call("GET", "/otto/update/op-1/result")).status_code == 404
     assert (await call("GET", "/anna/update/op-1/result", project="recorded")).status_code == 404
     assert (await call("GET", "/%61nna/update/op-1/result")).status_code == 200
 
 
-async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Any, call: Any):
+async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Api, call: Any):
     body = {"id": "anna", "parameters": {}}
     create = (await call("POST", "/create", body)).json()["operationId"]
     update = (await call("POST", "/anna/update", {"parameters": {}})).json()["operationId"]
@@ -109,7 +110,7 @@ async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Any,
     "ended", [RunOutcome(status=RunStatus.COMPLETED), RunOutcome(status=RunStatus.FAILED, error=ERROR)]
 )
 async def test_one_that_has_ended_is_in_progress_until_its_auth_session_has_taken_it_up(
-    api: Any, call: Any, ended: RunOutcome
+    api: Api, call: Any, ended: RunOutcome
 ):
     """So what is read of the AuthSession after `done` or `failed` is true."""
     await call("POST", "/create", {"id": "anna", "parameters": {}})
@@ -121,7 +122,7 @@ async def test_one_that_has_ended_is_in_progress_until_its_auth_session_has_take
     assert (await call("GET", "/create/op-1/result")).json()["status"] in {"done", "failed"}
 
 
-async def test_one_whose_auth_session_went_before_it_began_is_canceled(api: Any, call: Any):
+async def test_one_whose_auth_session_went_before_it_began_is_canceled(api: Api, call: Any):
     operation = (await call("POST", "/create", {"id": "anna", "parameters": {}})).json()["operationId"]
     assert (await call("DELETE", "/anna")).status_code == 204
     answer = (await call("GET", f"/create/{operation}/result")).json()

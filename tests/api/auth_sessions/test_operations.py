@@ -18,6 +18,8 @@ from schemas.workflow.run import RunType
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage.folder import FolderStore
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.present import present
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RING = KeyRing(["the older secret key of the ring"])
@@ -39,12 +41,12 @@ Call = Callable[..., Awaitable[httpx.Response]]
 
 
 @pytest.fixture
-def call(api: Any) -> Call:
+def call(api: Api) -> Call:
     """Calls something below `auth-sessions` of a project."""
     return caller(api)
 
 
-def caller(api: Any) -> Call:
+def caller(api: Api) -> Call:
     async def call(method: str, path: str = "", body: Any = None, project: str = "members") -> httpx.Response:
         url = f"/api/v1/workspace/{WORKSPACE}/projects/{project}/auth-sessions{path}"
         answer = await api.client.request(method, url, json=body)
@@ -80,7 +82,7 @@ def a_view(
     )
 
 
-def there_is(api: Any, view: AuthSessionView, project: str = "members") -> None:
+def there_is(api: Api, view: AuthSessionView, project: str = "members") -> None:
     api.auth_sessions.known[project, view.id] = view
 
 
@@ -95,7 +97,7 @@ async def opened(store: FolderStore, key: str, project: str, owner: str) -> Any:
     return json.loads(RING.open(token.decode("ascii"), bound_to=f"{WORKSPACE}/{project}/auth-session/{owner}"))
 
 
-async def test_create_is_201_with_status_started_and_an_operation_id(api: Any, call: Call):
+async def test_create_is_201_with_status_started_and_an_operation_id(api: Api, call: Call):
     answer = await call("POST", "/create", {"parameters": PARAMETERS})
     assert answer.status_code == 201
     assert set(answer.json()) == {"status", "operationId"}
@@ -106,31 +108,43 @@ async def test_create_is_201_with_status_started_and_an_operation_id(api: Any, c
 
 
 async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_parameters_are_kept_sealed(
-    api: Any, call: Call
+    api: Api, call: Call
 ):
     operation = (await call("POST", "/create", {"id": "anna@home", "parameters": PARAMETERS})).json()["operationId"]
     (order,) = api.auth_sessions.created
-    manifest = await api.app.state.services.catalog.get_current("members")
+    manifest = present(await api.services.catalog.get_current("members"))
     assert (order.workspace, order.project) == (WORKSPACE, "members")
     assert order.ref.model_dump() == {"id": "anna@home", "type": "CREDENTIALS", "owner": "anna@home"}
     assert (order.view.id, order.view.type, order.view.status) == ("anna@home", "CREDENTIALS", "PENDING")
     assert (order.view.version, order.view.state_key, order.view.proxy) == (0, None, None)
-    login = order.create
-    assert (login.run_id, login.type, login.version) == (operation, RunType.AUTH_SESSION_CREATE, manifest.version)
-    assert (login.create_attempts, login.check_attempts, login.trace) == (3, 3, TraceMode.NEVER)
+    login = present(order.create)
+    assert (login.run_id, login.type, login.version) == (
+        operation,
+        RunType.AUTH_SESSION_CREATE,
+        manifest.version,
+    )
+    assert (login.create_attempts, login.check_attempts, login.trace) == (
+        3,
+        3,
+        TraceMode.NEVER,
+    )
     assert (login.request_timeout, login.proxy) == (timedelta(seconds=600), None)
     assert login.parameters_key == f"auth-sessions/members/anna@home/parameters-{operation}.sealed"
     assert await opened(api.store, login.parameters_key, "members", "anna@home") == PARAMETERS
-    note = json.loads(await api.store.get(f"runs/members/{operation}/accepted.json"))
+    note = json.loads(present(await api.store.get(f"runs/members/{operation}/accepted.json")))
     assert note["authSessionId"] == "anna@home"
     assert SECRET not in order.model_dump_json() + json.dumps(note)
 
 
-async def test_what_a_create_says_is_what_is_ordered(api: Any, call: Call):
+async def test_what_a_create_says_is_what_is_ordered(api: Api, call: Call):
     said = {"createAttempts": 1, "checkAttempts": 10, "saveTrace": True, "requestTimeout": 5}
     assert (await call("POST", "/create", {"parameters": {}, **said})).status_code == 201
-    login = api.auth_sessions.created[0].create
-    assert (login.create_attempts, login.check_attempts, login.trace) == (1, 10, TraceMode.ALWAYS)
+    login = present(api.auth_sessions.created[0].create)
+    assert (login.create_attempts, login.check_attempts, login.trace) == (
+        1,
+        10,
+        TraceMode.ALWAYS,
+    )
     assert login.request_timeout == timedelta(seconds=5)
 
 
@@ -150,7 +164,7 @@ async def test_what_a_create_says_is_what_is_ordered(api: Any, call: Call):
         ([], ""),
     ],
 )
-async def test_a_create_with_a_wrong_field_is_400_with_its_path(api: Any, call: Call, body: Any, path: str):
+async def test_a_create_with_a_wrong_field_is_400_with_its_path(api: Api, call: Call, body: Any, path: str):
     before = await kept(api.store)
     refused(await call("POST", "/create", body), 400, "bad-request", path)
     assert api.auth_sessions.created == []
@@ -160,13 +174,13 @@ async def test_a_create_with_a_wrong_field_is_400_with_its_path(api: Any, call: 
 @pytest.mark.parametrize(
     ("path", "body"), [("/create", {"parameters": {"x": ""}}), ("/anna/update", {"parameters": {"x": ""}})]
 )
-async def test_parameters_of_more_than_1_mib_are_413(api: Any, call: Call, path: str, body: Any):
+async def test_parameters_of_more_than_1_mib_are_413(api: Api, call: Call, path: str, body: Any):
     there_is(api, a_view())
     body["parameters"]["x"] = "a" * 1024 * 1024
     refused(await call("POST", path, body), 413, "bad-request", "")
 
 
-async def test_an_id_that_exists_is_409_and_nothing_is_left_of_the_second_create(api: Any, call: Call):
+async def test_an_id_that_exists_is_409_and_nothing_is_left_of_the_second_create(api: Api, call: Call):
     body = {"id": "anna-409", "parameters": PARAMETERS}
     assert (await call("POST", "/create", body)).status_code == 201
     before = await kept(api.store)
@@ -176,13 +190,15 @@ async def test_an_id_that_exists_is_409_and_nothing_is_left_of_the_second_create
     assert len(api.auth_sessions.created) == 1
 
 
-async def test_a_create_that_loses_against_another_of_the_same_moment_leaves_nothing(api: Any, call: Call):
+async def test_a_create_that_loses_against_another_of_the_same_moment_leaves_nothing(
+    api: Api, call: Call, monkeypatch: pytest.MonkeyPatch
+):
     there_is(api, a_view("racer"))
 
     async def not_yet(*_: str) -> AuthSessionView:
         raise NotFound("There is no such AuthSession.")
 
-    api.auth_sessions.view = not_yet
+    monkeypatch.setattr(api.auth_sessions, "get", not_yet)
     before = await kept(api.store)
     refused(await call("POST", "/create", {"id": "racer", "parameters": PARAMETERS}), 409, "conflict")
     assert await kept(api.store) == before
@@ -190,7 +206,7 @@ async def test_a_create_that_loses_against_another_of_the_same_moment_leaves_not
 
 @pytest.mark.parametrize("failure", [ConfigurationError("Temporal refuses."), Unavailable("No answer.")])
 async def test_what_was_kept_for_a_create_goes_only_if_it_is_known_not_to_have_begun(
-    api: Any, call: Call, failure: Exception
+    api: Api, call: Call, failure: Exception
 ):
     before = await kept(api.store)
     api.auth_sessions.failure = failure
@@ -200,7 +216,7 @@ async def test_what_was_kept_for_a_create_goes_only_if_it_is_known_not_to_have_b
     assert left == (2 if isinstance(failure, Unavailable) else 0)
 
 
-async def test_a_store_that_fails_on_the_note_leaves_no_parameters(make_api: Any, deployed: FolderStore):
+async def test_a_store_that_fails_on_the_note_leaves_no_parameters(make_api: MakeApi, deployed: FolderStore):
     class Broken:
         def __getattr__(self, name: str) -> Any:
             return getattr(deployed, name)
@@ -218,7 +234,7 @@ async def test_a_store_that_fails_on_the_note_leaves_no_parameters(make_api: Any
     assert await kept(deployed) == before
 
 
-async def test_without_a_key_to_seal_with_nothing_is_kept_and_the_operator_is_told(make_api: Any):
+async def test_without_a_key_to_seal_with_nothing_is_kept_and_the_operator_is_told(make_api: MakeApi):
     api = await make_api(secret_key=[])
     before = await kept(api.store)
     answer = await caller(api)("POST", "/create", {"parameters": PARAMETERS})
@@ -227,16 +243,19 @@ async def test_without_a_key_to_seal_with_nothing_is_kept_and_the_operator_is_to
     assert await kept(api.store) == before
 
 
-async def test_the_proxy_of_a_create_becomes_the_auth_session_s_own(api: Any, call: Call):
+async def test_the_proxy_of_a_create_becomes_the_auth_session_s_own(api: Api, call: Call):
     await call("POST", "/create", {"id": "anna-proxy", "parameters": {}, "proxy": f"http://u:{SECRET}@proxy:1"})
     order = api.auth_sessions.created[0]
-    assert order.view.proxy == order.create.proxy
-    assert (order.view.proxy.server, order.view.proxy.owner) == ("http://proxy:1", "auth-session/anna-proxy")
+    assert order.view.proxy == present(order.create).proxy
+    assert (present(order.view.proxy).server, present(order.view.proxy).owner) == (
+        "http://proxy:1",
+        "auth-session/anna-proxy",
+    )
     owner = f"{WORKSPACE}/members/auth-session/anna-proxy"
-    assert RING.open(order.view.proxy.password, bound_to=owner) == SECRET
+    assert RING.open(present(present(order.view.proxy).password), bound_to=owner) == SECRET
 
 
-async def test_update_is_201_with_status_started_and_orders_another_login(api: Any, call: Call):
+async def test_update_is_201_with_status_started_and_orders_another_login(api: Api, call: Call):
     there_is(api, a_view("anna@home"))
     answer = await call("POST", "/anna%40home/update", {"parameters": PARAMETERS, "checkAttempts": 1})
     assert answer.status_code == 201
@@ -247,27 +266,27 @@ async def test_update_is_201_with_status_started_and_orders_another_login(api: A
     assert await opened(api.store, order.parameters_key, "members", "anna@home") == PARAMETERS
 
 
-async def test_an_update_without_a_proxy_keeps_the_stored_one(api: Any, call: Call):
+async def test_an_update_without_a_proxy_keeps_the_stored_one(api: Api, call: Call):
     stored = SealedProxy(server="http://stored:1", owner="auth-session/anna")
     there_is(api, a_view(proxy=stored))
     await call("POST", "/anna/update", {"parameters": {}})
     await call("POST", "/anna/update", {"parameters": {}, "proxy": "http://new:1"})
     first, second = api.auth_sessions.updates
     assert first.proxy == stored
-    assert (second.proxy.server, second.proxy.owner) == ("http://new:1", "auth-session/anna")
+    assert (present(second.proxy).server, present(second.proxy).owner) == ("http://new:1", "auth-session/anna")
 
 
 @pytest.mark.parametrize(
     ("body", "path"),
     [({}, "parameters"), ({"parameters": 7}, "parameters"), ({"parameters": {}, "id": "anna"}, "id")],
 )
-async def test_an_update_with_a_wrong_field_is_400_with_its_path(api: Any, call: Call, body: Any, path: str):
+async def test_an_update_with_a_wrong_field_is_400_with_its_path(api: Api, call: Call, body: Any, path: str):
     there_is(api, a_view())
     refused(await call("POST", "/anna/update", body), 400, "bad-request", path)
     assert api.auth_sessions.updates == []
 
 
-async def test_an_update_of_what_is_gone_meanwhile_leaves_nothing(api: Any, call: Call):
+async def test_an_update_of_what_is_gone_meanwhile_leaves_nothing(api: Api, call: Call):
     there_is(api, a_view())
     api.auth_sessions.failure = NotFound("There is no such AuthSession.")
     before = await kept(api.store)
@@ -275,13 +294,13 @@ async def test_an_update_of_what_is_gone_meanwhile_leaves_nothing(api: Any, call
     assert await kept(api.store) == before
 
 
-async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(api: Any, call: Call):
+async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(api: Api, call: Call):
     there_is(api, a_view())
     answer = await call("POST", "/anna/validate/start", {})
     assert answer.status_code == 201
     assert answer.json() == {"status": "pending", "operationId": answer.json()["operationId"]}
     order = api.auth_sessions.validates[answer.json()["operationId"]]
-    manifest = await api.app.state.services.catalog.get_current("members")
+    manifest = present(await api.services.catalog.get_current("members"))
     assert (order.workspace, order.project, order.version) == (WORKSPACE, "members", manifest.version)
     assert order.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
     assert (order.auto_recreate, order.check_attempts, order.create_attempts) == (True, 3, 3)
@@ -289,7 +308,7 @@ async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(a
     assert (order.parent_run_id, order.is_run_started) == (None, False)
 
 
-async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Any, call: Call):
+async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Api, call: Call):
     stored = SealedProxy(server="http://stored:1", owner="auth-session/anna")
     there_is(api, a_view(proxy=stored))
     first = (await call("POST", "/anna/validate/start", {})).json()["operationId"]
@@ -297,13 +316,15 @@ async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Any, 
     second = (await call("POST", "/anna/validate/start", own)).json()["operationId"]
     orders = api.auth_sessions.validates
     assert orders[first].proxy == stored
-    assert (orders[second].proxy.server, orders[second].proxy.owner) == ("http://own:1", second)
-    assert RING.open(orders[second].proxy.password, bound_to=f"{WORKSPACE}/members/{second}") == SECRET
+    assert (present(orders[second].proxy).server, present(orders[second].proxy).owner) == ("http://own:1", second)
+    assert (
+        RING.open(present(present(orders[second].proxy).password), bound_to=f"{WORKSPACE}/members/{second}") == SECRET
+    )
     assert orders[second].auto_recreate is False
 
 
 async def test_the_project_s_proxy_is_for_the_auth_session_that_has_none_and_does_not_become_its_own(
-    tmp_path: Any, make_api: Any
+    tmp_path: Any, make_api: MakeApi
 ):
     folder, store = tmp_path / "members", FolderStore(tmp_path / "artifacts")
     for path, text in {
@@ -320,11 +341,14 @@ async def test_the_project_s_proxy_is_for_the_auth_session_that_has_none_and_doe
     create = (await call("POST", "/create", {"id": "anna", "parameters": {}})).json()["operationId"]
     (order,) = api.auth_sessions.created
     assert order.view.proxy is None
-    assert (order.create.proxy.server, order.create.proxy.owner) == ("http://all:1", create)
+    assert (present(present(order.create).proxy).server, present(present(order.create).proxy).owner) == (
+        "http://all:1",
+        create,
+    )
     update = (await call("POST", "/anna/update", {"parameters": {}})).json()["operationId"]
-    assert api.auth_sessions.updates[0].proxy.owner == update
+    assert present(api.auth_sessions.updates[0].proxy).owner == update
     validate = (await call("POST", "/anna/validate/start", {})).json()["operationId"]
-    assert api.auth_sessions.validates[validate].proxy.owner == validate
+    assert present(api.auth_sessions.validates[validate].proxy).owner == validate
 
 
 @pytest.mark.parametrize(
@@ -337,20 +361,20 @@ async def test_the_project_s_proxy_is_for_the_auth_session_that_has_none_and_doe
         ({"parameters": {}}, "parameters"),
     ],
 )
-async def test_a_validate_with_a_wrong_field_is_400_with_its_path(api: Any, call: Call, body: Any, path: str):
+async def test_a_validate_with_a_wrong_field_is_400_with_its_path(api: Api, call: Call, body: Any, path: str):
     there_is(api, a_view())
     refused(await call("POST", "/anna/validate/start", body), 400, "bad-request", path)
     assert api.auth_sessions.validates == {}
 
 
-async def test_one_of_the_recorder_is_validated_and_never_made_anew(api: Any, call: Call):
+async def test_one_of_the_recorder_is_validated_and_never_made_anew(api: Api, call: Call):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
     operation = (await call("POST", "/anna/validate/start", {}, "recorded")).json()["operationId"]
     order = api.auth_sessions.validates[operation]
     assert (order.ref.type, order.auto_recreate) == (AuthSessionType.RECORDER, False)
 
 
-async def test_logins_of_a_project_that_records_them_are_neither_created_nor_updated(api: Any, call: Call):
+async def test_logins_of_a_project_that_records_them_are_neither_created_nor_updated(api: Api, call: Call):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
     for path in ("/create", "/anna/update"):
         message = refused(await call("POST", path, {"parameters": {}}, "recorded"), 400, "bad-request")
@@ -360,33 +384,36 @@ async def test_logins_of_a_project_that_records_them_are_neither_created_nor_upd
     assert api.auth_sessions.created == api.auth_sessions.updates == []
 
 
-async def test_an_import_is_201_with_the_auth_session_and_its_state_is_kept_sealed(api: Any, call: Call):
+async def test_an_import_is_201_with_the_auth_session_and_its_state_is_kept_sealed(api: Api, call: Call):
     answer = await call("POST", "/import", {"id": "anna-import", "state": STATE}, "recorded")
     assert answer.status_code == 201
     assert answer.json() == {"id": "anna-import", "type": "RECORDER", "status": "READY"}
     (order,) = api.auth_sessions.created
     assert (order.ref.type, order.ref.owner, order.create) == (AuthSessionType.RECORDER, "anna-import", None)
     assert (order.view.version, order.view.parameters_key) == (1, None)
-    assert order.view.state_key.startswith("auth-sessions/recorded/anna-import/state-")
-    assert await opened(api.store, order.view.state_key, "recorded", "anna-import") == {**STATE, "sessionStorage": None}
+    assert present(order.view.state_key).startswith("auth-sessions/recorded/anna-import/state-")
+    assert await opened(api.store, present(order.view.state_key), "recorded", "anna-import") == {
+        **STATE,
+        "sessionStorage": None,
+    }
     assert SECRET not in order.model_dump_json()
 
 
-async def test_an_import_without_an_id_gets_one(api: Any, call: Call):
+async def test_an_import_without_an_id_gets_one(api: Api, call: Call):
     answer = await call("POST", "/import", {"state": STATE}, "recorded")
     assert re.fullmatch(r"auth-session-[A-Za-z0-9_-]{21}", answer.json()["id"])
 
 
-async def test_an_import_to_one_of_the_recorder_records_it_anew(api: Any, call: Call):
+async def test_an_import_to_one_of_the_recorder_records_it_anew(api: Api, call: Call):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
     answer = await call("POST", "/import", {"id": "anna", "state": STATE}, "recorded")
     assert (answer.status_code, answer.json()["status"]) == (201, "READY")
     assert api.auth_sessions.created == []
-    key = api.auth_sessions.known["recorded", "anna"].state_key
+    key = present(api.auth_sessions.known["recorded", "anna"].state_key)
     assert (await opened(api.store, key, "recorded", "anna"))["cookies"] == [COOKIE]
 
 
-async def test_an_import_to_one_that_was_not_recorded_is_409_and_nothing_is_kept(api: Any, call: Call):
+async def test_an_import_to_one_that_was_not_recorded_is_409_and_nothing_is_kept(api: Api, call: Call):
     there_is(api, a_view(), "recorded")
     before = await kept(api.store)
     refused(await call("POST", "/import", {"id": "anna", "state": STATE}, "recorded"), 409, "conflict", "id")
@@ -395,7 +422,7 @@ async def test_an_import_to_one_that_was_not_recorded_is_409_and_nothing_is_kept
 
 @pytest.mark.parametrize(("failure", "left"), [(NotFound("Gone."), 0), (Unavailable("No worker took it up."), 1)])
 async def test_a_state_that_cannot_be_handed_over_goes_unless_it_may_still_be_taken_up(
-    api: Any, call: Call, failure: Exception, left: int
+    api: Api, call: Call, failure: Exception, left: int
 ):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
     api.auth_sessions.failure = failure
@@ -405,7 +432,7 @@ async def test_a_state_that_cannot_be_handed_over_goes_unless_it_may_still_be_ta
     assert len(await kept(api.store)) - len(before) == left
 
 
-async def test_an_import_into_a_project_that_makes_its_logins_itself_is_400(api: Any, call: Call):
+async def test_an_import_into_a_project_that_makes_its_logins_itself_is_400(api: Api, call: Call):
     message = refused(await call("POST", "/import", {"state": STATE}), 400, "bad-request")
     assert "authSessions.type" in message
 
@@ -422,7 +449,7 @@ async def test_an_import_into_a_project_that_makes_its_logins_itself_is_400(api:
         ({"state": STATE, "parameters": {}}, "parameters"),
     ],
 )
-async def test_an_import_with_a_wrong_field_is_400_with_its_path(api: Any, call: Call, body: Any, path: str):
+async def test_an_import_with_a_wrong_field_is_400_with_its_path(api: Api, call: Call, body: Any, path: str):
     refused(await call("POST", "/import", body, "recorded"), 400, "bad-request", path)
     assert api.auth_sessions.created == []
 
@@ -436,7 +463,7 @@ async def test_a_state_may_have_8_mib(call: Call):
     refused(await call("POST", "/import", state(8 * 1024 * 1024), "recorded"), 413, "bad-request")
 
 
-async def test_list_and_get_say_id_type_and_status_and_no_more(api: Any, call: Call):
+async def test_list_and_get_say_id_type_and_status_and_no_more(api: Api, call: Call):
     assert (await call("GET")).json() == []
     for name in ("zoe", "anna@home"):
         there_is(api, a_view(name, proxy=SealedProxy(server="http://p:1")))
@@ -450,7 +477,7 @@ async def test_list_and_get_say_id_type_and_status_and_no_more(api: Any, call: C
         assert (await call("GET", path)).json() == {"id": "anna@home", "type": "CREDENTIALS", "status": "READY"}
 
 
-async def test_an_id_that_is_a_word_of_another_path_is_an_id(api: Any, call: Call):
+async def test_an_id_that_is_a_word_of_another_path_is_an_id(api: Api, call: Call):
     for name in ("create", "import", "validate"):
         there_is(api, a_view(name))
         assert (await call("GET", f"/{name}")).json()["id"] == name
@@ -459,7 +486,7 @@ async def test_an_id_that_is_a_word_of_another_path_is_an_id(api: Any, call: Cal
     assert (await call("DELETE", "/create")).status_code == 204
 
 
-async def test_delete_is_204_and_then_404(api: Any, call: Call):
+async def test_delete_is_204_and_then_404(api: Api, call: Call):
     there_is(api, a_view("anna@home"))
     answer = await call("DELETE", "/anna%40home")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -467,7 +494,7 @@ async def test_delete_is_204_and_then_404(api: Any, call: Call):
     assert api.auth_sessions.known == {}
 
 
-async def test_a_delete_that_no_worker_took_up_is_503_and_may_be_tried_again(api: Any, call: Call):
+async def test_a_delete_that_no_worker_took_up_is_503_and_may_be_tried_again(api: Api, call: Call):
     there_is(api, a_view())
     api.auth_sessions.failure = Unavailable("The AuthSession will be deleted, but no worker has taken that up yet.")
     answer = await call("DELETE", "/anna")
@@ -491,7 +518,7 @@ STARTS = [each for each in ALL if each[0] == "POST"]
 
 @pytest.mark.parametrize(("method", "path", "body"), ALL)
 async def test_the_key_the_workspace_and_the_project_are_looked_at_first(
-    api: Any, call: Call, method: str, path: str, body: Any
+    api: Api, call: Call, method: str, path: str, body: Any
 ):
     there_is(api, a_view())
     refused(await call(method, path, body, "nope"), 404, "not-found")
@@ -504,7 +531,7 @@ async def test_the_key_the_workspace_and_the_project_are_looked_at_first(
 
 @pytest.mark.parametrize(("method", "path", "body"), [each for each in ALL if "anna" in each[1]])
 async def test_an_unknown_auth_session_or_operation_is_404_whatever_it_looks_like(
-    api: Any, call: Call, method: str, path: str, body: Any
+    api: Api, call: Call, method: str, path: str, body: Any
 ):
     there_is(api, a_view("~V1StGXR8_Z5jdHi6B-myT"))
     for name in ("anna", "ab", "~V1StGXR8_Z5jdHi6B-myT", "%7EV1StGXR8_Z5jdHi6B-myT", "a%2Fb", "..%2f..", "x" * 5000):
@@ -512,19 +539,19 @@ async def test_an_unknown_auth_session_or_operation_is_404_whatever_it_looks_lik
 
 
 @pytest.mark.parametrize(("method", "path", "body"), STARTS)
-async def test_api_access_off_is_403_before_the_body_is_read(api: Any, call: Call, method: str, path: str, body: Any):
+async def test_api_access_off_is_403_before_the_body_is_read(api: Api, call: Call, method: str, path: str, body: Any):
     there_is(api, a_view(), "closed-members")
     assert "apiAccess" in refused(await call(method, path, "no object", "closed-members"), 403, "forbidden")
     refused(await call(method, path, body, "closed-members"), 403, "forbidden")
 
 
 @pytest.mark.parametrize(("method", "path", "body"), STARTS)
-async def test_a_project_that_does_not_log_in_is_400(api: Any, call: Call, method: str, path: str, body: Any):
+async def test_a_project_that_does_not_log_in_is_400(api: Api, call: Call, method: str, path: str, body: Any):
     there_is(api, a_view(), "shop")
     assert "authSessions.enabled" in refused(await call(method, path, body, "shop"), 400, "bad-request")
 
 
-async def test_what_is_left_of_a_project_that_logs_in_no_more_can_be_seen_and_deleted(api: Any, call: Call):
+async def test_what_is_left_of_a_project_that_logs_in_no_more_can_be_seen_and_deleted(api: Api, call: Call):
     for project in ("shop", "closed-members"):
         there_is(api, a_view(), project)
         assert len((await call("GET", project=project)).json()) == 1

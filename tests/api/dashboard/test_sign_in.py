@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.api_in_process import KEY, SECRET, Api
+from tests.support.api_in_process import KEY, SECRET, Api, MakeApi
 from tests.support.dashboard_client import browser_client, form_token, sign_in, signed_in_client
 
 CHANGES = (
@@ -71,7 +70,7 @@ async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Ap
     assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 300) == (429, True)
 
 
-async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: Any) -> None:
+async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: MakeApi) -> None:
     api = await make_api()
     client = await signed_in_client(api)
     cookie = client.cookies["callboard-session"]
@@ -91,7 +90,7 @@ async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: Any) 
     assert (await browser_client(older, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 200
 
 
-async def test_sessions_need_no_secret_key(make_api: Any) -> None:
+async def test_sessions_need_no_secret_key(make_api: MakeApi) -> None:
     client = await signed_in_client(await make_api(secret_key=[]))
     assert (await client.get("/projects")).status_code == 200
 

@@ -12,6 +12,8 @@ from projects.deploy import deploy
 from schemas.workflow.run import RunInput
 from security.keyring import KeyRing
 from storage.folder import FolderStore
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.present import present
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RING = KeyRing(["the older secret key of the ring"])
@@ -30,38 +32,42 @@ def opened(sealed: str, run_id: str) -> str:
     return RING.open(sealed, bound_to=f"{WORKSPACE}/shop/{run_id}")
 
 
-async def test_what_is_secret_in_a_webhook_is_sealed_for_its_run(make_api: Any):
+async def test_what_is_secret_in_a_webhook_is_sealed_for_its_run(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW)
     run_id = await api.run(sink={**WEBHOOK, "skipOnFail": True, "apisToSend": ["list"]})
     order = api.order(run_id)
     assert SECRET not in order.model_dump_json()
     assert SECRET not in repr(order)
-    webhook = order.sink.webhook
+    webhook = present(present(order.sink).webhook)
     assert webhook.url == f"{HOOK}?***"
     assert opened(webhook.sealed_url, run_id) == f"{HOOK}?token={SECRET}"
     assert opened(webhook.headers["Authorization"], run_id) == f"Bearer {SECRET}"
-    assert (order.sink.skip_on_fail, order.sink.apis_to_send) == (True, ("list",))
+    assert (present(order.sink).skip_on_fail, present(order.sink).apis_to_send) == (True, ("list",))
     with pytest.raises(Exception, match="sealed for another owner"):
         opened(webhook.sealed_url, "another-run")
 
 
-async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: Any):
+async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW)
     endpoint = {"endpoint": "http://127.0.0.1:9", "forcePathStyle": True, "prefix": "runs/"}
     run_id = await api.run(sink={**S3, **endpoint})
     order = api.order(run_id)
     assert SECRET not in order.model_dump_json()
     assert "AKIDEXAMPLE" not in order.model_dump_json()
-    bucket = order.sink.bucket
+    bucket = present(present(order.sink).bucket)
     assert opened(bucket.access_key_id, run_id) == "AKIDEXAMPLE"
     assert opened(bucket.secret_access_key, run_id) == SECRET
-    assert (bucket.endpoint, bucket.prefix, bucket.force_path_style) == ("http://127.0.0.1:9", "runs/", True)
+    assert (bucket.endpoint, bucket.prefix, bucket.force_path_style) == (
+        "http://127.0.0.1:9",
+        "runs/",
+        True,
+    )
     masked = {"accessKeyId": "***", "secretAccessKey": "***", "skipOnFail": False, "apisToSend": None}
-    assert order.sink.masked() == {**S3, **endpoint, **masked}
+    assert present(order.sink).masked() == {**S3, **endpoint, **masked}
 
 
-async def test_a_bucket_of_aws_needs_no_look_up(api: Any):
-    assert api.order(await api.run(sink=S3)).sink.bucket.endpoint is None
+async def test_a_bucket_of_aws_needs_no_look_up(api: Api):
+    assert present(present(api.order(await api.run(sink=S3)).sink).bucket).endpoint is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ async def test_a_bucket_of_aws_needs_no_look_up(api: Any):
         ({**S3, "endpoint": "http://[fd00:ec2::254]"}, "sink.endpoint", "leads to an address of a private network"),
     ],
 )
-async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: Any, sink: Any, path: str, words: str):
+async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: Api, sink: Any, path: str, words: str):
     answer = await api.start({"api": "list", "parameters": {}, "sink": sink})
     assert answer.status_code == 400
     body = answer.json()
@@ -98,7 +104,7 @@ async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: An
         ({**S3, "endpoint": "http://127.1:9000", "forcePathStyle": True}, "sink.endpoint"),
     ],
 )
-async def test_a_sink_whose_host_is_another_spelling_of_an_address_is_refused(make_api: Any, sink: Any, path: str):
+async def test_a_sink_whose_host_is_another_spelling_of_an_address_is_refused(make_api: MakeApi, sink: Any, path: str):
     api = await make_api(egress_allow=["127.0.0.0/8"])
     answer = await api.start({"api": "list", "parameters": {}, "sink": sink})
     assert answer.status_code == 400
@@ -108,7 +114,7 @@ async def test_a_sink_whose_host_is_another_spelling_of_an_address_is_refused(ma
 
 
 async def test_a_bucket_is_looked_up_by_the_name_that_will_be_connected_to(
-    make_api: Any, monkeypatch: pytest.MonkeyPatch
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ):
     def nobody(host: str, *_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -125,15 +131,15 @@ async def test_a_bucket_is_looked_up_by_the_name_that_will_be_connected_to(
     assert await api.run(sink={**sink, "forcePathStyle": True})
 
 
-async def test_the_schedule_is_that_of_the_settings(make_api: Any):
+async def test_the_schedule_is_that_of_the_settings(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW, delivery_first_delay="2", delivery_max_delay="60", delivery_timeout="5")
-    schedule = api.order(await api.run(sink=WEBHOOK)).sink.schedule
+    schedule = present(api.order(await api.run(sink=WEBHOOK)).sink).schedule
     assert (schedule.first_delay, schedule.factor) == (timedelta(seconds=2), 2)
     assert (schedule.max_delay, schedule.timeout) == (timedelta(minutes=1), timedelta(seconds=5))
     assert schedule.give_up_after == timedelta(hours=24)
 
 
-async def test_without_a_key_to_seal_with_nothing_is_started(make_api: Any):
+async def test_without_a_key_to_seal_with_nothing_is_started(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW, secret_key=[])
     answer = await api.start({"api": "list", "parameters": {}, "sink": WEBHOOK})
     assert answer.status_code == 500
@@ -141,7 +147,7 @@ async def test_without_a_key_to_seal_with_nothing_is_started(make_api: Any):
     assert api.runs.entries == {}
 
 
-async def test_the_same_key_with_another_sink_is_another_body(make_api: Any):
+async def test_the_same_key_with_another_sink_is_another_body(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW)
     body = {"api": "list", "parameters": {}, "sink": WEBHOOK}
     first = await api.start(body, idempotency_key="order-7")
@@ -154,7 +160,7 @@ async def test_the_same_key_with_another_sink_is_another_body(make_api: Any):
 
 
 @pytest.fixture
-async def ordered(tmp_path: Path, make_api: Any) -> Order:
+async def ordered(tmp_path: Path, make_api: MakeApi) -> Order:
     """Starts a Run of a project with these settings; what it is ordered with."""
 
     async def start(settings: str, environment: str = "deployed", **fields: Any) -> RunInput:
@@ -201,7 +207,7 @@ async def test_a_start_s_own_sink_wins_and_null_is_none_of_its_own(ordered: Orde
     assert order.sink.bucket.region == "us-east-1", "the region may be left out there"
 
 
-async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(tmp_path: Path, make_api: Any):
+async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(tmp_path: Path, make_api: MakeApi):
     folder, store = tmp_path / "shop", FolderStore(tmp_path / "artifacts")
     (folder / "api").mkdir(parents=True)
     (folder / "api" / "list.py").write_text(AUTOMATION)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.projects import ProjectBody, ProjectList
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
+from tests.support.api_in_process import Api
 
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 RUN = f"{PROJECT}/run"
@@ -14,7 +15,7 @@ AUTH = f"{PROJECT}/auth-sessions"
 ATTEMPT = f"{PROJECT}/runs/{{runId}}/attempts/{{number}}"
 
 
-async def test_openapi_describes_every_route_with_its_errors(api: Any):
+async def test_openapi_describes_every_route_with_its_errors(api: Api):
     page = (await api.client.get("/openapi.json")).json()
     assert set(page["paths"]) == {
         f"{RUN}/start",
@@ -60,7 +61,7 @@ async def test_openapi_describes_every_route_with_its_errors(api: Any):
     assert page["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "x-api-key"
 
 
-async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there(api: Any):
+async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there(api: Api):
     text = (await api.client.get("/openapi.json")).text
     page = (await api.client.get("/openapi.json")).json()
     schemas = page["components"]["schemas"]
@@ -74,7 +75,7 @@ async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there
             "ErrorBody",
             "AuthSessionBody",
             "OperationStarted",
-            "Delivery",
+            "DeliveryBody",
         ),
         *("RunSummaryBody", "RunList", "RunBody", "RerunResponse", "AttemptBody", "ProjectBody", "ProjectList"),
         *("CreateAuthSession", "UpdateAuthSession", "ValidateAuthSession", "ImportAuthSession", "ValidateStarted"),
@@ -83,7 +84,7 @@ async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there
         assert schemas[name]["examples"]
 
 
-async def test_openapi_describes_the_calls_about_auth_sessions(api: Any):
+async def test_openapi_describes_the_calls_about_auth_sessions(api: Api):
     paths = (await api.client.get("/openapi.json")).json()["paths"]
     for path, body, success, refusals in (
         ("/create", "CreateAuthSession", "OperationStarted", {"400", "403", "409", "413"}),
@@ -104,7 +105,7 @@ def content(part: dict[str, Any]) -> dict[str, Any]:
     return part["content"]["application/json"]["schema"]
 
 
-async def test_the_examples_of_records_are_what_is_answered(api: Any):
+async def test_the_examples_of_records_are_what_is_answered(api: Api):
     for model in (RunSummaryBody, RunList, RunBody, RerunResponse, AttemptBody, ProjectBody, ProjectList):
         extra = model.model_config.get("json_schema_extra")
         assert isinstance(extra, dict)
@@ -116,7 +117,7 @@ async def test_the_examples_of_records_are_what_is_answered(api: Any):
             assert shown.keys() == example.keys()
 
 
-async def test_openapi_says_the_bounds(api: Any):
+async def test_openapi_says_the_bounds(api: Api):
     schemas = (await api.client.get("/openapi.json")).json()["components"]["schemas"]
     attempts = schemas["Retry"]["properties"]["maximumAttempts"]
     assert (attempts["minimum"], attempts["maximum"], attempts["default"]) == (1, 100, 3)
@@ -126,7 +127,7 @@ async def test_openapi_says_the_bounds(api: Any):
     assert schemas["StartRequest"]["additionalProperties"] is False
 
 
-async def test_the_page_loads_nothing_from_outside(api: Any):
+async def test_the_page_loads_nothing_from_outside(api: Api):
     del api.client.headers["x-api-key"]
     page = await api.client.get("/docs")
     assert page.status_code == 200
@@ -140,7 +141,7 @@ async def test_the_page_loads_nothing_from_outside(api: Any):
     assert "https://" not in page.text
 
 
-async def test_openapi_tells_what_the_fields_of_bodies_mean(api: Any):
+async def test_openapi_tells_what_the_fields_of_bodies_mean(api: Api):
     schemas = (await api.client.get("/openapi.json")).json()["components"]["schemas"]
     assert schemas["StartRequest"]["properties"]["requestTimeout"]["description"].startswith("The time limit of one")
     assert schemas["AttemptBody"]["properties"]["pageUrl"]["description"].startswith("The URL of the page")

@@ -28,7 +28,7 @@ from storage import keys
 from temporal.listing import RunFilter, RunPage
 from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
-from tests.support.api_in_process import Api
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.in_memory_temporal import BEGAN, WORKSPACE, line
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
@@ -172,7 +172,7 @@ async def test_a_list_is_of_a_project_that_is_there(api: Api) -> None:
 # One Run.
 
 
-async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(make_api: Any) -> None:
+async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(make_api: MakeApi) -> None:
     api: Api = await make_api(temporal_ui_url="http://127.0.0.1:8233/")
     run_id = await api.run(parameters={"n": 1.0, "big": 2**70}, retry={"maximumAttempts": 2}, requestTimeout=60)
     answer = await get(api, f"/{run_id}")

@@ -12,6 +12,8 @@ from schemas.errors import Unavailable
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from schemas.workflow.trace import TraceMode
+from tests.support.api_in_process import Api
+from tests.support.present import present
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -39,7 +41,7 @@ async def result(client: AsyncIntunedClient, run_id: str) -> models.RunResultRes
     return await client.projects.runs.result(project_name="shop", run_id=run_id)
 
 
-async def test_it_starts_a_run_and_reads_every_status(api: Any, client: AsyncIntunedClient):
+async def test_it_starts_a_run_and_reads_every_status(api: Api, client: AsyncIntunedClient):
     run_id = await start(client)
     assert (await result(client, run_id)).status == "pending"
     payloads = '[{"api": "products/details", "parameters": {"id": 7}}]'
@@ -57,7 +59,7 @@ async def test_it_starts_a_run_and_reads_every_status(api: Any, client: AsyncInt
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-async def test_it_reads_every_error(api: Any, client: AsyncIntunedClient, code: ErrorCode):
+async def test_it_reads_every_error(api: Api, client: AsyncIntunedClient, code: ErrorCode):
     run_id = await start(client)
     error = RunError(code=code, category="execution", message="No.", details={"attempts_count": 3})
     api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
@@ -69,7 +71,7 @@ async def test_it_reads_every_error(api: Any, client: AsyncIntunedClient, code: 
 
 
 @pytest.mark.parametrize("reason", list(ReasonType))
-async def test_it_reads_every_reason(api: Any, client: AsyncIntunedClient, reason: ReasonType):
+async def test_it_reads_every_reason(api: Api, client: AsyncIntunedClient, reason: ReasonType):
     run_id = await start(client)
     outcome = RunOutcome(status=RunStatus.CANCELED, reason=RunReason(type=reason, message="Ended."))
     api.runs.end(run_id, outcome)
@@ -79,15 +81,15 @@ async def test_it_reads_every_reason(api: Any, client: AsyncIntunedClient, reaso
     assert answer.reason.type == reason.value
 
 
-async def test_all_its_options_are_taken(api: Any, client: AsyncIntunedClient):
+async def test_all_its_options_are_taken(api: Api, client: AsyncIntunedClient):
     retry = models.RunStartRequestBodyRetry.model_validate({"maximum_attempts": 1})
     options = {"request_timeout": 5, "save_trace": False, "proxy": "http://proxy.example:3128", "retry": retry}
     order = api.order(await start(client, **options))
     assert (order.maximum_attempts, order.request_timeout.total_seconds(), order.trace) == (1, 5, TraceMode.NEVER)
-    assert order.proxy.server == "http://proxy.example:3128"
+    assert present(order.proxy).server == "http://proxy.example:3128"
 
 
-async def test_its_exceptions_are_the_right_ones(api: Any, client: AsyncIntunedClient, served: str):
+async def test_its_exceptions_are_the_right_ones(api: Api, client: AsyncIntunedClient, served: str):
     runs = client.projects.runs
     with pytest.raises(NotFoundError):
         await result(client, "nope")
@@ -107,7 +109,7 @@ async def test_its_exceptions_are_the_right_ones(api: Any, client: AsyncIntunedC
     await stranger.aclose()
 
 
-async def test_its_synchronous_form_does_the_same(api: Any, served: str):
+async def test_its_synchronous_form_does_the_same(api: Api, served: str):
     def drive() -> models.RunResultResponse:
         client = IntunedClient(
             api_key="test-key-number-one-of-two",

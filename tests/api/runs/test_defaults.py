@@ -11,6 +11,7 @@ from projects.deploy import deploy
 from schemas.workflow.run import RunInput
 from security.keyring import KeyRing
 from storage.folder import FolderStore
+from tests.support.api_in_process import MakeApi
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SECRET = "the older secret key of the ring"
@@ -34,7 +35,7 @@ async def publish(folder: Path, store: FolderStore, settings: str) -> None:
 
 
 @pytest.fixture
-async def ordered(tmp_path: Path, make_api: Any) -> Order:
+async def ordered(tmp_path: Path, make_api: MakeApi) -> Order:
     """Starts a Run of a project with these settings; what it is ordered with."""
 
     async def start(settings: str, environment: str = "deployed", **fields: Any) -> RunInput:
@@ -89,7 +90,7 @@ async def test_the_project_s_proxy_is_that_of_the_environment(ordered: Order, en
 
 
 async def test_a_repeat_with_its_idempotency_key_is_the_same_run_also_after_the_defaults_have_changed(
-    tmp_path: Path, make_api: Any
+    tmp_path: Path, make_api: MakeApi
 ):
     store, body = FolderStore(tmp_path / "artifacts"), {"api": "list", "parameters": {}}
     await publish(tmp_path / "shop", store, "{}")

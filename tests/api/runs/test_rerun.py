@@ -17,7 +17,7 @@ from security.keyring import KeyRing
 from storage import keys
 from storage.folder import FolderStore
 from temporal.runs import RunState
-from tests.support.api_in_process import SECRET, Api, deploy_project
+from tests.support.api_in_process import SECRET, Api, MakeApi, deploy_project
 from tests.support.in_memory_temporal import WORKSPACE
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
@@ -199,7 +199,9 @@ async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, 
     assert (await told(api, run_id))["reruns"] == [new]
 
 
-async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(make_api: Any, tmp_path: Any) -> None:
+async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(
+    make_api: MakeApi, tmp_path: Any
+) -> None:
     api: Api = await make_api(store=FolderStore(tmp_path / "artifacts"))
     await deploy_project(tmp_path / "behind", api.store, proxy={"deployed": "http://127.0.0.1:3128"})
     base = f"/api/v1/workspace/{WORKSPACE}/projects/behind"

@@ -9,6 +9,7 @@ import pytest
 from schemas.rest.result import ResultResponse
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from tests.support.api_in_process import Api
 from tests.support.polling import until
 
 
@@ -16,11 +17,11 @@ def inline(text: str) -> JsonRef:
     return JsonRef(text=text, size=len(text))
 
 
-async def result(api: Any, run_id: str, query: str = "") -> Any:
+async def result(api: Api, run_id: str, query: str = "") -> Any:
     return await api.client.get(f"{api.base}/{run_id}/result{query}")
 
 
-async def test_an_unfinished_run_has_only_its_id_and_status(api: Any):
+async def test_an_unfinished_run_has_only_its_id_and_status(api: Api):
     run_id = await api.run()
     answer = await result(api, run_id)
     assert answer.status_code == 200
@@ -28,7 +29,7 @@ async def test_an_unfinished_run_has_only_its_id_and_status(api: Any):
     assert answer.json() == {"runId": run_id, "status": "pending"}
 
 
-async def test_a_completed_run_has_its_result_byte_for_byte(api: Any):
+async def test_a_completed_run_has_its_result_byte_for_byte(api: Api):
     run_id = await api.run()
     text = '{"half": "\\ud800", "big": 123456789012345678901234567890, "spaced" : 1.50, "twice": 1, "twice": 2}'
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=inline(text)))
@@ -38,13 +39,13 @@ async def test_a_completed_run_has_its_result_byte_for_byte(api: Any):
 
 
 @pytest.mark.parametrize("text", ["null", "0", "[]", '""', "false"])
-async def test_a_result_that_is_empty_is_there_all_the_same(api: Any, text: str):
+async def test_a_result_that_is_empty_is_there_all_the_same(api: Api, text: str):
     run_id = await api.run()
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=inline(text)))
     assert (await result(api, run_id)).json() == {"runId": run_id, "status": "completed", "result": json.loads(text)}
 
 
-async def test_a_big_result_and_extended_payloads_come_from_the_store(api: Any):
+async def test_a_big_result_and_extended_payloads_come_from_the_store(api: Api):
     run_id = await api.run()
     big = json.dumps({"x": "a" * 2_000_000})
     await api.store.put(f"runs/shop/{run_id}/attempts/1/result.json", big.encode())
@@ -62,7 +63,7 @@ async def test_a_big_result_and_extended_payloads_come_from_the_store(api: Any):
     ResultResponse.model_validate(body)
 
 
-async def test_an_artifact_that_is_gone_is_an_error_that_names_the_store(api: Any):
+async def test_an_artifact_that_is_gone_is_an_error_that_names_the_store(api: Api):
     run_id = await api.run()
     gone = JsonRef(key=f"runs/shop/{run_id}/attempts/1/result.json", size=50_000)
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=gone))
@@ -72,7 +73,7 @@ async def test_an_artifact_that_is_gone_is_an_error_that_names_the_store(api: An
     assert "artifact store" in answer.json()["message"]
 
 
-async def test_a_failed_run_has_error_and_message(api: Any):
+async def test_a_failed_run_has_error_and_message(api: Api):
     run_id = await api.run()
     error = RunError(
         code=ErrorCode.API_ATTEMPTS_FAILED,
@@ -97,7 +98,7 @@ async def test_a_failed_run_has_error_and_message(api: Any):
     ResultResponse.model_validate(body)
 
 
-async def test_a_canceled_run_has_reason_and_message(api: Any):
+async def test_a_canceled_run_has_reason_and_message(api: Api):
     run_id = await api.run()
     answer = await api.client.post(f"{api.base}/{run_id}/cancel")
     assert answer.status_code == 200
@@ -111,14 +112,14 @@ async def test_a_canceled_run_has_reason_and_message(api: Any):
     ResultResponse.model_validate(answer.json())
 
 
-async def test_a_reason_keeps_its_details(api: Any):
+async def test_a_reason_keeps_its_details(api: Api):
     run_id = await api.run()
     reason = RunReason(type=ReasonType.TERMINATED, message="Ended in Temporal.", details={"by": "operator"})
     api.runs.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason))
     assert (await result(api, run_id)).json()["reason"]["details"] == {"by": "operator"}
 
 
-async def test_cancel_is_idempotent_and_leaves_a_finished_run_as_it_is(api: Any):
+async def test_cancel_is_idempotent_and_leaves_a_finished_run_as_it_is(api: Api):
     run_id = await api.run()
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=inline("1")))
     for _ in range(2):
@@ -127,7 +128,7 @@ async def test_cancel_is_idempotent_and_leaves_a_finished_run_as_it_is(api: Any)
 
 
 @pytest.mark.parametrize("wait", ["-1", "60.5", "61", "nan", "inf", "x", "", "1e9", "0x1", "5s"])
-async def test_wait_goes_from_0_to_60_seconds(api: Any, wait: str):
+async def test_wait_goes_from_0_to_60_seconds(api: Api, wait: str):
     run_id = await api.run()
     for method, path in (("GET", "result"), ("POST", "cancel")):
         answer = await api.client.request(method, f"{api.base}/{run_id}/{path}", params={"wait": wait})
@@ -137,19 +138,19 @@ async def test_wait_goes_from_0_to_60_seconds(api: Any, wait: str):
     assert (await result(api, run_id)).json()["status"] == "pending"
 
 
-async def test_an_unknown_query_parameter_is_400(api: Any):
+async def test_an_unknown_query_parameter_is_400(api: Api):
     answer = await result(api, await api.run(), "?wiat=5")
     assert answer.status_code == 400
     assert answer.json()["details"]["path"] == "wiat"
 
 
 @pytest.mark.parametrize("wait", ["0", "0.0", "0.01", "1e-2"])
-async def test_a_wait_that_passes_answers_with_the_status_as_it_is(api: Any, wait: str):
+async def test_a_wait_that_passes_answers_with_the_status_as_it_is(api: Api, wait: str):
     run_id = await api.run()
     assert (await result(api, run_id, f"?wait={wait}")).json() == {"runId": run_id, "status": "pending"}
 
 
-async def test_a_wait_ends_with_the_run(api: Any):
+async def test_a_wait_ends_with_the_run(api: Api):
     run_id = await api.run()
     waiting = asyncio.create_task(result(api, run_id, "?wait=60"))
     await until(lambda: api.runs.waiting)
@@ -157,16 +158,16 @@ async def test_a_wait_ends_with_the_run(api: Any):
     assert (await waiting).json() == {"runId": run_id, "status": "completed", "result": [1]}
 
 
-async def test_a_wait_ends_when_the_service_is_told_to_stop(api: Any):
+async def test_a_wait_ends_when_the_service_is_told_to_stop(api: Api):
     run_id = await api.run()
     waiting = asyncio.create_task(result(api, run_id, "?wait=60"))
     await until(lambda: api.runs.waiting)
-    api.app.state.services.shutting_down.set()
+    api.services.shutting_down.set()
     assert (await waiting).json() == {"runId": run_id, "status": "pending"}
     await until(lambda: api.runs.waiting == 0)
 
 
-async def test_a_client_that_leaves_ends_its_wait_and_leaves_no_task_behind(api: Any):
+async def test_a_client_that_leaves_ends_its_wait_and_leaves_no_task_behind(api: Api):
     run_id = await api.run()
     before = asyncio.all_tasks()
     gone = asyncio.Event()
@@ -206,7 +207,7 @@ async def test_a_client_that_leaves_ends_its_wait_and_leaves_no_task_behind(api:
     assert asyncio.all_tasks() - before == set()
 
 
-async def test_a_canceled_request_leaves_no_task_behind(api: Any):
+async def test_a_canceled_request_leaves_no_task_behind(api: Api):
     run_id = await api.run()
     before = asyncio.all_tasks()
     waiting = asyncio.create_task(result(api, run_id, "?wait=60"))

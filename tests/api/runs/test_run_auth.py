@@ -18,6 +18,8 @@ from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage.folder import FolderStore
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.present import present
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RING = KeyRing(["the older secret key of the ring"])
@@ -28,7 +30,7 @@ PROXY = SealedProxy(server="http://stored:1", owner="auth-session/anna")
 Start = Callable[..., Awaitable[httpx.Response]]
 
 
-def starter(api: Any) -> Start:
+def starter(api: Api) -> Start:
     async def start(
         auth_session: Any, key: str | None = None, project: str = "members", **fields: Any
     ) -> httpx.Response:
@@ -42,12 +44,12 @@ def starter(api: Any) -> Start:
 
 
 @pytest.fixture
-def start(api: Any) -> Start:
+def start(api: Api) -> Start:
     return starter(api)
 
 
 def there_is(
-    api: Any,
+    api: Api,
     kind: AuthSessionType = AuthSessionType.CREDENTIALS,
     proxy: SealedProxy | None = None,
     project: str = "members",
@@ -57,7 +59,7 @@ def there_is(
     api.auth_sessions.known[project, "anna"] = AuthSessionView.model_validate({**view, **times})
 
 
-def ordered(api: Any, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
+def ordered(api: Api, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
     assert answer.status_code == 201, answer.text
     order = api.order(answer.json()["runId"])
     assert order.auth is not None
@@ -74,7 +76,7 @@ def refused(answer: httpx.Response, status: int, code: str, path: str) -> str:
     return answer.json()["message"]
 
 
-async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_defaults(api: Any, start: Start):
+async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_defaults(api: Api, start: Start):
     there_is(api)
     _, auth = ordered(api, await start({"id": "anna"}))
     assert auth.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
@@ -83,7 +85,7 @@ async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_default
     assert (auth.proxy, auth.parameters_key) == (None, None)
 
 
-async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Any, start: Start):
+async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Api, start: Start):
     there_is(api)
     said = {"autoRecreate": False, "checkAttempts": 1, "createAttempts": 10, "requestTimeout": 5, "saveTrace": True}
     _, auth = ordered(api, await start({"id": "anna", **said}))
@@ -91,37 +93,37 @@ async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Any
     assert (auth.request_timeout, auth.trace) == (timedelta(seconds=5), TraceMode.ALWAYS)
 
 
-async def test_one_of_the_recorder_is_never_made_anew(api: Any, start: Start):
+async def test_one_of_the_recorder_is_never_made_anew(api: Api, start: Start):
     there_is(api, AuthSessionType.RECORDER, project="recorded")
     _, auth = ordered(api, await start({"id": "anna"}, project="recorded"))
     assert (auth.ref.type, auth.auto_recreate) == (AuthSessionType.RECORDER, False)
 
 
 @pytest.mark.parametrize("name", ["anna", "a", "~V1StGXR8_Z5jdHi6B-myT", "../anna", "x" * 200])
-async def test_an_unknown_auth_session_is_404_with_its_path(api: Any, start: Start, name: str):
+async def test_an_unknown_auth_session_is_404_with_its_path(api: Api, start: Start, name: str):
     refused(await start({"id": name}), 404, "not-found", "authSession.id")
     assert api.runs.entries == {}
 
 
-async def test_a_project_that_does_not_log_in_takes_no_auth_session(api: Any, start: Start):
+async def test_a_project_that_does_not_log_in_takes_no_auth_session(api: Api, start: Start):
     for said in ({"id": "anna"}, {"runtimeInput": INPUT}):
         refused(await start(said, project="shop"), 400, "bad-request", "authSession")
 
 
-async def test_without_a_proxy_anywhere_there_is_none(api: Any, start: Start):
+async def test_without_a_proxy_anywhere_there_is_none(api: Api, start: Start):
     there_is(api)
     order, auth = ordered(api, await start({"id": "anna"}))
     assert (order.proxy, auth.proxy) == (None, None)
 
 
-async def test_the_stored_proxy_is_that_of_attempts_and_checks(api: Any, start: Start):
+async def test_the_stored_proxy_is_that_of_attempts_and_checks(api: Api, start: Start):
     there_is(api, proxy=PROXY)
     order, auth = ordered(api, await start({"id": "anna"}))
     assert order.proxy == PROXY
     assert auth.proxy == PROXY
 
 
-async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored_one(api: Any, start: Start):
+async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored_one(api: Api, start: Start):
     there_is(api, proxy=PROXY)
     answer = await start({"id": "anna", "proxy": f"http://u:{SECRET}@own:1"})
     order, auth = ordered(api, answer)
@@ -132,7 +134,7 @@ async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored
     assert RING.open(auth.proxy.password or "", bound_to=bound_to) == SECRET
 
 
-async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Any, start: Start):
+async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Api, start: Start):
     there_is(api, proxy=PROXY)
     order, auth = ordered(api, await start({"id": "anna"}, proxy="http://run:1"))
     assert order.proxy is not None
@@ -141,7 +143,7 @@ async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Any, start: Sta
 
 
 async def test_the_project_s_proxy_comes_last_and_its_setting_says_whether_logins_are_saved_back(
-    tmp_path: Path, make_api: Any
+    tmp_path: Path, make_api: MakeApi
 ):
     settings = {
         "authSessions": {"enabled": True, "type": "API", "saveBack": False},
@@ -166,19 +168,19 @@ async def test_the_project_s_proxy_comes_last_and_its_setting_says_whether_login
         assert proxy.server == "http://all:1"
 
 
-async def test_a_runtime_input_is_kept_sealed_for_the_run_and_stands_nowhere_else(api: Any, start: Start):
+async def test_a_runtime_input_is_kept_sealed_for_the_run_and_stands_nowhere_else(api: Api, start: Start):
     answer = await start({"runtimeInput": INPUT})
     (order, auth), run_id = ordered(api, answer), answer.json()["runId"]
     assert auth.ref.model_dump() == {"id": f"runtime-{run_id}", "type": "RUNTIME", "owner": f"~{run_id}"}
     assert auth.auto_recreate is True
-    key = auth.parameters_key
+    key = present(auth.parameters_key)
     assert key == f"auth-sessions/members/~{run_id}/parameters-{run_id}.sealed"
-    token = (await api.store.get(key)).decode("ascii")
+    token = (present(await api.store.get(key))).decode("ascii")
     assert json.loads(RING.open(token, bound_to=f"{WORKSPACE}/members/auth-session/~{run_id}")) == INPUT
     assert SECRET not in order.model_dump_json() + token
 
 
-async def test_a_runtime_auth_session_has_the_name_that_it_was_given(api: Any, start: Start):
+async def test_a_runtime_auth_session_has_the_name_that_it_was_given(api: Api, start: Start):
     there_is(api)
     answer = await start({"runtimeInput": {}, "id": "anna"})
     _, auth = ordered(api, answer)
@@ -199,21 +201,21 @@ async def test_a_runtime_auth_session_has_the_name_that_it_was_given(api: Any, s
         ({"id": "anna", "proxy": f"ftp://{SECRET}"}, "authSession.proxy"),
     ],
 )
-async def test_a_wrong_field_is_400_with_its_path(api: Any, start: Start, said: Any, path: str):
+async def test_a_wrong_field_is_400_with_its_path(api: Api, start: Start, said: Any, path: str):
     before = await kept(api.store)
     refused(await start(said), 400, "bad-request", path)
     assert await kept(api.store) == before
 
 
-async def test_a_runtime_input_where_people_log_in_is_400(api: Any, start: Start):
+async def test_a_runtime_input_where_people_log_in_is_400(api: Api, start: Start):
     path = "authSession.runtimeInput"
     message = refused(await start({"runtimeInput": INPUT}, project="recorded"), 400, "bad-request", path)
     assert "recorded by people" in message
 
 
-async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_stays(api: Any, start: Start):
+async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_stays(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-7")
-    key = ordered(api, first)[1].parameters_key
+    key = present(ordered(api, first)[1].parameters_key)
     token = await api.store.get(key)
     second = await start({"runtimeInput": dict(reversed(INPUT.items()))}, "order-7")
     assert second.json() == first.json()
@@ -221,19 +223,19 @@ async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_s
 
 
 async def test_the_same_idempotency_key_with_another_input_is_409_and_the_first_one_s_stays_alone(
-    api: Any, start: Start
+    api: Api, start: Start
 ):
     first = await start({"runtimeInput": INPUT}, "order-8")
-    key = ordered(api, first)[1].parameters_key
+    key = present(ordered(api, first)[1].parameters_key)
     before, token = await kept(api.store), await api.store.get(key)
     assert (await start({"runtimeInput": {"other": 1}}, "order-8")).status_code == 409
     assert await kept(api.store) == before
     assert await api.store.get(key) == token
 
 
-async def test_a_repeat_after_the_run_s_end_keeps_no_input_again(api: Any, start: Start):
+async def test_a_repeat_after_the_run_s_end_keeps_no_input_again(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-9")
-    key = ordered(api, first)[1].parameters_key
+    key = present(ordered(api, first)[1].parameters_key)
     api.runs.end(first.json()["runId"], RunOutcome(status=RunStatus.COMPLETED))
     await api.store.delete(key)
     assert (await start({"runtimeInput": INPUT}, "order-9")).json() == first.json()
@@ -242,7 +244,7 @@ async def test_a_repeat_after_the_run_s_end_keeps_no_input_again(api: Any, start
 
 @pytest.mark.parametrize(("failure", "left"), [(ConfigurationError("Temporal refuses."), 0), (Unavailable("No."), 1)])
 async def test_an_input_goes_only_if_the_run_is_known_not_to_have_started(
-    api: Any, start: Start, failure: Exception, left: int
+    api: Api, start: Start, failure: Exception, left: int
 ):
     before = await kept(api.store)
     api.runs.failure = failure
@@ -250,7 +252,7 @@ async def test_an_input_goes_only_if_the_run_is_known_not_to_have_started(
     assert len(await kept(api.store)) - len(before) == left
 
 
-async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: Any, deployed: FolderStore):
+async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: MakeApi, deployed: FolderStore):
     class Broken:
         def __getattr__(self, name: str) -> Any:
             return getattr(deployed, name)
@@ -268,7 +270,7 @@ async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api:
     assert api.runs.entries == {}
 
 
-async def test_without_a_key_to_seal_with_a_runtime_input_is_refused_and_the_operator_told(make_api: Any):
+async def test_without_a_key_to_seal_with_a_runtime_input_is_refused_and_the_operator_told(make_api: MakeApi):
     api = await make_api(secret_key=[])
     answer = await starter(api)({"runtimeInput": INPUT})
     assert answer.status_code == 500

@@ -11,6 +11,8 @@ import pytest
 from schemas.errors import StoreError, Unavailable
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.present import present
 
 OLD = "the older secret key of the ring"
 NEW = "the newer secret key of the ring"
@@ -37,7 +39,7 @@ def start(**fields: Any) -> dict[str, Any]:
     return {"api": "list", "parameters": {}, **fields}
 
 
-async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(api: Any):
+async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(api: Api):
     answer = await api.start()
     assert answer.status_code == 201
     assert answer.headers["content-type"] == "application/json"
@@ -46,9 +48,9 @@ async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(
     assert answer.json()["status"] == "pending"
 
 
-async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_version(api: Any):
+async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_version(api: Api):
     order = api.order(await api.run(parameters={"a": 1}))
-    manifest = await api.app.state.services.catalog.get_current("shop")
+    manifest = present(await api.services.catalog.get_current("shop"))
     assert (order.workspace, order.project, order.version) == (WORKSPACE, "shop", manifest.version)
     assert order.api == "list"
     assert order.parameters.text == '{"a":1}'
@@ -59,7 +61,7 @@ async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_ve
     assert order.proxy is None
 
 
-async def test_what_a_request_says_is_what_is_ordered(api: Any):
+async def test_what_a_request_says_is_what_is_ordered(api: Api):
     run_id = await api.run(
         api="products/details", retry={"maximumAttempts": 1}, requestTimeout=43_200, saveTrace=False, proxy=None
     )
@@ -68,7 +70,7 @@ async def test_what_a_request_says_is_what_is_ordered(api: Any):
     assert order.request_timeout == timedelta(hours=12)
 
 
-async def test_traces_of_failures_only_are_ordered_by_name(api: Any):
+async def test_traces_of_failures_only_are_ordered_by_name(api: Api):
     order = api.order(await api.run(saveTrace="on-failure"))
     assert order.trace is TraceMode.ON_FAILURE
 
@@ -93,7 +95,7 @@ async def test_traces_of_failures_only_are_ordered_by_name(api: Any):
         (start(authSessionId="me"), "authSessionId"),
     ],
 )
-async def test_a_wrong_field_is_400_with_its_path(api: Any, body: dict[str, Any], path: str):
+async def test_a_wrong_field_is_400_with_its_path(api: Api, body: dict[str, Any], path: str):
     bad(await api.start(body), path)
     assert api.runs.entries == {}
 
@@ -122,11 +124,11 @@ async def test_a_wrong_field_is_400_with_its_path(api: Any, body: dict[str, Any]
         '\ufeff{"api": "list", "parameters": {}}',
     ],
 )
-async def test_what_is_no_json_object_is_400(api: Any, text: str):
+async def test_what_is_no_json_object_is_400(api: Api, text: str):
     bad(await api.raw(text), "")
 
 
-async def test_broken_utf_8_and_other_encodings_are_400(api: Any):
+async def test_broken_utf_8_and_other_encodings_are_400(api: Api):
     text = '{"api": "list", "parameters": {"x": "ä"}}'
     for data in (text.encode("latin-1"), text.encode("utf-16"), text.encode()[:-5] + b"\xed\xa0\x80" + b'"}}'):
         bad(await api.raw(data), "")
@@ -141,22 +143,22 @@ async def test_broken_utf_8_and_other_encodings_are_400(api: Any):
         ('{"api": "list", "parameters": {"x": [0, -1e999]}}', "parameters.x[1]"),
     ],
 )
-async def test_what_parsers_disagree_on_is_400_with_its_path(api: Any, text: str, path: str):
+async def test_what_parsers_disagree_on_is_400_with_its_path(api: Api, text: str, path: str):
     bad(await api.raw(text), path)
 
 
-async def test_the_content_type_does_not_matter(api: Any):
+async def test_the_content_type_does_not_matter(api: Api):
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         headers = {"content-type": content_type}
         answer = await api.client.post(f"{api.base}/start", content=json.dumps(start()), headers=headers)
         assert answer.status_code == 201
 
 
-async def test_parameters_of_any_unicode_and_any_number_are_ordered_as_they_are(api: Any):
+async def test_parameters_of_any_unicode_and_any_number_are_ordered_as_they_are(api: Api):
     parameters = {"é😀\u2028\x00": ["ß", 10**40, -1.5e-300, None, True], "": {"\uffff": "\U0010ffff"}}
     order = api.order(await api.run(parameters=parameters))
-    assert order.parameters.text.isascii()
-    assert json.loads(order.parameters.text) == parameters
+    assert present(order.parameters.text).isascii()
+    assert json.loads(present(order.parameters.text)) == parameters
 
 
 def filled(size: int) -> bytes:
@@ -165,12 +167,12 @@ def filled(size: int) -> bytes:
     return json.dumps(start(parameters={"x": "a" * (size - len(frame))})).encode()
 
 
-async def test_a_body_of_1_mib_is_taken_and_one_byte_more_is_413(api: Any):
+async def test_a_body_of_1_mib_is_taken_and_one_byte_more_is_413(api: Api):
     assert (await api.raw(filled(1024 * 1024))).status_code == 201
     bad(await api.raw(filled(1024 * 1024 + 1)), "", 413)
 
 
-async def test_a_body_is_counted_while_it_comes_in_whatever_its_length_is_said_to_be(api: Any):
+async def test_a_body_is_counted_while_it_comes_in_whatever_its_length_is_said_to_be(api: Api):
     sent = 0
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -187,7 +189,7 @@ async def test_a_body_is_counted_while_it_comes_in_whatever_its_length_is_said_t
         assert sent < 2 * 1024 * 1024
 
 
-async def test_a_body_announced_as_too_large_is_413_without_being_read(api: Any):
+async def test_a_body_announced_as_too_large_is_413_without_being_read(api: Api):
     async def nothing() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
         yield b""
@@ -196,7 +198,7 @@ async def test_a_body_announced_as_too_large_is_413_without_being_read(api: Any)
     bad(await api.client.post(f"{api.base}/start", content=nothing(), headers=headers), "", 413)
 
 
-async def test_an_unknown_api_is_404_and_the_one_that_was_meant_is_named(api: Any):
+async def test_an_unknown_api_is_404_and_the_one_that_was_meant_is_named(api: Api):
     answer = await api.start(start(api="product/details"))
     assert answer.status_code == 404
     assert answer.json()["code"] == "not-found"
@@ -205,27 +207,31 @@ async def test_an_unknown_api_is_404_and_the_one_that_was_meant_is_named(api: An
         assert (await api.start(start(api=name))).status_code == 404
 
 
-async def test_a_project_that_logs_in_needs_an_auth_session(api: Any):
+async def test_a_project_that_logs_in_needs_an_auth_session(api: Api):
     url = f"{api.base.replace('/shop/', '/members/')}/start"
     for body in (start(), start(authSession=None), start(authSessionId="me")):
         refusal = bad(await api.client.post(url, json=body), "authSession")
         assert "Auth session is required for auth session validation runs" in refusal["message"]
 
 
-async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Any):
+async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Api):
     run_id = await api.run(proxy=f"http://zo%C3%AB:{SECRET}%40@Proxy.example:3128")
-    proxy = api.order(run_id).proxy
+    proxy = present(api.order(run_id).proxy)
     assert proxy.server == "http://proxy.example:3128"
     assert SECRET not in api.order(run_id).model_dump_json()
     ring, owner = KeyRing([OLD]), f"{WORKSPACE}/shop/{run_id}"
-    assert ring.open(proxy.username, bound_to=owner) == "zoë"
-    assert ring.open(proxy.password, bound_to=owner) == f"{SECRET}@"
+    assert ring.open(present(proxy.username), bound_to=owner) == "zoë"
+    assert ring.open(present(proxy.password), bound_to=owner) == f"{SECRET}@"
 
 
-async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_what_is_missing(make_api: Any):
+async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_what_is_missing(make_api: MakeApi):
     api = await make_api(secret_key=[])
-    proxy = api.order(await api.run(proxy="socks5://proxy.example:1080")).proxy
-    assert (proxy.server, proxy.username, proxy.password) == ("socks5://proxy.example:1080", None, None)
+    proxy = present(api.order(await api.run(proxy="socks5://proxy.example:1080")).proxy)
+    assert (proxy.server, proxy.username, proxy.password) == (
+        "socks5://proxy.example:1080",
+        None,
+        None,
+    )
     for answer in (await api.start(start(proxy=f"http://u:{SECRET}@h")), await api.start(idempotency_key="k")):
         assert answer.status_code == 500
         assert answer.json()["code"] == "internal-server-error"
@@ -235,27 +241,27 @@ async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_w
 
 
 @pytest.mark.parametrize("size", [31_990, 32_000, 32_001, 200_000])
-async def test_parameters_over_32_kb_go_to_the_store_before_the_run_starts(api: Any, size: int):
+async def test_parameters_over_32_kb_go_to_the_store_before_the_run_starts(api: Api, size: int):
     parameters = {"x": "a" * (size - 8)}
     run_id = await api.run(parameters=parameters)
     ordered = api.order(run_id).parameters
     assert ordered.size == size
     if size <= 32_000:
         assert ordered.key is None
-        assert json.loads(ordered.text) == parameters
+        assert json.loads(present(ordered.text)) == parameters
     else:
         assert ordered.text is None
-        assert ordered.key.startswith(f"runs/shop/{run_id}/parameters-")
-        assert json.loads(await api.store.get(ordered.key)) == parameters
+        assert present(ordered.key).startswith(f"runs/shop/{run_id}/parameters-")
+        assert json.loads(present(await api.store.get(present(ordered.key)))) == parameters
 
 
-async def test_parameters_are_measured_as_ascii_which_is_what_temporal_keeps(api: Any):
+async def test_parameters_are_measured_as_ascii_which_is_what_temporal_keeps(api: Api):
     ordered = api.order(await api.run(parameters={"x": "ä" * 6_000})).parameters
     assert ordered.size == 36_008
-    assert (await api.store.get(ordered.key)).isascii()
+    assert (present(await api.store.get(present(ordered.key)))).isascii()
 
 
-async def test_an_unreachable_temporal_is_503_and_may_be_tried_again(api: Any):
+async def test_an_unreachable_temporal_is_503_and_may_be_tried_again(api: Api):
     api.runs.failure = Unavailable("Temporal cannot be reached. Try again.")
     for answer in (await api.start(), await api.client.get(f"{api.base}/x/result")):
         assert answer.status_code == 503
@@ -264,7 +270,7 @@ async def test_an_unreachable_temporal_is_503_and_may_be_tried_again(api: Any):
 
 
 async def test_an_unforeseen_exception_is_500_without_its_text_and_is_logged_beside_the_correlation_id(
-    api: Any, caplog: pytest.LogCaptureFixture
+    api: Api, caplog: pytest.LogCaptureFixture
 ):
     api.runs.failure = RuntimeError("internals")
     answer = await api.start()
@@ -277,7 +283,7 @@ async def test_an_unforeseen_exception_is_500_without_its_text_and_is_logged_bes
     assert any(correlation_id in record.getMessage() and record.exc_info for record in caplog.records)
 
 
-async def test_a_store_that_fails_is_500_and_may_be_tried_again(make_api: Any, deployed: Any):
+async def test_a_store_that_fails_is_500_and_may_be_tried_again(make_api: MakeApi, deployed: Any):
     class Broken:
         def __getattr__(self, name: str) -> Any:
             return getattr(deployed, name)
@@ -292,7 +298,7 @@ async def test_a_store_that_fails_is_500_and_may_be_tried_again(make_api: Any, d
     assert api.runs.entries == {}
 
 
-async def test_the_same_idempotency_key_and_body_give_the_same_run(api: Any):
+async def test_the_same_idempotency_key_and_body_give_the_same_run(api: Api):
     first = await api.start(start(parameters={"a": 1, "b": 2}), idempotency_key="order-7")
     second = await api.start(start(parameters={"b": 2, "a": 1}, saveTrace=None), idempotency_key="order-7")
     assert first.status_code == second.status_code == 201
@@ -303,18 +309,18 @@ async def test_the_same_idempotency_key_and_body_give_the_same_run(api: Any):
     assert other.json()["runId"] != first.json()["runId"]
 
 
-async def test_without_an_idempotency_key_every_start_is_a_run(api: Any):
+async def test_without_an_idempotency_key_every_start_is_a_run(api: Api):
     assert await api.run() != await api.run()
 
 
-async def test_an_idempotency_key_is_the_project_s_own(api: Any):
+async def test_an_idempotency_key_is_the_project_s_own(api: Api):
     await api.start(idempotency_key="same")
     url = f"{api.base.replace('/shop/', '/members/')}/start"
     assert (await api.client.post(url, json=start(), headers={"idempotency-key": "same"})).status_code == 400
     assert len(api.runs.entries) == 1
 
 
-async def test_the_same_idempotency_key_with_another_body_is_409(api: Any):
+async def test_the_same_idempotency_key_with_another_body_is_409(api: Api):
     await api.start(start(), idempotency_key="order-7")
     answer = await api.start(start(requestTimeout=5), idempotency_key="order-7")
     assert answer.status_code == 409
@@ -323,7 +329,7 @@ async def test_the_same_idempotency_key_with_another_body_is_409(api: Any):
     assert len(api.runs.entries) == 1
 
 
-async def test_a_conflict_leaves_its_parameters_nowhere_and_the_first_run_s_untouched(api: Any):
+async def test_a_conflict_leaves_its_parameters_nowhere_and_the_first_run_s_untouched(api: Api):
     big = {"x": "a" * 40_000}
     answer = await api.start(start(parameters=big), idempotency_key="big")
     run_id = answer.json()["runId"]
@@ -333,23 +339,23 @@ async def test_a_conflict_leaves_its_parameters_nowhere_and_the_first_run_s_unto
     assert (await api.start(start(parameters={"x": "b" * 40_000}), idempotency_key="big")).status_code == 409
     left = [key async for key in api.store.list(f"runs/shop/{run_id}/")]
     assert left == [api.order(run_id).parameters.key]
-    assert json.loads(await api.store.get(left[0])) == big
+    assert json.loads(present(await api.store.get(left[0]))) == big
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "ä", "\x7f", "a\tb"])
-async def test_an_idempotency_key_is_1_to_255_visible_ascii_characters(api: Any, key: str):
+async def test_an_idempotency_key_is_1_to_255_visible_ascii_characters(api: Api, key: str):
     headers = [(b"idempotency-key", key.encode())]
     bad(await api.client.post(f"{api.base}/start", json=start(), headers=headers), "Idempotency-Key")
     assert api.runs.entries == {}
 
 
-async def test_the_longest_idempotency_key_is_taken_and_two_at_once_are_not(api: Any):
+async def test_the_longest_idempotency_key_is_taken_and_two_at_once_are_not(api: Api):
     assert (await api.start(idempotency_key="~" * 255)).status_code == 201
     headers = [(b"idempotency-key", b"a"), (b"idempotency-key", b"b")]
     bad(await api.client.post(f"{api.base}/start", json=start(), headers=headers), "Idempotency-Key")
 
 
-async def test_a_repeat_after_the_key_ring_was_rotated_finds_its_run(make_api: Any):
+async def test_a_repeat_after_the_key_ring_was_rotated_finds_its_run(make_api: MakeApi):
     before = await make_api()
     run_id = (await before.start(idempotency_key="order-7")).json()["runId"]
     after = await make_api(runs=before.runs, secret_key=[NEW, OLD])

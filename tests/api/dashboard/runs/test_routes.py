@@ -10,7 +10,7 @@ import pytest
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
 from temporal.listing import RunPage
-from tests.support.api_in_process import Api
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.dashboard_client import form_token, signed_in_client
 from tests.support.in_memory_temporal import BEGAN, line
 
@@ -175,7 +175,7 @@ async def test_a_run_of_another_project_is_not_found(api: Api, rest: str) -> Non
     assert (await client.get(f"/projects/closed/runs/{run_id}{rest}")).status_code == 404
 
 
-async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: Any) -> None:
+async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: MakeApi) -> None:
     api = await make_api()
     run_id = await api.run()
     client = await signed_in_client(api)
