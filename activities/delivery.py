@@ -145,11 +145,11 @@ def _try_failure(result: SendResult, failure: str, schedule: DeliverySchedule) -
         type=GIVEN_UP if result.final else TRY_FAILED,
         non_retryable=result.final,
         category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is not worth a line in the worker's log
-        next_retry_delay=_next_delay(result.retry_after, schedule, activity.info().attempt),
+        next_retry_delay=next_delay(result.retry_after, schedule, activity.info().attempt),
     )
 
 
-def _next_delay(requested: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
+def next_delay(requested: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
     """Return the delay that the receiver asked for, up to the longest delay, if the next try would come sooner.
 
     None leaves the delay to the schedule, so that a receiver that always says "at once" is not asked without end.

@@ -19,8 +19,6 @@ from schemas.host import HOST_EXPECTED, parse_host
 from security.dns import Resolve, resolve
 from security.ip_policy import Address, Network, embedded_ipv4, non_public_reason, parse_address, unmap_ipv4
 
-LOOPBACK = ("127.0.0.0/8", "::1/128")
-"""The loopback networks, which lead to this host."""
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 _LOOKUP_TIMEOUT_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""Temporal as `callboard dev` starts it, one for all tests of this folder; a served project; what delivers."""
+"""Fixtures of the activities: one Temporal for all tests of this folder, a served project, and a delivery worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from tests.support.attempt_lab import Lab, Served, open_lab, serve_lab
+from tests.support.attempt_lab import AttemptLab, Served, open_lab, serve_lab
 from tests.support.delivery_worker import Delivering, delivering
 from tests.support.run_stage import Stage, name_of
 from tests.support.temporal_servers import dev_client, dev_server
@@ -51,6 +51,6 @@ async def served(client: Client, tmp_path_factory: pytest.TempPathFactory) -> As
 
 
 @pytest.fixture
-async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Lab]:
+async def lab(served: Served, client: Client, name: str, tmp_path: Path) -> AsyncGenerator[AttemptLab]:
     async with open_lab(served, client, name, tmp_path) as lab:
         yield lab

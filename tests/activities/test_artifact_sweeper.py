@@ -28,7 +28,7 @@ from storage.folder import FolderStore
 from storage.store import Entry, Store
 from temporal.client import connect
 from tests.support.polling import until
-from tests.support.run_stage import Held, Stage, completed
+from tests.support.run_stage import HeldAttempt, Stage, completed
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 
@@ -113,7 +113,7 @@ async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its
     client: Client, store: Store, stage: Stage
 ) -> None:
     files = await leave(store, stage.run_id, project=stage.project)
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start()
     await held.began.wait()

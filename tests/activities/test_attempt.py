@@ -17,7 +17,7 @@ from schemas.workflow.base import INLINE_LIMIT, JsonRef
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import ErrorCode, RunStatus
 from storage import keys
-from tests.support.attempt_lab import PROJECT, WORKER, Lab
+from tests.support.attempt_lab import PROJECT, WORKER, AttemptLab
 from tests.support.attempt_worker import deploy_project, failing
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY
@@ -25,7 +25,7 @@ from tests.support.run_stage import IDENTITY
 # It ends.
 
 
-async def test_an_attempt_leaves_its_outcome_and_its_record(lab: Lab) -> None:
+async def test_an_attempt_leaves_its_outcome_and_its_record(lab: AttemptLab) -> None:
     outcome = await lab.run("echo", {"text": "é 🎭"})
     assert outcome.status is RunStatus.COMPLETED
     assert outcome.result
@@ -42,7 +42,7 @@ async def test_an_attempt_leaves_its_outcome_and_its_record(lab: Lab) -> None:
     assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
 
 
-async def test_a_failed_attempt_is_an_outcome_with_its_error_in_the_record(lab: Lab) -> None:
+async def test_a_failed_attempt_is_an_outcome_with_its_error_in_the_record(lab: AttemptLab) -> None:
     outcome = await lab.run("fail")
     assert outcome.error
     assert outcome.error.message == "the price is missing"
@@ -55,7 +55,7 @@ async def test_a_failed_attempt_is_an_outcome_with_its_error_in_the_record(lab: 
 
 
 @pytest.mark.parametrize("beyond", [0, 1])
-async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: Lab, beyond: int) -> None:
+async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: AttemptLab, beyond: int) -> None:
     quotes = 2
     size = INLINE_LIMIT + beyond
     outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": size - quotes})
@@ -70,7 +70,7 @@ async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: Lab, 
     assert lab.left() == [f"attempts/1/{name}" for name in ("attempt.json", "log.jsonl", "result.json", "trace.zip")]
 
 
-async def test_big_parameters_come_from_the_store(lab: Lab) -> None:
+async def test_big_parameters_come_from_the_store(lab: AttemptLab) -> None:
     key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
     text = json.dumps({"text": "y" * 40_000})
     await lab.bench.store.put(key, text.encode())
@@ -83,7 +83,7 @@ async def test_big_parameters_come_from_the_store(lab: Lab) -> None:
 # The store fails.
 
 
-async def test_a_result_that_the_store_refuses_for_a_while_is_not_computed_again(lab: Lab) -> None:
+async def test_a_result_that_the_store_refuses_for_a_while_is_not_computed_again(lab: AttemptLab) -> None:
     lab.bench.store.refuse = failing(3, "result.json")
     outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": INLINE_LIMIT}, maximum_attempts=3)
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
@@ -91,7 +91,9 @@ async def test_a_result_that_the_store_refuses_for_a_while_is_not_computed_again
     assert lab.started == 1
 
 
-async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(
+    lab: AttemptLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attempt_outcomes, "STORE_TIMEOUT", timedelta(seconds=0.5))
     lab.bench.store.refuse = lambda key: key.endswith("result.json")
     outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": INLINE_LIMIT}, maximum_attempts=3)
@@ -104,7 +106,7 @@ async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(lab: Lab, m
     assert record.status is AttemptStatus.FAILED
 
 
-async def test_a_record_that_cannot_be_stored_fails_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_record_that_cannot_be_stored_fails_nothing(lab: AttemptLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "RECORD_TIMEOUT", timedelta(seconds=0.3))
     lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
     assert (await lab.run("echo")).status is RunStatus.COMPLETED
@@ -112,7 +114,7 @@ async def test_a_record_that_cannot_be_stored_fails_nothing(lab: Lab, monkeypatc
 
 
 @pytest.mark.parametrize("missing", ["version", "parameters"])
-async def test_what_the_store_has_lost_ends_the_run(lab: Lab, missing: str) -> None:
+async def test_what_the_store_has_lost_ends_the_run(lab: AttemptLab, missing: str) -> None:
     if missing == "version":
         lab.version = "0" * 16
         outcome = await lab.run("echo", maximum_attempts=3)
@@ -125,7 +127,7 @@ async def test_what_the_store_has_lost_ends_the_run(lab: Lab, missing: str) -> N
     assert outcome.attempts == 1
 
 
-async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: Lab) -> None:
+async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: AttemptLab) -> None:
     token = lab.bench.keyring.seal("hunter2-hunter2", bound_to="w/lab/another-run")
     proxy = SealedProxy(server="http://127.0.0.1:1", username=token, password=token)
     outcome = await lab.run("echo", proxy=proxy)
@@ -138,9 +140,9 @@ async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: Lab
 # It is stopped.
 
 
-async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: Lab) -> None:
+async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: AttemptLab) -> None:
     lab.stage.on_stop = lab.bench.control.stop_attempt
-    await lab.stage.serve_orders()
+    await lab.stage.serve_stops()
     await lab.hold(maximum_attempts=3)
     await lab.until_recorded(AttemptStatus.STARTED)
     assert len(lab.bench.notes()) == 1
@@ -157,7 +159,9 @@ async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: Lab) -> 
     assert record.error is None
 
 
-async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(
+    lab: AttemptLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.1)
     await lab.hold()  # nobody takes orders
     await lab.stage.cancel()
@@ -168,7 +172,7 @@ async def test_a_canceled_attempt_hears_it_by_its_heartbeat_too(lab: Lab, monkey
     assert record.status is AttemptStatus.CANCELED
 
 
-async def test_an_attempt_that_a_worker_lets_go_is_interrupted_and_tried_again(lab: Lab) -> None:
+async def test_an_attempt_that_a_worker_lets_go_is_interrupted_and_tried_again(lab: AttemptLab) -> None:
     await lab.hold(maximum_attempts=2)
     lab.bench.running_attempts.interrupt_all("The worker could not reach Temporal for 21 seconds.")
     await until(lambda: list(lab.bench.running_attempts) == [])
@@ -190,7 +194,7 @@ async def test_an_attempt_that_a_worker_lets_go_is_interrupted_and_tried_again(l
 
 @pytest.mark.parametrize("drain", [timedelta(seconds=0.2), timedelta(minutes=5)], ids=["short", "long"])
 async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
-    lab: Lab, client: Client, drain: timedelta
+    lab: AttemptLab, client: Client, drain: timedelta
 ) -> None:
     project = lab.stage.project = f"drain-{drain.total_seconds():.0f}"
     lab.version = await deploy_project(lab.bench.store, lab.folder / "project", project)

@@ -16,7 +16,7 @@ from activities.attempts.running_attempts import RunningAttempt
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode, RunStatus
 from tests.support.activity_operations import PendingActivity
-from tests.support.attempt_lab import PROJECT, Lab
+from tests.support.attempt_lab import PROJECT, AttemptLab
 from tests.support.polling import until
 
 Heard = list[ActivityCancellationDetails | None]
@@ -39,11 +39,11 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
 
 
 @pytest.fixture
-def activity(lab: Lab, client: Client) -> PendingActivity:
+def activity(lab: AttemptLab, client: Client) -> PendingActivity:
     return PendingActivity(client, lab.stage.run_id)
 
 
-async def paused(lab: Lab, activity: PendingActivity, heard: Heard, **fields: Any) -> None:
+async def paused(lab: AttemptLab, activity: PendingActivity, heard: Heard, **fields: Any) -> None:
     """Hold a Run whose Attempt has heard that it is paused."""
     await lab.hold(**fields)
     await activity.pause()
@@ -51,7 +51,7 @@ async def paused(lab: Lab, activity: PendingActivity, heard: Heard, **fields: An
 
 
 async def test_one_that_is_paused_goes_on_and_its_outcome_counts(
-    lab: Lab, activity: PendingActivity, heard: Heard
+    lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await paused(lab, activity, heard)
     seen = len(heard)
@@ -63,7 +63,7 @@ async def test_one_that_is_paused_goes_on_and_its_outcome_counts(
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
 
 
-async def test_one_that_is_unpaused_goes_on(lab: Lab, activity: PendingActivity, heard: Heard) -> None:
+async def test_one_that_is_unpaused_goes_on(lab: AttemptLab, activity: PendingActivity, heard: Heard) -> None:
     await paused(lab, activity, heard)
     await activity.unpause()
     before = (await activity.info()).last_heartbeat_time.ToNanoseconds()
@@ -79,7 +79,7 @@ async def test_one_that_is_unpaused_goes_on(lab: Lab, activity: PendingActivity,
 
 
 async def test_one_that_was_paused_still_hears_that_it_is_canceled(
-    lab: Lab, activity: PendingActivity, heard: Heard
+    lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await paused(lab, activity, heard)
     await lab.stage.cancel()  # nobody takes orders: only the heartbeat tells it
@@ -89,7 +89,7 @@ async def test_one_that_was_paused_still_hears_that_it_is_canceled(
 
 
 async def test_one_that_was_paused_still_hears_that_its_run_is_gone(
-    lab: Lab, activity: PendingActivity, heard: Heard
+    lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await paused(lab, activity, heard)
     await lab.stage.handle.terminate()
@@ -100,7 +100,7 @@ async def test_one_that_was_paused_still_hears_that_its_run_is_gone(
 
 @pytest.mark.parametrize("pauses", [False, True], ids=["as-it-runs", "as-it-is-paused"])
 async def test_one_that_is_reset_is_interrupted_and_another_follows(
-    lab: Lab, activity: PendingActivity, heard: Heard, *, pauses: bool
+    lab: AttemptLab, activity: PendingActivity, heard: Heard, *, pauses: bool
 ) -> None:
     if pauses:
         await paused(lab, activity, heard, maximum_attempts=2)
@@ -119,7 +119,7 @@ async def test_one_that_is_reset_is_interrupted_and_another_follows(
 
 
 async def test_one_that_is_reset_is_not_made_again_where_one_at_most_was_asked_for(
-    lab: Lab, activity: PendingActivity, heard: Heard
+    lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await lab.hold()
     await activity.reset()
@@ -132,7 +132,7 @@ async def test_one_that_is_reset_is_not_made_again_where_one_at_most_was_asked_f
 
 
 async def test_one_that_is_interrupted_while_it_is_paused_does_not_wait_to_be_unpaused(
-    lab: Lab, activity: PendingActivity, heard: Heard
+    lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await paused(lab, activity, heard, maximum_attempts=2)
     lab.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
@@ -142,7 +142,7 @@ async def test_one_that_is_interrupted_while_it_is_paused_does_not_wait_to_be_un
 
 
 async def test_one_that_failed_while_it_was_paused_is_not_made_again_behind_its_runs_back(
-    lab: Lab, activity: PendingActivity, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    lab: AttemptLab, activity: PendingActivity, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server tries again what fails while it is paused, though one try was asked for: found with server 1.32."""
 

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from activities.delivery import _next_delay
+from activities.delivery import next_delay
 from devstack.data_folder import new_webhook_secret
 from schemas.errors import NotFound
 from schemas.workflow import names
@@ -21,8 +21,8 @@ from schemas.workflow.run import RunStatus
 from security.egress import EgressPolicy
 from temporal.deliveries import Deliveries
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
-from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed
+from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run_to_end
+from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed
 from tests.support.webhook_receiver import Received, Receiver, Reply, answers, closes, hangs, receiver, resets
 
 HIDDEN = "t0p-s3cret"
@@ -38,7 +38,7 @@ def verified(request: Received, secret: str = SECRET) -> Any:
 async def test_the_result_of_a_run_arrives_signed_and_that_is_written_down(
     deliver: Delivering, stage: Stage, inbox: Receiver
 ) -> None:
-    await run(stage, webhook(f"{inbox.url}/hook?n=1", headers={"X-From": "us"}))
+    await run_to_end(stage, webhook(f"{inbox.url}/hook?n=1", headers={"X-From": "us"}))
     state = await deliver.ended(stage.project, stage.run_id)
     assert (state.status, state.error) == (DeliveryStatus.DELIVERED, None)
     (request,) = inbox.received
@@ -73,13 +73,13 @@ async def test_a_receiver_that_asks_for_the_result_finds_the_run_closed(
         await answers()(reader, writer)
 
     async with receiver(asks) as inbox:
-        await run(stage, webhook(inbox.url))
+        await run_to_end(stage, webhook(inbox.url))
         await deliver.ended(stage.project, stage.run_id)
     assert found == [WorkflowExecutionStatus.COMPLETED]
 
 
 async def test_a_failed_run_is_delivered_with_its_error(deliver: Delivering, stage: Stage, inbox: Receiver) -> None:
-    await run(stage, webhook(inbox.url), ends(failed()), maximum_attempts=1)
+    await run_to_end(stage, webhook(inbox.url), ends(failed()), maximum_attempts=1)
     await deliver.ended(stage.project, stage.run_id)
     assert verified(inbox.received[0])["apiInfo"]["result"] == {
         "status": "failed",
@@ -101,7 +101,7 @@ async def test_a_failed_run_is_delivered_with_its_error(deliver: Delivering, sta
 async def test_what_the_sink_does_not_want_is_not_delivered(
     deliver: Delivering, stage: Stage, inbox: Receiver, options: dict[str, Any], part: Any
 ) -> None:
-    await run(stage, webhook(inbox.url, **options), ends(part), maximum_attempts=1)
+    await run_to_end(stage, webhook(inbox.url, **options), ends(part), maximum_attempts=1)
     assert await Deliveries(deliver.client).list_for_run(WORKSPACE, stage.project, stage.run_id) == []
     assert inbox.received == []
 
@@ -110,7 +110,7 @@ async def test_what_the_sink_does_not_want_is_not_delivered(
 async def test_what_the_sink_wants_is(
     deliver: Delivering, stage: Stage, inbox: Receiver, options: dict[str, Any]
 ) -> None:
-    await run(stage, webhook(inbox.url, **options))
+    await run_to_end(stage, webhook(inbox.url, **options))
     assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
 
 
@@ -125,7 +125,7 @@ async def test_a_canceled_run_is_not_delivered(deliver: Delivering, stage: Stage
 async def test_a_cancel_that_comes_as_the_run_completes_takes_nothing_from_its_delivery(
     deliver: Delivering, stage: Stage, inbox: Receiver
 ) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start(sink=sealed(webhook(inbox.url), stage.project, stage.run_id))
     await held.began.wait()
@@ -140,7 +140,7 @@ async def test_a_cancel_that_comes_as_the_run_completes_takes_nothing_from_its_d
 
 async def test_a_run_s_end_waits_for_no_receiver(deliver: Delivering, stage: Stage) -> None:
     async with receiver(hangs) as inbox:
-        await run(stage, webhook(inbox.url))
+        await run_to_end(stage, webhook(inbox.url))
         await inbox.until(1)
         assert (await deliver.state(stage.project, stage.run_id)).status is DeliveryStatus.PENDING
         await deliver.end(stage.run_id)
@@ -164,7 +164,7 @@ async def test_it_is_tried_until_it_has_arrived_with_the_same_bytes_and_id(
     deliver: Delivering, stage: Stage, script: list[Reply], codes: list[int | None], errors: list[str | None]
 ) -> None:
     async with receiver(*script) as inbox:
-        await run(stage, webhook(inbox.url))
+        await run_to_end(stage, webhook(inbox.url))
         assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
         records = await deliver.tries(stage.project, stage.run_id)
     assert [record.status_code for record in records] == codes
@@ -238,7 +238,7 @@ def test_what_is_asked_for_counts_between_the_schedule_and_its_longest_delay(
         update={"first_delay": timedelta(seconds=1), "factor": 2, "max_delay": timedelta(seconds=300)}
     )
     wanted = None if asked is None else timedelta(seconds=asked)
-    assert _next_delay(wanted, schedule, attempt) == (None if delay is None else timedelta(seconds=delay))
+    assert next_delay(wanted, schedule, attempt) == (None if delay is None else timedelta(seconds=delay))
 
 
 async def test_a_name_that_leads_within_by_now_is_not_followed(client: Client, tmp_path: Path, name: str) -> None:
@@ -293,7 +293,7 @@ async def test_secrets_are_in_no_history_record_or_answer(
 
     async with receiver(echoes, echoes, answers("410 Gone", f"{HIDDEN}".encode())) as inbox:
         url = f"{inbox.url}/?token={HIDDEN}"
-        await run(stage, webhook(url, headers={"Authorization": f"Bearer {HIDDEN}", "X-Key": HIDDEN}))
+        await run_to_end(stage, webhook(url, headers={"Authorization": f"Bearer {HIDDEN}", "X-Key": HIDDEN}))
         state = await deliver.ended(stage.project, stage.run_id)
     assert state.sink["url"] == f"{inbox.url}/?***"
     assert state.sink["headers"] == {"Authorization": "***", "X-Key": "***"}
@@ -343,7 +343,7 @@ async def test_it_is_sent_again_when_asked_for_with_the_same_bytes(
 ) -> None:
     deliveries = Deliveries(deliver.client)
     async with receiver(reply) as inbox:
-        await run(stage, webhook(inbox.url))
+        await run_to_end(stage, webhook(inbox.url))
         first = await deliver.ended(stage.project, stage.run_id)
         again = await deliveries.redeliver(WORKSPACE, stage.project, stage.run_id, "sink")
         assert again.sink == first.sink
@@ -412,7 +412,7 @@ async def test_a_store_that_is_away_is_waited_for_before_anything_is_sent(
     deliver: Delivering, stage: Stage, inbox: Receiver
 ) -> None:
     deliver.store.refuse = lambda key: key.endswith("body.json")
-    await run(stage, webhook(inbox.url))
+    await run_to_end(stage, webhook(inbox.url))
     async with asyncio.timeout(DEADLINE):
         while not any(key.endswith("body.json") for key in deliver.store.tries):
             await asyncio.sleep(0.02)
@@ -425,7 +425,7 @@ async def test_a_result_that_is_not_in_the_store_any_more_is_told(
     deliver: Delivering, stage: Stage, inbox: Receiver
 ) -> None:
     gone = completed().model_copy(update={"result": {"key": "runs/x/y/result.json", "size": 100_000}})
-    await run(stage, webhook(inbox.url), ends(gone))
+    await run_to_end(stage, webhook(inbox.url), ends(gone))
     state = await deliver.ended(stage.project, stage.run_id)
     assert state.error is not None
     assert state.error.message == "runs/x/y/result.json is not in the artifact store any more."
@@ -448,7 +448,7 @@ async def test_200_dead_receivers_hold_up_neither_runs_nor_other_deliveries(
         await asyncio.gather(*(deliver.start(input) for input in inputs))
         await dead.until(200)
         began = time.monotonic()
-        await run(stage, webhook(inbox.url))
+        await run_to_end(stage, webhook(inbox.url))
         assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
         print(f"beside 200 dead receivers: Run and Delivery in {time.monotonic() - began:.2f} s")
         assert len(dead.received) == 200, "all of them still wait for their first answer"

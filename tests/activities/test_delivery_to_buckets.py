@@ -12,7 +12,7 @@ import pytest
 
 from schemas.workflow.delivery import DeliveryStatus
 from tests.support.delivery_inputs import delivery
-from tests.support.delivery_worker import Delivering, run
+from tests.support.delivery_worker import Delivering, run_to_end
 from tests.support.run_stage import Stage
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
@@ -43,7 +43,7 @@ async def test_the_result_becomes_one_object_with_the_same_body_as_a_webhook(
     deliver: Delivering, stage: Stage, s3: tuple[S3Server, Path]
 ) -> None:
     server, folder = s3
-    await run(stage, bucket(server, prefix="/runs/"))
+    await run_to_end(stage, bucket(server, prefix="/runs/"))
     assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
     stored = json.loads((folder / "runs" / f"{stage.run_id}.json").read_text())
     assert stored["apiInfo"]["result"] == {"status": "completed", "result": {"n": 1}, "statusCode": 200}

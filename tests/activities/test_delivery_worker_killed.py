@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
 from schemas.workflow.delivery import DeliveryStatus
-from tests.support.attempt_worker import TestStore
+from tests.support.attempt_worker import FaultyStore
 from tests.support.delivery_inputs import KEY, delivery, webhook
 from tests.support.delivery_worker import SECRET, Delivering
 from tests.support.repository import REPOSITORY
@@ -56,7 +56,7 @@ async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
 async def test_a_worker_killed_between_sending_and_hearing_costs_a_duplicate_with_the_same_id(
     client: Client, name: str, tmp_path: Path, start: Start
 ) -> None:
-    deliver = Delivering(client, TestStore(tmp_path / "artifacts"))
+    deliver = Delivering(client, FaultyStore(tmp_path / "artifacts"))
     worker = await start()
 
     async def kills_and_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +86,7 @@ async def test_a_worker_killed_between_sending_and_hearing_costs_a_duplicate_wit
 async def test_a_worker_that_is_told_to_stop_lets_go_of_a_try_and_writes_it_down(
     client: Client, name: str, tmp_path: Path, start: Start
 ) -> None:
-    deliver = Delivering(client, TestStore(tmp_path / "artifacts"))
+    deliver = Delivering(client, FaultyStore(tmp_path / "artifacts"))
     worker = await start()
 
     async def never(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:

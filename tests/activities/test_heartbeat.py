@@ -23,7 +23,7 @@ from activities.delivery import DeliveryActivities
 from activities.heartbeat import heartbeats
 from schemas.workflow.delivery import TryInput, TryRecord
 from schemas.workflow.sweep import SweepPart
-from tests.support.attempt_worker import TestStore
+from tests.support.attempt_worker import FaultyStore
 from tests.support.delivery_inputs import delivery, webhook
 from tests.support.polling import until
 
@@ -49,7 +49,7 @@ class _SlowSender:
         self.go = asyncio.Event()
         self.began = asyncio.Event()
 
-    async def send_stored(self, _order: TryInput, at: datetime) -> SendResult:
+    async def send_stored(self, _input: TryInput, at: datetime) -> SendResult:
         self.began.set()
         await self.go.wait()
         return SendResult(TryRecord(at=at, status_code=200))
@@ -81,7 +81,7 @@ async def test_the_first_one_comes_no_sooner_than_after_a_second() -> None:
 async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     beats: Beats, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = TestStore(tmp_path)
+    store = FaultyStore(tmp_path)
     delivery_sender = _SlowSender()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
     activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]

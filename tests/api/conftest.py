@@ -17,13 +17,8 @@ from devstack.temporal import TemporalServer
 from storage.folder import FolderStore
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi, QuietServer, api_settings, deploy_project
 from tests.support.api_process import ApiProcess
-from tests.support.in_memory_temporal import (
-    WORKSPACE,
-    MemoryAuthSessions,
-    MemoryDeliveries,
-    MemoryRecords,
-    MemoryRuns,
-)
+from tests.support.constants import WORKSPACE
+from tests.support.in_memory_temporal import MemoryAuthSessions, MemoryDeliveries, MemoryRunQueries, MemoryRuns
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +50,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
 
     async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
         engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
-        records, deliveries = MemoryRecords(engine), MemoryDeliveries()
+        records, deliveries = MemoryRunQueries(engine), MemoryDeliveries()
         app = create_app(
             api_settings(**fields),
             runs=engine,

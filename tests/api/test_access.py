@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.api_in_process import Api
+from tests.support.constants import WORKSPACE
 
 BODY = {"api": "list", "parameters": {}}
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 def error(answer: Any, status: int, code: str) -> dict[str, Any]:

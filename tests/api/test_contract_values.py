@@ -20,8 +20,9 @@ from temporal.listing import RunPage
 from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
+from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import signed_in_client
-from tests.support.in_memory_temporal import BEGAN, WORKSPACE, line
+from tests.support.in_memory_temporal import BEGAN, line
 
 PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
 ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}
@@ -70,7 +71,7 @@ async def test_a_reason_is_shown_with_the_word_that_was_recorded(api: Api) -> No
 async def test_lists_show_the_words_that_were_recorded(api: Api) -> None:
     status, kind = RunStatus("parked"), RunType("rehearsal")
     failed = RunCause(code="out-of-fuel", message="No fuel.")
-    api.records.answer = RunPage(
+    api.run_queries.answer = RunPage(
         (
             line("run-1", status=status, type=kind, cause=RunCause(code="out-of-season", message="It is winter.")),
             line("run-2", status=RunStatus.FAILED, cause=failed),
@@ -92,7 +93,7 @@ async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api) -> 
         f"/api/v1/workspace/{WORKSPACE}/projects/members/run/start",
         json={"api": "list", "parameters": {}, "authSession": {"runtimeInput": {}}},
     )).json()["runId"]  # fmt: skip
-    api.records.validated = [ValidateListItem(line(f"{run_id}-v1", "members", status=RunStatus("parked")), None)]
+    api.run_queries.validated = [ValidateListItem(line(f"{run_id}-v1", "members", status=RunStatus("parked")), None)]
     body = await get(api, f"/runs/{run_id}", f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert [each["status"] for each in body["validates"]] == ["parked"]
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MEMBERS = f"/api/v1/workspace/{WORKSPACE}/projects/members"
 SECRET = "t0p-s3cret"
 
@@ -73,7 +73,7 @@ async def test_the_browser_is_given_the_address_that_was_checked(make_api: MakeA
         ("http://127.0.0.1.:3128", "http://127.0.0.1:3128"),
         ("http://Host.Test.", "http://host.test."),
     ):
-        assert present(api.order(await api.run(proxy=proxy)).proxy).server == server
+        assert present(api.input_of(await api.run(proxy=proxy)).proxy).server == server
 
 
 async def test_so_is_that_of_a_login(api: Api):
@@ -92,4 +92,4 @@ async def test_so_is_that_of_a_login(api: Api):
 async def test_one_that_the_operator_has_opened_is_taken_and_one_that_is_not_known_here(make_api: MakeApi):
     api = await make_api(egress_allow=["127.0.0.0/8"])
     for proxy in ("http://127.0.0.1:3128", "http://no-such-host.invalid:3128"):
-        assert present(api.order(await api.run(proxy=proxy)).proxy).server == proxy
+        assert present(api.input_of(await api.run(proxy=proxy)).proxy).server == proxy

@@ -18,7 +18,8 @@ from httpcore._synchronization import ThreadLock  # there is no other place wher
 
 from cli.api_client import ApiClient
 from devstack.data_folder import connection_file, lock_data_folder
-from tests.support.fake_api import KEY, WORKSPACE, FakeApi, callboard, error_of
+from tests.support.constants import WORKSPACE
+from tests.support.fake_api import KEY, FakeApi, callboard, error_of
 
 PROJECTS = {"projects": []}
 

@@ -75,7 +75,7 @@ class Installation:
 
     async def start(self, run_id: str, n: int) -> None:
         text = json.dumps({"folder": str(self.folder), "n": n})
-        order = RunInput(
+        run_input = RunInput(
             workspace="w",
             project="shared",
             version=self.version,
@@ -84,7 +84,7 @@ class Installation:
             maximum_attempts=1,
             request_timeout=timedelta(seconds=60),
         )
-        assert await self.runs.start(run_id, order, fingerprint="")
+        assert await self.runs.start(run_id, run_input, fingerprint="")
 
     @property
     def begun(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from machines.attempt_spec import AttemptReport, Version
-from tests.support.machines import Lab, Run, open_lab, order, unnoticed
+from tests.support.machines import Lab, Run, attempt_spec, open_lab, unnoticed
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def quiet(quiet_lab: Lab, quiet_version: Version) -> AsyncIterator[Run]:
     pool = quiet_lab.pool()
 
     async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-        return await pool.run(quiet_version, order(api, parameters, **fields), unnoticed)
+        return await pool.run(quiet_version, attempt_spec(api, parameters, **fields), unnoticed)
 
     yield run
     machine = pool.slots[0].machine

@@ -10,7 +10,7 @@ from machines.attempt_spec import Proxy
 from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.base import MESSAGE_LIMIT
-from tests.support.machines import Run, failure, order, value
+from tests.support.machines import Run, attempt_spec, failure, value
 from tests.support.recording_site import cookie, state
 
 PROJECT = {
@@ -74,7 +74,7 @@ async def test_a_secret_that_is_cut_in_two_where_a_message_ends_is_not_told_in_p
 
 
 async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: Run) -> None:
-    asked = order("raises", {"message": "x"}, storage_state='{"cookies": "needle"}', secrets=("needle",))
+    asked = attempt_spec("raises", {"message": "x"}, storage_state='{"cookies": "needle"}', secrets=("needle",))
     assert "needle" not in repr(asked)
     report = failure(await quiet("raises", {"message": "needle"}, secrets=("needle",)))
     assert "needle" not in repr(report)
@@ -82,7 +82,7 @@ async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: 
 
 def test_what_is_no_state_has_no_secrets() -> None:
     for text in ("{", "[]", "null", '{"cookies": 1}'):
-        assert not masker_for(order("any", storage_state=text))
+        assert not masker_for(attempt_spec("any", storage_state=text))
 
 
 class Parameters:

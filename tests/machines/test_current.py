@@ -9,7 +9,7 @@ import pytest
 
 from machines.current import Current
 from schemas.workflow.attempt import AttemptStatus
-from tests.support.machines import order, unnoticed
+from tests.support.machines import attempt_spec, unnoticed
 
 
 async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard_limit(
@@ -18,7 +18,7 @@ async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard
     monkeypatch.setattr("machines.current.HARD_LIMIT", timedelta(seconds=0.5))
     loop = asyncio.get_running_loop()
     began = loop.time()
-    current = Current(order("any", timeout=0.2), unnoticed, None)
+    current = Current(attempt_spec("any", timeout=0.2), unnoticed, None)
 
     async def extend() -> None:
         async with asyncio.timeout(0.2) as current.clock:
@@ -33,7 +33,7 @@ async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard
 
 
 async def test_what_is_heard_first_counts() -> None:
-    current = Current(order("any"), unnoticed, None)
+    current = Current(attempt_spec("any"), unnoticed, None)
     current.resolve({"result": "1"})
     current.resolve(None)
     assert await current.done == {"result": "1"}
@@ -43,7 +43,7 @@ async def test_what_is_heard_first_counts() -> None:
 
 
 async def test_an_end_that_comes_with_the_end_of_the_time_stands() -> None:
-    current = Current(order("any"), unnoticed, None)
+    current = Current(attempt_spec("any"), unnoticed, None)
 
     async def wait() -> None:
         async with asyncio.timeout(0):
@@ -55,7 +55,7 @@ async def test_an_end_that_comes_with_the_end_of_the_time_stands() -> None:
     current.resolve({"result": "1"})
     await asyncio.wait({waiting})
     assert current.heard
-    late = Current(order("any"), unnoticed, None)
+    late = Current(attempt_spec("any"), unnoticed, None)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await late.done

@@ -14,7 +14,7 @@ import pytest
 from machines import keeper
 from machines.machine import AttemptStart, Machine, NotBegunError
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import PATIENCE, Failure, Lab, failure, order, value
+from tests.support.machines import PATIENCE, Failure, Lab, attempt_spec, failure, value
 from tests.support.single_machine_pool import ENDLESS, One
 
 PROJECT = {
@@ -378,6 +378,6 @@ async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_calle
     os.kill(find_process(machine, BROWSER), signal.SIGKILL)
     begun: list[AttemptStart] = []
     with pytest.raises(NotBegunError, match="lab-1 was lost: no fresh context"):
-        await machine.run(order("fine"), begun.append)
+        await machine.run(attempt_spec("fine"), begun.append)
     assert begun == []
     lab.assert_clean()

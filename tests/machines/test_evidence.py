@@ -21,7 +21,7 @@ from machines.trace_redaction import parts_in
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import ErrorCode, TraceMode
 from settings import Settings
-from tests.support.machines import PATIENCE, Lab, failure, open_lab, order, settled, unnoticed, value
+from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, open_lab, settled, unnoticed, value
 from tests.support.single_machine_pool import ENDLESS
 
 TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
@@ -161,7 +161,7 @@ class Leaving:
 
     async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
         evidence = self.evidence(trace)
-        asked = order(api, parameters, evidence=evidence, **fields)
+        asked = attempt_spec(api, parameters, evidence=evidence, **fields)
         return Left(evidence, await self.pool.run(self.version, asked, unnoticed))
 
 
@@ -212,7 +212,7 @@ async def test_one_that_times_out_leaves_them_and_tells_what_it_waited_for(leavi
 async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path) -> None:
     there = tmp_path / "there"
     evidence = leaving.evidence()
-    asked = order("tells_and_waits", {"there": str(there)}, evidence=evidence)
+    asked = attempt_spec("tells_and_waits", {"there": str(there)}, evidence=evidence)
     attempt = asyncio.create_task(leaving.pool.run(leaving.version, asked, lambda _: None))
     async with asyncio.timeout(PATIENCE):
         while not there.exists():
@@ -328,7 +328,7 @@ async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up
     for api, names in (("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])):
         evidence = Evidence(tmp_path / api, TraceMode.ALWAYS)
         evidence.folder.mkdir()
-        await pool.run(version, order(api, evidence=evidence), unnoticed)
+        await pool.run(version, attempt_spec(api, evidence=evidence), unnoticed)
         left = Left(evidence, None)
         assert left.names == names
         assert left.calls()[:1] == ["goto"]

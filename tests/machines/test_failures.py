@@ -14,7 +14,7 @@ from machines.keeping import ChildEnd
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
 from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
-from tests.support.machines import order
+from tests.support.machines import attempt_spec
 
 TEXT = st.text(st.characters()) | st.integers(0, 30_000).map(lambda n: "\udc80ä" * n)
 KINDS = st.sampled_from(["user", "structural", "non-retryable", "too-big", "browser-gone"])
@@ -62,6 +62,6 @@ def test_the_sentence_says_what_is_known(end: ChildEnd, message: str) -> None:
 
 @pytest.mark.parametrize(("seconds", "told"), [(600, "600"), (0.5, "0.5"), (43_200, "43200")])
 def test_a_time_out_names_the_attempts_clock(seconds: float, told: str) -> None:
-    error = failures.timed_out(order("any", timeout=timedelta(seconds=seconds).total_seconds()), "")
+    error = failures.timed_out(attempt_spec("any", timeout=timedelta(seconds=seconds).total_seconds()), "")
     assert error.code == ErrorCode.SCRIPT_TIMEOUT
     assert error.message == f"The Attempt did not end within {told} seconds."

@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import MachineError
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, failure, open_lab, order, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, unnoticed, value
 
 # One hook for all: what it does is the parameter `hook` of the Attempt.
 HOOK = """
@@ -88,7 +88,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
         version, pool = lab.version(PROJECT), lab.pool()
 
         async def run(api: str, parameters: Any) -> Any:
-            return await pool.run(version, order(api, parameters), unnoticed)
+            return await pool.run(version, attempt_spec(api, parameters), unnoticed)
 
         yield run
 
@@ -147,7 +147,7 @@ async def test_a_hook_that_calls_sys_exit_fails_its_attempt_and_ends_no_machine(
 
 async def test_a_hook_file_without_its_function_is_refused_for_good(lab: Lab) -> None:
     version = lab.version({**PROJECT, "hooks/setup_context.py": "def setup_context(): ..."})
-    failed = failure(await lab.pool().run(version, order("look", {}), unnoticed))
+    failed = failure(await lab.pool().run(version, attempt_spec("look", {}), unnoticed))
     assert (failed.name, failed.final) == ("InvalidAPIError", True)
 
 
@@ -158,7 +158,7 @@ async def test_a_deferred_automation_gets_hook_and_page_when_it_asks(run: Run) -
 
 async def test_the_debugging_port_is_closed_where_there_is_no_hook(lab: Lab) -> None:
     pool = lab.pool()
-    report = await pool.run(lab.version({"api/ports.py": PORTS}), order("ports", None), unnoticed)
+    report = await pool.run(lab.version({"api/ports.py": PORTS}), attempt_spec("ports", None), unnoticed)
     assert value(report) == 0
 
 
@@ -176,12 +176,12 @@ PORTS = """
 async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_none(lab: Lab) -> None:
     version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
     if shutil.which("chromium") or shutil.which("google-chrome"):
-        report = await lab.pool().run(version, order("agent", None), unnoticed)
+        report = await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
         assert report.status is AttemptStatus.COMPLETED
         assert "Headless" not in value(report)
     else:
         with pytest.raises(MachineError, match="chromium"):
-            await lab.pool().run(version, order("agent", None), unnoticed)
+            await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
 
 
 AGENT = """

@@ -13,7 +13,7 @@ from examples.site import proxy
 from machines.attempt_spec import AttemptReport, Proxy, Version
 from machines.pool import Pool
 from schemas.rest.proxy import split_proxy
-from tests.support.machines import failure, open_lab, order, unnoticed, value
+from tests.support.machines import attempt_spec, failure, open_lab, unnoticed, value
 from tests.support.tls import Certificate, make_certificate
 
 PROJECT = {
@@ -36,7 +36,7 @@ class World:
     other: Pool
 
     async def go(self, pool: Pool, url: str) -> AttemptReport:
-        return await pool.run(self.version, order("goes", {"url": url}, proxy=self.proxy), unnoticed)
+        return await pool.run(self.version, attempt_spec("goes", {"url": url}, proxy=self.proxy), unnoticed)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from machines.attempt_spec import PythonEnvironment
-from tests.support.machines import Lab, order, settled, unnoticed, value
+from tests.support.machines import Lab, attempt_spec, settled, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -114,5 +114,5 @@ async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(la
     version = replace(lab.version({"api/imports.py": source, "own.py": ""}), python=python)
     pool = lab.pool()
     for expected in ([], ["idna"], ["idna"]):
-        assert value(await pool.run(version, order("imports", ["idna", "own"]), unnoticed)) == expected
+        assert value(await pool.run(version, attempt_spec("imports", ["idna", "own"]), unnoticed)) == expected
         await settled(pool)

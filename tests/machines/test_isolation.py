@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machines.attempt_spec import Version
-from tests.support.machines import Lab, Run, order, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_spec, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -215,7 +215,7 @@ async def test_the_operator_gives_variables_to_user_code_by_a_prefix(lab: Lab, m
     monkeypatch.setenv("LANG", "C")
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    report = await lab.pool().run(lab.version(PROJECT), order("environment"), unnoticed)
+    report = await lab.pool().run(lab.version(PROJECT), attempt_spec("environment"), unnoticed)
     environment = value(report)
     assert set(environment) == {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "SHOP_KEY"}
     assert environment["SHOP_KEY"] == "12345"
@@ -230,7 +230,7 @@ async def test_modules_of_the_same_name_in_two_projects_do_not_meet(lab: Lab) ->
     two = lab.version({**source, "names.py": "NAME = 'two'"}, project="two")
     pools = {version: lab.pool(project=version.project) for version in (one, two)}
     for version in (one, two, one):
-        assert value(await pools[version].run(version, order("who"), unnoticed)) == version.project
+        assert value(await pools[version].run(version, attempt_spec("who"), unnoticed)) == version.project
 
 
 async def test_a_project_folder_is_never_written_to(quiet: Run, quiet_version: Version) -> None:

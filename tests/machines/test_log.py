@@ -20,7 +20,7 @@ from machines.attempt_log_file import AttemptLogFile
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, Proxy
 from schemas.workflow.attempt import AttemptUsage
-from tests.support.machines import PATIENCE, Lab, open_lab, order, settled
+from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab, settled
 from tests.support.single_machine_pool import One
 
 PROJECT = {
@@ -214,7 +214,7 @@ class Logging(One):
         self.numbers += 1
         book = AttemptLogFile(self.folder / f"{self.numbers}.jsonl", limit)
         task = self.start(api, parameters, log=book, **fields)
-        book.masker = masker_for(order(api, parameters, **fields))
+        book.masker = masker_for(attempt_spec(api, parameters, **fields))
         return Attempt(book, task)
 
     async def logged(self, api: str, parameters: Any = None, **fields: Any) -> Logged:

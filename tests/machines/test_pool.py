@@ -20,7 +20,7 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.machine import AttemptStart, LaunchOptions
 from machines.pool import Pool
 from machines.slot import RecycleLimits
-from tests.support.machines import PATIENCE, Lab, order, unnoticed, value
+from tests.support.machines import PATIENCE, Lab, attempt_spec, unnoticed, value
 from tests.support.polling import until
 
 PROJECT = {
@@ -82,7 +82,7 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
         counts.add(keepers(lab))
 
     attempts = [
-        asyncio.create_task(pool.run(version, order("waits_for", {"file": str(tmp_path / f"go-{n}")}), begin))
+        asyncio.create_task(pool.run(version, attempt_spec("waits_for", {"file": str(tmp_path / f"go-{n}")}), begin))
         for n in range(5)
     ]
     for n, attempt in enumerate(attempts):
@@ -97,24 +97,24 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
 
 async def test_an_idle_machine_is_stopped_after_its_time_and_a_new_one_started_for_new_work(lab: Lab) -> None:
     pool, version = lab.pool(idle=0.2), lab.version(PROJECT)
-    assert value(await pool.run(version, order("fine"), unnoticed)) == "fine"
+    assert value(await pool.run(version, attempt_spec("fine"), unnoticed)) == "fine"
     await until(lambda: pool.slots[0].machine is None)
     await until(lambda: keepers(lab) == 0)
     lab.assert_clean()
-    report = await pool.run(version, order("fine"), unnoticed)
+    report = await pool.run(version, attempt_spec("fine"), unnoticed)
     assert (value(report), report.machine) == ("fine", "lab-1-2")
 
 
 async def test_a_machine_is_recycled_after_its_number_of_attempts(lab: Lab) -> None:
     pool, version = lab.pool(attempts=2), lab.version(PROJECT)
-    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(4)]
+    machines = [(await pool.run(version, attempt_spec("fine"), unnoticed)).machine for _ in range(4)]
     assert machines == ["lab-1-1", "lab-1-1", "lab-1-2", "lab-1-2"]
     await until(lambda: keepers(lab) == 0)
 
 
 async def test_a_machine_is_recycled_at_its_age(lab: Lab) -> None:
     pool, version = lab.pool(age=0.1), lab.version(PROJECT)
-    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(2)]
+    machines = [(await pool.run(version, attempt_spec("fine"), unnoticed)).machine for _ in range(2)]
     assert machines == ["lab-1-1", "lab-1-2"]
 
 
@@ -122,7 +122,7 @@ async def test_another_version_replaces_the_warm_machine(lab: Lab) -> None:
     pool = lab.pool()
     old = lab.version({**PROJECT, "version.txt": "old"}, version="1")
     new = lab.version({**PROJECT, "version.txt": "new"}, version="2")
-    reports = [await pool.run(version, order("version"), unnoticed) for version in (old, new, new, old)]
+    reports = [await pool.run(version, attempt_spec("version"), unnoticed) for version in (old, new, new, old)]
     assert [value(report) for report in reports] == ["old", "new", "new", "old"]
     assert [report.machine for report in reports] == ["lab-1-1", "lab-1-2", "lab-1-2", "lab-1-3"]
     assert keepers(lab) == 1
@@ -134,7 +134,9 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
 
     def attempt(n: int) -> asyncio.Task[AttemptReport]:
         given = {"file": str(tmp_path / f"go-{n}")}
-        return asyncio.create_task(pool.run(version, order("waits_for", given), lambda at: begun.append(at.machine)))
+        return asyncio.create_task(
+            pool.run(version, attempt_spec("waits_for", given), lambda at: begun.append(at.machine))
+        )
 
     attempts = [attempt(n) for n in range(5)]
     await until(lambda: len(begun) == 2)
@@ -161,11 +163,11 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
 async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_machine_is_started(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     apis = ("takes_long_to_clean_up", "fine")
-    machines = [(await pool.run(version, order(api), unnoticed)).machine for api in apis]
+    machines = [(await pool.run(version, attempt_spec(api), unnoticed)).machine for api in apis]
     assert machines == ["lab-1-1", "lab-1-1"]
     await until(lambda: all(slot.ready_for(version) for slot in pool.slots) and len(pool.slots) == 2)
     assert (pool.busy, keepers(lab)) == (0, 2)
-    machines = [(await pool.run(version, order("fine"), unnoticed)).machine for _ in range(2)]
+    machines = [(await pool.run(version, attempt_spec("fine"), unnoticed)).machine for _ in range(2)]
     assert set(machines) == {"lab-1-1", "lab-2-1"}, "the second of two finds another that is ready"
     assert keepers(lab) == 2
 
@@ -173,7 +175,7 @@ async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_ma
 async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     for api in ("takes_long_to_clean_up", "fine"):
-        await pool.run(version, order(api), unnoticed)
+        await pool.run(version, attempt_spec(api), unnoticed)
     assert len(pool.slots) == 2
     await until(lambda: keepers(lab) == 2)
     await pool.close()
@@ -183,13 +185,13 @@ async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> N
 async def test_one_that_cannot_be_started_ahead_fails_nothing(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     with pytest.MonkeyPatch.context() as patch:
-        await pool.run(version, order("takes_long_to_clean_up"), unnoticed)
+        await pool.run(version, attempt_spec("takes_long_to_clean_up"), unnoticed)
         patch.setattr(pool, "_launch", LaunchOptions(tmp_path / "scratch", tmp_path / "no-browser"))
-        report = await pool.run(version, order("fine"), unnoticed)
+        report = await pool.run(version, attempt_spec("fine"), unnoticed)
         assert (value(report), report.machine) == ("fine", "lab-1-1")
         await until(lambda: not pool._warming)
     assert [slot.machine is None for slot in pool.slots].count(True) == 1
-    assert value(await pool.run(version, order("fine"), unnoticed)) == "fine"
+    assert value(await pool.run(version, attempt_spec("fine"), unnoticed)) == "fine"
 
 
 @dataclass
@@ -233,10 +235,10 @@ class Imagined:
     async def leave_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
 
-    async def run(self, order: AttemptSpec, on_begun: Callable[[AttemptStart], None]) -> Any:
+    async def run(self, spec: AttemptSpec, on_begun: Callable[[AttemptStart], None]) -> Any:
         assert self.name in self.alive
         self.attempts += 1
-        on_begun(cast("AttemptStart", order))
+        on_begun(cast("AttemptStart", spec))
         try:
             await self.pause()
         except asyncio.CancelledError:
@@ -245,7 +247,7 @@ class Imagined:
         if self.chance.random() < 0.2:
             await self.close()
         self.is_settled = False
-        return order
+        return spec
 
     async def close(self) -> None:
         self.unfit = "closed"
@@ -273,7 +275,7 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
         for _ in range(chance.randint(1, 30)):
             match chance.choice(["come", "come", "come", "cancel", "resize", "wait"]):
                 case "come":
-                    made = order("imagined")
+                    made = attempt_spec("imagined")
                     attempts.append((made, asyncio.create_task(pool.run(chance.choice(versions), made, begun.append))))
                 case "cancel" if attempts:
                     chance.choice(attempts)[1].cancel()
@@ -292,7 +294,9 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
         for made, task in attempts:
             assert task.cancelled() or (task.result() is made and made in begun)
         before = len(begun)
-        last = [asyncio.create_task(pool.run(versions[0], order("imagined"), begun.append)) for _ in range(2 * size)]
+        last = [
+            asyncio.create_task(pool.run(versions[0], attempt_spec("imagined"), begun.append)) for _ in range(2 * size)
+        ]
         _, lost = await asyncio.wait(last, timeout=PATIENCE)
         assert lost == set()
         assert len(begun) - before == 2 * size
@@ -311,7 +315,7 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
     begun: list[str] = []
 
     async def attempt(name: str) -> None:
-        await pool.run(version, order(name), lambda at: begun.append(cast("AttemptSpec", at).api))
+        await pool.run(version, attempt_spec(name), lambda at: begun.append(cast("AttemptSpec", at).api))
         if name.startswith("old"):
             tasks.append(asyncio.create_task(attempt(f"new-{name}")))
 
@@ -331,10 +335,10 @@ async def test_a_machine_that_still_cleans_up_is_not_taken_while_another_is_read
     pool = Pool("imagined", 2, LaunchOptions(nowhere, nowhere), RecycleLimits(timedelta(1), 100, timedelta(1)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("machines.slot.Machine", Imagined)
-        await asyncio.gather(*(pool.run(version, order(f"{n}"), lambda _: None) for n in range(2)))
+        await asyncio.gather(*(pool.run(version, attempt_spec(f"{n}"), lambda _: None) for n in range(2)))
         ready, last = (cast("Imagined", slot.machine) for slot in pool.slots)
         before = ready.attempts, last.attempts
         ready.is_settled, last.is_settled = True, False
-        await pool.run(version, order("next"), lambda _: None)
+        await pool.run(version, attempt_spec("next"), lambda _: None)
         assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
         await pool.close()

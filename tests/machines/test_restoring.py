@@ -10,7 +10,7 @@ import pytest
 
 from machines.attempt_spec import AttemptReport, Proxy
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, failure, open_lab, order, settled, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, settled, unnoticed, value
 from tests.support.recording_site import Site, cookie, running_site, state
 
 PROJECT = {
@@ -269,7 +269,7 @@ async def hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]
         version, pool = lab.version(HOOKED), lab.pool()
 
         async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-            return await pool.run(version, order(api, parameters, **fields), unnoticed)
+            return await pool.run(version, attempt_spec(api, parameters, **fields), unnoticed)
 
         yield run
 

@@ -33,7 +33,7 @@ from machines.trace_redaction import RedactionOptions, TraceError, parts_in, red
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from settings import Settings
-from tests.support.machines import Run, order, value
+from tests.support.machines import Run, attempt_spec, value
 from tests.support.recording_site import cookie, state
 
 PASSWORD = 'p"ss/wörd 9<&>'
@@ -146,7 +146,7 @@ async def told(quiet: Run, tmp_path_factory: pytest.TempPathFactory) -> Told:
         value(await quiet("tells", parameters, evidence=evidence, **known))
     (part,) = parts_in(folder)
     shown = folder / "shown.zip"
-    how = RedactionOptions(masker_for(order("tells", **known)), 10_000_000, evidence.project_root, cookies=True)
+    how = RedactionOptions(masker_for(attempt_spec("tells", **known)), 10_000_000, evidence.project_root, cookies=True)
     redact([part], shown, how)
     return Told(part, shown)
 
@@ -279,7 +279,7 @@ def test_what_is_no_text_keeps_its_length(tmp_path: Path) -> None:
 
 
 def test_credentials_of_a_proxy_are_known() -> None:
-    masker = masker_for(order("any", proxy=Proxy("http://proxy.test", "customer-7", PROXY_WORD)))
+    masker = masker_for(attempt_spec("any", proxy=Proxy("http://proxy.test", "customer-7", PROXY_WORD)))
     assert masker.mask_text(f"customer-7:{PROXY_WORD}") == "***:***"
 
 

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from tests.support.machines import open_lab, order
+from tests.support.machines import attempt_spec, open_lab
 
 PROJECT = {
     "api/awaits.py": "async def automation(page): await page.wait_for_event('close', timeout=0)",
@@ -27,10 +27,11 @@ PROJECT = {
 async def main():
     async with open_lab(Path(sys.argv[1])) as lab:
         pool, version = lab.pool(2), lab.version(PROJECT)
-        await pool.run(version, order("fine"), lambda _: None)
+        await pool.run(version, attempt_spec("fine"), lambda _: None)
         begun = asyncio.Semaphore(0)
         attempts = [
-            asyncio.create_task(pool.run(version, order(api), lambda _: begun.release())) for api in ("awaits", "spins")
+            asyncio.create_task(pool.run(version, attempt_spec(api), lambda _: begun.release()))
+            for api in ("awaits", "spins")
         ]
         for _ in attempts:
             await begun.acquire()

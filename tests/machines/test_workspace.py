@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from machines.runner.workspace import CLOCK_OF_FILES, Workspace
-from tests.support.machines import Lab, order, unnoticed, value
+from tests.support.machines import Lab, attempt_spec, unnoticed, value
 from tests.support.polling import until
 
 PROJECT = {
@@ -139,7 +139,7 @@ async def test_a_machine_gives_it_to_the_next_attempt(lab: Lab) -> None:
     pool = lab.pool()
 
     async def run(api: str) -> object:
-        return value(await pool.run(version, order(api), unnoticed))
+        return value(await pool.run(version, attempt_spec(api), unnoticed))
 
     first, second = await run("where"), await run("where")
     assert first == second

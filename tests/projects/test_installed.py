@@ -14,7 +14,7 @@ import pytest
 from machines.runner import main as runner
 from projects.interpreters import own_interpreter
 from projects.uv import UvError, run_uv
-from tests.support.machines import order, unnoticed, value
+from tests.support.machines import attempt_spec, unnoticed, value
 from tests.support.project_host import Host, listing
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,5 +99,5 @@ async def test_the_project_of_the_docs_runs_with_its_package(host: Host):
     manifest = await host.deploy(dict(shown), name="sizes")
     assert manifest.warnings == ()
     pool = host.lab.pool(project="sizes")
-    report = await pool.run(await host.version(manifest), order("tell", {"bytes": 2_000_000}), unnoticed)
+    report = await pool.run(await host.version(manifest), attempt_spec("tell", {"bytes": 2_000_000}), unnoticed)
     assert value(report) == "2.0 MB"

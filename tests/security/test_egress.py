@@ -10,7 +10,8 @@ import pytest
 
 from schemas.errors import ConfigurationError, EgressRefused
 from security.dns import resolve
-from security.egress import LOOPBACK, EgressPolicy
+from security.egress import EgressPolicy
+from tests.support.constants import LOOPBACK
 
 Names = dict[str, list[str]]
 

@@ -18,13 +18,8 @@ from projects.deploy import deploy
 from schemas.workflow.run import RunInput
 from settings import Settings
 from storage.folder import FolderStore
-from tests.support.in_memory_temporal import (
-    WORKSPACE,
-    MemoryAuthSessions,
-    MemoryDeliveries,
-    MemoryRecords,
-    MemoryRuns,
-)
+from tests.support.constants import WORKSPACE
+from tests.support.in_memory_temporal import MemoryAuthSessions, MemoryDeliveries, MemoryRunQueries, MemoryRuns
 
 KEY = "test-key-number-one-of-two"
 OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"
@@ -39,7 +34,7 @@ class Api:
     app: FastAPI
     client: httpx.AsyncClient
     runs: MemoryRuns
-    records: MemoryRecords
+    run_queries: MemoryRunQueries
     auth_sessions: MemoryAuthSessions
     deliveries: MemoryDeliveries
     store: FolderStore
@@ -65,8 +60,8 @@ class Api:
     async def raw(self, text: str | bytes) -> httpx.Response:
         return await self.client.post(f"{self.base}/start", content=text)
 
-    def order(self, run_id: str) -> RunInput:
-        return self.runs.entries[run_id].order
+    def input_of(self, run_id: str) -> RunInput:
+        return self.runs.entries[run_id].input
 
 
 MakeApi = Callable[..., Awaitable[Api]]

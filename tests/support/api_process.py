@@ -14,7 +14,7 @@ import httpx
 
 from devstack import ports
 from tests.support.api_in_process import KEY
-from tests.support.in_memory_temporal import WORKSPACE
+from tests.support.constants import WORKSPACE
 
 
 @dataclass

@@ -18,7 +18,7 @@ from schemas.workflow import names
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome
-from tests.support.attempt_worker import Bench, deploy_project, open_bench
+from tests.support.attempt_worker import AttemptWorker, deploy_project, open_bench
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, Stage
 
@@ -30,7 +30,7 @@ WORKER = "bench"
 class Served:
     """A bench whose project `lab` is deployed and served with one Machine."""
 
-    bench: Bench
+    bench: AttemptWorker
     version: str
 
 
@@ -54,10 +54,10 @@ async def serve_lab(folder: Path, client: Client) -> AsyncGenerator[Served]:
 
 
 @dataclass
-class Lab:
+class AttemptLab:
     """One Run of the project."""
 
-    bench: Bench
+    bench: AttemptWorker
     version: str
     stage: Stage
     folder: Path
@@ -101,7 +101,7 @@ class Lab:
 
 
 @asynccontextmanager
-async def open_lab(served: Served, client: Client, name: str, folder: Path) -> AsyncGenerator[Lab]:
+async def open_lab(served: Served, client: Client, name: str, folder: Path) -> AsyncGenerator[AttemptLab]:
     """One Run of the project, not started yet; nothing of it may be left at the end of the block."""
     async with Stage(client, name) as stage:
         stage.project, stage.worker = PROJECT, WORKER
@@ -109,6 +109,6 @@ async def open_lab(served: Served, client: Client, name: str, folder: Path) -> A
         await stage.serve_runs()
         served.bench.store.tries.clear()
         served.bench.store.refuse = lambda _key: False
-        yield Lab(served.bench, served.version, stage, folder)
+        yield AttemptLab(served.bench, served.version, stage, folder)
     assert list(served.bench.running_attempts) == []
     assert served.bench.notes() == []

@@ -71,10 +71,8 @@ async def automation(page, params=None, **_kwargs):
 APIS = {"echo": ECHO, "counted": COUNTED, "held": HELD, "fail": FAIL}
 
 
-class TestStore(FolderStore):
+class FaultyStore(FolderStore):
     """A folder store that can be made to fail, and to wait."""
-
-    __test__ = False
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -136,10 +134,10 @@ async def deploy_project(store: FolderStore, folder: Path, name: str, machines: 
 
 
 @dataclass
-class Bench:
+class AttemptWorker:
     """What a worker has."""
 
-    store: TestStore
+    store: FaultyStore
     catalog: Catalog
     running_attempts: RunningAttempts
     pools: MachinePools
@@ -162,9 +160,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(folder: Path, client: Client, worker: str, pools: Any = None) -> AsyncGenerator[Bench]:
+async def open_bench(folder: Path, client: Client, worker: str, pools: Any = None) -> AsyncGenerator[AttemptWorker]:
     """A bench below `folder`. With `pools`, these instead of real ones."""
-    store = TestStore(folder / "artifacts")
+    store = FaultyStore(folder / "artifacts")
     worker_dir = WorkerDir(folder / "workers" / worker)
     launch = LaunchOptions(worker_dir.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
     machines = MachinePools(launch, RecycleLimits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
@@ -189,7 +187,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     control = ControlActivities(running_attempts)
     artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
     try:
-        yield Bench(
+        yield AttemptWorker(
             store, catalog, running_attempts, machines, worker_dir, attempt, control, artifacts, keyring, folder
         )
     finally:

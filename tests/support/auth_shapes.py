@@ -14,13 +14,13 @@ from schemas.workflow.attempt import AUTH_SESSION_GONE, INTERRUPTED, AttemptInpu
 from schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
 from schemas.workflow.run import ErrorCode
 from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made, stops
-from tests.support.run_stage import Gone, Held, completed, ends, failed, interrupted, raises
+from tests.support.run_stage import Gone, HeldAttempt, completed, ends, failed, interrupted, raises
 from tests.support.temporal_servers import LONG_HISTORY
 
 Play = Callable[[LoginStage], Awaitable[None]]
 
 LOST = ApplicationError("The worker that ran the Attempt was lost.", type=INTERRUPTED)
-"""As the worker says it that comes after; what the heartbeat timeout tells is another error."""
+"""The error by which the next worker reports a lost Attempt; a heartbeat time-out brings another error."""
 
 
 class Kind(StrEnum):
@@ -47,7 +47,7 @@ LOGIN_SHAPES: dict[str, Shape] = {}
 
 
 class Keep(Protocol):
-    """A decorator's maker: what it is applied to is a shape."""
+    """Make a decorator that turns a function into a shape."""
 
     def __call__(self, *recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]: ...
 
@@ -133,7 +133,7 @@ async def checks_lost(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE, passes_time=True)
 async def check_worker_lost(stage: LoginStage) -> None:
-    """Nobody says so but the heartbeat."""
+    """Only the heartbeat time-out tells that the Attempt is lost."""
     gone = Gone(stage, announced=True)
     stage.checks.append(gone)
     stage.valid = {1}
@@ -190,7 +190,7 @@ async def session_gone_after_the_check(stage: LoginStage) -> None:
 @_shape(Kind.SESSION)
 async def two_validates_that_share_one_create(stage: LoginStage) -> None:
     """Both ask while the login is made anew, and are answered at once."""
-    held = Held(stage)
+    held = HeldAttempt(stage)
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up()
@@ -206,7 +206,7 @@ async def two_validates_that_share_one_create(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE)
 async def cancel_of_a_check(stage: LoginStage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.checks.extend([ends(bad()), held])
     await stage.serve()
@@ -220,7 +220,7 @@ async def cancel_of_a_check(stage: LoginStage) -> None:
 @_shape(Kind.VALIDATE)
 async def cancel_of_a_check_that_is_elsewhere_by_now(stage: LoginStage) -> None:
     """The second try is on a worker that has not spoken of it yet, and the first one's has nothing to stop."""
-    first, second = Held(stage, announced=True), Held(stage)
+    first, second = HeldAttempt(stage, announced=True), HeldAttempt(stage)
 
     async def stop(input: StopInput) -> bool:
         if input.number == 1:
@@ -253,7 +253,7 @@ async def cancel_of_a_validate_that_is_queued(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE, Kind.SESSION)
 async def cancel_while_a_create_is_waited_for(stage: LoginStage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     stage.creates.append(held)
     await stage.serve()
     await stage.bring_up()
@@ -268,7 +268,7 @@ async def cancel_while_a_create_is_waited_for(stage: LoginStage) -> None:
 @_shape(Kind.VALIDATE)
 async def cancel_as_a_create_is_asked_for(stage: LoginStage) -> None:
     """The question is on its way as the Validate hears of the cancel."""
-    held = Held(stage)
+    held = HeldAttempt(stage)
     stage.creates.append(held)
     stage.as_it_sends('"asker"', lambda: stage.client.get_workflow_handle(stage.validate_id).cancel())
     await stage.serve()
@@ -296,7 +296,7 @@ async def session_made(stage: LoginStage) -> None:
     stage.creates.append(ends(not_made()))
     stage.checks.append(ends(bad()))
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
     await stage.until_status(AuthSessionStatus.READY)
     await stage.delete()
@@ -307,7 +307,7 @@ async def session_made(stage: LoginStage) -> None:
 async def session_not_made(stage: LoginStage) -> None:
     stage.creates.extend([ends(not_made("no such element")), ends(not_made())])
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
@@ -316,7 +316,7 @@ async def session_not_made(stage: LoginStage) -> None:
 async def create_cannot_be_called(stage: LoginStage) -> None:
     stage.creates.append(ends(not_made("create.py has no function `create`", final=True)))
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
@@ -325,7 +325,7 @@ async def create_cannot_be_called(stage: LoginStage) -> None:
 async def session_made_but_bad(stage: LoginStage) -> None:
     stage.creates.append(made_but_bad)
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
@@ -335,7 +335,7 @@ async def creates_lost(stage: LoginStage) -> None:
     """All with their workers."""
     stage.creates.extend([raises(LOST)] * 2)
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
@@ -345,7 +345,7 @@ async def create_worker_lost(stage: LoginStage) -> None:
     gone = Gone(stage, announced=True)
     stage.creates.append(gone)
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     await gone.began.wait()
     await stage.pass_time(seconds=31, held=True)
     stage.outcome = await stage.outcome_of(input.run_id)
@@ -355,11 +355,11 @@ async def create_worker_lost(stage: LoginStage) -> None:
 @_shape(Kind.CREATE, Kind.SESSION)
 async def create_canceled(stage: LoginStage) -> None:
     """By whoever has started it."""
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     await held.began.wait()
     await stage.client.get_workflow_handle(input.run_id).cancel()
     stage.outcome = await stage.outcome_of(input.run_id)
@@ -368,7 +368,7 @@ async def create_canceled(stage: LoginStage) -> None:
 
 @_shape(Kind.SESSION)
 async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
@@ -381,11 +381,11 @@ async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
 
 @_shape(Kind.CREATE)
 async def create_canceled_in_its_check(stage: LoginStage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.checks.append(held)
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create"))
+    await stage.bring_up(input := stage.login_spec("create"))
     await held.began.wait()
     await stage.client.get_workflow_handle(input.run_id).cancel()
     stage.outcome = await stage.outcome_of(input.run_id)
@@ -416,7 +416,7 @@ async def session_not_updated(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
 async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
@@ -431,16 +431,16 @@ async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> Non
 @_shape(Kind.SESSION)
 async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None:
     """It completes although it was told to stop."""
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
 
-    async def too_late(_order: StopInput) -> bool:
+    async def too_late(_input: StopInput) -> bool:
         held.end(good(made_by(stage.created[0])))
         return True
 
     stage.on_stop = too_late
     stage.creates.append(held)
     await stage.serve()
-    await stage.bring_up(input := stage.login_order("create", check_attempts=0))
+    await stage.bring_up(input := stage.login_spec("create", check_attempts=0))
     await held.began.wait()
     await stage.delete()
     stage.outcome = await stage.outcome_of(input.run_id)
@@ -449,8 +449,8 @@ async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None
 
 @_shape(Kind.SESSION)
 async def session_deleted_before_an_update(stage: LoginStage) -> None:
-    """That waits for another one to end."""
-    held = Held(stage, announced=True)
+    """A Validate waits for another one to end."""
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.creates.append(held)
     await stage.serve()
@@ -519,7 +519,7 @@ async def run_without_a_good_login(stage: LoginStage) -> None:
     """From its second Attempt on."""
     stage.valid = {1}
 
-    async def expires(_order: AttemptInput) -> AttemptOutcome:
+    async def expires(_input: AttemptInput) -> AttemptOutcome:
         stage.valid.clear()
         return failed()
 
@@ -541,7 +541,7 @@ async def run_interrupted_after_its_validate(stage: LoginStage) -> None:
 @_shape(Kind.RUN)
 async def run_canceled_in_the_attempt_after_its_validate(stage: LoginStage) -> None:
     stage.valid = {1}
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     await stage.serve(held)
     await stage.bring_up()
@@ -563,7 +563,7 @@ async def run_whose_session_is_deleted_before_its_attempt(stage: LoginStage) -> 
 
 @_shape(Kind.RUN)
 async def run_whose_validate_is_terminated(stage: LoginStage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     stage.checks.append(held)
     await stage.serve(ends(completed()))
     await stage.bring_up()
@@ -575,7 +575,7 @@ async def run_whose_validate_is_terminated(stage: LoginStage) -> None:
 
 @_shape(Kind.RUN, Kind.VALIDATE)
 async def run_canceled_in_its_validate(stage: LoginStage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     stops(stage, held)
     stage.checks.append(held)
     await stage.serve(ends(completed()))

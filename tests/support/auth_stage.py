@@ -40,7 +40,7 @@ from schemas.workflow.auth import (
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
 from temporal.auth_sessions import AuthSessions
-from tests.support.run_stage import DEADLINE, WORKSPACE, Held, Part, Stage, outcome_of
+from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Part, Stage, outcome_of
 from workflows import visibility
 from workflows.validate import ValidateWorkflow
 from workflows.visibility import auth_run_memo, auth_run_search_attributes
@@ -49,10 +49,10 @@ ID = "ada@example.test"
 PASSWORD = "correct horse battery staple"
 SESSION = "2f1d0c8be4"
 PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
-"""Of the AuthSession on the stage."""
+"""The parameters of the AuthSession on the stage."""
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 FIRST = LoginState(version=1, key="state-1", parameters_key="parameters-1")
-"""The login that an AuthSession has which is there from the beginning."""
+"""The login of an AuthSession that exists from the beginning."""
 
 
 def browser_state(session: str = SESSION) -> str:
@@ -173,8 +173,8 @@ class LoginStage(Stage):
             search_attributes=visibility.auth_session_search_attributes(self.project, self.ref.id),
         )
 
-    def login_order(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:
-        """How a Create or Update is ordered."""
+    def login_spec(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:
+        """What a Create or Update logs in with."""
         defaults: dict[str, Any] = {
             "run_id": f"{run_id}-{self.project}",
             "type": kind,
@@ -187,7 +187,7 @@ class LoginStage(Stage):
         return LoginSpec(**{**defaults, **fields})
 
     async def update(self, run_id: str, **fields: Any) -> LoginSpec:
-        input = self.login_order(run_id, RunType.AUTH_SESSION_UPDATE, **fields)
+        input = self.login_spec(run_id, RunType.AUTH_SESSION_UPDATE, **fields)
         await self.session.signal(names.UPDATE_LOGIN, input)
         return input
 
@@ -218,7 +218,7 @@ class LoginStage(Stage):
                 await asyncio.sleep(0.01)
 
     async def until_forgotten(self) -> None:
-        """Wait until some artifacts were ordered to be removed."""
+        """Wait until the removal of some artifacts was requested."""
         async with asyncio.timeout(DEADLINE):
             while not self.forgotten:
                 await asyncio.sleep(0.01)
@@ -312,14 +312,14 @@ class _Tripwire(PayloadCodec):
         return list(payloads)
 
 
-async def _noted(_order: DeleteStatesInput) -> None:
+async def _noted(_input: DeleteStatesInput) -> None:
     pass
 
 
-def stops(stage: Stage, held: Held) -> None:
+def stops(stage: Stage, held: HeldAttempt) -> None:
     """Whoever is told to stop something stops this, which then ends as canceled."""
 
-    async def stop(_order: StopInput) -> bool:
+    async def stop(_input: StopInput) -> bool:
         held.end()
         return True
 

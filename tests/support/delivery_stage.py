@@ -54,7 +54,7 @@ def problem(message: str, kind: str, **options: Any) -> ApplicationError:
     return ApplicationError(message, type=kind, category=ApplicationErrorCategory.BENIGN, **options)
 
 
-class Held:
+class HeldTry:
     """A try that lasts until it is told to end; like a real one, it is not ended by a cancel."""
 
     def __init__(self, then: Try = arrives) -> None:
@@ -111,7 +111,7 @@ class Play:
     @asynccontextmanager
     async def served(self) -> AsyncGenerator[None]:
         @activity.defn(name=names.PREPARE_DELIVERY)
-        async def prepare(_order: DeliverInput) -> PreparedDelivery:
+        async def prepare(_input: DeliverInput) -> PreparedDelivery:
             self.prepares += 1
             return self.prepared
 
@@ -212,7 +212,7 @@ async def delivery_asked_for_as_it_waits(client: Client, name: str) -> Play:
 
 
 async def _asked_for_as_it_is_sent(client: Client, name: str, then: Try) -> Play:
-    held = Held(then)
+    held = HeldTry(then)
     async with playing(client, name, held, arrives) as play:
         handle = await play.start(hourly())
         await held.began.wait()

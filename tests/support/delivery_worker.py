@@ -18,13 +18,14 @@ from activities.delivery import DeliveryActivities
 from devstack.data_folder import new_webhook_secret
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
-from security.egress import LOOPBACK, EgressPolicy
+from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
 from security.signing import WebhookSigner
 from storage import keys
 from temporal.deliveries import Deliveries, DeliveryState
 from temporal.worker_shutdown import running_worker
-from tests.support.attempt_worker import TestStore
+from tests.support.attempt_worker import FaultyStore
+from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import RING, sealed
 from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow
@@ -40,7 +41,7 @@ class Delivering:
     """What delivers, and how it is looked at."""
 
     client: Client
-    store: TestStore
+    store: FaultyStore
 
     async def start(self, input: DeliverInput) -> None:
         """A Delivery without a Run behind it: what it sends must be in the store already."""
@@ -91,7 +92,7 @@ class Delivering:
 async def delivering(
     client: Client, folder: Path, *, egress: EgressPolicy | None = None, secrets: tuple[str, ...] = (SECRET,)
 ) -> AsyncGenerator[Delivering]:
-    store = TestStore(folder / "artifacts")
+    store = FaultyStore(folder / "artifacts")
     async with PinnedTransport(egress or EgressPolicy(LOOPBACK)) as transport:
         delivery_sender = DeliverySender(
             store=store, transport=transport, keyring=RING, signer=WebhookSigner(secrets), user_agent="callboard/test"
@@ -115,7 +116,7 @@ async def delivering(
             yield Delivering(client, store)
 
 
-async def run(stage: Stage, sink: dict[str, Any], *parts: Any, **fields: Any) -> None:
+async def run_to_end(stage: Stage, sink: dict[str, Any], *parts: Any, **fields: Any) -> None:
     """A Run with this sink, to its end."""
     await stage.serve(*(parts or (ends(completed('{"n":1}')),)))
     await stage.start(sink=sealed(sink, stage.project, stage.run_id), **fields)

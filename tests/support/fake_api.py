@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 from cli.exit_codes import exit_code_for_error
 from cli.main import app
 from schemas.errors import CallboardError
+from tests.support.constants import WORKSPACE
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 KEY = "key-of-the-test"
 
 

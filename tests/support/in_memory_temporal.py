@@ -17,14 +17,12 @@ from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import MachineCounts
 from temporal.run_queries import AnyInput, RunDetails, ValidateListItem
 from temporal.runs import RunState
-
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
-"""The one that is served."""
+from tests.support.constants import WORKSPACE
 
 
 @dataclass
 class Entry:
-    order: RunInput
+    input: RunInput
     fingerprint: str
     rerun_of: str | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,7 +58,7 @@ class MemoryRuns:
         if workspace == WORKSPACE and (project, run_id) in self.logins:
             return self.logins[project, run_id]
         entry = self.entries.get(run_id)
-        if entry is None or (entry.order.workspace, entry.order.project) != (workspace, project):
+        if entry is None or (entry.input.workspace, entry.input.project) != (workspace, project):
             raise NotFound("There is no such Run.")
         if wait:
             self.waiting += 1
@@ -101,14 +99,14 @@ class MemoryRuns:
             raise self.failure
 
 
-class MemoryRecords:
+class MemoryRunQueries:
     """What is known of the Runs in `MemoryRuns`, and whatever a test puts here."""
 
     def __init__(self, runs: MemoryRuns) -> None:
         self._runs = runs
         self.asked: list[tuple[RunFilter, int, bytes | None]] = []
         self.answer = RunPage((), None)
-        self.orders: dict[str, AnyInput] = {}
+        self.inputs: dict[str, AnyInput] = {}
         """Of Runs that are no API's."""
         self.validated: list[ValidateListItem] = []
         self.offered: dict[str, MachineCounts] | None = {"shop": MachineCounts(offered=3, busy=2, warm=1)}
@@ -125,11 +123,11 @@ class MemoryRecords:
     async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         state = await self._runs.get_state(workspace, project, run_id)
         entry = self._runs.entries.get(run_id)
-        order = self.orders[run_id] if entry is None else entry.order
+        run_input = self.inputs[run_id] if entry is None else entry.input
         return RunDetails(
-            list_item=line(run_id, project, status=state.status, type=state.type, api=getattr(order, "api", None)),
+            list_item=line(run_id, project, status=state.status, type=state.type, api=getattr(run_input, "api", None)),
             state=state,
-            input=order,
+            input=run_input,
             rerun_of=entry and entry.rerun_of,
             execution_id="01a210ec-1fdd",
         )

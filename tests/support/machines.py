@@ -36,7 +36,7 @@ def unnoticed(_begun: AttemptStart) -> None:
     """For Attempts whose beginning does not matter."""
 
 
-def order(
+def attempt_spec(
     api: str,
     parameters: Any = None,
     *,
@@ -194,7 +194,7 @@ class Run(Protocol):
     """Runs one API of a module's `PROJECT`; see fixture `quiet`."""
 
     async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-        """The fields are those of `order`."""
+        """The fields are those of `attempt_spec`."""
         ...
 
 

@@ -16,7 +16,7 @@ from projects.manifest import Manifest
 from projects.versions import VersionFolders
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.machines import Lab, order, unnoticed, value
+from tests.support.machines import Lab, attempt_spec, unnoticed, value
 
 SOON = timedelta(seconds=5)
 
@@ -69,7 +69,7 @@ class Host:
     async def here(self, manifest: Manifest, *names: str) -> Any:
         """What an Attempt finds of the modules `names`."""
         pool = self.lab.pool(project=manifest.project)
-        return value(await pool.run(await self.version(manifest), order("here", list(names)), unnoticed))
+        return value(await pool.run(await self.version(manifest), attempt_spec("here", list(names)), unnoticed))
 
     def built(self) -> list[str]:
         return sorted(path.name for path in self.root.iterdir())

@@ -15,7 +15,7 @@ from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus,
 from schemas.workflow.run import ErrorCode, ReasonType, RunReason
 from schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
-from tests.support.run_stage import Gone, Held, Part, Stage, completed, ends, failed, interrupted, raises
+from tests.support.run_stage import Gone, HeldAttempt, Part, Stage, completed, ends, failed, interrupted, raises
 from tests.support.temporal_servers import skipping_stage
 
 Play = Callable[[Stage], Awaitable[None]]
@@ -64,7 +64,7 @@ async def success(stage: Stage) -> None:
 
 @_shape
 async def success_announced(stage: Stage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     await stage.serve(held)
     await stage.start()
     await held.began.wait()
@@ -204,9 +204,9 @@ async def cancel_queued(stage: Stage) -> None:
 
 @_shape
 async def cancel_running(stage: Stage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
 
-    async def stop(_order: StopInput) -> bool:
+    async def stop(_input: StopInput) -> bool:
         held.end()
         return True
 
@@ -219,9 +219,9 @@ async def cancel_running(stage: Stage) -> None:
 
 @_shape
 async def cancel_before_the_announcement(stage: Stage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
 
-    async def stop(_order: StopInput) -> bool:
+    async def stop(_input: StopInput) -> bool:
         held.end()
         return True
 
@@ -237,7 +237,7 @@ async def cancel_before_the_announcement(stage: Stage) -> None:
 @_shape
 async def cancel_heard_by_heartbeat(stage: Stage) -> None:
     """The Attempt ends by itself before anybody could be told to stop it."""
-    held = Held(stage, beats=True)
+    held = HeldAttempt(stage, beats=True)
     await stage.serve(held)
     await stage.start()
     await held.began.wait()
@@ -247,7 +247,7 @@ async def cancel_heard_by_heartbeat(stage: Stage) -> None:
 @_long_shape
 async def cancel_never_announced(stage: Stage) -> None:
     """Ten seconds without a word of where the Attempt is."""
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start()
     await held.began.wait()
@@ -260,7 +260,7 @@ async def cancel_never_announced(stage: Stage) -> None:
 
 @_shape
 async def cancel_worker_gone(stage: Stage) -> None:
-    """Nobody takes the order to stop; in the end the worker that comes after says that the Attempt is lost."""
+    """Nobody takes the request to stop; in the end the worker that comes after says that the Attempt is lost."""
     gone = Gone(stage, announced=True)
     await stage.serve_runs()
     await stage.serve_attempts(gone)
@@ -275,9 +275,9 @@ async def cancel_worker_gone(stage: Stage) -> None:
 @_shape
 async def cancel_of_no_avail(stage: Stage) -> None:
     """The Attempt completes although it was told to stop."""
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
 
-    async def stop(_order: StopInput) -> bool:
+    async def stop(_input: StopInput) -> bool:
         held.end(completed())
         return True
 
@@ -304,7 +304,7 @@ async def _at_once(
     stage: Stage, outcome: AttemptOutcome, *then: Part, cancel_first: bool = False, **fields: Any
 ) -> None:
     """The workflow hears of the Attempt's end and of the cancel in one and the same task."""
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve(held, *then)
     await stage.start(**fields)
     await held.began.wait()
@@ -350,7 +350,7 @@ async def cancel_as_it_fails_for_good(stage: Stage) -> None:
 @_long_shape
 async def wall(stage: Stage) -> None:
     """An Attempt that lives, and never ends."""
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start(maximum_attempts=1)
     await held.began.wait()

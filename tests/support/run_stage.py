@@ -106,7 +106,7 @@ CANCELED = AttemptOutcome(status=AttemptStatus.CANCELED)
 def ends(outcome: AttemptOutcome) -> Part:
     """An Attempt that ends at once."""
 
-    async def part(_order: AttemptInput) -> AttemptOutcome:
+    async def part(_input: AttemptInput) -> AttemptOutcome:
         return outcome
 
     return part
@@ -115,7 +115,7 @@ def ends(outcome: AttemptOutcome) -> Part:
 def raises(error: Exception) -> Part:
     """An Attempt whose activity raises."""
 
-    async def part(_order: AttemptInput) -> AttemptOutcome:
+    async def part(_input: AttemptInput) -> AttemptOutcome:
         raise error
 
     return part
@@ -126,7 +126,7 @@ def interrupted(message: str = "The worker was stopped before the Attempt ended.
     return raises(ApplicationError(message, type=INTERRUPTED, non_retryable=True))
 
 
-class Held:
+class HeldAttempt:
     """An Attempt that lasts until it is told how to end.
 
     Args:
@@ -233,10 +233,10 @@ class Stage:
     # The workers.
 
     async def serve(self, *parts: Part) -> None:
-        """Serve the workflow, this script of Attempts, and orders to the worker."""
+        """Serve the workflow, this script of Attempts, and requests to stop one."""
         await self.serve_runs()
         await self.serve_attempts(*parts)
-        await self.serve_orders()
+        await self.serve_stops()
 
     async def serve_runs(self) -> None:
         """Serve workflows and `record_lost`."""
@@ -277,7 +277,7 @@ class Stage:
         assert self._attempts
         self._stopping = asyncio.create_task(self._attempts.shutdown())
 
-    async def serve_orders(self) -> None:
+    async def serve_stops(self) -> None:
         @activity.defn(name=names.STOP_ATTEMPT)
         async def stop_attempt(input: StopInput) -> bool:
             self.stops.append(input)
@@ -319,7 +319,7 @@ class Stage:
         )
 
     async def announce(self, number: int, input: AttemptInput | None = None) -> None:
-        """The signals with which an Attempt says that it is on a Machine. Without an order: one of the stage's Run."""
+        """The signals with which an Attempt says that it is on a Machine. Without an input: one of the stage's Run."""
         started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
         run_id = input.run_id if input else self.run_id
         await self.client.get_workflow_handle(run_id).signal(names.ATTEMPT_STARTED, started)
@@ -383,7 +383,7 @@ async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
     return outcome
 
 
-async def _not_here(_order: StopInput) -> bool:
+async def _not_here(_input: StopInput) -> bool:
     return False
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from machines.attempt_spec import AttemptReport
 from machines.machine import AttemptStart, Machine
-from tests.support.machines import PATIENCE, Lab, order, settled, value
+from tests.support.machines import PATIENCE, Lab, attempt_spec, settled, value
 
 ENDLESS = {
     "api/awaits.py": """
@@ -92,13 +92,13 @@ class One:
         self._before = self._started
 
     def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[AttemptReport]:
-        """Set an Attempt on its way. The fields are those of `order`."""
+        """Set an Attempt on its way. The fields are those of `attempt_spec`."""
         self._begun.clear()
 
         def begin(_begun: AttemptStart) -> None:
             self._begun.set()
 
-        attempt = asyncio.create_task(self.pool.run(self.version, order(api, parameters, **fields), begin))
+        attempt = asyncio.create_task(self.pool.run(self.version, attempt_spec(api, parameters, **fields), begin))
         self._attempts.append(attempt)
         return attempt
 

@@ -19,7 +19,7 @@ SINK_TESTS = ("sink-tested",)
 
 
 def sink_test(url: str, test_id: str = "test-1") -> SinkTestInput:
-    """The order for one, as the api makes it."""
+    """The input of a test, as the api makes it."""
     sink = sealed(webhook(url), "shop", test_id)
     return SinkTestInput(workspace=WORKSPACE, project="shop", test_id=test_id, api="list", sink=sink)
 
@@ -28,7 +28,7 @@ async def sink_tested(client: Client, name: str) -> WorkflowHistory:
     """The history of one that arrives."""
 
     @activity.defn(name=names.SEND_TEST)
-    async def send(_order: SinkTestInput) -> SinkTestOutcome:
+    async def send(_input: SinkTestInput) -> SinkTestOutcome:
         record = TryRecord(at=datetime.now(UTC), status_code=200, latency=timedelta(milliseconds=3), answer="thanks")
         return SinkTestOutcome(record=record)
 

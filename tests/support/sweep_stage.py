@@ -70,7 +70,7 @@ def parts(*parts: SweepPartResult | Exception) -> Part:
     """What the activity does each time it is asked."""
     left = list(parts)
 
-    async def part(_order: SweepPart) -> SweepPartResult:
+    async def part(_input: SweepPart) -> SweepPartResult:
         came = left.pop(0)
         if isinstance(came, Exception):
             raise came
@@ -89,7 +89,7 @@ REFUSED = SweepPartResult(
 )
 
 
-async def _always_away(_order: SweepPart) -> SweepPartResult:
+async def _always_away(_input: SweepPart) -> SweepPartResult:
     raise AWAY
 
 

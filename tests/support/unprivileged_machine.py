@@ -13,7 +13,7 @@ from typing import Any
 from machines import keeper
 from machines.machine import AttemptStart, Machine
 from machines.sandbox import sandbox_refusal
-from tests.support.machines import Lab, open_lab, order, unnoticed, value
+from tests.support.machines import Lab, attempt_spec, open_lab, unnoticed, value
 from tests.support.recording_site import running_site
 
 PROJECT = {
@@ -57,7 +57,7 @@ async def look(lab: Lab) -> dict[str, Any]:
     machine = await lab.machine(lab.version(PROJECT))
     async with running_site() as site:
         usage = machine._keeping.attempt_end()
-        title = value(await machine.run(order("title", {"url": f"{site.origin}/there"}), unnoticed))
+        title = value(await machine.run(attempt_spec("title", {"url": f"{site.origin}/there"}), unnoticed))
         await machine.settled()
     kept = await usage
     assert kept is not None
@@ -100,7 +100,7 @@ async def kill_keeper(machine: Machine, child: int) -> list[int]:
     def begin(_begun: AttemptStart) -> None:
         begun.set()
 
-    attempt = asyncio.create_task(machine.run(order("blocks"), begin))
+    attempt = asyncio.create_task(machine.run(attempt_spec("blocks"), begin))
     await begun.wait()
     ours = [child, *keeper.descendants(child)]
     os.kill(machine.keeper_pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ async def record_lost(_lost: LostInput) -> None:
 
 
 @activity.defn(name=names.FORGET_STATES)
-async def forget_states(_order: DeleteStatesInput) -> None:
+async def forget_states(_input: DeleteStatesInput) -> None:
     pass
 
 

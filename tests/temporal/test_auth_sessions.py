@@ -23,7 +23,7 @@ from temporal.auth_sessions import AuthSessions
 from temporal.client import connect
 from temporal.runs import Runs, RunState
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage, bad, good
-from tests.support.run_stage import WORKSPACE, Held, completed, ends
+from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 LONG = timedelta(seconds=20)
@@ -66,32 +66,32 @@ def validation(stage: LoginStage, **fields: Any) -> ValidateInput:
 
 
 async def test_an_auth_session_is_made_by_a_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
-    order = login_stage.login_order("create")
-    await sessions.create(being(login_stage, create=order))
+    spec = login_stage.login_spec("create")
+    await sessions.create(being(login_stage, create=spec))
     view = await sessions.get(WORKSPACE, login_stage.project, ID)
     assert (view.id, view.type, view.status) == (ID, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
     await login_stage.serve_attempts()
-    ended = await until_made(runs, login_stage, order)
+    ended = await until_made(runs, login_stage, spec)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_CREATE, ID)
     await login_stage.until_status(AuthSessionStatus.READY)
 
 
-async def until_made(runs: Runs, stage: LoginStage, order: LoginSpec) -> RunState:
+async def until_made(runs: Runs, stage: LoginStage, spec: LoginSpec) -> RunState:
     """The Run's state once it has ended; it begins when its AuthSession comes to it."""
     async with asyncio.timeout(20):
         while True:
             try:
-                return await runs.get_state(WORKSPACE, stage.project, order.run_id, wait=LONG)
+                return await runs.get_state(WORKSPACE, stage.project, spec.run_id, wait=LONG)
             except NotFound:
                 await asyncio.sleep(0.02)
 
 
 async def test_there_is_one_auth_session_with_an_id(sessions: AuthSessions, login_stage: LoginStage) -> None:
-    order = being(login_stage)
-    made = await asyncio.gather(*(sessions.create(order) for _ in range(5)), return_exceptions=True)
+    auth_session = being(login_stage)
+    made = await asyncio.gather(*(sessions.create(auth_session) for _ in range(5)), return_exceptions=True)
     assert sorted(type(each).__name__ for each in made) == ["Conflict"] * 4 + ["NoneType"]
     with pytest.raises(Conflict, match=f"There is an AuthSession '{ID}' in project {login_stage.project} already"):
-        await sessions.create(order)
+        await sessions.create(auth_session)
 
 
 async def test_an_id_is_free_again_when_its_auth_session_is_gone(
@@ -129,7 +129,7 @@ Call = Callable[[AuthSessions, str, str, str], Coroutine[Any, Any, Any]]
 
 
 async def update(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
-    order = LoginSpec(
+    spec = LoginSpec(
         run_id="update",
         type=RunType.AUTH_SESSION_UPDATE,
         version="",
@@ -138,7 +138,7 @@ async def update(sessions: AuthSessions, workspace: str, project: str, id_: str)
         check_attempts=1,
         request_timeout=LONG,
     )
-    await sessions.update(workspace, project, id_, order)
+    await sessions.update(workspace, project, id_, spec)
 
 
 async def record(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
@@ -203,11 +203,11 @@ async def test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it(
 ) -> None:
     await login_stage.serve_attempts()
     await login_stage.bring_up()
-    order = login_stage.login_order("update", RunType.AUTH_SESSION_UPDATE)
-    await sessions.update(WORKSPACE, login_stage.project, ID, order)
-    ended = await until_made(runs, login_stage, order)
+    spec = login_stage.login_spec("update", RunType.AUTH_SESSION_UPDATE)
+    await sessions.update(WORKSPACE, login_stage.project, ID, spec)
+    ended = await until_made(runs, login_stage, spec)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_UPDATE, ID)
-    assert (await login_stage.until_view(lambda view: view.version == 2)).parameters_key == order.parameters_key
+    assert (await login_stage.until_view(lambda view: view.version == 2)).parameters_key == spec.parameters_key
 
 
 async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
@@ -230,7 +230,7 @@ async def test_also_if_a_run_has_saved_another_back_by_then(sessions: AuthSessio
 
 
 async def test_a_validate_is_a_run_of_its_own(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
-    check = Held(login_stage)
+    check = HeldAttempt(login_stage)
     login_stage.checks.append(check)
     await login_stage.bring_up()
     run_id = login_stage.validate_id[:60]

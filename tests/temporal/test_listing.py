@@ -23,7 +23,7 @@ from temporal.listing import RunFilter, RunListItem
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, run_input
+from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
 from workflows import visibility
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
@@ -117,7 +117,7 @@ async def test_a_line_tells_how_the_run_came_to_its_end(records: RunQueries, run
 async def test_a_run_that_has_begun_says_when_and_with_which_attempt(
     records: RunQueries, runs: Runs, stage: Stage
 ) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
     run_id = await start(runs, stage)
     await held.began.wait()
@@ -203,7 +203,7 @@ async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, r
 async def test_no_run_is_left_out_while_others_start_and_end(records: RunQueries, runs: Runs, stage: Stage) -> None:
     chance = random.Random(7)
 
-    async def attempt(_order: AttemptInput) -> AttemptOutcome:
+    async def attempt(_input: AttemptInput) -> AttemptOutcome:
         await asyncio.sleep(chance.random() / 10)
         return completed()
 

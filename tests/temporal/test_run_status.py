@@ -11,7 +11,7 @@ from schemas.workflow.run import RunStatus
 from temporal.runs import Runs
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import FIRST, LoginStage, bad, good
-from tests.support.run_stage import WORKSPACE, Held, completed, ends, interrupted
+from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, interrupted
 
 
 async def status(stage: LoginStage, run_id: str | None = None) -> RunStatus:
@@ -47,12 +47,12 @@ async def test_a_run_whose_queued_attempt_is_paused_is_pending_and_says_so(idle_
     await activity.unpause()
     assert await standing(idle_stage) == (RunStatus.PENDING, False)
     await idle_stage.serve_attempts(ends(completed()))
-    await idle_stage.serve_orders()
+    await idle_stage.serve_stops()
     assert (await idle_stage.ended()).status is RunStatus.COMPLETED
 
 
 async def test_a_run_whose_running_attempt_is_to_be_paused_is_started(idle_stage: LoginStage) -> None:
-    held = Held(idle_stage)
+    held = HeldAttempt(idle_stage)
     await idle_stage.serve(held)
     await idle_stage.start()
     await held.began.wait()
@@ -74,7 +74,7 @@ async def test_a_run_whose_queued_check_is_paused_is_pending_and_says_so(idle_st
 
 
 async def test_a_run_whose_quick_attempt_has_ended_is_started_until_its_workflow_knows(idle_stage: LoginStage) -> None:
-    held = Held(idle_stage)
+    held = HeldAttempt(idle_stage)
     await idle_stage.serve(held)
     await idle_stage.start()
     await held.began.wait()
@@ -100,7 +100,7 @@ async def test_a_run_whose_loss_is_being_recorded_is_started(idle_stage: LoginSt
 
 
 async def test_a_run_is_started_as_soon_as_a_check_is_on_a_machine(idle_stage: LoginStage) -> None:
-    check = Held(idle_stage)
+    check = HeldAttempt(idle_stage)
     idle_stage.checks.append(check)
     await idle_stage.serve_runs()
     await idle_stage.bring_up()
@@ -119,7 +119,7 @@ async def test_a_run_is_started_as_soon_as_a_check_is_on_a_machine(idle_stage: L
 
 
 async def test_a_run_whose_validate_has_ended_is_started_until_its_workflow_knows(idle_stage: LoginStage) -> None:
-    check = Held(idle_stage)
+    check = HeldAttempt(idle_stage)
     idle_stage.checks.append(check)
     await idle_stage.serve()
     await idle_stage.bring_up()
@@ -134,7 +134,7 @@ async def test_a_run_whose_validate_has_ended_is_started_until_its_workflow_know
 
 
 async def test_a_run_that_waits_for_a_create_is_started(idle_stage: LoginStage) -> None:
-    create = Held(idle_stage)
+    create = HeldAttempt(idle_stage)
     idle_stage.checks.append(ends(bad(FIRST)))
     idle_stage.creates.append(create)
     await idle_stage.serve()

@@ -26,7 +26,7 @@ from settings import Settings
 from temporal.client import connect
 from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
-from tests.support.run_stage import WORKSPACE, Held, Stage, completed, ends, failed, run_input
+from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
 from workflows import visibility
 from workflows.outcomes import close
 from workflows.run import RunWorkflow
@@ -95,7 +95,7 @@ async def test_of_many_same_starts_at_once_one_starts_the_run(runs: Runs, stage:
 
 
 async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, stage: Stage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await start(runs, stage)
     assert await state(runs, stage) == RunState(stage.run_id, RunStatus.PENDING)
     await stage.serve_attempts(held)
@@ -139,7 +139,7 @@ async def test_it_remembers_so_many_runs_that_it_has_started(
 
 
 async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: Stage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
     await start(runs, stage)
     await held.began.wait()
@@ -150,7 +150,7 @@ async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, s
 
 
 async def test_waiting_ends_with_the_run(runs: Runs, stage: Stage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve_attempts(held)
     await start(runs, stage)
     await held.began.wait()
@@ -164,7 +164,7 @@ async def test_waiting_ends_with_the_run(runs: Runs, stage: Stage) -> None:
 
 
 async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Runs, stage: Stage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await start(runs, stage)
     waiting = asyncio.create_task(state(runs, stage, timedelta(seconds=1)))
     await stage.serve_attempts(held)
@@ -217,7 +217,7 @@ async def test_a_queued_run_is_canceled(runs: Runs, stage: Stage) -> None:
 
 
 async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs: Runs, stage: Stage) -> None:
-    held = Held(stage, announced=True)
+    held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
     await start(runs, stage)
     await held.began.wait()

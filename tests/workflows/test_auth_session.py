@@ -14,7 +14,7 @@ from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesIn
 from schemas.workflow.run import RunStatus
 from tests.support.auth_shapes import LOGIN_SHAPES
 from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
-from tests.support.run_stage import WORKSPACE, Held, completed, ends
+from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends
 from tests.support.temporal_servers import LONG_HISTORY
 from workflows import visibility
 
@@ -26,9 +26,9 @@ EVERYTHING = ()
 
 
 async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage) -> None:
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
-    await login_stage.bring_up(input := login_stage.login_order("create", check_attempts=0))
+    await login_stage.bring_up(input := login_stage.login_spec("create", check_attempts=0))
     assert await login_stage.status() is AuthSessionStatus.PENDING, "before any worker has come"
     await login_stage.serve()
     await held.began.wait()
@@ -43,7 +43,7 @@ async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage
 
 
 async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(login_stage: LoginStage) -> None:
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
     await login_stage.serve()
     await login_stage.bring_up()
@@ -60,7 +60,7 @@ async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(log
 
 
 async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> None:
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
     await login_stage.serve()
     await login_stage.bring_up()
@@ -111,7 +111,7 @@ async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(lo
 
 
 async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage) -> None:
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
     await login_stage.serve(ends(completed()))
     await login_stage.bring_up()
@@ -130,7 +130,7 @@ async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login
 async def test_a_create_that_failed_is_the_answer_for_all_and_the_next_who_asks_has_another(
     login_stage: LoginStage,
 ) -> None:
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
     await login_stage.serve()
     await login_stage.bring_up()

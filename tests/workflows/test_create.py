@@ -15,7 +15,7 @@ from schemas.workflow.run import ErrorCode, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
-from tests.support.run_stage import WORKSPACE, Held, ends, scheduled
+from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
 from workflows import visibility
 
 MADE = LoginState(version=1, key="state-1", parameters_key="parameters-create")
@@ -31,7 +31,7 @@ async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any)
 
 async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
     await login_stage.serve()
-    await login_stage.bring_up(input := login_stage.login_order("create", trace=TraceMode.ALWAYS, proxy=OWN))
+    await login_stage.bring_up(input := login_stage.login_spec("create", trace=TraceMode.ALWAYS, proxy=OWN))
     await login_stage.outcome_of(input.run_id)
     ((create,), (check,)) = login_stage.created, login_stage.checked
     for attempt in (create, check):
@@ -164,7 +164,7 @@ async def test_an_auth_session_keeps_the_proxy_that_was_given_for_it_and_no_othe
 
 
 async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None:
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
     await login_stage.serve()
     await login_stage.bring_up()

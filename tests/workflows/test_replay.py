@@ -79,7 +79,7 @@ class Hasty:
     """A Run whose code was changed without a thought for those in flight."""
 
     @workflow.run
-    async def run(self, _order: RunInput) -> RunOutcome:
+    async def run(self, _input: RunInput) -> RunOutcome:
         return RunOutcome(status=RunStatus.COMPLETED)
 
 

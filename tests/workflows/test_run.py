@@ -20,7 +20,7 @@ from schemas.workflow.trace import TraceMode
 from temporal.closing import wait_for_outcome
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import WORKSPACE, Held, PlayRun, Stage, completed, ends, failed
+from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage, completed, ends, failed
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",
@@ -99,7 +99,7 @@ async def test_a_run_whose_project_was_closed_while_it_waited_is_canceled_and_sa
 
 
 async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -> None:
-    held = Held(stage)
+    held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start()
     held.end()
@@ -304,7 +304,7 @@ async def details(stage: Stage) -> str:
 
 
 async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage) -> None:
-    first, second = Held(stage, announced=True), Held(stage, announced=True)
+    first, second = HeldAttempt(stage, announced=True), HeldAttempt(stage, announced=True)
     await stage.serve_runs()
     await stage.start(maximum_attempts=2)
     await stage.until("ACTIVITY_TASK_SCHEDULED")
@@ -327,7 +327,7 @@ async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage)
 
 
 async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage) -> None:
-    second = Held(stage, announced=True)
+    second = HeldAttempt(stage, announced=True)
     await stage.serve(ends(failed()), second)
     await stage.start()
     await second.began.wait()

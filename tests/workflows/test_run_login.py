@@ -14,7 +14,7 @@ from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ReasonType, RunStatus, RunType
 from tests.support.auth_stage import FIRST, LoginStage, good
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
-from tests.support.run_stage import WORKSPACE, Held, completed, ends, failed
+from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed
 from workflows import visibility
 
 
@@ -71,7 +71,7 @@ async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_logi
 
 
 async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage) -> None:
-    check = Held(login_stage, announced=True)
+    check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
     await login_stage.serve()
     await login_stage.bring_up()
@@ -84,7 +84,7 @@ async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage)
 
 async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(login_stage: LoginStage) -> None:
     login_stage.valid = {1}
-    attempt = Held(login_stage)
+    attempt = HeldAttempt(login_stage)
     await login_stage.serve(attempt)
     await login_stage.bring_up()
     await login_stage.start(auth=login_stage.auth())
@@ -131,9 +131,9 @@ async def test_a_run_whose_auth_session_was_deleted_since_its_validate_ends_as_i
 async def test_a_run_whose_auth_session_is_deleted_while_it_waits_ends_as_its_validate_does(
     login_stage: LoginStage,
 ) -> None:
-    create = Held(login_stage, announced=True)
+    create = HeldAttempt(login_stage, announced=True)
 
-    async def stop(_order: StopInput) -> bool:
+    async def stop(_input: StopInput) -> bool:
         create.end()
         return True
 
@@ -167,7 +167,7 @@ async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any) -> None
 
 
 async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: LoginStage) -> None:
-    check = Held(login_stage, announced=True)
+    check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
     await login_stage.serve()
     await login_stage.bring_up()
@@ -208,24 +208,24 @@ async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and
     assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
 
 
-async def _cancel(stage: LoginStage, attempt: Held) -> None:
+async def _cancel(stage: LoginStage, attempt: HeldAttempt) -> None:
     await stage.cancel()
     await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
     attempt.end()
 
 
-async def _terminate(stage: LoginStage, attempt: Held) -> None:
+async def _terminate(stage: LoginStage, attempt: HeldAttempt) -> None:
     await stage.handle.terminate()
     attempt.end()
 
 
-async def _fail(_stage: LoginStage, attempt: Held) -> None:
+async def _fail(_stage: LoginStage, attempt: HeldAttempt) -> None:
     attempt.end(failed(final=True))
 
 
 @pytest.mark.parametrize("end", [_fail, _cancel, _terminate], ids=["failed", "canceled", "terminated"])
 async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any) -> None:
-    attempt = Held(login_stage, announced=True)
+    attempt = HeldAttempt(login_stage, announced=True)
     await login_stage.serve(attempt)
     await login_stage.start(auth=login_stage.runtime())
     await attempt.began.wait()
@@ -244,7 +244,7 @@ async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: A
 
 
 async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage) -> None:
-    attempt, removed = Held(login_stage), asyncio.Event()
+    attempt, removed = HeldAttempt(login_stage), asyncio.Event()
 
     async def slowly(input: DeleteStatesInput) -> None:
         if input.keys:
@@ -266,7 +266,7 @@ async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login
 
 
 async def test_a_validate_whose_run_was_terminated_ends_too(login_stage: LoginStage) -> None:
-    check = Held(login_stage, beats=True)
+    check = HeldAttempt(login_stage, beats=True)
     login_stage.checks.append(check)
     await login_stage.serve()
     await login_stage.bring_up()

@@ -16,7 +16,7 @@ from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
-from tests.support.run_stage import WORKSPACE, Held, ends, scheduled
+from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
 from workflows import validate, visibility
 
 
@@ -194,7 +194,7 @@ async def test_who_waits_for_an_auth_session_that_was_ended_by_hand_asks_again(
 ) -> None:
     monkeypatch.setattr(validate, "_ASK_AGAIN_AFTER", timedelta(milliseconds=200))
     login_stage.workflow_options["workflow_runner"] = UnsandboxedWorkflowRunner()
-    held = Held(login_stage)
+    held = HeldAttempt(login_stage)
     login_stage.creates.append(held)
     await login_stage.serve()
     await login_stage.bring_up()
@@ -249,9 +249,9 @@ async def test_a_cancel_is_heard_also_while_a_signal_is_on_its_way(play_login: A
 
 
 async def test_a_check_that_is_good_although_it_was_told_to_stop_is_good(login_stage: LoginStage) -> None:
-    held = Held(login_stage, announced=True)
+    held = HeldAttempt(login_stage, announced=True)
 
-    async def too_late(_order: StopInput) -> bool:
+    async def too_late(_input: StopInput) -> bool:
         held.end(good())
         return True
 

@@ -23,7 +23,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from storage import keys
-from tests.support.attempt_worker import TestStore
+from tests.support.attempt_worker import FaultyStore
 
 PNG = b"\x89PNG\r\n\x1a\n and what follows"
 SECRET = "correct horse"
@@ -37,7 +37,7 @@ def trace(path: Path, *, text: str = "", name: str = "trace.trace") -> None:
 
 @dataclass
 class Room:
-    store: TestStore
+    store: FaultyStore
     evidence: Evidence
     redactor: TraceRedactor
     within: timedelta = timedelta(seconds=20)
@@ -73,7 +73,7 @@ async def room(tmp_path: Path) -> AsyncGenerator[Room]:
     await redactor.redact(
         evidence.folder, tmp_path / "none", RedactionOptions(Masker(()), LIMIT), within=timedelta(minutes=1)
     )
-    yield Room(TestStore(tmp_path / "artifacts"), evidence, redactor)
+    yield Room(FaultyStore(tmp_path / "artifacts"), evidence, redactor)
     await redactor.close()
 
 

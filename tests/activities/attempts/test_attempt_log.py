@@ -21,7 +21,7 @@ from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.attempt_worker import TestStore, failing
+from tests.support.attempt_worker import FaultyStore, failing
 
 OFTEN = LogPolicy(first_piece=timedelta(milliseconds=1), piece_interval=timedelta(milliseconds=1))
 NEVER = LogPolicy(first_piece=timedelta(hours=1))
@@ -43,7 +43,7 @@ ORDER = AttemptInput(
 class Desk:
     """A log, and a keeper's end of it."""
 
-    store: TestStore
+    store: FaultyStore
     log: AttemptLog
     keeper: Transcript
 
@@ -71,7 +71,7 @@ class Desk:
 @asynccontextmanager
 async def open_desk(folder: Path, rules: LogPolicy) -> AsyncGenerator[Desk]:
     (folder / "evidence").mkdir()
-    store = TestStore(folder / "artifacts")
+    store = FaultyStore(folder / "artifacts")
     async with open_log(store, ORDER, folder / "evidence", rules) as opened:
         yield Desk(store, opened, Transcript(str(opened.file.file), rules.limit))
     tasks = {task.get_name() for task in asyncio.all_tasks()}

@@ -22,7 +22,7 @@ from schemas.workflow.base import JsonRef
 from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
-from tests.support.attempt_worker import TestStore, failing
+from tests.support.attempt_worker import FaultyStore, failing
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.run_stage import WORKSPACE
 
@@ -32,7 +32,7 @@ class Scene:
 
     def __init__(self, stage: LoginStage, folder: Path) -> None:
         self.stage = stage
-        self.store = TestStore(folder)
+        self.store = FaultyStore(folder)
         self.keyring = KeyRing(["the secret key of these tests"])
         self.logins = AuthStates(stage.client, self.store, self.keyring)
 

@@ -22,7 +22,7 @@ from machines.machine import AttemptStart
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
-from tests.support.attempt_worker import AT, Bench, deploy_project, open_bench
+from tests.support.attempt_worker import AT, AttemptWorker, deploy_project, open_bench
 from tests.support.polling import until
 
 PROJECT = "scripted"
@@ -57,7 +57,7 @@ class ScriptedPool:
 class Scene:
     """One Attempt."""
 
-    def __init__(self, bench: Bench, pool: ScriptedPool, version: str) -> None:
+    def __init__(self, bench: AttemptWorker, pool: ScriptedPool, version: str) -> None:
         self.bench = bench
         self.pool = pool
         self.temporal = ActivityEnvironment()

@@ -22,7 +22,7 @@ from security.keyring import KeyRing
 from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.attempt_worker import TestStore
+from tests.support.attempt_worker import FaultyStore
 
 SECRET = "correct horse"
 KEYS = KeyRing(["the key of this test, long enough"])
@@ -48,7 +48,7 @@ class Left:
     """What a dead worker has left, and the store of the next one."""
 
     root: Path
-    store: TestStore
+    store: FaultyStore
     limit: int = 10_000
     folders: list[Path] = field(default_factory=list[Path])
 
@@ -72,7 +72,7 @@ class Left:
 
 @pytest.fixture
 def left(tmp_path: Path) -> Left:
-    return Left(tmp_path, TestStore(tmp_path / "artifacts"))
+    return Left(tmp_path, FaultyStore(tmp_path / "artifacts"))
 
 
 async def test_it_is_stored_to_its_last_line_masked_and_in_place_of_its_pieces(left: Left) -> None:

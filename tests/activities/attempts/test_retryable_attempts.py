@@ -38,7 +38,7 @@ from schemas.workflow.run import ErrorCode, RunError
 from security import seal_context
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.attempt_worker import AT, Bench, open_bench
+from tests.support.attempt_worker import AT, AttemptWorker, open_bench
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE
@@ -79,7 +79,7 @@ class LoginPool:
 class Scene:
     """One Attempt of a project that logs in; the AuthSession is there, with its first login."""
 
-    def __init__(self, bench: Bench, pool: LoginPool, stage: LoginStage, version: str) -> None:
+    def __init__(self, bench: AttemptWorker, pool: LoginPool, stage: LoginStage, version: str) -> None:
         self.bench = bench
         self.pool = pool
         self.stage = stage

@@ -12,8 +12,9 @@ import pytest
 
 from activities.deliveries.http_sender import SendError, SinkResponse, send
 from devstack import ports
-from security.egress import LOOPBACK, EgressPolicy
+from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
+from tests.support.constants import LOOPBACK
 from tests.support.webhook_receiver import Reply, answers, closes, hangs, receiver, resets, speaks_nonsense
 
 SECOND = timedelta(seconds=1)

@@ -13,8 +13,9 @@ import pytest
 from activities.deliveries import s3_sink
 from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, send
 from schemas.workflow.sink import SealedBucket
-from security.egress import LOOPBACK, EgressPolicy
+from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
+from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import RING, delivery
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.webhook_receiver import receiver

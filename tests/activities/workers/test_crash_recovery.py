@@ -27,7 +27,7 @@ from storage import keys
 from storage.folder import FolderStore
 from tests.support.activity_operations import PendingActivity
 from tests.support.dying_worker import DyingWorker
-from tests.support.run_stage import Gone, Held, Stage, completed, ends
+from tests.support.run_stage import Gone, HeldAttempt, Stage, completed, ends
 
 KEYS = KeyRing(["the key of this test, long enough"])
 
@@ -136,7 +136,7 @@ async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_noth
     client: Client, stage: Stage, tmp_path: Path
 ) -> None:
     """Its Run is over, or has gone on to another Attempt, or never was; the one that comes after is told."""
-    over, gone = Held(stage), Gone(stage)
+    over, gone = HeldAttempt(stage), Gone(stage)
     over.end(completed())
     await stage.serve(over)
     await stage.start()

@@ -29,7 +29,7 @@ from projects.catalog import Catalog
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from storage import keys
-from tests.support.attempt_worker import TestStore, deploy_project
+from tests.support.attempt_worker import FaultyStore, deploy_project
 from tests.support.polling import until
 from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
 
@@ -70,7 +70,7 @@ class House:
         self.client = client
         self.name = name
         self.folder = folder
-        self.store = TestStore(folder / "artifacts")
+        self.store = FaultyStore(folder / "artifacts")
         self.running_attempts = RunningAttempts()
         self.running = Running(self.running_attempts)
         retryable = RetryableAttempts(cast("AttemptExecutor", self.running), AttemptRecords(self.store))

@@ -13,7 +13,8 @@ from schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from schemas.workflow.run import ErrorCode, RunError
 from tests.support.api_in_process import Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
-from tests.support.in_memory_temporal import BEGAN, WORKSPACE
+from tests.support.constants import WORKSPACE
+from tests.support.in_memory_temporal import BEGAN
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 

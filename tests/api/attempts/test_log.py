@@ -16,7 +16,7 @@ from schemas.workflow.run import RunOutcome, RunStatus
 from storage import keys
 from tests.support.api_in_process import KEY, Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
-from tests.support.in_memory_temporal import WORKSPACE
+from tests.support.constants import WORKSPACE
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 

@@ -15,9 +15,9 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, Ru
 from schemas.workflow.trace import TraceMode
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CREATE = models.AuthSessionsCreateStartRequestBody
 UPDATE = models.AuthSessionsUpdateStartRequestBody
 VALIDATE = models.AuthSessionsValidateStartRequestBody
@@ -86,13 +86,13 @@ async def test_all_its_options_are_taken(api: Api, client: AsyncIntunedClient):
     options = {"create_attempts": 1, "check_attempts": 2, "save_trace": False, "proxy": "http://proxy.example:3128"}
     body = CREATE.model_validate({"parameters": {}, "id": "anna"}).model_copy(update=options)
     await client.projects.auth_sessions.create.start(project_name="members", body=body)
-    order = present(api.auth_sessions.created[0].create)
-    assert (order.create_attempts, order.check_attempts, order.trace) == (
+    workflow_input = present(api.auth_sessions.created[0].create)
+    assert (workflow_input.create_attempts, workflow_input.check_attempts, workflow_input.trace) == (
         1,
         2,
         TraceMode.NEVER,
     )
-    assert present(order.proxy).server == "http://proxy.example:3128"
+    assert present(workflow_input.proxy).server == "http://proxy.example:3128"
     options = {"auto_recreate": False, "check_attempts": 2, "create_attempts": 1, "request_timeout": 5}
     started = await client.projects.auth_sessions.validate.start(
         project_name="members",
@@ -156,7 +156,7 @@ async def test_it_starts_a_run_with_a_stored_and_with_a_runtime_auth_session(api
     for auth_session, kind in ((stored, AuthSessionType.CREDENTIALS), (runtime, AuthSessionType.RUNTIME)):
         body = models.RunStartRequestBody.model_validate({"api": "list", "parameters": {}, "authSession": auth_session})
         started = await client.projects.runs.start(project_name="members", body=body)
-        assert present(api.order(started.run_id).auth).ref.type is kind
+        assert present(api.input_of(started.run_id).auth).ref.type is kind
 
 
 async def test_its_exceptions_are_the_right_ones(api: Api, client: AsyncIntunedClient):

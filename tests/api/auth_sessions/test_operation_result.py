@@ -9,8 +9,8 @@ import pytest
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
+from tests.support.constants import WORKSPACE
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 PATHS = {
     RunType.AUTH_SESSION_CREATE: "/create/{}/result",
     RunType.AUTH_SESSION_UPDATE: "/anna/update/{}/result",

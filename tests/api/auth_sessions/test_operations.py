@@ -19,9 +19,9 @@ from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RING = KeyRing(["the older secret key of the ring"])
 SECRET = "t0p-s3cret"
 PARAMETERS = {"username": "anna", "password": SECRET}
@@ -103,21 +103,25 @@ async def test_create_is_201_with_status_started_and_an_operation_id(api: Api, c
     assert set(answer.json()) == {"status", "operationId"}
     assert answer.json()["status"] == "started"
     assert re.fullmatch(r"[A-Za-z0-9_-]{21}", answer.json()["operationId"])
-    (order,) = api.auth_sessions.created
-    assert re.fullmatch(r"auth-session-[A-Za-z0-9_-]{21}", order.ref.id)
+    (workflow_input,) = api.auth_sessions.created
+    assert re.fullmatch(r"auth-session-[A-Za-z0-9_-]{21}", workflow_input.ref.id)
 
 
 async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_parameters_are_kept_sealed(
     api: Api, call: Call
 ):
     operation = (await call("POST", "/create", {"id": "anna@home", "parameters": PARAMETERS})).json()["operationId"]
-    (order,) = api.auth_sessions.created
+    (workflow_input,) = api.auth_sessions.created
     manifest = present(await api.services.catalog.get_current("members"))
-    assert (order.workspace, order.project) == (WORKSPACE, "members")
-    assert order.ref.model_dump() == {"id": "anna@home", "type": "CREDENTIALS", "owner": "anna@home"}
-    assert (order.view.id, order.view.type, order.view.status) == ("anna@home", "CREDENTIALS", "PENDING")
-    assert (order.view.version, order.view.state_key, order.view.proxy) == (0, None, None)
-    login = present(order.create)
+    assert (workflow_input.workspace, workflow_input.project) == (WORKSPACE, "members")
+    assert workflow_input.ref.model_dump() == {"id": "anna@home", "type": "CREDENTIALS", "owner": "anna@home"}
+    assert (workflow_input.view.id, workflow_input.view.type, workflow_input.view.status) == (
+        "anna@home",
+        "CREDENTIALS",
+        "PENDING",
+    )
+    assert (workflow_input.view.version, workflow_input.view.state_key, workflow_input.view.proxy) == (0, None, None)
+    login = present(workflow_input.create)
     assert (login.run_id, login.type, login.version) == (
         operation,
         RunType.AUTH_SESSION_CREATE,
@@ -133,7 +137,7 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
     assert await opened(api.store, login.parameters_key, "members", "anna@home") == PARAMETERS
     note = json.loads(present(await api.store.get(f"runs/members/{operation}/accepted.json")))
     assert note["authSessionId"] == "anna@home"
-    assert SECRET not in order.model_dump_json() + json.dumps(note)
+    assert SECRET not in workflow_input.model_dump_json() + json.dumps(note)
 
 
 async def test_what_a_create_says_is_what_is_ordered(api: Api, call: Call):
@@ -245,14 +249,14 @@ async def test_without_a_key_to_seal_with_nothing_is_kept_and_the_operator_is_to
 
 async def test_the_proxy_of_a_create_becomes_the_auth_session_s_own(api: Api, call: Call):
     await call("POST", "/create", {"id": "anna-proxy", "parameters": {}, "proxy": f"http://u:{SECRET}@proxy:1"})
-    order = api.auth_sessions.created[0]
-    assert order.view.proxy == present(order.create).proxy
-    assert (present(order.view.proxy).server, present(order.view.proxy).owner) == (
+    workflow_input = api.auth_sessions.created[0]
+    assert workflow_input.view.proxy == present(workflow_input.create).proxy
+    assert (present(workflow_input.view.proxy).server, present(workflow_input.view.proxy).owner) == (
         "http://proxy:1",
         "auth-session/anna-proxy",
     )
     owner = f"{WORKSPACE}/members/auth-session/anna-proxy"
-    assert RING.open(present(present(order.view.proxy).password), bound_to=owner) == SECRET
+    assert RING.open(present(present(workflow_input.view.proxy).password), bound_to=owner) == SECRET
 
 
 async def test_update_is_201_with_status_started_and_orders_another_login(api: Api, call: Call):
@@ -260,10 +264,14 @@ async def test_update_is_201_with_status_started_and_orders_another_login(api: A
     answer = await call("POST", "/anna%40home/update", {"parameters": PARAMETERS, "checkAttempts": 1})
     assert answer.status_code == 201
     assert answer.json()["status"] == "started"
-    (order,) = api.auth_sessions.updates
-    assert (order.run_id, order.type) == (answer.json()["operationId"], RunType.AUTH_SESSION_UPDATE)
-    assert (order.create_attempts, order.check_attempts, order.trace) == (3, 1, TraceMode.NEVER)
-    assert await opened(api.store, order.parameters_key, "members", "anna@home") == PARAMETERS
+    (workflow_input,) = api.auth_sessions.updates
+    assert (workflow_input.run_id, workflow_input.type) == (answer.json()["operationId"], RunType.AUTH_SESSION_UPDATE)
+    assert (workflow_input.create_attempts, workflow_input.check_attempts, workflow_input.trace) == (
+        3,
+        1,
+        TraceMode.NEVER,
+    )
+    assert await opened(api.store, workflow_input.parameters_key, "members", "anna@home") == PARAMETERS
 
 
 async def test_an_update_without_a_proxy_keeps_the_stored_one(api: Api, call: Call):
@@ -299,13 +307,21 @@ async def test_validate_is_201_with_status_pending_and_the_contract_s_defaults(a
     answer = await call("POST", "/anna/validate/start", {})
     assert answer.status_code == 201
     assert answer.json() == {"status": "pending", "operationId": answer.json()["operationId"]}
-    order = api.auth_sessions.validates[answer.json()["operationId"]]
+    workflow_input = api.auth_sessions.validates[answer.json()["operationId"]]
     manifest = present(await api.services.catalog.get_current("members"))
-    assert (order.workspace, order.project, order.version) == (WORKSPACE, "members", manifest.version)
-    assert order.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
-    assert (order.auto_recreate, order.check_attempts, order.create_attempts) == (True, 3, 3)
-    assert (order.request_timeout, order.trace, order.proxy) == (timedelta(seconds=600), TraceMode.NEVER, None)
-    assert (order.parent_run_id, order.is_run_started) == (None, False)
+    assert (workflow_input.workspace, workflow_input.project, workflow_input.version) == (
+        WORKSPACE,
+        "members",
+        manifest.version,
+    )
+    assert workflow_input.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
+    assert (workflow_input.auto_recreate, workflow_input.check_attempts, workflow_input.create_attempts) == (True, 3, 3)
+    assert (workflow_input.request_timeout, workflow_input.trace, workflow_input.proxy) == (
+        timedelta(seconds=600),
+        TraceMode.NEVER,
+        None,
+    )
+    assert (workflow_input.parent_run_id, workflow_input.is_run_started) == (None, False)
 
 
 async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Api, call: Call):
@@ -314,13 +330,13 @@ async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Api, 
     first = (await call("POST", "/anna/validate/start", {})).json()["operationId"]
     own = {"proxy": f"http://u:{SECRET}@own:1", "autoRecreate": False}
     second = (await call("POST", "/anna/validate/start", own)).json()["operationId"]
-    orders = api.auth_sessions.validates
-    assert orders[first].proxy == stored
-    assert (present(orders[second].proxy).server, present(orders[second].proxy).owner) == ("http://own:1", second)
+    inputs = api.auth_sessions.validates
+    assert inputs[first].proxy == stored
+    assert (present(inputs[second].proxy).server, present(inputs[second].proxy).owner) == ("http://own:1", second)
     assert (
-        RING.open(present(present(orders[second].proxy).password), bound_to=f"{WORKSPACE}/members/{second}") == SECRET
+        RING.open(present(present(inputs[second].proxy).password), bound_to=f"{WORKSPACE}/members/{second}") == SECRET
     )
-    assert orders[second].auto_recreate is False
+    assert inputs[second].auto_recreate is False
 
 
 async def test_the_project_s_proxy_is_for_the_auth_session_that_has_none_and_does_not_become_its_own(
@@ -339,9 +355,12 @@ async def test_the_project_s_proxy_is_for_the_auth_session_that_has_none_and_doe
     api = await make_api(store=store)
     call = caller(api)
     create = (await call("POST", "/create", {"id": "anna", "parameters": {}})).json()["operationId"]
-    (order,) = api.auth_sessions.created
-    assert order.view.proxy is None
-    assert (present(present(order.create).proxy).server, present(present(order.create).proxy).owner) == (
+    (workflow_input,) = api.auth_sessions.created
+    assert workflow_input.view.proxy is None
+    assert (
+        present(present(workflow_input.create).proxy).server,
+        present(present(workflow_input.create).proxy).owner,
+    ) == (
         "http://all:1",
         create,
     )
@@ -370,8 +389,8 @@ async def test_a_validate_with_a_wrong_field_is_400_with_its_path(api: Api, call
 async def test_one_of_the_recorder_is_validated_and_never_made_anew(api: Api, call: Call):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
     operation = (await call("POST", "/anna/validate/start", {}, "recorded")).json()["operationId"]
-    order = api.auth_sessions.validates[operation]
-    assert (order.ref.type, order.auto_recreate) == (AuthSessionType.RECORDER, False)
+    workflow_input = api.auth_sessions.validates[operation]
+    assert (workflow_input.ref.type, workflow_input.auto_recreate) == (AuthSessionType.RECORDER, False)
 
 
 async def test_logins_of_a_project_that_records_them_are_neither_created_nor_updated(api: Api, call: Call):
@@ -388,15 +407,19 @@ async def test_an_import_is_201_with_the_auth_session_and_its_state_is_kept_seal
     answer = await call("POST", "/import", {"id": "anna-import", "state": STATE}, "recorded")
     assert answer.status_code == 201
     assert answer.json() == {"id": "anna-import", "type": "RECORDER", "status": "READY"}
-    (order,) = api.auth_sessions.created
-    assert (order.ref.type, order.ref.owner, order.create) == (AuthSessionType.RECORDER, "anna-import", None)
-    assert (order.view.version, order.view.parameters_key) == (1, None)
-    assert present(order.view.state_key).startswith("auth-sessions/recorded/anna-import/state-")
-    assert await opened(api.store, present(order.view.state_key), "recorded", "anna-import") == {
+    (workflow_input,) = api.auth_sessions.created
+    assert (workflow_input.ref.type, workflow_input.ref.owner, workflow_input.create) == (
+        AuthSessionType.RECORDER,
+        "anna-import",
+        None,
+    )
+    assert (workflow_input.view.version, workflow_input.view.parameters_key) == (1, None)
+    assert present(workflow_input.view.state_key).startswith("auth-sessions/recorded/anna-import/state-")
+    assert await opened(api.store, present(workflow_input.view.state_key), "recorded", "anna-import") == {
         **STATE,
         "sessionStorage": None,
     }
-    assert SECRET not in order.model_dump_json()
+    assert SECRET not in workflow_input.model_dump_json()
 
 
 async def test_an_import_without_an_id_gets_one(api: Api, call: Call):

@@ -13,9 +13,9 @@ from schemas.workflow.run import RunInput
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RING = KeyRing(["the older secret key of the ring"])
 SECRET = "t0p-s3cret"
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
@@ -25,7 +25,7 @@ HOOK = "http://127.0.0.1:9/in"
 WEBHOOK = {"type": "webhook", "url": f"{HOOK}?token={SECRET}", "headers": {"Authorization": f"Bearer {SECRET}"}}
 S3 = {"type": "s3", "bucket": "b-1", "accessKeyId": "AKIDEXAMPLE", "secretAccessKey": SECRET, "region": "eu-central-1"}
 
-Order = Callable[..., Awaitable[RunInput]]
+StartRun = Callable[..., Awaitable[RunInput]]
 
 
 def opened(sealed: str, run_id: str) -> str:
@@ -35,14 +35,14 @@ def opened(sealed: str, run_id: str) -> str:
 async def test_what_is_secret_in_a_webhook_is_sealed_for_its_run(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW)
     run_id = await api.run(sink={**WEBHOOK, "skipOnFail": True, "apisToSend": ["list"]})
-    order = api.order(run_id)
-    assert SECRET not in order.model_dump_json()
-    assert SECRET not in repr(order)
-    webhook = present(present(order.sink).webhook)
+    run_input = api.input_of(run_id)
+    assert SECRET not in run_input.model_dump_json()
+    assert SECRET not in repr(run_input)
+    webhook = present(present(run_input.sink).webhook)
     assert webhook.url == f"{HOOK}?***"
     assert opened(webhook.sealed_url, run_id) == f"{HOOK}?token={SECRET}"
     assert opened(webhook.headers["Authorization"], run_id) == f"Bearer {SECRET}"
-    assert (present(order.sink).skip_on_fail, present(order.sink).apis_to_send) == (True, ("list",))
+    assert (present(run_input.sink).skip_on_fail, present(run_input.sink).apis_to_send) == (True, ("list",))
     with pytest.raises(Exception, match="sealed for another owner"):
         opened(webhook.sealed_url, "another-run")
 
@@ -51,10 +51,10 @@ async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: MakeAp
     api = await make_api(egress_allow=ALLOW)
     endpoint = {"endpoint": "http://127.0.0.1:9", "forcePathStyle": True, "prefix": "runs/"}
     run_id = await api.run(sink={**S3, **endpoint})
-    order = api.order(run_id)
-    assert SECRET not in order.model_dump_json()
-    assert "AKIDEXAMPLE" not in order.model_dump_json()
-    bucket = present(present(order.sink).bucket)
+    run_input = api.input_of(run_id)
+    assert SECRET not in run_input.model_dump_json()
+    assert "AKIDEXAMPLE" not in run_input.model_dump_json()
+    bucket = present(present(run_input.sink).bucket)
     assert opened(bucket.access_key_id, run_id) == "AKIDEXAMPLE"
     assert opened(bucket.secret_access_key, run_id) == SECRET
     assert (bucket.endpoint, bucket.prefix, bucket.force_path_style) == (
@@ -63,11 +63,11 @@ async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: MakeAp
         True,
     )
     masked = {"accessKeyId": "***", "secretAccessKey": "***", "skipOnFail": False, "apisToSend": None}
-    assert present(order.sink).masked() == {**S3, **endpoint, **masked}
+    assert present(run_input.sink).masked() == {**S3, **endpoint, **masked}
 
 
 async def test_a_bucket_of_aws_needs_no_look_up(api: Api):
-    assert present(present(api.order(await api.run(sink=S3)).sink).bucket).endpoint is None
+    assert present(present(api.input_of(await api.run(sink=S3)).sink).bucket).endpoint is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_a_bucket_is_looked_up_by_the_name_that_will_be_connected_to(
 
 async def test_the_schedule_is_that_of_the_settings(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW, delivery_first_delay="2", delivery_max_delay="60", delivery_timeout="5")
-    schedule = present(api.order(await api.run(sink=WEBHOOK)).sink).schedule
+    schedule = present(api.input_of(await api.run(sink=WEBHOOK)).sink).schedule
     assert (schedule.first_delay, schedule.factor) == (timedelta(seconds=2), 2)
     assert (schedule.max_delay, schedule.timeout) == (timedelta(minutes=1), timedelta(seconds=5))
     assert schedule.give_up_after == timedelta(hours=24)
@@ -160,7 +160,7 @@ async def test_the_same_key_with_another_sink_is_another_body(make_api: MakeApi)
 
 
 @pytest.fixture
-async def ordered(tmp_path: Path, make_api: MakeApi) -> Order:
+async def ordered(tmp_path: Path, make_api: MakeApi) -> StartRun:
     """Starts a Run of a project with these settings; what it is ordered with."""
 
     async def start(settings: str, environment: str = "deployed", **fields: Any) -> RunInput:
@@ -170,7 +170,7 @@ async def ordered(tmp_path: Path, make_api: MakeApi) -> Order:
         (folder / "Intuned.yaml").write_text(settings)
         await deploy(folder, store)
         api = await make_api(store=store, environment=environment, egress_allow=ALLOW)
-        return api.order(await api.run(**fields))
+        return api.input_of(await api.run(**fields))
 
     return start
 
@@ -190,21 +190,21 @@ DEV = f"dev: {{type: webhook, url: '{HOOK}?token={SECRET}'}}"
     ],
 )
 async def test_a_start_that_names_no_sink_has_its_project_s(
-    ordered: Order, sinks: str, environment: str, kind: str | None
+    ordered: StartRun, sinks: str, environment: str, kind: str | None
 ):
-    order = await ordered(f"defaults: {{sink: {{{sinks}}}}}", environment)
-    assert (order.sink and order.sink.masked()["type"]) == kind
-    assert SECRET not in order.model_dump_json()
+    run_input = await ordered(f"defaults: {{sink: {{{sinks}}}}}", environment)
+    assert (run_input.sink and run_input.sink.masked()["type"]) == kind
+    assert SECRET not in run_input.model_dump_json()
 
 
-async def test_a_start_s_own_sink_wins_and_null_is_none_of_its_own(ordered: Order):
-    order = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=WEBHOOK)
-    assert order.sink is not None
-    assert order.sink.webhook is not None
-    order = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=None)
-    assert order.sink is not None
-    assert order.sink.bucket is not None
-    assert order.sink.bucket.region == "us-east-1", "the region may be left out there"
+async def test_a_start_s_own_sink_wins_and_null_is_none_of_its_own(ordered: StartRun):
+    run_input = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=WEBHOOK)
+    assert run_input.sink is not None
+    assert run_input.sink.webhook is not None
+    run_input = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=None)
+    assert run_input.sink is not None
+    assert run_input.sink.bucket is not None
+    assert run_input.sink.bucket.region == "us-east-1", "the region may be left out there"
 
 
 async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(tmp_path: Path, make_api: MakeApi):

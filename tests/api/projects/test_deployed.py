@@ -6,7 +6,7 @@ from typing import Any
 
 from temporal.pool_usage import MachineCounts
 from tests.support.api_in_process import Api
-from tests.support.in_memory_temporal import WORKSPACE
+from tests.support.constants import WORKSPACE
 
 PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"
 
@@ -44,12 +44,12 @@ async def test_all_projects_are_listed_by_name(api: Api) -> None:
 
 
 async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
-    api.records.offered = None
+    api.run_queries.offered = None
     assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": None, "busy": None, "warm": None}
 
 
 async def test_the_machines_are_those_of_the_project(api: Api) -> None:
-    api.records.offered = {"shop": MachineCounts(offered=1), "members": MachineCounts(offered=2, busy=2)}
+    api.run_queries.offered = {"shop": MachineCounts(offered=1), "members": MachineCounts(offered=2, busy=2)}
     assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": 1, "busy": 0, "warm": 0}
 
 

@@ -29,7 +29,8 @@ from temporal.listing import RunFilter, RunPage
 from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
 from tests.support.api_in_process import Api, MakeApi
-from tests.support.in_memory_temporal import BEGAN, WORKSPACE, line
+from tests.support.constants import WORKSPACE
+from tests.support.in_memory_temporal import BEGAN, line
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 PROXY = "http://anna:hunter2@proxy.example.com:3128"
@@ -53,7 +54,7 @@ async def refused(api: Api, status: int, place: str = "", query: dict[str, Any] 
 async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
     failed = RunCause(code="api-attempts-failed", message="the price is missing")
     canceled = RunCause(code="cancelled-user-action", message="The Run was canceled by request.")
-    api.records.answer = RunPage(
+    api.run_queries.answer = RunPage(
         (
             line("run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna"),
             line("run-2", ended_at=BEGAN + timedelta(seconds=1.5), status=RunStatus.FAILED, cause=failed),
@@ -89,7 +90,7 @@ async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
 
 async def test_without_filters_all_runs_are_meant_and_fifty_of_them(api: Api) -> None:
     await get(api)
-    assert api.records.asked == [(RunFilter(), 50, None)]
+    assert api.run_queries.asked == [(RunFilter(), 50, None)]
 
 
 async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
@@ -111,7 +112,7 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
         created_after=BEGAN,
         created_before=datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC),
     )
-    assert api.records.asked == [(wanted, 200, None)]
+    assert api.run_queries.asked == [(wanted, 200, None)]
 
 
 @pytest.mark.parametrize(
@@ -147,16 +148,16 @@ async def test_a_list_that_cannot_be_is_refused_with_the_field(
     answer = await refused(api, 400, query=query)
     assert answer["details"]["path"] == path
     assert words in answer["details"]["expected"]
-    assert api.records.asked == []
+    assert api.run_queries.asked == []
 
 
 async def test_a_cursor_leads_to_the_next_page_of_the_same_list_only(api: Api) -> None:
-    api.records.answer = RunPage((line("run-1"),), b'{"RunID":"1"}')
+    api.run_queries.answer = RunPage((line("run-1"),), b'{"RunID":"1"}')
     query: dict[str, Any] = {"status": ["failed", "canceled"], "startedAfter": "2026-11-24T11:00:00+01:00"}
     cursor = (await get(api, query=query))["nextCursor"]
     same: dict[str, Any] = {"status": ["canceled", "failed"], "startedAfter": "2026-11-24T10:00:00Z", "limit": "7"}
     await get(api, query={**same, "cursor": cursor})
-    assert api.records.asked[-1][1:] == (7, b'{"RunID":"1"}')
+    assert api.run_queries.asked[-1][1:] == (7, b'{"RunID":"1"}')
     others: tuple[dict[str, Any], ...] = ({}, {**query, "status": "failed"}, {**query, "api": "list"})
     for other in others:
         assert (await refused(api, 400, query={**other, "cursor": cursor}))["details"]["path"] == "cursor"
@@ -220,9 +221,9 @@ async def test_one_that_is_paused_in_temporal_says_so(api: Api) -> None:
 
 async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
     run_id = await api.run()
-    api.records.offered = {}
+    api.run_queries.offered = {}
     assert (await get(api, f"/{run_id}"))["waiting"] == {"ahead": 4, "machinesBusy": 0, "machines": 0, "paused": False}
-    api.records.offered = None
+    api.run_queries.offered = None
     answer = await get(api, f"/{run_id}")
     assert answer["waiting"] == {"ahead": 4, "machinesBusy": None, "machines": None, "paused": False}
     assert answer["temporal"] == {"workflowId": run_id, "url": None}
@@ -257,7 +258,7 @@ async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not
         request_timeout=timedelta(minutes=5),
         proxy=SealedProxy(server="http://proxy.example.com:3128"),
     )
-    entry.order = entry.order.model_copy(update={"auth": auth, "trace": TraceMode.NEVER})
+    entry.input = entry.input.model_copy(update={"auth": auth, "trace": TraceMode.NEVER})
     answer = await get(api, f"/{run_id}")
     stored = {
         "id": "anna@shop",
@@ -271,7 +272,7 @@ async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not
     assert answer["input"]["authSession"] == stored
     assert answer["input"]["saveTrace"] is False
     runtime = auth.ref.model_copy(update={"type": AuthSessionType.RUNTIME})
-    entry.order = entry.order.model_copy(update={"auth": auth.model_copy(update={"ref": runtime})})
+    entry.input = entry.input.model_copy(update={"auth": auth.model_copy(update={"ref": runtime})})
     given = (await get(api, f"/{run_id}"))["input"]["authSession"]
     assert given == {**stored, "runtimeInput": "***"}
 
@@ -286,11 +287,11 @@ async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do
         "request_timeout": timedelta(seconds=30.5),
         "proxy": proxy,
     }
-    api.records.orders["validate"] = ValidateInput(
+    api.run_queries.inputs["validate"] = ValidateInput(
         workspace=WORKSPACE, project="shop", ref=ref, auto_recreate=False, **shared
     )
     made = LoginSpec(run_id="create", type=RunType.AUTH_SESSION_CREATE, parameters_key="secret-place", **shared)
-    api.records.orders["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, spec=made, version=1)
+    api.run_queries.inputs["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, spec=made, version=1)
     for run_id, kind in (("validate", RunType.AUTH_SESSION_VALIDATE), ("create", RunType.AUTH_SESSION_CREATE)):
         api.runs.logins["shop", run_id] = RunState(run_id, RunStatus.STARTED, type=kind, auth_session_id="anna")
     timing = {"createAttempts": 1, "checkAttempts": 2, "requestTimeout": 30.5, "saveTrace": False}
@@ -347,10 +348,10 @@ async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api) -> 
     auth = RunAuth(
         ref=ref, auto_recreate=True, check_attempts=1, create_attempts=1, request_timeout=timedelta(minutes=1)
     )
-    entry.order = entry.order.model_copy(update={"auth": auth})
+    entry.input = entry.input.model_copy(update={"auth": auth})
     first = line(f"{run_id}-v1", status=RunStatus.COMPLETED)
     second = replace(first, run_id=f"{run_id}-v12", status=RunStatus.FAILED)
-    api.records.validated = [ValidateListItem(first, "create-1"), ValidateListItem(second, None)]
+    api.run_queries.validated = [ValidateListItem(first, "create-1"), ValidateListItem(second, None)]
     assert (await get(api, f"/{run_id}"))["validates"] == [
         {"runId": f"{run_id}-v1", "attempt": 1, "status": "completed", "createRunId": "create-1"},
         {"runId": f"{run_id}-v12", "attempt": 12, "status": "failed", "createRunId": None},

@@ -13,9 +13,8 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from schemas.workflow.trace import TraceMode
 from tests.support.api_in_process import Api
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
-
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 @pytest.fixture
@@ -84,9 +83,13 @@ async def test_it_reads_every_reason(api: Api, client: AsyncIntunedClient, reaso
 async def test_all_its_options_are_taken(api: Api, client: AsyncIntunedClient):
     retry = models.RunStartRequestBodyRetry.model_validate({"maximum_attempts": 1})
     options = {"request_timeout": 5, "save_trace": False, "proxy": "http://proxy.example:3128", "retry": retry}
-    order = api.order(await start(client, **options))
-    assert (order.maximum_attempts, order.request_timeout.total_seconds(), order.trace) == (1, 5, TraceMode.NEVER)
-    assert present(order.proxy).server == "http://proxy.example:3128"
+    run_input = api.input_of(await start(client, **options))
+    assert (run_input.maximum_attempts, run_input.request_timeout.total_seconds(), run_input.trace) == (
+        1,
+        5,
+        TraceMode.NEVER,
+    )
+    assert present(run_input.proxy).server == "http://proxy.example:3128"
 
 
 async def test_its_exceptions_are_the_right_ones(api: Api, client: AsyncIntunedClient, served: str):

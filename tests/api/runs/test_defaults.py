@@ -12,8 +12,8 @@ from schemas.workflow.run import RunInput
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 from tests.support.api_in_process import MakeApi
+from tests.support.constants import WORKSPACE
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SECRET = "the older secret key of the ring"
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 DEFAULTS = """
@@ -24,7 +24,7 @@ defaults:
 """
 PROXIES = "proxy: {dev: http://on-my-desk:1, deployed: http://in-production:2}"
 
-Order = Callable[..., Awaitable[RunInput]]
+StartRun = Callable[..., Awaitable[RunInput]]
 
 
 async def publish(folder: Path, store: FolderStore, settings: str) -> None:
@@ -35,58 +35,58 @@ async def publish(folder: Path, store: FolderStore, settings: str) -> None:
 
 
 @pytest.fixture
-async def ordered(tmp_path: Path, make_api: MakeApi) -> Order:
+async def ordered(tmp_path: Path, make_api: MakeApi) -> StartRun:
     """Starts a Run of a project with these settings; what it is ordered with."""
 
     async def start(settings: str, environment: str = "deployed", **fields: Any) -> RunInput:
         store = FolderStore(tmp_path / "artifacts")
         await publish(tmp_path / "shop", store, settings)
         api = await make_api(store=store, environment=environment)
-        return api.order(await api.run(**fields))
+        return api.input_of(await api.run(**fields))
 
     return start
 
 
-async def test_what_a_start_leaves_out_is_the_project_s_default(ordered: Order):
-    order = await ordered(DEFAULTS)
-    assert order.maximum_attempts == 5
-    assert order.request_timeout == timedelta(seconds=60)
-    assert order.proxy is not None
-    assert order.proxy.server == "http://default:3128"
+async def test_what_a_start_leaves_out_is_the_project_s_default(ordered: StartRun):
+    run_input = await ordered(DEFAULTS)
+    assert run_input.maximum_attempts == 5
+    assert run_input.request_timeout == timedelta(seconds=60)
+    assert run_input.proxy is not None
+    assert run_input.proxy.server == "http://default:3128"
     owner = f"{WORKSPACE}/shop/"
-    assert order.proxy.password is not None
-    assert "p@ss" not in order.model_dump_json()
+    assert run_input.proxy.password is not None
+    assert "p@ss" not in run_input.model_dump_json()
     with pytest.raises(Exception, match="sealed for another owner"):
-        KeyRing([SECRET]).open(order.proxy.password, bound_to=owner)
+        KeyRing([SECRET]).open(run_input.proxy.password, bound_to=owner)
 
 
-async def test_null_is_left_out(ordered: Order):
-    order = await ordered(DEFAULTS, retry=None, requestTimeout=None, proxy=None)
-    assert (order.maximum_attempts, order.request_timeout) == (5, timedelta(seconds=60))
-    assert order.proxy is not None
+async def test_null_is_left_out(ordered: StartRun):
+    run_input = await ordered(DEFAULTS, retry=None, requestTimeout=None, proxy=None)
+    assert (run_input.maximum_attempts, run_input.request_timeout) == (5, timedelta(seconds=60))
+    assert run_input.proxy is not None
     assert (await ordered(DEFAULTS, retry={})).maximum_attempts == 5
     assert (await ordered(DEFAULTS, retry={"maximumAttempts": None})).maximum_attempts == 5
 
 
-async def test_a_start_s_own_fields_win_also_where_they_equal_the_contract_s_defaults(ordered: Order):
-    order = await ordered(DEFAULTS, retry={"maximumAttempts": 3}, requestTimeout=600, proxy="http://own:80")
-    assert (order.maximum_attempts, order.request_timeout) == (3, timedelta(seconds=600))
-    assert order.proxy is not None
-    assert order.proxy.server == "http://own:80"
+async def test_a_start_s_own_fields_win_also_where_they_equal_the_contract_s_defaults(ordered: StartRun):
+    run_input = await ordered(DEFAULTS, retry={"maximumAttempts": 3}, requestTimeout=600, proxy="http://own:80")
+    assert (run_input.maximum_attempts, run_input.request_timeout) == (3, timedelta(seconds=600))
+    assert run_input.proxy is not None
+    assert run_input.proxy.server == "http://own:80"
 
 
 @pytest.mark.parametrize(
     ("environment", "server"), [("dev", "http://on-my-desk:1"), ("deployed", "http://in-production:2")]
 )
-async def test_the_project_s_proxy_is_that_of_the_environment(ordered: Order, environment: str, server: str):
-    order = await ordered(PROXIES, environment)
-    assert order.proxy is not None
-    assert order.proxy.server == server
-    order = await ordered(PROXIES + DEFAULTS, environment)
-    assert order.proxy is not None
-    assert order.proxy.server == "http://default:3128"
-    order = await ordered("proxy: {enabled: false, dev: http://a:1, deployed: http://b:2}", environment)
-    assert order.proxy is None
+async def test_the_project_s_proxy_is_that_of_the_environment(ordered: StartRun, environment: str, server: str):
+    run_input = await ordered(PROXIES, environment)
+    assert run_input.proxy is not None
+    assert run_input.proxy.server == server
+    run_input = await ordered(PROXIES + DEFAULTS, environment)
+    assert run_input.proxy is not None
+    assert run_input.proxy.server == "http://default:3128"
+    run_input = await ordered("proxy: {enabled: false, dev: http://a:1, deployed: http://b:2}", environment)
+    assert run_input.proxy is None
 
 
 async def test_a_repeat_with_its_idempotency_key_is_the_same_run_also_after_the_defaults_have_changed(

@@ -18,7 +18,7 @@ from storage import keys
 from storage.folder import FolderStore
 from temporal.runs import RunState
 from tests.support.api_in_process import SECRET, Api, MakeApi, deploy_project
-from tests.support.in_memory_temporal import WORKSPACE
+from tests.support.constants import WORKSPACE
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 SINK: dict[str, Any] = {
@@ -58,7 +58,7 @@ async def told(api: Api, run_id: str) -> dict[str, Any]:
     return answer.json()
 
 
-def plain(order: RunInput, run_id: str) -> dict[str, Any]:
+def plain(run_input: RunInput, run_id: str) -> dict[str, Any]:
     """An order with what was sealed for its Run opened."""
     bound_to, ring = seal_context.run(WORKSPACE, "shop", run_id), KeyRing([SECRET])
 
@@ -70,7 +70,7 @@ def plain(order: RunInput, run_id: str) -> dict[str, Any]:
     def run_id_free(value: Any) -> Any:
         return "<run>" if value == run_id else value
 
-    return opened(order.model_dump())
+    return opened(run_input.model_dump())
 
 
 async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None:
@@ -85,9 +85,9 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
     second = await rerun(api, first)
     third = await rerun(api, second)
     for run_id in (second, third):
-        assert plain(api.order(run_id), run_id) == plain(api.order(first), first)
-        assert api.order(run_id).proxy != api.order(first).proxy, "it is sealed for its own Run"
-    assert api.order(second).trace is TraceMode.ON_FAILURE
+        assert plain(api.input_of(run_id), run_id) == plain(api.input_of(first), first)
+        assert api.input_of(run_id).proxy != api.input_of(first).proxy, "it is sealed for its own Run"
+    assert api.input_of(second).trace is TraceMode.ON_FAILURE
     assert [(await told(api, run_id))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
     assert [(await told(api, run_id))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
 
@@ -95,14 +95,14 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
 async def test_a_bucket_is_ordered_the_same(api: Api) -> None:
     first = await api.run(sink=BUCKET)
     second = await rerun(api, first)
-    assert plain(api.order(second), second) == plain(api.order(first), first)
+    assert plain(api.input_of(second), second) == plain(api.input_of(first), first)
 
 
 async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api) -> None:
     given = {"text": "é" * 100_000}
     first = await api.run(parameters=given)
     second = await rerun(api, first)
-    key, copy = api.order(first).parameters.key, api.order(second).parameters.key
+    key, copy = api.input_of(first).parameters.key, api.input_of(second).parameters.key
     assert key is not None
     assert copy is not None
     assert copy.startswith(keys.run("shop", second))
@@ -139,7 +139,7 @@ def with_auth(kind: AuthSessionType, run_id: str) -> RunAuth:
 async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api) -> None:
     run_id = await api.run()
     entry = api.runs.entries[run_id]
-    entry.order = entry.order.model_copy(update={"auth": with_auth(AuthSessionType.RUNTIME, run_id)})
+    entry.input = entry.input.model_copy(update={"auth": with_auth(AuthSessionType.RUNTIME, run_id)})
     answer = await again(api, run_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert "runtimeInput" in answer.json()["message"]
@@ -149,10 +149,10 @@ async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api) -
 async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(api: Api) -> None:
     run_id = await api.run()
     entry = api.runs.entries[run_id]
-    order = entry.order
-    entry.order = order.model_copy(update={"api": "gone"})
+    run_input = entry.input
+    entry.input = run_input.model_copy(update={"api": "gone"})
     assert (await again(api, run_id)).status_code == 404
-    entry.order = order.model_copy(update={"auth": with_auth(AuthSessionType.CREDENTIALS, run_id)})
+    entry.input = run_input.model_copy(update={"auth": with_auth(AuthSessionType.CREDENTIALS, run_id)})
     answer = await again(api, run_id)
     assert answer.json()["details"]["path"] == "authSession", "the project does not log in"
     assert (await told(api, run_id))["reruns"] == []
@@ -161,7 +161,7 @@ async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(
 
 async def test_only_runs_of_apis_are_started_again(api: Api) -> None:
     ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
-    api.records.orders["check"] = ValidateInput(
+    api.run_queries.inputs["check"] = ValidateInput(
         workspace=WORKSPACE,
         project="shop",
         version="0123456789abcdef",
@@ -209,6 +209,6 @@ async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(
     assert started.status_code == 201, started.text
     answer = await api.client.post(f"{base}/runs/{started.json()['runId']}/rerun")
     assert answer.status_code == 201, answer.text
-    proxy = api.order(answer.json()["runId"]).proxy
+    proxy = api.input_of(answer.json()["runId"]).proxy
     assert proxy is not None
     assert proxy.server == "http://127.0.0.1:3128"

@@ -19,9 +19,9 @@ from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 RING = KeyRing(["the older secret key of the ring"])
 SECRET = "t0p-s3cret"
 INPUT = {"username": "anna", "password": SECRET}
@@ -59,11 +59,11 @@ def there_is(
     api.auth_sessions.known[project, "anna"] = AuthSessionView.model_validate({**view, **times})
 
 
-def ordered(api: Api, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
+def inputs_of(api: Api, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
     assert answer.status_code == 201, answer.text
-    order = api.order(answer.json()["runId"])
-    assert order.auth is not None
-    return order, order.auth
+    run_input = api.input_of(answer.json()["runId"])
+    assert run_input.auth is not None
+    return run_input, run_input.auth
 
 
 async def kept(store: FolderStore) -> list[str]:
@@ -78,7 +78,7 @@ def refused(answer: httpx.Response, status: int, code: str, path: str) -> str:
 
 async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_defaults(api: Api, start: Start):
     there_is(api)
-    _, auth = ordered(api, await start({"id": "anna"}))
+    _, auth = inputs_of(api, await start({"id": "anna"}))
     assert auth.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
     assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (True, 3, 3)
     assert (auth.request_timeout, auth.trace, auth.save_back) == (timedelta(seconds=600), TraceMode.NEVER, True)
@@ -88,14 +88,14 @@ async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_default
 async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Api, start: Start):
     there_is(api)
     said = {"autoRecreate": False, "checkAttempts": 1, "createAttempts": 10, "requestTimeout": 5, "saveTrace": True}
-    _, auth = ordered(api, await start({"id": "anna", **said}))
+    _, auth = inputs_of(api, await start({"id": "anna", **said}))
     assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (False, 1, 10)
     assert (auth.request_timeout, auth.trace) == (timedelta(seconds=5), TraceMode.ALWAYS)
 
 
 async def test_one_of_the_recorder_is_never_made_anew(api: Api, start: Start):
     there_is(api, AuthSessionType.RECORDER, project="recorded")
-    _, auth = ordered(api, await start({"id": "anna"}, project="recorded"))
+    _, auth = inputs_of(api, await start({"id": "anna"}, project="recorded"))
     assert (auth.ref.type, auth.auto_recreate) == (AuthSessionType.RECORDER, False)
 
 
@@ -112,23 +112,23 @@ async def test_a_project_that_does_not_log_in_takes_no_auth_session(api: Api, st
 
 async def test_without_a_proxy_anywhere_there_is_none(api: Api, start: Start):
     there_is(api)
-    order, auth = ordered(api, await start({"id": "anna"}))
-    assert (order.proxy, auth.proxy) == (None, None)
+    run_input, auth = inputs_of(api, await start({"id": "anna"}))
+    assert (run_input.proxy, auth.proxy) == (None, None)
 
 
 async def test_the_stored_proxy_is_that_of_attempts_and_checks(api: Api, start: Start):
     there_is(api, proxy=PROXY)
-    order, auth = ordered(api, await start({"id": "anna"}))
-    assert order.proxy == PROXY
+    run_input, auth = inputs_of(api, await start({"id": "anna"}))
+    assert run_input.proxy == PROXY
     assert auth.proxy == PROXY
 
 
 async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored_one(api: Api, start: Start):
     there_is(api, proxy=PROXY)
     answer = await start({"id": "anna", "proxy": f"http://u:{SECRET}@own:1"})
-    order, auth = ordered(api, answer)
+    run_input, auth = inputs_of(api, answer)
     assert auth.proxy is not None
-    assert order.proxy == auth.proxy
+    assert run_input.proxy == auth.proxy
     assert (auth.proxy.server, auth.proxy.owner) == ("http://own:1", answer.json()["runId"])
     bound_to = f"{WORKSPACE}/members/{answer.json()['runId']}"
     assert RING.open(auth.proxy.password or "", bound_to=bound_to) == SECRET
@@ -136,9 +136,9 @@ async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored
 
 async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Api, start: Start):
     there_is(api, proxy=PROXY)
-    order, auth = ordered(api, await start({"id": "anna"}, proxy="http://run:1"))
-    assert order.proxy is not None
-    assert order.proxy.server == "http://run:1"
+    run_input, auth = inputs_of(api, await start({"id": "anna"}, proxy="http://run:1"))
+    assert run_input.proxy is not None
+    assert run_input.proxy.server == "http://run:1"
     assert auth.proxy == PROXY
 
 
@@ -161,29 +161,29 @@ async def test_the_project_s_proxy_comes_last_and_its_setting_says_whether_login
     await deploy(folder, store)
     api = await make_api(store=store)
     there_is(api)
-    order, auth = ordered(api, await starter(api)({"id": "anna"}))
+    run_input, auth = inputs_of(api, await starter(api)({"id": "anna"}))
     assert auth.save_back is False
-    for proxy in (order.proxy, auth.proxy):
+    for proxy in (run_input.proxy, auth.proxy):
         assert proxy is not None
         assert proxy.server == "http://all:1"
 
 
 async def test_a_runtime_input_is_kept_sealed_for_the_run_and_stands_nowhere_else(api: Api, start: Start):
     answer = await start({"runtimeInput": INPUT})
-    (order, auth), run_id = ordered(api, answer), answer.json()["runId"]
+    (run_input, auth), run_id = inputs_of(api, answer), answer.json()["runId"]
     assert auth.ref.model_dump() == {"id": f"runtime-{run_id}", "type": "RUNTIME", "owner": f"~{run_id}"}
     assert auth.auto_recreate is True
     key = present(auth.parameters_key)
     assert key == f"auth-sessions/members/~{run_id}/parameters-{run_id}.sealed"
     token = (present(await api.store.get(key))).decode("ascii")
     assert json.loads(RING.open(token, bound_to=f"{WORKSPACE}/members/auth-session/~{run_id}")) == INPUT
-    assert SECRET not in order.model_dump_json() + token
+    assert SECRET not in run_input.model_dump_json() + token
 
 
 async def test_a_runtime_auth_session_has_the_name_that_it_was_given(api: Api, start: Start):
     there_is(api)
     answer = await start({"runtimeInput": {}, "id": "anna"})
-    _, auth = ordered(api, answer)
+    _, auth = inputs_of(api, answer)
     assert (auth.ref.id, auth.ref.type, auth.ref.owner) == (
         "anna",
         AuthSessionType.RUNTIME,
@@ -215,7 +215,7 @@ async def test_a_runtime_input_where_people_log_in_is_400(api: Api, start: Start
 
 async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_stays(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-7")
-    key = present(ordered(api, first)[1].parameters_key)
+    key = present(inputs_of(api, first)[1].parameters_key)
     token = await api.store.get(key)
     second = await start({"runtimeInput": dict(reversed(INPUT.items()))}, "order-7")
     assert second.json() == first.json()
@@ -226,7 +226,7 @@ async def test_the_same_idempotency_key_with_another_input_is_409_and_the_first_
     api: Api, start: Start
 ):
     first = await start({"runtimeInput": INPUT}, "order-8")
-    key = present(ordered(api, first)[1].parameters_key)
+    key = present(inputs_of(api, first)[1].parameters_key)
     before, token = await kept(api.store), await api.store.get(key)
     assert (await start({"runtimeInput": {"other": 1}}, "order-8")).status_code == 409
     assert await kept(api.store) == before
@@ -235,7 +235,7 @@ async def test_the_same_idempotency_key_with_another_input_is_409_and_the_first_
 
 async def test_a_repeat_after_the_run_s_end_keeps_no_input_again(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-9")
-    key = present(ordered(api, first)[1].parameters_key)
+    key = present(inputs_of(api, first)[1].parameters_key)
     api.runs.end(first.json()["runId"], RunOutcome(status=RunStatus.COMPLETED))
     await api.store.delete(key)
     assert (await start({"runtimeInput": INPUT}, "order-9")).json() == first.json()

@@ -12,11 +12,11 @@ from schemas.errors import StoreError, Unavailable
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
 OLD = "the older secret key of the ring"
 NEW = "the newer secret key of the ring"
-WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SECRET = "t0p-s3cret"
 WEBHOOK = {"type": "webhook", "url": f"https://hook.example/?token={SECRET}"}
 
@@ -49,30 +49,30 @@ async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(
 
 
 async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_version(api: Api):
-    order = api.order(await api.run(parameters={"a": 1}))
+    run_input = api.input_of(await api.run(parameters={"a": 1}))
     manifest = present(await api.services.catalog.get_current("shop"))
-    assert (order.workspace, order.project, order.version) == (WORKSPACE, "shop", manifest.version)
-    assert order.api == "list"
-    assert order.parameters.text == '{"a":1}'
-    assert order.parameters.size == 7
-    assert order.maximum_attempts == 3
-    assert order.request_timeout == timedelta(seconds=600)
-    assert order.trace is TraceMode.ALWAYS
-    assert order.proxy is None
+    assert (run_input.workspace, run_input.project, run_input.version) == (WORKSPACE, "shop", manifest.version)
+    assert run_input.api == "list"
+    assert run_input.parameters.text == '{"a":1}'
+    assert run_input.parameters.size == 7
+    assert run_input.maximum_attempts == 3
+    assert run_input.request_timeout == timedelta(seconds=600)
+    assert run_input.trace is TraceMode.ALWAYS
+    assert run_input.proxy is None
 
 
 async def test_what_a_request_says_is_what_is_ordered(api: Api):
     run_id = await api.run(
         api="products/details", retry={"maximumAttempts": 1}, requestTimeout=43_200, saveTrace=False, proxy=None
     )
-    order = api.order(run_id)
-    assert (order.api, order.maximum_attempts, order.trace) == ("products/details", 1, TraceMode.NEVER)
-    assert order.request_timeout == timedelta(hours=12)
+    run_input = api.input_of(run_id)
+    assert (run_input.api, run_input.maximum_attempts, run_input.trace) == ("products/details", 1, TraceMode.NEVER)
+    assert run_input.request_timeout == timedelta(hours=12)
 
 
 async def test_traces_of_failures_only_are_ordered_by_name(api: Api):
-    order = api.order(await api.run(saveTrace="on-failure"))
-    assert order.trace is TraceMode.ON_FAILURE
+    run_input = api.input_of(await api.run(saveTrace="on-failure"))
+    assert run_input.trace is TraceMode.ON_FAILURE
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ async def test_the_content_type_does_not_matter(api: Api):
 
 async def test_parameters_of_any_unicode_and_any_number_are_ordered_as_they_are(api: Api):
     parameters = {"é😀\u2028\x00": ["ß", 10**40, -1.5e-300, None, True], "": {"\uffff": "\U0010ffff"}}
-    order = api.order(await api.run(parameters=parameters))
-    assert present(order.parameters.text).isascii()
-    assert json.loads(present(order.parameters.text)) == parameters
+    run_input = api.input_of(await api.run(parameters=parameters))
+    assert present(run_input.parameters.text).isascii()
+    assert json.loads(present(run_input.parameters.text)) == parameters
 
 
 def filled(size: int) -> bytes:
@@ -216,9 +216,9 @@ async def test_a_project_that_logs_in_needs_an_auth_session(api: Api):
 
 async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Api):
     run_id = await api.run(proxy=f"http://zo%C3%AB:{SECRET}%40@Proxy.example:3128")
-    proxy = present(api.order(run_id).proxy)
+    proxy = present(api.input_of(run_id).proxy)
     assert proxy.server == "http://proxy.example:3128"
-    assert SECRET not in api.order(run_id).model_dump_json()
+    assert SECRET not in api.input_of(run_id).model_dump_json()
     ring, owner = KeyRing([OLD]), f"{WORKSPACE}/shop/{run_id}"
     assert ring.open(present(proxy.username), bound_to=owner) == "zoë"
     assert ring.open(present(proxy.password), bound_to=owner) == f"{SECRET}@"
@@ -226,7 +226,7 @@ async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Api):
 
 async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_what_is_missing(make_api: MakeApi):
     api = await make_api(secret_key=[])
-    proxy = present(api.order(await api.run(proxy="socks5://proxy.example:1080")).proxy)
+    proxy = present(api.input_of(await api.run(proxy="socks5://proxy.example:1080")).proxy)
     assert (proxy.server, proxy.username, proxy.password) == (
         "socks5://proxy.example:1080",
         None,
@@ -244,7 +244,7 @@ async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_w
 async def test_parameters_over_32_kb_go_to_the_store_before_the_run_starts(api: Api, size: int):
     parameters = {"x": "a" * (size - 8)}
     run_id = await api.run(parameters=parameters)
-    ordered = api.order(run_id).parameters
+    ordered = api.input_of(run_id).parameters
     assert ordered.size == size
     if size <= 32_000:
         assert ordered.key is None
@@ -256,7 +256,7 @@ async def test_parameters_over_32_kb_go_to_the_store_before_the_run_starts(api: 
 
 
 async def test_parameters_are_measured_as_ascii_which_is_what_temporal_keeps(api: Api):
-    ordered = api.order(await api.run(parameters={"x": "ä" * 6_000})).parameters
+    ordered = api.input_of(await api.run(parameters={"x": "ä" * 6_000})).parameters
     assert ordered.size == 36_008
     assert (present(await api.store.get(present(ordered.key)))).isascii()
 
@@ -338,7 +338,7 @@ async def test_a_conflict_leaves_its_parameters_nowhere_and_the_first_run_s_unto
     assert (await api.start(start(parameters=big, requestTimeout=5), idempotency_key="big")).status_code == 409
     assert (await api.start(start(parameters={"x": "b" * 40_000}), idempotency_key="big")).status_code == 409
     left = [key async for key in api.store.list(f"runs/shop/{run_id}/")]
-    assert left == [api.order(run_id).parameters.key]
+    assert left == [api.input_of(run_id).parameters.key]
     assert json.loads(present(await api.store.get(left[0]))) == big
 
 

@@ -16,7 +16,7 @@ PATH = "/projects/members/auth-sessions"
 
 @pytest.fixture(autouse=True)
 def no_validates(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.records, "list_runs", no_runs)
+    monkeypatch.setattr(api.run_queries, "list_runs", no_runs)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
 from security import seal_context
 from security.keyring import KeyRing
 from tests.support.api_in_process import SECRET, Api
+from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import form_token, signed_in_client
-from tests.support.in_memory_temporal import WORKSPACE
 
 
 async def send(api: Api, project: str = "shop", /, **fields: str) -> Any:
@@ -38,11 +38,11 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api) -> None:
         skipOnFail="true",
     )
     assert answer.status_code == 303, answer.text
-    order = api.order(answer.headers["location"].rpartition("/")[2])
-    assert json.loads(order.parameters.text or "") == {"a": ["é"]}
-    assert (order.maximum_attempts, order.request_timeout.total_seconds()) == (2, 30)
-    assert order.sink
-    assert (order.sink.skip_on_fail, order.sink.webhook and order.sink.webhook.url) == (
+    run_input = api.input_of(answer.headers["location"].rpartition("/")[2])
+    assert json.loads(run_input.parameters.text or "") == {"a": ["é"]}
+    assert (run_input.maximum_attempts, run_input.request_timeout.total_seconds()) == (2, 30)
+    assert run_input.sink
+    assert (run_input.sink.skip_on_fail, run_input.sink.webhook and run_input.sink.webhook.url) == (
         True,
         "https://93.184.215.14/hook",
     )
@@ -107,7 +107,7 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api) -> None:
     client = await signed_in_client(api)
     assert "anna (READY)" in (await client.get("/projects/members/playground")).text
     answer = await send(api, "members", auth="stored", authSessionId="anna", autoRecreate="false", checkAttempts="1")
-    auth = api.order(answer.headers["location"].rpartition("/")[2]).auth
+    auth = api.input_of(answer.headers["location"].rpartition("/")[2]).auth
     assert auth
     assert (auth.ref.id, auth.auto_recreate, auth.check_attempts) == ("anna", False, 1)
     own = await send(api, "members", auth="runtime", runtimeInput='{"user": "bob"}')
@@ -139,12 +139,12 @@ async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started
     assert "Delivered." in answer.text
     assert "&lt;b&gt;thanks&lt;/b&gt;" in answer.text
     assert not api.runs.entries
-    (order,) = api.deliveries.tests
-    assert order.test_id.startswith("test-")
-    assert order.sink.webhook
-    bound_to = seal_context.run(WORKSPACE, "shop", order.test_id)
-    assert KeyRing([SECRET]).open(order.sink.webhook.sealed_url, bound_to=bound_to) == WEBHOOK["url"]
-    assert "t0p-s3cret" not in order.model_dump_json()
+    (run_input,) = api.deliveries.tests
+    assert run_input.test_id.startswith("test-")
+    assert run_input.sink.webhook
+    bound_to = seal_context.run(WORKSPACE, "shop", run_input.test_id)
+    assert KeyRing([SECRET]).open(run_input.sink.webhook.sealed_url, bound_to=bound_to) == WEBHOOK["url"]
+    assert "t0p-s3cret" not in run_input.model_dump_json()
 
 
 async def test_a_test_that_does_not_arrive_says_why(api: Api) -> None:

@@ -67,7 +67,7 @@ async def test_style_and_script_are_served_for_good_at_addresses_of_their_conten
 
 async def test_a_project_tells_how_it_does(api: Api) -> None:
     took = [(RunStatus.COMPLETED, 2), (RunStatus.FAILED, 4), (RunStatus.COMPLETED, 30), (RunStatus.CANCELED, 900)]
-    api.records.answer = RunPage(
+    api.run_queries.answer = RunPage(
         tuple(
             line(f"run-{n}", status=status, started_at=BEGAN, ended_at=BEGAN + timedelta(seconds=seconds))
             for n, (status, seconds) in enumerate(took)

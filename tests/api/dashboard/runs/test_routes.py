@@ -33,7 +33,7 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
         cause=RunCause(code="api-attempts-failed", message=EVIL),
         api=EVIL,
     )
-    api.records.answer = RunPage((line("waiting-run"), failed), b"more")
+    api.run_queries.answer = RunPage((line("waiting-run"), failed), b"more")
     client = await signed_in_client(api)
     text = (await client.get("/projects/shop/runs?status=failed&api=list")).text
     assert 'href="/projects/shop/runs/failed-run"' in text
@@ -46,13 +46,13 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
     assert following[1].startswith("?status=failed&amp;api=list&amp;cursor=")
     answer = await client.get("/projects/shop/runs" + following[1].replace("&amp;", "&"))
     assert answer.status_code == 200
-    assert api.records.asked[-1][2] == b"more"
-    (wanted, limit, _) = api.records.asked[0]
+    assert api.run_queries.asked[-1][2] == b"more"
+    (wanted, limit, _) = api.run_queries.asked[0]
     assert (wanted.statuses, wanted.apis, limit) == ({RunStatus.FAILED}, {"list"}, 50)
 
 
 async def test_the_list_is_told_as_json_too(api: Api) -> None:
-    api.records.answer = RunPage((line("waiting-run"),), None)
+    api.run_queries.answer = RunPage((line("waiting-run"),), None)
     client = await signed_in_client(api)
     answer = await client.get("/projects/shop/runs.json")
     assert [run["runId"] for run in answer.json()["runs"]] == ["waiting-run"]
@@ -78,13 +78,13 @@ async def test_a_wrong_filter_is_named(api: Api, query: str) -> None:
     answer = await client.get(f"/projects/shop/runs?{query}")
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.text
-    assert api.records.asked == []
+    assert api.run_queries.asked == []
 
 
 async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api) -> None:
     cause = RunCause(code=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
-    api.records.answer = RunPage(tuple(runs), None)
+    api.run_queries.answer = RunPage(tuple(runs), None)
     client = await signed_in_client(api)
     text = (await client.get("/projects/shop/runs")).text
     weight = len(text.encode())
@@ -161,7 +161,7 @@ async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api
 
 async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> None:
     cause = RunCause(code="api-attempts-failed", message="half \ud800")
-    api.records.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
+    api.run_queries.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
     client = await signed_in_client(api)
     assert "half \\ud800" in (await client.get("/projects/shop/runs")).text
     (told,) = (await client.get("/projects/shop/runs.json")).json()["runs"]

@@ -16,7 +16,7 @@ from security.signed_trace_urls import SignedTraceUrls, TraceRef
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.api_in_process import SECRET
-from tests.support.in_memory_temporal import WORKSPACE
+from tests.support.constants import WORKSPACE
 
 RING = KeyRing([SECRET])
 
