@@ -1,4 +1,4 @@
-"""Define the only settings class. Every value has a unit, a default and a reason; `callboard config` prints them.
+"""The only settings class. Every value has a unit, a default and a reason; `callboard config` prints them.
 
 Settings are read from the environment with the prefix `CALLBOARD_`; a command-line option takes precedence.
 """
@@ -64,7 +64,7 @@ def installed_version() -> str:
 
 
 class Settings(BaseSettings):
-    """All that an operator can set. Field `x_y` is the variable `CALLBOARD_X_Y`."""
+    """The settings of an installation. Field `x_y` is the variable `CALLBOARD_X_Y`."""
 
     model_config = SettingsConfigDict(env_prefix="CALLBOARD_", frozen=True, extra="ignore")
 
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     workspace_id: UUID = NO_WORKSPACE
     """The workspace that this installation serves."""
     secret_key: Secrets = Field(default_factory=list[SecretStr])
-    """Keys that seal secrets, comma-separated, newest first: the first seals, all open. 16 characters or more."""
+    """Keys that seal secrets, comma-separated, newest first: the first seals, and all open. 16 characters or more."""
 
     # These settings say where data is stored.
     data_dir: Path = Field(default_factory=default_data_dir)
@@ -92,10 +92,10 @@ class Settings(BaseSettings):
 
     # These settings are about delivering results to sinks.
     webhook_secrets: Secrets = Field(default_factory=list[SecretStr])
-    """Secrets that sign webhooks (`whsec_…`), comma-separated, newest first. All of them sign, so that receivers may
-    go from one to the next when it suits them."""
+    """Secrets that sign webhooks (`whsec_…`), comma-separated, newest first. All of them sign, so that receivers can
+    switch to a new one at any time."""
     egress_allow: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
-    """Networks and hosts, comma-separated, that sinks may lead to although they are not public: `10.1.0.0/16`."""
+    """Networks and hosts, comma-separated, that sinks may use although they are not public: `10.1.0.0/16`."""
     delivery_timeout: Seconds = Field(default=timedelta(seconds=30), gt=timedelta(), le=timedelta(minutes=10))
     """How long one try may take, from looking up the host name to the answer's status."""
     delivery_first_delay: Seconds = Field(default=timedelta(seconds=1), gt=timedelta())
@@ -129,16 +129,16 @@ class Settings(BaseSettings):
     """Port of the trace viewer, which has an origin of its own because it shows content made by strangers. Unset:
     ten after `port` (8410)."""
     viewer_url: str | None = None
-    """Address of the trace viewer for browsers, where it is not the API's address with this port, such as behind a
-    proxy: preferably a host name of its own. It must be https, as service workers require, or on loopback."""
+    """Address of the trace viewer for browsers, if it is not the API's address with this port, for example
+    behind a proxy: preferably a host name of its own. It must be https, as service workers require, or on loopback."""
 
     trusted_proxies: Networks = Field(default_factory=list[IPv4Network | IPv6Network])
     """Addresses and networks, comma-separated, of the proxies in front of the API: `10.1.0.7,fd00::/8`. Only
-    requests from these are believed about the client's address (`X-Forwarded-For`) and about https
-    (`X-Forwarded-Proto`). Unset: none, since anybody can send these headers."""
+    from these are the headers about the client's address (`X-Forwarded-For`) and about https (`X-Forwarded-Proto`)
+    believed. Unset: none, since anybody can send these headers."""
     max_connections: int = Field(default=2000, ge=10)
     """How many connections each of these two ports has at the same time. A client that waits for a Run occupies one,
-    and some 10 kB of memory. When there are more, those without a request in progress give way."""
+    and about 10 kB of memory. When there are more, those without a request in progress are closed."""
     ready_needs_workers: bool = False
     """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     """Largest size of an Attempt's log in bytes, or as `10MiB`: the log of a program that prints without end is cut
     there."""
     poll_versions: Seconds = timedelta(seconds=2)
-    """Time between two looks of workers and the API for a newly deployed version."""
+    """How often workers and the API look for a newly deployed version."""
 
     # These settings are about clients: the commands that call an API.
     url: str | None = None

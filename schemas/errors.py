@@ -1,4 +1,4 @@
-"""The error tree. Every error that Callboard raises on purpose is one of these.
+"""The error classes. Every error that Callboard raises on purpose is one of these.
 
     CallboardError
     ├── BadRequest            400 bad-request            the caller must change the request
@@ -13,7 +13,7 @@
     ├── MethodNotAllowed      405 method-not-allowed     repeating does not help
     ├── Conflict              409 conflict               repeating does not help
     ├── TooMany               429 bad-request            the caller must wait a while
-    ├── InternalServerError   500 internal-server-error  a defect of ours; repeating may help
+    ├── InternalServerError   500 internal-server-error  a defect of Callboard; repeating may help
     │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
     │   ├── MachineError      500 internal-server-error  a Machine could not be started or was lost
     │   ├── StackError        500 internal-server-error  the embedded stack could not be started or kept alive
@@ -23,8 +23,8 @@
     └── ProjectError          400 bad-request            the project folder must change
         └── SettingsError     400 bad-request            one key of the project's settings must change
 
-What callers see of them is docs/contract.md, section 5.1. `retirable` is spelled as on the wire: true means that the
-very same request may succeed later.
+docs/contract.md, section 5.1, describes the error answers that callers get. `retirable` has the published spelling:
+true means that the same request may succeed later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Category = Literal["infrastructure", "execution", "auth", "user", "billing"]
 
 
 class CallboardError(Exception):
-    """Root of the tree. `message` is written for the person who reads it; `details` must be JSON-able."""
+    """The base class of all errors. `message` is a text for people; `details` must be serializable as JSON."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-server-error"
@@ -49,47 +49,47 @@ class CallboardError(Exception):
 
 
 class BadRequest(CallboardError):
-    """The request is wrong; `details.path` names the field and `details.expected` what it should be."""
+    """The request is wrong: `details.path` names the field, and `details.expected` says what it should be."""
 
     status, code, category = 400, "bad-request", "user"
 
 
 class PayloadTooLarge(BadRequest):
-    """The body is larger than accepted (the contract has no code of its own for it)."""
+    """The body is too large. The contract has no separate code for this error."""
 
     status = 413
 
 
 class RequestTimeout(BadRequest):
-    """The request took too long to arrive (the contract has no code of its own for it)."""
+    """The request took too long to arrive. The contract has no separate code for this error."""
 
     status, retirable = 408, True
 
 
 class UriTooLong(BadRequest):
-    """The address of the request is longer than accepted."""
+    """The address of the request is too long."""
 
     status = 414
 
 
 class HeaderFieldsTooLarge(BadRequest):
-    """The headers of the request are larger, or more, than accepted."""
+    """The headers of the request are too large, or there are too many of them."""
 
     status = 431
 
 
 class EgressRefused(BadRequest):
-    """Requests on a caller's behalf may not go to an address: it is not public, and the operator has not opened it."""
+    """A caller names an address that is neither public nor allowed by the operator, so Callboard must not use it."""
 
 
 class Unauthorized(CallboardError):
-    """No API key, or one that is not known."""
+    """The API key is missing or unknown."""
 
     status, code, category = 401, "unauthorized", "user"
 
 
 class Forbidden(CallboardError):
-    """The key is good, but the project does not allow the call (`apiAccess.enabled` is false)."""
+    """The key is valid, but the project does not allow the call (`apiAccess.enabled` is false)."""
 
     status, code, category = 403, "forbidden", "user"
 
@@ -101,19 +101,19 @@ class NotFound(CallboardError):
 
 
 class MethodNotAllowed(CallboardError):
-    """The path exists, the method does not."""
+    """The path exists, but does not have this method."""
 
     status, code, category = 405, "method-not-allowed", "user"
 
 
 class Conflict(CallboardError):
-    """The request contradicts what already exists (an Idempotency-Key used with another body)."""
+    """The request contradicts existing data, such as an Idempotency-Key that was used with another body."""
 
     status, code, category = 409, "conflict", "user"
 
 
 class TooMany(CallboardError):
-    """The caller does something too often; the message says how long to wait."""
+    """The caller has made too many calls; the message says how long to wait."""
 
     status, code, category, retirable = 429, "bad-request", "user", True
 
@@ -124,17 +124,17 @@ class TooMany(CallboardError):
 
 
 class InternalServerError(CallboardError):
-    """A defect of ours."""
+    """Callboard has a defect."""
 
     retirable = True
 
 
 class StoreError(InternalServerError):
-    """The artifact store could not be read or written; the operation may be repeated."""
+    """The artifact store answered with an error; the operation may be repeated."""
 
 
 class MachineError(InternalServerError):
-    """A Machine could not be started, or its keeper was lost; another Machine may do."""
+    """A Machine could not be started, or its keeper was lost; another Machine may work."""
 
 
 class ConfigurationError(InternalServerError):
@@ -144,13 +144,13 @@ class ConfigurationError(InternalServerError):
 
 
 class SealError(InternalServerError):
-    """A sealed secret cannot be opened: it was changed, or was sealed for another owner. Repeating does not help."""
+    """A sealed secret cannot be opened: it was changed, or it was sealed for another owner. Repeating does not help."""
 
     retirable = False
 
 
 class StackError(InternalServerError):
-    """The embedded stack of `callboard dev` could not be started, or one of its processes dies again and again."""
+    """The embedded stack of `callboard dev` could not be started, or one of its processes keeps failing."""
 
 
 class Unavailable(CallboardError):

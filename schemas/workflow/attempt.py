@@ -19,7 +19,7 @@ in Temporal. Its details are the id of its Run and the number of the Attempt."""
 
 
 class AttemptStatus(OpenStrEnum):
-    """Status words of an Attempt (docs/contract.md, section 9)."""
+    """The status of an Attempt (docs/contract.md, section 9)."""
 
     STARTED = "started"
     COMPLETED = "completed"
@@ -41,7 +41,7 @@ ATTEMPT_FAILED = "AttemptFailed"
 
 
 class AttemptKind(OpenStrEnum):
-    """What is called (docs/contract.md, section 13.4)."""
+    """Which function of the project an Attempt calls (docs/contract.md, section 13.4)."""
 
     API = "api"
     CHECK = "check"

@@ -17,18 +17,18 @@ from schemas.workflow.trace import TraceMode
 
 
 class AuthSessionType(OpenStrEnum):
-    """Where its login comes from (docs/contract.md, section 7)."""
+    """Where the login of an AuthSession comes from (docs/contract.md, section 7)."""
 
     CREDENTIALS = "CREDENTIALS"
     """The login is made by `auth-sessions/create.py` from stored parameters."""
     RECORDER = "RECORDER"
     """The login was imported, and cannot be recreated."""
     RUNTIME = "RUNTIME"
-    """The login is made from the `runtimeInput` of one Run, for that Run alone."""
+    """The login is made from the `runtimeInput` of one Run, for that Run only."""
 
 
 class AuthSessionStatus(OpenStrEnum):
-    """How it stands (docs/contract.md, section 7)."""
+    """The status of an AuthSession (docs/contract.md, section 7)."""
 
     PENDING = "PENDING"
     """The login is being created or recreated."""

@@ -34,10 +34,10 @@ class FlowModel(BaseModel):
 
 
 class OpenStrEnum(StrEnum):
-    """Words that later versions of Callboard may add to.
+    """An enum of words to which later versions of Callboard may add further ones.
 
-    While workers and apis are upgraded, older ones read what newer ones wrote. A word that a version does not know is
-    read as a member of its own, equal to none that it knows, and is written and shown as it is.
+    While workers and apis are upgraded, older ones read what newer ones wrote. A word that a version does not know
+    becomes a member of its own, which equals none of the known ones, and is written and shown unchanged.
     """
 
     @classmethod

@@ -70,7 +70,7 @@ class TryRecord(FlowModel):
 
 
 class DeliveryStatus(OpenStrEnum):
-    """Status words of a Delivery (docs/contract.md, section 13.5)."""
+    """The status of a Delivery (docs/contract.md, section 13.5)."""
 
     PENDING = "pending"
     DELIVERED = "delivered"

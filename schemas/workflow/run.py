@@ -26,7 +26,7 @@ class RunStatus(OpenStrEnum):
 
 
 class RunType(OpenStrEnum):
-    """What kind of Run it is (docs/contract.md, section 13.1)."""
+    """The type of a Run (docs/contract.md, section 13.1)."""
 
     API = "api"
     AUTH_SESSION_VALIDATE = "auth-session-validate"
@@ -35,7 +35,7 @@ class RunType(OpenStrEnum):
 
 
 class ErrorCode(OpenStrEnum):
-    """`error.code` of a Run or an Attempt: the codes that Callboard gives (docs/contract.md, section 10.2)."""
+    """`error.code` of a Run or an Attempt: the codes that Callboard uses (docs/contract.md, section 10.2)."""
 
     INTERNAL_SERVER_ERROR = "internal-server-error"
     SCRIPT_PROCESS_CRASHED = "script-process-crashed"

@@ -8,7 +8,7 @@ from schemas.workflow.base import OpenStrEnum
 
 
 class TraceMode(OpenStrEnum):
-    """Of which Attempts a trace is kept."""
+    """For which Attempts a trace is kept."""
 
     ALWAYS = "always"
     ON_FAILURE = "on-failure"
