@@ -207,6 +207,11 @@ class Settings(BaseSettings):
         return self.artifacts or str(self.data_dir / "artifacts")
 
     @property
+    def keeps_artifacts_in_bucket(self) -> bool:
+        """Whether the artifact store is an S3 bucket, whose requests are slower and paid for."""
+        return self.artifact_location.startswith("s3:")
+
+    @property
     def workspace(self) -> str:
         """The workspace id in canonical lower-case form, as it stands in paths."""
         return str(self.workspace_id)

@@ -9,8 +9,8 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -30,21 +30,21 @@ from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempt import AttemptActivities
 from activities.attempts.artifact_uploader import ArtifactUploader
-from activities.attempts.attempt_log import DEFAULT_POLICY, LogPolicy
+from activities.attempts.attempt_executor import AttemptExecutor
+from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.attempt_outcomes import AttemptOutcomes
 from activities.attempts.attempt_preparation import AttemptPreparation
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.attempt_runner import AttemptRunner
-from activities.attempts.auth_state import AuthStates
-from activities.attempts.execution import AttemptExecutor
 from activities.attempts.log_recovery import LogRecovery
+from activities.attempts.logins import Logins
+from activities.attempts.machine_attempts import MachineAttempts
 from activities.attempts.retryable_attempts import RetryableAttempts
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.attempts.start_signals import StartSignals
-from activities.control import ControlActivities
 from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
+from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_heartbeat, temporal_watchdog
 from activities.workers.machine_pools import MachinePools
 from activities.workers.project_workers import ProjectWorkerManager
@@ -81,6 +81,9 @@ from workflows.validate import ValidateWorkflow
 
 log = logging.getLogger("worker")
 
+BackgroundWork = Coroutine[Any, Any, None]
+"""Work that the worker has to do for as long as it lives; if it fails, the worker ends."""
+
 _STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a workflow task of a Run waits for the worker that has the Run in its cache. By default it is ten
 seconds, for which every Run of a killed worker would stand still; a worker that takes over only reads a short
@@ -116,8 +119,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         if settings.role != "browser":
             await resources.enter_async_context(_workflow_worker(client, identity, store))
-            await _start_delivery_worker(resources, settings, client, identity, store)
-        background: list[Coroutine[Any, Any, None]] = []
+            await resources.enter_async_context(_delivery_worker(settings, client, identity, store))
+        background: list[BackgroundWork] = []
         if browser is not None:
             background = await _start_attempt_workers(resources, settings, client, identity, store, browser)
         log.info("worker %s is ready (role: %s)", identity, settings.role)
@@ -127,8 +130,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _start_attempt_workers(
     resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store, browser: Path
-) -> list[Coroutine[Any, Any, None]]:
-    """Start the Machines and what serves them, and return what has to run as long as the worker lives."""
+) -> list[BackgroundWork]:
+    """Start the Machines and the Temporal workers that use them, and return the background work that goes with them."""
     workers = _folder(settings, "workers")
     keyring = _keyring(settings)
     log_recovery = LogRecovery(store, keyring, limit=settings.log_limit)
@@ -140,7 +143,7 @@ async def _start_attempt_workers(
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
-    await resources.enter_async_context(_control_worker(client, identity, running_attempts))
+    await resources.enter_async_context(_stop_worker(client, identity, running_attempts))
     catalog = Catalog(store, max_age=settings.poll_versions)
     project_workers = ProjectWorkerManager(
         client=client,
@@ -190,28 +193,28 @@ def attempt_activities(
     worker_dir: WorkerDir,
     redactor: TraceRedactor,
     trace_limit: int,
-    log_policy: LogPolicy = DEFAULT_POLICY,
+    log_policy: LogPolicy,
 ) -> AttemptActivities:
     """Compose the activities of Attempts from the services of a worker."""
     records = AttemptRecords(store)
-    auth_states = AuthStates(client, store, keyring)
+    logins = Logins(client, store, keyring)
     preparation = AttemptPreparation(
         store=store,
         catalog=catalog,
         versions=versions,
         environments=environments,
-        auth_states=auth_states,
+        logins=logins,
         keyring=keyring,
     )
     executor = AttemptExecutor(
         worker=worker,
         store=store,
         records=records,
-        runner=AttemptRunner(
+        machine_attempts=MachineAttempts(
             catalog=catalog,
             preparation=preparation,
             pools=pools,
-            outcomes=AttemptOutcomes(store, auth_states),
+            outcomes=AttemptOutcomes(store, logins),
             keyring=keyring,
         ),
         start_signals=StartSignals(client, records),
@@ -235,7 +238,7 @@ async def _connect_to_temporal(settings: Settings, identity: str) -> Client:
     return client
 
 
-async def _run_until_stopped(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
+async def _run_until_stopped(stop: asyncio.Event, *background: BackgroundWork) -> None:
     """Run the coroutines until `stop` is set; the first one that fails ends all, and its error is raised."""
     tasks = {asyncio.ensure_future(coroutine) for coroutine in (stop.wait(), *background)}
     try:
@@ -249,13 +252,13 @@ async def _run_until_stopped(stop: asyncio.Event, *background: Coroutine[Any, An
 
 
 def _workflow_worker(client: Client, identity: str, store: Store) -> AbstractAsyncContextManager[None]:
-    """Run the Temporal worker for workflows and the activities on artifacts."""
+    """Return the running Temporal worker for workflows and the activities on artifacts."""
     activities = ArtifactActivities(store, ArtifactSweeper(client, store))
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
         workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow, SweepWorkflow],
-        activities=[activities.record_lost, activities.forget_states, activities.sweep_artifacts],
+        activities=[activities.record_interrupted, activities.delete_states, activities.sweep_artifacts],
         identity=identity,
         workflow_runner=_WORKFLOW_RUNNER,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -264,44 +267,42 @@ def _workflow_worker(client: Client, identity: str, store: Store) -> AbstractAsy
     return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
-async def _start_delivery_worker(
-    resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store
-) -> None:
-    """Start the Temporal worker that delivers results.
+@asynccontextmanager
+async def _delivery_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
+    """Return the running Temporal worker that delivers results.
 
     It has a task queue and slots of its own, so that dead receivers delay nothing else.
     """
-    transport = await resources.enter_async_context(PinnedTransport(EgressPolicy(settings.egress_allow)))
-    delivery_sender = DeliverySender(
-        store=store,
-        transport=transport,
-        keyring=_keyring(settings),
-        signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
-        user_agent=f"callboard/{installed_version()}",
-    )
-    activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
-    worker = Worker(
-        client,
-        task_queue=names.DELIVERIES_QUEUE,
-        workflows=[DeliverWorkflow, SinkTestWorkflow],
-        activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
-        identity=identity,
-        max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
-        workflow_runner=_WORKFLOW_RUNNER,
-        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
-    )
-    await resources.enter_async_context(running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT))
+    async with PinnedTransport(EgressPolicy(settings.egress_allow)) as transport:
+        delivery_sender = DeliverySender(
+            store=store,
+            transport=transport,
+            keyring=_keyring(settings),
+            signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
+            user_agent=f"callboard/{installed_version()}",
+        )
+        activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
+        worker = Worker(
+            client,
+            task_queue=names.DELIVERIES_QUEUE,
+            workflows=[DeliverWorkflow, SinkTestWorkflow],
+            activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
+            identity=identity,
+            max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
+            workflow_runner=_WORKFLOW_RUNNER,
+            sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+            graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
+        )
+        async with running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT):
+            yield
 
 
-def _control_worker(
-    client: Client, identity: str, running_attempts: RunningAttempts
-) -> AbstractAsyncContextManager[None]:
-    """Run the Temporal worker for activities that are addressed to this worker process alone."""
+def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempts) -> AbstractAsyncContextManager[None]:
+    """Return the running Temporal worker for activities that are addressed to this worker process alone."""
     worker = Worker(
         client,
         task_queue=names.worker_queue(identity),
-        activities=[ControlActivities(running_attempts).stop_attempt],
+        activities=[StopActivities(running_attempts).stop_attempt],
         identity=identity,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
@@ -321,7 +322,7 @@ def _recycle_limits(settings: Settings) -> RecycleLimits:
 
 
 def _log_policy(settings: Settings) -> LogPolicy:
-    if not settings.artifact_location.startswith("s3:"):
+    if not settings.keeps_artifacts_in_bucket:
         return LogPolicy(settings.log_limit)
     return LogPolicy(settings.log_limit, _BUCKET_LOG_INTERVAL, _BUCKET_LOG_INTERVAL)
 

@@ -10,13 +10,13 @@ from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
 from activities.attempts.attempt_records import AttemptRecords
 from activities.heartbeat import heartbeats
 from schemas.workflow import names
-from schemas.workflow.attempt import LostInput
+from schemas.workflow.attempt import InterruptedInput
 from schemas.workflow.auth import DeleteStatesInput
 from schemas.workflow.sweep import SweepPart, SweepPartResult
 from storage import keys
 from storage.store import Store
 
-_LOST_RECORD_TIMEOUT = timedelta(seconds=3)
+_INTERRUPTED_RECORD_TIMEOUT = timedelta(seconds=3)
 """How long each request to the store is retried: the activity `record_lost` has ten seconds in all."""
 
 
@@ -28,13 +28,13 @@ class ArtifactActivities:
         self._records = AttemptRecords(store)
         self._sweeper = sweeper
 
-    @activity.defn(name=names.RECORD_LOST)
-    async def record_lost(self, input: LostInput) -> None:
+    @activity.defn(name=names.RECORD_INTERRUPTED)
+    async def record_interrupted(self, input: InterruptedInput) -> None:
         """Record the Attempt as interrupted, on top of what its worker had written. Raises StoreError."""
-        await self._records.record_lost(input, within=_LOST_RECORD_TIMEOUT)
+        await self._records.record_interrupted(input, within=_INTERRUPTED_RECORD_TIMEOUT)
 
-    @activity.defn(name=names.FORGET_STATES)
-    async def forget_states(self, input: DeleteStatesInput) -> None:
+    @activity.defn(name=names.DELETE_STATES)
+    async def delete_states(self, input: DeleteStatesInput) -> None:
         """Remove artifacts of an AuthSession: the named ones, or all if none is named. Raises StoreError."""
         if input.keys:
             for key in input.keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.attempts.execution import AttemptExecutor
+from activities.attempts.attempt_executor import AttemptExecutor
 from activities.attempts.retryable_attempts import RetryableAttempts
 from schemas.workflow import names
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome

@@ -23,9 +23,9 @@ from schemas.workflow.delivery import (
     TRY_FAILED,
     DeliverInput,
     PreparedDelivery,
+    SendInput,
     SinkTestInput,
     SinkTestOutcome,
-    TryInput,
 )
 from schemas.workflow.run import RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule
@@ -78,7 +78,7 @@ class DeliveryActivities:
         return PreparedDelivery(body_key=key)
 
     @activity.defn(name=names.SEND_DELIVERY)
-    async def send_delivery(self, input: TryInput) -> None:
+    async def send_delivery(self, input: SendInput) -> None:
         """Make one try of the Delivery, and record it before this ends, whatever comes of it.
 
         A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end. Only the worker's
@@ -122,12 +122,12 @@ class DeliveryActivities:
         result = await self._delivery_sender.send(delivery, body, datetime.now(UTC))
         return SinkTestOutcome(record=result.record, failure=result.failure)
 
-    async def _send(self, attempt: TryInput, at: datetime) -> SendResult:
+    async def _send(self, send_input: SendInput, at: datetime) -> SendResult:
         """Send the Delivery, after recording that this try began: the next try is told so if the worker is lost."""
         cancellation = await record_heartbeat(at.isoformat())
         if cancellation is not None and cancellation.not_found:
             raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
-        return await self._delivery_sender.send_stored(attempt, at)
+        return await self._delivery_sender.send_stored(send_input, at)
 
     async def _outcome(self, run_id: str) -> RunOutcome | None:
         """Return how the Run ended, once it is closed; None if Temporal does not know it any more."""

@@ -9,6 +9,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from schemas.errors import StoreError
 
+ATTEMPT_STORE_TIMEOUT = timedelta(minutes=10)
+"""How long an Attempt retries a store that fails for what it cannot do without, before its Run fails."""
+
 
 async def retry_store[T](within: timedelta, work: Callable[[], Awaitable[T]]) -> T:
     """Return what `work` returns as soon as it raises no StoreError; after `within`, raise the last StoreError."""

@@ -128,14 +128,14 @@ class AuthSessions:
             Unavailable: Temporal cannot be reached, or no worker has carried it out yet (it will be).
         """
         with translate_rpc_errors(_NOT_FOUND):
-            before = await self._view(workspace, project, auth_session_id)
+            before = (await self._view(workspace, project, auth_session_id)).login_version
             await self._handle(project, auth_session_id).signal(
                 names.IMPORTED, Imported(key=state_key), rpc_timeout=RPC_TIMEOUT
             )
             try:
                 async with asyncio.timeout(_CHANGE_TIMEOUT.total_seconds()):
                     # A memo has to be polled. The version is compared, as a Run may save another state back.
-                    while (view := await self._view(workspace, project, auth_session_id)).version == before.version:  # noqa: ASYNC110
+                    while (view := await self._view(workspace, project, auth_session_id)).login_version == before:  # noqa: ASYNC110
                         await asyncio.sleep(_POLL_SECONDS)
             except TimeoutError as error:
                 raise _no_worker("replaced") from error

@@ -34,7 +34,7 @@ class AuthAttemptResult:
     """The login that was found good, or created."""
     error: RunError | None = None
     """Error of the last try that failed."""
-    bad_version: int | None = None
+    bad_login_version: int | None = None
     """Version of the login that a check has found bad; None if the result says nothing about any login."""
     final: bool = False
     """Whether no further try can help, because the failure is structural."""
@@ -58,14 +58,14 @@ def from_activity_error(error: ActivityError, *, last_started: int, last_allowed
             status=AttemptStatus.FAILED,
             number=failed.number,
             error=failed.error,
-            bad_version=None if final else failed.login_version,
+            bad_login_version=None if final else failed.login_version,
             final=final,
             started_at=failed.started_at,
         )
     if isinstance(cause, ApplicationError) and cause.type == NO_LOGIN:
         version, number = map(int, cause.details)
         return AuthAttemptResult(
-            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), bad_version=version
+            status=AttemptStatus.FAILED, number=number, error=_auth_error(cause.message), bad_login_version=version
         )
     if isinstance(cause, ApplicationError) and cause.type == AUTH_SESSION_GONE:
         number = int(cause.details[0])

@@ -116,10 +116,12 @@ class AuthSessionWorkflow:
 
         All who ask meanwhile get the same answer.
         """
-        served = [request for request in self._recreate_requests if request.seen_version < self._view.version]
+        served = [
+            request for request in self._recreate_requests if request.seen_login_version < self._view.login_version
+        ]
         if served:
             self._recreate_requests = [request for request in self._recreate_requests if request not in served]
-            await self._reply(RecreateResult(state=self._view.state), served)
+            await self._reply(RecreateResult(login=self._view.login), served)
             return
         if self._view.parameters_key is None:
             answer = RecreateResult(error=auth_outcomes.not_recreatable(self._input.ref.id))
@@ -130,7 +132,7 @@ class AuthSessionWorkflow:
             outcome = await self._log_in(spec)
             if self._deleted:
                 return  # they get the same answer as all who ask a deleted AuthSession
-            answer = RecreateResult(state=self._view.state, run_id=spec.run_id)
+            answer = RecreateResult(login=self._view.login, run_id=spec.run_id)
             if outcome.login is None:
                 self._update_view(status=AuthSessionStatus.EXPIRED, pending_run_id=None)
                 error = outcome.error or auth_outcomes.create_canceled(spec.run_id)
@@ -150,7 +152,7 @@ class AuthSessionWorkflow:
         self._update_view(status=AuthSessionStatus.PENDING, pending_run_id=spec.run_id)
         outcome = await self._create(spec)
         if outcome.login is not None:
-            anew = spec.type is RunType.AUTH_SESSION_CREATE and self._view.version > 0
+            anew = spec.type is RunType.AUTH_SESSION_CREATE and self._view.login_version > 0
             self._set_login(outcome.login.key, None if anew else spec)
         return outcome
 
@@ -164,7 +166,7 @@ class AuthSessionWorkflow:
                 project=self._input.project,
                 ref=ref,
                 spec=spec,
-                version=self._view.version + 1,
+                login_version=self._view.login_version + 1,
             ),
             id=spec.run_id,
             result_type=RunOutcome,
@@ -195,7 +197,7 @@ class AuthSessionWorkflow:
         # noted as stale then.
         self._stale = [key for key in self._stale if key != state_key]
         self._update_view(
-            version=self._view.version + 1,
+            login_version=self._view.login_version + 1,
             state_key=state_key,
             status=AuthSessionStatus.READY,
             updated_at=workflow.now(),
@@ -221,7 +223,7 @@ class AuthSessionWorkflow:
     def _publish_view(self) -> None:
         workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
         suffix = f"; Run `{self._view.pending_run_id}` logs in" if self._view.pending_run_id else ""
-        workflow.set_current_details(f"{self._view.status}, login {self._view.version}{suffix}")
+        workflow.set_current_details(f"{self._view.status}, login {self._view.login_version}{suffix}")
 
     async def _reply(self, result: RecreateResult, requests: list[RecreateRequest]) -> None:
         """Send the result to all askers at once; one that has ended meanwhile needs no answer."""
@@ -238,7 +240,7 @@ class AuthSessionWorkflow:
         """Remove the named artifacts, or all artifacts of this AuthSession if none is named."""
         try:
             await workflow.execute_activity(
-                names.FORGET_STATES,
+                names.DELETE_STATES,
                 DeleteStatesInput(project=self._input.project, owner=self._input.ref.owner, keys=stale),
                 schedule_to_close_timeout=_DELETE_TIMEOUT,
                 start_to_close_timeout=timedelta(minutes=1),
@@ -262,7 +264,7 @@ class AuthSessionWorkflow:
     @workflow.signal(name=names.CHECKED)
     def checked(self, report: CheckReport) -> None:
         """Note that a check found a login good or expired."""
-        if report.version == self._view.version and self._view.pending_run_id is None:
+        if report.login_version == self._view.login_version and self._view.pending_run_id is None:
             self._update_view(status=AuthSessionStatus.READY if report.good else AuthSessionStatus.EXPIRED)
 
     @workflow.signal(name=names.SAVED_BACK)

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.base import JsonRef
     from schemas.workflow.run import ErrorCode, RunOutcome
     from workflows import auth_outcomes
-    from workflows.auth_activity import AuthWorkflow
+    from workflows.auth_workflow import AuthWorkflow
 
 
 @workflow.defn(name=names.CREATE)
@@ -22,7 +22,7 @@ class CreateWorkflow(AuthWorkflow):
     @workflow.run
     async def run(self, input: CreateInput) -> RunOutcome:
         """Complete with the new login, or close as failed or canceled (see `workflows.outcomes`)."""
-        return await self._execute(self._unless_canceled(self._log_in(input)))
+        return await self._run_to_close(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:
         created = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.spec.create_attempts)
@@ -38,7 +38,7 @@ class CreateWorkflow(AuthWorkflow):
         return auth_outcomes.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, result)
 
 
-def _attempt_input(create: CreateInput, kind: AttemptKind, state: LoginState | None) -> AttemptInput:
+def _attempt_input(create: CreateInput, kind: AttemptKind, initial_login: LoginState | None) -> AttemptInput:
     spec = create.spec
     return AttemptInput(
         workspace=create.workspace,
@@ -52,6 +52,11 @@ def _attempt_input(create: CreateInput, kind: AttemptKind, state: LoginState | N
         trace=spec.trace,
         proxy=spec.proxy,
         kind=kind,
-        auth=AttemptAuth(ref=create.ref, state=state, new_version=create.version, parameters_key=spec.parameters_key),
+        auth=AttemptAuth(
+            ref=create.ref,
+            initial_login=initial_login,
+            new_login_version=create.login_version,
+            parameters_key=spec.parameters_key,
+        ),
         parent_run_id=spec.parent_run_id,
     )

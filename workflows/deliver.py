@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         DeliveryOutcome,
         DeliveryStatus,
         PreparedDelivery,
-        TryInput,
+        SendInput,
         TryProblem,
     )
     from schemas.workflow.sink import DeliverySchedule
@@ -62,7 +62,7 @@ class DeliverWorkflow:
             return self._close(_nothing_to_send(prepared))
         while True:
             self._redeliver_requested = False
-            outcome = await self._send(TryInput(delivery=input, body_key=prepared.body_key))
+            outcome = await self._send(SendInput(delivery=input, body_key=prepared.body_key))
             if not self._redeliver_requested:
                 return self._close(outcome)
 
@@ -77,20 +77,20 @@ class DeliverWorkflow:
             summary="Wait until the Run is closed, and store what is sent",
         )
 
-    async def _send(self, attempt: TryInput) -> DeliveryOutcome:
+    async def _send(self, send_input: SendInput) -> DeliveryOutcome:
         """Send by the schedule; end early when the Delivery is requested once more, which begins another schedule."""
-        schedule = attempt.delivery.sink.schedule
+        schedule = send_input.delivery.sink.schedule
         workflow.set_current_details("The result is being sent")
         handle = workflow.start_activity(
             names.SEND_DELIVERY,
-            attempt,
+            send_input,
             schedule_to_close_timeout=schedule.give_up_after,
             start_to_close_timeout=schedule.timeout + TRY_OVERHEAD,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=_retry_policy(schedule),
             # A try that is in progress comes to its end, and is recorded; one that waits ends at once.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"Send to {attempt.delivery.sink.target}",
+            summary=f"Send to {send_input.delivery.sink.target}",
         )
         await workflow.wait_condition(lambda: handle.done() or self._redeliver_requested)
         if not handle.done():

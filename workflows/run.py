@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
     from schemas.workflow.run import RunInput, RunOutcome, RunStatus
     from workflows import outcomes
-    from workflows.browser_activity import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
+    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
     from workflows.visibility import code_block
 
@@ -23,9 +23,9 @@ class RunWorkflow(BrowserWorkflow):
     @workflow.run
     async def run(self, input: RunInput) -> RunOutcome:
         """Execute the Run, and close the workflow as the Run ended (see `workflows.outcomes`)."""
-        return await self._execute(self._run(input))
+        return await self._run_to_close(self._run_and_deliver(input))
 
-    async def _run(self, run: RunInput) -> RunOutcome:
+    async def _run_and_deliver(self, run: RunInput) -> RunOutcome:
         if run.auth is not None and run.auth.ref.type is AuthSessionType.RUNTIME:
             await start_runtime_auth_session(run, run.auth)
         outcome = await self._run_attempts(run)
@@ -48,18 +48,20 @@ class RunWorkflow(BrowserWorkflow):
                     return outcomes.not_validated(validate.error or validate.reason, validate_run_id, number - 1)
                 self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
             attempt_input = _attempt_input(run, login, number)
-            outcome = await self._execute_attempt(attempt_input, is_run_started=number > 1 or run.auth is not None)
-            self._record_start(outcome.started_at, first=number == 1 and run.auth is None)
-            match outcome.status:
+            attempt_outcome = await self._execute_attempt(
+                attempt_input, is_run_started=number > 1 or run.auth is not None
+            )
+            self._record_start(attempt_outcome.started_at, first=number == 1 and run.auth is None)
+            match attempt_outcome.status:
                 case AttemptStatus.COMPLETED:
-                    return outcomes.completed(outcome, number)
-                case AttemptStatus.CANCELED if outcome.reason is not None:
-                    return outcomes.canceled(number, outcome.reason)
+                    return outcomes.completed(attempt_outcome, number)
+                case AttemptStatus.CANCELED if attempt_outcome.reason is not None:
+                    return outcomes.canceled(number, attempt_outcome.reason)
                 case AttemptStatus.CANCELED:
-                    reached_worker = outcome.started_at is not None or self._location_of(number) is not None
+                    reached_worker = attempt_outcome.started_at is not None or self._location_of(number) is not None
                     return outcomes.canceled(number if reached_worker else number - 1)
                 case AttemptStatus.INTERRUPTED:
-                    await self._record_lost(attempt_input, number, outcome.error)
+                    await self._record_interrupted(attempt_input, number, attempt_outcome.error)
                     if self._cancel_requested:
                         return outcomes.canceled(number)
                     interruptions += 1
@@ -68,14 +70,14 @@ class RunWorkflow(BrowserWorkflow):
                     failures += 1
                     is_last = failures == run.maximum_attempts
             # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
-            if run.auth is not None and outcomes.is_login_missing(outcome):
-                return outcomes.not_validated(outcome.error, None, number)
-            if outcome.final:
-                return outcomes.failed_for_good(outcome, number)
+            if run.auth is not None and outcomes.is_login_missing(attempt_outcome):
+                return outcomes.not_validated(attempt_outcome.error, None, number)
+            if attempt_outcome.final:
+                return outcomes.failed_for_good(attempt_outcome, number)
             if is_last:
-                return outcomes.attempts_failed(outcome, number)
-            message = outcome.error.message if outcome.error else "it gave no reason."
-            self._last_failure = f"\n\nAttempt {number} {outcome.status}:{code_block(message)}"
+                return outcomes.attempts_failed(attempt_outcome, number)
+            message = attempt_outcome.error.message if attempt_outcome.error else "it gave no reason."
+            self._last_failure = f"\n\nAttempt {number} {attempt_outcome.status}:{code_block(message)}"
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return outcomes.canceled(number)
 
@@ -124,5 +126,5 @@ def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> Atte
         request_timeout=run.request_timeout,
         trace=run.trace,
         proxy=run.proxy,
-        auth=run.auth and AttemptAuth(ref=run.auth.ref, state=login, save_back=run.auth.save_back),
+        auth=run.auth and AttemptAuth(ref=run.auth.ref, initial_login=login, save_back=run.auth.save_back),
     )

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.base import JsonRef
     from schemas.workflow.run import ErrorCode, RunOutcome, RunType
     from workflows import auth_outcomes
-    from workflows.auth_activity import AuthWorkflow
+    from workflows.auth_workflow import AuthWorkflow
 
 _ASK_AGAIN_AFTER = timedelta(minutes=1)
 """Time after which an AuthSession that does not answer is asked again: somebody may have ended it by hand, and then
@@ -36,7 +36,7 @@ class ValidateWorkflow(AuthWorkflow):
     @workflow.run
     async def run(self, input: ValidateInput) -> RunOutcome:
         """Complete with the login that is good now, or close as failed or canceled (see `workflows.outcomes`)."""
-        return await self._execute(self._unless_canceled(self._validate(input)))
+        return await self._run_to_close(self._unless_canceled(self._validate(input)))
 
     async def _validate(self, validate: ValidateInput) -> RunOutcome:
         result = await self._check(
@@ -45,22 +45,22 @@ class ValidateWorkflow(AuthWorkflow):
         if result.status is AttemptStatus.COMPLETED:
             return auth_outcomes.completed(result.login, result.number)
         recreatable = validate.auto_recreate and validate.ref.type is not AuthSessionType.RECORDER
-        if result.bad_version is None or not recreatable or self._cancel_requested:
-            await self._report_expired(validate, result.bad_version)
+        if result.bad_login_version is None or not recreatable or self._cancel_requested:
+            await self._report_expired(validate, result.bad_login_version)
             return auth_outcomes.failed(ErrorCode.CHECK_ATTEMPTS_FAILED, result)
 
         workflow.set_current_details("The login is not good any more; a Create is awaited")
-        recreated = await self._recreate(validate, result.bad_version)
-        if recreated is None or recreated.state is None:
+        recreated = await self._recreate(validate, result.bad_login_version)
+        if recreated is None or recreated.login is None:
             error = (recreated and recreated.error) or auth_outcomes.auth_session_deleted(validate.ref.id)
             return auth_outcomes.failed_by_dependency(error, self._attempts)
 
         result = await self._check(
-            _check_input(validate, recreated.state), validate.check_attempts, is_run_started=True
+            _check_input(validate, recreated.login), validate.check_attempts, is_run_started=True
         )
         if result.status is AttemptStatus.COMPLETED:
             return auth_outcomes.completed(result.login, result.number)
-        await self._report_expired(validate, result.bad_version)
+        await self._report_expired(validate, result.bad_login_version)
         return auth_outcomes.failed(ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, result)
 
     async def _recreate(self, validate: ValidateInput, bad_version: int) -> RecreateResult | None:
@@ -88,7 +88,7 @@ class ValidateWorkflow(AuthWorkflow):
         if bad_version is None or self._cancel_requested:
             return
         try:
-            await _auth_session(validate).signal(names.CHECKED, CheckReport(version=bad_version, good=False))
+            await _auth_session(validate).signal(names.CHECKED, CheckReport(login_version=bad_version, good=False))
         except FailureError as error:
             workflow.logger.info("AuthSession %s was not told: %s", validate.ref.id, error)
 
@@ -102,7 +102,7 @@ def _auth_session(validate: ValidateInput) -> workflow.ExternalWorkflowHandle[ob
     return workflow.get_external_workflow_handle(names.auth_session_workflow_id(validate.project, validate.ref.owner))
 
 
-def _check_input(validate: ValidateInput, state: LoginState | None = None) -> AttemptInput:
+def _check_input(validate: ValidateInput, initial_login: LoginState | None = None) -> AttemptInput:
     """Return the input of a check of the login with this state, or of the current login without one."""
     return AttemptInput(
         workspace=validate.workspace,
@@ -116,7 +116,7 @@ def _check_input(validate: ValidateInput, state: LoginState | None = None) -> At
         trace=validate.trace,
         proxy=validate.proxy,
         kind=AttemptKind.CHECK,
-        auth=AttemptAuth(ref=validate.ref, state=state, save_back=validate.save_back),
+        auth=AttemptAuth(ref=validate.ref, initial_login=initial_login, save_back=validate.save_back),
         parent_run_id=validate.parent_run_id,
     )
 
@@ -125,7 +125,7 @@ def _recreate_request(validate: ValidateInput, bad_version: int) -> RecreateRequ
     run_id = workflow.info().workflow_id
     return RecreateRequest(
         validate_run_id=run_id,
-        seen_version=bad_version,
+        seen_login_version=bad_version,
         spec=LoginSpec(
             run_id="",
             type=RunType.AUTH_SESSION_CREATE,

@@ -51,7 +51,7 @@ _DELETE_WITHIN = 5.0
 
 @dataclass(frozen=True)
 class LogPolicy:
-    """How much is logged, and when it can be read."""
+    """How much is logged, and when it can be read. The default times suit a store that is a folder."""
 
     limit: int = 10 * 1024 * 1024
     """Largest number of bytes that are logged of what user code and its browser print."""
@@ -59,10 +59,6 @@ class LogPolicy:
     """Time from the first line to the first piece."""
     piece_interval: timedelta = timedelta(seconds=0.5)
     """Time from one piece to the next."""
-
-
-DEFAULT_POLICY = LogPolicy()
-"""Policy for a store that is a folder."""
 
 
 @dataclass(frozen=True)

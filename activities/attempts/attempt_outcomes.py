@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from activities.attempts.attempt_preparation import STORE_TIMEOUT
-from activities.attempts.auth_state import AuthState, AuthStates
-from activities.store_retry import retry_store
+from activities.attempts.logins import Logins, OpenedLogin
+from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from machines.attempt_spec import AttemptReport
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
@@ -30,19 +29,19 @@ _STATE_NOT_CAPTURED = RunError(
 class AttemptOutcomes:
     """Builds outcomes of Attempts that came to their end on a Machine."""
 
-    def __init__(self, store: Store, auth_states: AuthStates) -> None:
+    def __init__(self, store: Store, logins: Logins) -> None:
         self._store = store
-        self._auth_states = auth_states
+        self._logins = logins
 
     async def from_report(
-        self, attempt: AttemptInput, report: AttemptReport, auth_state: AuthState | None
+        self, attempt: AttemptInput, report: AttemptReport, opened_login: OpenedLogin | None
     ) -> AttemptOutcome:
         """Return the outcome; the result and the changed login are durable by then.
 
         Raises:
             StoreError: The store has not taken the result, or the state that a create made, for minutes.
         """
-        login = auth_state.login if auth_state else None
+        login = opened_login.login if opened_login else None
         if report.status is not AttemptStatus.COMPLETED or report.result is None:
             return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=login)
         # The result of a check is `true` or `false`, as JSON text.
@@ -51,9 +50,9 @@ class AttemptOutcomes:
         if attempt.auth is not None and attempt.kind is AttemptKind.CREATE:
             if report.storage_state is None:
                 return AttemptOutcome(status=AttemptStatus.FAILED, error=_STATE_NOT_CAPTURED)
-            login = await self._auth_states.save_created(attempt, attempt.auth, report.storage_state)
-        elif attempt.auth is not None and auth_state is not None:
-            login = await self._auth_states.save_refreshed(attempt, attempt.auth, auth_state, report.storage_state)
+            login = await self._logins.save_created(attempt, attempt.auth, report.storage_state)
+        elif attempt.auth is not None and opened_login is not None:
+            login = await self._logins.save_refreshed(attempt, attempt.auth, opened_login, report.storage_state)
         if attempt.kind is not AttemptKind.API:
             return AttemptOutcome(status=AttemptStatus.COMPLETED, login=login)
         of = (attempt.project, attempt.run_id, attempt.number)
@@ -68,7 +67,7 @@ class AttemptOutcomes:
         """Inline a small text into the outcome; store a large one before the outcome is returned."""
         if len(text) <= INLINE_LIMIT:
             return JsonRef(text=text, size=len(text))
-        await retry_store(STORE_TIMEOUT, lambda: self._store.put(key, text.encode()))
+        await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: self._store.put(key, text.encode()))
         return JsonRef(key=key, size=len(text))
 
 

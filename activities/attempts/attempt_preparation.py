@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
-from activities.attempts.attempt_state import AttemptState
-from activities.attempts.auth_state import AuthState, AuthStates
+from activities.attempts.attempt_progress import AttemptProgress
+from activities.attempts.logins import Logins, OpenedLogin
 from activities.attempts.runtime_environment import ProjectEnvironments
-from activities.attempts.runtime_services import AuthSessionServices, ProjectServices
-from activities.store_retry import retry_store
+from activities.attempts.runtime_services import RuntimeServices
+from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from machines.attempt_spec import AttemptSpec, Proxy, Version
 from projects.catalog import Catalog
 from projects.manifest import Manifest
@@ -21,9 +20,6 @@ from security import seal_context
 from security.keyring import KeyRing
 from storage.store import Store
 
-STORE_TIMEOUT = timedelta(minutes=10)
-"""How long an Attempt retries a store that fails, before the Run fails."""
-
 
 @dataclass(frozen=True)
 class PreparedAttempt:
@@ -31,7 +27,7 @@ class PreparedAttempt:
 
     version: Version
     spec: AttemptSpec
-    auth_state: AuthState | None = field(repr=False)
+    opened_login: OpenedLogin | None = field(repr=False)
 
 
 class AttemptPreparation:
@@ -44,17 +40,17 @@ class AttemptPreparation:
         catalog: Catalog,
         versions: VersionFolders,
         environments: ProjectEnvironments,
-        auth_states: AuthStates,
+        logins: Logins,
         keyring: KeyRing,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._versions = versions
         self._environments = environments
-        self._auth_states = auth_states
+        self._logins = logins
         self._keyring = keyring
 
-    async def prepare(self, attempt: AttemptInput, state: AttemptState) -> PreparedAttempt:
+    async def prepare(self, attempt: AttemptInput, progress: AttemptProgress) -> PreparedAttempt:
         """Return what the Attempt needs; its Machine writes its evidence and its log to where `state` holds them.
 
         Raises:
@@ -65,23 +61,25 @@ class AttemptPreparation:
         """
         manifest = await self._manifest(attempt)
         version = await self._version(attempt, manifest)
-        auth_state = None
+        opened_login = None
         if attempt.auth is not None:
             secret_parameters = manifest.settings.auth_sessions.secret_parameters
-            auth_state = await self._auth_states.load(attempt, attempt.auth, secret_parameters)
-        return PreparedAttempt(version, await self._spec(attempt, auth_state, state), auth_state)
+            opened_login = await self._logins.load(attempt, attempt.auth, secret_parameters)
+        return PreparedAttempt(version, await self._spec(attempt, opened_login, progress), opened_login)
 
     async def _manifest(self, attempt: AttemptInput) -> Manifest:
         manifest = await retry_store(
-            STORE_TIMEOUT, lambda: self._catalog.get_manifest(attempt.project, attempt.version)
+            ATTEMPT_STORE_TIMEOUT, lambda: self._catalog.get_manifest(attempt.project, attempt.version)
         )
         if manifest is None:
             raise StoreError(f"version {attempt.version} of project {attempt.project} is not there any more.")
         return manifest
 
     async def _version(self, attempt: AttemptInput, manifest: Manifest) -> Version:
-        folder = await retry_store(STORE_TIMEOUT, lambda: self._versions.ensure(attempt.project, attempt.version))
-        environment = await self._environments.of(manifest, folder, within=STORE_TIMEOUT)
+        folder = await retry_store(
+            ATTEMPT_STORE_TIMEOUT, lambda: self._versions.ensure(attempt.project, attempt.version)
+        )
+        environment = await self._environments.prepare(manifest, folder, within=ATTEMPT_STORE_TIMEOUT)
         size = manifest.settings.browser_size
         return Version(
             project=attempt.project,
@@ -96,40 +94,44 @@ class AttemptPreparation:
             variables=environment.variables,
         )
 
-    async def _spec(self, attempt: AttemptInput, auth_state: AuthState | None, state: AttemptState) -> AttemptSpec:
+    async def _spec(
+        self, attempt: AttemptInput, opened_login: OpenedLogin | None, progress: AttemptProgress
+    ) -> AttemptSpec:
         proxy = self._open_proxy(attempt)
         run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
-        services = ProjectServices(self._store, attempt.project)
+        services = RuntimeServices(self._store, attempt.project)
         if attempt.parent_run_id is not None:
             run_info["parent_run_id"] = attempt.parent_run_id
-        if attempt.auth is not None and auth_state is not None:
+        if attempt.auth is not None and opened_login is not None:
             run_info["auth_session_id"] = attempt.auth.ref.id
-            services = AuthSessionServices(self._store, attempt.project, attempt.auth.ref, auth_state.parameters)
+            services = RuntimeServices(
+                self._store, attempt.project, auth_session=attempt.auth.ref, parameters=opened_login.parameters
+            )
         return AttemptSpec(
             run_id=attempt.run_id,
             number=attempt.number,
             api=attempt.api,
-            parameters=await self._parameters(attempt, auth_state),
+            parameters=await self._parameters(attempt, opened_login),
             timeout=attempt.request_timeout,
             proxy=proxy,
             services=services,
             run_info=run_info,
             kind=attempt.kind,
-            storage_state=auth_state.storage_state if auth_state else None,
+            storage_state=opened_login.storage_state if opened_login else None,
             capture=attempt.auth is not None and attempt.auth.save_back,
-            secrets=auth_state.secrets if auth_state else (),
-            evidence=state.evidence,
-            log=state.log.file,
+            secrets=opened_login.secrets if opened_login else (),
+            evidence=progress.evidence,
+            log=progress.log.file,
         )
 
-    async def _parameters(self, attempt: AttemptInput, auth_state: AuthState | None) -> str:
+    async def _parameters(self, attempt: AttemptInput, opened_login: OpenedLogin | None) -> str:
         if attempt.kind is AttemptKind.CREATE:
-            if auth_state is None or auth_state.parameters is None:
+            if opened_login is None or opened_login.parameters is None:
                 raise StoreError("the parameters of the AuthSession are not there any more.")
-            return auth_state.parameters
+            return opened_login.parameters
         parameters, key = attempt.parameters.text, attempt.parameters.key
         if parameters is None and key is not None:
-            stored = await retry_store(STORE_TIMEOUT, lambda: self._store.get(key))
+            stored = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: self._store.get(key))
             parameters = None if stored is None else stored.decode()
         if parameters is None:
             raise StoreError(f"{key} is not there any more.")

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.store_retry import retry_store
 from machines.cancellation import uncancellable
 from schemas.errors import StoreError
-from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus, LostInput
+from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus, InterruptedInput
 from schemas.workflow.base import MESSAGE_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
 from storage import keys
@@ -40,7 +40,7 @@ class AttemptRecords:
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
 
-    async def write_first(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
+    async def write_if_absent(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
         """Write a record unless there is one.
 
         A worker that hung may report a start after the loss of its Attempt was recorded.
@@ -63,38 +63,41 @@ class AttemptRecords:
             log.exception("Run %s, Attempt %d: it is not known whether there is a record", run_id, number)
             return False
 
-    async def record_lost(self, lost: LostInput, *, within: timedelta) -> None:
+    async def record_interrupted(self, interrupted: InterruptedInput, *, within: timedelta) -> None:
         """Record an Attempt as interrupted whose worker has not recorded its end, and what is missing of it.
 
         Raises:
             StoreError: What is stored cannot be read. (A record that cannot be written is lost, as by `write`.)
         """
-        of = (lost.project, lost.run_id, lost.number)
+        of = (interrupted.project, interrupted.run_id, interrupted.number)
         known = await retry_store(within, lambda: self.read(*of))
         if known is not None and known.status is not AttemptStatus.STARTED:
             return
         base = known or AttemptRecord(
-            run_id=lost.run_id, number=lost.number, kind=lost.kind.value, status=AttemptStatus.INTERRUPTED
+            run_id=interrupted.run_id,
+            number=interrupted.number,
+            kind=interrupted.kind,
+            status=AttemptStatus.INTERRUPTED,
         )
-        missing = await retry_store(within, lambda: self._missing(lost))
+        missing = await retry_store(within, lambda: self._missing(interrupted))
         changes = {
             "status": AttemptStatus.INTERRUPTED,
             "ended_at": datetime.now(UTC),
-            "error": interruption(lost.cause),
+            "error": interruption(interrupted.cause),
             "log": "log" not in missing,
             "missing": missing,
         }
-        await self.write(lost.project, base.model_copy(update=changes), within=within)
+        await self.write(interrupted.project, base.model_copy(update=changes), within=within)
 
-    async def _missing(self, lost: LostInput) -> dict[str, str]:
+    async def _missing(self, interrupted: InterruptedInput) -> dict[str, str]:
         """Return what a lost Attempt should have stored and has not; trace and screenshot are made at its end.
 
         Raises StoreError.
         """
         missing = {"screenshot": _NOT_SAVED}
-        if lost.trace.keeps(completed=False):
+        if interrupted.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
-        of = (lost.project, lost.run_id, lost.number)
+        of = (interrupted.project, interrupted.run_id, interrupted.number)
         if not await self._store.exists(keys.log(*of)):
             pieces = aiter(self._store.list(keys.log_pieces(*of)))
             missing["log"] = _NOT_SAVED if await anext(pieces, None) is None else _NOT_ALL_SAVED

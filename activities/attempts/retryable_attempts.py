@@ -8,8 +8,8 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.attempts.attempt_executor import AttemptExecutor
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.execution import AttemptExecutor
 from schemas.errors import StoreError
 from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
@@ -17,12 +17,12 @@ from schemas.workflow.attempt import (
     AttemptOutcome,
     AttemptStatus,
     FailedAttemptDetails,
-    LostInput,
+    InterruptedInput,
 )
 
 log = logging.getLogger(__name__)
 
-_LOST_RECORD_TIMEOUT = timedelta(seconds=5)
+_INTERRUPTED_RECORD_TIMEOUT = timedelta(seconds=5)
 """How long a try waits for the store to take the record of the lost try before it."""
 
 
@@ -41,14 +41,14 @@ class RetryableAttempts:
         """
         number = await self._next_number(attempt)
         if number > attempt.number:
-            await self._record_lost(attempt, number - 1)
+            await self._record_interrupted(attempt, number - 1)
         attempt = attempt.model_copy(update={"number": number})
         outcome = await self._executor.execute(attempt)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             details = FailedAttemptDetails(
                 number=number,
                 error=outcome.error,
-                login_version=outcome.login.version if outcome.login is not None else None,
+                login_version=outcome.login.login_version if outcome.login is not None else None,
                 started_at=outcome.started_at,
             )
             raise ApplicationError(outcome.error.message, details, type=ATTEMPT_FAILED, non_retryable=outcome.final)
@@ -66,10 +66,10 @@ class RetryableAttempts:
                 number += 1
         return number
 
-    async def _record_lost(self, attempt: AttemptInput, number: int) -> None:
+    async def _record_interrupted(self, attempt: AttemptInput, number: int) -> None:
         """Record the end of the try before this one: if its worker was lost, nobody else writes it."""
-        lost = LostInput.of(attempt, number, cause="The worker that ran the Attempt was lost.")
+        interrupted = InterruptedInput.of(attempt, number, cause="The worker that ran the Attempt was lost.")
         try:
-            await self._records.record_lost(lost, within=_LOST_RECORD_TIMEOUT)
+            await self._records.record_interrupted(interrupted, within=_INTERRUPTED_RECORD_TIMEOUT)
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", attempt.run_id, number)

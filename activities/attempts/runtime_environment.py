@@ -45,7 +45,7 @@ class ProjectEnvironments:
         self._dev = dev
         self._known: dict[tuple[str, str], Environment] = {}
 
-    async def of(self, manifest: Manifest, folder: Path, *, within: timedelta) -> RuntimeEnvironment:
+    async def prepare(self, manifest: Manifest, folder: Path, *, within: timedelta) -> RuntimeEnvironment:
         """Return what the version runs on; its environment is built when this returns.
 
         Raises:

@@ -16,12 +16,29 @@ _STORE_TIMEOUT = timedelta(seconds=30)
 """How long the store is retried: user code waits for the answer, on its Attempt's clock."""
 
 
-class ProjectServices:
-    """Services for the Attempts of one project. A write is atomic; of two concurrent ones, the later one stays."""
+class RuntimeServices:
+    """Services for one Attempt. A write is atomic; of two concurrent ones, the later one stays."""
 
-    def __init__(self, store: Store, project: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        project: str,
+        *,
+        auth_session: AuthSessionRef | None = None,
+        parameters: str | None = None,
+    ) -> None:
+        """Set up without reading anything yet.
+
+        Args:
+            store: The artifact store, where the values are.
+            project: The project whose values the Attempt shares.
+            auth_session: The AuthSession of the Attempt, if it has one.
+            parameters: JSON text of what that AuthSession was made from, if that is known.
+        """
         self._store = store
         self._project = project
+        self._auth_session = auth_session
+        self._parameters = parameters
 
     async def persistent_get(self, key: str) -> str | None:
         """Return the JSON text of the value, or None.
@@ -47,25 +64,14 @@ class ProjectServices:
         await retry_store(_STORE_TIMEOUT, lambda: self._store.put(place, body))
 
     async def auth_session_parameters(self) -> str:
-        """Raise BadRequest: an Attempt without an AuthSession has no parameters of one."""
-        raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
-
-
-class AuthSessionServices(ProjectServices):
-    """Services for an Attempt that has an AuthSession."""
-
-    def __init__(self, store: Store, project: str, ref: AuthSessionRef, parameters: str | None) -> None:
-        super().__init__(store, project)
-        self._ref = ref
-        self._parameters = parameters
-
-    async def auth_session_parameters(self) -> str:
         """Return the JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
 
         Raises:
-            BadRequest: The AuthSession was not made from stored credentials.
+            BadRequest: There is no AuthSession, or it was not made from stored credentials.
         """
-        if self._ref.type is not AuthSessionType.CREDENTIALS or self._parameters is None:
-            made = "was recorded" if self._ref.type is AuthSessionType.RECORDER else "lives for this Run alone"
-            raise BadRequest(f"get_auth_session_parameters: AuthSession {self._ref.id!r} {made}: it has none.")
+        if self._auth_session is None:
+            raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
+        if self._auth_session.type is not AuthSessionType.CREDENTIALS or self._parameters is None:
+            made = "was recorded" if self._auth_session.type is AuthSessionType.RECORDER else "lives for this Run alone"
+            raise BadRequest(f"get_auth_session_parameters: AuthSession {self._auth_session.id!r} {made}: it has none.")
         return self._parameters

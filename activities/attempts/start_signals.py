@@ -12,8 +12,8 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.attempts.attempt_progress import AttemptProgress
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.attempt_state import AttemptState
 from activities.background import background_task
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStarted, AttemptStatus
@@ -28,25 +28,25 @@ _RECORD_TIMEOUT = timedelta(seconds=5)
 
 
 class StartSignals:
-    """Sends the start signals of Attempts."""
+    """Sends the start signals of Attempts, and then writes the record of their starts."""
 
     def __init__(self, client: Client, records: AttemptRecords) -> None:
         self._client = client
         self._records = records
 
     @asynccontextmanager
-    async def sending(self, attempt: AttemptInput, state: AttemptState) -> AsyncGenerator[None]:
+    async def sending(self, attempt: AttemptInput, progress: AttemptProgress) -> AsyncGenerator[None]:
         """Signal and record the start of the Attempt if the block lasts for a moment."""
         run = self._client.get_workflow_handle(attempt.run_id, run_id=activity.info().workflow_run_id)
 
         async def signal_start() -> None:
             await asyncio.sleep(SIGNAL_AFTER)
-            await _signal(run, names.ATTEMPT_STARTED, state.start_signal())
+            await _signal(run, names.ATTEMPT_STARTED, progress.start_signal())
             if attempt.kind is AttemptKind.CHECK and attempt.parent_run_id is not None:
                 waiting = self._client.get_workflow_handle(attempt.parent_run_id)
                 await _signal(waiting, names.VALIDATE_STARTED, attempt.number)
-            record = state.record(AttemptStatus.STARTED)
-            await self._records.write_first(attempt.project, record, within=_RECORD_TIMEOUT)
+            record = progress.record(AttemptStatus.STARTED)
+            await self._records.write_if_absent(attempt.project, record, within=_RECORD_TIMEOUT)
 
         async with background_task(signal_start(), "start signals"):
             yield

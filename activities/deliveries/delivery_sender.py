@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import httpx
 
 from activities.deliveries import s3_sink, webhook_sink
-from activities.deliveries.http_sender import ANSWER_KEPT, PreparedRequest, SendError, send
+from activities.deliveries.http_sender import RESPONSE_KEPT, PreparedRequest, SendError, exchange
 from activities.store_retry import retry_store
 from schemas.errors import CallboardError, SealError, StoreError
-from schemas.workflow.delivery import DeliverInput, TryInput, TryProblem, TryRecord
+from schemas.workflow.delivery import DeliverInput, SendInput, TryProblem, TryRecord
 from security.keyring import KeyRing
 from security.masking import Masker
 from security.signing import WebhookSigner
@@ -63,13 +63,13 @@ class DeliverySender:
         self._signer = signer
         self._user_agent = user_agent
 
-    async def send_stored(self, attempt: TryInput, at: datetime) -> SendResult:
+    async def send_stored(self, send_input: SendInput, at: datetime) -> SendResult:
         """Send the stored body once. A cancel ends the try, and is returned as its result."""
         try:
-            body = await self._body(attempt.body_key)
+            body = await self._body(send_input.body_key)
         except CallboardError as error:
             return _not_sent(at, error)
-        return await self.send(attempt.delivery, body, at)
+        return await self.send(send_input.delivery, body, at)
 
     async def send(self, delivery: DeliverInput, body: bytes, at: datetime) -> SendResult:
         """Send this body once. A cancel ends the try, and is returned as its result."""
@@ -80,22 +80,22 @@ class DeliverySender:
         masker = Masker(prepared.secrets)
         started = time.monotonic()
         try:
-            answer = await send(self._transport, prepared.request, delivery.sink.schedule.timeout)
+            response = await exchange(self._transport, prepared.request, delivery.sink.schedule.timeout)
         except SendError as error:
             return _no_answer(at, started, _masked(error.problem, masker))
         except asyncio.CancelledError:
             stopped = TryProblem(type="WorkerStopped", message=_STOPPED)
             return _no_answer(at, started, stopped)
-        verdict = prepared.classify_response(answer)
+        verdict = prepared.classify_response(response)
         record = TryRecord(
             at=at,
-            status_code=answer.status,
+            status_code=response.status,
             error=None if verdict.problem is None else _masked(verdict.problem, masker),
-            latency=answer.latency,
-            answer=masker.mask_text(answer.beginning.decode("utf-8", "replace"))[:ANSWER_KEPT],
+            latency=response.latency,
+            answer=masker.mask_text(response.beginning.decode("utf-8", "replace"))[:RESPONSE_KEPT],
         )
         message = None if verdict.message is None else masker.mask_text(verdict.message)
-        return SendResult(record, message, verdict.final, answer.retry_after)
+        return SendResult(record, message, verdict.final, response.retry_after)
 
     async def _body(self, key: str) -> bytes:
         body = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(key))

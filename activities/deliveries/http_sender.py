@@ -14,12 +14,12 @@ import httpx
 from schemas.errors import EgressRefused
 from schemas.workflow.delivery import TryProblem
 
-ANSWER_KEPT = 2048
-"""How many bytes of an answer are kept."""
+RESPONSE_KEPT = 2048
+"""How many bytes of a response's body are kept."""
 
-_ANSWER_READ = ANSWER_KEPT + 8192
+_RESPONSE_READ = RESPONSE_KEPT + 8192
 """How many bytes of an answer are read: more than are kept, so that a secret at the edge is found whole."""
-_ANSWER_WITHIN = 5.0
+_RESPONSE_WITHIN = 5.0
 """Seconds for an answer's body. What counts is its status, which has arrived before."""
 
 
@@ -76,7 +76,7 @@ class SendError(Exception):
         self.problem = problem
 
 
-async def send(transport: httpx.AsyncBaseTransport, request: httpx.Request, within: timedelta) -> SinkResponse:
+async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, within: timedelta) -> SinkResponse:
     """Send the request once.
 
     This uses the transport directly: a client would add headers, and keep cookies for other receivers.
@@ -108,14 +108,14 @@ async def _beginning(response: httpx.Response) -> bytes:
     """Return the first bytes of the body as they come over the wire, as many as arrive without an error."""
     read = bytearray()
     try:
-        async with asyncio.timeout(_ANSWER_WITHIN):
+        async with asyncio.timeout(_RESPONSE_WITHIN):
             body: AsyncIterator[bytes] = response.aiter_raw()
             async for part in body:
                 read += part
-                if len(read) >= _ANSWER_READ:
+                if len(read) >= _RESPONSE_READ:
                     break
     except (TimeoutError, httpx.TransportError):
         pass  # what has come is kept
     finally:
         await response.aclose()
-    return bytes(read[:_ANSWER_READ])
+    return bytes(read[:_RESPONSE_READ])

@@ -76,26 +76,26 @@ def object_url(sink: SealedBucket, run_id: str) -> str:
     return f"{bucket_address(endpoint, sink.bucket, path_style=sink.force_path_style)}/{key}"
 
 
-def classify_response(answer: SinkResponse) -> ResponseVerdict:
+def classify_response(response: SinkResponse) -> ResponseVerdict:
     """Classify the answer; S3 reports errors with codes that are the same everywhere."""
-    if 200 <= answer.status < 300:
+    if 200 <= response.status < 300:
         return ResponseVerdict()
-    error = _error(answer)
+    error = _error(response)
     if error is None:
-        return ResponseVerdict(f"The bucket's server answered {answer.status}.")
+        return ResponseVerdict(f"The bucket's server answered {response.status}.")
     return ResponseVerdict(
-        f"The bucket's server answered {answer.status} {error.type}: {error.message}",
+        f"The bucket's server answered {response.status} {error.type}: {error.message}",
         problem=error,
         final=error.type in _FINAL,
     )
 
 
-def _error(answer: SinkResponse) -> TryProblem | None:
+def _error(response: SinkResponse) -> TryProblem | None:
     """Return code and message of an S3 error; nothing else is read of its XML, which is not trusted."""
-    code = _CODE.search(answer.beginning)
+    code = _CODE.search(response.beginning)
     if code is None:
         return None
-    message = _MESSAGE.search(answer.beginning)
+    message = _MESSAGE.search(response.beginning)
     text = "" if message is None else unescape(message[1].decode("utf-8", "replace")).strip()
     return TryProblem(type=code[1].decode("ascii"), message=text or "It says no more.")
 

@@ -51,9 +51,9 @@ def build_request(
     return PreparedRequest(request, classify_response, frozenset(secrets - {""}))
 
 
-def classify_response(answer: SinkResponse) -> ResponseVerdict:
+def classify_response(response: SinkResponse) -> ResponseVerdict:
     """Classify the answer: 200 to 299 means delivered (docs/contract.md, section 11.4)."""
-    status = answer.status
+    status = response.status
     if 200 <= status < 300:
         return ResponseVerdict()
     if status == HTTPStatus.GONE:

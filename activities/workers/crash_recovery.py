@@ -34,10 +34,10 @@ async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogR
         await log_recovery.store_logs(dead.evidence, within=_LOGS_TIMEOUT)
         await asyncio.to_thread(dead.remove)
         for entry in dead.attempts:
-            await _report_lost(client, entry)
+            await _report_interrupted(client, entry)
 
 
-async def _report_lost(client: Client, entry: JournalEntry) -> None:
+async def _report_interrupted(client: Client, entry: JournalEntry) -> None:
     # The task token identifies this try; a check or create keeps its activity id when it is tried again, perhaps
     # elsewhere.
     handle = client.get_async_activity_handle(task_token=entry.task_token)

@@ -55,27 +55,27 @@ class WorkerDir:
             raise RuntimeError(f"{folder} is in use by another worker")
         self._lock = lock
         self._numbers = itertools.count(1)
-        self._free_notes: list[Path] = []
+        self._spare_files: list[Path] = []
         """Files of the journal that are not in use for an Attempt."""
         self._remover = ThreadPoolExecutor(1, "removing")
         """Removes folders in the background, so that nobody waits for it: on some disks it takes much longer than
         filling them."""
 
     @contextmanager
-    def journal(self, attempt: JournalEntry) -> Generator[None]:
-        """Note the Attempt as running for as long as the block lasts."""
-        note = self._attempts / f"{attempt.run_id}-{attempt.number}.json"
+    def journal(self, entry: JournalEntry) -> Generator[None]:
+        """Keep an entry for a running Attempt for as long as the block lasts."""
+        file = self._attempts / f"{entry.run_id}-{entry.number}.json"
         # The file of an Attempt that has ended is reused for the next one: creating and removing files takes disks
         # longer.
-        spare = self._free_notes.pop() if self._free_notes else self._attempts / f"spare-{next(self._numbers)}"
-        token = b64encode(attempt.task_token).decode()
-        spare.write_text(json.dumps({**asdict(attempt), "task_token": token}))
-        spare.rename(note)
+        spare = self._spare_files.pop() if self._spare_files else self._attempts / f"spare-{next(self._numbers)}"
+        token = b64encode(entry.task_token).decode()
+        spare.write_text(json.dumps({**asdict(entry), "task_token": token}))
+        spare.rename(file)
         try:
             yield
         finally:
-            note.rename(spare)
-            self._free_notes.append(spare)
+            file.rename(spare)
+            self._spare_files.append(spare)
 
     @contextmanager
     def evidence(self, run_id: str, number: int) -> Generator[Path]:
@@ -116,8 +116,7 @@ class DeadWorker:
             scratch_cleanup.clean_up(scratch)
 
     def remove(self) -> None:
-        """End its Machines and remove its folder. This blocks."""
-        self.end_machines()
+        """Remove its folder, once its Machines have ended, and release the lock. This blocks."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
@@ -145,11 +144,11 @@ def _folders_locked(workers: Path) -> Generator[None]:
 
 
 def _journal_of(folder: Path) -> Generator[JournalEntry]:
-    for note in (folder / "attempts").glob("*.json"):
+    for file in (folder / "attempts").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # a half-written file: its Attempt had not begun
-            held: dict[str, Any] = json.loads(note.read_text())
-            token = b64decode(held["task_token"])
-            yield JournalEntry(held["run_id"], held["number"], token, AttemptKind(held["kind"]))
+            fields: dict[str, Any] = json.loads(file.read_text())
+            token = b64decode(fields["task_token"])
+            yield JournalEntry(fields["run_id"], fields["number"], token, AttemptKind(fields["kind"]))
 
 
 def _lock(folder: Path) -> FileLock | None:

@@ -10,7 +10,7 @@ from api.runs.outcome_json import error_json
 from schemas.errors import NotFound
 from schemas.rest.attempt import AttemptBody, UsageBody
 from schemas.rest.result import RecordedError
-from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus, AttemptUsage
+from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
 from storage import keys
 
 _CONCURRENT_READS = 16
@@ -94,7 +94,7 @@ async def _attempt_body(
     has_log = whole_log or has_pieces or record.status is AttemptStatus.STARTED
     return AttemptBody(
         number=number,
-        kind=AttemptKind(record.kind),
+        kind=record.kind,
         status=record.status,
         queued_at=record.queued_at,
         started_at=record.started_at,

@@ -140,7 +140,7 @@ class _EndWatcher:
     def __init__(self, services: Services, project: str, run_id: str, number: int) -> None:
         self._services = services
         self._attempt = (project, run_id, number)
-        in_bucket = services.settings.artifact_location.startswith("s3:")
+        in_bucket = services.settings.keeps_artifacts_in_bucket
         self.poll_interval = (_POLL_BUCKET_EVERY if in_bucket else _POLL_FOLDER_EVERY).total_seconds()
         self._asked_temporal_at = asyncio.get_running_loop().time()
 

@@ -152,7 +152,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
         if existing is not None:
             return contract_auth_session(await services.auth_sessions.replace_state(workspace, project, owner, key))
         view = _new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.READY)
-        view = view.model_copy(update={"version": 1, "state_key": key})
+        view = view.model_copy(update={"login_version": 1, "state_key": key})
         ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
         await services.auth_sessions.create(AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view))
     except CallboardError as error:

@@ -125,8 +125,8 @@ class StopInput(FlowModel):
     number: int
 
 
-class LostInput(FlowModel):
-    """Input of the activity `record_lost`: an Attempt that its worker could not record itself."""
+class InterruptedInput(FlowModel):
+    """Input of the activity `record_lost`: an interrupted Attempt, which its worker could not record itself."""
 
     workspace: str
     run_id: str
@@ -138,7 +138,7 @@ class LostInput(FlowModel):
     kind: AttemptKind = AttemptKind.API
 
     @classmethod
-    def of(cls, attempt: AttemptInput, number: int, *, cause: str) -> LostInput:
+    def of(cls, attempt: AttemptInput, number: int, *, cause: str) -> InterruptedInput:
         """Return the input for try `number` of this Attempt."""
         return cls(
             workspace=attempt.workspace,
@@ -171,7 +171,7 @@ class AttemptRecord(FlowModel):
 
     run_id: str
     number: int
-    kind: str = "api"
+    kind: AttemptKind = AttemptKind.API
     status: AttemptStatus
     api: str | None = None
     version: str | None = None

@@ -49,7 +49,7 @@ class AuthSessionRef(FlowModel):
 class LoginState(FlowModel):
     """A login as it was at some moment."""
 
-    version: Annotated[int, Field(alias="login")]
+    login_version: Annotated[int, Field(alias="login")]
     """Version of the login; every Create and Update counts it up."""
     key: str
     """Key of the artifact with the sealed browser state (docs/contract.md, section 4.5)."""
@@ -83,9 +83,9 @@ class AttemptAuth(FlowModel):
     """The AuthSession of one Attempt."""
 
     ref: AuthSessionRef
-    state: LoginState | None = None
+    initial_login: Annotated[LoginState | None, Field(alias="state")] = None
     """The login to begin with. If it is None, a check begins with the current login, and a create with none."""
-    new_version: Annotated[int, Field(alias="login")] = 0
+    new_login_version: Annotated[int, Field(alias="login")] = 0
     """Version of the login that a create makes."""
     parameters_key: str | None = None
     """Key of the artifact with the parameters of a create."""
@@ -95,7 +95,7 @@ class AttemptAuth(FlowModel):
 class CheckReport(FlowModel):
     """Payload of the signal to the AuthSession that says whether a check found a login good."""
 
-    version: Annotated[int, Field(alias="login")]
+    login_version: Annotated[int, Field(alias="login")]
     good: bool
 
 
@@ -114,7 +114,7 @@ class Imported(FlowModel):
 
 
 class DeleteStatesInput(FlowModel):
-    """Input of the activity `forget_states`."""
+    """Input of the activity `forget_states`, which deletes browser states."""
 
     project: str
     owner: str

@@ -20,7 +20,7 @@ class AuthSessionView(FlowModel):
     id: str
     type: AuthSessionType
     status: AuthSessionStatus
-    version: Annotated[int, Field(alias="login")] = 0
+    login_version: Annotated[int, Field(alias="login")] = 0
     """Version of the current login; 0 if there was none yet."""
     state_key: str | None = None
     parameters_key: str | None = None
@@ -36,11 +36,11 @@ class AuthSessionView(FlowModel):
     removed."""
 
     @property
-    def state(self) -> LoginState | None:
+    def login(self) -> LoginState | None:
         """The current login, if there is one."""
         if self.state_key is None:
             return None
-        return LoginState(version=self.version, key=self.state_key, parameters_key=self.parameters_key)
+        return LoginState(login_version=self.login_version, key=self.state_key, parameters_key=self.parameters_key)
 
 
 class LoginSpec(FlowModel):
@@ -80,7 +80,7 @@ class CreateInput(FlowModel):
     project: str
     ref: AuthSessionRef
     spec: Annotated[LoginSpec, Field(alias="order")]
-    version: Annotated[int, Field(alias="login")]
+    login_version: Annotated[int, Field(alias="login")]
     """Version of the login that this Run makes."""
 
 
@@ -109,7 +109,7 @@ class RecreateRequest(FlowModel):
 
     validate_run_id: Annotated[str, Field(alias="asker")]
     """Workflow id of the Validate, which gets the answer by the signal `recreated`."""
-    seen_version: Annotated[int, Field(alias="login")]
+    seen_login_version: Annotated[int, Field(alias="login")]
     """Version of the login that the Validate saw. If another one is current by now, that one is the answer."""
     spec: Annotated[LoginSpec, Field(alias="order")]
     """How the new login is made; the AuthSession fills in `run_id` and `parameters_key`."""
@@ -118,7 +118,7 @@ class RecreateRequest(FlowModel):
 class RecreateResult(FlowModel):
     """Payload of the signal from the AuthSession to a Validate that asked: another login, or why there is none."""
 
-    state: LoginState | None = None
+    login: Annotated[LoginState | None, Field(alias="state")] = None
     error: RunError | None = None
     run_id: str | None = None
     """Id of the Create that made the login, or failed to."""

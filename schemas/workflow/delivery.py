@@ -43,7 +43,7 @@ class PreparedDelivery(FlowModel):
     """Why nothing is delivered."""
 
 
-class TryInput(FlowModel):
+class SendInput(FlowModel):
     """Input of the activity `send_delivery`, whose tries follow each other by its retry policy."""
 
     delivery: Annotated[DeliverInput, Field(alias="order")]

@@ -21,7 +21,7 @@ from activities.background import forward_cancellation
 from activities.deliveries.delivery_sender import SendResult
 from activities.delivery import DeliveryActivities
 from activities.heartbeat import heartbeats
-from schemas.workflow.delivery import TryInput, TryRecord
+from schemas.workflow.delivery import SendInput, TryRecord
 from schemas.workflow.sweep import SweepPart
 from tests.support.attempt_worker import FaultyStore
 from tests.support.delivery_inputs import delivery, webhook
@@ -49,7 +49,7 @@ class _SlowSender:
         self.go = asyncio.Event()
         self.began = asyncio.Event()
 
-    async def send_stored(self, _input: TryInput, at: datetime) -> SendResult:
+    async def send_stored(self, _input: SendInput, at: datetime) -> SendResult:
         self.began.set()
         await self.go.wait()
         return SendResult(TryRecord(at=at, status_code=200))
@@ -85,7 +85,7 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     delivery_sender = _SlowSender()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
     activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
-    input = TryInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
+    input = SendInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
     sending = await _beats_of(activities.send_delivery, input, delivery_sender.began, beats)
     delivery_sender.go.set()
     await sending

@@ -19,7 +19,7 @@ from schemas.workflow.auth import (
 )
 from schemas.workflow.auth_session import AuthSessionView, CreateInput, LoginSpec, RecreateRequest, ValidateInput
 from schemas.workflow.base import FlowModel, JsonRef
-from schemas.workflow.delivery import DeliverInput, PreparedDelivery, TryInput
+from schemas.workflow.delivery import DeliverInput, PreparedDelivery, SendInput
 from schemas.workflow.run import ErrorCode, RunCause, RunError, RunType
 from schemas.workflow.sink import DeliverySchedule, SealedSink
 from schemas.workflow.sweep import SweepInput, SweepPartResult, SweepTotals
@@ -51,7 +51,7 @@ VIEW = AuthSessionView(
     id="members",
     type=AuthSessionType.CREDENTIALS,
     status=AuthSessionStatus.READY,
-    version=7,
+    login_version=7,
     created_at=AT,
     updated_at=AT,
     pending_run_id="create-1",
@@ -73,14 +73,14 @@ ERROR = RunError(code=ErrorCode.AUTH_CHECK_FAILED, category="auth", message="bad
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        (LoginState(version=7, key="k"), {"login": 7}),
-        (AttemptAuth(ref=REF, new_version=7), {"login": 7}),
-        (CheckReport(version=7, good=True), {"login": 7}),
+        (LoginState(login_version=7, key="k"), {"login": 7}),
+        (AttemptAuth(ref=REF, new_login_version=7), {"login": 7}),
+        (CheckReport(login_version=7, good=True), {"login": 7}),
         (FailedAttemptDetails(number=1, error=ERROR, login_version=7), {"login": 7}),
         (VIEW, {"login": 7, "making": "create-1"}),
-        (CreateInput(workspace="w", project="shop", ref=REF, spec=SPEC, version=7), {"login": 7, "order": ...}),
+        (CreateInput(workspace="w", project="shop", ref=REF, spec=SPEC, login_version=7), {"login": 7, "order": ...}),
         (
-            RecreateRequest(validate_run_id="v-1", seen_version=7, spec=SPEC),
+            RecreateRequest(validate_run_id="v-1", seen_login_version=7, spec=SPEC),
             {"login": 7, "asker": "v-1", "order": ...},
         ),
         (VALIDATE, {"begun": True}),
@@ -88,7 +88,7 @@ ERROR = RunError(code=ErrorCode.AUTH_CHECK_FAILED, category="auth", message="bad
         (SweepInput(older_than=SECOND, totals=SweepTotals(runs=7)), {"tally": ...}),
         (SweepPartResult(totals=SweepTotals(runs=7)), {"tally": ...}),
         (PreparedDelivery(reason="no result"), {"why_not": "no result"}),
-        (TryInput(delivery=DELIVERY, body_key="body.json"), {"order": ...}),
+        (SendInput(delivery=DELIVERY, body_key="body.json"), {"order": ...}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, FlowModel) else "",
 )

@@ -105,7 +105,7 @@ async def open_lab(served: Served, client: Client, name: str, folder: Path) -> A
     """One Run of the project, not started yet; nothing of it may be left at the end of the block."""
     async with Stage(client, name) as stage:
         stage.project, stage.worker = PROJECT, WORKER
-        stage.on_lost = served.bench.artifacts.record_lost
+        stage.on_lost = served.bench.artifacts.record_interrupted
         await stage.serve_runs()
         served.bench.store.tries.clear()
         served.bench.store.refuse = lambda _key: False

@@ -15,9 +15,10 @@ from temporalio.client import Client
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempt import AttemptActivities
+from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
-from activities.control import ControlActivities
+from activities.stop_attempt import StopActivities
 from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
@@ -143,7 +144,7 @@ class AttemptWorker:
     pools: MachinePools
     worker_dir: WorkerDir
     attempt: AttemptActivities
-    control: ControlActivities
+    control: StopActivities
     artifacts: ArtifactActivities
     keyring: KeyRing
     folder: Path
@@ -183,8 +184,9 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         trace_limit=Settings().trace_limit,
         redactor=redactor,
         worker_dir=worker_dir,
+        log_policy=LogPolicy(),
     )
-    control = ControlActivities(running_attempts)
+    control = StopActivities(running_attempts)
     artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
     try:
         yield AttemptWorker(

@@ -484,7 +484,7 @@ async def recorded_anew(stage: LoginStage) -> None:
     await stage.serve()
     await stage.bring_up()
     await stage.session.signal(names.IMPORTED, Imported(key="state-2"))
-    await stage.until_view(lambda view: view.version == 2)
+    await stage.until_view(lambda view: view.login_version == 2)
 
 
 @_shape(Kind.SESSION)
@@ -493,7 +493,7 @@ async def session_continued(stage: LoginStage) -> None:
     await stage.bring_up()
     await stage.session.signal(names.SAVED_BACK, SavedBack(before="state-1", after="state-1-1"))
     for _ in range(LONG_HISTORY):
-        await stage.session.signal(names.CHECKED, CheckReport(version=1, good=False))
+        await stage.session.signal(names.CHECKED, CheckReport(login_version=1, good=False))
     await stage.serve()
     await stage.until_status(AuthSessionStatus.EXPIRED)
     await stage.until_continued()

@@ -51,7 +51,7 @@ SESSION = "2f1d0c8be4"
 PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
 """The parameters of the AuthSession on the stage."""
 AT = datetime(2026, 1, 2, tzinfo=UTC)
-FIRST = LoginState(version=1, key="state-1", parameters_key="parameters-1")
+FIRST = LoginState(login_version=1, key="state-1", parameters_key="parameters-1")
 """The login of an AuthSession that exists from the beginning."""
 
 
@@ -113,7 +113,7 @@ class LoginStage(Stage):
     # The activities.
 
     def light_activities(self) -> list[Callable[..., Any]]:
-        @activity.defn(name=names.FORGET_STATES)
+        @activity.defn(name=names.DELETE_STATES)
         async def forget_states(input: DeleteStatesInput) -> None:
             self.forgotten.append(input)
             await self.on_forget(input)
@@ -133,15 +133,15 @@ class LoginStage(Stage):
 
     async def _look(self, input: AttemptInput) -> AttemptOutcome:
         assert input.auth
-        state = input.auth.state or (await self._view(input)).state
+        state = input.auth.initial_login or (await self._view(input)).login
         if state is None:
             raise ApplicationError("There is no login yet.", 0, input.number, type=NO_LOGIN, non_retryable=True)
-        return good(state) if state.version in self.valid else bad(state)
+        return good(state) if state.login_version in self.valid else bad(state)
 
     async def make(self, input: AttemptInput) -> AttemptOutcome:
         """What a create comes to that is not scripted: a login that the site knows."""
         assert input.auth
-        self.valid.add(input.auth.new_version)
+        self.valid.add(input.auth.new_login_version)
         return good(made_by(input))
 
     async def _view(self, input: AttemptInput) -> AuthSessionView:
@@ -159,7 +159,7 @@ class LoginStage(Stage):
 
     async def bring_up(self, create: LoginSpec | None = None, **view: Any) -> None:
         """Start the AuthSession: with its first login, or with this way to make one."""
-        first: dict[str, Any] = {"status": AuthSessionStatus.READY, "version": 1, "state_key": FIRST.key}
+        first: dict[str, Any] = {"status": AuthSessionStatus.READY, "login_version": 1, "state_key": FIRST.key}
         first |= {"parameters_key": None if self.ref.type is AuthSessionType.RECORDER else FIRST.parameters_key}
         none: dict[str, Any] = {"status": AuthSessionStatus.PENDING}
         fields: dict[str, Any] = {**(first if create is None else none), **view}
@@ -330,7 +330,9 @@ def made_by(input: AttemptInput) -> LoginState:
     """The login that a create leaves."""
     assert input.auth
     return LoginState(
-        version=input.auth.new_version, key=f"state-{input.auth.new_version}", parameters_key=input.auth.parameters_key
+        login_version=input.auth.new_login_version,
+        key=f"state-{input.auth.new_login_version}",
+        parameters_key=input.auth.parameters_key,
     )
 
 
@@ -345,7 +347,9 @@ async def one_try(
     if outcome.status is AttemptStatus.FAILED:
         assert outcome.error
         failed = FailedAttemptDetails(
-            number=input.number, error=outcome.error, login_version=outcome.login.version if outcome.login else None
+            number=input.number,
+            error=outcome.error,
+            login_version=outcome.login.login_version if outcome.login else None,
         )
         raise ApplicationError(outcome.error.message, failed, type=ATTEMPT_FAILED, non_retryable=outcome.final)
     return outcome.model_copy(update={"number": input.number})

@@ -20,7 +20,7 @@ from temporalio.worker import Worker
 
 from api.deliveries.run_sink import delivery_schedule
 from schemas.workflow import names
-from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, PreparedDelivery, TryInput
+from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, PreparedDelivery, SendInput
 from schemas.workflow.sink import DeliverySchedule
 from settings import Settings
 from temporal.closing import wait_for_delivery
@@ -84,7 +84,7 @@ class Play:
     prepares: int = 0
     at: list[datetime] = field(default_factory=list[datetime])
     """When each try began, by the server's clock."""
-    inputs: list[TryInput] = field(default_factory=list[TryInput])
+    inputs: list[SendInput] = field(default_factory=list[SendInput])
     outcome: DeliveryOutcome | None = None
     """Set by whoever has waited for it."""
 
@@ -116,7 +116,7 @@ class Play:
             return self.prepared
 
         @activity.defn(name=names.SEND_DELIVERY)
-        async def send(input: TryInput) -> None:
+        async def send(input: SendInput) -> None:
             self.inputs.append(input)
             self.at.append(activity.info().started_time)
             await (self.script.pop(0) if len(self.script) > 1 else self.script[0])()

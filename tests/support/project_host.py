@@ -62,7 +62,7 @@ class Host:
         """As a worker makes it, that has not seen the project before."""
         folder = await self.versions.ensure(manifest.project, manifest.version)
         worker = ProjectEnvironments(self.store, self.environments, None)
-        around = await worker.of(manifest, folder, within=SOON)
+        around = await worker.prepare(manifest, folder, within=SOON)
         plain = Version(manifest.project, manifest.version, folder, 4 * 1024**3, 1024, 800)
         return replace(plain, python=around.python)
 

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, LostInput, StopInput
+from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput, StopInput
 from schemas.workflow.run import ErrorCode, ReasonType, RunReason
 from schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
@@ -173,7 +173,7 @@ async def worker_lost(stage: Stage) -> None:
 
 @_long_shape
 async def record_not_written(stage: Stage) -> None:
-    async def fails(_lost: LostInput) -> None:
+    async def fails(_lost: InterruptedInput) -> None:
         raise ApplicationError("the artifact store is away")
 
     stage.on_lost = fails
@@ -290,7 +290,7 @@ async def cancel_of_no_avail(stage: Stage) -> None:
 
 @_shape
 async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
-    async def canceled_meanwhile(_lost: LostInput) -> None:
+    async def canceled_meanwhile(_lost: InterruptedInput) -> None:
         await stage.cancel()
         # Only once the workflow has seen the cancel may this end.
         await stage.until("WORKFLOW_TASK_COMPLETED", 3)

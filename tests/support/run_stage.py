@@ -29,7 +29,7 @@ from schemas.workflow.attempt import (
     AttemptOutcome,
     AttemptStarted,
     AttemptStatus,
-    LostInput,
+    InterruptedInput,
     StopInput,
 )
 from schemas.workflow.base import JsonRef
@@ -210,9 +210,9 @@ class Stage:
         self._script: list[Part] = []
         self.inputs: list[AttemptInput] = []
         self.stops: list[StopInput] = []
-        self.lost: list[LostInput] = []
+        self.lost: list[InterruptedInput] = []
         self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
-        self.on_lost: Callable[[LostInput], Awaitable[None]] = _noted
+        self.on_lost: Callable[[InterruptedInput], Awaitable[None]] = _noted
         self.outcome = RunOutcome(status=RunStatus.PENDING)
         """Set by whoever has waited for it."""
         self._stack = AsyncExitStack()
@@ -241,8 +241,8 @@ class Stage:
     async def serve_runs(self) -> None:
         """Serve workflows and `record_lost`."""
 
-        @activity.defn(name=names.RECORD_LOST)
-        async def record_lost(lost: LostInput) -> None:
+        @activity.defn(name=names.RECORD_INTERRUPTED)
+        async def record_lost(lost: InterruptedInput) -> None:
             self.lost.append(lost)
             await self.on_lost(lost)
 
@@ -387,7 +387,7 @@ async def _not_here(_input: StopInput) -> bool:
     return False
 
 
-async def _noted(_lost: LostInput) -> None:
+async def _noted(_lost: InterruptedInput) -> None:
     pass
 
 

@@ -12,7 +12,7 @@ from temporalio.worker import Worker
 
 from devstack.temporal import TemporalServer
 from schemas.workflow import names
-from schemas.workflow.attempt import LostInput
+from schemas.workflow.attempt import InterruptedInput
 from schemas.workflow.auth import DeleteStatesInput
 from temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
@@ -20,12 +20,12 @@ from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 
 
-@activity.defn(name=names.RECORD_LOST)
-async def record_lost(_lost: LostInput) -> None:
+@activity.defn(name=names.RECORD_INTERRUPTED)
+async def record_lost(_lost: InterruptedInput) -> None:
     pass
 
 
-@activity.defn(name=names.FORGET_STATES)
+@activity.defn(name=names.DELETE_STATES)
 async def forget_states(_input: DeleteStatesInput) -> None:
     pass
 

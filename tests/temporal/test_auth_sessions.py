@@ -45,7 +45,7 @@ def being(stage: LoginStage, id_: str = ID, create: LoginSpec | None = None) -> 
     status = AuthSessionStatus.READY if create is None else AuthSessionStatus.PENDING
     login = (1, FIRST.key) if create is None else (0, None)
     view = AuthSessionView(
-        id=id_, type=ref.type, status=status, version=login[0], state_key=login[1], created_at=AT, updated_at=AT
+        id=id_, type=ref.type, status=status, login_version=login[0], state_key=login[1], created_at=AT, updated_at=AT
     )
     return AuthSessionInput(workspace=WORKSPACE, project=stage.project, ref=ref, view=view, create=create)
 
@@ -122,7 +122,7 @@ async def test_an_auth_session_can_be_found_by_operators(sessions: AuthSessions,
 async def test_how_it_stands_can_be_read_without_a_worker(sessions: AuthSessions, idle_stage: LoginStage) -> None:
     await idle_stage.bring_up(status=AuthSessionStatus.EXPIRED)
     view = await sessions.get(WORKSPACE, idle_stage.project, ID)
-    assert (view.status, view.state, view.created_at) == (AuthSessionStatus.EXPIRED, FIRST, AT)
+    assert (view.status, view.login, view.created_at) == (AuthSessionStatus.EXPIRED, FIRST, AT)
 
 
 Call = Callable[[AuthSessions, str, str, str], Coroutine[Any, Any, Any]]
@@ -207,7 +207,7 @@ async def test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it(
     await sessions.update(WORKSPACE, login_stage.project, ID, spec)
     ended = await until_made(runs, login_stage, spec)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_UPDATE, ID)
-    assert (await login_stage.until_view(lambda view: view.version == 2)).parameters_key == spec.parameters_key
+    assert (await login_stage.until_view(lambda view: view.login_version == 2)).parameters_key == spec.parameters_key
 
 
 async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
@@ -216,7 +216,7 @@ async def test_one_of_the_recorder_has_its_new_state_when_that_is_answered(
     login_stage.recorder()
     await login_stage.bring_up(status=AuthSessionStatus.EXPIRED)
     view = await sessions.replace_state(WORKSPACE, login_stage.project, ID, "state-2")
-    assert (view.status, view.version, view.state_key) == (AuthSessionStatus.READY, 2, "state-2")
+    assert (view.status, view.login_version, view.state_key) == (AuthSessionStatus.READY, 2, "state-2")
 
 
 async def test_also_if_a_run_has_saved_another_back_by_then(sessions: AuthSessions, idle_stage: LoginStage) -> None:

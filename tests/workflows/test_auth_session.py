@@ -33,12 +33,12 @@ async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage
     await login_stage.serve()
     await held.began.wait()
     view = await login_stage.view()
-    assert (view.status, view.pending_run_id, view.state) == (AuthSessionStatus.PENDING, input.run_id, None)
+    assert (view.status, view.pending_run_id, view.login) == (AuthSessionStatus.PENDING, input.run_id, None)
     held.end(good(made_by(login_stage.created[0])))
     view = await login_stage.until_view(lambda view: view.status is AuthSessionStatus.READY)
-    assert (view.pending_run_id, view.state) == (
+    assert (view.pending_run_id, view.login) == (
         None,
-        LoginState(version=1, key="state-1", parameters_key="parameters-create"),
+        LoginState(login_version=1, key="state-1", parameters_key="parameters-create"),
     )
 
 
@@ -50,9 +50,9 @@ async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(log
     await login_stage.validate()
     await held.began.wait()
     view = await login_stage.view()
-    assert (view.status, view.state) == (AuthSessionStatus.PENDING, FIRST)
-    await login_stage.session.signal(names.CHECKED, CheckReport(version=1, good=False))
-    await login_stage.session.signal(names.CHECKED, CheckReport(version=1, good=True))
+    assert (view.status, view.login) == (AuthSessionStatus.PENDING, FIRST)
+    await login_stage.session.signal(names.CHECKED, CheckReport(login_version=1, good=False))
+    await login_stage.session.signal(names.CHECKED, CheckReport(login_version=1, good=True))
     await login_stage.until("WORKFLOW_EXECUTION_SIGNALED", 3, of=login_stage.session.id)
     held.end(not_made(final=True))
     await login_stage.validated()
@@ -67,7 +67,7 @@ async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> Non
     input = await login_stage.update("update")
     await held.began.wait()
     view = await login_stage.view()
-    assert (view.status, view.pending_run_id, view.state) == (AuthSessionStatus.PENDING, input.run_id, FIRST)
+    assert (view.status, view.pending_run_id, view.login) == (AuthSessionStatus.PENDING, input.run_id, FIRST)
     held.end(not_made(final=True))
     await login_stage.until_status(AuthSessionStatus.READY)
 
@@ -86,10 +86,10 @@ async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_sta
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=state))
         return (await login_stage.until_view(lambda view: view.state_key == state)).status
 
-    assert await told(CheckReport(version=1, good=False)) is AuthSessionStatus.READY
-    assert await told(CheckReport(version=2, good=False)) is AuthSessionStatus.EXPIRED
-    assert await told(CheckReport(version=1, good=True)) is AuthSessionStatus.EXPIRED
-    assert await told(CheckReport(version=2, good=True)) is AuthSessionStatus.READY
+    assert await told(CheckReport(login_version=1, good=False)) is AuthSessionStatus.READY
+    assert await told(CheckReport(login_version=2, good=False)) is AuthSessionStatus.EXPIRED
+    assert await told(CheckReport(login_version=1, good=True)) is AuthSessionStatus.EXPIRED
+    assert await told(CheckReport(login_version=2, good=True)) is AuthSessionStatus.READY
 
 
 # One Create for all.
@@ -105,9 +105,13 @@ async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(lo
     outcomes = await asyncio.gather(*(login_stage.outcome_of(run_id) for run_id in run_ids))
     assert [outcome.status for outcome in outcomes] == [RunStatus.COMPLETED] * 20
     assert len(login_stage.created) == 1
-    assert {input.auth.state.version for input in login_stage.inputs if input.auth and input.auth.state} == {2}
+    assert {
+        input.auth.initial_login.login_version
+        for input in login_stage.inputs
+        if input.auth and input.auth.initial_login
+    } == {2}
     view = await login_stage.view()
-    assert (view.status, view.version) == (AuthSessionStatus.READY, 2)
+    assert (view.status, view.login_version) == (AuthSessionStatus.READY, 2)
 
 
 async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage) -> None:
@@ -156,7 +160,7 @@ async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(
     for before, after in (("state-1", "newer"), ("state-1", "too-late"), ("newer", "newest")):
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=after))
     view = await login_stage.until_view(lambda view: view.state_key == "newest")
-    assert (view.version, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
+    assert (view.login_version, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
 
 
 async def test_states_that_are_not_current_any_more_are_removed_but_the_last_ones(play_login: Any) -> None:
@@ -168,12 +172,12 @@ async def test_states_that_are_not_current_any_more_are_removed_but_the_last_one
 
 async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: LoginStage) -> None:
     """The AuthSession hears of it before it hears of the Create's end."""
-    saved = LoginState(version=2, key="saved-back", parameters_key="parameters-1")
+    saved = LoginState(login_version=2, key="saved-back", parameters_key="parameters-1")
 
     async def saves_back(input: AttemptInput) -> AttemptOutcome:
         assert input.auth
-        assert input.auth.state
-        note = SavedBack(before=input.auth.state.key, after=saved.key)
+        assert input.auth.initial_login
+        note = SavedBack(before=input.auth.initial_login.key, after=saved.key)
         await login_stage.session.signal(names.SAVED_BACK, note)
         return good(saved)
 
@@ -249,7 +253,7 @@ async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer
     other = await stage.outcome_of(f"{stage.validate_id}-other")
     assert len(await stage.creates_begun()) == 1
     assert stage.outcome.login
-    assert (stage.outcome.login.version, other.login) == (2, stage.outcome.login)
+    assert (stage.outcome.login.login_version, other.login) == (2, stage.outcome.login)
 
 
 def test_every_login_shape_is_known_by_a_test() -> None:

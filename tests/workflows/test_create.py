@@ -18,7 +18,7 @@ from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
 from workflows import visibility
 
-MADE = LoginState(version=1, key="state-1", parameters_key="parameters-create")
+MADE = LoginState(login_version=1, key="state-1", parameters_key="parameters-create")
 OWN = SealedProxy(server="http://proxy.test:1", password="sealed", owner=owned_by_auth_session(ID))
 
 
@@ -26,7 +26,7 @@ async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any)
     stage = await play_login("session-made")
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, MADE, 4)
     assert [input.number for input in stage.created] == [1, 2]
-    assert [(input.number, input.auth.state) for input in stage.checked] == [(3, MADE), (4, MADE)]
+    assert [(input.number, input.auth.initial_login) for input in stage.checked] == [(3, MADE), (4, MADE)]
 
 
 async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
@@ -109,8 +109,8 @@ async def test_a_create_that_is_canceled_is_stopped_at_once_and_leaves_nothing(
 async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -> None:
     stage = await play_login("session-updated")
     view = await stage.view()
-    second = LoginState(version=2, key="state-2", parameters_key="parameters-update")
-    assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.READY, second, None)
+    second = LoginState(login_version=2, key="state-2", parameters_key="parameters-update")
+    assert (view.status, view.login, view.pending_run_id) == (AuthSessionStatus.READY, second, None)
     assert stage.outcome.login == second
     description = await stage.client.get_workflow_handle(stage.created[0].run_id).describe()
     assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
@@ -120,7 +120,7 @@ async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(
     stage = await play_login("session-not-updated")
     assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
     view = await stage.view()
-    assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.READY, FIRST, None)
+    assert (view.status, view.login, view.pending_run_id) == (AuthSessionStatus.READY, FIRST, None)
     assert stage.forgotten == []
 
 
@@ -175,7 +175,7 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None
     held.end(bad(None, final=True))
     await login_stage.outcome_of(second.run_id)
     view = await login_stage.until_view(lambda view: view.pending_run_id is None)
-    assert (view.version, view.parameters_key) == (2, "parameters-second")
+    assert (view.login_version, view.parameters_key) == (2, "parameters-second")
 
 
 # Delete.

@@ -353,7 +353,7 @@ async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: PlayRun) 
         names.PRIORITY_STARTED,
         names.PRIORITY_STARTED,
     ]
-    assert [lost.priority.priority_key for lost in await scheduled_of(stage, names.RECORD_LOST)] == [
+    assert [lost.priority.priority_key for lost in await scheduled_of(stage, names.RECORD_INTERRUPTED)] == [
         names.PRIORITY_STARTED
     ]
 

@@ -38,7 +38,7 @@ async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login:
     ]
     for input in stage.inputs:
         assert input.auth
-        assert (input.auth.ref, input.auth.state, input.auth.save_back) == (stage.ref, FIRST, True)
+        assert (input.auth.ref, input.auth.initial_login, input.auth.save_back) == (stage.ref, FIRST, True)
 
 
 async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any) -> None:
@@ -199,10 +199,10 @@ async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and
     assert stage.outcome.status is RunStatus.COMPLETED
     (create,), (attempt,) = stage.created, stage.inputs
     assert create.auth
-    assert (create.auth.new_version, create.auth.parameters_key) == (1, FIRST.parameters_key)
+    assert (create.auth.new_login_version, create.auth.parameters_key) == (1, FIRST.parameters_key)
     assert create.parent_run_id == f"{stage.run_id}-v1"
     assert attempt.auth
-    assert (attempt.auth.ref, attempt.auth.state) == (stage.ref, FIRST)
+    assert (attempt.auth.ref, attempt.auth.initial_login) == (stage.ref, FIRST)
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
     description = await stage.client.get_workflow_handle(create.run_id).describe()
     assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_CREATE

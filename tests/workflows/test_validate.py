@@ -43,7 +43,7 @@ async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(pl
     assert (input.version, input.request_timeout) == ("0123456789abcdef", timedelta(minutes=5))
     assert (input.trace, input.proxy, input.parent_run_id) == (TraceMode.NEVER, None, None)
     assert input.auth
-    assert (input.auth.ref, input.auth.state, input.auth.save_back) == (stage.ref, None, True)
+    assert (input.auth.ref, input.auth.initial_login, input.auth.save_back) == (stage.ref, None, True)
     (check,) = scheduled(await stage.events(stage.validate_id))
     assert check.task_queue.name == f"callboard-project-{stage.project}"
     assert check.retry_policy.maximum_attempts == 2
@@ -65,7 +65,7 @@ async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(pla
     error = {"code": "script-execution-exception", "category": "auth", "message": "no such element"}
     assert details == {"attempts_count": 2, "last_error": error}
     assert (numbers(stage), stage.created) == ([1, 2], [])
-    assert (await stage.view()).state == FIRST
+    assert (await stage.view()).login == FIRST
 
 
 async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStage) -> None:
@@ -107,14 +107,14 @@ async def test_a_check_that_is_heard_of_no_more_is_made_again_even_if_it_was_the
 
 async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: Any) -> None:
     stage = await play_login("login-made-anew")
-    second = LoginState(version=2, key="state-2", parameters_key="parameters-1")
+    second = LoginState(login_version=2, key="state-2", parameters_key="parameters-1")
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, second, 3)
-    assert [input.auth.state for input in stage.checked] == [None, None, second]
+    assert [input.auth.initial_login for input in stage.checked] == [None, None, second]
     (check, again) = scheduled(await stage.events(stage.validate_id))
     assert (check.activity_id, again.activity_id) == ("check-1", "check-3")
     assert again.priority.priority_key == names.PRIORITY_STARTED
     view = await stage.view()
-    assert (view.status, view.state) == (AuthSessionStatus.READY, second)
+    assert (view.status, view.login) == (AuthSessionStatus.READY, second)
     assert view.updated_at > view.created_at
 
 
@@ -126,7 +126,11 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
     assert (input.kind, input.api, input.number) == (AttemptKind.CREATE, "auth-sessions/create", 1)
     assert (input.request_timeout, input.parent_run_id) == (timedelta(minutes=5), stage.validate_id)
     assert input.auth
-    assert (input.auth.new_version, input.auth.parameters_key, input.auth.state) == (2, "parameters-1", None)
+    assert (input.auth.new_login_version, input.auth.parameters_key, input.auth.initial_login) == (
+        2,
+        "parameters-1",
+        None,
+    )
     description = await stage.client.get_workflow_handle(input.run_id).describe()
     assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
     assert description.typed_search_attributes[visibility.AUTH_SESSION] == stage.ref.id
@@ -144,7 +148,7 @@ async def test_when_no_create_succeeds_the_validate_fails_and_the_login_is_expir
     assert [input.number for input in stage.created] == [1, 2]
     assert stage.outcome.attempts == 2, "its own"
     view = await stage.view()
-    assert (view.status, view.state, view.pending_run_id) == (AuthSessionStatus.EXPIRED, FIRST, None)
+    assert (view.status, view.login, view.pending_run_id) == (AuthSessionStatus.EXPIRED, FIRST, None)
 
 
 async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(play_login: Any) -> None:
@@ -152,7 +156,7 @@ async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(pl
     details = assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
     assert details == {"attempts_count": 4, "last_error": FALSY}
     assert (numbers(stage), len(stage.created)) == ([1, 2, 3, 4], 1)
-    assert (await stage.view()).version == 2
+    assert (await stage.view()).login_version == 2
 
 
 async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage) -> None:
@@ -162,7 +166,7 @@ async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: Logi
     await login_stage.bring_up(login=2, state_key="state-2")
     await login_stage.validate()
     outcome = await login_stage.validated()
-    assert outcome.login == LoginState(version=2, key="state-2", parameters_key="parameters-1")
+    assert outcome.login == LoginState(login_version=2, key="state-2", parameters_key="parameters-1")
     assert (numbers(login_stage), login_stage.created) == ([1, 2, 3], [])
 
 
@@ -237,7 +241,7 @@ async def test_a_cancel_does_not_stop_the_create_that_others_may_wait_for(play_l
     stage = await play_login("cancel-while-a-create-is-waited-for")
     assert_canceled(stage.outcome)
     view = await stage.view()
-    assert view.state == made_by(stage.created[0])
+    assert view.login == made_by(stage.created[0])
     assert len(stage.created) == 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from activities.attempts.attempt_records import AttemptRecords
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus, LostInput
+from schemas.workflow.attempt import AttemptRecord, AttemptStatus, InterruptedInput
 from schemas.workflow.trace import TraceMode
 from storage import keys
 from storage.folder import FolderStore
@@ -27,16 +27,16 @@ async def status(records: AttemptRecords) -> AttemptStatus | None:
 
 async def test_the_record_of_the_start_is_the_first_one_or_none(tmp_path: Path) -> None:
     records = AttemptRecords(FolderStore(tmp_path))
-    await records.write_first("shop", record(AttemptStatus.STARTED), within=PATIENCE)
+    await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert await status(records) is AttemptStatus.STARTED
     await records.write("shop", record(AttemptStatus.INTERRUPTED), within=PATIENCE)
     # By a worker that hung as its Attempt began, and has woken.
-    await records.write_first("shop", record(AttemptStatus.STARTED), within=PATIENCE)
+    await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert await status(records) is AttemptStatus.INTERRUPTED
 
 
-def lost(trace: TraceMode = TraceMode.ALWAYS) -> LostInput:
-    return LostInput(workspace="w", run_id="run-1", number=1, project="shop", cause="It was lost.", trace=trace)
+def lost(trace: TraceMode = TraceMode.ALWAYS) -> InterruptedInput:
+    return InterruptedInput(workspace="w", run_id="run-1", number=1, project="shop", cause="It was lost.", trace=trace)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
         await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     if stored is not None:
         await store.put(keys.attempt("shop", "run-1", 1, stored), b"{}\n")
-    await records.record_lost(lost(trace), within=PATIENCE)
+    await records.record_interrupted(lost(trace), within=PATIENCE)
     known = await records.read("shop", "run-1", 1)
     assert known is not None
     assert known.status is AttemptStatus.INTERRUPTED
@@ -70,5 +70,5 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
 async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -> None:
     records = AttemptRecords(FolderStore(tmp_path))
     await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
-    await records.record_lost(lost(), within=PATIENCE)
+    await records.record_interrupted(lost(), within=PATIENCE)
     assert await status(records) is AttemptStatus.COMPLETED

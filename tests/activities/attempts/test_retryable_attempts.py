@@ -85,7 +85,7 @@ class Scene:
         self.stage = stage
         self.temporal = ActivityEnvironment()
         self.state = LoginState(
-            version=1,
+            login_version=1,
             key=keys.auth_session_state(stage.project, ID, "first"),
             parameters_key=keys.auth_session_parameters(stage.project, ID, "first"),
         )
@@ -309,7 +309,7 @@ async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene
     scene.pool.report = {"result": "null", "storage_state": browser_state("made")}
     outcome = await scene.attempt(AttemptKind.CREATE)
     assert outcome.login
-    assert (outcome.status, outcome.login.version, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
+    assert (outcome.status, outcome.login.login_version, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
     assert outcome.login.parameters_key == scene.state.parameters_key
     assert await scene.states() == [browser_state("made")]
     (spec,) = scene.pool.executed

@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 async def test_a_version_without_an_environment_runs_on_ours_and_without_variables(store: FolderStore, tmp_path: Path):
-    found = await ProjectEnvironments(store, Environments(tmp_path), None).of(manifest(), tmp_path, within=SOON)
+    found = await ProjectEnvironments(store, Environments(tmp_path), None).prepare(manifest(), tmp_path, within=SOON)
     assert (found.python, found.variables) == (None, ())
 
 
@@ -45,9 +45,9 @@ async def test_the_env_file_s_variables_are_the_same_for_the_same_file_whatever_
     (folder / "Intuned.jsonc").write_text("{}")
     environments = ProjectEnvironments(store, Environments(tmp_path), DevFolders(folder.parent))
     (folder / ".env").write_text("B=2\nA=1\n")
-    first = await environments.of(manifest(), tmp_path, within=SOON)
+    first = await environments.prepare(manifest(), tmp_path, within=SOON)
     (folder / ".env").write_text("A=1\nB=2\n")
-    assert await environments.of(manifest(), tmp_path, within=SOON) == first
+    assert await environments.prepare(manifest(), tmp_path, within=SOON) == first
     assert first.variables == (("A", "1"), ("B", "2"))
     assert "1" not in repr(first)
 
@@ -56,4 +56,4 @@ async def test_a_list_of_packages_that_is_gone_is_the_store_s_failure(store: Fol
     own = OwnEnvironment(source="requirements.txt", declaration="abc-playwright-1")
     environments = ProjectEnvironments(store, Environments(tmp_path), None)
     with pytest.raises(StoreError, match=r"projects/shop/environments/abc-playwright-1\.txt is not there any more"):
-        await environments.of(manifest(own), tmp_path, within=SOON)
+        await environments.prepare(manifest(own), tmp_path, within=SOON)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.attempts.runtime_services import ProjectServices
+from activities.attempts.runtime_services import RuntimeServices
 from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 async def test_a_value_is_kept_for_its_project_under_any_key(store: FolderStore) -> None:
-    shop, other = ProjectServices(store, "shop"), ProjectServices(store, "other")
+    shop, other = RuntimeServices(store, "shop"), RuntimeServices(store, "other")
     for number, key in enumerate(["a", "A", "..", "/", "\ud800", "\0", "long" * 2000]):
         await shop.persistent_set(key, str(number))
         assert await shop.persistent_get(key) == str(number)
@@ -29,7 +29,7 @@ async def test_a_value_is_kept_for_its_project_under_any_key(store: FolderStore)
 
 
 async def test_of_values_that_are_set_at_once_one_stays_whole(store: FolderStore) -> None:
-    shop = ProjectServices(store, "shop")
+    shop = RuntimeServices(store, "shop")
     values = [json.dumps(str(number) * 50_000) for number in range(8)]
     await asyncio.gather(*(shop.persistent_set("k", value) for value in values))
     assert await shop.persistent_get("k") in values
@@ -37,7 +37,7 @@ async def test_of_values_that_are_set_at_once_one_stays_whole(store: FolderStore
 
 @pytest.mark.parametrize("stored", [b"{", b"\xff", b"[]", b"null", b'{"key": "k"}'])
 async def test_a_value_that_is_damaged_is_named_and_may_be_set_anew(store: FolderStore, stored: bytes) -> None:
-    shop = ProjectServices(store, "shop")
+    shop = RuntimeServices(store, "shop")
     place = keys.persistent_value("shop", "k")
     await store.put(place, stored)
     with pytest.raises(

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from activities.deliveries.http_sender import SendError, SinkResponse, send
+from activities.deliveries.http_sender import SendError, SinkResponse, exchange
 from devstack import ports
 from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
@@ -32,7 +32,7 @@ def post(url: str) -> httpx.Request:
 
 async def test_status_headers_and_the_beginning_of_the_answer_are_told(transport: PinnedTransport) -> None:
     async with receiver(answers("202 Accepted", b"x" * 100_000, retry_after="7")) as inbox:
-        answer = await send(transport, post(inbox.url), 20 * SECOND)
+        answer = await exchange(transport, post(inbox.url), 20 * SECOND)
     assert (answer.status, answer.retry_after) == (202, 7 * SECOND)
     assert set(answer.beginning) == {ord("x")}
     assert 2048 < len(answer.beginning) < 20_000
@@ -58,9 +58,9 @@ async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_the_status_counts_whatever_becomes_of_the_answer_s_body(
     transport: PinnedTransport, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.deliveries.http_sender._ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr("activities.deliveries.http_sender._RESPONSE_WITHIN", 0.2)
     async with receiver(reply) as inbox:
-        answer = await send(transport, post(inbox.url), 20 * SECOND)
+        answer = await exchange(transport, post(inbox.url), 20 * SECOND)
     assert answer.status == 200
     assert answer.beginning.startswith(b"thanks")
 
@@ -89,7 +89,7 @@ async def test_why_there_is_no_answer_is_told(
 ) -> None:
     async with receiver(reply) as inbox:
         with pytest.raises(SendError) as error:
-            await send(transport, post(inbox.url), timedelta(seconds=0.3))
+            await exchange(transport, post(inbox.url), timedelta(seconds=0.3))
     assert error.value.problem.type in kind
     assert message in (None, error.value.problem.message)
     assert len(error.value.problem.message) > 10
@@ -98,7 +98,7 @@ async def test_why_there_is_no_answer_is_told(
 async def test_a_receiver_that_is_not_there_is_told(transport: PinnedTransport) -> None:
     free = ports.choose_ports({"--port": 0})["--port"]
     with pytest.raises(SendError) as error:
-        await send(transport, post(f"http://127.0.0.1:{free}"), 20 * SECOND)
+        await exchange(transport, post(f"http://127.0.0.1:{free}"), 20 * SECOND)
     assert error.value.problem.type == "ConnectError"
     assert error.value.problem.message == f"127.0.0.1:{free}: Connection refused."
 
@@ -106,7 +106,7 @@ async def test_a_receiver_that_is_not_there_is_told(transport: PinnedTransport) 
 async def test_an_address_that_is_not_allowed_is_told() -> None:
     async with PinnedTransport(EgressPolicy()) as transport:
         with pytest.raises(SendError) as error:
-            await send(transport, post("http://127.0.0.1:9"), 20 * SECOND)
+            await exchange(transport, post("http://127.0.0.1:9"), 20 * SECOND)
     assert error.value.problem.type == "EgressRefused"
     assert "leads to a loopback address" in error.value.problem.message
 
@@ -114,7 +114,7 @@ async def test_an_address_that_is_not_allowed_is_told() -> None:
 async def test_nothing_is_added_to_what_was_made_and_no_cookie_is_kept(transport: PinnedTransport) -> None:
     async with receiver(answers(set_cookie="a=b")) as inbox:
         for _ in range(2):
-            await send(transport, httpx.Request("PUT", inbox.url, headers={"x": "y"}, content=b"z"), 20 * SECOND)
+            await exchange(transport, httpx.Request("PUT", inbox.url, headers={"x": "y"}, content=b"z"), 20 * SECOND)
     assert [set(request.headers) for request in inbox.received] == [{"host", "x", "content-length"}] * 2
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from activities.deliveries import s3_sink
-from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, send
+from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, exchange
 from schemas.workflow.sink import SealedBucket
 from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
@@ -125,7 +125,7 @@ async def put(transport: PinnedTransport, server: S3Server, run_id: str = "r", *
     input = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
     assert input.sink.bucket is not None
     out = s3_sink.build_request(input, input.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
-    return out.classify_response(await send(transport, out.request, timedelta(seconds=20)))
+    return out.classify_response(await exchange(transport, out.request, timedelta(seconds=20)))
 
 
 @pytest.mark.parametrize("prefix", ["", "runs/", "a b/é", "it's (fine)!*~+,;=@&$"])
@@ -163,7 +163,7 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
         input = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
         assert input.sink.bucket is not None
         out = s3_sink.build_request(input, input.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
-        await send(transport, out.request, timedelta(seconds=20))
+        await exchange(transport, out.request, timedelta(seconds=20))
     (request,) = inbox.received
     assert (request.method, request.target, request.body) == ("PUT", "/run-8.json", BODY)
     assert request.headers["host"] == f"results.s3.example:{inbox.port}"

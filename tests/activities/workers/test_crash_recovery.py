@@ -64,7 +64,7 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
     gone = Gone(stage, announced=True)
     await stage.serve(gone, ends(completed()))
     store = FolderStore(tmp_path / "artifacts")
-    stage.on_lost = ArtifactActivities(store, ArtifactSweeper(client, store)).record_lost
+    stage.on_lost = ArtifactActivities(store, ArtifactSweeper(client, store)).record_interrupted
     await stage.start()
     await gone.began.wait()
     worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))

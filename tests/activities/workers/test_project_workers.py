@@ -16,8 +16,8 @@ from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
 from activities.attempt import AttemptActivities
+from activities.attempts.attempt_executor import AttemptExecutor
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.execution import AttemptExecutor
 from activities.attempts.retryable_attempts import RetryableAttempts
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools

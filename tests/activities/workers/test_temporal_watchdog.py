@@ -17,7 +17,7 @@ from activities.workers.project_worker import HEARTBEAT_THROTTLE
 from activities.workers.temporal_watchdog import CHECK_INTERVAL, CHECK_TIMEOUT, INTERRUPT_AFTER
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
-from workflows.browser_activity import HEARTBEAT_TIMEOUT
+from workflows.browser_workflow import HEARTBEAT_TIMEOUT
 
 
 async def forever() -> None:

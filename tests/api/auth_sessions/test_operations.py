@@ -120,7 +120,7 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
         "CREDENTIALS",
         "PENDING",
     )
-    assert (workflow_input.view.version, workflow_input.view.state_key, workflow_input.view.proxy) == (0, None, None)
+    assert (workflow_input.view.login_version, workflow_input.view.state_key, workflow_input.view.proxy) == (0, None, None)
     login = present(workflow_input.create)
     assert (login.run_id, login.type, login.version) == (
         operation,
@@ -413,7 +413,7 @@ async def test_an_import_is_201_with_the_auth_session_and_its_state_is_kept_seal
         "anna-import",
         None,
     )
-    assert (workflow_input.view.version, workflow_input.view.parameters_key) == (1, None)
+    assert (workflow_input.view.login_version, workflow_input.view.parameters_key) == (1, None)
     assert present(workflow_input.view.state_key).startswith("auth-sessions/recorded/anna-import/state-")
     assert await opened(api.store, present(workflow_input.view.state_key), "recorded", "anna-import") == {
         **STATE,

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.auth_outcomes import AuthAttemptResult, from_activity_error
-    from workflows.browser_activity import MAXIMUM_INTERRUPTIONS, BrowserWorkflow
+    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, BrowserWorkflow
 
 
 class AuthWorkflow(BrowserWorkflow):
@@ -76,7 +76,7 @@ class AuthWorkflow(BrowserWorkflow):
             known = self._location.number if self._location else first
             result = from_activity_error(error, last_started=max(first, known), last_allowed=first + tries - 1)
             if result.status is AttemptStatus.INTERRUPTED:
-                await self._record_lost(attempt, result.number, result.error)
+                await self._record_interrupted(attempt, result.number, result.error)
         else:
             number = self._attempts if outcome.status is AttemptStatus.CANCELED else first
             result = AuthAttemptResult(

@@ -9,7 +9,7 @@ from schemas.workflow import names
 from schemas.workflow.attempt import StopInput
 
 
-class ControlActivities:
+class StopActivities:
     """The activities on the task queue of one worker process."""
 
     def __init__(self, running_attempts: RunningAttempts) -> None:

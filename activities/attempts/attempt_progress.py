@@ -16,7 +16,7 @@ from schemas.workflow.run import RunError
 from security.masking import Masker
 
 
-class AttemptState:
+class AttemptProgress:
     """What is known of an Attempt so far; created when its activity begins."""
 
     def __init__(self, attempt: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
@@ -80,7 +80,7 @@ class AttemptState:
         return AttemptRecord(
             run_id=self._attempt.run_id,
             number=self._attempt.number,
-            kind=self._attempt.kind.value,
+            kind=self._attempt.kind,
             status=status,
             api=self._attempt.api,
             version=self._attempt.version,

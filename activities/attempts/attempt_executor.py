@@ -9,10 +9,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.attempts.artifact_uploader import ArtifactUploader, UploadedArtifacts
-from activities.attempts.attempt_log import DEFAULT_POLICY, LogPolicy, last_line, open_log
+from activities.attempts.attempt_log import LogPolicy, last_line, open_log
+from activities.attempts.attempt_progress import AttemptProgress
 from activities.attempts.attempt_records import AttemptRecords, failure, interruption
-from activities.attempts.attempt_runner import AttemptRunner
-from activities.attempts.attempt_state import AttemptState
+from activities.attempts.machine_attempts import MachineAttempts
 from activities.attempts.running_attempts import Cause, RunningAttempt, RunningAttempts
 from activities.attempts.start_signals import StartSignals
 from activities.background import forward_cancellation
@@ -40,13 +40,13 @@ class AttemptExecutor:
         worker: str,
         store: Store,
         records: AttemptRecords,
-        runner: AttemptRunner,
+        machine_attempts: MachineAttempts,
         start_signals: StartSignals,
         uploader: ArtifactUploader,
         running_attempts: RunningAttempts,
         worker_dir: WorkerDir,
         trace_limit: int,
-        log_policy: LogPolicy = DEFAULT_POLICY,
+        log_policy: LogPolicy,
     ) -> None:
         """Set up without executing anything yet.
 
@@ -54,7 +54,7 @@ class AttemptExecutor:
             worker: Name of the worker process in Temporal.
             store: The artifact store, for logs.
             records: Writes the record of each Attempt.
-            runner: Runs user code on a Machine.
+            machine_attempts: Executes Attempts on the Machines of this worker.
             start_signals: Tell Runs that their Attempt has started.
             uploader: Stores traces and screenshots.
             running_attempts: The registry that stops Attempts.
@@ -65,7 +65,7 @@ class AttemptExecutor:
         self._worker = worker
         self._store = store
         self._records = records
-        self._runner = runner
+        self._machine_attempts = machine_attempts
         self._start_signals = start_signals
         self._uploader = uploader
         self._running_attempts = running_attempts
@@ -82,50 +82,52 @@ class AttemptExecutor:
         with self._worker_dir.evidence(attempt.run_id, attempt.number) as folder:
             async with open_log(self._store, attempt, folder, self._log_policy) as attempt_log:
                 evidence = Evidence(folder, attempt.trace, self._trace_limit)
-                state = AttemptState(attempt, self._worker, evidence, attempt_log)
-                task = asyncio.create_task(self._run(attempt, state), name=f"attempt {attempt.run_id} {attempt.number}")
+                progress = AttemptProgress(attempt, self._worker, evidence, attempt_log)
+                task = asyncio.create_task(
+                    self._run(attempt, progress), name=f"attempt {attempt.run_id} {attempt.number}"
+                )
                 entry = JournalEntry(attempt.run_id, attempt.number, activity.info().task_token, attempt.kind)
                 # The Attempt is in both or in neither at any moment: nothing is awaited between the two.
                 with (
                     self._worker_dir.journal(entry),
                     self._running_attempts.register(attempt.run_id, attempt.number, task) as running_attempt,
                 ):
-                    ended = self._await_and_finalize(attempt, state, running_attempt, task)
-                    return await forward_cancellation(ended, running_attempt.on_cancellation)
+                    finalizing = self._await_and_finalize(attempt, progress, running_attempt, task)
+                    return await forward_cancellation(finalizing, running_attempt.on_cancellation)
 
-    async def _run(self, attempt: AttemptInput, state: AttemptState) -> AttemptOutcome:
+    async def _run(self, attempt: AttemptInput, progress: AttemptProgress) -> AttemptOutcome:
         # The record of the start is written with the start signals, and before the task counts as done: it must not
         # come after that of the end.
-        async with self._start_signals.sending(attempt, state):
-            return await self._runner.run(attempt, state)
+        async with self._start_signals.sending(attempt, progress):
+            return await self._machine_attempts.execute(attempt, progress)
 
     async def _await_and_finalize(
         self,
         attempt: AttemptInput,
-        state: AttemptState,
+        progress: AttemptProgress,
         running_attempt: RunningAttempt,
         task: asyncio.Task[AttemptOutcome],
     ) -> AttemptOutcome:
         """Await the Attempt's task with heartbeats, and store what it left before its end is returned or raised."""
         async with heartbeats(running_attempt.on_cancellation):
             await asyncio.wait({task})
-            state.mark_ended()
+            progress.mark_ended()
             if not task.cancelled():
                 # The task is done, so no stop can reach it any more: an outcome that exists stands.
                 try:
-                    outcome = task.result().model_copy(update={"started_at": state.started_at})
+                    outcome = task.result().model_copy(update={"started_at": progress.started_at})
                 except Exception as error:
-                    await self._finalize(attempt, state, AttemptStatus.FAILED, failure(error), within=RECORD_TIMEOUT)
+                    await self._finalize(attempt, progress, AttemptStatus.FAILED, failure(error), within=RECORD_TIMEOUT)
                     raise
-                await self._finalize(attempt, state, outcome.status, outcome.error, within=RECORD_TIMEOUT)
+                await self._finalize(attempt, progress, outcome.status, outcome.error, within=RECORD_TIMEOUT)
                 return outcome
             if running_attempt.cause is Cause.CANCELED:
-                await self._finalize(attempt, state, AttemptStatus.CANCELED, within=STOPPED_RECORD_TIMEOUT)
+                await self._finalize(attempt, progress, AttemptStatus.CANCELED, within=STOPPED_RECORD_TIMEOUT)
             else:
                 error = interruption(running_attempt.message)
-                await self._finalize(attempt, state, AttemptStatus.INTERRUPTED, error, within=STOPPED_RECORD_TIMEOUT)
+                await self._finalize(attempt, progress, AttemptStatus.INTERRUPTED, error, within=STOPPED_RECORD_TIMEOUT)
         if running_attempt.cause is Cause.CANCELED:
-            return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=state.started_at)
+            return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=progress.started_at)
         raise ApplicationError(
             running_attempt.message,
             attempt.run_id,
@@ -138,7 +140,7 @@ class AttemptExecutor:
     async def _finalize(
         self,
         attempt: AttemptInput,
-        state: AttemptState,
+        progress: AttemptProgress,
         status: AttemptStatus,
         error: RunError | None = None,
         *,
@@ -146,15 +148,15 @@ class AttemptExecutor:
     ) -> None:
         """Store the Attempt's log, trace and screenshot, and finally its record, which lists what is stored."""
         upload_within = min(within, ARTIFACTS_TIMEOUT)
-        state.stored_log, state.artifacts = await asyncio.gather(
-            state.log.store(*last_line(status, error, state.duration), within=upload_within),
-            self._upload(attempt, state, status, within=upload_within),
+        progress.stored_log, progress.artifacts = await asyncio.gather(
+            progress.log.store(*last_line(status, error, progress.duration), within=upload_within),
+            self._upload(attempt, progress, status, within=upload_within),
         )
-        await self._records.write(attempt.project, state.record(status, error), within=within)
+        await self._records.write(attempt.project, progress.record(status, error), within=within)
 
     async def _upload(
-        self, attempt: AttemptInput, state: AttemptState, status: AttemptStatus, *, within: timedelta
+        self, attempt: AttemptInput, progress: AttemptProgress, status: AttemptStatus, *, within: timedelta
     ) -> UploadedArtifacts:
-        if not state.has_started:
+        if not progress.has_started:
             return UploadedArtifacts()
-        return await self._uploader.upload(attempt, state.evidence, status, state.masker, within=within)
+        return await self._uploader.upload(attempt, progress.evidence, status, progress.masker, within=within)

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         AttemptOutcome,
         AttemptStarted,
         AttemptStatus,
-        LostInput,
+        InterruptedInput,
         StopInput,
     )
     from schemas.workflow.run import RunError, RunOutcome, RunStatus, RunSummary
@@ -58,13 +58,13 @@ class BrowserWorkflow:
         self._last_failure = ""
         """Why the last Attempt that did not complete has not completed, for the reader of the Temporal Web UI."""
 
-    async def _execute(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
+    async def _run_to_close(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
         """Await all steps of this workflow, and close it as their outcome says.
 
         Raises:
             ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
         """
-        running = asyncio.ensure_future(self._run_steps(steps))
+        running = asyncio.ensure_future(self._hear_early_cancel_and_run(steps))
         while not running.done():
             try:
                 await asyncio.shield(running)
@@ -77,7 +77,7 @@ class BrowserWorkflow:
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
 
-    async def _run_steps(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
+    async def _hear_early_cancel_and_run(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
         # A cancel that came together with the start is heard at the workflow's first await. This one waits for nothing
         # else, so that the steps see the cancel and start nothing.
         await workflow.wait_condition(lambda: True)
@@ -165,12 +165,12 @@ class BrowserWorkflow:
             workflow.logger.info("Attempt %d could not be stopped where it was: %s", location.number, error.cause)
             return False
 
-    async def _record_lost(self, attempt: AttemptInput, number: int, error: RunError | None) -> None:
+    async def _record_interrupted(self, attempt: AttemptInput, number: int, error: RunError | None) -> None:
         """Write the record that the lost worker could not write. A failing store does not hold up the Run."""
         try:
             await workflow.execute_activity(
-                names.RECORD_LOST,
-                LostInput.of(attempt, number, cause=error.message if error else ""),
+                names.RECORD_INTERRUPTED,
+                InterruptedInput.of(attempt, number, cause=error.message if error else ""),
                 schedule_to_close_timeout=timedelta(seconds=30),
                 start_to_close_timeout=timedelta(seconds=10),
                 priority=Priority(priority_key=names.PRIORITY_STARTED),

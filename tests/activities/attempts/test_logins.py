@@ -12,8 +12,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from activities.attempts import auth_state as module
-from activities.attempts.auth_state import AuthState, AuthStates
+from activities.attempts import logins as module
+from activities.attempts.logins import Logins, OpenedLogin
 from schemas.errors import SealError, StoreError
 from schemas.workflow import names
 from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
@@ -34,7 +34,7 @@ class Scene:
         self.stage = stage
         self.store = FaultyStore(folder)
         self.keyring = KeyRing(["the secret key of these tests"])
-        self.logins = AuthStates(stage.client, self.store, self.keyring)
+        self.logins = Logins(stage.client, self.store, self.keyring)
 
     def attempt_input(self, kind: AttemptKind = AttemptKind.CHECK, *, number: int = 1) -> AttemptInput:
         return AttemptInput(
@@ -54,7 +54,7 @@ class Scene:
 
     async def load(
         self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
-    ) -> AuthState:
+    ) -> OpenedLogin:
         return await self.logins.load(self.attempt_input(number=number), self.auth(state=state), secret)
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
@@ -63,7 +63,7 @@ class Scene:
         parameters = keys.auth_session_parameters(self.stage.project, ID, name)
         await self.put(state, browser_state(session))
         await self.put(parameters, PARAMETERS)
-        return LoginState(version=login, key=state, parameters_key=parameters)
+        return LoginState(login_version=login, key=state, parameters_key=parameters)
 
     async def put(self, key: str, text: str, owner: str = ID) -> None:
         await self.store.put(key, self.sealed(text, owner))
@@ -83,7 +83,7 @@ class Scene:
             await self.stage.bring_up(login=0, state_key=None, **view)
         else:
             fields: dict[str, Any] = {
-                "login": state.version,
+                "login": state.login_version,
                 "state_key": state.key,
                 "parameters_key": state.parameters_key,
             }
@@ -115,7 +115,7 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
 async def test_a_check_begins_with_the_current_login(scene: Scene) -> None:
     await scene.bring_up(state := await scene.there())
     loaded = await scene.load()
-    assert loaded == AuthState(state, browser_state(), PARAMETERS, (PASSWORD,))
+    assert loaded == OpenedLogin(state, browser_state(), PARAMETERS, (PASSWORD,))
 
 
 async def test_what_must_not_be_shown_is_found_and_is_in_no_repr(scene: Scene) -> None:
@@ -143,7 +143,7 @@ async def test_an_attempt_begins_with_the_login_that_its_validate_found_good(sce
 async def test_and_with_the_current_one_if_that_has_been_removed(scene: Scene) -> None:
     second = await scene.there("the current one", login=2, name="second")
     await scene.bring_up(second)
-    loaded = await scene.load(LoginState(version=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
+    loaded = await scene.load(LoginState(login_version=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
     assert (loaded.login, loaded.storage_state) == (second, browser_state("the current one"))
 
 
@@ -169,14 +169,14 @@ async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
     scene.stage.recorder()
     state = (await scene.there()).model_copy(update={"parameters_key": None})
     await scene.bring_up(state)
-    assert await scene.load() == AuthState(state, browser_state(), None, ())
+    assert await scene.load() == OpenedLogin(state, browser_state(), None, ())
 
 
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
     state = await scene.there()
     auth = scene.auth(login=2, parameters_key=state.parameters_key)
     login = await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, ())
-    assert login == AuthState(None, None, PARAMETERS, (PASSWORD,))
+    assert login == OpenedLogin(None, None, PARAMETERS, (PASSWORD,))
 
 
 async def test_a_store_that_is_away_for_a_moment_costs_time_only(scene: Scene) -> None:
@@ -239,7 +239,7 @@ async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Sce
 async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(scene: Scene) -> None:
     auth = scene.auth(login=2, parameters_key="parameters-2")
     state = await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), auth, browser_state())
-    assert (state.version, state.parameters_key) == (2, "parameters-2")
+    assert (state.login_version, state.parameters_key) == (2, "parameters-2")
     assert state.key.startswith(keys.auth_session(scene.stage.project, ID))
     assert await scene.opened(state.key) == browser_state()
     assert all(SESSION.encode() not in data for data in scene.artifacts())
@@ -249,11 +249,11 @@ async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(sce
 
 async def saved_back(scene: Scene, text: str | None, kind: AttemptKind = AttemptKind.API, **auth: Any) -> LoginState:
     """The login after a good Attempt that has left this state."""
-    state = LoginState(version=1, key="before", parameters_key="parameters-1")
-    login = AuthState(state, browser_state(), PARAMETERS)
+    state = LoginState(login_version=1, key="before", parameters_key="parameters-1")
+    login = OpenedLogin(state, browser_state(), PARAMETERS)
     after = await scene.logins.save_refreshed(scene.attempt_input(kind), scene.auth(**auth), login, text)
     assert after
-    assert (after.version, after.parameters_key) == (1, "parameters-1")
+    assert (after.login_version, after.parameters_key) == (1, "parameters-1")
     return after
 
 
@@ -290,7 +290,7 @@ async def test_a_store_that_fails_costs_the_change_and_nothing_else(
 
 
 async def test_a_login_that_cannot_be_kept_is_none(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_STORE_TIMEOUT", timedelta(milliseconds=100))
+    monkeypatch.setattr(module, "ATTEMPT_STORE_TIMEOUT", timedelta(milliseconds=100))
     scene.store.refuse = lambda _key: True
     with pytest.raises(StoreError):
         await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), scene.auth(login=1), browser_state())
@@ -303,7 +303,7 @@ async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene
 @pytest.mark.parametrize(
     ("kind", "expired", "told"),
     [
-        (AttemptKind.CHECK, True, [CheckReport(version=1, good=True)]),
+        (AttemptKind.CHECK, True, [CheckReport(login_version=1, good=True)]),
         (AttemptKind.CHECK, False, []),
         (AttemptKind.API, True, []),
     ],
@@ -312,6 +312,6 @@ async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_go
     scene: Scene, kind: AttemptKind, expired: bool, told: list[CheckReport]
 ) -> None:
     await scene.bring_up(state := await scene.there())
-    login = AuthState(state, browser_state(), PARAMETERS, expired=expired)
+    login = OpenedLogin(state, browser_state(), PARAMETERS, expired=expired)
     assert await scene.logins.save_refreshed(scene.attempt_input(kind), scene.auth(), login, None) == state
     assert await scene.told(names.CHECKED, CheckReport) == told

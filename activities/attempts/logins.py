@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.store_retry import retry_store
+from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from schemas.errors import NotFound, StoreError
 from schemas.workflow import names
 from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
@@ -28,8 +28,6 @@ from temporal.auth_sessions import AuthSessions
 
 log = logging.getLogger(__name__)
 
-_STORE_TIMEOUT = timedelta(minutes=10)
-"""How long an Attempt waits for a store that does not return its browser state."""
 _REFRESHED_STORE_TIMEOUT = timedelta(seconds=30)
 """How long a successful Attempt waits for a store that does not take its changed browser state: that is only the
 newer of two good ones."""
@@ -38,7 +36,7 @@ _LOOKUPS = 3
 
 
 @dataclass(frozen=True)
-class AuthState:
+class OpenedLogin:
     """The browser state and the parameters that an Attempt begins with, in the clear; they are held in memory only."""
 
     login: LoginState | None = None
@@ -52,7 +50,7 @@ class AuthState:
     """Whether the AuthSession counts as expired."""
 
 
-class AuthStates:
+class Logins:
     """Loads and saves the browser states of AuthSessions."""
 
     def __init__(self, client: Client, store: Store, keyring: KeyRing) -> None:
@@ -66,7 +64,7 @@ class AuthStates:
         attempt: AttemptInput,
         auth: AttemptAuth,
         secret_parameters: tuple[str, ...],
-    ) -> AuthState:
+    ) -> OpenedLogin:
         """Return what an Attempt of this AuthSession begins with.
 
         Raises:
@@ -76,60 +74,62 @@ class AuthStates:
         """
         if attempt.kind is AttemptKind.CREATE:
             return self._decrypt(attempt, auth, None, None, await self._fetch(auth.parameters_key), secret_parameters)
-        state, expired, missing_version = auth.state, False, 0
+        login, expired, missing_version = auth.initial_login, False, 0
         for _ in range(_LOOKUPS):
-            if state is None:
+            if login is None:
                 view = await self._view(attempt, auth)
-                state, expired = view.state, view.status is AuthSessionStatus.EXPIRED
-            if state is None:
+                login, expired = view.login, view.status is AuthSessionStatus.EXPIRED
+            if login is None:
                 raise _no_login(attempt, auth.ref.id, missing_version)
-            token, parameters = await asyncio.gather(self._fetch(state.key), self._fetch(state.parameters_key))
+            token, parameters = await asyncio.gather(self._fetch(login.key), self._fetch(login.parameters_key))
             if token is not None:
-                return self._decrypt(attempt, auth, state, token, parameters, secret_parameters, expired=expired)
+                return self._decrypt(attempt, auth, login, token, parameters, secret_parameters, expired=expired)
             # It was replaced meanwhile: the current state does as well, or better.
-            missing_version, state = state.version, None
+            missing_version, login = login.login_version, None
         raise _no_login(attempt, auth.ref.id, missing_version)
 
     async def save_created(self, attempt: AttemptInput, auth: AttemptAuth, storage_state: str) -> LoginState:
         """Store the browser state that a Create has left. Raises StoreError."""
-        key = await self._seal_and_store(attempt, auth, storage_state, within=_STORE_TIMEOUT)
-        return LoginState(version=auth.new_version, key=key, parameters_key=auth.parameters_key)
+        key = await self._seal_and_store(attempt, auth, storage_state, within=ATTEMPT_STORE_TIMEOUT)
+        return LoginState(login_version=auth.new_login_version, key=key, parameters_key=auth.parameters_key)
 
     async def save_refreshed(
-        self, attempt: AttemptInput, auth: AttemptAuth, loaded: AuthState, storage_state: str | None
+        self, attempt: AttemptInput, auth: AttemptAuth, opened: OpenedLogin, storage_state: str | None
     ) -> LoginState | None:
         """Save back the browser state of a successful Attempt if it changed, and return the state that is current now.
 
         A failure here costs the change and nothing else.
         """
-        if loaded.expired and attempt.kind is AttemptKind.CHECK and loaded.login is not None:
-            await self._signal(attempt, auth, names.CHECKED, CheckReport(version=loaded.login.version, good=True))
-        if storage_state is None or loaded.login is None or not auth.save_back:
-            return loaded.login
+        if opened.expired and attempt.kind is AttemptKind.CHECK and opened.login is not None:
+            await self._signal(
+                attempt, auth, names.CHECKED, CheckReport(login_version=opened.login.login_version, good=True)
+            )
+        if storage_state is None or opened.login is None or not auth.save_back:
+            return opened.login
         try:
             key = await self._seal_and_store(attempt, auth, storage_state, within=_REFRESHED_STORE_TIMEOUT)
         except StoreError:
             log.exception("Run %s: what the site changed of AuthSession %s is lost", attempt.run_id, auth.ref.id)
-            return loaded.login
-        await self._signal(attempt, auth, names.SAVED_BACK, SavedBack(before=loaded.login.key, after=key))
-        return loaded.login.model_copy(update={"key": key})
+            return opened.login
+        await self._signal(attempt, auth, names.SAVED_BACK, SavedBack(before=opened.login.key, after=key))
+        return opened.login.model_copy(update={"key": key})
 
     def _decrypt(
         self,
         attempt: AttemptInput,
         auth: AttemptAuth,
-        state: LoginState | None,
+        login: LoginState | None,
         token: bytes | None,
         parameters_token: bytes | None,
         secret_parameters: tuple[str, ...],
         *,
         expired: bool = False,
-    ) -> AuthState:
+    ) -> OpenedLogin:
         text, parameters = (self._open(attempt, auth, sealed) for sealed in (token, parameters_token))
         secret_values: set[str] = set()
         if parameters is not None:
             secret_values = find_secrets_in_parameters(json.loads(parameters), secret_parameters)
-        return AuthState(state, text, parameters, tuple(sorted(secret_values)), expired)
+        return OpenedLogin(login, text, parameters, tuple(sorted(secret_values)), expired)
 
     def _open(self, attempt: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
         if token is None:
@@ -145,7 +145,7 @@ class AuthStates:
             raise ApplicationError(message, attempt.number, type=AUTH_SESSION_GONE, non_retryable=True) from error
 
     async def _fetch(self, key: str | None) -> bytes | None:
-        return None if key is None else await retry_store(_STORE_TIMEOUT, lambda: self._store.get(key))
+        return None if key is None else await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: self._store.get(key))
 
     async def _seal_and_store(self, attempt: AttemptInput, auth: AttemptAuth, text: str, *, within: timedelta) -> str:
         bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)

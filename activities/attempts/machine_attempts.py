@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from activities.attempts.attempt_outcomes import AttemptOutcomes, access_disabled, not_started, store_failed
-from activities.attempts.attempt_preparation import STORE_TIMEOUT, AttemptPreparation
-from activities.attempts.attempt_state import AttemptState
+from activities.attempts.attempt_preparation import AttemptPreparation
+from activities.attempts.attempt_progress import AttemptProgress
 from activities.attempts.log_recovery import persist_masking_secrets
-from activities.store_retry import retry_store
+from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from activities.workers.machine_pools import MachinePools
 from machines.attempt_masker import masker_for
 from projects.catalog import Catalog
@@ -19,7 +19,7 @@ from security.masking import Masker
 from security.secret_detection import find_secrets_in_state
 
 
-class AttemptRunner:
+class MachineAttempts:
     """Runs Attempts on the Machines of this worker."""
 
     def __init__(
@@ -37,7 +37,7 @@ class AttemptRunner:
         self._outcomes = outcomes
         self._keyring = keyring
 
-    async def run(self, attempt: AttemptInput, state: AttemptState) -> AttemptOutcome:
+    async def execute(self, attempt: AttemptInput, progress: AttemptProgress) -> AttemptOutcome:
         """Run the Attempt, and note in `state` what becomes known of it. A cancel stops it on its Machine.
 
         Raises:
@@ -46,14 +46,14 @@ class AttemptRunner:
         try:
             if attempt.kind is AttemptKind.API and not await self._is_access_enabled(attempt.project):
                 return access_disabled(attempt.project)
-            prepared = await self._preparation.prepare(attempt, state)
-            self._set_masker(attempt, state, masker_for(prepared.spec))
-            report = await self._pools[attempt.project].run(prepared.version, prepared.spec, state.mark_started)
-            state.attributes = report.attributes or None
+            prepared = await self._preparation.prepare(attempt, progress)
+            self._set_masker(attempt, progress, masker_for(prepared.spec))
+            report = await self._pools[attempt.project].run(prepared.version, prepared.spec, progress.mark_started)
+            progress.attributes = report.attributes or None
             if report.storage_state is not None:  # what the site has set in the meantime is secret, too
                 new_secrets = find_secrets_in_state(json.loads(report.storage_state))
-                self._set_masker(attempt, state, state.masker.with_secrets(new_secrets))
-            return await self._outcomes.from_report(attempt, report, prepared.auth_state)
+                self._set_masker(attempt, progress, progress.masker.with_secrets(new_secrets))
+            return await self._outcomes.from_report(attempt, report, prepared.opened_login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return not_started(error.message)
         except StoreError as error:
@@ -61,10 +61,10 @@ class AttemptRunner:
 
     async def _is_access_enabled(self, project: str) -> bool:
         """Tell whether the project's API access is on, by the version that is deployed now, not by the Run's."""
-        current = await retry_store(STORE_TIMEOUT, lambda: self._catalog.get_current(project))
+        current = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: self._catalog.get_current(project))
         return current is None or current.settings.api_access.enabled
 
-    def _set_masker(self, attempt: AttemptInput, state: AttemptState, masker: Masker) -> None:
+    def _set_masker(self, attempt: AttemptInput, progress: AttemptProgress, masker: Masker) -> None:
         """Mask with `masker` from here on, and persist its secrets for a worker that has to recover the log."""
-        state.set_masker(masker)
-        persist_masking_secrets(state.evidence.folder, attempt, masker, self._keyring)
+        progress.set_masker(masker)
+        persist_masking_secrets(progress.evidence.folder, attempt, masker, self._keyring)
