@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any]) -> Any:
     return found
 
 
-class UploadedArtifacts:
+class KeeperHandle:
     """A keeper over a child that is a few lines of Python."""
 
     def __init__(self, scratch: Path, code: str, memory_limit: int = GIB) -> None:
@@ -73,15 +73,15 @@ class UploadedArtifacts:
         return psutil.Process(self.process.pid).children()
 
 
-Keep = Callable[..., UploadedArtifacts]
+Keep = Callable[..., KeeperHandle]
 
 
 @pytest.fixture
 def keep(tmp_path: Path) -> Iterator[Keep]:
-    kept: list[UploadedArtifacts] = []
+    kept: list[KeeperHandle] = []
 
-    def start(code: str, **fields: Any) -> UploadedArtifacts:
-        kept.append(UploadedArtifacts(tmp_path / f"scratch-{len(kept)}", code, **fields))
+    def start(code: str, **fields: Any) -> KeeperHandle:
+        kept.append(KeeperHandle(tmp_path / f"scratch-{len(kept)}", code, **fields))
         return kept[-1]
 
     yield start

@@ -120,7 +120,11 @@ async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_paramete
         "CREDENTIALS",
         "PENDING",
     )
-    assert (workflow_input.view.login_version, workflow_input.view.state_key, workflow_input.view.proxy) == (0, None, None)
+    assert (workflow_input.view.login_version, workflow_input.view.state_key, workflow_input.view.proxy) == (
+        0,
+        None,
+        None,
+    )
     login = present(workflow_input.create)
     assert (login.run_id, login.type, login.version) == (
         operation,

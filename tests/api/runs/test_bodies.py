@@ -291,7 +291,9 @@ async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do
         workspace=WORKSPACE, project="shop", ref=ref, auto_recreate=False, **shared
     )
     made = LoginSpec(run_id="create", type=RunType.AUTH_SESSION_CREATE, parameters_key="secret-place", **shared)
-    api.run_queries.inputs["create"] = CreateInput(workspace=WORKSPACE, project="shop", ref=ref, spec=made, login_version=1)
+    api.run_queries.inputs["create"] = CreateInput(
+        workspace=WORKSPACE, project="shop", ref=ref, spec=made, login_version=1
+    )
     for run_id, kind in (("validate", RunType.AUTH_SESSION_VALIDATE), ("create", RunType.AUTH_SESSION_CREATE)):
         api.runs.logins["shop", run_id] = RunState(run_id, RunStatus.STARTED, type=kind, auth_session_id="anna")
     timing = {"createAttempts": 1, "checkAttempts": 2, "requestTimeout": 30.5, "saveTrace": False}
