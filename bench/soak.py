@@ -146,7 +146,7 @@ class Soak:
 
     def prepared(self) -> list[Path]:
         """Return the folders of Attempts. At rest, every Machine has one, which it has created for its next Attempt."""
-        return list(self._data.glob("workers/*/scratch/*/attempt-*"))
+        return list(self._data.glob("workers/*/scratch/*/attempt"))
 
     def machines(self) -> list[Path]:
         """Return the scratch folders of the existing Machines."""

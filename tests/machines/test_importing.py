@@ -88,7 +88,7 @@ def test_a_package_that_does_more_than_that_is_left_to_each_attempt(tmp_path: Pa
 
 
 def test_what_is_not_of_the_projects_own_packages_is_not_imported(tmp_path: Path) -> None:
-    assert imported(tmp_path, "sqlite3", "nowhere_to_be_found")["there"] == []
+    assert imported(tmp_path, "wave", "nowhere_to_be_found")["there"] == []
 
 
 def test_generators_of_random_numbers_are_reseeded_in_each_fork(tmp_path: Path) -> None:

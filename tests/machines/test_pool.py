@@ -167,8 +167,8 @@ async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_ma
     assert machines == ["lab-1-1", "lab-1-1"]
     await until(lambda: all(slot.ready_for(version) for slot in pool.slots) and len(pool.slots) == 2)
     assert (pool.busy, keepers(lab)) == (0, 2)
-    machines = [(await pool.run(version, attempt_spec("fine"), unnoticed)).machine for _ in range(2)]
-    assert set(machines) == {"lab-1-1", "lab-2-1"}, "the second of two finds another that is ready"
+    reports = await asyncio.gather(*(pool.run(version, attempt_spec("fine"), unnoticed) for _ in range(2)))
+    assert {report.machine for report in reports} == {"lab-1-1", "lab-2-1"}
     assert keepers(lab) == 2
 
 
