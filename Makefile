@@ -29,10 +29,7 @@ chaos: test-setup
 
 # The tests of both targets, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup
-	@rm -rf .coverage
-	@$(TEST) -m coverage run -m $(PYTEST) -m "not soak and not scale" $(ARGS)
-	@$(PYTHON) -m coverage combine --quiet
-	@$(PYTHON) -m coverage report $(if $(ARGS),--fail-under=0)
+	@$(TEST) -m $(PYTEST) -m "not soak and not scale" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 test-setup:
 	@bash scripts/setup.sh curl openssl
