@@ -9,6 +9,7 @@ speaks to the socket itself. `tests/machines/test_playwright_wire.py` holds this
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class _SocketTransport(Transport):
     async def run(self) -> None:
         """Dispatch messages until the socket ends, each as a task of its own, as Playwright's own transport does."""
         pending = bytearray()
-        while data := await self._reader.read(_READ):
+        while data := await self._read():
             searched = len(pending)
             pending += data
             start = 0
@@ -50,6 +51,13 @@ class _SocketTransport(Transport):
                 start = end + 1
                 await wait_for_next_task()
             del pending[:start]
+
+    async def _read(self) -> bytes:
+        """Return what has come; nothing if the other end is gone, however the socket tells that."""
+        try:
+            return await self._reader.read(_READ)
+        except ConnectionError:  # a message was just being sent
+            return b""
 
     def send(self, message: dict[str, Any]) -> None:
         if self._writer is not None:
@@ -61,7 +69,8 @@ class _SocketTransport(Transport):
 
     async def wait_until_stopped(self) -> None:
         if self._writer is not None:
-            await self._writer.wait_closed()
+            with contextlib.suppress(ConnectionError):  # the other end was gone first
+                await self._writer.wait_closed()
 
 
 class Attached:
