@@ -9,13 +9,12 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import ProxySettings
 
-from .address_guard import refusal
 from .browser import Tab, WarmBrowser
+from .browser_desk import BrowserDesk
 from .capturing import CAPTURE_WITHIN, captured, is_wanted, uncaptured
 from .channel import Channel
 from .evidence import Evidence
@@ -24,9 +23,9 @@ from .lines import Lines
 from .playwright_wire import guid_of
 from .requests import ForwardedRequests
 from .restoring import restore
-from .results import LIMIT
 from .stacks import stack_told
 from .state import NOTHING, State, StateError, as_text, differ, parsed
+from .user_messages import checked_done, checked_left
 from .user_process import LAST_WORDS
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
@@ -41,57 +40,9 @@ _LAST_EVIDENCE_WITHIN = 1.1
 _OPENED_WITHIN = 6.0
 """Seconds in which the browser must be done with what an Attempt had begun when it ended."""
 
-_LONGEST_NAME = 200
-"""Most characters of a module's name."""
-
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Addition to an error. Without it, the error of an https page only says that it did not load in time."""
 _LOST_IN_HOOK = "Its page was of a client that the hook had opened, and that ended with the process of user code."
-
-
-class BrowserDesk:
-    """What the relay of one process of user code asks (see `relay.Desk`), for the Attempt that the process gets."""
-
-    def __init__(self, browser: WarmBrowser, watch: Watch, *, guarded: bool) -> None:
-        self._browser = browser
-        self._watch = watch
-        self._guarded = guarded
-        self.evidence = Evidence()
-        self.proxy: ProxySettings | None = None
-        """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
-        self.root: Path | None = None
-
-    def refusal(self, url: str) -> str | None:
-        """Say why an address must not be opened; None if it may be opened."""
-        return refusal(url) if self._guarded else None
-
-    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with the Attempt's proxy, unless user code has named another."""
-        return options if options.get("proxy") or self.proxy is None else {**options, "proxy": self.proxy}
-
-    async def context_opened(self, guid: str) -> None:
-        """Watch and trace a context that user code has opened, before user code has it."""
-        with contextlib.suppress(PlaywrightError, TimeoutError):  # the browser is gone, which user code will notice
-            if (context := await self._browser.context(guid)) is not None:
-                self._watch.context(context)
-                await self.evidence.also(context)
-
-    async def context_closing(self, guid: str) -> None:
-        """Save the trace of a context that user code closes."""
-        await self.evidence.closing(guid)
-
-    def shares_browser(self) -> None:
-        """Take note that user code may open contexts by the browser's own protocol."""
-        self._browser.shared = True
-
-    def stack(self, call: dict[str, Any]) -> None:
-        """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""
-        if self.root is None or not self.evidence.traces:
-            return
-        inside = f"{self.root}/"
-        frames = [frame for frame in call["stack"] if os.path.normpath(frame["file"]).startswith(inside)]
-        if frames:
-            self._browser.add_stack({"id": call["id"], "stack": frames})
 
 
 @dataclass
@@ -256,10 +207,10 @@ class Attempt:
                     case "called":
                         self._say_begun()
                     case "done":
-                        self._left = _checked_left(message.get("left")) or self._left
-                        return _checked(message)
+                        self._left = checked_left(message.get("left")) or self._left
+                        return checked_done(message)
                     case "stopped":
-                        self._left = _checked_left(message["left"])
+                        self._left = checked_left(message["left"])
                         return None
                     case "stopping":
                         self._stack = str(message["stack"])
@@ -279,7 +230,7 @@ class Attempt:
                     case _:
                         return None
         except (KeyError, TypeError, ValueError, AttributeError):
-            pass
+            return None  # the message is not of the shape that we send, so user code wrote it
         return None
 
     def _say_begun(self) -> None:
@@ -391,35 +342,3 @@ class Attempt:
         except TimeoutError:  # the browser is stuck, perhaps because of user code, but it is there
             return False
         return False
-
-
-def _checked_left(left: Any) -> dict[str, Any] | None:
-    """Return what is left of a context that the hook has brought, of the shape that we send. Raises TypeError."""
-    if left is None:
-        return None
-    page_url, missing = left["pageUrl"], cast("dict[Any, Any]", left["missing"])
-    texts = [*missing, *missing.values(), *([] if page_url is None else [page_url])]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("left")
-    return {"pageUrl": page_url, "missing": missing}
-
-
-def _checked(done: dict[str, Any]) -> dict[str, Any]:
-    """Return a `done` of the shape that we send. Raises TypeError, ValueError or KeyError for any other."""
-    if not isinstance(done["attributes"], dict) or not isinstance(done["lasting"], bool):
-        raise TypeError("attributes or lasting")
-    imported = done["imported"]
-    if not isinstance(imported, list) or not all(
-        isinstance(name, str) and len(name) <= _LONGEST_NAME for name in cast("list[Any]", imported)
-    ):
-        raise TypeError("imported")
-    if "error" in done:
-        error = done["error"]
-        if not all(isinstance(error[name], str) for name in ("kind", "name", "message", "stack")):
-            raise TypeError("error")
-        return done
-    if not isinstance(done["result"], str) or len(done["result"]) > LIMIT:
-        raise ValueError("result")
-    if not isinstance(done["extendedPayloads"], str | None):
-        raise TypeError("extendedPayloads")
-    return done

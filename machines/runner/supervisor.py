@@ -27,8 +27,9 @@ from typing import Any
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
-from .attempt import Attempt, BrowserDesk, Prepared
+from .attempt import Attempt, Prepared
 from .browser import PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
+from .browser_desk import BrowserDesk
 from .channel import Channel
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT

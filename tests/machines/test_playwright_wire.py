@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,9 +74,17 @@ async def _relayed(browser: Browser, desk: Desk) -> AsyncGenerator[socket.socket
 
 
 @pytest.fixture
-async def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Browser]:
-    monkeypatch.setenv("PWTEST_SOCKETS_DIR", os.path.relpath(tmp_path))
-    monkeypatch.setenv("PWTEST_SERVER_REGISTRY", str(tmp_path))
+async def browser(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Browser]:
+    # Paths of sockets are short, and those of pytest's own folders may not be.
+    with tempfile.TemporaryDirectory(prefix="wire-", dir="/tmp") as folder:
+        monkeypatch.setenv("PWTEST_SOCKETS_DIR", folder)
+        monkeypatch.setenv("PWTEST_SERVER_REGISTRY", folder)
+        async with _launched() as browser:
+            yield browser
+
+
+@asynccontextmanager
+async def _launched() -> AsyncGenerator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_browser(Settings().chromium), args=browser_args()
