@@ -45,7 +45,7 @@ from activities.attempts.start_signals import StartSignals
 from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.stop_attempt import StopActivities
-from activities.workers import crash_recovery, machine_heartbeat, temporal_watchdog
+from activities.workers import crash_recovery, machine_heartbeat
 from activities.workers.machine_pools import MachinePools
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
@@ -174,7 +174,6 @@ async def _start_attempt_workers(
     resources.push_async_callback(project_workers.stop)
     return [
         project_workers.follow(settings.poll_versions),
-        temporal_watchdog.watch(client, running_attempts),
         machine_heartbeat.report(client, identity, pools.usage),
     ]
 

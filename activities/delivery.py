@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
@@ -32,6 +33,8 @@ from schemas.workflow.sink import DeliverySchedule
 from storage import keys
 from storage.store import Store
 from temporal.closing import wait_for_outcome
+
+log = logging.getLogger(__name__)
 
 _TEST_RESULT = '{"test": "This is a test of the sink, sent by hand from the Playground. No Run has this id."}'
 _TEST_OUTCOME = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=_TEST_RESULT, size=len(_TEST_RESULT)))
@@ -124,9 +127,13 @@ class DeliveryActivities:
 
     async def _send(self, send_input: SendInput, at: datetime) -> SendResult:
         """Send the Delivery, after recording that this try began: the next try is told so if the worker is lost."""
-        cancellation = await record_heartbeat(at.isoformat())
-        if cancellation is not None and cancellation.not_found:
-            raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
+        try:
+            cancellation = await record_heartbeat(at.isoformat())
+        except RPCError as error:  # at worst, a try that a lost worker has made goes without a record
+            log.info("It could not be noted that a try of a Delivery began: %s", error.message)
+        else:
+            if cancellation is not None and cancellation.not_found:
+                raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
         return await self._delivery_sender.send_stored(send_input, at)
 
     async def _outcome(self, run_id: str) -> RunOutcome | None:

@@ -1,4 +1,8 @@
-"""Send heartbeats in one way for all activities, and hear of cancellations that the SDK does not pass on."""
+"""Send heartbeats in one way for all activities, and hear what the SDK does not pass on.
+
+The SDK sends heartbeats in the background: it tells an activity neither that one was refused, nor a second time that
+the activity is to end. A request of our own for a heartbeat tells both.
+"""
 
 from __future__ import annotations
 
@@ -22,51 +26,75 @@ FIRST_HEARTBEAT = 1.0
 the very first heartbeat of an activity is answered by "not found": it was seen to hang then."""
 HEARTBEAT_INTERVAL = 5.0
 """Seconds between two heartbeats."""
-_RPC_TIMEOUT = timedelta(seconds=5)
+RETRY_INTERVAL = 1.0
+"""Seconds until the next one if a heartbeat was not recorded."""
+SILENCE_LIMIT = 26.0
+"""Most seconds without a recorded heartbeat. Temporal gives an Attempt to another worker 30 seconds after the last one
+that it has recorded, and the teardown of a Machine takes up to 1.5 seconds."""
+_RPC_TIMEOUT = 5.0
+
+OnSilence = Callable[[str], None]
+"""Callback that is told that Temporal is about to give the activity to another worker; its argument says why."""
 
 
 @asynccontextmanager
 async def heartbeats(
-    on_cancellation: OnCancellation | None = None, *, details: Callable[[], Sequence[object]] = tuple
+    on_cancellation: OnCancellation | None = None,
+    *,
+    details: Callable[[], Sequence[object]] = tuple,
+    on_silence: OnSilence | None = None,
 ) -> AsyncGenerator[None]:
     """Send heartbeats for as long as the block lasts.
-
-    The SDK tells an activity only once that it is to end. So an activity that goes on after a pause would not hear of
-    its cancellation or reset, nor that its workflow is gone. From then on each heartbeat is a request of its own, whose
-    answer says so.
 
     Args:
         on_cancellation: Is told why the activity is to end, perhaps several times. Leave it out for an activity that
             ends when the SDK cancels it.
         details: Gives the details to send; the next try of the activity gets the last ones.
+        on_silence: Is told if no heartbeat was recorded for `SILENCE_LIMIT`, whether Temporal did not answer or refused
+            it. Give it to an activity of which there must never be two copies.
     """
 
     async def send_heartbeats() -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SILENCE_LIMIT
         await asyncio.sleep(FIRST_HEARTBEAT)
         while True:
-            if activity.cancellation_details() is None:
-                activity.heartbeat(*details())
-            elif on_cancellation is not None and (reason := await record_heartbeat(*details())):
-                on_cancellation(reason)
-            await asyncio.sleep(HEARTBEAT_INTERVAL)
+            activity.heartbeat(*details())  # also if we ask ourselves: the SDK measures the heartbeat timeout, too
+            interval = HEARTBEAT_INTERVAL
+            if on_silence is not None or (on_cancellation is not None and activity.cancellation_details() is not None):
+                sent = loop.time()
+                try:
+                    reason = await record_heartbeat(*details(), within=min(_RPC_TIMEOUT, max(deadline - sent, 0.1)))
+                except RPCError as error:
+                    log.info("A heartbeat could not be recorded: %s", error.message)
+                    interval = RETRY_INTERVAL
+                    if on_silence is not None and loop.time() + interval >= deadline:
+                        on_silence(error.message or error.status.name)
+                else:
+                    deadline = sent + SILENCE_LIMIT
+                    if reason is not None and on_cancellation is not None:
+                        on_cancellation(reason)
+            await asyncio.sleep(interval)
 
     async with background_task(send_heartbeats(), "heartbeats"):
         yield
 
 
-async def record_heartbeat(*details: object) -> ActivityCancellationDetails | None:
-    """Record a heartbeat by a request of its own, past the SDK's worker, and return why the activity is to end.
+async def record_heartbeat(*details: object, within: float = _RPC_TIMEOUT) -> ActivityCancellationDetails | None:
+    """Record a heartbeat by a request of its own, past the SDK's worker, and return why the activity is to end, if so.
 
-    The details are recorded when this returns. If the server does not answer, the reason is unknown, and None is
-    returned.
+    The details are recorded when this returns.
+
+    Raises:
+        RPCError: Temporal refused the heartbeat, or did not answer `within` these seconds.
     """
     handle = activity.client().get_async_activity_handle(task_token=activity.info().task_token)
     try:
-        await handle.heartbeat(*details, rpc_timeout=_RPC_TIMEOUT)
+        await handle.heartbeat(*details, rpc_timeout=timedelta(seconds=within))
     except AsyncActivityCancelledError as error:
         return error.details
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return ActivityCancellationDetails(not_found=True)
-        log.info("A heartbeat could not be recorded: %s", error.message)
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return ActivityCancellationDetails(not_found=True)
     return None

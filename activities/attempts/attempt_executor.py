@@ -109,7 +109,7 @@ class AttemptExecutor:
         task: asyncio.Task[AttemptOutcome],
     ) -> AttemptOutcome:
         """Await the Attempt's task with heartbeats, and store what it left before its end is returned or raised."""
-        async with heartbeats(running_attempt.on_cancellation):
+        async with heartbeats(running_attempt.on_cancellation, on_silence=running_attempt.on_silence):
             await asyncio.wait({task})
             progress.mark_ended()
             if not task.cancelled():

@@ -11,6 +11,8 @@ from typing import Any
 
 from temporalio.activity import ActivityCancellationDetails
 
+from activities.heartbeat import SILENCE_LIMIT
+
 _GIVEN_UP_BY_TEMPORAL = (
     "Temporal has given the Attempt up: its worker was not heard of in time, it was reset there, or its Run was ended."
 )
@@ -52,6 +54,13 @@ class RunningAttempt:
             self.stop(Cause.INTERRUPTED, _GIVEN_UP_BY_TEMPORAL)
         elif details is None or not details.paused:
             self.stop(Cause.INTERRUPTED, "The worker was stopped before the Attempt ended.")
+
+    def on_silence(self, reason: str) -> None:
+        """Stop the Attempt before Temporal gives it to another worker, which it does when it records no heartbeats."""
+        self.stop(
+            Cause.INTERRUPTED,
+            f"Temporal has recorded no sign of life of the Attempt for {SILENCE_LIMIT:g} seconds: {reason}",
+        )
 
 
 class RunningAttempts:

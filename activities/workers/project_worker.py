@@ -26,7 +26,9 @@ from activities.attempt import AttemptActivities
 from schemas.workflow import names
 from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
-HEARTBEAT_THROTTLE = timedelta(seconds=5)
+_HEARTBEAT_THROTTLE = timedelta(seconds=20)
+"""Time between two heartbeats of the SDK, which only keep its own timer going: Attempts send theirs themselves, to hear
+the answer (`activities/heartbeat.py`)."""
 _MAX_POLLERS = 5
 _QUIET = 1.0
 """Seconds without a task from a polled queue, after which the queue is taken to be empty."""
@@ -81,8 +83,8 @@ class ProjectWorker:
             identity=identity,
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(min(slots, _MAX_POLLERS)),
-            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-            default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+            max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+            default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             graceful_shutdown_timeout=_BEYOND_ANY_ATTEMPT,
         )
 

@@ -46,8 +46,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[ActivityCancellationDetails]:
     told: list[ActivityCancellationDetails] = []
     record = heartbeat.record_heartbeat
 
-    async def listen(*details: object) -> ActivityCancellationDetails | None:
-        answer = await record(*details)
+    async def listen(*details: object, within: float) -> ActivityCancellationDetails | None:
+        answer = await record(*details, within=within)
         told.extend([] if answer is None else [answer])
         return answer
 
