@@ -1,4 +1,8 @@
-"""The catalog of deployed projects and of their versions, answered from memory where possible."""
+"""The catalog of deployed projects and of their versions, answered from memory where possible.
+
+Every deploy writes a small note (`keys.LAST_DEPLOY`) last. While that note stays the same, nothing else is read:
+however many projects there are, to follow them costs one request now and then.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from projects.manifest import Manifest, is_version
 from projects.settings import is_project_name
@@ -15,13 +20,18 @@ from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store
 
-_CACHE_SIZE = 1024
+_CACHE_SIZE = 10_000
 """Answers of each kind that are kept in memory. Names come from requests, so memory use must be bounded."""
+_TRUSTED = timedelta(minutes=1)
+"""How long an answer is believed while the note stays the same. A project can also change without a note: if a deploy
+died just before it, or if somebody restores or removes objects by hand."""
 
 
 @dataclass(frozen=True, slots=True)
-class _CachedManifest:
-    manifest: Manifest | None
+class _Answer[T]:
+    value: T
+    note: bytes | None
+    """The note of the latest deploy, as it was before this was read."""
     read_at: float
     """When the read began, on the event loop's clock. The answer may be as old as that."""
 
@@ -31,24 +41,27 @@ class Catalog:
 
     Args:
         store: The artifact store.
-        max_age: How old an answer of `get_current` may be. A deploy is seen at most this much later.
+        max_age: How old an answer of `list_projects` and `get_current` may be. A deploy is seen at most this much
+            later.
     """
 
     def __init__(self, store: Store, max_age: timedelta = timedelta(seconds=2)) -> None:
         self._store = store
         self._max_age = max_age.total_seconds()
-        self._answers: OrderedDict[str, _CachedManifest] = OrderedDict()
+        self._note: _Answer[None] | None = None
+        self._projects: _Answer[list[str]] | None = None
+        self._answers: OrderedDict[str, _Answer[Manifest | None]] = OrderedDict()
         self._manifests: OrderedDict[tuple[str, str], Manifest] = OrderedDict()
-        self._reads: SingleFlight[str, Manifest | None] = SingleFlight()
+        self._note_reads: SingleFlight[None, bytes | None] = SingleFlight()
+        self._list_reads: SingleFlight[bytes | None, list[str]] = SingleFlight()
+        self._reads: SingleFlight[tuple[str, bytes | None], Manifest | None] = SingleFlight()
 
     async def list_projects(self) -> list[str]:
-        """Return the sorted names of the deployed projects, which are always read from the store."""
-        names = [
-            key.split("/")[1]
-            async for key in self._store.list(keys.PROJECTS)
-            if key.count("/") == 2 and key.endswith("/current.json")
-        ]
-        return sorted(name for name in names if is_project_name(name))
+        """Return the sorted names of the deployed projects. Raises StoreError if the store failed."""
+        note = await self._last_deploy()
+        if self._projects is not None and _is_valid(self._projects, note):
+            return self._projects.value
+        return await self._list_reads.run(note, lambda: self._read_projects(note))
 
     async def get_current(self, project: str) -> Manifest | None:
         """Return the manifest of the deployed version of `project`, or None if there is no such project.
@@ -58,10 +71,11 @@ class Catalog:
         """
         if not is_project_name(project):
             return None
+        note = await self._last_deploy()
         answer = self._answers.get(project)
-        if answer is not None and asyncio.get_running_loop().time() - answer.read_at < self._max_age:
-            return answer.manifest
-        return await self._reads.run(project, lambda: self._read_current(project))
+        if answer is not None and _is_valid(answer, note):
+            return answer.value
+        return await self._reads.run((project, note), lambda: self._read_current(project, note))
 
     async def get_manifest(self, project: str, version: str) -> Manifest | None:
         """Return the manifest of one version of `project`, or None if there is no such version.
@@ -78,7 +92,30 @@ class Catalog:
         _put_in_cache(self._manifests, (project, version), manifest)
         return manifest
 
-    async def _read_current(self, project: str) -> Manifest | None:
+    async def _last_deploy(self) -> bytes | None:
+        """Return the note of the latest deploy, or None if there was none. It may be as old as `max_age`."""
+        if self._note is not None and asyncio.get_running_loop().time() - self._note.read_at < self._max_age:
+            return self._note.note
+        return await self._note_reads.run(None, self._read_note)
+
+    async def _read_note(self) -> bytes | None:
+        asked = asyncio.get_running_loop().time()
+        note = await self._store.get(keys.LAST_DEPLOY)
+        self._note = _Answer(None, note, asked)
+        return note
+
+    async def _read_projects(self, note: bytes | None) -> list[str]:
+        asked = asyncio.get_running_loop().time()
+        names = [
+            key.split("/")[1]
+            async for key in self._store.list(keys.PROJECTS)
+            if key.count("/") == 2 and key.endswith("/current.json")
+        ]
+        projects = sorted(name for name in names if is_project_name(name))
+        self._projects = _Answer(projects, note, asked)
+        return projects
+
+    async def _read_current(self, project: str, note: bytes | None) -> Manifest | None:
         asked = asyncio.get_running_loop().time()
         current = await read_current(self._store, project)
         manifest = None
@@ -89,8 +126,13 @@ class Catalog:
                     f"Version {current.version} of project {project!r} is deployed, but its manifest is not in the "
                     "artifact store. Deploy the project again."
                 )
-        _put_in_cache(self._answers, project, _CachedManifest(manifest, asked))
+        _put_in_cache(self._answers, project, _Answer(manifest, note, asked))
         return manifest
+
+
+def _is_valid(answer: _Answer[Any], note: bytes | None) -> bool:
+    """Tell whether the answer can be believed, given the note of the latest deploy."""
+    return answer.note == note and asyncio.get_running_loop().time() - answer.read_at < _TRUSTED.total_seconds()
 
 
 def _put_in_cache[K, V](memory: OrderedDict[K, V], key: K, value: V) -> None:

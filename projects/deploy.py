@@ -21,7 +21,7 @@ from projects.bundle import extract, pack
 from projects.declaration import FrozenVenv, check_declaration
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
-from projects.manifest import Current, DeployWarning, Manifest
+from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
 from projects.threads import run_in_thread
@@ -70,8 +70,11 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
     earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
     if earlier is None:
         await store.put(keys.manifest(project, version), manifest.to_bytes())
-    current = Current(version=version, deployed_at=datetime.now(UTC))
-    await store.put(keys.current_version(project), current.to_bytes())
+    now = datetime.now(UTC)
+    await store.put(keys.current_version(project), Current(version=version, deployed_at=now).to_bytes())
+    # The note comes after the pointer: whoever has read the note before looks at the pointer again.
+    note = LastDeploy(project=project, version=version, deployed_at=now, id=uuid.uuid4().hex)
+    await store.put(keys.LAST_DEPLOY, note.to_bytes())
     return earlier or manifest
 
 

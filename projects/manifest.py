@@ -67,3 +67,13 @@ class Current(_Stored):
 
     version: str
     deployed_at: AwareDatetime
+
+
+class LastDeploy(_Stored):
+    """The note of the latest deploy, stored as `projects/last-deploy.json`: it tells readers that something changed."""
+
+    project: str
+    version: str
+    deployed_at: AwareDatetime
+    id: str
+    """A value that no other deploy has, also if two end at the same moment."""

@@ -1,5 +1,6 @@
 """Build all keys of the artifact store. No key is built anywhere else.
 
+    projects/last-deploy.json                               changes with each deploy of any project
     projects/{project}/current.json                         which version is deployed
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
@@ -28,6 +29,7 @@ from __future__ import annotations
 import hashlib
 
 PROJECTS = "projects/"
+LAST_DEPLOY = "projects/last-deploy.json"
 RUNS = "runs/"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,13 +29,26 @@ class Counting(FolderStore):
         self.open = asyncio.Event()
         self.open.set()
         self.error: StoreError | None = None
+        self.lists = 0
+        self._held = "current.json"
+
+    def hold(self, name: str) -> None:
+        """Hold up reads of objects of this name until `open` is set."""
+        self._held = name
+        self.open.clear()
 
     async def get(self, key: str) -> bytes | None:
-        self.reads[key.rpartition("/")[2]] += 1
-        await self.open.wait()
+        name = key.rpartition("/")[2]
+        self.reads[name] += 1
+        if name == self._held:
+            await self.open.wait()
         if self.error is not None:
             raise self.error
         return await super().get(key)
+
+    def list(self, prefix: str) -> AsyncIterator[str]:
+        self.lists += 1
+        return super().list(prefix)
 
 
 @pytest.fixture
@@ -44,7 +57,7 @@ def counting(tmp_path: Path) -> Counting:
 
 
 async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting) -> None:
-    catalog = Catalog(counting)
+    catalog = Catalog(counting, timedelta(0))
     assert await catalog.list_projects() == []
     await deploy(make_project(name="b"), counting)
     await deploy(make_project(name="a-2"), counting)
@@ -72,16 +85,64 @@ async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_pro
     for _ in range(3):
         assert await catalog.get_current("shop") is not None
         assert await catalog.get_current("other") is None
-    assert counting.reads == {"current.json": 2, "manifest.json": 1}
+    assert counting.reads == {"last-deploy.json": 1, "current.json": 2, "manifest.json": 1}
 
 
-async def test_an_old_answer_is_read_again_but_not_its_manifest(make_project: Make, counting: Counting) -> None:
+async def test_while_nothing_is_deployed_only_the_note_of_the_latest_deploy_is_read(
+    make_project: Make, counting: Counting
+) -> None:
+    catalog = Catalog(counting, timedelta(0))
+    await deploy(make_project(name="a"), counting)
+    manifest = await deploy(make_project(name="b"), counting)
+    assert await catalog.list_projects() == ["a", "b"]
+    assert await catalog.get_current("b") == manifest
+    counting.reads.clear()
+    counting.lists = 0
+    for _ in range(3):
+        assert await catalog.list_projects() == ["a", "b"]
+        assert await catalog.get_current("b") == manifest
+    assert counting.reads == {"last-deploy.json": 6}
+    assert counting.lists == 0
+
+
+async def test_the_same_version_deployed_again_is_looked_at_again_but_not_its_manifest(
+    make_project: Make, counting: Counting
+) -> None:
+    catalog = Catalog(counting, timedelta(0))
+    folder = make_project()
+    for _ in range(3):
+        await deploy(folder, counting)
+        counting.reads.clear()
+        assert await catalog.get_current("shop") is not None
+        assert counting.reads["current.json"] == 1
+    assert counting.reads["manifest.json"] == 0
+
+
+async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(make_project: Make, counting: Counting) -> None:
+    catalog = Catalog(counting, timedelta(0))
+    folder = make_project()
+    first = await deploy(folder, counting)
+    counting.hold("current.json")
+    slow = asyncio.create_task(catalog.get_current("shop"))
+    await until(lambda: counting.reads["current.json"] == 1)
+    (folder / "api" / "more.py").write_text("")
+    second = await deploy(folder, counting)
+    counting.open.set()
+    assert await slow in (first, second)
+    assert await catalog.get_current("shop") == second
+
+
+async def test_what_changes_without_a_deploy_is_seen_after_a_while(
+    make_project: Make, counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     catalog = Catalog(counting, timedelta(0))
     await deploy(make_project(), counting)
-    counting.reads.clear()
-    for _ in range(3):
-        assert await catalog.get_current("shop") is not None
-    assert counting.reads == {"current.json": 3, "manifest.json": 1}
+    assert await catalog.get_current("shop") is not None
+    await counting.delete(keys.current_version("shop"))
+    assert await catalog.get_current("shop") is not None
+    monkeypatch.setattr("projects.catalog._TRUSTED", timedelta(0))
+    assert await catalog.get_current("shop") is None
+    assert await catalog.list_projects() == []
 
 
 async def test_callers_at_the_same_time_share_one_read(make_project: Make, counting: Counting) -> None:
@@ -98,7 +159,7 @@ async def test_callers_at_the_same_time_share_one_read(make_project: Make, count
     counting.open.set()
     answers = await asyncio.gather(*callers, return_exceptions=True)
     assert [answer for answer in answers if answer == manifest] == [manifest] * 18
-    assert counting.reads == {"current.json": 1, "manifest.json": 1}
+    assert counting.reads == {"last-deploy.json": 1, "current.json": 1, "manifest.json": 1}
 
 
 async def test_callers_at_the_same_time_share_an_error_and_the_next_one_asks_anew(
@@ -110,7 +171,7 @@ async def test_callers_at_the_same_time_share_an_error_and_the_next_one_asks_ane
     counting.error = StoreError("away")
     answers = await asyncio.gather(*[catalog.get_current("shop") for _ in range(5)], return_exceptions=True)
     assert answers == [counting.error] * 5
-    assert counting.reads == {"current.json": 1}
+    assert counting.reads == {"last-deploy.json": 1}
     counting.error = None
     assert await catalog.get_current("shop") == manifest
 

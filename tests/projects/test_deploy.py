@@ -41,6 +41,7 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
     assert manifest.warnings == ()
     assert before <= manifest.created_at <= datetime.now(UTC)
     assert await stored(store) == [
+        "projects/last-deploy.json",
         "projects/shop/current.json",
         f"projects/shop/versions/{manifest.version}/bundle.tar.gz",
         f"projects/shop/versions/{manifest.version}/manifest.json",
@@ -51,6 +52,26 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
     on_disk = await store.get(keys.manifest("shop", manifest.version)) or b""
     assert Manifest.model_validate_json(on_disk) == manifest
     assert json.loads(on_disk)["settings"]["browserSize"] == {"width": 1024, "height": 800}
+
+
+async def test_the_note_of_the_latest_deploy_comes_last_and_is_always_another(
+    make_project: Make, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    put = store.put
+
+    async def listen(key: str, data: bytes) -> None:
+        written.append(key)
+        await put(key, data)
+
+    monkeypatch.setattr(store, "put", listen)
+    folder = make_project()
+    notes: set[bytes | None] = set()
+    for _ in range(3):
+        await deploy(folder, store)
+        assert written[-2:] == [keys.current_version("shop"), keys.LAST_DEPLOY]
+        notes.add(await store.get(keys.LAST_DEPLOY))
+    assert len(notes) == 3
 
 
 async def test_no_scratch_folder_is_left(make_project: Make, store: FolderStore, temporary_folder: Path) -> None:
@@ -74,7 +95,7 @@ async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
     assert await deploy(folder, store) == first
     assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
     assert bundle.stat().st_ino == inode
-    assert len(await stored(store)) == 5
+    assert len(await stored(store)) == 6
 
 
 async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, store: FolderStore) -> None:

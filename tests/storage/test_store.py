@@ -207,6 +207,7 @@ def test_any_plain_key_round_trips_in_a_bucket_and_is_listed_in_order(
 
 async def test_every_key_that_callboard_builds_can_be_kept(store: Store) -> None:
     built = [
+        places.LAST_DEPLOY,
         places.current_version("shop"),
         places.manifest("shop", "v" * 64),
         places.bundle("shop", "v" * 64),
