@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
 import typer
+from temporalio.client import Client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from cli.doctor.order import order_fix
 from cli.options import load_settings
 from schemas.errors import Unavailable
+from schemas.workflow import names
 from settings import Settings
 from temporal.client import connect
 from temporal.durations import format_duration
 from temporal.namespace import Retention, ensure_namespace
+from temporal.partitions import count_partitions
 
 _RETRY_TIMEOUT = timedelta(seconds=60)
 """How long to wait for a Temporal that is just starting."""
@@ -38,13 +43,35 @@ def setup_namespace(
     namespace CALLBOARD_TEMPORAL_NAMESPACE at CALLBOARD_TEMPORAL_ADDRESS. It is safe to repeat, also at every start.
     """
     settings = load_settings(run_retention=retention, artifact_retention=artifact_retention)
-    done = asyncio.run(_ensure_namespace(settings))
-    for line in done or [_up_to_date(settings)]:
+    done = asyncio.run(_set_up(settings))
+    for line in [*(done.changes or [_up_to_date(settings)]), *done.advice]:
         typer.echo(line)
 
 
-async def _ensure_namespace(settings: Settings) -> list[str]:
+@dataclass(frozen=True)
+class _Done:
+    changes: list[str]
+    advice: list[str]
+    """What Temporal's operator has to set, as no client can."""
+
+
+async def _set_up(settings: Settings) -> _Done:
     client = await connect(settings, lazy=True, identity="callboard-setup-namespace")
+    return _Done(await _ensure_namespace(client, settings), await _advise(client))
+
+
+async def _advise(client: Client) -> list[str]:
+    queue = names.project_queue("PROJECT")
+    if (partitions := await count_partitions(client, queue)) == 1:
+        return []
+    divided = (
+        f"Temporal divides task queues into {partitions} partitions: of Runs of a project that wait at the same time,"
+        " later ones may begin first."
+    )
+    return [f"{divided} {order_fix(queue)}"]
+
+
+async def _ensure_namespace(client: Client, settings: Settings) -> list[str]:
     told = False
 
     def tell(state: RetryCallState) -> None:

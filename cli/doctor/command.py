@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cli.doctor import host, keys
 from cli.doctor.findings import Finding, Status, skipped
+from cli.doctor.order import check_order
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
@@ -76,9 +77,15 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
         await _not_needed("Webhook secrets") if part is Part.API else keys.check_webhook_secrets(settings),
     ]
     if found.client is None:
-        serving = [skipped(check, "Temporal is not available.") for check in ("Workers", "Projects")]
+        serving = [skipped(check, "Temporal is not available.") for check in ("Workers", "Projects", "Order of Runs")]
     else:
-        serving = list(await asyncio.gather(check_workers(found.client), check_projects(found.client, opened)))
+        serving = list(
+            await asyncio.gather(
+                check_workers(found.client),
+                check_projects(found.client, opened),
+                check_order(found.client, opened),
+            )
+        )
     return [python, browser, sandbox, uv, *found.findings, store, *keyed, *serving]
 
 
