@@ -146,6 +146,10 @@ class Settings(BaseSettings):
     role: Literal["all", "browser", "control"] = "all"
     """What a worker does: `browser` executes Attempts, `control` sequences Runs, delivers their results and needs no
     browser, `all` both."""
+    build_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)
+    """Name of what this worker runs, such as a release or a commit, if Runs are to end on the build that they began
+    on: the worker is then a version of Temporal's Worker Deployment `callboard`. Unset: Runs continue with newer
+    code."""
     projects: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
     """The projects whose Attempts this worker takes, comma-separated. Empty: every deployed one."""
     machines: int | None = Field(default=None, ge=1)

@@ -23,8 +23,14 @@ if __name__ == "__main__":
 
 import uvloop
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import (
+    PollerBehaviorSimpleMaximum,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+)
 
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
@@ -118,7 +124,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         if settings.role != "browser":
-            await resources.enter_async_context(_workflow_worker(client, identity, store))
+            await resources.enter_async_context(_workflow_worker(settings, client, identity, store))
             await resources.enter_async_context(_delivery_worker(settings, client, identity, store))
         background: list[BackgroundWork] = []
         if browser is not None:
@@ -250,7 +256,9 @@ async def _run_until_stopped(stop: asyncio.Event, *background: BackgroundWork) -
         await asyncio.wait(tasks)
 
 
-def _workflow_worker(client: Client, identity: str, store: Store) -> AbstractAsyncContextManager[None]:
+def _workflow_worker(
+    settings: Settings, client: Client, identity: str, store: Store
+) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker for workflows and the activities on artifacts."""
     activities = ArtifactActivities(store, ArtifactSweeper(client, store))
     worker = Worker(
@@ -259,11 +267,26 @@ def _workflow_worker(client: Client, identity: str, store: Store) -> AbstractAsy
         workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow, SweepWorkflow],
         activities=[activities.record_interrupted, activities.delete_states, activities.sweep_artifacts],
         identity=identity,
+        deployment_config=_deployment(settings),
         workflow_runner=_WORKFLOW_RUNNER,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
     )
     return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Return the version of a Worker Deployment that this worker is; None if it has no build id.
+
+    Only workers for workflows have one. Those for Attempts serve every build, as what they are sent is only added to.
+    """
+    if settings.build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        WorkerDeploymentVersion(names.DEPLOYMENT, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.PINNED,
+    )
 
 
 @asynccontextmanager
@@ -288,6 +311,7 @@ async def _delivery_worker(settings: Settings, client: Client, identity: str, st
             activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
             identity=identity,
             max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
+            deployment_config=_deployment(settings),
             workflow_runner=_WORKFLOW_RUNNER,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,

@@ -10,7 +10,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, VersioningBehavior
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
@@ -45,7 +45,7 @@ _VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "U
 """Name of a Create in the Temporal Web UI."""
 
 
-@workflow.defn(name=names.AUTH_SESSION)
+@workflow.defn(name=names.AUTH_SESSION, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class AuthSessionWorkflow:
     """One AuthSession, from its creation until it is deleted."""
 

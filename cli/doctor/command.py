@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.doctor import host, keys
+from cli.doctor.builds import check_builds
 from cli.doctor.findings import Finding, Status, skipped
 from cli.doctor.order import check_order
 from cli.doctor.store import check_artifact_store
@@ -22,6 +23,8 @@ from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
 from cli.doctor.workers import check_projects, check_workers
 
+_SERVING = ("Workers", "Builds of workers", "Projects", "Order of Runs")
+"""Checks that need Temporal."""
 _MARKS = {
     Status.OK: Text("✓", style="green"),
     Status.WARNING: Text("!", style="bold yellow"),
@@ -77,11 +80,12 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
         await _not_needed("Webhook secrets") if part is Part.API else keys.check_webhook_secrets(settings),
     ]
     if found.client is None:
-        serving = [skipped(check, "Temporal is not available.") for check in ("Workers", "Projects", "Order of Runs")]
+        serving = [skipped(check, "Temporal is not available.") for check in _SERVING]
     else:
         serving = list(
             await asyncio.gather(
                 check_workers(found.client),
+                check_builds(found.client),
                 check_projects(found.client, opened),
                 check_order(found.client, opened),
             )

@@ -14,6 +14,9 @@ DELIVERIES_QUEUE = "callboard-deliveries"
 """Task queue of the workflows `Deliver` and `SinkTest` and their activities, so that unreachable receivers delay
 nothing else."""
 
+DEPLOYMENT = "callboard"
+"""Temporal's Worker Deployment of workers that have a build id."""
+
 # Search attributes of Runs. An AuthSession has those of its project and of itself.
 SEARCH_PROJECT = "CallboardProject"
 SEARCH_API = "CallboardApi"

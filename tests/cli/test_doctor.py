@@ -95,6 +95,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
         "Secret key": "failed",
         "Webhook secrets": "warning",
         "Workers": "skipped",
+        "Builds of workers": "skipped",
         "Projects": "skipped",
         "Order of Runs": "skipped",
     }
@@ -133,7 +134,7 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
     assert "ok       API keys: 2 keys are set; the first is the newest." in lines
     there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
     assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
-    assert lines[-1] == "Checked the settings of the environment: 1 of 15 checks failed."
+    assert lines[-1] == "Checked the settings of the environment: 1 of 16 checks failed."
     assert GOOD_KEY not in done.stdout
     assert "\x1b" not in done.stdout
 
