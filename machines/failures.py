@@ -23,6 +23,9 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
     "browser-gone": (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", False),
 }
 
+_OVER_LIMIT = {"memory": "Execution ran out of memory."}
+"""Messages of Attempts whose Machine has passed a limit, by the limit's name."""
+
 
 def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
     """Return the error that the child told, masked by `masker`, and whether it is final."""
@@ -35,6 +38,8 @@ def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
     if told["kind"] == "ended":
         stack = masked(told["stack"], STACK_LIMIT)
         return ended(told["exitCode"], stack), False
+    if told["kind"] == "over-limit":
+        return _crashed(_OVER_LIMIT[told["limit"]], masked(told["stack"], STACK_LIMIT)), False
     code, category, final = _KINDS[told["kind"]]
     message = told["message"]
     if told["kind"] == "browser-gone":
@@ -80,7 +85,7 @@ def timed_out(spec: AttemptSpec, waiting_at: str) -> RunError:
 def crashed(end: ChildEnd) -> RunError:
     """Return the error of an Attempt whose Machine's own process ended while it ran."""
     if end.out_of_memory:
-        return _crashed("Execution ran out of memory.")
+        return _crashed(_OVER_LIMIT["memory"])
     return _crashed("The Machine's process was lost.") if end.exit_code is None else ended(end.exit_code)
 
 

@@ -5,13 +5,17 @@ child's descendants do (detach, start a session, lose their parent), they stay b
 the worker's pipe closes (the worker has died), or when the child has ended, it kills all descendants until none is
 left, removes the Machine's scratch folder and exits. It also watches the memory of the whole process tree, and writes
 what the tree prints to a file for each Attempt, so that a slow worker holds up nothing, and so that the last words of
-a child which was killed are kept, too.
+a child which was killed are kept, too. If the tree takes too much memory while an Attempt runs, the child gets a moment
+to end user code and to save what the Attempt leaves.
 
     argv    SCRATCH MEMORY_LIMIT CHILD_FD COMMAND…
     stdin   anything, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
             ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"memory"} (bytes at
             which the limit was passed), last {"gone": true} or {"left": [pid]}
+
+The child's standard input is a socket to the keeper. Over it come the messages that `intake` describes, and the keeper
+sends one JSON object {"limit"}, which is `memory`, if that limit was passed.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,7 +40,7 @@ if __name__ == "__main__":
 from machines.intake import Intake
 from machines.meter import Meter
 from machines.runner.removal import remove
-from machines.runner.tree import descendants, kill_all
+from machines.runner.tree import descendants, kill_all, read
 from machines.scheduling import give_way
 from machines.transcript import Transcript
 from security.inspection import forbid_inspection
@@ -50,6 +55,17 @@ _TAIL = 4096
 _CHUNK = 65536
 _LAST_CHUNKS = 256
 """Most chunks that are read at the end. A pipe holds no more, but a process outside the tree could go on writing."""
+_SHRINK_WITHIN = 1.0
+"""Seconds after which the tree must be within its memory limit again, as its child has ended user code."""
+_SAVE_WITHIN = 3.0
+"""Seconds that the child gets to save what is left of an Attempt that has passed the memory limit."""
+_LOOK_OFTEN = 0.05
+"""Seconds between two measurements in that time."""
+_RENDERER = b"--type=renderer"
+"""Argument by which a Chromium process that has pages is recognized."""
+_OF_USER_CODE = frozenset({"logging"})
+_OF_PAGES = frozenset({"console", "page", "network"})
+"""Sources of lines that user code may log, always and if it has a hook; it cannot speak for Callboard."""
 _OOM_SCORE = "300"
 """OOM score of a Machine's processes: when memory runs out, the kernel should kill a Machine before a worker."""
 
@@ -61,21 +77,27 @@ class Keeper:
         self._scratch = scratch
         self._memory_limit = memory_limit
         self._tail = b""
-        self._intake = Intake(self._printed, self._told)
+        self._supervisor, theirs = socket.socketpair()
+        self._supervisor.setblocking(False)  # noqa: FBT003
+        self._intake = Intake(self._supervisor, self._printed, self._logged, self._told)
         self._meter = Meter(os.getpid())
         self._busy = False
         """Whether an Attempt has begun and not ended yet."""
         self._transcript: Transcript | None = None
         """The log of that Attempt, if it has one."""
+        self._sources = _OF_USER_CODE
+        self._over_since: float | None = None
+        """When the memory limit was passed while an Attempt ran."""
         self._child = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(child_fd,),
             cwd=scratch,
             preexec_fn=_offer_to_the_kernel,  # there is no other thread, so a hook between fork and exec is safe
         )
+        theirs.close()
         os.close(child_fd)  # only the child may hold it, so that the worker sees when the child ends
         if self._child.stdout is None:
             raise RuntimeError("the child was started without a pipe for its output")
@@ -105,24 +127,55 @@ class Keeper:
             selector.register(0, selectors.EVENT_READ)
             selector.register(wake_r, selectors.EVENT_READ)
             selector.register(self._output, selectors.EVENT_READ)
+            selector.register(self._supervisor, selectors.EVENT_READ)
             looked = time.monotonic()
             while True:
-                for key, _ in selector.select(_LOOK_INTERVAL):
+                interval = _LOOK_INTERVAL if self._over_since is None else _LOOK_OFTEN
+                for key, _ in selector.select(interval):
                     if key.fd == 0:
                         os.read(0, 64)  # an order to stop, or the end of the worker: both mean the same
                         return
                     if key.fd == wake_r:
                         os.read(wake_r, 512)
+                    elif key.fileobj is self._supervisor:
+                        if not self._intake.receive():
+                            selector.unregister(self._supervisor)
                     elif self._drain() == b"":
                         selector.unregister(self._output)
                 if self._ended():
                     return
-                if time.monotonic() - looked >= _LOOK_INTERVAL:
+                if time.monotonic() - looked >= interval:
                     looked = time.monotonic()
-                    used = self._meter.look()
-                    if used > self._memory_limit:
-                        _say({"memory": used})
+                    if not self._may_go_on(looked):
                         return
+
+    def _may_go_on(self, now: float) -> bool:
+        """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed its limit."""
+        used = self._meter.look()
+        if self._over_since is not None:
+            over = now - self._over_since
+            return over < _SAVE_WITHIN and (over < _SHRINK_WITHIN or used <= self._memory_limit)
+        if used <= self._memory_limit:
+            return True
+        _say({"memory": used})
+        if self._transcript is not None:
+            message = f"The Machine uses {used} bytes of memory; its limit is {self._memory_limit} bytes."
+            self._transcript.say("error", "callboard", message)
+        return self._busy and self._let_it_save(now)
+
+    def _let_it_save(self, now: float) -> bool:
+        """Tell the child that the memory limit was passed; return False if it cannot hear that."""
+        self._over_since = now
+        try:
+            self._supervisor.send(json.dumps({"limit": "memory"}).encode())
+        except OSError:
+            return False
+        # The child can end user code, but no page. Without that process, the browser can still give the trace.
+        largest = self._meter.largest()
+        if _RENDERER in read(f"/proc/{largest}/cmdline"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(largest, signal.SIGKILL)
+        return True
 
     def _drain(self) -> bytes | None:
         """Read what the child's tree printed, so that it never blocks on a full pipe.
@@ -147,17 +200,27 @@ class Keeper:
         if self._transcript is not None:  # else the Attempt has ended already, and its result is on its way
             self._transcript.text(data)
 
-    def _told(self, kind: str, said: dict[str, Any]) -> None:
-        """Handle a packet of the child; see `intake` for its kinds."""
-        match kind:
-            case "B":
+    def _logged(self, said: dict[str, Any]) -> None:
+        """Write a line that user code has logged, from a source that is its own."""
+        level, message, cut = said["level"], said["message"], said.get("cut")
+        if not isinstance(level, str) or not isinstance(message, str) or not isinstance(cut, int | None):
+            raise TypeError("a line of a log")
+        if self._transcript is not None:
+            source = said["source"] if said["source"] in self._sources else "user"
+            self._transcript.say(level, source, message, cut)
+
+    def _told(self, said: dict[str, Any]) -> None:
+        """Handle a message of the child; see `intake` for its kinds."""
+        match said["kind"]:
+            case "begin":
                 self._busy = True
+                self._sources = _OF_USER_CODE | _OF_PAGES if said["hooked"] else _OF_USER_CODE
                 self._meter.begin()
                 with contextlib.suppress(OSError):  # without a file there is no log, and the worker says so
                     self._transcript = Transcript(said["file"], said["limit"]) if said["file"] else None
-            case "E" if self._busy:
+            case "end" if self._busy:
                 self._end(self._meter.usage())
-            case "L" if self._transcript is not None:
+            case "line" if self._transcript is not None:
                 self._transcript.say(said["level"], said["source"], said["message"], said.get("cut"))
             case _:
                 pass

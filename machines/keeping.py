@@ -133,7 +133,8 @@ class Keeping:
         async for line in words:
             message: dict[str, Any] = json.loads(line)
             if "exited" in message:
-                self.child_end = ChildEnd(exit_code=message["exited"], output=message["tail"])
+                out_of_memory = self.child_end.out_of_memory  # it may end by itself once it has saved what is left
+                self.child_end = ChildEnd(message["exited"], out_of_memory, message["tail"])
             elif "memory" in message:
                 self.child_end = ChildEnd(out_of_memory=True)
             elif "ended" in message:

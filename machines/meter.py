@@ -48,6 +48,10 @@ class Meter:
         self._see_network()
         return self._see_memory()
 
+    def largest(self) -> int:
+        """Return the process of the tree that had the most memory for itself at the last look; 0 if there is none."""
+        return max(self._ours, key=_anonymous, default=0)
+
     def begin(self) -> None:
         """Begin to measure an Attempt: what is used from now on counts as its usage."""
         self._find()

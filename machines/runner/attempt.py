@@ -19,6 +19,7 @@ from .capturing import CAPTURE_WITHIN, captured, is_wanted, uncaptured
 from .channel import Channel
 from .evidence import Evidence
 from .failures import UserCodeError, as_message, with_addition
+from .limits import Limits
 from .lines import Lines
 from .playwright_wire import guid_of
 from .requests import ForwardedRequests
@@ -70,6 +71,7 @@ class Attempt:
         zygote: Zygote,
         lines: Lines,
         watch: Watch,
+        limits: Limits,
         project: Path,
         hooked: bool,
     ) -> None:
@@ -84,6 +86,7 @@ class Attempt:
         self._zygote = zygote
         self._lines = lines
         self._watch = watch
+        self._limits = limits
         self._project = project
         self._cdp_url = browser.cdp_url if hooked else None
         self._state: State | None = None
@@ -120,8 +123,12 @@ class Attempt:
         self._user.channel.post("call", **self._call())
         self._reading = asyncio.create_task(self._read(), name="user code")
         exited = asyncio.create_task(self._user.exited.wait())
-        await asyncio.wait({self._reading, exited}, return_when=asyncio.FIRST_COMPLETED)
-        if self._reading.done() and self._reading.result() is None:  # a process that ends closes its sockets first
+        over = asyncio.create_task(self._limits.noticed())
+        await asyncio.wait({self._reading, exited, over}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if self._limits.passed is not None:
+            await self._give_up()
+        elif self._reading.done() and self._reading.result() is None:  # a process that ends closes its sockets first
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
         exited.cancel()
         by_itself = self._user.exited.is_set()
@@ -132,6 +139,9 @@ class Attempt:
         done = await self._reading
         if self.stopping:
             return {}
+        if self._limits.passed is not None and (done is None or "error" in done):
+            error = {"kind": "over-limit", "limit": self._limits.passed, "stack": self._stack}
+            return {"error": error, "attributes": {}}
         if done is None:
             return {"error": self._crash(status if by_itself else None), "attributes": {}}
         self.imported = done["imported"]
@@ -171,6 +181,20 @@ class Attempt:
             if self._heard.is_set():
                 within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if self._brought else LAST_WORDS)
                 await asyncio.wait({reading}, timeout=within)
+        await self._end()
+
+    async def _give_up(self) -> None:
+        """End user code at once, as the Machine has passed a limit; find out where it stands if it tells quickly."""
+        self._user.channel.post("stop")
+        dumped = asyncio.create_task(self._user.where_it_stands())
+        heard = asyncio.create_task(self._heard.wait())
+        await asyncio.wait({dumped, heard}, return_when=asyncio.FIRST_COMPLETED)
+        if dumped.done():
+            self._stack = self._stack or stack_told(dumped.result(), self._workspace.root, self._project)
+        if not self._stack:  # it waits, and its event loop tells for what
+            await asyncio.wait({heard}, timeout=_HEARD_WITHIN)
+        for task in (dumped, heard):
+            task.cancel()
         await self._end()
 
     def left(self, own: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ ROLE is `supervisor`, or `zygote` for the process that is forked for user code: 
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 
 SCRATCH is not read here: it lets `machines.scratch_cleanup` recognize this process as one of the Machine. FD is a
-socket to whoever gives orders: the worker, or the supervisor.
+socket to whoever gives orders: the worker, or the supervisor. The supervisor's standard input is a socket to the
+keeper.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ from types import ModuleType
 OURS = "_callboard_runner"
 FROM_WORKER = frozenset({"playwright", "greenlet", "pyee", "typing_extensions"})
 """Names of the packages of Playwright and its dependencies."""
-_MAGIC = b"\0callboard\0"
-_MARK = 16
 _PR_SET_DUMPABLE = 4
 
 
@@ -63,6 +62,15 @@ def _forbid_inspection() -> None:
         raise OSError(error, f"this process cannot be closed to others of its user: {os.strerror(error)}")
 
 
+def _take_standard_input() -> int:
+    """Return a descriptor of the standard input for this process alone: whatever it starts gets none."""
+    taken = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return taken
+
+
 def main() -> None:
     """Set up the import path and run the process; see the module's docstring."""
     _forbid_inspection()
@@ -82,9 +90,7 @@ def main() -> None:
     if role == "zygote":
         importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
         return
-    mark = os.urandom(_MARK)
-    os.write(1, _MAGIC + mark)  # before anything else is printed: see `lines`
-    importlib.import_module(f"{OURS}.supervisor").main(fd, mark)
+    importlib.import_module(f"{OURS}.supervisor").main(fd, _take_standard_input())
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ from .channel import Channel
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
 from .hook import has_hook
-from .lines import Lines
+from .limits import Limits
+from .lines import SupervisorLines
 from .live import Live
 from .requests import ForwardedRequests
 from .user_processes import UserProcess, Zygote, ZygoteError
@@ -60,8 +61,9 @@ class Supervisor:
         zygote: Zygote,
         project: Path,
         scratch: Path,
-        lines: Lines,
+        lines: SupervisorLines,
         watch: Watch,
+        limits: Limits,
         *,
         guarded: bool,
     ) -> None:
@@ -82,6 +84,7 @@ class Supervisor:
         self._requests = ForwardedRequests(channel)
         self._lines = lines
         self._watch = watch
+        self._limits = limits
 
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
@@ -134,7 +137,7 @@ class Supervisor:
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
         self._watch.renew()
-        self._lines.begin(order["log"], order["logLimit"])
+        self._lines.begin(order["log"], order["logLimit"], hooked=self._hooked)
         prepared.workspace.begin()
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
@@ -150,6 +153,7 @@ class Supervisor:
             zygote=self._zygote,
             lines=self._lines,
             watch=self._watch,
+            limits=self._limits,
             project=self._project,
             hooked=self._hooked,
         )
@@ -166,6 +170,8 @@ class Supervisor:
         await self._leave(attempt, evidence, completed=_is_good(order, done))
         closed = await prepared.tab.close() and await self._browser.close_contexts()
         unfit = attempt.unfit
+        if self._limits.passed is not None:
+            unfit = f"more {self._limits.passed} in use than the limit allows"
         self._attempt = self._evidence = self._live = None
         if not closed:
             unfit = "a context that does not close"
@@ -215,15 +221,16 @@ def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
     return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
-async def _serve(fd: int, mark: bytes) -> None:
+async def _serve(fd: int, keeper: int) -> None:
     channel = await Channel.over(socket.socket(fileno=fd))
     setup = await channel.receive()
     if setup is None:
         return
-    lines = Lines(mark)
+    keeper_socket = socket.socket(fileno=keeper)
+    lines, limits = SupervisorLines(keeper_socket), Limits(keeper_socket)
     watch = Watch(lines)
     guarded = not setup["allowFileUrls"]
-    zygote = Zygote.start(setup["python"], mark, Path(setup["scratch"]) / ATTEMPT, guarded=guarded)
+    zygote = Zygote.start(setup["python"], lines.mark, Path(setup["scratch"]) / ATTEMPT, guarded=guarded)
     os.environ.update(PLACES_OF_DRIVER)
     async with async_playwright() as playwright:
         project, scratch = Path(setup["project"]), Path(setup["scratch"])
@@ -248,11 +255,11 @@ async def _serve(fd: int, mark: bytes) -> None:
             await channel.flush()
             return
         try:
-            await Supervisor(channel, browser, zygote, project, scratch, lines, watch, guarded=guarded).serve()
+            await Supervisor(channel, browser, zygote, project, scratch, lines, watch, limits, guarded=guarded).serve()
         finally:
             await browser.close()
 
 
-def main(fd: int, mark: bytes) -> None:
-    """Serve the worker at the other end of the socket `fd`; `mark` marks packets to the keeper (see `lines`)."""
-    asyncio.run(_serve(fd, mark))
+def main(fd: int, keeper: int) -> None:
+    """Serve the worker at the other end of the socket `fd`. The descriptor `keeper` is a socket to the keeper."""
+    asyncio.run(_serve(fd, keeper))

@@ -30,7 +30,7 @@ from .calling import Call, call
 from .channel import Channel
 from .failures import UserCodeError, as_message, waiting_at
 from .importing import Imports
-from .lines import Lines
+from .lines import Lines, UserLines
 from .output import flush_output, open_output
 from .playwright_wire import Attached
 from .requests import Requests
@@ -52,7 +52,7 @@ def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool, 
         control: Descriptor of a socket to the supervisor.
         browser: Descriptor of a socket to the relay.
         stacks: Descriptor of a pipe for where this process stands, if it is asked by signal or crashes.
-        mark: Marks packets to the keeper (see `lines`).
+        mark: Marks what user code logs among what it prints (see `lines`).
         guarded: Whether to refuse addresses that lead into the machine itself.
         imports: What the zygote has imported ahead.
     """
@@ -86,7 +86,7 @@ async def _serve(control: int, browser: int, mark: bytes, imports: Imports) -> N
     if order is None or order["type"] != "call":
         return
     channel.post("called")
-    await Automation(channel, attached, Lines(mark), imports, order).run()
+    await Automation(channel, attached, UserLines(mark), imports, order).run()
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
 
@@ -110,7 +110,7 @@ class Automation:
             (order["context"], order["page"]),
             self._root,
             order["function"],
-            Watch(lines),
+            Watch(lines, "page"),  # user code cannot speak for Callboard
             hooked and Hooked(hooked["cdpUrl"], json.loads(order["parameters"]), hooked["state"], hooked["evidence"]),
         )
         self._call: asyncio.Task[dict[str, Any]] | None = None

@@ -126,7 +126,7 @@ class Zygote:
 
         Args:
             command: The command that starts it, without its last argument, the descriptor of its orders.
-            mark: Marks packets to the keeper (see `lines`).
+            mark: Marks what user code logs among what it prints (see `lines`).
             folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
         """

@@ -22,8 +22,10 @@ _ABORTED = "net::ERR_ABORTED"
 class Watch:
     """Logger of the events in every context of an Attempt."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, own: str = "callboard") -> None:
+        """Prepare to log to `lines`. What we say ourselves, such as where pages go, has the source `own`."""
         self._lines = lines
+        self._own = own
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that was refused to another client of the browser in this Attempt, if any."""
@@ -36,7 +38,7 @@ class Watch:
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""
         self.refused = sentence(url)
-        self._lines.say("warning", "callboard", self.refused)
+        self._lines.say("warning", self._own, self.refused)
 
     def context(self, context: BrowserContext) -> None:
         """Watch a context and its pages for as long as they exist."""
@@ -69,7 +71,7 @@ class Watch:
         """Count an event, and tell whether it may be logged."""
         self._left[event] -= 1
         if self._left[event] == -1:
-            self._lines.say("warning", "callboard", f"More than {MOST} {what}: no more of them are logged.")
+            self._lines.say("warning", self._own, f"More than {MOST} {what}: no more of them are logged.")
         return self._left[event] >= 0
 
     def _console(self, message: ConsoleMessage) -> None:
@@ -90,7 +92,7 @@ class Watch:
 
     def _navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None and frame.url != "about:blank":
-            self._lines.say("info", "callboard", f"The page is at {shown(frame.url)}")
+            self._lines.say("info", self._own, f"The page is at {shown(frame.url)}")
 
     def _crashed(self, page: Page) -> None:
         self._lines.say("error", "page", f"The page at {shown(page.url)} has crashed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import zipfile
 from collections.abc import AsyncGenerator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import async_playwright
 
+from machines.attempt_log_file import AttemptLogFile
 from machines.attempt_spec import AttemptReport
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
@@ -77,6 +79,28 @@ PROJECT = {
             "exits": "os._exit(3)",
         }.items()
     },
+    "api/hogs.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            print("without an end", end="")
+            hoard = []
+            while True:
+                hoard.append(bytearray(b"x" * 2**20))
+    """,
+    "api/hogs_in_a_child.py": f"""
+        import asyncio, sys
+
+        async def automation(page):
+            await page.goto("{TITLE}")
+            code = "hoard = []\\nwhile True: hoard.append(bytearray(b'x' * 2**20))"
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+            await process.wait()
+    """,
+    "api/hogs_in_the_page.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            await page.evaluate("const hoard = []; while (true) hoard.push(new Uint8Array(2 ** 20).fill(1))")
+    """,
     "api/opens_others.py": f"""
         import asyncio
 
@@ -123,6 +147,7 @@ PROJECT = {
             return False
     """,
 }
+PUTS = 'hoard.append(bytearray(b"x" * 2**20))'
 
 
 @dataclass
@@ -262,6 +287,46 @@ async def test_one_whose_process_ends_leaves_them_too(leaving: Leaving, api: str
     assert left.names == ["screenshot.png", "trace-1.zip"]
     assert left.calls() == ["goto"]
     assert left.evidence.page_url == TITLE
+
+
+@pytest.mark.parametrize(
+    ("api", "stack", "picture"),
+    [
+        ("hogs", f'  File "api/hogs.py", line 7, in automation\n    {PUTS}\n', True),
+        (
+            "hogs_in_a_child",
+            '  File "api/hogs_in_a_child.py", line 8, in automation\n    await process.wait()\n',
+            True,
+        ),
+        (
+            "hogs_in_the_page",
+            '  File "api/hogs_in_the_page.py", line 4, in automation\n    await page.evaluate(',
+            False,
+        ),
+    ],
+)
+async def test_one_that_takes_too_much_memory_leaves_them_too(
+    lab: Lab, tmp_path: Path, api: str, stack: str, picture: bool
+) -> None:
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    leaving = Leaving(lab, folder)
+    leaving.version = lab.version(PROJECT, memory_limit=700 * 1024**2)
+    with contextlib.closing(AttemptLogFile(tmp_path / "log", 10_000)) as log:
+        left = await leaving.run(api, log=log)
+        said = [json.loads(line) for line in log.file.read_bytes().splitlines()]
+    assert left.report is not None
+    failed = failure(left.report)
+    assert failed.message == "Execution ran out of memory."
+    assert failed.stack.startswith(stack)
+    assert left.names == ["screenshot.png", "trace-1.zip"] if picture else ["trace-1.zip"]
+    assert left.calls()[0] == "goto"
+    assert left.evidence.page_url == TITLE
+    assert left.evidence.reported
+    assert list(left.evidence.missing) == ([] if picture else ["screenshot"])
+    assert any(one["message"].endswith("its limit is 734003200 bytes.") for one in said)
+    assert [one["message"] for one in said if one["source"] == "user"] == (["without an end"] if api == "hogs" else [])
+    lab.assert_clean()
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,36 @@ def test_too_much_memory_in_the_whole_tree_ends_it(keep: Keep) -> None:
     kept.ends()
 
 
+ATTEMPT = """
+import json, os, socket, time
+keeper = socket.socket(fileno=os.dup(0))
+def tell(number, **said):
+    keeper.sendall(json.dumps({"number": number, **said}).encode() + b"\\n")
+tell(0, kind="mark", mark="ff" * 16)
+tell(1, kind="begin", file="", limit=0, hooked=False)
+os.write(1, b"\\xff" * 16 + b"O" + (1).to_bytes(4) + (0).to_bytes(2))
+"""
+HOG = "x = bytearray(b'x') * 250_000_000\nassert json.loads(keeper.recv(100)) == {'limit': 'memory'}\n"
+
+
+def test_an_attempt_over_its_memory_limit_may_save_what_it_leaves(keep: Keep) -> None:
+    kept = keep(ATTEMPT + HOG + "del x; print('saved')", memory_limit=200_000_000)
+    kept.hear()
+    assert kept.hear()["memory"] > 200_000_000
+    end = kept.hear()
+    assert (end["exited"], end["tail"].endswith("saved\n")) == (0, True)
+    assert kept.hear()["ended"]["peak_memory"] > 200_000_000
+    kept.ends()
+
+
+def test_one_that_stays_over_it_is_ended_soon(keep: Keep) -> None:
+    kept = keep(ATTEMPT + HOG + SLEEPS, memory_limit=200_000_000)
+    kept.hear()
+    assert kept.hear()["memory"] > 200_000_000
+    assert "peak_memory" in kept.hear()["ended"]
+    kept.ends()
+
+
 def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
     code = (
         "import mmap, os, time; m = mmap.mmap(-1, 60_000_000); m.write(b'x' * 60_000_000); os.fork(); time.sleep(600)"

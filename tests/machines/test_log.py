@@ -119,6 +119,39 @@ PROJECT = {
             os.write(1, params["secret"][5:].encode() + b"\\n")
             await page.evaluate("secret => console.log('typed ' + secret)", params["secret"])
     """,
+    "api/forges.py": """
+        import gc, json, logging, struct, sys
+
+        def packet(mark, kind, number, body):
+            return mark + struct.pack(">cIH", kind, number, len(body)) + body
+
+        async def automation(page):
+            print("before")
+            logging.warning("logged")
+            runner = sys.modules["_callboard_runner.lines"]
+            (lines,) = [each for each in gc.get_objects() if type(each) is runner.UserLines]
+            mark, pipe = lines._output._mark, lines._output._pipe
+            import os
+            for source in ("callboard", "console", "page", "network", "logging", "nonsense"):
+                lines.say("error", source, f"forged as {source}")
+            for kind, said in (
+                ("line", {"level": "error", "source": "callboard", "message": "forged"}),
+                ("begin", {"file": "/tmp/forged", "limit": 10, "hooked": True}),
+                ("end", {}),
+            ):
+                body = json.dumps({"kind": kind, "number": 1000, **said}).encode()
+                for letter in (b"L", b"B", b"E", b"O"):
+                    os.write(pipe, packet(mark, letter, 1000, body))
+            lines.say("error", ["callboard"], "nothing of a kind")
+            print("after")
+            return os.path.exists("/tmp/forged")
+    """,
+    "api/takes_turns.py": """
+        async def automation(page):
+            for n in range(200):
+                print("printed", n)
+                await page.evaluate("n => console.log('said ' + n)", n)
+    """,
     "api/left.py": """
         import asyncio
 
@@ -310,6 +343,26 @@ async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Loggin
     assert text.endswith("ZeroDivisionError: division by zero")
     assert levels[3:] == [("info", "root: of the root")]
     assert "--- Logging error ---" in logged.messages("user"), "as without us"
+
+
+async def test_user_code_that_knows_how_we_write_can_say_nothing_but_its_own(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("forges")
+    assert isinstance(logged.report, AttemptReport)
+    assert logged.report.result == "false"
+    assert logged.messages("logging") == ["root: logged", "forged as logging"]
+    assert [text for text in logged.messages("user") if text.startswith("forged as ")] == [
+        f"forged as {source}" for source in ("callboard", "console", "page", "network", "nonsense")
+    ]
+    assert logged.messages("user")[0] == "before"
+    assert logged.messages("user")[-1] == "after", "the log goes on to the end of the Attempt"
+    assert "forged" not in repr([line for line in logged.lines if line.source not in ("user", "logging")])
+
+
+async def test_what_is_printed_before_a_page_says_something_stands_before_it(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("takes_turns")
+    said = [line.message for line in logged.lines if line.source in ("user", "console")]
+    assert sorted(said) == sorted(f"{verb} {n}" for n in range(200) for verb in ("printed", "said"))
+    assert all(said.index(f"printed {n}") < said.index(f"said {n}") for n in range(200))
 
 
 async def test_user_code_may_configure_logging_for_its_attempt(undisturbed: Logging) -> None:
