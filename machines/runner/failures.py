@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 MESSAGE_LIMIT = 4_000
@@ -64,16 +62,6 @@ def stack_of(error: BaseException, root: Path) -> str:
     # A message of megabytes must not displace the frames, nor a thousand frames the message.
     last = "".join(traceback.format_exception_only(error))[:MESSAGE_LIMIT]
     return shown(traceback.extract_tb(error.__traceback__), root) + last.replace(f"{root}/", "")
-
-
-def waiting_at(task: asyncio.Task[Any], root: Path) -> str:
-    """Return the stack at which a task waits, in the form of `stack_of`; empty if it is not in the project's code."""
-    frames: list[tuple[FrameType, int]] = []
-    inner: Any = task.get_coro()
-    while (frame := getattr(inner, "cr_frame", None)) is not None:
-        frames.append((frame, frame.f_lineno))
-        inner = inner.cr_await
-    return shown(traceback.StackSummary.extract(iter(frames)), root)
 
 
 def shown(frames: traceback.StackSummary, root: Path) -> str:

@@ -28,7 +28,7 @@ from . import logs
 from .address_guard import guard_playwright
 from .calling import Call, call
 from .channel import Channel
-from .failures import UserCodeError, as_message, waiting_at
+from .failures import UserCodeError, as_message
 from .importing import Imports
 from .lines import Lines, UserLines
 from .output import flush_output, open_output
@@ -36,6 +36,7 @@ from .playwright_wire import Attached
 from .requests import Requests
 from .session import BrowserSession, Hooked
 from .state import StateError
+from .waiting import waiting_at
 from .watching import Watch
 from .workspace import enter
 
