@@ -28,7 +28,10 @@ compile() {
 compile requirements.lock pyproject.toml --extra dev-server --group dev
 compile requirements.services.lock pyproject.toml --group build --constraints requirements.lock
 for wanted in tests/packages/*.in; do
-    # numpy, which is only listed for Python 3.12, has a lock file of its own.
-    [ "$wanted" = tests/packages/python312.in ] && emit=() || emit=(--no-emit-package numpy)
+    # numpy, which is large, is only in lock files of its own: an old one for Python 3.12, and a new one.
+    case $wanted in
+    */python312.in | */numeric.in) emit=() ;;
+    *) emit=(--no-emit-package numpy) ;;
+    esac
     compile "${wanted%.in}.lock" "$wanted" "${emit[@]}"
 done

@@ -57,6 +57,8 @@ class Imports:
         for generator in self._generators:
             if isinstance(generator, random.Random):
                 generator.seed()
+            elif hasattr(generator, "set_state"):  # numpy's `RandomState`, which may keep the second of two numbers
+                generator.set_state({**generator.get_state(legacy=False), "has_gauss": 0})
             else:
                 generator.state = type(generator)().state
 
@@ -136,8 +138,11 @@ def _effects() -> tuple[object, ...]:
 
 
 def _generators() -> list[Any]:
-    """Return the generators of random numbers that there are in this process, but for those that need no seed."""
+    """Return the generators of random numbers that there are in this process, but for those that need no seed.
+
+    What takes numbers from the system needs none (`secrets`, `uuid`), and OpenSSL notices a fork by itself.
+    """
     numpy: Any = sys.modules.get("numpy.random")
-    kinds = (random.Random,) if numpy is None else (random.Random, numpy.BitGenerator)
+    kinds = (random.Random,) if numpy is None else (random.Random, numpy.BitGenerator, numpy.RandomState)
     found = [each for each in gc.get_objects() if isinstance(each, kinds)]
     return [each for each in found if not isinstance(each, random.SystemRandom)]

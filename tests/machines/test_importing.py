@@ -3,18 +3,64 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
+import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from machines.attempt_spec import PythonEnvironment
 from tests.support.machines import Lab, attempt_spec, settled, unnoticed, value
+from tests.support.package_index import FETCHED
 
 REPOSITORY = Path(__file__).parents[2]
+
+DRAWS = """
+import random, secrets, ssl, uuid
+
+own = random.Random(1)
+own.gauss()  # the second of a pair is kept
+ways = {
+    "global": random.random,
+    "own": own.random,
+    "own, the second of a pair": own.gauss,
+    "system": random.SystemRandom().random,
+    "uuid": lambda: str(uuid.uuid4()),
+    "secrets": secrets.token_hex,
+    "OpenSSL": lambda: ssl.RAND_bytes(8).hex(),
+}
+
+def draw():
+    return {name: way() for name, way in ways.items()}
+
+draw()
+"""
+DRAWS_BY_NUMPY = """
+import numpy
+
+generator, legacy = numpy.random.default_rng(1), numpy.random.RandomState(1)
+for each in (legacy, numpy.random):
+    each.standard_normal()  # the second of a pair is kept
+ways = {
+    "generator": generator.random,
+    "legacy, the second of a pair": legacy.standard_normal,
+    "legacy": legacy.random,
+    "global, the second of a pair": numpy.random.standard_normal,
+    "global": numpy.random.random,
+    **{kind.__name__: numpy.random.Generator(kind(1)).random for kind in (
+        numpy.random.MT19937, numpy.random.PCG64, numpy.random.PCG64DXSM, numpy.random.Philox, numpy.random.SFC64
+    )},
+}
+
+def draw():
+    return {name: way() for name, way in ways.items()}
+"""
 
 PACKAGES = {
     "plain/__init__.py": "from plain import inner",
@@ -28,7 +74,7 @@ PACKAGES = {
     "fails.py": "1 / 0",
     "ends.py": "import os; os._exit(0)",
     "waits.py": "import time; time.sleep(60)",
-    "draws.py": "import random; generator = random.Random(1); first = generator.random()",
+    "draws.py": DRAWS,
 }
 
 SCRIPT = """
@@ -39,7 +85,7 @@ from machines.runner import importing
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a child subreaper, as a zygote is
 
 packages, names = Path(sys.argv[1]), json.loads(sys.argv[2])
-importing._WITHIN = 2.0
+importing._WITHIN = float(sys.argv[3])
 sys.path.insert(0, str(packages))
 imports = importing.Imports(packages)
 imports.settle()
@@ -51,22 +97,23 @@ if "draws" in there:
         reader, writer = os.pipe()
         if os.fork() == 0:
             imports.reseed()
-            os.write(writer, str(sys.modules["draws"].generator.random()).encode())
+            os.write(writer, json.dumps(sys.modules["draws"].draw()).encode())
             os._exit(0)
         os.wait()
-        drawn.add(os.read(reader, 100).decode())
+        drawn.update(json.loads(os.read(reader, 10_000)).items())
 print(json.dumps({"there": there, "drawn": len(drawn), "threads": len(os.listdir("/proc/self/task"))}))
 """
 
 
-def imported(folder: Path, *names: str) -> dict[str, object]:
-    for path, source in PACKAGES.items():
+def imported(folder: Path, *names: str, packages: Mapping[str, str] = PACKAGES, within: float = 2) -> dict[str, Any]:
+    for path, source in packages.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(source)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), json.dumps(names)],
+        [sys.executable, "-c", SCRIPT, str(folder), json.dumps(names), str(within)],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it starts threads as numpy is imported, if it may
         text=True,
         timeout=60,
         check=True,
@@ -92,7 +139,15 @@ def test_what_is_not_of_the_projects_own_packages_is_not_imported(tmp_path: Path
 
 
 def test_generators_of_random_numbers_are_reseeded_in_each_fork(tmp_path: Path) -> None:
-    assert imported(tmp_path, "draws")["drawn"] == 3
+    assert imported(tmp_path, "draws")["drawn"] == 3 * 7, "each way has given another number in each of three forks"
+
+
+def test_those_of_numpy_are_reseeded_too(tmp_path: Path, packages: None) -> None:
+    (wheel,) = FETCHED.glob(f"numpy-2*-cp{sys.version_info.major}{sys.version_info.minor}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    told = imported(tmp_path, "numpy", "draws", packages={"draws.py": DRAWS_BY_NUMPY}, within=60)
+    assert told == {"there": ["numpy", "draws"], "drawn": 3 * 10, "threads": 1}
 
 
 async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(lab: Lab, tmp_path: Path) -> None:
