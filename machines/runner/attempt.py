@@ -19,6 +19,7 @@ from .capturing import CAPTURE_WITHIN, captured, is_wanted, uncaptured
 from .channel import Channel
 from .evidence import Evidence
 from .failures import UserCodeError, as_message, with_addition
+from .hook_pages import HookPages
 from .limits import Limits
 from .lines import Lines
 from .playwright_wire import guid_of
@@ -43,7 +44,7 @@ _OPENED_WITHIN = 6.0
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Addition to an error. Without it, the error of an https page only says that it did not load in time."""
-_LOST_IN_HOOK = "Its page was of a client that the hook had opened, and that ended with the process of user code."
+_LOST_WITH_CLIENT = "It was recorded by a client that the hook had opened, which ended with the process of user code."
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Attempt:
         watch: Watch,
         limits: Limits,
         project: Path,
-        hooked: bool,
+        hook_pages: HookPages | None,
     ) -> None:
         self._order = order
         self._tab = prepared.tab
@@ -88,7 +89,7 @@ class Attempt:
         self._watch = watch
         self._limits = limits
         self._project = project
-        self._cdp_url = browser.cdp_url if hooked else None
+        self._hook_pages = hook_pages
         self._state: State | None = None
         self._opening: asyncio.Task[None] | None = None
         self._captured: asyncio.Task[State] | None = None
@@ -102,6 +103,8 @@ class Attempt:
         """Whether the project's hook has brought a context, which the supervisor does not know."""
         self._left: dict[str, Any] | None = None
         """What the process of user code has left of such a context."""
+        self._found: asyncio.Task[dict[str, Any]] | None = None
+        """What the supervisor leaves of it, where that process cannot."""
         self.begun = False
         """Whether user code is about to be called; else another Machine may take the Attempt."""
         self.stopping = False
@@ -120,6 +123,8 @@ class Attempt:
             self._say_begun()
             await self._end()
             return {"error": as_message(error), "attributes": {}}
+        if self._hook_pages is not None:
+            self._hook_pages.begin(lambda: self._user.has_ended)
         self._user.channel.post("call", **self._call())
         self._reading = asyncio.create_task(self._read(), name="user code")
         exited = asyncio.create_task(self._user.exited.wait())
@@ -132,6 +137,8 @@ class Attempt:
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
         exited.cancel()
         by_itself = self._user.exited.is_set()
+        if by_itself or (self._reading.done() and self._reading.result() is None):
+            await self._leave_of_hook()
         # What pages have said until now belongs into the log.
         status, _ = await asyncio.gather(self._end(), self._browser.hear_all(), return_exceptions=True)
         if isinstance(status, BaseException):
@@ -171,6 +178,7 @@ class Attempt:
         self.stopping = True
         reading = self._reading
         if reading is not None and self._ending is None:
+            self._find_of_hook()
             self._user.channel.post("stop")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._heard.wait(), _HEARD_WITHIN)
@@ -181,10 +189,13 @@ class Attempt:
             if self._heard.is_set():
                 within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if self._brought else LAST_WORDS)
                 await asyncio.wait({reading}, timeout=within)
+            if self._left is None:
+                await self._leave_of_hook()
         await self._end()
 
     async def _give_up(self) -> None:
         """End user code at once, as the Machine has passed a limit; find out where it stands if it tells quickly."""
+        self._find_of_hook()
         self._user.channel.post("stop")
         dumped = asyncio.create_task(self._user.where_it_stands())
         heard = asyncio.create_task(self._heard.wait())
@@ -195,18 +206,37 @@ class Attempt:
             await asyncio.wait({heard}, timeout=_HEARD_WITHIN)
         for task in (dumped, heard):
             task.cancel()
+        await self._leave_of_hook()
         await self._end()
 
     def left(self, own: dict[str, Any]) -> dict[str, Any]:
         """Return what the Attempt leaves, given what the supervisor has saved of it."""
         if not self._brought:
             return own
-        told = self._left or {"pageUrl": None, "missing": {"trace": _LOST_IN_HOOK, "screenshot": _LOST_IN_HOOK}}
+        told = self._left
+        if told is None and self._found is not None and self._found.done():
+            found = self._found.result()
+            traced = self._order["evidence"] is not None and self._order["evidence"]["trace"] != "never"
+            told = {**found, "missing": {**({"trace": _LOST_WITH_CLIENT} if traced else {}), **found["missing"]}}
+        if told is None:
+            return own
         return {"pageUrl": told["pageUrl"] or own["pageUrl"], "missing": {**own["missing"], **told["missing"]}}
+
+    def _find_of_hook(self) -> None:
+        """Begin to save what can be had of a context that the hook has brought, while its client is still there."""
+        folder = self._evidence.folder
+        if self._brought and self._found is None and self._hook_pages is not None and folder is not None:
+            self._found = asyncio.create_task(self._hook_pages.leave(folder))
+
+    async def _leave_of_hook(self) -> None:
+        self._find_of_hook()
+        if self._found is not None:
+            await asyncio.wait({self._found})
 
     def _call(self) -> dict[str, Any]:
         order = self._order
-        hooked = {"cdpUrl": self._cdp_url, "state": self._state, "evidence": order["evidence"]}
+        pages = self._hook_pages
+        hooked = pages and {"cdpUrl": pages.cdp_url, "state": self._state, "evidence": order["evidence"]}
         return {
             "kind": order["kind"],
             "function": order["function"],
@@ -217,7 +247,7 @@ class Attempt:
             "folder": str(self._workspace.folder),
             "context": guid_of(self._tab.context),
             "page": guid_of(self._tab.page),
-            "hooked": hooked if self._cdp_url is not None else None,
+            "hooked": hooked,
         }
 
     async def _read(self) -> dict[str, Any] | None:
@@ -283,6 +313,8 @@ class Attempt:
         # What user code had asked of the browser is not cancelled: that would abort it there in the midst of it.
         if self._tasks and (await asyncio.wait(set(self._tasks), timeout=_OPENED_WITHIN))[1]:
             self.unfit = "something that the browser has not done"
+        if self._hook_pages is not None:
+            self._hook_pages.end()
         self._requests.end()
         self._user.close()
         return status

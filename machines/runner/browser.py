@@ -145,6 +145,10 @@ class WarmBrowser:
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
         return cls(browser, session, vital, user_agent, setup.viewport, cdp_url, watch)
 
+    async def new_session(self) -> CDPSession:
+        """Return a further session by the browser's own protocol. Raises playwright's Error."""
+        return await self._browser.new_browser_cdp_session()
+
     @property
     def version(self) -> str:
         """The version that the browser reports."""

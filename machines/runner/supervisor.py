@@ -34,6 +34,7 @@ from .channel import Channel
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
 from .hook import has_hook
+from .hook_pages import HookPages
 from .limits import Limits
 from .lines import SupervisorLines
 from .live import Live
@@ -64,6 +65,7 @@ class Supervisor:
         lines: SupervisorLines,
         watch: Watch,
         limits: Limits,
+        hook_pages: HookPages | None,
         *,
         guarded: bool,
     ) -> None:
@@ -71,7 +73,8 @@ class Supervisor:
         self._browser = browser
         self._zygote = zygote
         self._project = project
-        self._hooked = has_hook(project)
+        self._hook_pages = hook_pages
+        """The pages that the project's hook may open, if it has one."""
         self._guarded = guarded
         self._scratch = scratch
         self._traces = scratch / TRACES
@@ -137,7 +140,7 @@ class Supervisor:
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
         self._watch.renew()
-        self._lines.begin(order["log"], order["logLimit"], hooked=self._hooked)
+        self._lines.begin(order["log"], order["logLimit"], hooked=self._hook_pages is not None)
         prepared.workspace.begin()
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
@@ -155,7 +158,7 @@ class Supervisor:
             watch=self._watch,
             limits=self._limits,
             project=self._project,
-            hooked=self._hooked,
+            hook_pages=self._hook_pages,
         )
         done = await attempt.run()
         if attempt.stopping:
@@ -250,13 +253,18 @@ async def _serve(fd: int, keeper: int) -> None:
                 ),
                 watch.context,
             )
+            hook_pages = None if browser.cdp_url is None else await HookPages.watch(browser, browser.cdp_url)
         except (PlaywrightError, OSError) as error:
             channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
             await channel.flush()
             return
         try:
-            await Supervisor(channel, browser, zygote, project, scratch, lines, watch, limits, guarded=guarded).serve()
+            await Supervisor(
+                channel, browser, zygote, project, scratch, lines, watch, limits, hook_pages, guarded=guarded
+            ).serve()
         finally:
+            if hook_pages is not None:
+                await hook_pages.close()
             await browser.close()
 
 

@@ -400,6 +400,42 @@ async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up
         assert evidence.page_url == (TITLE if api == "fails" else None)
 
 
+@pytest.mark.parametrize(
+    ("api", "message"),
+    [
+        ("waits", "The Attempt did not end within 6 seconds."),
+        ("blocks_there", "The Attempt did not end within 6 seconds."),
+        ("is_killed", "Process was ended by signal SIGKILL."),
+        ("exits", "Process exited unexpectedly with code 3."),
+        ("hogs", "Execution ran out of memory."),
+    ],
+)
+async def test_a_context_that_the_hook_brings_leaves_a_picture_also_if_its_process_cannot(
+    lab: Lab, tmp_path: Path, api: str, message: str
+) -> None:
+    blocks = f"""
+        import time
+
+        async def automation(page):
+            await page.goto("{TITLE}")
+            time.sleep(600)
+    """
+    files = {**PROJECT, "api/blocks_there.py": blocks, "hooks/setup_context.py": HOOK}
+    leaving = Leaving(lab, tmp_path / "evidence")
+    (tmp_path / "evidence").mkdir()
+    leaving.version = lab.version(files, memory_limit=800 * 1024**2)
+    left = await leaving.run(api, timeout=6 if "did not end" in message else PATIENCE)
+    assert left.report is not None
+    assert failure(left.report).message == message
+    assert left.names == (["screenshot.png", "trace-1.zip"] if api == "waits" else ["screenshot.png"]), left
+    assert (left.evidence.folder / "screenshot.png").read_bytes().startswith(b"\x89PNG")
+    assert left.evidence.page_url == TITLE
+    assert list(left.evidence.missing) == ([] if api == "waits" else ["trace"])
+    await settled(leaving.pool)
+    lab.assert_clean(leaving.pool.slots[0].machine)
+    assert (await leaving.run("reads")).calls()[:1] == ["goto"], "it works on"
+
+
 async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:
     left = await leaving.run("traces_itself")
     assert left.report is not None

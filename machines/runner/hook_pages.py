@@ -1,0 +1,132 @@
+"""Find and capture the pages that the project's hook has opened by a client of its own, by the browser's protocol.
+
+That client lives in the process of user code, and Playwright's objects for these pages with it. The supervisor needs
+the pages where that process cannot save anything any more: it blocks, or it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from playwright.async_api import CDPSession
+from playwright.async_api import Error as PlaywrightError
+
+from .browser import WarmBrowser, ask
+from .debugging_port import DebuggingPort
+from .evidence import PART, SCREENSHOT
+
+_PICTURE_WITHIN = 0.8
+"""Seconds for a picture. A stopped Attempt has no more than one and a half, for everything."""
+_BLANK = "about:blank"
+
+
+class HookPages:
+    """The pages of the browser in the present Attempt, and the port by which a hook opens its own.
+
+    `watch` makes one.
+    """
+
+    def __init__(self, session: CDPSession, port: DebuggingPort) -> None:
+        self._session = session
+        self._port = port
+        self._urls: dict[str, str] = {}
+        """Addresses of the pages by their id, the one that was changed last at the end."""
+        self._last = ""
+        """The last address of a page that is not blank, also if the page is closed."""
+
+    @classmethod
+    async def watch(cls, browser: WarmBrowser, cdp_url: str) -> HookPages:
+        """Follow the pages of the browser, and open a port that leads to it at `cdp_url`.
+
+        Raises:
+            PlaywrightError: The browser is gone.
+            OSError: There is no free port.
+        """
+        session = await browser.new_session()
+        pages = cls(session, await DebuggingPort.start(cdp_url))
+        session.on("Target.targetCreated", pages._changed)
+        session.on("Target.targetInfoChanged", pages._changed)
+        session.on("Target.targetDestroyed", pages._closed)
+        await _send(session, "Target.setDiscoverTargets", {"discover": True})
+        return pages
+
+    @property
+    def cdp_url(self) -> str:
+        """The address that the hook is given."""
+        return self._port.url
+
+    def begin(self, is_over: Callable[[], bool]) -> None:
+        """Take note that another Attempt begins. `is_over` tells whether its process of user code has ended."""
+        self._urls.clear()
+        self._last = ""
+        self._port.begin(is_over)
+
+    def end(self) -> None:
+        """Let go of pages whose client has ended, as everything of the Attempt is saved."""
+        self._port.release()
+
+    async def close(self) -> None:
+        """Close the port."""
+        await self._port.close()
+
+    async def leave(self, folder: Path) -> dict[str, Any]:
+        """Save a picture of the page that user code was last at, and return the fields of a `left` message."""
+        page = next((page for page, url in reversed(self._urls.items()) if url != _BLANK), next(iter(self._urls), None))
+        url = self._last if page is None else self._urls[page]
+        missing: dict[str, str] = {}
+        if page is None:
+            missing["screenshot"] = "Its page was closed."
+        else:
+            try:
+                async with asyncio.timeout(_PICTURE_WITHIN):
+                    picture = await self._picture(page)
+                part = folder / f"{SCREENSHOT}{PART}"
+                part.write_bytes(picture)
+                part.replace(folder / SCREENSHOT)
+            except TimeoutError:
+                missing["screenshot"] = f"Its page gave none within {_PICTURE_WITHIN:g} s."
+            except (PlaywrightError, OSError, KeyError) as error:
+                missing["screenshot"] = f"It could not be taken: {error}"
+        return {"pageUrl": url or None, "missing": missing}
+
+    async def _picture(self, page: str) -> bytes:
+        """Capture a page. Playwright gives sessions to pages of its own only, so messages are passed by hand."""
+        session = (await _send(self._session, "Target.attachToTarget", {"targetId": page, "flatten": False}))[
+            "sessionId"
+        ]
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+        def received(event: dict[str, Any]) -> None:
+            if event["sessionId"] == session and not answer.done():
+                answer.set_result(json.loads(event["message"]))
+
+        self._session.on("Target.receivedMessageFromTarget", received)
+        try:
+            message = json.dumps({"id": 1, "method": "Page.captureScreenshot", "params": {"format": "png"}})
+            await ask(self._session, "Target.sendMessageToTarget", sessionId=session, message=message)
+            return base64.b64decode((await answer)["result"]["data"])
+        finally:
+            self._session.remove_listener("Target.receivedMessageFromTarget", received)
+            with contextlib.suppress(PlaywrightError):
+                await ask(self._session, "Target.detachFromTarget", sessionId=session)
+
+    def _changed(self, event: dict[str, Any]) -> None:
+        target = event["targetInfo"]
+        if target["type"] == "page":
+            self._urls.pop(target["targetId"], None)
+            self._urls[target["targetId"]] = target["url"]
+            if target["url"] != _BLANK:
+                self._last = target["url"]
+
+    def _closed(self, event: dict[str, Any]) -> None:
+        self._urls.pop(event["targetId"], None)
+
+
+async def _send(session: CDPSession, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
