@@ -6,14 +6,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from machines import keeper
-from machines.machine import AttemptStart, Machine, NotBegunError
+from machines.machine import AttemptStart, NotBegunError
 from schemas.workflow.run import ErrorCode
+from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
 from tests.support.machines import PATIENCE, Failure, Lab, attempt_spec, failure, value
 from tests.support.single_machine_pool import ENDLESS, One
 
@@ -201,27 +200,6 @@ PROJECT = {
 }
 
 
-BROWSER = "--user-data-dir="
-NODE = "run-driver"
-SUPERVISOR = "\0supervisor\0"
-ZYGOTE = "\0zygote\0"
-USER = "the process of user code"
-KEEPER = "keeper.py"
-
-
-def find_process(machine: Machine, command: str) -> int:
-    """The process of the Machine whose command line holds this. Debian's script around its browser is none."""
-    if command == KEEPER:
-        return machine.keeper_pid
-    if command == USER:  # the one below the zygote, whose command line it has
-        return keeper.descendants(find_process(machine, ZYGOTE))[0]
-    for pid in keeper.descendants(machine.keeper_pid):
-        line = Path(f"/proc/{pid}/cmdline").read_text()
-        if command in line and not line.startswith("/bin/sh"):
-            return pid
-    raise LookupError(command)
-
-
 class Ending(One):
     """How Attempts end, and what is left of their Machine then."""
 
@@ -242,7 +220,7 @@ class Ending(One):
 
     def process(self, command: str) -> int:
         """The process of the Machine whose command line holds this."""
-        return find_process(self.machine, command)
+        return find_process(self.machine.keeper_pid, command)
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +353,7 @@ async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: s
 
 async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_called(lab: Lab) -> None:
     machine = await lab.machine(lab.version(PROJECT))
-    os.kill(find_process(machine, BROWSER), signal.SIGKILL)
+    os.kill(find_process(machine.keeper_pid, BROWSER), signal.SIGKILL)
     begun: list[AttemptStart] = []
     with pytest.raises(NotBegunError, match="lab-1 was lost: no fresh context"):
         await machine.run(attempt_spec("fine"), begun.append)

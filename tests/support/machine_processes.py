@@ -1,0 +1,29 @@
+"""The processes of a Machine, found from outside by what they were started as."""
+
+from __future__ import annotations
+
+from machines import keeper
+from machines.runner import tree
+
+BROWSER = "--user-data-dir="
+NODE = "run-driver"
+SUPERVISOR = "\0supervisor\0"
+ZYGOTE = "\0zygote\0"
+USER = "the process of user code"
+KEEPER = "keeper.py"
+
+
+def find_process(keeper_pid: int, command: str) -> int:
+    """The process of the Machine with this keeper whose command line holds this; LookupError if there is none.
+
+    Debian's script around its browser is none.
+    """
+    if command == KEEPER:
+        return keeper_pid
+    if command == USER:  # the one below the zygote, whose command line it has
+        return keeper.descendants(find_process(keeper_pid, ZYGOTE))[0]
+    for pid in keeper.descendants(keeper_pid):
+        line = tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
+        if command in line and not line.startswith("/bin/sh"):
+            return pid
+    raise LookupError(command)
