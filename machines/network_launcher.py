@@ -1,0 +1,288 @@
+"""Execute a Machine's supervisor in a network namespace of its own: `python -I -S network_launcher.py PLAN [COMMAND…]`.
+
+The namespace has one device, at whose other end is `pasta`, a user-mode network: it makes the connections of the
+namespace from outside, as this user. Which of them it is asked for is decided inside, by routing rules that nobody in
+the Machine may change: the supervisor is executed without the capabilities that this process has in the namespace.
+
+PLAN is JSON: `pasta` and `ip` (the two programs), `reach` (see `runner.reach`) and `nameserver` (the one of this host,
+or null). COMMAND gets one more argument: a descriptor that becomes readable when pasta ends. Without COMMAND, this only
+tries whether all of it works here. What does not is printed in a line, and the exit code is 1.
+
+This runs on the standard library alone, below the keeper, which ends pasta with all else that is left of the Machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import ENODEV
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NoReturn
+
+if __name__ == "__main__":
+    # A script can import our packages from this folder, after the standard library, and nothing else of ours.
+    sys.path.append(str(Path(__file__).parents[1]))
+
+from machines.runner.reach import Network, Reach
+from machines.runner.tree import descendants
+
+_DEVICE = "net0"
+_MAC = "9a:55:9a:55:9a:55"
+"""Hardware address of pasta, at the other end of the device."""
+_OURS = {4: "192.0.0.2", 6: "fd63:616c:6c62::2"}
+"""Addresses of the namespace, by version of IP. Nobody outside sees them; they are of no network that people use."""
+GATEWAY = {4: "192.0.0.1", 6: "fd63:616c:6c62::1"}
+"""Addresses at which pasta answers: as the next hop, and for names, with what this host's nameserver says."""
+_LENGTH = {4: 30, 6: 64}
+
+_LOOPBACK = tuple(ip_address(address) for address in ("127.0.0.1", "::1"))
+_TUN = "/dev/net/tun"
+_TUNSETIFF, _TUNSETPERSIST, _TUNSETTXFILTER = 0x400454CA, 0x400454CB, 0x400454D1
+_IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_SECUREBITS, _NO_ROOT, _NO_ROOT_LOCKED = 28, 1, 2
+_PR_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
+_CAP_SETPCAP, _CAP_NET_ADMIN = 8, 12
+_HELD = 1 << _CAP_SETPCAP | 1 << _CAP_NET_ADMIN
+_CAPABILITY_VERSION = 0x20080522
+
+_PORTS_AT, _LOCAL_AT, _NAMES_AT, _RULES_AT = 10, 20, 30, 100
+"""Places of the rules in the order in which the kernel asks them. It asks the table `main`, with the way out, last."""
+
+
+class LaunchError(Exception):
+    """A step that does not work here: the end of a sentence, without its period."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the network of a Machine is made with."""
+
+    pasta: str
+    ip: str
+    reach: Reach
+    nameserver: str | None
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Return the plan that `to_json` has written."""
+        value = json.loads(text)
+        return cls(value["pasta"], value["ip"], Reach.from_json(value["reach"]), value["nameserver"])
+
+    def to_json(self) -> str:
+        """Return a text that `from_json` reads."""
+        return json.dumps(
+            {"pasta": self.pasta, "ip": self.ip, "reach": self.reach.to_json(), "nameserver": self.nameserver}
+        )
+
+    def pasta_command(self, pid: int) -> list[str]:
+        """Return the command that gives a network to the namespaces of a process, and returns when it is there."""
+        command = [self.pasta, "--quiet", "--config-net", "--ns-ifname", _DEVICE, "--mac-addr", _MAC]
+        command += ["--netmask", str(_LENGTH[4]), "--no-map-gw", "--no-dhcp", "--no-dhcpv6", "--no-ra", "--no-icmp"]
+        for version in (4, 6):
+            command += ["--address", _OURS[version], "--gateway", GATEWAY[version]]
+        if self.nameserver is not None:
+            forward = GATEWAY[ip_address(self.nameserver).version]
+            command += ["--dns-forward", forward, "--dns-host", self.nameserver]
+        # Nothing reaches the namespace from outside. From inside, `auto` leads to what listens on this host's loopback.
+        opens_loopback = any(self.reach.refusal(address, 0) is None for address in _LOOPBACK)
+        command += ["-t", "none", "-u", "none", "-U", "none", "-T", "auto" if opens_loopback else "none"]
+        if os.geteuid() == 0:  # it would become `nobody`, who may not join our namespaces
+            command += ["--runas", f"{os.geteuid()}:{os.getegid()}"]
+        return [*command, str(pid)]
+
+    def ip_commands(self, version: int) -> Iterator[str]:
+        """Yield the commands to `ip` that make the rules for one version of IP."""
+        # Nobody answers in the network but pasta, so nobody is asked: see `_make_device`.
+        yield f"neigh replace {GATEWAY[version]} lladdr {_MAC} dev {_DEVICE} nud permanent"
+        yield f"address replace {_OURS[version]}/{_LENGTH[version]} dev {_DEVICE}{' nodad' if version == 6 else ''}"
+        yield f"route replace default via {GATEWAY[version]} dev {_DEVICE}"
+        # By default the kernel asks the table of the namespace's own addresses before any rule.
+        yield f"rule add pref {_LOCAL_AT} lookup local"
+        yield "rule del pref 0"
+        for network in self.reach.own_networks:
+            if network.version == version and self._is_open(network):
+                for port in sorted(self.reach.closed_ports):
+                    yield f"rule add pref {_PORTS_AT} to {network} ipproto tcp dport {port} prohibit"
+        for protocol in ("udp", "tcp"):
+            yield f"rule add pref {_NAMES_AT} to {GATEWAY[version]} ipproto {protocol} dport 53 lookup main"
+        rules = [rule for rule in self.reach.networks if rule[0].version == version]
+        for place, (network, allowed) in enumerate(rules, start=_RULES_AT):
+            yield f"rule add pref {place} to {network} {'lookup main' if allowed else 'prohibit'}"
+
+    def _is_open(self, network: Network) -> bool:
+        return self.reach.refusal(network.network_address, 0) is None
+
+
+def enter_network(plan: Plan) -> int:
+    """Move this process into namespaces of its own with the planned network, and return pasta's process id.
+
+    Raises:
+        LaunchError: A step does not work here. This process must end then.
+    """
+    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # pasta detaches itself, and must be found
+    start_r, start_w = os.pipe()
+    error_r, error_w = os.pipe()
+    starting = _fork_pasta(plan.pasta_command(os.getpid()), start_r, error_w)
+    os.close(start_r)
+    os.close(error_w)
+    _make_namespaces()
+    _make_device()
+    os.write(start_w, b"!")
+    os.close(start_w)
+    with os.fdopen(error_r, errors="replace") as printed:
+        said = printed.read()
+    if os.waitpid(starting, 0)[1] != 0:
+        raise LaunchError(f"{plan.pasta} does not start: {_last_line(said)}")
+    there = descendants(os.getpid())
+    if len(there) != 1:
+        raise LaunchError(f"{plan.pasta} has ended as soon as it had started: {_last_line(said)}")
+    _hand_on_network_administration()
+    for version in _versions():
+        _configure(plan, version)
+    _call("prctl", _PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    return there[0]
+
+
+def _fork_pasta(command: list[str], start_r: int, error_w: int) -> int:
+    """Fork a process that executes pasta outside the namespaces, once they are there; return its process id."""
+    if (pid := os.fork()) != 0:
+        return pid
+    try:
+        if not os.read(start_r, 1):
+            os._exit(0)  # the parent has ended before
+        os.dup2(error_w, 2)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.execv(command[0], command)  # noqa: S606  # no shell is wanted
+    except OSError as error:
+        os.write(2, f"{error.strerror}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def _make_namespaces() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
+        # A user other than root may map its own ids only, and its group only if nobody can leave groups any more.
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    except OSError as error:
+        raise LaunchError(f"user {uid} may not make user and network namespaces ({error.strerror})") from error
+
+
+def _make_device() -> None:
+    """Make the network device, and have it drop each frame that is not for pasta.
+
+    By its routes alone a program would not be held back: one that binds its socket to the device makes Linux take each
+    IPv4 address for a neighbor in this network. To find neighbors, and to speak to several of them by multicast, takes
+    frames to other hardware addresses.
+    """
+    try:
+        tun = os.open(_TUN, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise LaunchError(
+            f"there is no {_TUN}: load the kernel's module `tun`, or give the container the device"
+        ) from error
+    except OSError as error:
+        hint = ": load the kernel's module `tun`" if error.errno == ENODEV else ""
+        raise LaunchError(f"user {os.geteuid()} cannot open {_TUN} ({error.strerror}){hint}") from error
+    try:
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", _DEVICE.encode(), _IFF_TAP | _IFF_NO_PI))
+        fcntl.ioctl(tun, _TUNSETPERSIST, 1)  # pasta opens it again, and finds the filter there
+        fcntl.ioctl(tun, _TUNSETTXFILTER, struct.pack("HH6s", 0, 1, bytes.fromhex(_MAC.replace(":", ""))))
+    except OSError as error:
+        raise LaunchError(
+            f"user {os.geteuid()} may make a network namespace, but no device in it ({error.strerror}); "
+            "a security module such as AppArmor may forbid it"
+        ) from error
+    finally:
+        os.close(tun)
+
+
+def _versions() -> list[int]:
+    """Return the versions of IP that pasta has set up, which are those that this host has a way out for."""
+    found: list[int] = []
+    if any(line.startswith(f"{_DEVICE}\t00000000\t") for line in Path("/proc/self/net/route").read_text().splitlines()):
+        found.append(4)
+    six = Path("/proc/self/net/if_inet6")
+    if six.exists() and f"{int(ip_address(_OURS[6])):032x}" in six.read_text():
+        found.append(6)
+    return found
+
+
+def _configure(plan: Plan, version: int) -> None:
+    command = [plan.ip, f"-{version}", "-batch", "-"]
+    lines = "".join(f"{line}\n" for line in plan.ip_commands(version))
+    try:
+        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise LaunchError(f"{plan.ip} does not start: {error.strerror}") from error
+    if done.returncode != 0:
+        raise LaunchError(f"{plan.ip} does not make the rules of the network: {_last_line(done.stderr)}")
+
+
+def _hand_on_network_administration() -> None:
+    """Have programs that are executed next keep the one capability that `ip` needs, also if the user is not root."""
+    _set_capabilities(inheritable=_HELD)
+    _call("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAP_NET_ADMIN, 0, 0)
+
+
+def _drop_capabilities() -> None:
+    """Have the next program executed without any capability, also if the user is root."""
+    _set_capabilities(inheritable=0)
+    _call("prctl", _PR_SET_SECUREBITS, _NO_ROOT | _NO_ROOT_LOCKED, 0, 0, 0)
+
+
+def _set_capabilities(*, inheritable: int) -> None:
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    _call("capset", header, struct.pack("6I", _HELD, _HELD, inheritable, 0, 0, 0))
+
+
+def _call(name: str, *arguments: int | bytes) -> None:
+    """Call a function of the C library that Python does not offer."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments) != 0:
+        raise LaunchError(f"{name} is refused ({os.strerror(ctypes.get_errno())})")
+
+
+def _last_line(printed: str) -> str:
+    return (printed.strip().splitlines() or ["it printed nothing"])[-1]
+
+
+def main() -> NoReturn:
+    """Make the network and execute the command in it, or only try it; see the module's docstring."""
+    plan, command = Plan.from_json(sys.argv[1]), sys.argv[2:]
+    try:
+        pasta = enter_network(plan)
+        ended = os.pidfd_open(pasta)
+        if not command:
+            signal.pidfd_send_signal(ended, signal.SIGKILL)
+            os.waitpid(pasta, 0)
+            sys.exit(0)
+        _drop_capabilities()
+        os.set_inheritable(ended, True)  # noqa: FBT003
+        os.execv(command[0], [*command, str(ended)])  # noqa: S606  # no shell is wanted
+    except LaunchError as error:
+        print(error, flush=True)  # noqa: T201  # the keeper, or who tries it, reads it
+    except OSError as error:
+        print(f"{command[0] if command else plan.pasta}: {error.strerror}", flush=True)  # noqa: T201
+    with contextlib.suppress(ProcessLookupError):
+        for pid in descendants(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
