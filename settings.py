@@ -162,6 +162,17 @@ class Settings(BaseSettings):
     """Number of Attempts after which a Machine is recycled: browsers grow with use."""
     machine_max_age: Seconds = timedelta(hours=2)
     """Age at which a Machine is recycled, for the same reason."""
+    isolation: Literal["full", "partial"] | None = None
+    """How far Machines are isolated: `full` refuses to start a worker where a wall is missing. Unset: `full` where the
+    host allows it, else `partial`."""
+    browser_allow: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
+    """Networks and hosts, comma-separated, that Machines may connect to although they are closed by default."""
+    browser_deny: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
+    """Networks and hosts, comma-separated, that Machines may not connect to: `10.1.0.0/16`. Of this list and
+    `CALLBOARD_BROWSER_ALLOW`, the longer network decides."""
+    own_ports: Annotated[list[int], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[int])
+    """Ports of this host, comma-separated, at which parts of Callboard listen that no other setting names (the
+    embedded stack sets it). Machines may not connect to them, even where loopback is open."""
     trace_limit: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), gt=0)
     """Largest size of a trace in bytes, or as `64MiB`; a larger one is not kept. An Attempt of some minutes has a
     few MiB."""

@@ -56,7 +56,11 @@ from activities.workers.machine_pools import MachinePools
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
+from machines.isolation import Isolation, Level, find_isolation
 from machines.machine import LaunchOptions
+from machines.network import Network
+from machines.reachability import find_reach
+from machines.runner.reach import Reach
 from machines.sandbox import sandbox_refusal
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
@@ -120,6 +124,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     browser = None if settings.role == "control" else await asyncio.to_thread(find_browser, settings.chromium)
     if browser is not None and (refusal := await asyncio.to_thread(sandbox_refusal, browser)):
         log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
+    isolation = None if browser is None else await asyncio.to_thread(find_isolation, settings.isolation)
     client = await _connect_to_temporal(settings, identity)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
@@ -127,15 +132,22 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await resources.enter_async_context(_workflow_worker(settings, client, identity, store))
             await resources.enter_async_context(_delivery_worker(settings, client, identity, store))
         background: list[BackgroundWork] = []
-        if browser is not None:
-            background = await _start_attempt_workers(resources, settings, client, identity, store, browser)
+        if browser is not None and isolation is not None:
+            log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
+            background = await _start_attempt_workers(resources, settings, client, identity, store, browser, isolation)
         log.info("worker %s is ready (role: %s)", identity, settings.role)
         await _run_until_stopped(stop, *background)
         log.info("worker %s is leaving", identity)
 
 
 async def _start_attempt_workers(
-    resources: AsyncExitStack, settings: Settings, client: Client, identity: str, store: Store, browser: Path
+    resources: AsyncExitStack,
+    settings: Settings,
+    client: Client,
+    identity: str,
+    store: Store,
+    browser: Path,
+    isolation: Isolation,
 ) -> list[BackgroundWork]:
     """Start the Machines and the Temporal workers that use them, and return the background work that goes with them."""
     workers = _folder(settings, "workers")
@@ -144,7 +156,9 @@ async def _start_attempt_workers(
     await crash_recovery.recover_dead_workers(client, workers, log_recovery)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
-    pools = MachinePools(_launch_options(settings, worker_dir, browser), _recycle_limits(settings))
+    reach = await find_reach(settings)
+    launch_options = await asyncio.to_thread(_launch_options, settings, worker_dir, browser, isolation, reach)
+    pools = MachinePools(launch_options, _recycle_limits(settings))
     resources.push_async_callback(pools.close)
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
@@ -333,9 +347,16 @@ def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempt
     return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
-def _launch_options(settings: Settings, worker_dir: WorkerDir, browser: Path) -> LaunchOptions:
-    find_full_browser = partial(find_browser, settings.chromium, headful=True)
-    return LaunchOptions(worker_dir.scratch, browser, tuple(browser_args()), find_full_browser)
+def _launch_options(
+    settings: Settings, worker_dir: WorkerDir, browser: Path, isolation: Isolation, reach: Reach
+) -> LaunchOptions:
+    return LaunchOptions(
+        worker_dir.scratch,
+        browser,
+        tuple(browser_args()),
+        find_full_browser=partial(find_browser, settings.chromium, headful=True),
+        network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
+    )
 
 
 def _recycle_limits(settings: Settings) -> RecycleLimits:

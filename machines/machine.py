@@ -29,6 +29,7 @@ from machines.current import AttemptStart, Current
 from machines.environment import display_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
+from machines.network import Network
 from machines.runner import main as runner_main
 from machines.sandbox import sandbox_refusal
 from machines.services import Answering
@@ -58,6 +59,8 @@ class LaunchOptions:
     arguments: tuple[str, ...] = ()
     find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
     """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
+    network: Network | None = None
+    """The network that each Machine gets. None: they share that of this host."""
 
 
 class NotBegunError(MachineError):
@@ -91,7 +94,7 @@ class Machine:
         """
         scratch = launch.scratch / name
         # A cancel must not leave a process without an owner: it waits for the Machine, which is then closed again.
-        spawning = asyncio.ensure_future(cls._spawn(name, version, scratch))
+        spawning = asyncio.ensure_future(cls._spawn(name, version, scratch, launch.network))
         try:
             machine = await uncancellable(spawning)
         except asyncio.CancelledError:
@@ -104,14 +107,15 @@ class Machine:
         return machine
 
     @classmethod
-    async def _spawn(cls, name: str, version: Version, scratch: Path) -> Machine:
+    async def _spawn(cls, name: str, version: Version, scratch: Path, network: Network | None) -> Machine:
         """Start keeper and child in a new scratch folder. Raises OSError if that fails; nothing is left then."""
         ours, theirs = socket.socketpair()
         frames = await Frames.over(ours)
+        command = _command(theirs.fileno(), scratch)
         try:
             with theirs:
                 keeping = await Keeping.start(
-                    _command(theirs.fileno(), scratch),
+                    command if network is None else network.command(command),
                     scratch=scratch,
                     child_fd=theirs.fileno(),
                     memory_limit=version.memory_limit,

@@ -42,13 +42,7 @@ class EgressPolicy:
             ConfigurationError: An entry of `allow` is none of these.
         """
         self._resolve = resolve
-        self._networks: list[Network] = []
-        self._hosts: set[str] = set()
-        for entry in allow:
-            try:
-                self._networks.append(ip_network(entry, strict=False))
-            except ValueError:
-                self._hosts.add(_parse_allowed_host(entry))
+        self._networks, self._hosts = parse_networks_and_hosts("CALLBOARD_EGRESS_ALLOW", allow)
 
     async def check_url(self, url: str, *, allow_unknown_host: bool = False) -> None:
         """Refuse `url` if a request to it would be refused now.
@@ -120,16 +114,30 @@ class EgressPolicy:
         return None if inside is None else self._refusal_reason(inside)
 
 
-def _parse_allowed_host(entry: str) -> str:
-    """Return the name of a host that `CALLBOARD_EGRESS_ALLOW` opens. Raise ConfigurationError if it is no host name."""
+def parse_networks_and_hosts(setting: str, entries: Sequence[str]) -> tuple[list[Network], set[str]]:
+    """Return the networks that a setting lists, with addresses as networks of one, and the names of hosts.
+
+    Raises:
+        ConfigurationError: An entry is neither; the message names the setting.
+    """
+    networks: list[Network] = []
+    hosts: set[str] = set()
+    for entry in entries:
+        try:
+            networks.append(ip_network(entry, strict=False))
+        except ValueError:
+            hosts.add(_parse_host_name(setting, entry))
+    return networks, hosts
+
+
+def _parse_host_name(setting: str, entry: str) -> str:
     try:
         parsed = parse_host(entry)
     except ValueError:
         parsed = None
     if not isinstance(parsed, str):
         raise ConfigurationError(
-            f"CALLBOARD_EGRESS_ALLOW: {entry!r} is neither a network such as 10.1.0.0/16, nor an address, "
-            "nor the name of a host."
+            f"{setting}: {entry!r} is neither a network such as 10.1.0.0/16, nor an address, nor the name of a host."
         )
     return _normalize_host(parsed)
 

@@ -4,6 +4,7 @@
     {data}/workers/{worker}/attempts/…      one small file for each Attempt that runs
     {data}/workers/{worker}/scratch/…       one folder for each Machine
     {data}/workers/{worker}/evidence/…      one folder for each Attempt that runs: what it leaves, until that is stored
+    {data}/workers/{worker}/resolv.conf      where Machines with networks of their own ask for addresses
 
 So a worker that starts can tell which other workers of this host are dead, and which Attempts died with them.
 """
@@ -43,7 +44,7 @@ class WorkerDir:
     """The folder of one worker, locked until `close`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.scratch = folder / "scratch"
         self._attempts = folder / "attempts"
         self._evidence = folder / "evidence"
@@ -92,8 +93,8 @@ class WorkerDir:
     def close(self) -> None:
         """Remove the folder and release the lock."""
         self._remover.shutdown(cancel_futures=True)
-        with _folders_locked(self._folder.parent):
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with _folders_locked(self.folder.parent):
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
 

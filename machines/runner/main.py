@@ -1,4 +1,4 @@
-"""Start a process of a Machine: `python -I -S main.py ROLE KIND SITE_PACKAGES SCRATCH FD`.
+"""Start a process of a Machine: `python -I -S main.py ROLE KIND SITE_PACKAGES SCRATCH FD [NETWORK]`.
 
 ROLE is `supervisor`, or `zygote` for the process that is forked for user code: here is decided what that can import.
 
@@ -10,7 +10,8 @@ ROLE is `supervisor`, or `zygote` for the process that is forked for user code: 
 
 SCRATCH is not read here: it lets `machines.scratch_cleanup` recognize this process as one of the Machine. FD is a
 socket to whoever gives orders: the worker, or the supervisor. The supervisor's standard input is a socket to the
-keeper.
+keeper. NETWORK is given to the supervisor of a Machine with a network of its own: a descriptor that becomes readable
+when that has ended.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def main() -> None:
     """Set up the import path and run the process; see the module's docstring."""
     _forbid_inspection()
     role, kind, site_packages, fd = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[5])
-    os.set_inheritable(fd, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold our end
+    network = int(sys.argv[6]) if len(sys.argv) > 6 else None
+    for ours in filter(None, (fd, network)):
+        os.set_inheritable(ours, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold it
     here = Path(__file__).parent
     if kind == "own":
         _add_own_environment(site_packages)
@@ -90,7 +93,7 @@ def main() -> None:
     if role == "zygote":
         importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
         return
-    importlib.import_module(f"{OURS}.supervisor").main(fd, _take_standard_input())
+    importlib.import_module(f"{OURS}.supervisor").main(fd, _take_standard_input(), network)
 
 
 if __name__ == "__main__":

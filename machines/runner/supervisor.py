@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
@@ -224,7 +224,9 @@ def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
     return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
-async def _serve(fd: int, keeper: int) -> None:
+async def _serve(fd: int, keeper: int, network: int | None) -> None:
+    if network is not None:
+        asyncio.get_running_loop().add_reader(network, _end_without_network)
     channel = await Channel.over(socket.socket(fileno=fd))
     setup = await channel.receive()
     if setup is None:
@@ -268,6 +270,16 @@ async def _serve(fd: int, keeper: int) -> None:
             await browser.close()
 
 
-def main(fd: int, keeper: int) -> None:
-    """Serve the worker at the other end of the socket `fd`. The descriptor `keeper` is a socket to the keeper."""
-    asyncio.run(_serve(fd, keeper))
+def _end_without_network() -> NoReturn:
+    """End at once, as in a crash: no page can be reached any more, and the keeper ends all else."""
+    print("pasta, the network of this Machine, has ended.", flush=True)  # noqa: T201  # for the Attempt's log
+    os._exit(1)
+
+
+def main(fd: int, keeper: int, network: int | None) -> None:
+    """Serve the worker at the other end of the socket `fd`.
+
+    The descriptor `keeper` is a socket to the keeper. `network` is one that tells when the Machine's network has ended,
+    if it has one of its own.
+    """
+    asyncio.run(_serve(fd, keeper, network))

@@ -1,0 +1,270 @@
+"""A Machine with a network of its own: what user code and pages reach, what they do not, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from machines import keeper, network_launcher
+from machines.machine import Machine
+from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
+from machines.network_launcher import Plan
+from machines.runner.reach import Reach
+from schemas.errors import MachineError
+from tests.support import unprivileged_user
+from tests.support.machines import Lab, attempt_spec, failure, open_lab, unnoticed, value
+from tests.support.recording_site import running_site
+
+LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+
+PROJECT = {
+    "api/connect.py": """
+        import socket
+
+        async def automation(page, params):
+            answers = {}
+            for name, device in (("plain", b""), ("bound", b"net0\\0")):
+                answers[name] = []
+                for host, port in params["to"]:
+                    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                    with socket.socket(family, socket.SOCK_STREAM) as connecting:
+                        connecting.settimeout(params.get("within", 2))
+                        if device:
+                            connecting.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                        try:
+                            connecting.connect((host, port))
+                            answers[name].append("connected")
+                        except OSError as error:
+                            answers[name].append(type(error).__name__)
+            return answers
+    """,
+    "api/shout.py": """
+        import socket
+
+        async def automation(page, params):
+            for host in params["to"]:
+                for device in (b"net0\\0", b""):
+                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+                        sending.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                        sending.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                        try:
+                            sending.sendto(params["word"].encode(), (host, params["port"]))
+                        except OSError:
+                            pass
+    """,
+    "api/visit.py": """
+        async def automation(page, params):
+            titles = []
+            for url in params["urls"]:
+                try:
+                    await page.goto(url)
+                    titles.append(await page.title())
+                except Exception as error:
+                    titles.append(str(error).split(" at ")[0].removeprefix("Page.goto: "))
+            return titles
+    """,
+    "api/blocks.py": """
+        import time
+
+        async def automation(page):
+            print("here", flush=True)
+            time.sleep(600)
+    """,
+    "api/change.py": """
+        import subprocess
+
+        async def automation(page, params):
+            done = [subprocess.run([params["ip"], *words.split()], capture_output=True).returncode for words in (
+                "rule del pref 100", "link set net0 down", "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
+            )]
+            return [code != 0 for code in done]
+    """,
+}
+
+pytestmark = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
+
+
+def plan(reach: Reach, **fields: Any) -> Plan:
+    return replace(Network.of(reach, Path("/nonexistent")).plan, **fields)
+
+
+@asynccontextmanager
+async def networked(folder: Path, reach: Reach) -> AsyncGenerator[tuple[Lab, Machine]]:
+    """A Machine in a network of its own, where these rules hold."""
+    async with open_lab(folder) as lab:
+        lab.launch = replace(lab.launch, network=Network.of(reach, folder))
+        yield lab, await lab.machine(lab.version(PROJECT))
+
+
+async def run(machine: Machine, api: str, parameters: Any = None) -> Any:
+    result = value(await machine.run(attempt_spec(api, parameters), unnoticed))
+    await machine.settled()
+    return result
+
+
+@contextmanager
+def listening(*addresses: str) -> Iterator[list[int]]:
+    """Listen at each address; the ports."""
+    servers = [
+        socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+        for address in addresses
+    ]
+    try:
+        yield [server.getsockname()[1] for server in servers]
+    finally:
+        for server in servers:
+            server.close()
+
+
+def own_address() -> str:
+    """An address of this host that is not loopback."""
+    for addresses in psutil.net_if_addrs().values():
+        for each in addresses:
+            if each.family == socket.AF_INET and not each.address.startswith(("127.", "169.254.")):
+                return each.address
+    pytest.skip("This host has no address but those of loopback.")
+
+
+async def test_nothing_of_this_host_and_no_metadata_is_reached(tmp_path: Path) -> None:
+    own = own_address()
+    with listening("127.0.0.1", own) as (loopback_port, own_port):
+        closed = [["127.0.0.1", loopback_port], [own, own_port], ["169.254.169.254", 80], ["100.100.100.200", 80]]
+        closed += [["::ffff:127.0.0.1", loopback_port], [f"::ffff:{own}", own_port], ["fd00:ec2::254", 80]]
+        async with networked(tmp_path, Reach.of(own=[ip_address(own)])) as (_, machine):
+            found = await run(machine, "connect", {"to": closed})
+            pages = [f"http://127.0.0.1:{loopback_port}/", f"http://{own}:{own_port}/", "http://169.254.169.254/"]
+            titles = await run(machine, "visit", {"urls": pages})
+    assert "connected" not in found["plain"] + found["bound"]
+    assert found["plain"][1:4] == ["PermissionError"] * 3
+    assert titles[0] == "net::ERR_CONNECTION_REFUSED"
+    assert titles[1:] == ["net::ERR_NETWORK_ACCESS_DENIED"] * 2
+
+
+async def test_an_address_that_is_opened_inside_a_closed_network_is_reached_and_no_other_of_it(tmp_path: Path) -> None:
+    own = own_address()
+    network = ip_network(f"{own}/24", strict=False)
+    other = next(str(address) for address in network.hosts() if str(address) != own)
+    with listening(own) as (port,):
+        reach = Reach.of(allow=[ip_network(own)], deny=[network], own=[ip_address(own)])
+        async with networked(tmp_path, reach) as (_, machine):
+            found = await run(machine, "connect", {"to": [[own, port], [other, port]]})
+    assert found["plain"] == ["connected", "PermissionError"]
+    assert found["bound"][0] == "connected"
+    assert found["bound"][1] != "connected"
+
+
+async def test_an_open_loopback_is_open_but_for_ports_of_our_own(tmp_path: Path) -> None:
+    with listening("127.0.0.1", "127.0.0.1", "::1") as (port, own_port, six_port):
+        async with running_site() as site:
+            reach = Reach.of(allow=LOOPBACK, closed_ports=[own_port])
+            async with networked(tmp_path, reach) as (_, machine):
+                to = [["127.0.0.1", port], ["::1", six_port], ["127.0.0.1", own_port], ["::ffff:127.0.0.1", own_port]]
+                found = await run(machine, "connect", {"to": to})
+                titles = await run(machine, "visit", {"urls": [f"{site.origin}/there", f"http://localhost:{own_port}"]})
+    assert found["plain"] == ["connected", "connected", "PermissionError", "PermissionError"]
+    assert "connected" not in found["bound"]
+    assert titles == ["/there", "net::ERR_NETWORK_ACCESS_DENIED"]
+
+
+async def test_one_machine_does_not_reach_a_port_that_another_listens_at(tmp_path: Path) -> None:
+    """Also where loopback is open: a debugging port of a browser, for example, is in its Machine's network."""
+    hook = "async def setup_context(*, api_name, api_parameters, cdp_url):\n    return None\n"
+    ask = """
+        import urllib.request
+
+        async def automation(page, params):
+            try:
+                return urllib.request.urlopen(params["url"], timeout=5).read().decode()
+            except OSError as error:
+                return type(error.reason).__name__
+    """
+    async with open_lab(tmp_path) as lab:
+        lab.launch = replace(lab.launch, network=Network.of(Reach.of(allow=LOOPBACK), tmp_path))
+        version = lab.version({"hooks/setup_context.py": hook, "api/ask.py": ask})
+        first, second = await lab.machine(version, "lab-1"), await lab.machine(version, "lab-2")
+        port = debugging_port(first)
+        url = f"http://127.0.0.1:{port}/json/version"
+        assert "webSocketDebuggerUrl" in await run(first, "ask", {"url": url}), "its own"
+        assert await run(second, "ask", {"url": url}) == "ConnectionRefusedError"
+
+
+def debugging_port(machine: Machine) -> int:
+    """The port that the Machine's browser listens at, in its network."""
+    for pid in keeper.descendants(machine.keeper_pid):
+        for argument in psutil.Process(pid).cmdline():
+            if argument.startswith("--user-data-dir="):
+                profile = Path(f"/proc/{pid}/root") / argument.partition("=/")[2]
+                return int((profile / "DevToolsActivePort").read_text().split()[0])
+    raise AssertionError("there is no browser")
+
+
+async def test_datagrams_to_many_do_not_leave_the_network(tmp_path: Path) -> None:
+    own = own_address()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hearing:
+        hearing.bind(("0.0.0.0", 0))
+        for group in ("224.0.0.251", "239.255.255.250"):
+            membership = socket.inet_aton(group) + socket.inet_aton(own)
+            hearing.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        port = hearing.getsockname()[1]
+        async with networked(tmp_path, Reach.of(allow=[ip_network(own)], own=[ip_address(own)])) as (_, machine):
+            to = ["224.0.0.251", "239.255.255.250", "255.255.255.255", own]
+            await run(machine, "shout", {"to": to, "port": port, "word": "hello"})
+        hearing.settimeout(30)
+        heard = [hearing.recvfrom(100)[0], hearing.recvfrom(100)[0]]
+        hearing.setblocking(False)
+        assert heard == [b"hello", b"hello"], "those to an open address, bound to the device and not"
+        with pytest.raises(BlockingIOError):
+            hearing.recvfrom(100)
+
+
+async def test_user_code_cannot_change_the_rules(tmp_path: Path) -> None:
+    async with networked(tmp_path, Reach.of()) as (lab, machine):
+        assert lab.launch.network is not None
+        assert await run(machine, "change", {"ip": lab.launch.network.plan.ip}) == [True] * 4
+
+
+def pasta_of(machine: Machine) -> int:
+    (pid,) = [
+        pid
+        for pid in keeper.descendants(machine.keeper_pid)
+        if b"/pasta\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return pid
+
+
+async def test_a_machine_whose_network_has_ended_ends_and_says_so(tmp_path: Path) -> None:
+    async with networked(tmp_path, Reach.of()) as (lab, machine):
+        begun = asyncio.Event()
+        running = asyncio.create_task(machine.run(attempt_spec("blocks"), lambda _: begun.set()))
+        await begun.wait()
+        os.kill(pasta_of(machine), signal.SIGKILL)
+        assert "exited" in failure(await running).message
+        lab.assert_clean()
+
+
+@pytest.mark.parametrize("killed", ["keeper", "supervisor"])
+async def test_the_network_ends_with_its_machine(tmp_path: Path, killed: str) -> None:
+    async with networked(tmp_path, Reach.of()) as (lab, machine):
+        pasta = psutil.Process(pasta_of(machine))
+        keeper_pid = machine.keeper_pid
+        below = keeper.descendants(keeper_pid)
+        (supervisor,) = [pid for pid in below if "supervisor" in psutil.Process(pid).cmdline()]
+        os.kill(keeper_pid if killed == "keeper" else supervisor, signal.SIGKILL)
+        await machine.close()
+        gone, alive = await asyncio.to_thread(psutil.wait_procs, [pasta], 30)
+        assert (len(gone), alive) == (1, [])
+        lab.assert_clean()
