@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 from pydantic import SecretStr
 
 from devstack import data_folder, ports
@@ -30,7 +31,8 @@ WEBHOOK_SECRET_FILE = "webhook-secret"  # noqa: S105 - a name of a file
 """Name of the file in the data folder with the secret that signs webhooks, unless one is set."""
 
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
-"""Networks to which sinks may also lead, as somebody who tries things out has a receiver on the same machine."""
+"""Networks to which sinks may also lead, and Machines connect, as somebody who tries things out has receivers and sites
+on the same machine."""
 
 DRAIN_TIMEOUT = timedelta(seconds=10)
 """How long Attempts may go on when the stack is stopped, unless set otherwise. It is short because a person is waiting.
@@ -166,6 +168,9 @@ class DevStack:
         self._children += self.temporal.processes
         resources.push_async_callback(self.temporal.stop)
         await self.temporal.start()
+        self._settings = self._settings.model_copy(
+            update={"own_ports": [*self._settings.own_ports, *await asyncio.to_thread(_listened_at, self._children)]}
+        )
         # The api starts first and the worker second, so that they stop in reverse order.
         api = self._create_service("api", _API_GRACE)
         worker = self._create_service("worker", self._settings.drain + _WORKER_STOP_TIMEOUT)
@@ -204,6 +209,7 @@ class DevStack:
                 "secret_key": sealing,
                 "webhook_secrets": signing,
                 "egress_allow": [*self._settings.egress_allow, *_LOOPBACK],
+                "browser_allow": [*self._settings.browser_allow, *_LOOPBACK],
                 "data_dir": data,
                 "environment": "dev",
                 "dev_projects": self._projects_dir.resolve(),
@@ -246,6 +252,21 @@ class DevStack:
             "temporalUiUrl": self.temporal.ui_url,
             "pid": os.getpid(),
         }
+
+
+def _listened_at(children: Iterable[SupervisedProcess]) -> list[int]:
+    """Return the ports at which these children listen, most of which no setting names.
+
+    One that is started again may listen at others.
+    """
+    found: set[int] = set()
+    for child in children:
+        if child.pid is not None:
+            process = psutil.Process(child.pid)
+            for each in (process, *process.children(recursive=True)):
+                connections = each.net_connections("tcp")
+                found.update(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN)
+    return sorted(found)
 
 
 def _read_or_create_secret(file: Path, fresh: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections.abc import Awaitable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
 from cli.doctor.workers import check_projects, check_workers
+from settings import Settings
 
 _SERVING = ("Workers", "Builds of workers", "Projects", "Order of Runs")
 """Checks that need Temporal."""
@@ -66,11 +68,8 @@ def doctor(
 
 async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
     settings = place.settings
-    python, browser, sandbox, uv, found, (store, opened) = await asyncio.gather(
-        host.check_python(),
-        _not_needed("Browser") if part is Part.API else host.check_browser(settings),
-        _not_needed("Browser sandbox") if part is Part.API else host.check_sandbox(settings),
-        _not_needed("uv") if part is Part.API else host.check_uv(),
+    on_host, found, (store, opened) = await asyncio.gather(
+        asyncio.gather(host.check_python(), *_checks_of_workers(settings, part)),
         check_temporal(settings),
         check_artifact_store(settings),
     )
@@ -90,7 +89,18 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
                 check_order(found.client, opened),
             )
         )
-    return [python, browser, sandbox, uv, *found.findings, store, *keyed, *serving]
+    return [*on_host, *found.findings, store, *keyed, *serving]
+
+
+def _checks_of_workers(settings: Settings, part: Part | None) -> Iterator[Awaitable[Finding]]:
+    checks = {
+        "Browser": host.check_browser,
+        "Browser sandbox": host.check_sandbox,
+        "Isolation": host.check_isolation,
+    }
+    for name, check in checks.items():
+        yield _not_needed(name) if part is Part.API else check(settings)
+    yield _not_needed("uv") if part is Part.API else host.check_uv()
 
 
 async def _not_needed(check: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Checks of this host: Python, the browser, its sandbox, and uv."""
+"""Checks of this host: Python, the browser, its sandbox, the isolation of Machines, and uv."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cli.doctor.findings import Finding, failed, ok, skipped, warning
 from machines.browser import browser_args, find_browser
+from machines.isolation import find_isolation
 from machines.sandbox import sandbox_refusal
 from projects.uv import UvError, run_uv
-from schemas.errors import MachineError
+from schemas.errors import ConfigurationError, MachineError
 from settings import Settings, installed_version
 
 _OLDEST_PYTHON = (3, 12)
@@ -71,6 +72,19 @@ async def check_sandbox(settings: Settings) -> Finding:
         else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/operations.md.'
     )
     return warning(check, f"Chromium's own sandbox is off: {refusal}.", fix)
+
+
+async def check_isolation(settings: Settings) -> Finding:
+    """Check how far a worker isolates its Machines here."""
+    check = "Isolation"
+    if settings.role == "control":
+        return skipped(check, "Not needed: CALLBOARD_ROLE is control.")
+    fix = 'Give the worker what is missing, as "Isolation" in docs/operations.md says.'
+    try:
+        found = await asyncio.to_thread(find_isolation, settings.isolation)
+    except ConfigurationError as error:
+        return failed(check, error.message, fix)
+    return warning(check, f"{found}.", fix) if found.missing else ok(check, f"{found}.")
 
 
 async def _open_page(path: Path, *, sandbox: bool) -> str:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cli.doctor.temporal import check_temporal
 from cli.doctor.workers import check_projects, check_workers
 from devstack import ports
 from devstack.temporal import TemporalServer
+from machines.isolation import find_isolation
 from projects.deploy import deploy
 from projects.skeleton import write_skeleton
 from schemas.workflow import names
@@ -85,6 +87,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
         "Python": "ok",
         "Browser": "skipped",
         "Browser sandbox": "skipped",
+        "Isolation": "skipped",
         "uv": "ok",
         "Temporal": "failed",
         "Namespace": "skipped",
@@ -104,7 +107,8 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("part", "needless"), [("api", ["Browser", "Browser sandbox", "uv", "Webhook secrets"]), ("worker", ["API keys"])]
+    ("part", "needless"),
+    [("api", ["Browser", "Browser sandbox", "Isolation", "uv", "Webhook secrets"]), ("worker", ["API keys"])],
 )
 async def test_for_one_part_nothing_is_asked_that_only_the_other_needs(
     server: TemporalServer, tmp_path: Path, part: str, needless: list[str]
@@ -170,6 +174,26 @@ async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
     assert found.status is status
     assert (refusal or "is on") in found.message
     assert found.fix is None if fix is None else (found.fix or "").startswith(fix)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal", "status", "said"),
+    [
+        (Settings(), None, Status.OK, "full: "),
+        (Settings(), "no tun", Status.WARNING, "no network: no tun."),
+        (Settings(isolation="partial"), None, Status.OK, "CALLBOARD_ISOLATION says so"),
+        (Settings(isolation="full"), "no tun", Status.FAILED, "CALLBOARD_ISOLATION is full, and this host does not"),
+        (Settings(role="control"), "no tun", Status.SKIPPED, "CALLBOARD_ROLE is control"),
+    ],
+)
+async def test_the_level_of_isolation_is_told_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, refusal: str | None, status: Status, said: str
+) -> None:
+    monkeypatch.setattr(host, "find_isolation", partial(find_isolation, walls={"no network": lambda: refusal}))
+    found = await host.check_isolation(settings)
+    assert found.status is status
+    assert said in found.message
+    assert (found.fix is not None) is (status in {Status.WARNING, Status.FAILED})
 
 
 async def test_without_a_browser_nothing_is_said_of_its_sandbox(tmp_path: Path) -> None:

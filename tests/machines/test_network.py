@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -19,13 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from machines import keeper, network_launcher
+from machines import keeper
 from machines.machine import Machine
-from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
-from machines.network_launcher import Plan
+from machines.network import Network, network_refusal
 from machines.runner.reach import Reach
-from schemas.errors import MachineError
-from tests.support import unprivileged_user
 from tests.support.machines import Lab, attempt_spec, failure, open_lab, unnoticed, value
 from tests.support.recording_site import running_site
 
@@ -89,17 +83,15 @@ PROJECT = {
 
         async def automation(page, params):
             done = [subprocess.run([params["ip"], *words.split()], capture_output=True).returncode for words in (
-                "rule del pref 100", "link set net0 down", "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
+                "rule del pref 100", "link set net0 down",
+                "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
+                "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
             )]
             return [code != 0 for code in done]
     """,
 }
 
 pytestmark = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
-
-
-def plan(reach: Reach, **fields: Any) -> Plan:
-    return replace(Network.of(reach, Path("/nonexistent")).plan, **fields)
 
 
 @asynccontextmanager
@@ -117,7 +109,7 @@ async def run(machine: Machine, api: str, parameters: Any = None) -> Any:
 
 
 @contextmanager
-def listening(*addresses: str) -> Iterator[list[int]]:
+def listening(*addresses: str) -> Generator[list[int]]:
     """Listen at each address; the ports."""
     servers = [
         socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)

@@ -1,0 +1,207 @@
+"""The launcher of a Machine's network: each step that may fail, what it says then, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from machines import network_launcher
+from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
+from machines.network_launcher import Plan
+from machines.runner.reach import Reach
+from tests.support import unprivileged_user
+
+needs_networks = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root can take something away for this test.")
+
+PLAN = Plan("/nonexistent/pasta", "/nonexistent/ip", Reach.of(), None)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """A plan whose programs have paths of this test's own, by which their processes are found."""
+    made = Network.of(Reach.of(), tmp_path).plan
+    for name in ("pasta", "ip"):
+        (tmp_path / name).symlink_to(getattr(made, name))
+    return replace(made, pasta=str(tmp_path / "pasta"), ip=str(tmp_path / "ip"))
+
+
+def launch(plan: Plan, *command: str, before: Sequence[str] = (), **options: Any) -> tuple[int, str]:
+    """The exit code, and what was printed last."""
+    launching = [*before, sys.executable, "-I", "-S", network_launcher.__file__, plan.to_json(), *command]
+    done = subprocess.run(launching, capture_output=True, text=True, timeout=60, **options)
+    return done.returncode, (f"{done.stderr}\n{done.stdout}".strip().splitlines() or [""])[-1]
+
+
+def of_this_test(folder: Path) -> list[psutil.Process]:
+    """Processes that have a path in this folder on their command line."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in argument for argument in process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+def program(path: Path, script: str) -> str:
+    path.unlink(missing_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@needs_networks
+def test_a_trial_leaves_nothing(plan: Plan, tmp_path: Path) -> None:
+    assert launch(plan) == (0, "")
+    assert of_this_test(tmp_path) == []
+
+
+@needs_networks
+def test_the_command_has_no_capability_and_a_descriptor_more(plan: Plan) -> None:
+    code, said = launch(
+        plan,
+        "/bin/sh",
+        "-c",
+        'grep -c "^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):.0*$" /proc/self/status; ls -l /proc/self/fd/$0',
+    )
+    assert code == 0
+    assert "pidfd" in said
+    assert launch(plan, "/bin/sh", "-c", 'exec grep -c "^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):.0*$" /proc/self/status') == (
+        0,
+        "4",
+    )
+
+
+@needs_networks
+def test_the_users_ids_stay_what_they_are(plan: Plan) -> None:
+    assert launch(plan, "/bin/sh", "-c", "echo $(id -u):$(id -g)") == (0, f"{os.geteuid()}:{os.getegid()}")
+
+
+@needs_networks
+def test_a_user_without_privileges_has_the_same_network() -> None:
+    options = unprivileged_user.options()
+    made = Plan(shutil.which("pasta") or "", shutil.which("ip") or "/usr/sbin/ip", Reach.of(), None)
+    if not Path("/dev/net/tun").stat().st_mode & stat.S_IWOTH:
+        pytest.skip("Users other than root may not open /dev/net/tun here.")
+    code, said = launch(made, "/bin/sh", "-c", f"{made.ip} rule show pref 100; {made.ip} rule del pref 100", **options)
+    assert (code, said) == (2, "100:\tfrom all to 100.100.100.200 prohibit")
+
+
+def test_a_program_that_is_missing_is_named() -> None:
+    assert launch(PLAN) == (1, "/nonexistent/pasta does not start: No such file or directory")
+
+
+@needs_networks
+def test_a_pasta_that_fails_is_quoted(plan: Plan, tmp_path: Path) -> None:
+    plan = replace(plan, pasta=program(tmp_path / "pasta", "echo first >&2; echo 'no luck' >&2; exit 1"))
+    assert launch(plan) == (1, f"{plan.pasta} does not start: no luck")
+
+
+@needs_networks
+def test_a_pasta_that_does_not_stay_is_told(plan: Plan, tmp_path: Path) -> None:
+    plan = replace(plan, pasta=program(tmp_path / "pasta", "exit 0"))
+    assert launch(plan) == (1, f"{plan.pasta} has ended as soon as it had started: it printed nothing")
+
+
+@needs_networks
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "cat >/dev/null; echo 'RTNETLINK answers: no' >&2; exit 2",
+            "does not make the rules of the network: RTNETLINK",
+        ),
+        (None, "does not start: No such file"),
+    ],
+)
+def test_rules_that_are_not_made_end_it_and_pasta(plan: Plan, tmp_path: Path, script: str | None, said: str) -> None:
+    ip = str(tmp_path / "nothing") if script is None else program(tmp_path / "ip", script)
+    code, printed = launch(replace(plan, ip=ip), "/bin/true")
+    assert code == 1
+    assert said in printed
+    assert of_this_test(tmp_path) == []
+
+
+@needs_networks
+def test_a_command_that_is_missing_is_named_and_pasta_ends(plan: Plan, tmp_path: Path) -> None:
+    assert launch(plan, "/nonexistent/command") == (1, "/nonexistent/command: No such file or directory")
+    assert of_this_test(tmp_path) == []
+
+
+@needs_networks
+@needs_root
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ("echo 0 >/proc/sys/user/max_net_namespaces", "may not make user and network namespaces"),
+        ("mount -t tmpfs none /dev/net", "there is no /dev/net/tun: load"),
+        ("mount --bind /dev/null /dev/net/tun", "no device in it"),
+    ],
+)
+def test_what_this_host_does_not_allow_is_said(plan: Plan, tmp_path: Path, taken: str, said: str) -> None:
+    without = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{taken} && exec "$0" "$@"']
+    code, printed = launch(plan, before=without)
+    assert code == 1
+    assert said in printed
+    assert of_this_test(tmp_path) == []
+
+
+@needs_networks
+@needs_root
+@pytest.mark.parametrize("options", [[], ["--opens-loopback"]])
+def test_a_host_without_any_network_has_machines_with_networks(plan: Plan, options: list[str]) -> None:
+    allow = [ip_network("127.0.0.0/8")] if options else []
+    assert launch(replace(plan, reach=Reach.of(allow=allow)), before=["unshare", "--net"]) == (0, "")
+
+
+def test_rules_are_asked_in_the_order_in_which_they_decide() -> None:
+    reach = Reach.of(
+        allow=[ip_network("10.1.2.0/24"), ip_network("10.9.9.9/32")],
+        deny=[ip_network("10.1.0.0/16")],
+        own=[ip_address("10.9.9.9")],
+        closed_ports=[7233],
+    )
+    lines = list(replace(PLAN, reach=reach).ip_commands(4))
+    rules = [line.removeprefix("rule add ") for line in lines if line.startswith("rule add")]
+    assert rules[:3] == [
+        "pref 20 lookup local",
+        "pref 10 to 10.9.9.9/32 ipproto tcp dport 7233 prohibit",
+        "pref 30 to 192.0.0.1 ipproto udp dport 53 lookup main",
+    ]
+    places = {line.partition(" to ")[2]: int(line.split()[1]) for line in rules if " to " in line}
+    assert places["10.9.9.9/32 lookup main"] < places["10.9.9.9/32 prohibit"] < places["10.1.2.0/24 lookup main"]
+    assert places["10.1.2.0/24 lookup main"] < places["10.1.0.0/16 prohibit"]
+    six = list(replace(PLAN, reach=reach).ip_commands(6))
+    assert any("to 64:ff9b::a01:0/112 prohibit" in line for line in six), "the form of NAT64"
+
+
+@pytest.mark.parametrize(
+    ("printed", "nameserver"),
+    [
+        ("search here\nnameserver 10.0.0.1\nnameserver 10.0.0.2\n", "10.0.0.1"),
+        ("nameserver 127.0.0.53\noptions edns0\n", "127.0.0.53"),
+        ("nameserver fe80::1%eth0\nnameserver fd00::53\n", "fd00::53"),
+        ("nameserver fe80::1%eth0\n", None),
+        ("nameserver\n# nameserver 10.0.0.1\nnameserver nonsense\nnameserver 10.0.0.3", "10.0.0.3"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_the_first_nameserver_that_can_be_asked_is_found(printed: str, nameserver: str | None) -> None:
+    assert find_nameserver(printed) == nameserver
+
+
+def test_resolv_conf_names_the_gateway_and_keeps_all_else() -> None:
+    printed = "search here\nnameserver 10.0.0.1\noptions ndots:2\nnameserver 10.0.0.2\n"
+    assert rewrite_resolv_conf(printed, "10.0.0.1") == "search here\noptions ndots:2\nnameserver 192.0.0.1\n"
+    assert rewrite_resolv_conf(printed, "fd00::53").endswith("\nnameserver fd63:616c:6c62::1\n")
+    assert rewrite_resolv_conf(printed, None) == printed
