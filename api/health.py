@@ -46,12 +46,17 @@ async def readyz(
     Without a valid key, the answer holds only the statuses. With one, it also holds the messages, and the status of
     each project.
     """
-    temporal, store, projects = await asyncio.gather(
-        _run_check(services.temporal_health.check()), _run_check(services.store.check()), _project_states(services)
+    temporal, store, projects, isolation = await asyncio.gather(
+        _run_check(services.temporal_health.check()),
+        _run_check(services.store.check()),
+        _project_states(services),
+        _isolation_state(services),
     )
     states = [temporal, store, *projects.values()]
     ready = all(state.status != "failed" for state in states)
-    body = Readiness(status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects)
+    body = Readiness(
+        status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects, isolation=isolation
+    )
     if key is None or not _is_accepted(services, key, request):
         body = body.without_details()
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
@@ -98,6 +103,22 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
         )
         return ComponentStatus(status="warning", message=message)
     return ComponentStatus(status="ok")
+
+
+async def _isolation_state(services: Services) -> ComponentStatus | None:
+    """Return whether all Machines are isolated fully; None if that is not known."""
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT):
+            levels = await services.temporal_health.read_isolation()
+    except (CallboardError, TimeoutError):
+        return None  # Temporal is not reachable, and its own state says so
+    if partial := sorted(project for project, level in levels.items() if level != "full"):
+        message = (
+            f"Machines are isolated only partially, for the projects {', '.join(partial)}. "
+            "`callboard doctor` on the worker's host says what is missing."
+        )
+        return ComponentStatus(status="warning", message=message)
+    return ComponentStatus(status="ok") if levels else None
 
 
 async def _check_has_worker(services: Services, project: str) -> None:

@@ -35,6 +35,12 @@ class TemporalHealth:
             queue = names.project_queue(project)
             return bool(await fetch_pollers(self._client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
 
+    async def read_isolation(self) -> dict[str, str]:
+        """Return how far the Machines of each project are isolated, as far as live workers tell it."""
+        with translate_rpc_errors():
+            counts = await read_machine_counts(self._client) or {}
+        return {project: machines.isolation for project, machines in counts.items() if machines.isolation}
+
     async def count_offered_machines(self) -> dict[str, int] | None:
         """Return how many Machines the live workers offer for each project, by their heartbeats.
 

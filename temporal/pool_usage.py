@@ -2,7 +2,8 @@
 
 The SDK reports slots every ten seconds: a slot is a Machine that there may be. The SDK does not know which Machines are
 up. So each worker sends additional heartbeats of its own, one for each project, as if its Machines were a worker: used
-slots are busy Machines, and free slots are warm ones. The server keeps all heartbeats in memory, and forgets them.
+slots are busy Machines, free slots are warm ones, and in place of a version stands how far they are isolated. The
+server keeps all heartbeats in memory, and forgets them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class PoolUsage:
     busy: int = 0
     warm: int = 0
     """Number of Machines that are up without an Attempt."""
+    isolation: str = ""
+    """How far the worker isolates them: `full` or `partial`; empty if it does not tell."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,16 @@ class MachineCounts:
     offered: int = 0
     busy: int = 0
     warm: int = 0
+    isolation: str = ""
+    """How far all of them are isolated: `partial` if those of one worker are; empty if nobody tells."""
 
     def __add__(self, other: MachineCounts) -> MachineCounts:
-        return MachineCounts(self.offered + other.offered, self.busy + other.busy, self.warm + other.warm)
+        return MachineCounts(
+            self.offered + other.offered,
+            self.busy + other.busy,
+            self.warm + other.warm,
+            max(self.isolation, other.isolation),  # as it happens, the words are in this order
+        )
 
 
 async def publish_usage(
@@ -79,6 +89,7 @@ async def publish_usage(
             host_info=host,
             task_queue=names.project_queue(project),
             sdk_name=_POOL_SDK_NAME,
+            sdk_version=project_usage.isolation,
             status=status,
             activity_task_slots_info=WorkerSlotsInfo(
                 current_used_slots=project_usage.busy, current_available_slots=project_usage.warm
@@ -105,14 +116,14 @@ async def read_machine_counts(client: Client) -> dict[str, MachineCounts] | None
         slots = heartbeat.activity_task_slots_info
         used, free = slots.current_used_slots, slots.current_available_slots
         if heartbeat.sdk_name == _POOL_SDK_NAME:
-            published[key] = PoolUsage(used, free)
+            published[key] = PoolUsage(used, free, heartbeat.sdk_version)
         else:  # A worker can have several Temporal Workers for one project.
             offered[key] += MachineCounts(offered=used + free, busy=used)
     totals: defaultdict[str, MachineCounts] = defaultdict(MachineCounts)
     for key in offered.keys() | published.keys():
         counts = offered[key]
         if (usage := published.get(key)) is not None:  # The worker's own heartbeat is newer than the SDK's.
-            counts = MachineCounts(counts.offered, usage.busy, usage.warm)
+            counts = MachineCounts(counts.offered, usage.busy, usage.warm, usage.isolation)
         totals[key[0]] += counts
     return dict(totals)
 

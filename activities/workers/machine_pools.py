@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from machines.isolation import Level
 from machines.machine import LaunchOptions
 from machines.pool import Pool
 from machines.slot import RecycleLimits
@@ -23,7 +24,8 @@ class MachinePools:
 
     def usage(self) -> dict[str, PoolUsage]:
         """Return the number of busy and warm Machines, by project."""
-        return {project: PoolUsage(pool.busy, pool.warm) for project, pool in self._pools.items()}
+        level = Level.PARTIAL if self._launch_options.network is None else Level.FULL
+        return {project: PoolUsage(pool.busy, pool.warm, level) for project, pool in self._pools.items()}
 
     async def resize(self, project: str, machines: int) -> None:
         """Change how many Machines the project may have; its pool is created the first time."""

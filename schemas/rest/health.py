@@ -31,6 +31,9 @@ class Readiness(ResponseModel):
     projects: dict[str, ComponentStatus] | None = None
     """The status of each project: whether it has as many Machines as its settings say. It is absent without a key."""
 
+    isolation: ComponentStatus | None = None
+    """Whether all Machines are isolated fully. It is absent without a key, and where no worker tells."""
+
     def without_details(self) -> Readiness:
         """Return the statuses alone, for a caller without a key."""
         return Readiness(

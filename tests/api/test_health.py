@@ -47,6 +47,16 @@ async def test_any_of_the_keys_will_do_for_all_of_it(api: Api, key: str):
     assert set(answer.json()["projects"]) == set(PROJECTS)
 
 
+async def test_a_project_whose_machines_are_isolated_only_partially_is_a_warning(api: Api):
+    api.runs.isolation = {"shop": "full", "members": "full"}
+    assert (await api.client.get("/readyz")).json()["isolation"] == {"status": "ok"}
+    api.runs.isolation = {"shop": "full", "members": "partial"}
+    answer = await api.client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert answer.json()["isolation"]["status"] == "warning"
+    assert "for the projects members." in answer.json()["isolation"]["message"]
+
+
 async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a_warning(api: Api):
     api.runs.offered = {"shop": 99, "closed": 1}
     answer = await api.client.get("/readyz")

@@ -41,6 +41,7 @@ class MemoryRuns:
         self.paused: set[str] = set()
         """Runs that are paused in Temporal."""
         self.offered: dict[str, int] | None = None
+        self.isolation: dict[str, str] = {}
         self.failure: BaseException | None = None
 
     async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
@@ -85,6 +86,10 @@ class MemoryRuns:
     async def count_offered_machines(self) -> dict[str, int] | None:
         self._fail()
         return self.offered
+
+    async def read_isolation(self) -> dict[str, str]:
+        self._fail()
+        return self.isolation
 
     async def has_pollers(self, project: str) -> bool:
         self._fail()

@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from temporal import pool_usage
+from temporal.health import TemporalHealth
 from temporal.pool_usage import MachineCounts, PoolUsage, publish_usage, read_machine_counts
 from tests.support.polling import until
 
@@ -25,6 +26,16 @@ async def test_what_each_worker_tells_last_is_added_up(client: Client, name: str
     assert await known(client, name) == MachineCounts(offered=0, busy=2, warm=4)
     assert await known(client, f"{name}-other") == MachineCounts(offered=0, busy=7, warm=0)
     assert await known(client, f"{name}-none") is None
+
+
+async def test_machines_are_isolated_as_far_as_those_of_the_weakest_worker(client: Client, name: str) -> None:
+    await publish_usage(client, f"{name}-1", {name: PoolUsage(warm=1)})
+    assert await known(client, name) == MachineCounts(warm=1)
+    await publish_usage(client, f"{name}-2", {name: PoolUsage(warm=1, isolation="full")})
+    assert await known(client, name) == MachineCounts(warm=2, isolation="full")
+    assert (await TemporalHealth(client).read_isolation())[name] == "full"
+    await publish_usage(client, f"{name}-3", {name: PoolUsage(warm=1, isolation="partial")})
+    assert await known(client, name) == MachineCounts(warm=3, isolation="partial")
 
 
 async def test_those_of_a_worker_that_leaves_are_gone_at_once(client: Client, name: str) -> None:

@@ -54,6 +54,7 @@ async def _activity(services: Services, project: str, machines: dict[str, Machin
         "machinesOffered": usage and usage.offered,
         "machinesBusy": usage and usage.busy,
         "machinesWarm": usage and usage.warm,
+        "isolation": (usage and usage.isolation) or None,
         "waiting": await services.run_queries.count_waiting(project),
         "successRate": _success_rate(ended),
         "medianDuration": _median_duration(ended),

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from schemas.workflow.run import RunStatus
 from temporal.listing import RunPage
+from temporal.pool_usage import MachineCounts
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import browser_client, signed_in_client
 from tests.support.in_memory_temporal import BEGAN, line
@@ -75,7 +76,12 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
         None,
     )
     client = await signed_in_client(api)
+    assert (await client.get("/projects/shop.json")).json()["isolation"] is None
+    assert "Isolation" not in (await client.get("/projects/shop")).text
+    api.run_queries.offered = {"shop": MachineCounts(offered=3, busy=2, warm=1, isolation="partial")}
+    assert "<dt>Isolation</dt><dd>partial</dd>" in (await client.get("/projects/shop")).text
     told = (await client.get("/projects/shop.json")).json()
+    assert told["isolation"] == "partial"
     assert (told["machinesBusy"], told["machinesWarm"], told["machinesOffered"], told["waiting"]) == (2, 1, 3, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
