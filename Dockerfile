@@ -19,7 +19,7 @@ FROM debian:13-slim
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        ca-certificates chromium-headless-shell fonts-liberation python3 tini \
+        bubblewrap ca-certificates chromium-headless-shell fonts-liberation iproute2 passt python3 tini \
     && rm -rf /var/lib/apt/lists/* \
     # Whoever may execute a program but not read it cannot look into it when it runs: tini has the whole environment.
     && chmod 0711 /usr/bin/tini \

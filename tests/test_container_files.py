@@ -10,7 +10,9 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -31,11 +33,16 @@ from devstack import ports
 from devstack import temporal as embedded
 from devstack.child import SupervisedProcess
 from devstack.temporal_ui import CADDYFILE
+from machines import network_launcher
+from machines.network import network_refusal
+from machines.network_launcher import Plan
+from machines.runner.reach import Reach
 from settings import Settings
 from storage.factory import open_store
 from temporal.client import connect
 from temporal.namespace import NamespaceState, Retention, inspect_namespace
 from temporal.sweep_schedule import SweepSchedule
+from tests.support import seccomp, unprivileged_user
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 
@@ -45,6 +52,8 @@ DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+(_NAMED,) = [option for option in SERVICES["worker"]["security_opt"] if option.startswith("seccomp=")]
+PROFILE = REPOSITORY / _NAMED.removeprefix("seccomp=")
 SECRETS = {
     "CALLBOARD_API_KEYS",
     "CALLBOARD_SECRET_KEY",
@@ -106,22 +115,59 @@ def test_every_image_that_is_not_ours_has_a_version() -> None:
         assert all(re.fullmatch(versioned, image or copied) for image, copied in images), name
 
 
-def test_the_worker_may_ask_the_kernel_for_what_chromiums_sandbox_needs_and_for_nothing_else() -> None:
-    (named,) = [option for option in SERVICES["worker"]["security_opt"] if option.startswith("seccomp=")]
-    profile: dict[str, Any] = json.loads((REPOSITORY / named.removeprefix("seccomp=")).read_text())
+def test_the_workers_profile_is_dockers_with_a_few_rules_and_no_other_service_has_it() -> None:
+    profile: dict[str, Any] = json.loads(PROFILE.read_text())
     assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
-    added = [rule for rule in profile["syscalls"] if rule.get("comment", "").startswith("Added for Chromium")]
-    assert [rule["names"] for rule in added] == [["clone"], ["unshare"], ["chroot"]]
+    added = [rule for rule in profile["syscalls"] if rule.get("comment", "").startswith("Added for ")]
+    assert [rule["names"] for rule in added] == [
+        ["clone"],
+        ["unshare"],
+        ["setns"],
+        ["chroot", "mount", "pivot_root", "umount2"],
+    ]
     assert all(rule["action"] == "SCMP_ACT_ALLOW" for rule in added)
-    user, pid, net, mount = 0x10000000, 0x20000000, 0x40000000, 0x00020000
-    (clone,), (unshare,) = added[0]["args"], added[1]["args"]
-    assert clone["op"] == "SCMP_CMP_MASKED_EQ"
-    assert (user | pid | net) & clone["value"] == clone["valueTwo"] == 0
-    assert mount & clone["value"] != 0
-    assert (unshare["op"], unshare["value"]) == ("SCMP_CMP_EQ", user)
     for service in SERVICES.values():
         if service is not SERVICES["worker"]:
-            assert not [option for option in service.get("security_opt", []) if option.startswith("seccomp")]
+            options = service.get("security_opt", [])
+            assert not [each for each in options if each.startswith(("seccomp", "apparmor", "systempaths"))]
+            assert "devices" not in service
+
+
+@pytest.mark.skipif(seccomp.library() is None, reason="libseccomp is not installed.")
+def test_the_workers_profile_lets_a_user_without_privileges_make_what_machines_stand_in() -> None:
+    """On the kernel itself, as in the container: the user is not root, and gains no privileges."""
+
+    def run(*command: str) -> tuple[int, str]:
+        under = [sys.executable, "-m", "tests.support.seccomp", str(PROFILE), *command]
+        done = subprocess.run(under, **unprivileged_user.options(), capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stderr
+
+    if subprocess.run(["unshare", "--user", "true"], **unprivileged_user.options(), check=False).returncode != 0:
+        pytest.skip("Users other than root may not make user namespaces here.")
+    boxed = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--dev", "/dev"]
+    inner = ["unshare", "--user", "--map-root-user", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "true"]
+    assert run(*boxed, "--proc", "/proc", *inner) == (0, "")
+    assert run("unshare", "--user", "--cgroup", "true")[0] != 0, "what nobody needs stays forbidden"
+    if network_refusal() is not None or not Path("/dev/net/tun").stat().st_mode & stat.S_IWOTH:
+        pytest.skip(f"Users other than root cannot have networks of their own here: {network_refusal()}.")
+    plan = Plan(shutil.which("pasta") or "", shutil.which("ip") or "/usr/sbin/ip", Reach.of(), None)
+    assert run(sys.executable, "-I", "-S", network_launcher.__file__, plan.to_json()) == (0, "")
+
+
+def test_the_worker_has_what_full_isolation_needs() -> None:
+    worker = SERVICES["worker"]
+    assert {"apparmor=unconfined", "systempaths=unconfined"} <= set(worker["security_opt"])
+    assert worker["devices"] == ["/dev/net/tun"]
+    (installed,) = re.findall(r"chromium-headless-shell.*", DOCKERFILE)
+    (line,) = [line for line in DOCKERFILE.splitlines() if installed in line]
+    assert {"bubblewrap", "iproute2", "passt"} <= set(line.split())
+
+
+def test_machines_reach_no_service_of_this_installation() -> None:
+    """All of them are in one network, which is closed as a whole: their addresses change, and some have no password."""
+    (config,) = COMPOSE["networks"]["default"]["ipam"]["config"]
+    assert SERVICES["worker"]["environment"]["CALLBOARD_BROWSER_DENY"] == config["subnet"]
+    assert not [name for name, service in SERVICES.items() if "networks" in service or "network_mode" in service]
 
 
 def test_our_services_gain_no_privileges() -> None:
