@@ -161,7 +161,9 @@ def _fork_pasta(command: list[str], start_r: int, error_w: int) -> int:
     try:
         if not os.read(start_r, 1):
             os._exit(0)  # the parent has ended before
-        os.dup2(error_w, 2)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor, its in ((nothing, 0), (nothing, 1), (error_w, 2)):
+            os.dup2(descriptor, its)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         os.execv(command[0], command)  # noqa: S606  # no shell is wanted
     except OSError as error:
