@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     """The projects whose Attempts this worker takes, comma-separated. Empty: every deployed one."""
     machines: int | None = Field(default=None, ge=1)
     """This worker's share of each project's Machines, where several hosts share a project. Unset: all of them."""
+    partial_hooks: bool = False
+    """Whether projects may have hooks where Machines have no network of their own (the embedded stack sets it). A hook
+    needs the browser's debugging port, and there every process of the host can reach that port."""
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""
     machine_idle: Seconds = timedelta(seconds=120)

@@ -210,6 +210,7 @@ class DevStack:
                 "webhook_secrets": signing,
                 "egress_allow": [*self._settings.egress_allow, *_LOOPBACK],
                 "browser_allow": [*self._settings.browser_allow, *_LOOPBACK],
+                "partial_hooks": True,
                 "data_dir": data,
                 "environment": "dev",
                 "dev_projects": self._projects_dir.resolve(),

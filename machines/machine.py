@@ -31,6 +31,7 @@ from machines.frames import Frames
 from machines.keeping import Keeping
 from machines.network import Network
 from machines.runner import main as runner_main
+from machines.runner.reach import Reach
 from machines.sandbox import sandbox_refusal
 from machines.services import Answering
 from schemas.errors import MachineError
@@ -61,6 +62,10 @@ class LaunchOptions:
     """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
     network: Network | None = None
     """The network that each Machine gets. None: they share that of this host."""
+    filter: Reach | None = None
+    """Where the browser may go, if it goes through a filter. None: Machines have networks of their own."""
+    hooks: bool = True
+    """Whether projects may have hooks, for which the browser opens a debugging port on loopback."""
 
 
 class NotBegunError(MachineError):
@@ -158,6 +163,8 @@ class Machine:
                 "sandbox": refusal is None,
                 "browserEnvironment": display,
                 "arguments": list(launch.arguments),
+                "filter": launch.filter and launch.filter.to_json(),
+                "hooks": launch.hooks,
                 "allowFileUrls": self.version.allow_file_urls,
                 "python": _zygote_command(self.version, scratch),
                 "project": str(self.version.folder),

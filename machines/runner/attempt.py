@@ -18,7 +18,7 @@ from .browser_desk import BrowserDesk
 from .capturing import CAPTURE_WITHIN, captured, is_wanted, uncaptured
 from .channel import Channel
 from .evidence import Evidence
-from .failures import UserCodeError, as_message, with_addition
+from .failures import StructuralError, UserCodeError, as_message, with_addition
 from .hook_pages import HookPages
 from .limits import Limits
 from .lines import Lines
@@ -75,6 +75,7 @@ class Attempt:
         limits: Limits,
         project: Path,
         hook_pages: HookPages | None,
+        refusal: str | None,
     ) -> None:
         self._order = order
         self._tab = prepared.tab
@@ -90,6 +91,8 @@ class Attempt:
         self._limits = limits
         self._project = project
         self._hook_pages = hook_pages
+        self._refusal = refusal
+        """Why user code must not be called, if so."""
         self._state: State | None = None
         self._opening: asyncio.Task[None] | None = None
         self._captured: asyncio.Task[State] | None = None
@@ -118,8 +121,10 @@ class Attempt:
         """Have user code called, and return the fields of `done`: what the automation returned, or how it failed."""
         order = self._order
         try:
+            if self._refusal is not None:
+                raise StructuralError(self._refusal, name="HookOffError")
             self._state = parsed(order["session"]) if order["session"] is not None else None
-        except StateError as error:
+        except (StructuralError, StateError) as error:
             self._say_begun()
             await self._end()
             return {"error": as_message(error), "attributes": {}}
@@ -385,8 +390,7 @@ class Attempt:
     async def _failure(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of an error that user code has told, with what the supervisor knows about it."""
         also = [_PROXY_REFUSED] if self.opened and self._tab.proxy_refused else []
-        if self._watch.refused:
-            also.append(self._watch.refused)
+        also += self._watch.reasons(str(told["message"]))
         fields = with_addition(told, "\n".join(also)) if also else told
         return {**fields, "kind": "browser-gone"} if await self._is_gone(self._browser.call) else fields
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
@@ -87,6 +88,8 @@ class BrowserSetup:
     """Variables that the browser needs in addition to the child's own environment (a display)."""
     traces: Path
     """Folder in which unsaved traces grow; it may be emptied once they are saved."""
+    proxy: ProxySettings | None
+    """Proxy of everything that the browser does, unless a context has another. None: it connects by itself."""
     on_refused_file: Callable[[str], None] | None
     """Is called with the URL of each file that is refused to other clients of the browser. None: files are allowed."""
 
@@ -129,6 +132,7 @@ class WarmBrowser:
             headless=setup.headless,
             chromium_sandbox=setup.sandbox,
             traces_dir=setup.traces,
+            proxy=setup.proxy,
             env={**_environment(), **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
@@ -148,6 +152,11 @@ class WarmBrowser:
     async def new_session(self) -> CDPSession:
         """Return a further session by the browser's own protocol. Raises playwright's Error."""
         return await self._browser.new_browser_cdp_session()
+
+    @property
+    def debugging_port(self) -> int | None:
+        """Port at which other clients of this host can connect to the browser, if any."""
+        return urlsplit(self.cdp_url).port if self.cdp_url is not None else None
 
     @property
     def version(self) -> str:

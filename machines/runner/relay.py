@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from typing import Any, Protocol
 
+from .browser_filter import UnsupportedProxyError
 from .playwright_wire import END, OPENING_COMMANDS
 
 _READ = 256 * 1024
@@ -39,8 +40,16 @@ class Desk(Protocol):
         """Say why an address must not be opened; None if it may be opened."""
         ...
 
-    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with which a context is opened, given those that user code has named."""
+    def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
+        """Say why a command of the browser's own protocol must not be given; None if it may be."""
+        ...
+
+    async def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with which a context is opened, given those that user code has named.
+
+        Raises:
+            UnsupportedProxyError: The context cannot have the proxy that user code has named.
+        """
         ...
 
     async def context_opened(self, guid: str) -> None:
@@ -111,14 +120,19 @@ class Relay:
             # User code may write anything here. Read it as the driver will: as UTF-8, with the last of equal names.
             message: dict[str, Any] = json.loads(frame.decode(errors="replace"))
             if (reason := self._reason(message)) is not None:
-                self._answer(message, {"error": {"error": {"name": "Error", "message": reason}}})
+                self._answer(message, _error(reason))
             elif message["method"] == "addStackToTracingNoReply":
                 self._desk.stack(message["params"]["callData"])
                 self._answer(message, {"result": {}})
             elif message["method"] == "close" and str(message["guid"]).startswith("browser-context@"):
                 self._begin(self._closed(message, frame))
             else:
-                driver.write(self._told(message, frame) + END)
+                try:
+                    told = await self._told(message, frame)
+                except UnsupportedProxyError as error:
+                    self._answer(message, _error(str(error)))
+                    continue
+                driver.write(told + END)
                 await driver.drain()
 
     def _reason(self, message: dict[str, Any]) -> str | None:
@@ -131,20 +145,28 @@ class Relay:
         match method:
             case "goto":
                 url = params.get("url")
-            case "send" if params.get("method") in OPENING_COMMANDS and params.get("params"):
-                url = params["params"].get("url")
+            case "send":
+                command = str(params.get("method"))
+                given: dict[str, Any] = params.get("params") or {}
+                if (reason := self._desk.command_refusal(command, given)) is not None:
+                    return reason
+                url = given.get("url") if command in OPENING_COMMANDS else None
             case "newContext":
                 url = params.get("baseURL")
             case _:
                 pass
         return self._desk.refusal(url) if isinstance(url, str) else None
 
-    def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
-        """Return what the driver is told instead of a message; mostly the message as it came."""
+    async def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
+        """Return what the driver is told instead of a message; mostly the message as it came.
+
+        Raises:
+            UnsupportedProxyError: The message asks for a context with a proxy that it cannot have.
+        """
         match message["method"]:
             case "newContext":
+                params = await self._desk.options_of_context(message["params"])
                 self._opening.add(message["id"])
-                params = self._desk.options_of_context(message["params"])
                 return json.dumps({**message, "params": params}).encode()
             case "newBrowserCDPSession":
                 self._desk.shares_browser()
@@ -198,6 +220,10 @@ class Relay:
         self._opening.discard(number)
         if (result := message.get("result")) is not None:
             await self._desk.context_opened(result["context"]["guid"])
+
+
+def _error(message: str) -> dict[str, Any]:
+    return {"error": {"error": {"name": "Error", "message": message}}}
 
 
 async def _frames(reader: asyncio.StreamReader) -> AsyncGenerator[bytes]:

@@ -16,10 +16,12 @@ The end of the worker's socket ends the supervisor; the keeper ends everything e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,14 +32,16 @@ from playwright.async_api import ProxySettings, async_playwright
 from .attempt import Attempt, Prepared
 from .browser import PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .browser_desk import BrowserDesk
+from .browser_filter import BrowserFilter
 from .channel import Channel
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
-from .hook import has_hook
+from .hook import HOOK_OFF, has_hook
 from .hook_pages import HookPages
 from .limits import Limits
 from .lines import SupervisorLines
 from .live import Live
+from .reach import Reach
 from .requests import ForwardedRequests
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
@@ -66,8 +70,10 @@ class Supervisor:
         watch: Watch,
         limits: Limits,
         hook_pages: HookPages | None,
+        browser_filter: BrowserFilter | None,
         *,
         guarded: bool,
+        hooks: bool,
     ) -> None:
         self._channel = channel
         self._browser = browser
@@ -75,6 +81,8 @@ class Supervisor:
         self._project = project
         self._hook_pages = hook_pages
         """The pages that the project's hook may open, if it has one."""
+        self._refusal = HOOK_OFF if has_hook(project) and not hooks else None
+        self._filter = browser_filter
         self._guarded = guarded
         self._scratch = scratch
         self._traces = scratch / TRACES
@@ -106,7 +114,7 @@ class Supervisor:
 
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
-        desk = BrowserDesk(self._browser, self._watch, guarded=self._guarded)
+        desk = BrowserDesk(self._browser, self._watch, self._filter, guarded=self._guarded)
         tab, workspace, user = await asyncio.gather(
             self._browser.open_tab(), self._in_thread(self._renewed, used), self._fork(desk, imported)
         )
@@ -159,6 +167,7 @@ class Supervisor:
             limits=self._limits,
             project=self._project,
             hook_pages=self._hook_pages,
+            refusal=self._refusal,
         )
         done = await attempt.run()
         if attempt.stopping:
@@ -172,6 +181,8 @@ class Supervisor:
         await live.end()
         await self._leave(attempt, evidence, completed=_is_good(order, done))
         closed = await prepared.tab.close() and await self._browser.close_contexts()
+        if self._filter is not None:
+            self._filter.end_forwards()
         unfit = attempt.unfit
         if self._limits.passed is not None:
             unfit = f"more {self._limits.passed} in use than the limit allows"
@@ -195,6 +206,8 @@ class Supervisor:
         await self._browser.check()
         if prepared.user.has_ended:
             raise ZygoteError("the process for user code has ended")
+        if proxy is not None and self._filter is not None:
+            proxy = await self._filter.forward(proxy)
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
@@ -224,6 +237,11 @@ def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
     return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
+def _filtering(reach: dict[str, Any] | None, watch: Watch) -> AbstractAsyncContextManager[BrowserFilter | None]:
+    """Return the browser's filter, to be entered; one of None where the Machine has a network of its own."""
+    return contextlib.nullcontext() if reach is None else BrowserFilter.serving(Reach.from_json(reach), watch.unreached)
+
+
 async def _serve(fd: int, keeper: int, network: int | None) -> None:
     if network is not None:
         asyncio.get_running_loop().add_reader(network, _end_without_network)
@@ -237,20 +255,21 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     guarded = not setup["allowFileUrls"]
     zygote = Zygote.start(setup["python"], lines.mark, Path(setup["scratch"]) / ATTEMPT, guarded=guarded)
     os.environ.update(PLACES_OF_DRIVER)
-    async with async_playwright() as playwright:
+    async with async_playwright() as playwright, _filtering(setup["filter"], watch) as browser_filter:
         project, scratch = Path(setup["project"]), Path(setup["scratch"])
         try:
             browser = await WarmBrowser.launch(
                 playwright,
                 BrowserSetup(
                     executable=setup["browser"],
-                    arguments=setup["arguments"],
+                    arguments=[*setup["arguments"], *(browser_filter.browser_args if browser_filter else ())],
                     headless=setup["headless"],
                     sandbox=setup["sandbox"],
-                    debugging=has_hook(project),
+                    debugging=setup["hooks"] and has_hook(project),
                     viewport=(setup["width"], setup["height"]),
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
+                    proxy=browser_filter and browser_filter.proxy,
                     on_refused_file=watch.refused_file if guarded else None,
                 ),
                 watch.context,
@@ -260,10 +279,25 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
             await channel.flush()
             return
+        if browser_filter is not None and hook_pages is not None:
+            for url in (browser.cdp_url, hook_pages.cdp_url):
+                browser_filter.close_port_of(url)
+        supervisor = Supervisor(
+            channel,
+            browser,
+            zygote,
+            project,
+            scratch,
+            lines,
+            watch,
+            limits,
+            hook_pages,
+            browser_filter,
+            guarded=guarded,
+            hooks=setup["hooks"],
+        )
         try:
-            await Supervisor(
-                channel, browser, zygote, project, scratch, lines, watch, limits, hook_pages, guarded=guarded
-            ).serve()
+            await supervisor.serve()
         finally:
             if hook_pages is not None:
                 await hook_pages.close()
