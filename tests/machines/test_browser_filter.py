@@ -311,6 +311,7 @@ async def test_no_more_is_read_than_the_other_side_takes() -> None:
     await slow.full.wait()
     assert len(b"".join(slow.taken)) <= splicing._CHUNK
     slow.may.set()
+    silent.feed_eof()
     await joined
     assert b"".join(slow.taken) == whole
 
