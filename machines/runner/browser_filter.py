@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -36,7 +37,7 @@ _BYPASS = "<-loopback>"
 _REQUESTED_WITHIN = 30.0
 """Seconds that a client gets to say where it wants to be connected to."""
 _MOST_CONNECTIONS = 512
-"""Most connections at the same time. Chromium has 32 for each context, as to any proxy."""
+"""Most connections at the same time, of all contexts of the browser together."""
 _MOST_FORWARDS = 1000
 """Most proxies that the contexts of one Attempt may have."""
 _ENDS_WITHIN = 1.0
@@ -101,8 +102,11 @@ class BrowserFilter:
             if len(self._forwards) >= _MOST_FORWARDS:
                 raise UnsupportedProxyError(f"An Attempt may have {_MOST_FORWARDS} proxies, and no further one.")
             host = _HOST + 1 + len(self._forwards)
-            tls = await asyncio.to_thread(ssl.create_default_context) if scheme == "https" else None
-            server = await self._listen(host, self._port, partial(self._serve_forward, target, tls))
+            tls = await asyncio.to_thread(_trust) if scheme == "https" else None
+            try:
+                server = await self._listen(host, self._port, partial(self._serve_forward, target, tls))
+            except OSError as error:
+                raise UnsupportedProxyError(f"There is no port to lead to the proxy: {error.strerror}.") from error
             # The way from the browser to us needs no TLS, and a certificate of the proxy does not fit our address.
             forward = server, f"{'http' if tls else scheme}://{host}:{self._port}"
             self._forwards[scheme, target] = forward
@@ -164,6 +168,15 @@ async def _join(client: Stream, server: Stream) -> None:
         await splice(client, server)
     finally:
         server.writer.close()
+
+
+def _trust() -> ssl.SSLContext:
+    """Return whom to trust of the proxies: the authorities of this host, and those that Playwright's driver trusts."""
+    context = ssl.create_default_context()
+    if file := os.environ.get("NODE_EXTRA_CA_CERTS"):
+        with contextlib.suppress(OSError):  # as Node has it: the connection tells what is wrong with the certificate
+            context.load_verify_locations(file)
+    return context
 
 
 def _parsed(proxy: ProxySettings) -> tuple[str, Target]:

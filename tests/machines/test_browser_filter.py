@@ -375,12 +375,15 @@ async def test_a_proxy_over_tls_is_spoken_to_over_tls_if_its_certificate_is_good
         untrusted = await world.filter.forward(_at("https", echo.port, "localhost"))
         assert await world.ask_by(untrusted, b"words\n") == b""
         world.filter.end_forwards()
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+        monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(tmp_path / "missing"))
+        assert await world.ask_by(await world.filter.forward(_at("https", echo.port, "localhost")), b"words\n") == b""
+        world.filter.end_forwards()
+        monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(certificate.file))
         trusted = await world.filter.forward(_at("https", echo.port, "localhost"))
         assert trusted.get("server", "").startswith("http://")
         assert await world.ask_by(trusted, b"words\n") == b"WORDS\n"
         assert echo.connections == 1
-    (error,) = world.errors
+    error, _ = world.errors
     assert str(error).startswith(f"The proxy localhost:{echo.port} could not be connected to: its certificate is not")
 
 
