@@ -112,8 +112,10 @@ class BrowserFilter:
             self._forwards[scheme, target] = forward
         return {**proxy, "server": forward[1], "bypass": _BYPASS}
 
-    def end_forwards(self) -> None:
-        """Close the forwards of an Attempt that has ended. Its connections end with its contexts."""
+    def end_attempt(self) -> None:
+        """End what is left of an Attempt whose contexts are closed. Nothing of it may be told to the next one."""
+        for task in self._connections:
+            task.cancel()
         for server, _ in self._forwards.values():
             server.close()
         self._forwards.clear()
@@ -155,10 +157,8 @@ class BrowserFilter:
         """End everything in bounded time."""
         if self._server is not None:
             self._server.close()
-        self.end_forwards()
+        self.end_attempt()
         self._dialer.close()
-        for task in self._connections:
-            task.cancel()
         if self._connections:
             await asyncio.wait(set(self._connections), timeout=_ENDS_WITHIN)
 

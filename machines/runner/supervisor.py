@@ -182,7 +182,7 @@ class Supervisor:
         await self._leave(attempt, evidence, completed=_is_good(order, done))
         closed = await prepared.tab.close() and await self._browser.close_contexts()
         if self._filter is not None:
-            self._filter.end_forwards()
+            self._filter.end_attempt()
         unfit = attempt.unfit
         if self._limits.passed is not None:
             unfit = f"more {self._limits.passed} in use than the limit allows"

@@ -284,6 +284,28 @@ async def test_the_end_ends_all_connections() -> None:
             await world.connect()
 
 
+async def test_what_an_attempt_still_waits_for_is_given_up_with_it_and_told_to_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialing_begun = asyncio.Event()
+
+    async def never(*_: Any) -> Stream:
+        dialing_begun.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    monkeypatch.setattr(dialing, "_opened", never)
+    stream = await world.connect()
+    stream.writer.write(b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x09\x00\x50")
+    await dialing_begun.wait()
+    world.filter.end_attempt()
+    assert await rest_of(stream) == b"\x05\x00"
+    assert world.errors == []
+    monkeypatch.undo()
+    async with echoing() as echo:
+        assert (await world.ask(OPEN, echo.port))[0] == 0
+
+
 async def test_no_more_is_read_than_the_other_side_takes() -> None:
     class Slow:
         """The writing end of a connection that takes nothing until it may."""
@@ -351,7 +373,7 @@ async def test_a_proxy_is_reached_by_a_forward_which_keeps_its_kind_and_credenti
             assert await world.ask_by(proxy, b"words") == b"WORDS"
         again = await world.filter.forward(_at("socks5", echo.port))
         assert again == proxy
-        world.filter.end_forwards()
+        world.filter.end_attempt()
         with pytest.raises(ConnectionRefusedError):
             await world.ask_by(proxy, b"words")
 
@@ -374,10 +396,10 @@ async def test_a_proxy_over_tls_is_spoken_to_over_tls_if_its_certificate_is_good
     async with open_world(reach) as world, echoing("127.0.0.1", certificate.server) as echo:
         untrusted = await world.filter.forward(_at("https", echo.port, "localhost"))
         assert await world.ask_by(untrusted, b"words\n") == b""
-        world.filter.end_forwards()
+        world.filter.end_attempt()
         monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(tmp_path / "missing"))
         assert await world.ask_by(await world.filter.forward(_at("https", echo.port, "localhost")), b"words\n") == b""
-        world.filter.end_forwards()
+        world.filter.end_attempt()
         monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(certificate.file))
         trusted = await world.filter.forward(_at("https", echo.port, "localhost"))
         assert trusted.get("server", "").startswith("http://")
