@@ -53,8 +53,7 @@ class BrowserDesk:
         """
         proxy: ProxySettings | None = options.get("proxy")
         if not proxy:
-            # The browser knows the filter, but a context with certificates would be connected past the browser's proxy.
-            proxy = self.proxy or (self._filter and self._filter.proxy)
+            proxy = self.proxy
         elif self._filter is not None:
             proxy = await self._filter.forward(proxy)
         return options if proxy is None else {**options, "proxy": proxy}
