@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
@@ -152,11 +151,6 @@ class WarmBrowser:
     async def new_session(self) -> CDPSession:
         """Return a further session by the browser's own protocol. Raises playwright's Error."""
         return await self._browser.new_browser_cdp_session()
-
-    @property
-    def debugging_port(self) -> int | None:
-        """Port at which other clients of this host can connect to the browser, if any."""
-        return urlsplit(self.cdp_url).port if self.cdp_url is not None else None
 
     @property
     def version(self) -> str:

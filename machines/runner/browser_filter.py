@@ -91,6 +91,11 @@ class BrowserFilter:
         reach = self._dialer.reach
         self._dialer.reach = replace(reach, closed_ports=reach.closed_ports | {port})
 
+    def close_port_of(self, url: str) -> None:
+        """Close the port at which clients reach the browser; see `close_port`."""
+        if (port := urlsplit(url).port) is not None:
+            self.close_port(port)
+
     async def forward(self, proxy: ProxySettings) -> ProxySettings:
         """Return the proxy that a context is given instead of its own, to which that leads.
 

@@ -279,7 +279,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
             await channel.flush()
             return
-        if browser_filter is not None and hook_pages is not None:
+        if browser_filter is not None and hook_pages is not None and browser.cdp_url is not None:
             for url in (browser.cdp_url, hook_pages.cdp_url):
                 browser_filter.close_port_of(url)
         supervisor = Supervisor(

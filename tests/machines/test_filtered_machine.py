@@ -388,7 +388,21 @@ async def test_a_context_with_certificates_is_not_connected_past_the_filter(worl
 
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_hooks_are_off_unless_they_are_allowed(world: World, allowed: bool) -> None:
-    hook = {"hooks/setup_context.py": "async def setup_context(*, api_name, api_parameters, cdp_url): pass"}
+    hook = {
+        "hooks/setup_context.py": """
+            from intuned_runtime import attempt_store
+
+            async def setup_context(*, api_name, api_parameters, cdp_url):
+                attempt_store.set("cdp_url", cdp_url)
+        """,
+        "api/goes_to_its_own_port.py": """
+            from intuned_runtime import attempt_store
+
+            async def automation(page):
+                port = attempt_store.get("cdp_url").split("/")[2]
+                await page.goto(f"http://{port}/json")
+        """,
+    }
     name = "allowed" if allowed else "off"
     version = world.lab.version({**PROJECT, **hook}, project=name)
     reach = Reach.of(allow=[ip_network("127.0.0.0/8"), ip_network("::1")])
@@ -396,6 +410,8 @@ async def test_hooks_are_off_unless_they_are_allowed(world: World, allowed: bool
     report = await pool.run(version, attempt_spec("goes", {"url": world.open.url}), unnoticed)
     if allowed:
         assert value(report) == "at /"
+        report = failure(await pool.run(version, attempt_spec("goes_to_its_own_port"), unnoticed))
+        assert "where a part of Callboard itself listens" in report.message
         return
     error = failure(report)
     assert (error.code, error.name, error.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "HookOffError", True)
