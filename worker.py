@@ -356,6 +356,8 @@ def _launch_options(
         tuple(browser_args()),
         find_full_browser=partial(find_browser, settings.chromium, headful=True),
         network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
+        filter=reach if isolation.level is Level.PARTIAL else None,
+        hooks=isolation.level is Level.FULL or settings.partial_hooks,
     )
 
 
