@@ -85,7 +85,6 @@ PROJECT = {
             done = [subprocess.run([params["ip"], *words.split()], capture_output=True).returncode for words in (
                 "rule del pref 100", "link set net0 down",
                 "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
-                "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
             )]
             return [code != 0 for code in done]
     """,
