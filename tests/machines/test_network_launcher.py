@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -162,6 +164,28 @@ def test_what_this_host_does_not_allow_is_said(plan: Plan, tmp_path: Path, taken
 def test_a_host_without_any_network_has_machines_with_networks(plan: Plan, options: list[str]) -> None:
     allow = [ip_network("127.0.0.0/8")] if options else []
     assert launch(replace(plan, reach=Reach.of(allow=allow)), before=["unshare", "--net"]) == (0, "")
+
+
+@needs_networks
+@needs_root
+def test_names_are_asked_of_this_hosts_nameserver_also_on_loopback_and_where_all_is_closed(plan: Plan) -> None:
+    ask = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30);"
+        f"s.sendto(b'which?', ({network_launcher.GATEWAY[4]!r}, 53)); print(s.recv(100).decode())"
+    )
+    closed = Reach.of(deny=[ip_network("0.0.0.0/0"), ip_network("::/0")])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nameserver:
+        nameserver.bind(("127.83.83.83", 53))
+
+        def answer() -> None:
+            asked, sender = nameserver.recvfrom(100)
+            nameserver.sendto(b"this: " + asked, sender)
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        asking = replace(plan, reach=closed, nameserver="127.83.83.83")
+        assert launch(asking, sys.executable, "-c", ask) == (0, "this: which?")
+        answering.join(30)
 
 
 def test_rules_are_asked_in_the_order_in_which_they_decide() -> None:
