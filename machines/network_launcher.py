@@ -24,7 +24,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from errno import ENODEV
+from errno import ENODEV, ENOSPC
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
@@ -181,7 +181,8 @@ def _make_namespaces() -> None:
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     except OSError as error:
-        raise LaunchError(f"user {uid} may not make user and network namespaces ({error.strerror})") from error
+        why = "the host's limits, user.max_…_namespaces, allow no more" if error.errno == ENOSPC else error.strerror
+        raise LaunchError(f"user {uid} may not make user and network namespaces ({why})") from error
 
 
 def _make_device() -> None:

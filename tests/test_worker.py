@@ -7,12 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+import worker
 from devstack import ports
+from machines.isolation import find_isolation
+from schemas.errors import ConfigurationError
+from settings import Settings
 from storage.folder import FolderStore
 from temporal.health import TemporalHealth
 from tests.support.attempt_worker import PATIENCE, deploy_project
@@ -61,7 +66,7 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
 ) -> None:
     await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", "shop")
     workers = tmp_path / "data" / "workers"
-    process = await start()
+    process = await start(CALLBOARD_ISOLATION="partial")
     async with asyncio.timeout(PATIENCE):
         while not await TemporalHealth(client).has_pollers("shop"):
             assert process.returncode is None
@@ -70,6 +75,9 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
     process.send_signal(signal.SIGTERM)
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, output.decode()
+    assert (
+        "WARNING worker: isolation is partial, and connections of user code itself are not filtered" in output.decode()
+    )
     assert list(workers.iterdir()) == []
 
 
@@ -92,8 +100,9 @@ async def test_killed_while_it_was_idle_it_is_tidied_up_after_by_the_next(start:
         ({"CALLBOARD_TEMPORAL_NAMESPACE": "nowhere"}, "Namespace nowhere is not found"),
         ({"CALLBOARD_CHROMIUM": "/nowhere/chromium"}, "CALLBOARD_CHROMIUM names /nowhere/chromium"),
         ({"CALLBOARD_SECRET_KEY": "short"}, "CALLBOARD_SECRET_KEY"),
+        ({"CALLBOARD_BROWSER_DENY": "nowhere.invalid"}, "CALLBOARD_BROWSER_DENY names the host nowhere.invalid"),
     ],
-    ids=["address", "namespace", "chromium", "secret-key"],
+    ids=["address", "namespace", "chromium", "secret-key", "browser-deny"],
 )
 async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     start: Start, tmp_path: Path, settings: dict[str, str], words: str
@@ -108,3 +117,11 @@ async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     assert "Traceback" not in output.decode()
     workers = tmp_path / "data" / "workers"
     assert not workers.exists() or list(workers.iterdir()) == []
+
+
+async def test_told_to_isolate_fully_it_does_not_start_where_that_is_not_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "find_isolation", partial(find_isolation, walls={"no network": lambda: "no tun"}))
+    with pytest.raises(ConfigurationError, match="no network: no tun"):
+        await worker.serve(Settings(isolation="full", data_dir=tmp_path), asyncio.Event())

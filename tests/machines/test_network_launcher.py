@@ -145,7 +145,7 @@ def test_a_command_that_is_missing_is_named_and_pasta_ends(plan: Plan, tmp_path:
 @pytest.mark.parametrize(
     ("taken", "said"),
     [
-        ("echo 0 >/proc/sys/user/max_net_namespaces", "may not make user and network namespaces"),
+        ("echo 0 >/proc/sys/user/max_net_namespaces", "may not make user and network namespaces (the host's limits"),
         ("mount -t tmpfs none /dev/net", "there is no /dev/net/tun: load"),
         ("mount --bind /dev/null /dev/net/tun", "no device in it"),
     ],
