@@ -99,8 +99,6 @@ class Supervisor:
 
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
-        async with self._browser.listening() as path:
-            await self._zygote.warm(path, self._browser.driver)
         self._prepared = await self._prepare()
         self._channel.post("ready", browserVersion=self._browser.version)
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
@@ -121,6 +119,9 @@ class Supervisor:
         return Prepared(tab, workspace, user, desk)
 
     async def _fork(self, desk: BrowserDesk, imported: Sequence[str]) -> UserProcess:
+        if not self._zygote.is_warm:
+            async with self._browser.listening() as path:
+                await self._zygote.warm(path, self._browser.driver)
         await self._zygote.import_ahead(imported)
         async with self._browser.listening() as path:
             return await self._zygote.fork(path, desk)

@@ -117,6 +117,8 @@ class Zygote:
         self._orders = orders
         self._turn = asyncio.Lock()
         self._driver = 0
+        self.is_warm = False
+        """Whether it has used Playwright."""
         self._imported: set[str] = set()
         """Names of the modules that it has been told to import."""
 
@@ -154,6 +156,7 @@ class Zygote:
         with end:
             end.connect(driver)
             await self._order({"warm": True}, [end.fileno()])
+        self.is_warm = True
 
     async def import_ahead(self, modules: Sequence[str]) -> None:
         """Have it import what an Attempt has imported of the project's own packages. Raises ZygoteError."""

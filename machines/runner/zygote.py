@@ -34,7 +34,6 @@ from .workspace import set_places
 
 PACKET = 64 * 1024
 _PR_SET_CHILD_SUBREAPER = 36
-_WARM_ROUNDS = 8
 
 
 def main(fd: int, packages: Path | None) -> None:
@@ -102,13 +101,15 @@ def _adopt_orphans() -> None:
 
 
 async def _warm(end: socket.socket) -> None:
-    """Use what every automation uses: Python then has its code loaded and specialized before the first fork."""
+    """Use what every automation uses, so that its code is loaded before the first fork.
+
+    Once is enough: to do it again makes no Attempt cheaper, and costs processor time of the driver.
+    """
     attached = await Attached.over(end)
     context = await attached.browser.new_context()
     page = await context.new_page()
-    for _ in range(_WARM_ROUNDS):
-        await page.goto("data:text/html,<li>1</li>")
-        await page.evaluate("() => [1, 'a', {b: 2}]")
-        await page.locator("li").count()
+    await page.goto("data:text/html,<li>1</li>")
+    await page.evaluate("() => [1, 'a', {b: 2}]")
+    await page.locator("li").count()
     await context.close()
     await attached.close()

@@ -1,6 +1,6 @@
 """Whichever process is killed under an Attempt: its Run ends truly, and from outside nothing of its Machine is left.
 
-The long form makes 1,000 Attempts and 100 kills.
+The short form takes a minute on a machine at rest. The long one is of 1,000 Attempts and 100 kills.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ LONG_ONES = (
     ("tests/e2e/test_faults.py",),
     ("tests/e2e/test_store_faults.py",),
     ("tests/e2e/test_leaks.py",),
+    ("tests/e2e/test_kills.py",),
     ("tests/activities/",),
     ("tests/workflows/",),
     ("tests/e2e/test_separate_processes.py",),
