@@ -79,6 +79,7 @@ class Attempt:
     ) -> None:
         self._order = order
         self._tab = prepared.tab
+        self._desk = prepared.desk
         self._user = prepared.user
         self._workspace = prepared.workspace
         self._evidence = evidence
@@ -157,7 +158,7 @@ class Attempt:
         if done is None:
             return {"error": self._crash(status if by_itself else None), "attributes": {}}
         self.imported = done["imported"]
-        if done["lasting"]:
+        if done["lasting"] or await self._used_default_context():
             self.unfit = self.unfit or "what it did in the browser's own context"
         attributes = {"attributes": done["attributes"]}
         if (error := done.get("error")) is not None:
@@ -393,6 +394,15 @@ class Attempt:
         also += self._watch.reasons(str(told["message"]))
         fields = with_addition(told, "\n".join(also)) if also else told
         return {**fields, "kind": "browser-gone"} if await self._is_gone(self._browser.call) else fields
+
+    async def _used_default_context(self) -> bool:
+        """Tell whether user code may have left something in the context that the browser keeps while it runs."""
+        if self._desk.shared or self._hook_pages is None:
+            return self._desk.shared
+        try:
+            return await self._hook_pages.used_default_context()
+        except PlaywrightError:  # the browser is gone, which is looked for where it matters
+            return False
 
     async def _is_gone(self, asked: Callable[[], Awaitable[None]]) -> bool:
         try:

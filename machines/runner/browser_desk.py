@@ -34,6 +34,8 @@ class BrowserDesk:
         self.proxy: ProxySettings | None = None
         """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
         self.root: Path | None = None
+        self.shared = False
+        """Whether user code commands the browser by its own protocol."""
 
     def refusal(self, url: str) -> str | None:
         """Say why an address must not be opened; None if it may be opened."""
@@ -71,7 +73,7 @@ class BrowserDesk:
 
     def shares_browser(self) -> None:
         """Take note that user code may open contexts by the browser's own protocol."""
-        self._browser.shared = True
+        self._browser.shared = self.shared = True
 
     def stack(self, call: dict[str, Any]) -> None:
         """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""

@@ -32,9 +32,12 @@ class HookPages:
     `watch` makes one.
     """
 
-    def __init__(self, session: CDPSession, port: DebuggingPort) -> None:
+    def __init__(self, session: CDPSession, port: DebuggingPort, default_context: str) -> None:
         self._session = session
         self._port = port
+        self._default_context = default_context
+        """Id of the context that the browser keeps for as long as it runs."""
+        self._default_used = False
         self._urls: dict[str, str] = {}
         """Addresses of the pages by their id, the one that was changed last at the end."""
         self._last = ""
@@ -49,7 +52,8 @@ class HookPages:
             OSError: There is no free port.
         """
         session = await browser.new_session()
-        pages = cls(session, await DebuggingPort.start(cdp_url))
+        default = (await ask(session, "Target.getBrowserContexts"))["defaultBrowserContextId"]
+        pages = cls(session, await DebuggingPort.start(cdp_url), default)
         session.on("Target.targetCreated", pages._changed)
         session.on("Target.targetInfoChanged", pages._changed)
         session.on("Target.targetDestroyed", pages._closed)
@@ -66,6 +70,14 @@ class HookPages:
         self._urls.clear()
         self._last = ""
         self._port.begin(is_over)
+
+    async def used_default_context(self) -> bool:
+        """Tell whether something was opened, or cookies were set, where the next Attempt could find it.
+
+        Raises:
+            PlaywrightError: The browser is gone.
+        """
+        return self._default_used or bool((await ask(self._session, "Storage.getCookies"))["cookies"])
 
     def end(self) -> None:
         """Let go of pages whose client has ended, as everything of the Attempt is saved."""
@@ -118,6 +130,7 @@ class HookPages:
 
     def _changed(self, event: dict[str, Any]) -> None:
         target = event["targetInfo"]
+        self._default_used = self._default_used or target.get("browserContextId") == self._default_context
         if target["type"] == "page":
             self._urls.pop(target["targetId"], None)
             self._urls[target["targetId"]] = target["url"]

@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import MachineError
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, settled, unnoticed, value
 
 # One hook for all: what it does is the parameter `hook` of the Attempt.
 HOOK = """
@@ -51,6 +51,23 @@ HOOK = """
             await page.goto("data:text/html,<title>Brought</title>")
             return context, page
         return context, None, cleanup
+"""
+DEFAULT_CONTEXT_HOOK = """
+    from playwright.async_api import async_playwright
+
+    async def setup_context(*, api_name, api_parameters, cdp_url):
+        playwright = await async_playwright().start()
+        browser = await playwright.chromium.connect_over_cdp(cdp_url)
+        context = await browser.new_context()
+        match api_parameters["what"]:
+            case "cookies":
+                session = await browser.new_browser_cdp_session()
+                cookie = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
+                await session.send("Storage.setCookies", {"cookies": [cookie]})
+            case "page":
+                page = await browser.contexts[0].new_page()
+                await page.close()
+        return context
 """
 PROJECT = {
     "hooks/setup_context.py": HOOK,
@@ -188,3 +205,16 @@ AGENT = """
     async def automation(page):
         return await page.evaluate("navigator.userAgent")
 """
+
+
+@pytest.mark.parametrize("what", ["cookies", "page", "nothing"])
+async def test_what_a_hook_does_in_the_browsers_own_context_does_not_reach_the_next_attempt(
+    lab: Lab, what: str
+) -> None:
+    pool = lab.pool()
+    version = lab.version(
+        {"hooks/setup_context.py": DEFAULT_CONTEXT_HOOK, "api/fine.py": "async def automation(page, params): pass"}
+    )
+    assert (await pool.run(version, attempt_spec("fine", {"what": what}), unnoticed)).error is None
+    await settled(pool)
+    assert (pool.slots[0].machine is None) == (what != "nothing")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machines.attempt_spec import Version
-from tests.support.machines import Lab, Run, attempt_spec, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_spec, settled, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -129,13 +129,18 @@ PROJECT = {
     "api/leaves_contexts.py": """
         async def automation(page):
             browser = page.context.browser
-            session = await browser.new_browser_cdp_session()
-            known = await session.send("Target.getBrowserContexts")
-            before = [len(browser.contexts), len(known["browserContextIds"])]
+            before = len(browser.contexts)
             await (await browser.new_context()).new_page()
             await browser.new_page()
-            await session.send("Target.createBrowserContext")
             return before
+    """,
+    "api/leaves_cookies_in_the_browser.py": """
+        async def automation(page):
+            session = await page.context.browser.new_browser_cdp_session()
+            before = await session.send("Storage.getCookies")
+            cookie = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
+            await session.send("Storage.setCookies", {"cookies": [cookie]})
+            return before["cookies"]
     """,
 }
 
@@ -244,4 +249,13 @@ async def test_a_project_folder_is_never_written_to(quiet: Run, quiet_version: V
 
 
 async def test_contexts_that_an_attempt_opened_itself_are_gone_after_it(quiet: Run) -> None:
-    assert [value(await quiet("leaves_contexts")) for _ in range(2)] == [[1, 1]] * 2
+    assert [value(await quiet("leaves_contexts")) for _ in range(2)] == [1] * 2
+
+
+async def test_a_browser_that_was_commanded_by_its_own_protocol_is_not_used_again(lab: Lab) -> None:
+    pool, version = lab.pool(), lab.version(PROJECT)
+    for _ in range(2):
+        asked = attempt_spec("leaves_cookies_in_the_browser")
+        assert value(await pool.run(version, asked, unnoticed)) == []
+        await settled(pool)
+        assert pool.slots[0].machine is None
