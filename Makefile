@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test chaos coverage test-setup check bench bench-lists soak scale histories screenshots lock
+.PHONY: setup demo dev test attacks chaos coverage test-setup check bench bench-lists soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -18,8 +18,8 @@ dev:
 	@bash scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
-# The tests, or what ARGS says of them: `make test ARGS="tests/workflows -k replay"`. Those of the next target have one of
-# their own, since each of them takes long.
+# The tests, or what ARGS says of them: `make test ARGS="tests/workflows -k replay"`. Those of the next targets have some
+# of their own, since each of them takes long.
 test: test-setup
 	@$(TEST) -m $(PYTEST) $(ARGS)
 
@@ -27,7 +27,12 @@ test: test-setup
 chaos: test-setup
 	@$(TEST) -m $(PYTEST) -m chaos $(ARGS)
 
-# The tests of both targets, and which lines and branches they have gone through. Fails if these are too few.
+# The tests in which user code and pages try to get out of their Machines, as root and as a user without privileges. Each
+# kind of installation is started once, by one process of pytest.
+attacks: test-setup
+	@$(TEST) -m pytest -n 2 --dist loadgroup -m attacks $(ARGS)
+
+# The tests of these targets, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup
 	@$(TEST) -m $(PYTEST) -m "not soak and not scale" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 

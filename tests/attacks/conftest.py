@@ -1,0 +1,37 @@
+"""The installations in which attacks are tried. `make attacks` runs these tests; see SECURITY.md for what they show."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.installation import KINDS, Installation, installed
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder. Tests of one kind of installation go to one process, which starts it once."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("attacks")
+            callspec = getattr(item, "callspec", None)
+            if callspec is not None and "installation" in callspec.params:
+                item.add_marker(pytest.mark.xdist_group(callspec.params["installation"]))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "installation" in metafunc.fixturenames:
+        marked = metafunc.definition.get_closest_marker("kinds")
+        names = list(marked.args) if marked is not None else list(KINDS)
+        metafunc.parametrize("installation", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
+    """One that all attacks share; there is one at a time."""
+    async with installed(KINDS[request.param]) as running:
+        yield running

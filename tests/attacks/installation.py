@@ -1,0 +1,318 @@
+"""A whole installation on a host, of a user with or without privileges, in which projects attack whatever is there.
+
+Its parts are plain processes, as docs/operations.md says: Temporal, the api, and a worker. All of it lies in one folder
+of that user's, so that the host's own permissions protect nothing from user code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devstack import ports
+from devstack.temporal import TemporalServer
+from machines import keeper
+from machines.runner import tree
+from projects.deploy import deploy
+from settings import Settings
+from storage.folder import FolderStore
+from tests.support.polling import until
+from tests.support.present import present
+from tests.support.repository import REPOSITORY
+
+PATIENCE = 90.0
+"""Seconds until a test gives up waiting. Generous: these machines are shared."""
+PROJECTS = Path(__file__).parent / "projects"
+API_KEY = "the-key-of-the-attacked-api"
+SEALING_KEY = "the-sealing-key-that-nobody-may-find"
+_SOMEBODY = 60_123
+"""A user without privileges, who has no other process on any host."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How an installation stands: whose it is, and which walls it has."""
+
+    name: str
+    isolation: str
+    """The setting CALLBOARD_ISOLATION."""
+    root: bool = False
+    namespaces: bool = True
+    """Whether the host lets processes make user namespaces. Where it does not, there is Landlock alone."""
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("plain-full", "full"),
+        Kind("plain-partial", "partial"),
+        Kind("plain-landlock", "partial", namespaces=False),
+        Kind("root-full", "full", root=True),
+        Kind("root-partial", "partial", root=True),
+    )
+}
+
+
+@dataclass
+class Installation:
+    """A running installation, as its operator sees it."""
+
+    kind: Kind
+    folder: Path
+    environment: dict[str, str]
+    temporal: TemporalServer
+    store: FolderStore
+    api: httpx.AsyncClient = field(default_factory=httpx.AsyncClient)
+    processes: dict[str, Process] = field(default_factory=dict[str, Process])
+
+    @property
+    def data(self) -> Path:
+        """The data folder that api and worker share."""
+        return self.folder / "data"
+
+    @property
+    def parts(self) -> dict[int, str]:
+        """The processes of its parts, by their ids."""
+        found = {process.pid: name for name, process in self.processes.items()}
+        return found | {present(self.temporal.process.pid): "temporal"}
+
+    @property
+    def known_ports(self) -> list[int]:
+        """The ports of its parts that stand in its settings: of the api, the viewer, Temporal and its UI."""
+        named = (f"CALLBOARD_{name}" for name in ("PORT", "VIEWER_PORT", "TEMPORAL_ADDRESS", "TEMPORAL_UI_URL"))
+        return [int(self.environment[name].rpartition(":")[2]) for name in named]
+
+    def log(self, name: str) -> str:
+        """What a part has printed."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    async def start(self, name: str, command: str, **settings: str) -> Process:
+        """Start a part. It is stopped with the installation, or by `stop`."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *_command(self.kind, (sys.executable, "-P", "-m", command)),
+                cwd=self.folder,
+                env=self.environment | settings,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_identity(self.kind),
+            )
+        self.processes[name] = process
+        return process
+
+    async def stop(self, name: str) -> None:
+        """Stop a part in an orderly way."""
+        process = self.processes.pop(name)
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), PATIENCE)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+
+    async def serve(self, worker: str, *projects: str, **settings: str) -> None:
+        """Start a worker for these projects, which have been deployed.
+
+        The test is skipped where the worker refuses to start because the host lacks what the walls need.
+        """
+        process = await self.start(
+            worker, "worker", CALLBOARD_PROJECTS=",".join(projects), CALLBOARD_ISOLATION=self.kind.isolation, **settings
+        )
+        serving = [f"serving project {project} with" for project in projects]
+        await until(lambda: process.returncode is not None or all(words in self.log(worker) for words in serving))
+        if process.returncode is not None:
+            last = (self.log(worker).strip().splitlines() or ["it has printed nothing"])[-1]
+            assert "CALLBOARD_ISOLATION" in last, self.log(worker)
+            del self.processes[worker]
+            pytest.skip(f"This host lacks what the walls need: {last}")
+
+    async def deploy(self, project: str, files: Mapping[str, str] | None = None) -> None:
+        """Publish a project: the folder of that name in `projects`, or the attacker's with these files in addition."""
+        source = PROJECTS / project
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made) / project
+            shutil.copytree(source if source.is_dir() else PROJECTS / "attacker", folder)
+            for path, text in (files or {}).items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(text)
+            if not source.is_dir():
+                (folder / "Intuned.json").write_text(f'{{"projectName": "{project}"}}')
+            await deploy(folder, self.store)
+        _give(self.kind, self.data / "artifacts")
+
+    def _path(self, project: str, rest: str) -> str:
+        return f"/api/v1/workspace/{Settings().workspace}/projects/{project}/{rest}"
+
+    async def begin(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> str:
+        """Start a Run of one Attempt, and return its id."""
+        body = {"api": api, "parameters": parameters or {}, "retry": {"maximumAttempts": 1}, **fields}
+        answer = await self.api.post(self._path(project, "run/start"), json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["runId"]
+
+    async def end(self, run_id: str, *, project: str = "attacker") -> dict[str, Any]:
+        """Wait for the end of a Run, and return it."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                answer = await self.api.get(self._path(project, f"run/{run_id}/result"), params={"wait": 30})
+                assert answer.status_code == 200, answer.text
+                if answer.json()["status"] not in {"pending", "started"}:
+                    return answer.json()
+
+    async def cancel(self, run_id: str, *, project: str = "attacker") -> None:
+        """Cancel a Run, and wait for its end."""
+        answer = await self.api.post(self._path(project, f"run/{run_id}/cancel"), params={"wait": 30})
+        assert answer.status_code == 200, answer.text
+
+    async def run(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> Any:
+        """Execute a Run to its end, however it ends."""
+        return await self.end(await self.begin(api, parameters, project=project, **fields), project=project)
+
+    async def attack(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> Any:
+        """Have a project try an attack, and return what it says about that."""
+        run_id = await self.begin(api, parameters, project=project, **fields)
+        ended = await self.end(run_id, project=project)
+        assert ended["status"] == "completed", (ended, await self.attempt_log(run_id, project=project))
+        return ended["result"]
+
+    async def attempt_log(self, run_id: str, *, project: str = "attacker") -> list[dict[str, Any]]:
+        """The lines of the log of a Run's first Attempt."""
+        answer = await self.api.get(self._path(project, f"runs/{run_id}/attempts/1/log"))
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    async def still_works(self, project: str = "attacker") -> None:
+        """The same worker goes on executing Runs."""
+        assert self.processes["worker"].returncode is None, self.log("worker")
+        assert await self.attack("fine", project=project) == "fine"
+
+    def machines(self, project: str) -> list[Path]:
+        """The scratch folders of the Machines of a project."""
+        return sorted(self.data.glob(f"workers/*/scratch/{project}-*"))
+
+    def processes_of(self, project: str) -> dict[int, str]:
+        """The processes of the Machines of a project, keepers included, by their ids on the host."""
+        found: dict[int, str] = {}
+        for pid in tree.pids():
+            command = tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
+            if "keeper.py" in command and any(str(folder) in command for folder in self.machines(project)):
+                for each in (pid, *keeper.descendants(pid)):
+                    found[each] = tree.read(f"/proc/{each}/cmdline").decode(errors="replace").replace("\0", " ")
+        return found
+
+
+def _command(kind: Kind, command: tuple[str, ...]) -> tuple[str, ...]:
+    if kind.namespaces:
+        return command
+    return (sys.executable, str(Path(__file__).with_name("without_user_namespaces.py")), *command)
+
+
+def _identity(kind: Kind) -> dict[str, Any]:
+    if kind.root or os.geteuid() != 0:
+        return {}
+    return {"user": _SOMEBODY, "group": _SOMEBODY, "extra_groups": []}
+
+
+def _give(kind: Kind, folder: Path) -> None:
+    """Make a folder and all that is in it the installation's user's."""
+    if _identity(kind):
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, _SOMEBODY, _SOMEBODY, follow_symlinks=False)
+
+
+@functools.lru_cache
+def refusal(kind: Kind) -> str | None:
+    """Say why there can be no such installation here; None if it can be tried."""
+    if kind.root and os.geteuid() != 0:
+        return "Only root can have an installation of root's."
+    try:
+        subprocess.run(
+            _command(kind, (sys.executable, "-c", "import worker")),
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd="/",
+            check=True,
+            capture_output=True,
+            **_identity(kind),
+        )
+    except (PermissionError, subprocess.CalledProcessError) as error:
+        told = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else str(error)
+        return f"There can be no installation of kind {kind.name} here: {told.strip().splitlines()[-1]}"
+    return None
+
+
+@contextlib.asynccontextmanager
+async def installed(kind: Kind) -> AsyncGenerator[Installation]:
+    """An installation in which the projects `attacker` and `victim` are served by one worker."""
+    if (reason := refusal(kind)) is not None:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="callboard-attacked-") as made:
+        folder = Path(made)
+        for name in ("data", "temporal", "home"):
+            (folder / name).mkdir()
+        free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0, "--port": 0, "--viewer-port": 0})
+        async with contextlib.AsyncExitStack() as resources:
+            temporal = TemporalServer(
+                folder / "temporal", port=free["--temporal-port"], ui_port=free["--ui-port"], report=print
+            )
+            resources.push_async_callback(temporal.stop)
+            await temporal.start()
+            environment = {
+                "PATH": os.environ["PATH"],
+                "LANG": "C.UTF-8",
+                "HOME": str(folder / "home"),
+                "PYTHONPATH": str(REPOSITORY),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "CALLBOARD_API_KEYS": API_KEY,
+                "CALLBOARD_SECRET_KEY": SEALING_KEY,
+                "CALLBOARD_TEMPORAL_ADDRESS": temporal.address,
+                "CALLBOARD_TEMPORAL_UI_URL": f"http://127.0.0.1:{free['--ui-port']}",
+                "CALLBOARD_DATA_DIR": str(folder / "data"),
+                "CALLBOARD_PORT": str(free["--port"]),
+                "CALLBOARD_VIEWER_PORT": str(free["--viewer-port"]),
+                "CALLBOARD_POLL_VERSIONS": "0.2",
+                "CALLBOARD_MACHINE_IDLE": "1h",
+            }
+            if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
+                environment["CALLBOARD_CHROMIUM"] = chromium
+            _give(kind, folder)
+            here = Installation(kind, folder, environment, temporal, FolderStore(folder / "data" / "artifacts"))
+            resources.push_async_callback(_stop_all, here)
+            for project in ("attacker", "victim"):
+                await here.deploy(project)
+            await asyncio.gather(here.start("api", "api"), here.serve("worker", "attacker", "victim"))
+            url = f"http://127.0.0.1:{free['--port']}"
+            client = httpx.AsyncClient(base_url=url, headers={"x-api-key": API_KEY}, timeout=90, trust_env=False)
+            here.api = await resources.enter_async_context(client)
+            await until(lambda: _answers(here))
+            yield here
+
+
+async def _answers(here: Installation) -> bool:
+    assert here.processes["api"].returncode is None, here.log("api")
+    try:
+        return (await here.api.get("/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _stop_all(here: Installation) -> None:
+    for name in reversed(list(here.processes)):
+        await here.stop(name)

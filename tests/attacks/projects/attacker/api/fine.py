@@ -1,0 +1,2 @@
+async def automation(page, params=None):
+    return "fine"
