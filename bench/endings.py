@@ -5,6 +5,8 @@ A million Attempts would not change a list, but would take days.
 
 from __future__ import annotations
 
+from typing import override
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -42,11 +44,13 @@ class EndingRun(RunWorkflow):
     """
 
     @workflow.run
+    @override
     async def run(self, input: RunInput) -> RunOutcome:
         """End with the status that the parameters name."""
         return await super().run(input)
 
-    async def _attempts(self, run: RunInput) -> RunOutcome:
+    @override
+    async def _run_attempts(self, run: RunInput) -> RunOutcome:
         status = RunStatus(run.parameters.text or "")
         self._record_start(workflow.now(), first=True)
         if status is RunStatus.STARTED:
