@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test attacks chaos coverage test-setup check bench bench-lists soak scale histories screenshots lock
+.PHONY: setup demo dev test attacks chaos coverage test-setup check bench bench-lists bench-waits soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -53,6 +53,10 @@ bench: setup
 # How quick lists of Runs are among 10,000 of them. Takes some minutes; leave the machine alone.
 bench-lists: setup
 	@$(PYTHON) -m bench.lists
+
+# How soon thousands of clients are told that their Runs have ended. Takes some minutes; leave the machine alone.
+bench-waits: setup
+	@$(PYTHON) -m bench.waits
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup

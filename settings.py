@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     believed. Unset: none, since anybody can send these headers."""
     max_connections: int = Field(default=2000, ge=10)
     """How many connections each of these two ports has at the same time. A client that waits for a Run occupies one,
-    and about 10 kB of memory. When there are more, those without a request in progress are closed."""
+    and about 40 kB of memory. When there are more, those without a request in progress are closed."""
     ready_needs_workers: bool = False
     """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 

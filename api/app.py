@@ -75,10 +75,11 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         # The connection is lazy: if Temporal is down, the first call raises Unavailable.
         client = await connect(settings, lazy=True, identity="callboard-api", retry_timeout=_TEMPORAL_RETRY_TIMEOUT)
+        opened_runs = runs or temporal_runs.Runs(client)
         app.state.services = Services(
             settings=settings,
             keys=keys,
-            runs=runs or temporal_runs.Runs(client),
+            runs=opened_runs,
             run_queries=run_queries or temporal_run_queries.RunQueries(client),
             auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(client),
             deliveries=deliveries or temporal_deliveries.Deliveries(client),
@@ -88,7 +89,10 @@ def create_app(
             ring=ring,
             egress=egress,
         )
-        yield
+        try:
+            yield
+        finally:
+            await opened_runs.close()
 
     app = FastAPIOffline(
         redoc_url=None,

@@ -38,6 +38,8 @@ class Runs(Protocol):
 
     async def cancel(self, workspace: str, project: str, run_id: str, /) -> RunState: ...
 
+    async def close(self) -> None: ...
+
 
 class Health(Protocol):
     """What the api needs to know of Temporal's health; `temporal.health.TemporalHealth` says more."""

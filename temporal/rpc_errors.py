@@ -23,10 +23,21 @@ _PERMANENT_STATUSES = {
 }
 """Statuses that will be the same at the next try: something is not set up as it must be."""
 
+_OVERLOAD_STATUSES = {
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,  # The SDK gives this status to a call that takes longer than its `rpc_timeout`.
+}
+
 
 def is_missing_entity(error: RPCError) -> bool:
     """Tell whether there is no such workflow or Schedule; a missing namespace is reported by the same status."""
     return error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace")
+
+
+def is_overload(error: Exception) -> bool:
+    """Tell whether Temporal refuses a call because it gets too many of them, or has not answered it in time."""
+    return isinstance(error, RPCError) and error.status in _OVERLOAD_STATUSES
 
 
 @contextmanager

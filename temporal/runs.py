@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio.client import (
@@ -21,12 +20,24 @@ from schemas.errors import Conflict, NotFound
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
 from temporal.closing import wait_for_outcome
-from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from temporal.coalescing import Coalescer
+from temporal.rpc_errors import RPC_TIMEOUT, is_overload, translate_rpc_errors
 from temporal.run_status import Progress, read_progress
+from temporal.run_waits import RunWaits
 from workflows import visibility
 
-_MAX_REMEMBERED = 10_000
-"""How many of the Runs that it has started a process remembers."""
+_MAX_REMEMBERED = 50_000
+"""How many Runs a process remembers: more than the number of clients that may wait at the same time."""
+
+_READINGS = 100
+"""How many states of Runs are read at once for clients that wait. Thousands may want one at the same moment, and each
+should have its answer before it is too old."""
+
+_READING_TIMEOUT = 5.0
+"""Seconds that a client whose time is over waits for the state of its Run, before it is told the last known one."""
+
+_OVERLOAD_PAUSE = 0.5
+"""Seconds after which a client that waits asks once more whether there is such a Run, if Temporal could not say."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +55,12 @@ class RunState:
 
 @dataclass(frozen=True)
 class _KnownRun:
-    """What this process remembers of a Run that it has started."""
+    """What this process remembers of a Run that it has started or asked about."""
 
     workspace: str
     project: str
-    auth_session_id: str | None
+    state: RunState
+    """State in which the Run was then, if it had not ended."""
 
 
 class Runs:
@@ -57,8 +69,18 @@ class Runs:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known_runs: dict[str, _KnownRun] = {}
-        """The last Runs that this process has started: a wait for the end of one of them needs no request to learn
+        """The last Runs that this process has heard of: a wait for the end of one of them needs no request to learn
         whom it belongs to."""
+        self._waits = RunWaits(client)
+        self._readings: Coalescer[tuple[str, str, str], RunState] = Coalescer()
+        """Questions how a Run is, of clients that wait for it: they come at the same time when many wait for one."""
+
+        self._reading_places = asyncio.Semaphore(_READINGS)
+
+    async def close(self) -> None:
+        """Release all who wait for a Run, and end what waits on their behalf. No call may be made afterwards."""
+        await self._waits.close()
+        await self._readings.close()
 
     async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         """Start workflow `Run` with id `run_id`.
@@ -101,12 +123,13 @@ class Runs:
                         "This Idempotency-Key was used before with another body. Send the same body, or a new key."
                     ) from error
                 return False
-            self._remember(run_id, run_input)
+            auth_session_id = run_input.auth and run_input.auth.ref.id
+            state = RunState(run_id, RunStatus.PENDING, auth_session_id=auth_session_id)
+            self._remember(_KnownRun(run_input.workspace, run_input.project, state))
             return True
 
-    def _remember(self, run_id: str, run_input: RunInput) -> None:
-        auth_session_id = run_input.auth and run_input.auth.ref.id
-        self._known_runs[run_id] = _KnownRun(run_input.workspace, run_input.project, auth_session_id)
+    def _remember(self, known: _KnownRun) -> None:
+        self._known_runs[known.state.run_id] = known
         if len(self._known_runs) > _MAX_REMEMBERED:
             del self._known_runs[next(iter(self._known_runs))]
 
@@ -118,14 +141,62 @@ class Runs:
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors():
-            known = self._known_runs.get(run_id)
-            if wait > timedelta() and known is not None and (known.workspace, known.project) == (workspace, project):
-                with suppress(TimeoutError):
-                    outcome = await asyncio.wait_for(self._outcome(run_id), wait.total_seconds())
-                    return RunState(run_id, outcome.status, outcome, RunType.API, known.auth_session_id)
-                wait = timedelta()
-            description = await self.describe(workspace, project, run_id)
-            return await self.resolve_state(description, wait)
+            if wait > timedelta():
+                return await self._wait_for_end(workspace, project, run_id, wait)
+            return await self._read_state(workspace, project, run_id)
+
+    async def _wait_for_end(self, workspace: str, project: str, run_id: str, wait: timedelta) -> RunState:
+        """Return the Run's state as soon as it has ended, or after `wait`. Raises NotFound, or RPCError.
+
+        If Temporal is asked too much to tell, the state is the one that this process last heard of.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait.total_seconds()
+        known = self._known_run(workspace, project, run_id)
+        while known is None:
+            try:
+                state = await self._share_reading(workspace, project, run_id)
+            except RPCError as error:
+                if not is_overload(error) or loop.time() > deadline:
+                    raise
+                await asyncio.sleep(_OVERLOAD_PAUSE)
+            else:
+                if state.outcome is not None:
+                    return state
+                known = _KnownRun(workspace, project, state)
+        outcome = await self._waits.wait(run_id, timedelta(seconds=max(0.0, deadline - loop.time())))
+        if outcome is not None:
+            return replace(known.state, status=outcome.status, outcome=outcome, paused=False)
+        try:
+            async with asyncio.timeout(_READING_TIMEOUT):
+                return await self._share_reading(workspace, project, run_id)
+        except TimeoutError:
+            pass
+        except RPCError as error:
+            if not is_overload(error):
+                raise
+        return (self._known_run(workspace, project, run_id) or known).state
+
+    def _known_run(self, workspace: str, project: str, run_id: str) -> _KnownRun | None:
+        known = self._known_runs.get(run_id)
+        return known if known is not None and (known.workspace, known.project) == (workspace, project) else None
+
+    async def _share_reading(self, workspace: str, project: str, run_id: str) -> RunState:
+        """Read the state together with all who want it at this moment. Raises NotFound, or RPCError."""
+        return await self._readings.run(
+            (workspace, project, run_id), lambda: self._read_in_turn(workspace, project, run_id)
+        )
+
+    async def _read_in_turn(self, workspace: str, project: str, run_id: str) -> RunState:
+        async with self._reading_places:
+            return await self._read_state(workspace, project, run_id)
+
+    async def _read_state(self, workspace: str, project: str, run_id: str) -> RunState:
+        """Return the Run's state as Temporal tells it now, and remember it. Raises NotFound, or RPCError."""
+        state = await self.resolve_state(await self.describe(workspace, project, run_id))
+        if state.outcome is None:
+            self._remember(_KnownRun(workspace, project, state))
+        return state
 
     async def cancel(self, workspace: str, project: str, run_id: str) -> RunState:
         """Request the Run's cancellation, and return its state, without waiting for its end. This is idempotent.
@@ -158,18 +229,11 @@ class Runs:
             raise NotFound("There is no such Run.")
         return description
 
-    async def resolve_state(self, description: WorkflowExecutionDescription, wait: timedelta = timedelta()) -> RunState:
-        """Return the state of a Run from its description, after waiting for its end at most `wait`. Raises RPCError."""
+    async def resolve_state(self, description: WorkflowExecutionDescription) -> RunState:
+        """Return the state of a Run from its description. Raises RPCError."""
         outcome = None
         if description.status is not WorkflowExecutionStatus.RUNNING:
-            outcome = await self._outcome(description.id)
-        elif wait > timedelta():
-            try:
-                outcome = await asyncio.wait_for(self._outcome(description.id), wait.total_seconds())
-            except TimeoutError:
-                # The Run is described again: it may have started, or even ended, during the wait.
-                description = await self._handle(description.id).describe(rpc_timeout=RPC_TIMEOUT)
-                return await self.resolve_state(description, timedelta())
+            outcome = await wait_for_outcome(self._handle(description.id))
         paused = False
         if outcome is not None:
             status = outcome.status
@@ -185,9 +249,6 @@ class Runs:
             description.typed_search_attributes.get(visibility.AUTH_SESSION),
             paused,
         )
-
-    async def _outcome(self, run_id: str) -> RunOutcome:
-        return await wait_for_outcome(self._handle(run_id))
 
 
 def _static_details(run_input: RunInput) -> str:

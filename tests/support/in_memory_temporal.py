@@ -43,6 +43,7 @@ class MemoryRuns:
         self.offered: dict[str, int] | None = None
         self.isolation: dict[str, str] = {}
         self.failure: BaseException | None = None
+        self.closed = False
 
     async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
         self._fail()
@@ -79,6 +80,9 @@ class MemoryRuns:
             reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
             self.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason))
         return await self.get_state(workspace, project, run_id)
+
+    async def close(self) -> None:
+        self.closed = True
 
     async def check(self) -> None:
         self._fail()
