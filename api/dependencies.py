@@ -14,6 +14,7 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from api.http.key_check import KeyCheck
+from api.runs.queue_counts import QueueCounts
 from projects.catalog import Catalog
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
@@ -116,6 +117,8 @@ class Services:
     catalog: Catalog
     ring: KeyRing
     egress: EgressPolicy
+    queues: QueueCounts = field(default_factory=QueueCounts)
+    """How many Runs of each project wait, as far as `maxQueued` needs it."""
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
 

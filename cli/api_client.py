@@ -24,6 +24,7 @@ from schemas.errors import (
     Forbidden,
     NotFound,
     PayloadTooLarge,
+    TooMany,
     Unauthorized,
     Unavailable,
 )
@@ -38,6 +39,7 @@ _ERRORS_BY_STATUS: dict[int, type[CallboardError]] = {
     404: NotFound,
     409: Conflict,
     413: PayloadTooLarge,
+    429: TooMany,
     503: Unavailable,
 }
 

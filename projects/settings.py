@@ -39,6 +39,9 @@ PLATFORM_PROXY = "intuned://auto"
 MAX_MACHINES = 1000
 """Most Machines of one project. This is far above what a host can carry, and low enough to catch a typing error."""
 
+MAX_QUEUED = 1_000_000
+"""Most Runs of `replication.maxQueued`: more than Temporal's lists can usefully hold."""
+
 NAME_RULE = (
     'lower-case letters and digits, in groups joined by single "-" or "_", 200 characters at most, and not a UUID'
 )
@@ -116,6 +119,8 @@ class Replication(Section):
     """The older name of `maxConcurrentRequests`, which takes precedence."""
     min_count: Annotated[int, _whole_number(0, MAX_MACHINES)] | None = None
     """A setting of older projects without effect: Machines are always started on demand."""
+    max_queued: Annotated[int, _whole_number(1, MAX_QUEUED)] | None = None
+    """How many Runs may wait for a Machine; a start beyond them is refused. None for no limit."""
     size: Annotated[Literal["standard", "large", "x-large"], BeforeValidator(_one_spelling)] = "standard"
 
 
@@ -185,6 +190,8 @@ class Defaults(Section):
     retry: DefaultRetry = Field(default_factory=DefaultRetry)
     request_timeout: Annotated[int, _whole_number(1, 43_200)] | None = None
     """Seconds that an Attempt may take, unless a start request sets it."""
+    queue_timeout: Annotated[int, _whole_number(1, 604_800)] | None = None
+    """Seconds that a Run may wait for a Machine, unless a start request sets it."""
     sink: DefaultSinks | None = None
 
 

@@ -32,7 +32,7 @@ _SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"))
 """Keys below which proxies, sinks and the names of secrets are. A value there may be a secret, even one that is in the
 wrong place."""
 
-_NO_SECRET = (("defaults", "retry"), ("defaults", "requestTimeout"))
+_NO_SECRET = (("defaults", "retry"), ("defaults", "requestTimeout"), ("defaults", "queueTimeout"))
 
 
 @dataclass(frozen=True)

@@ -257,6 +257,8 @@ def _static_details(run_input: RunInput) -> str:
         f"API `{run_input.api}` of project `{run_input.project}`, version `{run_input.version}`",
         f"Up to {run_input.maximum_attempts} Attempt(s) of {run_input.request_timeout.total_seconds():g} seconds",
     ]
+    if run_input.queue_timeout is not None:
+        lines.append(f"Fails if it waits longer than {run_input.queue_timeout.total_seconds():g} seconds for a Machine")
     if run_input.auth is not None:
         lines.append(f"AuthSession `{run_input.auth.ref.id}`, validated before each Attempt")
     if run_input.sink is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
@@ -51,6 +52,9 @@ def from_activity_error(error: ActivityError, *, last_started: int, last_allowed
         last_allowed: The number of the last try that was allowed.
     """
     cause = error.cause
+    if isinstance(cause, TemporalTimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+        error_of_run = outcomes.queue_timeout()
+        return AuthAttemptResult(status=AttemptStatus.FAILED, number=last_started - 1, error=error_of_run, final=True)
     if isinstance(cause, ApplicationError) and cause.type == ATTEMPT_FAILED:
         failed = FailedAttemptDetails.model_validate(cause.details[0])
         final = cause.non_retryable

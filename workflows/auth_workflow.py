@@ -37,27 +37,44 @@ class AuthWorkflow(BrowserWorkflow):
             return outcomes.canceled(self._attempts)
         return outcome
 
-    async def _check(self, attempt: AttemptInput, tries: int, *, is_run_started: bool) -> AuthAttemptResult:
+    async def _check(
+        self, attempt: AttemptInput, tries: int, *, is_run_started: bool, queue_timeout: timedelta | None = None
+    ) -> AuthAttemptResult:
         """Check until one check succeeds, at most `tries` times.
 
-        Checks that were interrupted say nothing about the login, so they are repeated a few times.
+        Checks that were interrupted say nothing about the login, so they are repeated a few times. The first check may
+        wait for a Machine as long as `queue_timeout`, and those that follow it as long as it takes.
         """
         interruptions = 0
         while True:
-            result = await self._execute_retryable(names.CHECK, attempt, tries, is_run_started=is_run_started)
-            if result.status is not AttemptStatus.INTERRUPTED or self._cancel_requested:
+            # A time limit of an activity holds for each of its tries, so the first one is an activity of its own.
+            tries_now = tries if queue_timeout is None else 1
+            result = await self._execute_retryable(
+                names.CHECK, attempt, tries_now, is_run_started=is_run_started, queue_timeout=queue_timeout
+            )
+            is_run_started, queue_timeout = True, None
+            if self._cancel_requested or result.final:
                 return result
-            interruptions += 1
-            if interruptions > MAXIMUM_INTERRUPTIONS:
-                return result
-            is_run_started = True
+            match result.status:
+                case AttemptStatus.INTERRUPTED if interruptions < MAXIMUM_INTERRUPTIONS:
+                    interruptions += 1
+                case AttemptStatus.FAILED if tries_now < tries:
+                    tries -= 1
+                case _:
+                    return result
 
     async def _create(self, attempt: AttemptInput, tries: int) -> AuthAttemptResult:
         """Create the login until that succeeds, at most `tries` times, also if some of them were lost with workers."""
         return await self._execute_retryable(names.CREATE_LOGIN, attempt, tries, is_run_started=True)
 
     async def _execute_retryable(
-        self, activity: str, attempt: AttemptInput, tries: int, *, is_run_started: bool
+        self,
+        activity: str,
+        attempt: AttemptInput,
+        tries: int,
+        *,
+        is_run_started: bool,
+        queue_timeout: timedelta | None = None,
     ) -> AuthAttemptResult:
         first = self._attempts + 1
         policy = RetryPolicy(
@@ -71,6 +88,7 @@ class AuthWorkflow(BrowserWorkflow):
                 retry_policy=policy,
                 is_run_started=is_run_started,
                 summary=f"{activity.capitalize()} (up to {tries} tries)",
+                queue_timeout=queue_timeout,
             )
         except ActivityError as error:
             known = self._location.number if self._location else first

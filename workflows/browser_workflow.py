@@ -92,6 +92,7 @@ class BrowserWorkflow:
         retry_policy: RetryPolicy,
         is_run_started: bool,
         summary: str,
+        queue_timeout: timedelta | None = None,
     ) -> AttemptOutcome:
         """Execute one browser activity; after a cancel request, return once the Machine is done with it.
 
@@ -102,6 +103,7 @@ class BrowserWorkflow:
             retry_policy: How many tries there may be. Each takes a number, counted from `attempt.number`.
             is_run_started: Whether the Run has started: then it takes precedence over Runs that have not.
             summary: What the Temporal Web UI shows of it.
+            queue_timeout: Longest time that it may wait for a Machine.
 
         Raises:
             ActivityError: There is no outcome; `workflows.outcomes` says what that means.
@@ -116,6 +118,7 @@ class BrowserWorkflow:
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
             priority=Priority(priority_key=names.PRIORITY_STARTED if is_run_started else names.PRIORITY_PENDING),
+            schedule_to_start_timeout=queue_timeout,
             start_to_close_timeout=OUTER_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=retry_policy,

@@ -31,6 +31,7 @@ async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWork
             check_attempts=auth.check_attempts,
             create_attempts=auth.create_attempts,
             request_timeout=auth.request_timeout,
+            queue_timeout=run.queue_timeout if number == 1 else None,
             trace=auth.trace,
             save_back=auth.save_back,
             proxy=auth.proxy,

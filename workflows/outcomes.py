@@ -92,6 +92,17 @@ def attempts_failed(attempt: AttemptOutcome, number: int) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
 
 
+def queue_timeout() -> RunError:
+    """Return the error of a Run that has waited for a Machine as long as it may."""
+    message = "No Machine was free within the Run's queueTimeout."
+    return RunError(code=ErrorCode.QUEUE_TIMEOUT, category="infrastructure", message=message, retirable=True)
+
+
+def not_begun(error: RunError) -> RunOutcome:
+    """Return the outcome of a Run that has failed before its first Attempt began."""
+    return RunOutcome(status=RunStatus.FAILED, error=error)
+
+
 def from_activity_error(error: ActivityError) -> AttemptOutcome:
     """Return the outcome of an Attempt whose activity did not return one."""
     match error.cause:
@@ -100,6 +111,8 @@ def from_activity_error(error: ActivityError) -> AttemptOutcome:
         case TemporalTimeoutError(type=TimeoutType.START_TO_CLOSE):
             message = "The Attempt was still running at the limit of 12 hours."
             return _failed(ErrorCode.SCRIPT_TIMEOUT, "execution", message)
+        case TemporalTimeoutError(type=TimeoutType.SCHEDULE_TO_START):
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=queue_timeout(), final=True)
         case TemporalTimeoutError():
             return _interrupted("The worker that ran the Attempt was lost.")
         case ApplicationError(type=kind, message=message) if kind == INTERRUPTED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError
 
@@ -9,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
     from schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus
     from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
-    from schemas.workflow.run import RunInput, RunOutcome, RunStatus
+    from schemas.workflow.run import ErrorCode, RunInput, RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
@@ -43,14 +45,21 @@ class RunWorkflow(BrowserWorkflow):
                 login = validate.login
                 if self._cancel_requested:
                     return outcomes.canceled(number - 1)
+                if validate.error is not None and validate.error.code is ErrorCode.QUEUE_TIMEOUT:
+                    return outcomes.not_begun(validate.error)
                 if login is None:
                     validate_run_id = names.validate_run_id(workflow.info().workflow_id, number)
                     return outcomes.not_validated(validate.error or validate.reason, validate_run_id, number - 1)
                 self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
             attempt_input = _attempt_input(run, login, number)
+            is_run_started = number > 1 or run.auth is not None
             attempt_outcome = await self._execute_attempt(
-                attempt_input, is_run_started=number > 1 or run.auth is not None
+                attempt_input,
+                is_run_started=is_run_started,
+                queue_timeout=None if is_run_started else run.queue_timeout,
             )
+            if attempt_outcome.error is not None and attempt_outcome.error.code is ErrorCode.QUEUE_TIMEOUT:
+                return outcomes.not_begun(attempt_outcome.error)
             self._record_start(attempt_outcome.started_at, first=number == 1 and run.auth is None)
             match attempt_outcome.status:
                 case AttemptStatus.COMPLETED:
@@ -93,7 +102,9 @@ class RunWorkflow(BrowserWorkflow):
         except ChildWorkflowError as error:
             return outcomes.from_child_error(error)
 
-    async def _execute_attempt(self, attempt: AttemptInput, *, is_run_started: bool) -> AttemptOutcome:
+    async def _execute_attempt(
+        self, attempt: AttemptInput, *, is_run_started: bool, queue_timeout: timedelta | None
+    ) -> AttemptOutcome:
         try:
             return await self._execute_browser_activity(
                 names.ATTEMPT,
@@ -102,6 +113,7 @@ class RunWorkflow(BrowserWorkflow):
                 retry_policy=ONCE,
                 is_run_started=is_run_started,
                 summary=f"Attempt {attempt.number}",
+                queue_timeout=queue_timeout,
             )
         except ActivityError as error:
             return outcomes.from_activity_error(error)

@@ -40,7 +40,10 @@ class ValidateWorkflow(AuthWorkflow):
 
     async def _validate(self, validate: ValidateInput) -> RunOutcome:
         result = await self._check(
-            _check_input(validate), validate.check_attempts, is_run_started=validate.is_run_started
+            _check_input(validate),
+            validate.check_attempts,
+            is_run_started=validate.is_run_started,
+            queue_timeout=validate.queue_timeout,
         )
         if result.status is AttemptStatus.COMPLETED:
             return auth_outcomes.completed(result.login, result.number)

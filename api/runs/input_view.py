@@ -53,6 +53,8 @@ def _run_input(run: RunInput) -> dict[str, Any]:
         "saveTrace": run.trace.save_trace,
         **_proxy_input(run.proxy),
     }
+    if run.queue_timeout is not None:
+        view["queueTimeout"] = as_seconds(run.queue_timeout)
     if run.auth is not None:
         view["authSession"] = _auth_input(run.auth)
     if run.sink is not None:

@@ -39,6 +39,7 @@ async def start_rerun(
         BadRequest: It is not a Run of an API, or a Run with these inputs may not be started (any more).
         NotFound: There is no such Run, or its API or its AuthSession does not exist any more.
         Conflict: It had an AuthSession of its own, which is gone; or the Idempotency-Key was used for another Run.
+        TooMany: As many Runs of the project wait as may wait.
         SealError, ConfigurationError: A sealed input cannot be opened.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
@@ -73,6 +74,7 @@ async def _start_request_body(services: Services, run_id: str, run: RunInput) ->
         "parameters": json.loads(parameters.text),
         "retry": {"maximumAttempts": run.maximum_attempts},
         "requestTimeout": as_seconds(run.request_timeout),
+        "queueTimeout": None if run.queue_timeout is None else as_seconds(run.queue_timeout),
         "saveTrace": run.trace.save_trace,
         "proxy": opener.proxy(run.proxy),
     }

@@ -14,6 +14,7 @@ from api.egress_checks import check_proxy
 from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy
 from api.runs.idempotency import RunIdentity, resolve_identity
+from api.runs.queue_limit import check_queue
 from api.runs.run_auth import build_run_auth, store_runtime_input
 from projects.manifest import Manifest
 from projects.settings import ProjectSettings
@@ -42,6 +43,7 @@ async def start_run(
         BadRequest: A field is wrong.
         NotFound: The project has no such API, or no such AuthSession.
         Conflict: The Idempotency-Key was used with another body.
+        TooMany: As many Runs of the project wait as may wait.
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
@@ -90,6 +92,7 @@ async def create_run(
         rerun_of: The id of the earlier Run if this one is a rerun.
     """
     workspace, project = services.settings.workspace, manifest.project
+    await check_queue(services, manifest, identity)
     effective = _with_defaults(request, manifest.settings)
     auth = (
         None
@@ -107,6 +110,7 @@ async def create_run(
         parameters=parameters,
         maximum_attempts=effective.retry.maximum_attempts,
         request_timeout=timedelta(seconds=effective.request_timeout),
+        queue_timeout=None if effective.queue_timeout is None else timedelta(seconds=effective.queue_timeout),
         trace=TraceMode.of(effective.save_trace),
         proxy=proxy,
         auth=auth,
@@ -152,6 +156,8 @@ def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequ
     update: dict[str, Any] = {}
     if defaults.request_timeout is not None and "request_timeout" not in request.model_fields_set:
         update["request_timeout"] = defaults.request_timeout
+    if request.queue_timeout is None:
+        update["queue_timeout"] = defaults.queue_timeout
     if defaults.retry.maximum_attempts is not None and "maximum_attempts" not in request.retry.model_fields_set:
         update["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
     return request.model_copy(update=update)

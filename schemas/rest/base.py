@@ -112,3 +112,4 @@ Text = Annotated[str, Field(min_length=1, max_length=2048), expects("a text of 1
 JsonObject = Annotated[dict[str, Any], expects("an object")]
 ApiName = Annotated[str, Field(min_length=1, max_length=400), expects("the name of an API, its path below api/")]
 RequestTimeout = Annotated[int, Field(ge=1, le=43_200), expects("a whole number of seconds from 1 to 43200")]
+QueueTimeout = Annotated[int, Field(ge=1, le=604_800), expects("a whole number of seconds from 1 to 604800")]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.rest.base import ApiName, JsonObject, RequestModel, RequestTimeout, ResponseModel, expects
+from schemas.rest.base import ApiName, JsonObject, QueueTimeout, RequestModel, RequestTimeout, ResponseModel, expects
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.run_auth_session import RunAuthSession
 from schemas.rest.sink import Sink
@@ -40,6 +40,7 @@ class StartRequest(RequestModel):
                     "parameters": {"id": 7},
                     "retry": {"maximumAttempts": 1},
                     "requestTimeout": 120,
+                    "queueTimeout": 3600,
                     "proxy": "http://proxy.example.com:3128",
                     "saveTrace": False,
                 },
@@ -61,6 +62,8 @@ class StartRequest(RequestModel):
     retry: Retry = Retry()
     request_timeout: RequestTimeout = 600
     """The time limit of one Attempt in seconds, from its start on a Machine."""
+    queue_timeout: QueueTimeout | None = None
+    """The longest time in seconds that the Run may wait for a Machine; then it fails. An addition to the contract."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     save_trace: SaveTrace = True
     auth_session: RunAuthSession | None = None

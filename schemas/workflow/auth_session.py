@@ -96,6 +96,8 @@ class ValidateInput(FlowModel):
     create_attempts: int
     request_timeout: timedelta
     """Time limit of each check and create."""
+    queue_timeout: timedelta | None = None
+    """Longest time that the first check may wait for a Machine, if the Run that waits for this Validate has a limit."""
     trace: TraceMode = TraceMode.NEVER
     save_back: bool = True
     proxy: SealedProxy | None = None

@@ -47,6 +47,8 @@ class ErrorCode(OpenStrEnum):
     CHECK_ATTEMPTS_FAILED = "check-attempts-failed"
     CREATE_ATTEMPTS_FAILED = "create-attempts-failed"
     POST_CREATE_CHECK_ATTEMPTS_FAILED = "post-create-check-attempts-failed"
+    QUEUE_TIMEOUT = "queue-timeout"
+    """The code is Callboard's own; clients of the contract read `unexpected` in its place."""
 
 
 class ReasonType(OpenStrEnum):
@@ -69,6 +71,8 @@ class RunInput(FlowModel):
     maximum_attempts: int
     request_timeout: timedelta
     """Time limit of one Attempt, whose clock starts on the Machine."""
+    queue_timeout: timedelta | None = None
+    """Longest time that the Run may wait for a Machine before its first Attempt or check begins; None for no limit."""
     trace: TraceMode = TraceMode.ALWAYS
     """Which Attempts leave a trace."""
     proxy: SealedProxy | None = None

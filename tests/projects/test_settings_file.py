@@ -238,6 +238,8 @@ KEYS: list[tuple[str, Callable[[Any], bool]]] = [
     ("proxy.enabled", lambda value: isinstance(value, bool)),
     ("defaults.retry.maximumAttempts", lambda value: whole(value, 1, 100)),
     ("defaults.requestTimeout", lambda value: whole(value, 1, 43_200)),
+    ("defaults.queueTimeout", lambda value: whole(value, 1, 604_800)),
+    ("replication.maxQueued", lambda value: whole(value, 1, 1_000_000)),
 ]
 
 

@@ -53,7 +53,7 @@ def test_a_trace_is_kept_always_never_or_of_failures(said: Any):
 
 
 def test_null_counts_as_absent_for_every_optional_field():
-    nulls = ("retry", "requestTimeout", "proxy", "saveTrace", "authSession", "sink")
+    nulls = ("retry", "requestTimeout", "queueTimeout", "proxy", "saveTrace", "authSession", "sink")
     assert read(**dict.fromkeys(nulls)) == read()
     assert read(retry={"maximumAttempts": None}) == read()
     sink = read(sink={**S3, "prefix": None, "endpoint": None, "forcePathStyle": None, "skipOnFail": None}).sink
@@ -81,6 +81,14 @@ def test_request_timeout_goes_from_1_to_43200_seconds(number: int):
         assert path_of(body(requestTimeout=number)) == "requestTimeout"
 
 
+@given(st.integers() | st.integers(-2, 604_802))
+def test_queue_timeout_goes_from_1_to_604800_seconds(number: int):
+    if 1 <= number <= 604_800:
+        assert read(queueTimeout=number).queue_timeout == number
+    else:
+        assert path_of(body(queueTimeout=number)) == "queueTimeout"
+
+
 @given(st.integers(-5, 20), st.sampled_from(["checkAttempts", "createAttempts"]))
 def test_attempts_of_an_auth_session_go_from_1_to_10(number: int, field: str):
     if 1 <= number <= 10:
@@ -94,7 +102,18 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["api", "parameters", "retry", "requestTimeout", "proxy", "saveTrace", "authSession", "sink", "other"]
+FIELDS = [
+    "api",
+    "parameters",
+    "retry",
+    "requestTimeout",
+    "queueTimeout",
+    "proxy",
+    "saveTrace",
+    "authSession",
+    "sink",
+    "other",
+]
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
@@ -297,6 +316,7 @@ def test_what_a_project_may_have_another_default_for_is_another_request_when_it_
     plain = read().canonical()
     assert read(retry={"maximumAttempts": 3}).canonical() != plain
     assert read(requestTimeout=600).canonical() != plain
+    assert read(queueTimeout=600).canonical() != plain
 
 
 def test_the_canonical_form_holds_whatever_json_holds():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -118,6 +119,16 @@ async def check_cannot_be_called(stage: LoginStage) -> None:
     await stage.serve()
     await stage.bring_up()
     await stage.validate()
+    stage.outcome = await stage.validated()
+
+
+@_shape(Kind.VALIDATE)
+async def checks_with_a_queue_timeout(stage: LoginStage) -> None:
+    """The first one fails, and the second one is interrupted."""
+    stage.checks.extend([ends(bad()), raises(LOST), ends(bad()), ends(good())])
+    await stage.serve()
+    await stage.bring_up()
+    await stage.validate(queue_timeout=timedelta(minutes=5), check_attempts=4)
     stage.outcome = await stage.validated()
 
 
@@ -511,6 +522,15 @@ async def run_with_a_login(stage: LoginStage) -> None:
     await stage.serve(ends(failed()), ends(completed()))
     await stage.bring_up()
     await stage.start(auth=stage.auth())
+    stage.outcome = await stage.ended()
+
+
+@_shape(Kind.RUN, Kind.VALIDATE)
+async def run_queued_too_long(stage: LoginStage) -> None:
+    """Its first check, that is."""
+    await stage.serve_runs()
+    await stage.bring_up()
+    await stage.start(auth=stage.auth(), queue_timeout=timedelta(seconds=0.2))
     stage.outcome = await stage.ended()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
@@ -95,6 +96,12 @@ async def all_failed(stage: Stage) -> None:
 async def final(stage: Stage) -> None:
     await stage.serve(ends(failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True)))
     await stage.start()
+
+
+@_shape
+async def queued_too_long(stage: Stage) -> None:
+    await stage.serve_runs()
+    await stage.start(queue_timeout=timedelta(seconds=0.2), sink=_sink(stage))
 
 
 @_shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from schemas.workflow.trace import TraceMode
 from temporal.closing import wait_for_outcome
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage, completed, ends, failed
+from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage, completed, ends, failed, scheduled
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",
@@ -80,6 +81,26 @@ async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: Play
     assert stage.outcome.error
     assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.RESULT_TOO_BIG, "3 MiB")
     assert len(stage.inputs) == 1
+
+
+async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: PlayRun) -> None:
+    stage = await play("queued-too-long")
+    assert stage.outcome.status is RunStatus.FAILED
+    assert stage.outcome.error
+    assert (stage.outcome.error.code, stage.outcome.error.retirable) == (ErrorCode.QUEUE_TIMEOUT, True)
+    assert (stage.outcome.attempts, stage.outcome.started_at) == (0, None)
+    assert stage.lost == [], "no worker was lost"
+    event_types = [event.event_type for event in await stage.events()]
+    assert EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED in event_types, "it is delivered"
+
+
+async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage) -> None:
+    await stage.serve(ends(failed()), ends(completed()))
+    await stage.start(queue_timeout=timedelta(minutes=5))
+    assert (await stage.ended()).status is RunStatus.COMPLETED
+    first, second = scheduled(await stage.events())
+    assert first.schedule_to_start_timeout.ToTimedelta() == timedelta(minutes=5)
+    assert not second.schedule_to_start_timeout.ToTimedelta()
 
 
 async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: PlayRun) -> None:

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowFailureError
 from schemas.workflow import names
 from schemas.workflow.attempt import StopInput
 from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
-from schemas.workflow.run import ReasonType, RunStatus, RunType
+from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 from tests.support.auth_stage import FIRST, LoginStage, good
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed
@@ -26,6 +26,17 @@ def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
     assert stage.outcome.reason.type is ReasonType.VALIDATE_FAILED
     assert message in stage.outcome.reason.message
     return stage.outcome.reason.details or {}
+
+
+async def test_a_run_whose_first_check_finds_no_machine_in_time_fails_and_leaves_the_login_as_it_is(
+    play_login: Any,
+) -> None:
+    stage = await play_login("run-queued-too-long")
+    assert stage.outcome.status is RunStatus.FAILED
+    assert stage.outcome.error
+    assert (stage.outcome.error.code, stage.outcome.attempts) == (ErrorCode.QUEUE_TIMEOUT, 0)
+    assert await stage.status() is AuthSessionStatus.READY
+    assert stage.checked == []
 
 
 async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login: Any) -> None:

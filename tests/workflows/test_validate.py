@@ -52,6 +52,28 @@ async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(pl
     assert not check.schedule_to_start_timeout.ToTimedelta()
 
 
+async def test_only_the_wait_for_the_first_check_is_limited(play_login: Any) -> None:
+    stage = await play_login("checks-with-a-queue-timeout")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 4)
+    assert numbers(stage) == [1, 2, 3, 4]
+    checks = scheduled(await stage.events(stage.validate_id))
+    limits = [check.schedule_to_start_timeout.ToTimedelta() for check in checks]
+    assert limits == [timedelta(minutes=5), timedelta()]
+    assert [check.retry_policy.maximum_attempts for check in checks] == [1, 3]
+
+
+async def test_a_first_check_that_fails_within_its_queue_timeout_is_the_last_if_there_is_but_one(
+    login_stage: LoginStage,
+) -> None:
+    login_stage.checks.append(ends(bad()))
+    await login_stage.serve()
+    await login_stage.bring_up()
+    await login_stage.validate(queue_timeout=timedelta(minutes=5), check_attempts=1, auto_recreate=False)
+    outcome = await login_stage.validated()
+    assert_failed(outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "what it returned is not true")
+    assert numbers(login_stage) == [1]
+
+
 async def test_the_first_check_that_is_good_passes_whatever_those_before_it_came_to(play_login: Any) -> None:
     stage = await play_login("login-good-at-last")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 5)

@@ -27,6 +27,7 @@ def start_request_body(form: FormFields) -> dict[str, Any]:
     if (attempts := reader.number("maximumAttempts", "retry.maximumAttempts")) is not None:
         body["retry"] = {"maximumAttempts": attempts}
     reader.set_if_given(body, "requestTimeout", reader.number("requestTimeout", "requestTimeout"))
+    reader.set_if_given(body, "queueTimeout", reader.number("queueTimeout", "queueTimeout"))
     reader.set_if_given(body, "proxy", reader.text("proxy"))
     trace = reader.text("saveTrace")
     reader.set_if_given(body, "saveTrace", {"true": True, "false": False}.get(trace or "", trace))

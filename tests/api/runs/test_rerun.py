@@ -78,6 +78,7 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
         parameters={"n": 1.5, "big": 2**70},
         retry={"maximumAttempts": 7},
         requestTimeout=77,
+        queueTimeout=88,
         proxy="http://an%40na:hunter%3A2@proxy.example.com:3128",
         saveTrace="on-failure",
         sink=SINK,
@@ -88,6 +89,8 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
         assert plain(api.input_of(run_id), run_id) == plain(api.input_of(first), first)
         assert api.input_of(run_id).proxy != api.input_of(first).proxy, "it is sealed for its own Run"
     assert api.input_of(second).trace is TraceMode.ON_FAILURE
+    assert api.input_of(second).queue_timeout == timedelta(seconds=88)
+    assert (await told(api, second))["input"]["queueTimeout"] == 88
     assert [(await told(api, run_id))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
     assert [(await told(api, run_id))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
 

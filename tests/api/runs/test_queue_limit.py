@@ -1,0 +1,103 @@
+"""How many Runs of a project may wait, and how long each of them may."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from api.runs import queue_counts
+from schemas.errors import Unavailable
+from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from storage.folder import FolderStore
+from tests.support.api_in_process import Api, MakeApi, deploy_project
+from tests.support.in_memory_temporal import MemoryRunQueries
+
+MakeLimited = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture
+async def limited(tmp_path: Path, make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> MakeLimited:
+    """The api of a project with these settings, where `waiting` Runs wait as far as lists say."""
+
+    async def make(waiting: int | Exception, **settings: object) -> Api:
+        async def count(_queries: MemoryRunQueries, _project: str) -> int:
+            if isinstance(waiting, Exception):
+                raise waiting
+            return waiting
+
+        monkeypatch.setattr(MemoryRunQueries, "count_waiting", count)
+        store = FolderStore(tmp_path / "limited")
+        await deploy_project(tmp_path / "shop", store, **settings)
+        return await make_api(store=store)
+
+    return make
+
+
+async def test_a_start_beyond_the_limit_is_429_and_says_when_to_come_again(limited: MakeLimited) -> None:
+    api = await limited(3, replication={"maxQueued": 5})
+    for _ in range(2):
+        await api.run()
+    answer = await api.start()
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "5"
+    body = answer.json()
+    assert (body["code"], body["category"], body["retirable"]) == ("bad-request", "user", True)
+    assert "5 Runs of project shop wait for a Machine" in body["message"]
+    assert "replication.maxQueued allows 5" in body["message"]
+    assert len(api.runs.entries) == 2, "nothing was started"
+
+
+async def test_runs_are_counted_anew_after_a_moment(limited: MakeLimited, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = await limited(0, replication={"maxQueued": 1})
+    await api.run()
+    assert (await api.start()).status_code == 429
+    monkeypatch.setattr(queue_counts, "_MAX_AGE", -1.0)
+    assert (await api.start()).status_code == 201
+
+
+async def test_a_repetition_of_a_start_is_not_refused(limited: MakeLimited) -> None:
+    api = await limited(0, replication={"maxQueued": 1})
+    first = await api.start(idempotency_key="one")
+    again = await api.start(idempotency_key="one")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert (await api.start(idempotency_key="two")).status_code == 429
+
+
+async def test_a_rerun_is_a_start_too(limited: MakeLimited) -> None:
+    api = await limited(0, replication={"maxQueued": 1})
+    run_id = await api.run()
+    answer = await api.client.post(f"{api.base}s/{run_id}/rerun")
+    assert answer.status_code == 429
+    assert list(api.runs.entries) == [run_id]
+
+
+async def test_a_start_does_not_depend_on_lists(limited: MakeLimited, caplog: pytest.LogCaptureFixture) -> None:
+    api = await limited(Unavailable("Temporal did not answer."), replication={"maxQueued": 1})
+    await api.run()
+    assert "could not be counted: Temporal did not answer." in caplog.text
+
+
+async def test_without_the_setting_nothing_is_counted(limited: MakeLimited) -> None:
+    api = await limited(AssertionError("it was counted"))
+    await api.run()
+
+
+async def test_a_queue_timeout_is_that_of_the_start_else_that_of_the_project(limited: MakeLimited) -> None:
+    api = await limited(0, defaults={"queueTimeout": 60})
+    assert api.input_of(await api.run()).queue_timeout == timedelta(seconds=60)
+    assert api.input_of(await api.run(queueTimeout=5)).queue_timeout == timedelta(seconds=5)
+
+
+async def test_by_default_a_run_waits_without_limit(api: Api) -> None:
+    assert api.input_of(await api.run()).queue_timeout is None
+
+
+async def test_clients_of_the_contract_read_a_queue_timeout_in_a_word_that_they_know(api: Api) -> None:
+    run_id = await api.run(queueTimeout=5)
+    error = RunError(code=ErrorCode.QUEUE_TIMEOUT, category="infrastructure", message="No Machine.", retirable=True)
+    api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
+    published = (await api.client.get(f"{api.base}/{run_id}/result")).json()["error"]
+    assert (published["code"], published["details"]) == ("unexpected", {"recorded": {"code": "queue-timeout"}})
+    own = (await api.client.get(f"{api.base}s/{run_id}")).json()["error"]
+    assert own["code"] == "queue-timeout"
