@@ -23,7 +23,7 @@ _NEXT_AFTER = 2.0
 of a network that leads nowhere."""
 _LOOKUPS = 8
 """Most names that are looked up at the same time."""
-_OPENED_BY = (
+OPENED_BY = (
     " In the worker's settings, CALLBOARD_BROWSER_ALLOW opens addresses, but not the ports of Callboard's own parts."
 )
 
@@ -121,7 +121,7 @@ class Dialer:
             return allowed
         address, reason = next(iter(refusals.items()))
         what = f"it is {reason}" if str(address) == target.host else f"it leads to {address}, {reason}"
-        raise RefusedError(f"{called} was refused, as {what}.{_OPENED_BY}", target, proxy=proxy)
+        raise RefusedError(f"{called} was refused, as {what}.{OPENED_BY}", target, proxy=proxy)
 
     async def _connect(self, addresses: list[Address], target: Target, tls: ssl.SSLContext | None) -> Stream:
         *others, last = addresses

@@ -7,7 +7,7 @@ import re
 from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
 
 from .address_guard import sentence
-from .dialing import DialError, RefusedError, Target
+from .dialing import OPENED_BY, DialError, RefusedError, Target
 from .lines import Lines
 from .urls import shown
 
@@ -23,6 +23,9 @@ MOST_UNREACHED = 100
 _LEVELS = {"debug": "debug", "trace": "debug", "warning": "warning", "error": "error", "assert": "error"}
 _UNREACHED = re.compile("net::ERR_SOCKS_CONNECTION_FAILED|Socks5 proxy rejected connection")
 """What Chromium and Playwright say of all that a filter has not connected them to."""
+_CLOSED = re.compile("net::ERR_NETWORK_ACCESS_DENIED|connect EACCES")
+"""What Chromium and Playwright say of an address that is closed by the rules of the Machine's own network."""
+_CLOSED_MEANS = f"The address is closed to Machines.{OPENED_BY}"
 _ABORTED = "net::ERR_ABORTED"
 """Failure that mostly means that a page was left before it was loaded completely."""
 
@@ -67,6 +70,8 @@ class Watch:
         if _UNREACHED.search(message):
             named = [error for error in errors if _names(message, error.target)]
             reasons += [str(error) for error in named or errors[-1:] if not error.proxy]
+        if _CLOSED.search(message):
+            reasons.append(_CLOSED_MEANS)
         return [self.refused, *reasons] if self.refused else reasons
 
     def context(self, context: BrowserContext) -> None:
@@ -117,7 +122,8 @@ class Watch:
     def _failed(self, request: Request) -> None:
         reason = request.failure or "no reason was told"
         level = "debug" if reason == _ABORTED else "warning"
-        self._lines.say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}")
+        means = f". {_CLOSED_MEANS}" if _CLOSED.search(reason) else ""
+        self._lines.say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}{means}")
 
     def _navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None and frame.url != "about:blank":

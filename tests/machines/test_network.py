@@ -71,6 +71,10 @@ PROJECT = {
                     titles.append(str(error).split(" at ")[0].removeprefix("Page.goto: "))
             return titles
     """,
+    "api/ask.py": """
+        async def automation(page, params):
+            await (page.goto if params["by"] == "page" else page.request.get)("http://169.254.169.254/")
+    """,
     "api/blocks.py": """
         import time
 
@@ -143,6 +147,13 @@ async def test_nothing_of_this_host_and_no_metadata_is_reached(tmp_path: Path) -
     assert found["plain"][1:4] == ["PermissionError"] * 3
     assert titles[0] == "net::ERR_CONNECTION_REFUSED"
     assert titles[1:] == ["net::ERR_NETWORK_ACCESS_DENIED"] * 2
+
+
+@pytest.mark.parametrize("by", ["page", "request"])
+async def test_an_attempt_that_fails_at_a_closed_address_says_what_opens_it(tmp_path: Path, by: str) -> None:
+    async with networked(tmp_path, Reach.of()) as (_, machine):
+        failed = failure(await machine.run(attempt_spec("ask", {"by": by}), unnoticed))
+    assert "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW" in failed.message
 
 
 async def test_an_address_that_is_opened_inside_a_closed_network_is_reached_and_no_other_of_it(tmp_path: Path) -> None:
