@@ -79,6 +79,10 @@ class Relay:
         self._opening: set[str] = set()
         """Ids of the calls by which user code opens contexts, and which are not answered yet."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._inside = False
+        """Whether the last message of the driver has been passed on in part."""
+        self._held = bytearray()
+        """Answers of ours that wait for the rest of that message."""
 
     async def start(self, driver: str, user: socket.socket) -> None:
         """Connect to the driver's socket at the path `driver`, and serve the user process at the other end of `user`.
@@ -182,13 +186,18 @@ class Relay:
 
     def _answer(self, message: dict[str, Any], told: dict[str, Any]) -> None:
         if self._to_user is not None and "id" in message:
-            self._to_user.write(json.dumps({"id": message["id"], **told}).encode() + END)
+            self._held += json.dumps({"id": message["id"], **told}).encode() + END
+            self._hand_out(self._to_user)
+
+    def _hand_out(self, user: asyncio.StreamWriter) -> None:
+        """Send the answers of ours that wait, unless the driver is in the midst of a message."""
+        if self._held and not self._inside:
+            user.write(bytes(self._held))
+            self._held.clear()
 
     async def _down(self, reader: asyncio.StreamReader, user: asyncio.StreamWriter) -> None:
         rest = b""
         """The beginning of a message that is not whole yet. It is held back only while an answer is waited for."""
-        inside = False
-        """Whether the last message has been passed on in part."""
         while data := rest + await reader.read(_READ):
             if len(data) == len(rest):
                 break
@@ -196,17 +205,18 @@ class Relay:
             if self._opening:
                 whole = data.rfind(END) + 1
                 for frame in data[:whole].split(END)[:-1]:
-                    if not inside:
+                    if not self._inside:
                         await self._look(frame)
-                    inside = False
+                    self._inside = False
                     user.write(frame + END)
-                if inside:
+                if self._inside:
                     user.write(data[whole:])
                 else:
                     rest = data[whole:]
             else:
                 user.write(data)
-                inside = not data.endswith(END)
+                self._inside = not data.endswith(END)
+            self._hand_out(user)
             await user.drain()
 
     async def _look(self, frame: bytes) -> None:
