@@ -317,7 +317,9 @@ async def _delivery_worker(settings: Settings, client: Client, identity: str, st
             signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
             user_agent=f"callboard/{installed_version()}",
         )
-        activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
+        activities = DeliveryActivities(
+            client=client, store=store, delivery_sender=delivery_sender, places=_MAX_CONCURRENT_DELIVERIES
+        )
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,

@@ -16,11 +16,13 @@ from activities.background import forward_cancellation
 from activities.deliveries.delivery_records import DeliveryRecords
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
 from activities.deliveries.payload import GoneError, delivery_payload
+from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import heartbeats, record_heartbeat
 from schemas.workflow import names
 from schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
 from schemas.workflow.delivery import (
     GIVEN_UP,
+    RECEIVER_BUSY,
     TRY_FAILED,
     DeliverInput,
     PreparedDelivery,
@@ -44,18 +46,20 @@ _TEST_OUTCOME = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=_TEST
 class DeliveryActivities:
     """The activities of Deliveries and of tests of sinks, on the task queue of Deliveries."""
 
-    def __init__(self, *, client: Client, store: Store, delivery_sender: DeliverySender) -> None:
+    def __init__(self, *, client: Client, store: Store, delivery_sender: DeliverySender, places: int) -> None:
         """Set up without sending anything yet.
 
         Args:
             client: The Temporal client, to wait for the end of Runs.
             store: The artifact store, which holds results, what is sent, and the records of tries.
             delivery_sender: Sends the requests.
+            places: How many activities the worker executes at once.
         """
         self._client = client
         self._store = store
         self._records = DeliveryRecords(store)
         self._delivery_sender = delivery_sender
+        self._limit = ReceiverLimit(places)
 
     @activity.defn(name=names.PREPARE_DELIVERY)
     async def prepare_delivery(self, input: DeliverInput) -> PreparedDelivery:
@@ -85,13 +89,27 @@ class DeliveryActivities:
         """Make one try of the Delivery, and record it before this ends, whatever comes of it.
 
         A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end. Only the worker's
-        shutdown, or Temporal giving the try up, stops it.
+        shutdown, or Temporal giving the try up, stops it. If the receiver has as many tries under way as it may have,
+        no try is made.
 
         Raises:
-            ApplicationError: Of type `TryFailed`; or `GivenUp`, if no other try can do better.
+            ApplicationError: Of type `TryFailed`; `GivenUp`, if no other try can do better; or `ReceiverBusy`.
         """
         for started_at in activity.info().heartbeat_details[:1]:
             await self._records.write_lost(input.delivery, started_at)
+        sink = input.delivery.sink
+        try:
+            with self._limit.hold_place(sink.receiver, longest_delay=sink.schedule.timeout):
+                await self._try_and_record(input)
+        except ReceiverBusyError as error:
+            raise ApplicationError(
+                str(error),
+                type=RECEIVER_BUSY,
+                category=ApplicationErrorCategory.BENIGN,
+                next_retry_delay=error.delay,
+            ) from error
+
+    async def _try_and_record(self, input: SendInput) -> None:
         at = datetime.now(UTC)
         sending = asyncio.create_task(self._send(input, at), name="send a Delivery")
 
@@ -107,7 +125,7 @@ class DeliveryActivities:
 
         result = await forward_cancellation(send_and_record(), on_cancellation)
         if result.failure is not None:
-            raise _try_failure(result, result.failure, input.delivery.sink.schedule)
+            raise await self._try_failure(result, result.failure, input.delivery)
 
     @activity.defn(name=names.SEND_TEST)
     async def send_test(self, input: SinkTestInput) -> SinkTestOutcome:
@@ -136,6 +154,18 @@ class DeliveryActivities:
                 raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
         return await self._delivery_sender.send_stored(send_input, at)
 
+    async def _try_failure(self, result: SendResult, failure: str, delivery: DeliverInput) -> ApplicationError:
+        attempt = activity.info().attempt
+        tries = await self._records.count(delivery) if attempt > 1 and not result.final else None
+        tries = min(tries or attempt, attempt)  # After a reset in Temporal, attempts are counted anew.
+        return ApplicationError(
+            clip(failure, MESSAGE_LIMIT),
+            type=GIVEN_UP if result.final else TRY_FAILED,
+            non_retryable=result.final,
+            category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is not worth a line in the worker's log
+            next_retry_delay=next_delay(result.retry_after, delivery.sink.schedule, tries, attempt),
+        )
+
     async def _outcome(self, run_id: str) -> RunOutcome | None:
         """Return how the Run ended, once it is closed; None if Temporal does not know it any more."""
         try:
@@ -146,24 +176,21 @@ class DeliveryActivities:
             raise
 
 
-def _try_failure(result: SendResult, failure: str, schedule: DeliverySchedule) -> ApplicationError:
-    return ApplicationError(
-        clip(failure, MESSAGE_LIMIT),
-        type=GIVEN_UP if result.final else TRY_FAILED,
-        non_retryable=result.final,
-        category=ApplicationErrorCategory.BENIGN,  # a receiver that is down is not worth a line in the worker's log
-        next_retry_delay=next_delay(result.retry_after, schedule, activity.info().attempt),
-    )
+def next_delay(requested: timedelta | None, schedule: DeliverySchedule, tries: int, attempt: int) -> timedelta | None:
+    """Return the delay before the next try; None leaves it to the retry policy.
 
+    A receiver may ask for a longer one, up to the longest delay; one that always says "at once" is not asked without
+    end. The retry policy counts attempts of the activity, and some of them may have found the receiver busy.
 
-def next_delay(requested: timedelta | None, schedule: DeliverySchedule, attempt: int) -> timedelta | None:
-    """Return the delay that the receiver asked for, up to the longest delay, if the next try would come sooner.
-
-    None leaves the delay to the schedule, so that a receiver that always says "at once" is not asked without end.
+    Args:
+        requested: The delay that the receiver asked for.
+        schedule: The schedule of the Delivery.
+        tries: How many tries were made.
+        attempt: How many attempts the activity had.
     """
-    if requested is None:
-        return None
     planned = schedule.first_delay
-    for _ in range(attempt - 1):
+    for _ in range(tries - 1):
         planned = min(planned * schedule.factor, schedule.max_delay)
-    return min(requested, schedule.max_delay) if requested > planned else None
+    if requested is not None and requested > planned:
+        return min(requested, schedule.max_delay)
+    return planned if tries < attempt else None

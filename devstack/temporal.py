@@ -42,6 +42,8 @@ DYNAMIC_CONFIG = (
     # With one partition per task queue, Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # Without it, the fairness keys of Deliveries have no effect: receivers would not be served in turn.
+    "matching.enableFairness=true",
 )
 
 

@@ -13,7 +13,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from schemas.errors import NotFound, Unavailable
@@ -84,6 +84,7 @@ class Deliveries:
                 deliver_input,
                 id=description.id,
                 task_queue=names.DELIVERIES_QUEUE,
+                priority=Priority(fairness_key=deliver_input.sink.fairness_key),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 start_signal=names.REDELIVER,
                 memo=await description.memo(),

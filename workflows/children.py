@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ChildWorkflowHandle, ParentClosePolicy
 
@@ -104,6 +105,7 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
             ),
             id=names.delivery_workflow_id(run_id, names.SINK_DELIVERY),
             task_queue=names.DELIVERIES_QUEUE,
+            priority=Priority(fairness_key=sink.fairness_key),
             parent_close_policy=ParentClosePolicy.ABANDON,
             cancellation_type=ChildWorkflowCancellationType.ABANDON,
             memo={

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, VersioningBehavior
+from temporalio.common import Priority, RetryPolicy, VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
@@ -74,6 +74,7 @@ class DeliverWorkflow:
             start_to_close_timeout=PREPARE_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+            priority=_priority(delivery),
             summary="Wait until the Run is closed, and store what is sent",
         )
 
@@ -90,6 +91,7 @@ class DeliverWorkflow:
             retry_policy=_retry_policy(schedule),
             # A try that is in progress comes to its end, and is recorded; one that waits ends at once.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            priority=_priority(send_input.delivery),
             summary=f"Send to {send_input.delivery.sink.target}",
         )
         await workflow.wait_condition(lambda: handle.done() or self._redeliver_requested)
@@ -114,6 +116,11 @@ class DeliverWorkflow:
         headline = "The Delivery was given up" if was_sent else "There is nothing to deliver"
         workflow.set_current_details(f"{headline}:{code_block(outcome.error.message)}")
         raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
+
+
+def _priority(delivery: DeliverInput) -> Priority:
+    """Return the priority of activities, also of a Delivery that was started without a fairness key."""
+    return Priority(fairness_key=delivery.sink.fairness_key)
 
 
 def _retry_policy(schedule: DeliverySchedule) -> RetryPolicy:

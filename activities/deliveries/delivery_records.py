@@ -32,6 +32,15 @@ class DeliveryRecords:
         except StoreError:
             log.exception("Run %s, Delivery %s: no record of a try", delivery.run_id, delivery.delivery_id)
 
+    async def count(self, delivery: DeliverInput) -> int | None:
+        """Return how many tries have been recorded; None if the store cannot say."""
+        prefix = keys.delivery_tries(delivery.project, delivery.run_id, delivery.delivery_id)
+        try:
+            return len([key async for key in self._store.list(prefix)])
+        except StoreError:
+            log.exception("Run %s, Delivery %s: tries not counted", delivery.run_id, delivery.delivery_id)
+            return None
+
     async def write_lost(self, delivery: DeliverInput, began: str) -> None:
         """Record a try that began at this time, unless the worker that made it has recorded it."""
         at = datetime.fromisoformat(began)

@@ -13,6 +13,9 @@ from schemas.workflow.sink import SealedSink
 TRY_FAILED = "TryFailed"
 """Type of the application failure of a try after which another one may follow."""
 
+RECEIVER_BUSY = "ReceiverBusy"
+"""Type of the application failure of an activity that made no try, because its receiver has as many as it may have."""
+
 GIVEN_UP = "GivenUp"
 """Type of the application failure of a try after which no other try can succeed, and of a Delivery that was given
 up."""

@@ -11,6 +11,9 @@ from pydantic import Field
 from schemas.mask import MASK
 from schemas.workflow.base import FlowModel
 
+_FAIRNESS_KEY_LIMIT = 64
+"""Bytes that a fairness key of Temporal may have."""
+
 
 class SealedWebhook(FlowModel):
     """A webhook whose secrets are sealed for the Run that carries it."""
@@ -71,6 +74,18 @@ class SealedSink(FlowModel):
         if self.webhook is not None:
             return urlsplit(self.webhook.url).hostname or self.webhook.url
         return f"s3://{self.bucket.bucket}" if self.bucket is not None else "nowhere"
+
+    @property
+    def receiver(self) -> str:
+        """What answers or does not: host and port of the webhook, or bucket and endpoint, as ASCII text."""
+        if self.webhook is not None:
+            return ascii(urlsplit(self.webhook.url).netloc)[1:-1]
+        return f"{self.target} {(self.bucket and self.bucket.endpoint) or ''}".rstrip()
+
+    @property
+    def fairness_key(self) -> str:
+        """The key by which Temporal serves receivers by turns. Receivers that differ only behind its end share one."""
+        return self.receiver[:_FAIRNESS_KEY_LIMIT]
 
     def masked(self) -> dict[str, Any]:
         """Return the sink as a client wrote it, with its secrets masked."""

@@ -238,7 +238,16 @@ def test_what_is_asked_for_counts_between_the_schedule_and_its_longest_delay(
         update={"first_delay": timedelta(seconds=1), "factor": 2, "max_delay": timedelta(seconds=300)}
     )
     wanted = None if asked is None else timedelta(seconds=asked)
-    assert next_delay(wanted, schedule, attempt) == (None if delay is None else timedelta(seconds=delay))
+    assert next_delay(wanted, schedule, attempt, attempt) == (None if delay is None else timedelta(seconds=delay))
+
+
+def test_attempts_that_found_the_receiver_busy_do_not_make_delays_longer() -> None:
+    schedule = QUICK.model_copy(
+        update={"first_delay": timedelta(seconds=1), "factor": 2, "max_delay": timedelta(seconds=300)}
+    )
+    assert next_delay(None, schedule, tries=1, attempt=9) == timedelta(seconds=1)
+    assert next_delay(None, schedule, tries=3, attempt=9) == timedelta(seconds=4)
+    assert next_delay(timedelta(seconds=5), schedule, tries=3, attempt=9) == timedelta(seconds=5)
 
 
 async def test_a_name_that_leads_within_by_now_is_not_followed(client: Client, tmp_path: Path, name: str) -> None:

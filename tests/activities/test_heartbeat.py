@@ -84,7 +84,7 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     store = FaultyStore(tmp_path)
     delivery_sender = _SlowSender()
     monkeypatch.setattr(deliver_module, "record_heartbeat", _recorded)
-    activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)  # pyright: ignore[reportArgumentType]
+    activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender, places=1)  # pyright: ignore[reportArgumentType]
     input = SendInput(delivery=delivery(webhook("http://shop.test/"), run_id="run", project="shop"), body_key="body")
     sending = await _beats_of(activities.send_delivery, input, delivery_sender.began, beats)
     delivery_sender.go.set()

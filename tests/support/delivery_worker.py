@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import Priority
 from temporalio.worker import Worker
 
 from activities.deliveries.delivery_sender import DeliverySender
@@ -51,6 +52,7 @@ class Delivering:
             input,
             id=names.delivery_workflow_id(input.run_id, input.delivery_id),
             task_queue=names.DELIVERIES_QUEUE,
+            priority=Priority(fairness_key=input.sink.fairness_key),
             memo={
                 names.MEMO_WORKSPACE: input.workspace,
                 names.MEMO_PROJECT: input.project,
@@ -90,14 +92,19 @@ class Delivering:
 
 @asynccontextmanager
 async def delivering(
-    client: Client, folder: Path, *, egress: EgressPolicy | None = None, secrets: tuple[str, ...] = (SECRET,)
+    client: Client,
+    folder: Path,
+    *,
+    egress: EgressPolicy | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
+    places: int = 500,
 ) -> AsyncGenerator[Delivering]:
     store = FaultyStore(folder / "artifacts")
     async with PinnedTransport(egress or EgressPolicy(LOOPBACK)) as transport:
         delivery_sender = DeliverySender(
             store=store, transport=transport, keyring=RING, signer=WebhookSigner(secrets), user_agent="callboard/test"
         )
-        activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender)
+        activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender, places=places)
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,
@@ -108,7 +115,7 @@ async def delivering(
                 activities.send_test,
             ],
             identity=IDENTITY,
-            max_concurrent_activities=500,
+            max_concurrent_activities=places,
             max_heartbeat_throttle_interval=timedelta(milliseconds=50),
             graceful_shutdown_timeout=GRACE,
         )
