@@ -81,7 +81,7 @@ from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
 from temporal.worker_shutdown import running_worker
-from workflows.auth_session import AuthSessionWorkflow
+from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.run import RunWorkflow
@@ -278,10 +278,16 @@ def _workflow_worker(
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
-        workflows=[RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow, SweepWorkflow],
+        workflows=[
+            RunWorkflow,
+            ValidateWorkflow,
+            CreateWorkflow,
+            AuthSessionWorkflow if settings.build_id is None else UpgradingAuthSessionWorkflow,
+            SweepWorkflow,
+        ],
         activities=[activities.record_interrupted, activities.delete_states, activities.sweep_artifacts],
         identity=identity,
-        deployment_config=_deployment(settings),
+        deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
         workflow_runner=_WORKFLOW_RUNNER,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
@@ -289,18 +295,19 @@ def _workflow_worker(
     return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
-def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """Return the version of a Worker Deployment that this worker is; None if it has no build id.
+def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:
+    """Return the version of a Worker Deployment that a worker with this build id is; None if it has none.
 
     Only workers for workflows have one. Those for Attempts serve every build, as what they are sent is only added to.
+
+    Args:
+        build_id: The build id, or None.
+        behavior: Whether workflows stay on the build that they began on, unless their definition says otherwise.
     """
-    if settings.build_id is None:
+    if build_id is None:
         return None
-    return WorkerDeploymentConfig(
-        WorkerDeploymentVersion(names.DEPLOYMENT, settings.build_id),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.PINNED,
-    )
+    version = WorkerDeploymentVersion(names.DEPLOYMENT, build_id)
+    return WorkerDeploymentConfig(version, use_worker_versioning=True, default_versioning_behavior=behavior)
 
 
 @asynccontextmanager
@@ -327,7 +334,8 @@ async def _delivery_worker(settings: Settings, client: Client, identity: str, st
             activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
             identity=identity,
             max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
-            deployment_config=_deployment(settings),
+            # A Delivery may be tried for days.
+            deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
             workflow_runner=_WORKFLOW_RUNNER,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,

@@ -45,7 +45,7 @@ _VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "U
 """Name of a Create in the Temporal Web UI."""
 
 
-@workflow.defn(name=names.AUTH_SESSION, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name=names.AUTH_SESSION)
 class AuthSessionWorkflow:
     """One AuthSession, from its creation until it is deleted."""
 
@@ -286,3 +286,20 @@ class AuthSessionWorkflow:
     def delete(self) -> None:
         """Note that the AuthSession is to be deleted."""
         self._deleted = True
+
+
+@workflow.defn(name=names.AUTH_SESSION, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class UpgradingAuthSessionWorkflow(AuthSessionWorkflow):
+    """The same, for workers that have a build id: an AuthSession may last for years, and moves to the current build.
+
+    Temporal takes a versioning behavior from such workers only, so `AuthSessionWorkflow` itself cannot have it.
+    """
+
+    @workflow.init
+    def __init__(self, input: AuthSessionInput) -> None:
+        super().__init__(input)
+
+    @workflow.run
+    async def run(self, input: AuthSessionInput) -> None:
+        """Run until the AuthSession is deleted, or could not even be created; then leave nothing behind."""
+        await super().run(input)

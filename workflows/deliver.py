@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy, VersioningBehavior
+from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
@@ -38,7 +38,7 @@ PREPARE_TIMEOUT = timedelta(hours=1)
 """Time after which waiting for the Run's end is begun anew. That end comes, however long it takes."""
 
 
-@workflow.defn(name=names.DELIVER, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name=names.DELIVER)
 class DeliverWorkflow:
     """One Delivery of one Run. It can be asked to send again, while it is in progress and after its end."""
 
