@@ -44,16 +44,17 @@ _OURS = {4: "192.0.0.2", 6: "fd63:616c:6c62::2"}
 GATEWAY = {4: "192.0.0.1", 6: "fd63:616c:6c62::1"}
 """Addresses at which pasta answers: as the next hop, and for names, with what this host's nameserver says."""
 _LENGTH = {4: 30, 6: 64}
+_USER = 1000
+"""User and group that root is in the namespaces, since programs that root executes there would have all capabilities.
+Moreover, only a process with a certain capability may make a further user namespace that root is mapped into."""
 
 _LOOPBACK = tuple(ip_address(address) for address in ("127.0.0.1", "::1"))
 _TUN = "/dev/net/tun"
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETTXFILTER = 0x400454CA, 0x400454CB, 0x400454D1
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_SECUREBITS, _NO_ROOT, _NO_ROOT_LOCKED = 28, 1, 2
 _PR_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
-_CAP_SETPCAP, _CAP_NET_ADMIN = 8, 12
-_HELD = 1 << _CAP_SETPCAP | 1 << _CAP_NET_ADMIN
+_CAP_NET_ADMIN = 12
 _CAPABILITY_VERSION = 0x20080522
 
 _PORTS_AT, _LOCAL_AT, _NAMES_AT, _RULES_AT = 10, 20, 30, 100
@@ -178,8 +179,8 @@ def _make_namespaces() -> None:
         os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
         # A user other than root may map its own ids only, and its group only if nobody can leave groups any more.
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        Path("/proc/self/uid_map").write_text(f"{uid or _USER} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid or _USER} {gid} 1")
     except OSError as error:
         why = "the host's limits, user.max_…_namespaces, allow no more" if error.errno == ENOSPC else error.strerror
         raise LaunchError(f"user {uid} may not make user and network namespaces ({why})") from error
@@ -237,20 +238,19 @@ def _configure(plan: Plan, version: int) -> None:
 
 
 def _hand_on_network_administration() -> None:
-    """Have programs that are executed next keep the one capability that `ip` needs, also if the user is not root."""
-    _set_capabilities(inheritable=_HELD)
+    """Have programs that are executed next keep the one capability that `ip` needs, and give up all others."""
+    _set_capabilities(1 << _CAP_NET_ADMIN)
     _call("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAP_NET_ADMIN, 0, 0)
 
 
 def _drop_capabilities() -> None:
-    """Have the next program executed without any capability, also if the user is root."""
-    _set_capabilities(inheritable=0)
-    _call("prctl", _PR_SET_SECUREBITS, _NO_ROOT | _NO_ROOT_LOCKED, 0, 0, 0)
+    """Give up all capabilities. The next program gets none back, as in the namespace nobody is root."""
+    _set_capabilities(0)
 
 
-def _set_capabilities(*, inheritable: int) -> None:
-    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
-    _call("capset", header, struct.pack("6I", _HELD, _HELD, inheritable, 0, 0, 0))
+def _set_capabilities(held: int) -> None:
+    """Set the effective, permitted and inheritable capabilities; those that matter here are in the first word."""
+    _call("capset", struct.pack("Ii", _CAPABILITY_VERSION, 0), struct.pack("6I", held, held, held, 0, 0, 0))
 
 
 def _call(name: str, *arguments: int | bytes) -> None:

@@ -85,8 +85,29 @@ def test_the_command_has_no_capability_and_a_descriptor_more(plan: Plan) -> None
 
 
 @needs_networks
-def test_the_users_ids_stay_what_they_are(plan: Plan) -> None:
-    assert launch(plan, "/bin/sh", "-c", "echo $(id -u):$(id -g)") == (0, f"{os.geteuid()}:{os.getegid()}")
+def test_the_users_ids_stay_what_they_are_unless_it_is_root(plan: Plan) -> None:
+    kept = f"{os.geteuid() or 1000}:{os.getegid() or 1000}"
+    assert launch(plan, "/bin/sh", "-c", "echo $(id -u):$(id -g)") == (0, kept)
+
+
+@needs_networks
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="Bubblewrap is not installed.")
+def test_boxes_can_be_made_in_it_and_in_these_further_namespaces(plan: Plan) -> None:
+    boxed = [
+        "/usr/bin/env",
+        "bwrap",
+        "--unshare-user",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+    ]
+    boxed += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    inner = ["unshare", "--user", "--map-root-user", "--mount", "--ipc", "--pid", "--fork"]
+    code, said = launch(plan, *boxed, *inner, "sh", "-c", f"id -u; ! {plan.ip} rule del pref 100 2>/dev/null")
+    assert (code, said) == (0, "0")
 
 
 @needs_networks
