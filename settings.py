@@ -159,6 +159,14 @@ class Settings(BaseSettings):
     needs the browser's debugging port, and there every process of the host can reach that port."""
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""
+    shared_folders: Annotated[list[Path], NoDecode, BeforeValidator(_comma_separated)] = Field(
+        default_factory=list[Path]
+    )
+    """Folders of this host, comma-separated, that user code of every project may read and write, at the same paths: its
+    box has no other files of the host. Each Attempt finds what others have left there."""
+    machine_disk: ByteSize = Field(default=ByteSize(10 * 1024**3), ge=256 * 1024 * 1024)
+    """Most bytes of disk that a Machine's files may take, or as `10GiB`, also those of its browser and unsaved traces.
+    A Machine that takes more is ended; no single file of it can be larger."""
     machine_idle: Seconds = timedelta(seconds=120)
     """Time after which a Machine without work is stopped, so that an idle worker costs no browser."""
     machine_max_attempts: int = Field(default=200, ge=1)
@@ -192,6 +200,14 @@ class Settings(BaseSettings):
     """Address of the API to call, such as `http://127.0.0.1:8400`. Unset: the `dev` stack on the data folder."""
     api_key: SecretStr | None = None
     """The key to call it with: one of its `CALLBOARD_API_KEYS`."""
+
+    @field_validator("shared_folders", mode="after")
+    @classmethod
+    def _are_folders(cls, folders: list[Path]) -> list[Path]:
+        for folder in folders:
+            if not folder.is_absolute() or not folder.is_dir():
+                raise ValueError(f"must name existing folders by absolute paths, and {folder} is none")
+        return folders
 
     @field_validator("delivery_max_delay", mode="after")
     @classmethod

@@ -364,6 +364,8 @@ def _launch_options(
         worker_dir.scratch,
         browser,
         tuple(browser_args()),
+        shared=tuple(settings.shared_folders),
+        disk_limit=settings.machine_disk,
         find_full_browser=partial(find_browser, settings.chromium, headful=True),
         network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
         filter=reach if isolation.level is Level.PARTIAL else None,

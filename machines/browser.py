@@ -19,7 +19,7 @@ from typing import Any
 
 import playwright
 
-from machines.environment import user_environment
+from machines.environment import machine_environment
 from schemas.errors import MachineError
 
 _START_LIMIT = 30.0
@@ -97,18 +97,18 @@ def _playwrights(browser: str, executables: tuple[str, ...]) -> Iterator[Path]:
     package = Path(playwright.__file__).parent / "driver" / "package"
     listed: list[dict[str, Any]] = json.loads((package / "browsers.json").read_text(encoding="utf-8"))["browsers"]
     revision = next(str(entry["revision"]) for entry in listed if entry["name"] == browser)
-    folder = _browsers_folder(package) / f"{browser.replace('-', '_')}-{revision}"
+    folder = browsers_folder() / f"{browser.replace('-', '_')}-{revision}"
     if not (folder / "INSTALLATION_COMPLETE").is_file():  # Playwright's mark that the download was not cut off
         return
     for name in executables:
         yield from sorted(folder.glob(f"*/{name}"))
 
 
-def _browsers_folder(package: Path) -> Path:
+def browsers_folder() -> Path:
     """Return the folder where Playwright keeps browsers, found as Playwright itself finds it on Linux."""
     configured = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
     if configured == "0":
-        return package / ".local-browsers"
+        return Path(playwright.__file__).parent / "driver" / "package" / ".local-browsers"
     if configured:
         return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ms-playwright"
@@ -133,7 +133,7 @@ def _version(path: Path) -> str:
     done = subprocess.run(
         [path, "--version"],
         # It gets the environment of a Machine, without our secrets: this user's other processes can read it.
-        env=user_environment(Path(tempfile.gettempdir())),
+        env=machine_environment(Path(tempfile.gettempdir())),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""The environment variables of user code: a few harmless ones, and those that the operator meant for it. No others."""
+"""The environment variables of a Machine's processes: a few harmless ones; for user code, also what is meant for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 USER_PREFIX = "CALLBOARD_USER_"
 """Prefix of variables for user code: the worker's `CALLBOARD_USER_X` is `X` there."""
 
+_OF_DRIVER = "NODE_EXTRA_CA_CERTS"
+"""Variable that the operator means for Playwright's driver, too, which makes requests of its own."""
+_CERTIFICATES = (_OF_DRIVER, "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DISPLAY = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
 _PASSED = ("PATH", "LANG", "TZ")
 _NO_LANGUAGE = ("", "C", "POSIX")
@@ -21,20 +24,36 @@ def display_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _DISPLAY if name in os.environ}
 
 
-def user_environment(scratch: Path, variables: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+def machine_environment(scratch: Path) -> dict[str, str]:
     """Return the environment that a Machine is started with.
 
-    `HOME` and `TMPDIR` are the Machine's own, so that it finds nothing of the worker's user. A variable of the project
-    takes precedence over one that the operator meant for all projects.
+    `HOME` and `TMPDIR` are the Machine's own, so that it finds nothing of the worker's user.
     """
     environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
     if environment.get("LANG", "C") in _NO_LANGUAGE:
         # Python would repair this with a variable of its own, `LC_CTYPE`; and pages hold more than ASCII.
         environment["LANG"] = "C.UTF-8"
-    for name, value in os.environ.items():
-        if name.startswith(USER_PREFIX) and name != USER_PREFIX:
-            environment[name.removeprefix(USER_PREFIX)] = value
-    environment.update(variables)
+    if (certificates := os.environ.get(f"{USER_PREFIX}{_OF_DRIVER}")) is not None:
+        environment[_OF_DRIVER] = certificates
     environment["HOME"] = str(scratch / "home")
     environment["TMPDIR"] = str(scratch / "tmp")
     return environment
+
+
+def certificates() -> tuple[Path, ...]:
+    """Return the files and folders of certificates that the operator has named for user code."""
+    named = (os.environ.get(f"{USER_PREFIX}{name}") for name in _CERTIFICATES)
+    return tuple(Path(path) for path in named if path and Path(path).exists())
+
+
+def user_environment(scratch: Path, variables: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """Return the environment of user code, which no other process of its Machine has.
+
+    A variable of the project takes precedence over one that the operator meant for all projects.
+    """
+    environment = machine_environment(scratch)
+    places = {name: environment[name] for name in ("HOME", "TMPDIR")}
+    for name, value in os.environ.items():
+        if name.startswith(USER_PREFIX) and name != USER_PREFIX:
+            environment[name.removeprefix(USER_PREFIX)] = value
+    return {**environment, **dict(variables), **places}

@@ -8,6 +8,7 @@ from typing import Any
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptSpec
 from machines.keeping import ChildEnd
+from machines.limits import MOST_PROCESSES
 from schemas.errors import Category
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
@@ -23,7 +24,11 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
     "browser-gone": (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", False),
 }
 
-_OVER_LIMIT = {"memory": "Execution ran out of memory."}
+_OVER_LIMIT = {
+    "memory": "Execution ran out of memory.",
+    "disk": "Execution ran out of disk: the files of its Machine passed the limit of CALLBOARD_MACHINE_DISK.",
+    "processes": f"Execution was ended: its Machine had more than {MOST_PROCESSES} processes.",
+}
 """Messages of Attempts whose Machine has passed a limit, by the limit's name."""
 
 
@@ -84,8 +89,8 @@ def timed_out(spec: AttemptSpec, waiting_at: str) -> RunError:
 
 def crashed(end: ChildEnd) -> RunError:
     """Return the error of an Attempt whose Machine's own process ended while it ran."""
-    if end.out_of_memory:
-        return _crashed(_OVER_LIMIT["memory"])
+    if end.limit is not None:
+        return _crashed(_OVER_LIMIT[end.limit])
     return _crashed("The Machine's process was lost.") if end.exit_code is None else ended(end.exit_code)
 
 

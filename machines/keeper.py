@@ -3,19 +3,19 @@
 The keeper runs on the standard library alone, as a script of its own. It is a child subreaper (Linux), so whatever the
 child's descendants do (detach, start a session, lose their parent), they stay below the keeper. When told to, when
 the worker's pipe closes (the worker has died), or when the child has ended, it kills all descendants until none is
-left, removes the Machine's scratch folder and exits. It also watches the memory of the whole process tree, and writes
+left, removes the Machine's scratch folder and exits. It also watches what the whole process tree takes, and writes
 what the tree prints to a file for each Attempt, so that a slow worker holds up nothing, and so that the last words of
 a child which was killed are kept, too. If the tree takes too much memory while an Attempt runs, the child gets a moment
 to end user code and to save what the Attempt leaves.
 
-    argv    SCRATCH MEMORY_LIMIT CHILD_FD COMMAND…
+    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT CHILD_FD COMMAND…
     stdin   anything, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
-            ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"memory"} (bytes at
-            which the limit was passed), last {"gone": true} or {"left": [pid]}
+            ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"limit", "used"}
+            (`memory`, `disk` or `processes`, and how much it was), last {"gone": true} or {"left": [pid]}
 
 The child's standard input is a socket to the keeper. Over it come the messages that `intake` describes, and the keeper
-sends one JSON object {"limit"}, which is `memory`, if that limit was passed.
+sends one JSON object {"limit"}, with the name of a limit that was passed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 
 from machines.intake import Intake
+from machines.limits import Limits
 from machines.meter import Meter
 from machines.runner.removal import remove
 from machines.runner.tree import descendants, kill_all, read
@@ -56,9 +57,9 @@ _CHUNK = 65536
 _LAST_CHUNKS = 256
 """Most chunks that are read at the end. A pipe holds no more, but a process outside the tree could go on writing."""
 _SHRINK_WITHIN = 1.0
-"""Seconds after which the tree must be within its memory limit again, as its child has ended user code."""
+"""Seconds after which the tree must be within its limit again, as its child has ended user code."""
 _SAVE_WITHIN = 3.0
-"""Seconds that the child gets to save what is left of an Attempt that has passed the memory limit."""
+"""Seconds that the child gets to save what is left of an Attempt that has passed a limit."""
 _LOOK_OFTEN = 0.05
 """Seconds between two measurements in that time."""
 _RENDERER = b"--type=renderer"
@@ -73,9 +74,9 @@ _OOM_SCORE = "300"
 class Keeper:
     """The keeper of one child, its process tree and its scratch folder."""
 
-    def __init__(self, scratch: str, memory_limit: int, child_fd: int, command: list[str]) -> None:
+    def __init__(self, scratch: str, limits: Limits, child_fd: int, command: list[str]) -> None:
         self._scratch = scratch
-        self._memory_limit = memory_limit
+        self._limits = limits
         self._tail = b""
         self._supervisor, theirs = socket.socketpair()
         self._supervisor.setblocking(False)  # noqa: FBT003
@@ -87,7 +88,7 @@ class Keeper:
         """The log of that Attempt, if it has one."""
         self._sources = _OF_USER_CODE
         self._over_since: float | None = None
-        """When the memory limit was passed while an Attempt ran."""
+        """When a limit was passed while an Attempt ran."""
         self._child = subprocess.Popen(
             command,
             stdin=theirs.fileno(),
@@ -95,7 +96,7 @@ class Keeper:
             stderr=subprocess.STDOUT,
             pass_fds=(child_fd,),
             cwd=scratch,
-            preexec_fn=_offer_to_the_kernel,  # there is no other thread, so a hook between fork and exec is safe
+            preexec_fn=self._before_the_child,  # there is no other thread, so a hook between fork and exec is safe
         )
         theirs.close()
         os.close(child_fd)  # only the child may hold it, so that the worker sees when the child ends
@@ -150,32 +151,36 @@ class Keeper:
                         return
 
     def _may_go_on(self, now: float) -> bool:
-        """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed its limit."""
-        used = self._meter.look()
+        """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed a limit."""
+        passed = self._limits.passed(self._meter)
         if self._over_since is not None:
             over = now - self._over_since
-            return over < _SAVE_WITHIN and (over < _SHRINK_WITHIN or used <= self._memory_limit)
-        if used <= self._memory_limit:
+            return over < _SAVE_WITHIN and (over < _SHRINK_WITHIN or passed is None)
+        if passed is None:
             return True
-        _say({"memory": used})
+        _say({"limit": passed.limit, "used": passed.used})
         if self._transcript is not None:
-            message = f"The Machine uses {used} bytes of memory; its limit is {self._memory_limit} bytes."
-            self._transcript.say("error", "callboard", message)
-        return self._busy and self._let_it_save(now)
+            self._transcript.say("error", "callboard", passed.message)
+        return self._busy and self._let_it_save(now, passed.limit)
 
-    def _let_it_save(self, now: float) -> bool:
-        """Tell the child that the memory limit was passed; return False if it cannot hear that."""
+    def _let_it_save(self, now: float, limit: str) -> bool:
+        """Tell the child which limit was passed; return False if it cannot hear that."""
         self._over_since = now
         try:
-            self._supervisor.send(json.dumps({"limit": "memory"}).encode())
+            self._supervisor.send(json.dumps({"limit": limit}).encode())
         except OSError:
             return False
         # The child can end user code, but no page. Without that process, the browser can still give the trace.
         largest = self._meter.largest()
-        if _RENDERER in read(f"/proc/{largest}/cmdline"):
+        if limit == "memory" and _RENDERER in read(f"/proc/{largest}/cmdline"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(largest, signal.SIGKILL)
         return True
+
+    def _before_the_child(self) -> None:
+        """Prepare the process that becomes the child, between fork and exec."""
+        _offer_to_the_kernel()
+        self._limits.impose()
 
     def _drain(self) -> bytes | None:
         """Read what the child's tree printed, so that it never blocks on a full pipe.
@@ -264,7 +269,7 @@ def _say(message: dict[str, object]) -> None:
 
 def main() -> None:
     """Run the keeper of one Machine; the module's docstring describes its arguments and streams."""
-    scratch, memory_limit, child_fd, *command = sys.argv[1:]
+    scratch, memory, disk, child_fd, *command = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
@@ -272,7 +277,7 @@ def main() -> None:
         # Only the worker, or its end, stops a keeper. A handler is set and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)
     give_way()
-    keeper = Keeper(scratch, int(memory_limit), int(child_fd), command)
+    keeper = Keeper(scratch, Limits(scratch, int(memory), int(disk)), int(child_fd), command)
     forbid_inspection()  # not earlier: until its exec, the child must be able to write its own files in /proc
     keeper.run()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import keeper, scratch_cleanup
+from machines.runner.folders import OF_DRIVER
 from schemas.workflow.attempt import AttemptUsage
 
 _GONE_WITHIN = 12.0
@@ -25,7 +26,8 @@ class ChildEnd:
 
     exit_code: int | None = None
     """The exit code as `subprocess` gives it: negative for a signal. None: we had it killed, or the keeper died."""
-    out_of_memory: bool = False
+    limit: str | None = None
+    """The limit that was passed, so that the keeper has ended everything: `memory`, `disk` or `processes`."""
     output: str = ""
     """The end of what the child printed; it may hold anything that user code prints."""
 
@@ -59,6 +61,7 @@ class Keeping:
         scratch: Path,
         child_fd: int,
         memory_limit: int,
+        disk_limit: int,
         environment: Mapping[str, str],
     ) -> Keeping:
         """Make the scratch folder, and start a keeper with `command` below it.
@@ -72,7 +75,8 @@ class Keeping:
             await asyncio.to_thread(_make_scratch, scratch)
             process = subprocess.Popen(  # noqa: ASYNC220  # asyncio does the same, and is no quicker
                 [
-                    *(sys.executable, "-I", "-S", keeper.__file__, str(scratch), str(memory_limit), str(child_fd)),
+                    *(sys.executable, "-I", "-S", keeper.__file__),
+                    *map(str, (scratch, memory_limit, disk_limit, child_fd)),
                     *command,
                 ],
                 stdin=subprocess.PIPE,
@@ -133,10 +137,10 @@ class Keeping:
         async for line in words:
             message: dict[str, Any] = json.loads(line)
             if "exited" in message:
-                out_of_memory = self.child_end.out_of_memory  # it may end by itself once it has saved what is left
-                self.child_end = ChildEnd(message["exited"], out_of_memory, message["tail"])
-            elif "memory" in message:
-                self.child_end = ChildEnd(out_of_memory=True)
+                limit = self.child_end.limit  # it may end by itself once it has saved what is left
+                self.child_end = ChildEnd(message["exited"], limit, message["tail"])
+            elif "limit" in message:
+                self.child_end = ChildEnd(limit=message["limit"])
             elif "ended" in message:
                 self._attempt_ended(AttemptUsage.model_validate(message["ended"]))
             gone = gone or "gone" in message
@@ -153,5 +157,5 @@ class Keeping:
 
 
 def _make_scratch(folder: Path) -> None:
-    for name in ("tmp", "home"):
+    for name in OF_DRIVER:
         (folder / name).mkdir(parents=True)

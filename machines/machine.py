@@ -23,10 +23,11 @@ from typing import Any
 from machines import failures
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines.boxes import Boxes
 from machines.browser import find_browser
 from machines.cancellation import uncancellable
 from machines.current import AttemptStart, Current
-from machines.environment import display_environment, user_environment
+from machines.environment import display_environment, machine_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
 from machines.network import Network
@@ -58,6 +59,10 @@ class LaunchOptions:
     """Folder in which each Machine gets a scratch folder of its own."""
     browser: Path
     arguments: tuple[str, ...] = ()
+    shared: tuple[Path, ...] = ()
+    """Folders of this host that user code and browsers of every project may read and write."""
+    disk_limit: int = 10 * 1024**3
+    """Most bytes of the files in a Machine's scratch folder."""
     find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
     """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
     network: Network | None = None
@@ -99,7 +104,7 @@ class Machine:
         """
         scratch = launch.scratch / name
         # A cancel must not leave a process without an owner: it waits for the Machine, which is then closed again.
-        spawning = asyncio.ensure_future(cls._spawn(name, version, scratch, launch.network))
+        spawning = asyncio.ensure_future(cls._spawn(name, version, scratch, launch))
         try:
             machine = await uncancellable(spawning)
         except asyncio.CancelledError:
@@ -112,7 +117,7 @@ class Machine:
         return machine
 
     @classmethod
-    async def _spawn(cls, name: str, version: Version, scratch: Path, network: Network | None) -> Machine:
+    async def _spawn(cls, name: str, version: Version, scratch: Path, launch: LaunchOptions) -> Machine:
         """Start keeper and child in a new scratch folder. Raises OSError if that fails; nothing is left then."""
         ours, theirs = socket.socketpair()
         frames = await Frames.over(ours)
@@ -120,11 +125,12 @@ class Machine:
         try:
             with theirs:
                 keeping = await Keeping.start(
-                    command if network is None else network.command(command),
+                    command if launch.network is None else launch.network.command(command),
                     scratch=scratch,
                     child_fd=theirs.fileno(),
                     memory_limit=version.memory_limit,
-                    environment=user_environment(scratch, version.variables),
+                    disk_limit=launch.disk_limit,
+                    environment=machine_environment(scratch),
                 )
         except BaseException:
             frames.close()
@@ -155,6 +161,7 @@ class Machine:
         if headful and refusal:  # for the headless browser, the worker has logged this when it started
             log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", self.name, browser, refusal)
         display = display_environment() if headful else {}
+        boxes = await asyncio.to_thread(Boxes.of, self.version, scratch, browser, display, launch.shared)
         await self._frames.send(
             {
                 "type": "configure",
@@ -166,7 +173,10 @@ class Machine:
                 "filter": launch.filter and launch.filter.to_json(),
                 "hooks": launch.hooks,
                 "allowFileUrls": self.version.allow_file_urls,
-                "python": _zygote_command(self.version, scratch),
+                "driver": boxes.for_driver(),
+                "zygote": boxes.for_zygote(
+                    _zygote_command(self.version, scratch), user_environment(scratch, self.version.variables)
+                ),
                 "project": str(self.version.folder),
                 "scratch": str(scratch),
                 "width": self.version.width,

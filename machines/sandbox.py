@@ -1,7 +1,8 @@
 """Find out whether Chromium's own sandbox works here, which isolates pages from this user's files and processes.
 
-The sandbox needs a user other than root and the right to make user namespaces. Distributions, containers and security
-modules all have their own ways of taking that right away, so the sandbox is tried, once per browser and process.
+The sandbox needs a user other than root, which a Machine's box gives it, and the right to make user namespaces.
+Distributions, containers and security modules all have their own ways of taking that right away, so the sandbox is
+tried, once per browser and process, in such a box.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from machines.environment import user_environment
+from machines.box import Box, box_refusal, browser_folders, our_folders
+from machines.environment import machine_environment
 
 _TRIED_WITHIN = 30.0
 """Seconds that the trial may take. It takes a third of one, but a cold disk can make the first start slow."""
@@ -29,16 +31,19 @@ def sandbox_refusal(executable: Path) -> str | None:
 
     The reason is the end of a sentence without its period. This call blocks.
     """
-    if os.geteuid() == 0:
+    boxed = box_refusal() is None
+    if os.geteuid() == 0 and not boxed:
         return "Chromium refuses to use it as root"
     with tempfile.TemporaryDirectory(prefix="callboard-sandbox-") as folder:
         for name in ("home", "tmp"):
             (Path(folder) / name).mkdir()
-        command = [executable, "--headless", f"--user-data-dir={folder}", "--dump-dom", "about:blank"]
+        box = Box((*our_folders(), *browser_folders(executable, {})), (Path(folder),))
+        arguments = ["--headless", f"--user-data-dir={folder}", "--dump-dom", "about:blank"]
+        command = [*box.command(final=True), str(executable), *arguments]
         try:
             browser = subprocess.Popen(
                 command,
-                env=user_environment(Path(folder)),
+                env=machine_environment(Path(folder)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser. It needs
-# git, make, any python3 and, for what is missing on the machine, root or sudo. Once all is set up, it uses no network.
+# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser; and the
+# programs that isolate Machines. It needs git, make, any python3 and, for what is missing on the machine, root or sudo. Once all is set up, it uses no network.
 # Programs named as arguments are installed too, each from the Debian package of its name; if that fails, it goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -141,9 +141,23 @@ install_browser() {
     exit 1 # The sentence above says what to run.
 }
 
+# Installs what the boxes and networks of Machines are made of. Without it, Machines work, with fewer walls around them.
+install_isolation() {
+    local program package missing=()
+    for package in bubblewrap:bwrap passt:pasta iproute2:ip; do
+        program=${package#*:}
+        command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("${package%:*}")
+    done
+    [ "${#missing[@]}" = 0 ] && return
+    say "installing ${missing[*]}, which isolate Machines"
+    apt_install "${missing[@]}" \
+        || say "${missing[*]} could not be installed: Machines are isolated in part only. Install them (Debian, Ubuntu: apt-get install ${missing[*]}), then start Callboard anew."
+}
+
 install_packages
 compile_rooms
 install_browser
+install_isolation
 for program; do
     command -v "$program" >/dev/null && continue
     say "installing $program"

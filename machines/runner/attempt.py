@@ -31,7 +31,7 @@ from .user_messages import checked_done, checked_left
 from .user_process import LAST_WORDS
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
-from .workspace import Workspace
+from .workspace import EVIDENCE, Workspace
 
 _HEARD_WITHIN = 0.15
 """Seconds in which a process of user code hears that it is to stop, unless it blocks."""
@@ -219,6 +219,7 @@ class Attempt:
         """Return what the Attempt leaves, given what the supervisor has saved of it."""
         if not self._brought:
             return own
+        self._evidence.take_over(self._workspace.folder / EVIDENCE)
         told = self._left
         if told is None and self._found is not None and self._found.done():
             found = self._found.result()
@@ -242,7 +243,8 @@ class Attempt:
     def _call(self) -> dict[str, Any]:
         order = self._order
         pages = self._hook_pages
-        hooked = pages and {"cdpUrl": pages.cdp_url, "state": self._state, "evidence": order["evidence"]}
+        wanted = order["evidence"] and {**order["evidence"], "folder": str(self._workspace.folder / EVIDENCE)}
+        hooked = pages and {"cdpUrl": pages.cdp_url, "state": self._state, "evidence": wanted}
         return {
             "kind": order["kind"],
             "function": order["function"],

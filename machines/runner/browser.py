@@ -24,6 +24,8 @@ PLACES_OF_DRIVER = {"PWTEST_SOCKETS_DIR": "driver", "PWTEST_SERVER_REGISTRY": "d
 
 The folder is named relative to the scratch folder, where the driver runs: its full path may be too long for a socket.
 """
+NODE_OF_DRIVER = "PLAYWRIGHT_NODEJS_PATH"
+"""Variable that tells Playwright what to start as its driver's Node.js."""
 CLOSE_WITHIN = 5.0
 """Seconds that closing a context or the browser may take; whatever takes longer is killed with the Machine."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
@@ -80,6 +82,8 @@ class BrowserSetup:
     headless: bool
     sandbox: bool
     """Whether Chromium's own sandbox is used."""
+    boxed: bool
+    """Whether the driver, and the browser with it, has a PID namespace of its own."""
     debugging: bool
     """Whether other clients may connect to the browser, on loopback."""
     viewport: tuple[int, int]
@@ -89,6 +93,8 @@ class BrowserSetup:
     """Folder in which unsaved traces grow; it may be emptied once they are saved."""
     proxy: ProxySettings | None
     """Proxy of everything that the browser does, unless a context has another. None: it connects by itself."""
+    downloads: Path
+    """Folder for what is downloaded; Playwright empties it as contexts close."""
     on_refused_file: Callable[[str], None] | None
     """Is called with the URL of each file that is refused to other clients of the browser. None: files are allowed."""
 
@@ -132,6 +138,7 @@ class WarmBrowser:
             chromium_sandbox=setup.sandbox,
             traces_dir=setup.traces,
             proxy=setup.proxy,
+            downloads_path=setup.downloads,
             env={**_environment(), **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
@@ -142,7 +149,8 @@ class WarmBrowser:
             await guard_browser(session, setup.on_refused_file)
         version = await ask(session, "Browser.getVersion")
         processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
-        vital = Vital(next(process["id"] for process in processes if process["type"] == "browser"))
+        pid = next(process["id"] for process in processes if process["type"] == "browser")
+        vital = Vital(pid, boxed=setup.boxed)
         # Sites refuse a browser that calls itself headless, though it is the same one (docs/contract.md, section 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
@@ -280,7 +288,7 @@ async def ask(session: CDPSession, method: str, **parameters: str) -> dict[str, 
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in PLACES_OF_DRIVER}
+    return {name: value for name, value in os.environ.items() if name not in {*PLACES_OF_DRIVER, NODE_OF_DRIVER}}
 
 
 def _debugging_address() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings
 
+from . import file_guard
 from .address_guard import refusal
 from .browser import WarmBrowser
 from .browser_filter import BrowserFilter
@@ -40,6 +41,10 @@ class BrowserDesk:
     def refusal(self, url: str) -> str | None:
         """Say why an address must not be opened; None if it may be opened."""
         return refusal(url) if self._guarded else None
+
+    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
+        """Say why a call must not be made because of a file that it names; None if it may be made."""
+        return None if self.root is None else file_guard.refusal(method, params, str(self.root.parent))
 
     def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
         """Say why a command of the browser's own protocol must not be given; None if it may be."""

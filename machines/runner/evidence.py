@@ -22,6 +22,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from .browser import nothing
 from .playwright_wire import guid_of
+from .removal import take_over
 
 SCREENSHOT = "screenshot.png"
 PART = ".part"
@@ -148,10 +149,11 @@ class Evidence:
         await asyncio.shield(traced.saving)
 
     async def _stop(self, traced: _Traced) -> None:
-        part = traced.file.with_name(traced.file.name + PART)
+        # The supervisor's driver can write in the folder for raw traces, and nowhere else.
+        part = (self._raw or traced.file.parent) / (traced.file.name + PART)
         try:
             await traced.context.tracing.stop(path=part)
-            part.replace(traced.file)
+            take_over(part, traced.file)
         except (PlaywrightError, OSError) as error:
             stopped = _NOT_STARTED in str(error)
             told = "The automation has stopped it itself." if stopped else f"It could not be saved: {_reason(error)}"
@@ -193,6 +195,17 @@ class Evidence:
             self._miss("screenshot", f"Its page gave none within {_PICTURE_WITHIN:g} s.")
         except (PlaywrightError, OSError) as error:
             self._miss("screenshot", f"It could not be taken: {_reason(error)}")
+
+    def take_over(self, brought: Path) -> None:
+        """Take what the process of user code, which has ended, has left of a context that the hook has brought."""
+        if self.folder is None:
+            return
+        with contextlib.suppress(OSError):  # whatever is no file of the kind that we write is not taken
+            if (brought / SCREENSHOT).exists():
+                take_over(brought / SCREENSHOT, self.folder / SCREENSHOT)
+        for trace in sorted(brought.glob("trace-*.zip")):
+            with contextlib.suppress(OSError):
+                take_over(trace, self.folder / f"trace-{next(self._numbers)}.zip")
 
     def last_page(self) -> Page | None:
         """Return the page that the automation is or was last at, as far as that shows; None if all pages are closed."""

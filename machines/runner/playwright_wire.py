@@ -13,15 +13,21 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
+from playwright._impl import element_handle, frame
+from playwright._impl.artifact import Artifact
 from playwright._impl.cdp_session import CDPSession as CDPSessionImpl
 from playwright._impl.connection import Connection
+from playwright._impl.element_handle import convert_input_files
 from playwright._impl.frame import Frame as FrameImpl
 from playwright._impl.transport import Transport
 from playwright._impl.utils.tasks import wait_for_next_task
 from playwright.async_api import Browser, BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
+
+from .file_guard import is_inside
 
 END = b"\0"
 """End of each message on the socket. A message is one JSON object."""
@@ -71,6 +77,23 @@ class _SocketTransport(Transport):
         if self._writer is not None:
             with contextlib.suppress(ConnectionError):  # the other end was gone first
                 await self._writer.wait_closed()
+
+
+class _AsRemote:
+    """An object of Playwright's implementation that believes its driver to be on another host."""
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._owner, name)
+
+    @property
+    def _connection(self) -> _AsRemote:
+        return _AsRemote(self._owner._connection)
+
+    def is_remote(self) -> bool:
+        return True
 
 
 class Attached:
@@ -126,6 +149,29 @@ class Attached:
     def send_stacks(self) -> None:
         """Send the stack of each call from now on. The relay has it added to the traces."""
         self._connection.set_is_tracing(True)
+
+    def keep_files_in(self, folder: str) -> None:
+        """Have files outside of this folder sent over the connection: the driver does not see them.
+
+        This patches Playwright's implementation for the whole process, but only what belongs to this connection.
+        """
+        save_as: Any = Artifact.save_as
+
+        async def saved_as(self: Any, path: str | Path) -> None:
+            await save_as(_owner(self, [path]), path)
+
+        async def converted(files: Any, context: Any) -> Any:
+            listed: list[Any] = [files] if isinstance(files, str | Path | dict) else list(files)
+            return await convert_input_files(cast("Any", files), _owner(context, listed))
+
+        def _owner(owner: Any, files: list[Any]) -> Any:
+            paths = [str(Path(file).absolute()) for file in files if isinstance(file, str | Path)]
+            elsewhere = [path for path in paths if not is_inside(path, folder)]
+            return _AsRemote(owner) if elsewhere and owner._connection is self._connection else owner
+
+        setattr(Artifact, "save_as", saved_as)  # noqa: B010
+        for module in (element_handle, frame):
+            setattr(module, "convert_input_files", converted)  # noqa: B010
 
     def _closed(self) -> None:
         """Have everything closed for this client, as Playwright does where a connection to a browser ends."""

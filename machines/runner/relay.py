@@ -40,6 +40,10 @@ class Desk(Protocol):
         """Say why an address must not be opened; None if it may be opened."""
         ...
 
+    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
+        """Say why a call must not be made because of a file that it names; None if it may be made."""
+        ...
+
     def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
         """Say why a command of the browser's own protocol must not be given; None if it may be."""
         ...
@@ -159,7 +163,9 @@ class Relay:
                 url = params.get("baseURL")
             case _:
                 pass
-        return self._desk.refusal(url) if isinstance(url, str) else None
+        if isinstance(url, str) and (refused := self._desk.refusal(url)) is not None:
+            return refused
+        return self._desk.refusal_of_files(method, params)
 
     async def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
         """Return what the driver is told instead of a message; mostly the message as it came.

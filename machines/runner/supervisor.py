@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,12 +31,13 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
 from .attempt import Attempt, Prepared
-from .browser import PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
+from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .browser_desk import BrowserDesk
 from .browser_filter import BrowserFilter
 from .channel import Channel
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
+from .folders import ATTEMPT, DOWNLOADS, TRACES
 from .hook import HOOK_OFF, has_hook
 from .hook_pages import HookPages
 from .limits import Limits
@@ -47,13 +49,8 @@ from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
 from .workspace import Workspace, empty
 
-ATTEMPT = "attempt"
-"""Name of the folder that every Attempt works in, in the Machine's scratch folder.
-
-It is the same for each: what is imported ahead may have kept a path of it.
-"""
-TRACES = "traces"
-"""Name of the folder for unsaved traces, in the Machine's scratch folder."""
+_DRIVER = "driver-in-box"
+"""The script by which Playwright starts its driver in its box, below the Machine's scratch folder."""
 
 
 class Supervisor:
@@ -113,18 +110,24 @@ class Supervisor:
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
         desk = BrowserDesk(self._browser, self._watch, self._filter, guarded=self._guarded)
-        tab, workspace, user = await asyncio.gather(
-            self._browser.open_tab(), self._in_thread(self._renewed, used), self._fork(desk, imported)
+        tab, (workspace, user) = await asyncio.gather(
+            self._browser.open_tab(), self._prepare_process(desk, used, imported)
         )
         return Prepared(tab, workspace, user, desk)
 
-    async def _fork(self, desk: BrowserDesk, imported: Sequence[str]) -> UserProcess:
+    async def _prepare_process(
+        self, desk: BrowserDesk, used: Workspace | None, imported: Sequence[str]
+    ) -> tuple[Workspace, UserProcess]:
+        workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(imported))
+        # Only now: the process's box keeps the very folder that is there when it is made.
+        async with self._browser.listening() as path:
+            return workspace, await self._zygote.fork(path, desk)
+
+    async def _prepare_zygote(self, imported: Sequence[str]) -> None:
         if not self._zygote.is_warm:
             async with self._browser.listening() as path:
                 await self._zygote.warm(path, self._browser.driver)
         await self._zygote.import_ahead(imported)
-        async with self._browser.listening() as path:
-            return await self._zygote.fork(path, desk)
 
     def _renewed(self, used: Workspace | None) -> Workspace:
         """Return a workspace for the next Attempt: the one of the last Attempt, if nothing in it has changed."""
@@ -205,7 +208,7 @@ class Supervisor:
         An Attempt with a proxy gets a new context instead.
         """
         await self._browser.check()
-        if prepared.user.has_ended:
+        if self._zygote.has_ended or prepared.user.has_ended:
             raise ZygoteError("the process for user code has ended")
         if proxy is not None and self._filter is not None:
             proxy = await self._filter.forward(proxy)
@@ -254,10 +257,11 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     lines, limits = SupervisorLines(keeper_socket), Limits(keeper_socket)
     watch = Watch(lines)
     guarded = not setup["allowFileUrls"]
-    zygote = Zygote.start(setup["python"], lines.mark, Path(setup["scratch"]) / ATTEMPT, guarded=guarded)
-    os.environ.update(PLACES_OF_DRIVER)
+    scratch = Path(setup["scratch"])
+    zygote = Zygote.start(setup["zygote"], lines.mark, scratch / ATTEMPT, guarded=guarded)
+    os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})
     async with async_playwright() as playwright, _filtering(setup["filter"], watch) as browser_filter:
-        project, scratch = Path(setup["project"]), Path(setup["scratch"])
+        project = Path(setup["project"])
         try:
             browser = await WarmBrowser.launch(
                 playwright,
@@ -266,10 +270,12 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
                     arguments=[*setup["arguments"], *(browser_filter.browser_args if browser_filter else ())],
                     headless=setup["headless"],
                     sandbox=setup["sandbox"],
+                    boxed=setup["zygote"]["innerBox"] is not None,
                     debugging=setup["hooks"] and has_hook(project),
                     viewport=(setup["width"], setup["height"]),
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
+                    downloads=scratch / DOWNLOADS,
                     proxy=browser_filter and browser_filter.proxy,
                     on_refused_file=watch.refused_file if guarded else None,
                 ),
@@ -309,6 +315,14 @@ def _end_without_network() -> NoReturn:
     """End at once, as in a crash: no page can be reached any more, and the keeper ends all else."""
     print("pasta, the network of this Machine, has ended.", flush=True)  # noqa: T201  # for the Attempt's log
     os._exit(1)
+
+
+def _script(scratch: Path, command: Sequence[str]) -> str:
+    """Write the script that starts the driver, where Playwright expects the path of Node.js, and return its path."""
+    script = scratch / _DRIVER
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    script.chmod(0o700)
+    return str(script)
 
 
 def main(fd: int, keeper: int, network: int | None) -> None:

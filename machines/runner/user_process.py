@@ -102,6 +102,7 @@ class Automation:
         self._attached = attached
         self._order = order
         self._requests = Requests(channel)
+        attached.keep_files_in(order["folder"])
         self._root = enter(Path(order["folder"]))
         logs.capture(lines)
         hooked = order["hooked"]

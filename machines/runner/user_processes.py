@@ -11,11 +11,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .browser import PLACES_OF_DRIVER
 from .channel import Channel
 from .relay import Desk, Relay
 from .tree import descendants, fields_of, read
@@ -43,8 +42,7 @@ class ZygoteError(Exception):
 class UserProcess:
     """One process of user code, from its fork to its end."""
 
-    def __init__(self, pid: int, channel: Channel, relay: Relay, stacks: int) -> None:
-        self.pid = pid
+    def __init__(self, pidfd: int, channel: Channel, relay: Relay, stacks: int) -> None:
         self.channel = channel
         self._relay = relay
         self._stacks = stacks
@@ -53,14 +51,14 @@ class UserProcess:
         loop = asyncio.get_running_loop()
         self.exited = asyncio.Event()
         """Event that is set once the process has ended by itself, or was killed."""
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = pidfd
         loop.add_reader(self._pidfd, self._exited)
         loop.add_reader(stacks, self._read_stacks)
 
     @property
     def has_ended(self) -> bool:
         """Whether the process has ended, as of now."""
-        return bool(select.select([self._pidfd], [], [], 0)[0])
+        return _has_exited(self._pidfd)
 
     async def where_it_stands(self) -> bytes:
         """Return the stack that the process tells on a signal, also if it blocks; empty if it tells none in time."""
@@ -117,17 +115,19 @@ class Zygote:
         self._orders = orders
         self._turn = asyncio.Lock()
         self._driver = 0
+        self._pidfd: int | None = None
         self.is_warm = False
         """Whether it has used Playwright."""
         self._imported: set[str] = set()
         """Names of the modules that it has been told to import."""
 
     @classmethod
-    def start(cls, command: Sequence[str], mark: bytes, folder: Path, *, guarded: bool) -> Zygote:
+    def start(cls, setup: Mapping[str, Any], mark: bytes, folder: Path, *, guarded: bool) -> Zygote:
         """Start the zygote, which begins to import what it needs. Raises OSError.
 
         Args:
-            command: The command that starts it, without its last argument, the descriptor of its orders.
+            setup: The command that starts it, without its last argument, which is the descriptor of its orders; its
+                environment; and what its processes of user code are boxed in (see `machines.boxes`).
             mark: Marks what user code logs among what it prints (see `lines`).
             folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
@@ -135,10 +135,10 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003
         with theirs:
-            # The variables by which we tell our driver where to listen are not for drivers of user code.
-            environment = {name: value for name, value in os.environ.items() if name not in PLACES_OF_DRIVER}
-            process = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment)
-        ours.send(json.dumps({"mark": mark.hex(), "folder": str(folder), "guarded": guarded}).encode())
+            command = [*setup["command"], str(theirs.fileno())]
+            process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), env=setup["environment"])
+        told = {"mark": mark.hex(), "folder": str(folder), "guarded": guarded}
+        ours.send(json.dumps({**told, "innerBox": setup["innerBox"], "walls": setup["walls"]}).encode())
         return cls(process, ours)
 
     async def warm(self, driver: str, pid: int) -> None:
@@ -155,8 +155,13 @@ class Zygote:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with end:
             end.connect(driver)
-            await self._order({"warm": True}, [end.fileno()])
+            _, (self._pidfd,) = await self._ask({"warm": True}, [end.fileno()])
         self.is_warm = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the zygote has ended, as of now; where it is in a box, all others there are about to end, too."""
+        return self._pidfd is not None and _has_exited(self._pidfd)
 
     async def import_ahead(self, modules: Sequence[str]) -> None:
         """Have it import what an Attempt has imported of the project's own packages. Raises ZygoteError."""
@@ -182,11 +187,11 @@ class Zygote:
         os.set_blocking(its_stacks, False)  # it must never wait for us while it crashes
         try:
             with its_control, its_browser:
-                told = await self._order({"fork": True}, [its_control.fileno(), its_browser.fileno(), its_stacks])
+                _, handles = await self._ask({"fork": True}, [its_control.fileno(), its_browser.fileno(), its_stacks])
         finally:
             os.close(its_stacks)
         relay = Relay(desk)
-        user = UserProcess(told["pid"], await Channel.over(control), relay, stacks)
+        user = UserProcess(handles[0], await Channel.over(control), relay, stacks)
         await relay.start(driver, browser)
         try:
             async with asyncio.timeout(_READY_WITHIN):
@@ -229,16 +234,34 @@ class Zygote:
             time.sleep(0.005)  # there is no event for the end of processes that are not our children
 
     async def _order(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
+        return (await self._ask(order, descriptors))[0]
+
+    async def _ask(self, order: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Send an order with descriptors, and return the answer with those that came with it."""
         try:
             async with self._turn, asyncio.timeout(_ENDS_WITHIN):
                 socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
-                answer = await loop.sock_recv(self._orders, PACKET)
+                await self._readable()
+                answer, handles, _, _ = socket.recv_fds(self._orders, PACKET, 1, socket.MSG_CMSG_CLOEXEC)
         except (OSError, TimeoutError) as error:
             raise ZygoteError(f"the zygote does not answer: {error}") from error
         if not answer:
             raise ZygoteError("the zygote has ended")
-        return json.loads(answer)
+        return json.loads(answer), handles
+
+    async def _readable(self) -> None:
+        """Wait until the zygote has answered, or has ended."""
+        loop = asyncio.get_running_loop()
+        there = loop.create_future()
+        loop.add_reader(self._orders, lambda: there.done() or there.set_result(None))
+        try:
+            await there
+        finally:
+            loop.remove_reader(self._orders)
+
+
+def _has_exited(pidfd: int) -> bool:
+    return bool(select.select([pidfd], [], [], 0)[0])
 
 
 def _has_ended(pid: int) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .tree import descendants, read
+
 _STATE, _PARENT, _FLAGS, _PENDING = 0, 1, 6, 28
 """Places of fields in `stat`, counted after the command (proc(5))."""
 _RUN = frozenset({b"R", b"S", b"D", b"I"})
@@ -17,10 +19,15 @@ _KILLED = 1 << (9 - 1)
 class Vital:
     """The browser's process, and those between it and this process: Playwright's driver, above all."""
 
-    def __init__(self, browser: int) -> None:
-        """Find the processes from `browser` up to this one. If it is not below this process, nothing can be told."""
+    def __init__(self, browser: int, *, boxed: bool = False) -> None:
+        """Find the processes from `browser` up to this one. If it is not below this process, nothing can be told.
+
+        Args:
+            browser: Process id of the browser, as the browser itself knows it.
+            boxed: Whether the browser is in a box with a PID namespace of its own.
+        """
         self._parents: dict[int, bytes] = {}
-        pid = browser
+        pid = _as_seen_here(browser) if boxed else browser
         while pid > 1 and pid != os.getpid() and (fields := _stat(pid)):
             self._parents[pid] = fields[_PARENT]
             pid = int(fields[_PARENT])
@@ -40,6 +47,22 @@ class Vital:
         run, for the time that it takes to look.
         """
         return bool(self._parents) and all(_runs(pid, parent) for pid, parent in self._parents.items())
+
+
+def _as_seen_here(number: int) -> int:
+    """Return the id that the boxed process `number` has here; 0 if there is none.
+
+    A box is one PID namespace deep. Processes in Chromium's own sandbox are deeper, and may have the same number there.
+    """
+    depth = len(_ids(os.getpid())) + 1
+    numbered = ((pid, _ids(pid)) for pid in descendants(os.getpid()))
+    return next((pid for pid, ids in numbered if len(ids) == depth and ids[-1] == number), 0)
+
+
+def _ids(pid: int) -> list[int]:
+    """Return the ids of a process in each PID namespace from ours to its own; empty if the process is gone."""
+    line = read(f"/proc/{pid}/status").partition(b"NSpid:")[2].partition(b"\n")[0]
+    return [int(number) for number in line.split()]
 
 
 def _runs(pid: int, parent: bytes) -> bool:

@@ -1,4 +1,6 @@
-"""The folder of an Attempt: a copy of the project to read and write in, temporary files, and a home.
+"""The folder of an Attempt: a copy of the project to read and write in, temporary files, a home, and evidence.
+
+The last is for what a process of user code saves of a context that the project's hook has brought.
 
 It is removed after the Attempt; or, if nothing in it was touched, as is usual, the next Attempt uses it. To make and
 remove a dozen files for each Attempt costs milliseconds, and more and more of them on ext4: to make a file, ext4 passes
@@ -23,6 +25,11 @@ CLOCK_OF_FILES = 5
 
 Linux takes the times of files from this clock, which moves every few milliseconds.
 """
+
+
+EVIDENCE = "evidence"
+"""Name of the folder, in a workspace, for evidence that the process of user code saves."""
+_FOLDERS = ("tmp", "home", EVIDENCE)
 
 
 class _State(NamedTuple):
@@ -50,7 +57,7 @@ class Workspace:
         """Make a workspace with a copy of the project, with its compiled files, so that nothing is compiled again."""
         workspace = cls(folder)
         shutil.copytree(project, workspace.root, symlinks=True)
-        for name in ("tmp", "home"):
+        for name in _FOLDERS:
             (folder / name).mkdir()
         workspace._made = _states(folder)
         return workspace
@@ -73,11 +80,12 @@ class Workspace:
     def remove(self) -> None:
         """Delete the folder, so that the next one can be made there.
 
-        What cannot be deleted is put aside, and goes with the Machine's scratch folder. Raises OSError.
+        What cannot be deleted is put aside, where no Attempt finds it, and goes with the Machine's scratch folder.
+        Raises OSError.
         """
         remove(self.folder)
         if os.path.lexists(self.folder):
-            self.folder.rename(tempfile.mkdtemp(prefix="left-", dir=self.folder.parent))
+            self.folder.rename(tempfile.mkdtemp(prefix="left-", dir=self.folder.parents[1]))
 
 
 def enter(folder: Path) -> Path:

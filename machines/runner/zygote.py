@@ -3,9 +3,9 @@
 It has one thread, so that a fork of it is whole, and does nothing but what the supervisor orders. It is a child
 subreaper: whatever an Attempt's process leaves behind becomes a child of the zygote, and is found without a search.
 
-    {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm": true}
+    {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm"}, a pidfd
     {"import": [name]}                             import modules ahead (see `importing`)          {"imported": true}
-    {"fork": true}, with three descriptors         fork a process for user code                    {"pid": number}
+    {"fork": true}, with three descriptors         fork a process for user code                    {"forked"}, a pidfd
     {"end": true}                                  kill that process and all below it              {"status", "left"}
 
 Each order is one packet, and so is its answer.
@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import socket
 import threading
 from pathlib import Path
@@ -26,14 +24,15 @@ from typing import Any
 
 from playwright.async_api import Error as PlaywrightError
 
-from . import user_process
+from . import inner_box, landlock, user_process
 from .importing import Imports
+from .inner_box import InnerBox, Inside
+from .landlock import Walls
 from .playwright_wire import Attached
 from .tree import kill_all
 from .workspace import set_places
 
 PACKET = 64 * 1024
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(fd: int, packages: Path | None) -> None:
@@ -45,59 +44,82 @@ def main(fd: int, packages: Path | None) -> None:
     never in a fork of it.
     """
     orders = socket.socket(fileno=fd)
-    _adopt_orphans()
+    inner_box.adopt_orphans()
     setup = json.loads(orders.recv(PACKET) or "{}")
+    os.environ.pop("PWD", None)  # bubblewrap sets it, to where no Attempt works
     if setup:
         # What is imported ahead and looks for these finds the places that every Attempt has.
         set_places(Path(setup["folder"]))
         # Where the browser or the supervisor is gone, the supervisor says why, and its words must be the last ones.
         with contextlib.suppress(PlaywrightError, ConnectionError):
-            _serve(orders, bytes.fromhex(setup["mark"]), Imports(packages), guarded=setup["guarded"])
+            forks = Forks(orders, InnerBox(**setup["innerBox"]) if setup["innerBox"] else None, setup["walls"])
+            _serve(orders, forks, bytes.fromhex(setup["mark"]), Imports(packages), guarded=setup["guarded"])
 
 
-def _serve(orders: socket.socket, mark: bytes, imports: Imports, *, guarded: bool) -> None:
-    pid = 0
+class Forks:
+    """The processes of user code, one at a time, each in an inner box where there are namespaces."""
+
+    def __init__(self, orders: socket.socket, box: InnerBox | None, walls: Walls) -> None:
+        self._orders = orders
+        self._box = box
+        self._walls = walls
+        self._inside: Inside | None = None
+
+    def fork(self) -> bool:
+        """Fork, tell the supervisor of the fork, and return whether this is the fork.
+
+        Raises:
+            OSError: The box for it cannot be made.
+        """
+        self._inside = inner_box.fork(self._box, lambda: landlock.restrict(self._walls), self._tell)
+        return self._inside is None
+
+    def end(self) -> int:
+        """Kill the process of user code, and return its wait status."""
+        inside, self._inside = self._inside, None
+        if inside is None:
+            raise RuntimeError("there is no process of user code")
+        return inner_box.end(inside)
+
+    def _tell(self, pidfd: int) -> None:
+        _send(self._orders, {"forked": True}, pidfd)
+
+
+def _serve(orders: socket.socket, forks: Forks, mark: bytes, imports: Imports, *, guarded: bool) -> None:
     while packet := _receive(orders):
         order, descriptors = packet
         answer: dict[str, Any]
         if "warm" in order:
             asyncio.run(_warm(socket.socket(fileno=descriptors[0])))
             imports.settle()
-            answer = {"warm": True}
-        elif "import" in order:
+            _send(orders, {"warm": True}, os.pidfd_open(os.getpid()))
+            continue
+        if "import" in order:
             imports.ahead(order["import"])
             answer = {"imported": True}
         elif "fork" in order:
             if threading.active_count() > 1:
                 raise RuntimeError("the zygote must have one thread, and has more")
-            pid = os.fork()
-            if pid == 0:
+            if forks.fork():
                 orders.close()
                 user_process.run(*descriptors, mark=mark, guarded=guarded, imports=imports)
             for descriptor in descriptors:
                 os.close(descriptor)
-            answer = {"pid": pid}
+            continue  # the fork has answered
         else:
-            answer = _end(pid)
+            answer = {"status": forks.end(), "left": kill_all()}
         orders.send(json.dumps(answer).encode())
+
+
+def _send(orders: socket.socket, answer: dict[str, Any], pidfd: int) -> None:
+    """Answer with a handle on a process: its number means nothing outside its box."""
+    socket.send_fds(orders, [json.dumps(answer).encode()], [pidfd])
+    os.close(pidfd)
 
 
 def _receive(orders: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     data, descriptors, _, _ = socket.recv_fds(orders, PACKET, 3, socket.MSG_CMSG_CLOEXEC)
     return (json.loads(data), descriptors) if data else None
-
-
-def _end(pid: int) -> dict[str, Any]:
-    """Kill the process of user code and all below it; return its wait status, and what would not die."""
-    os.kill(pid, signal.SIGKILL)  # it is not reaped yet, so the id is still its own
-    _, status = os.waitpid(pid, 0)
-    return {"status": status, "left": kill_all()}
-
-
-def _adopt_orphans() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
 
 
 async def _warm(end: socket.socket) -> None:

@@ -51,8 +51,13 @@ def test_every_end_of_a_process_has_a_sentence(code: int) -> None:
     [
         (ChildEnd(exit_code=-signal.SIGSEGV), "Process was ended by signal SIGSEGV."),
         (ChildEnd(exit_code=-50), "Process was ended by signal 50."),
-        (ChildEnd(out_of_memory=True), "Execution ran out of memory."),
-        (ChildEnd(out_of_memory=True, exit_code=-9), "Execution ran out of memory."),
+        (ChildEnd(limit="memory"), "Execution ran out of memory."),
+        (ChildEnd(limit="memory", exit_code=-9), "Execution ran out of memory."),
+        (ChildEnd(limit="processes"), "Execution was ended: its Machine had more than 1000 processes."),
+        (
+            ChildEnd(limit="disk"),
+            "Execution ran out of disk: the files of its Machine passed the limit of CALLBOARD_MACHINE_DISK.",
+        ),
         (ChildEnd(), "The Machine's process was lost."),
     ],
 )

@@ -37,14 +37,15 @@ def until(condition: Callable[[], Any]) -> Any:
 class KeeperHandle:
     """A keeper over a child that is a few lines of Python."""
 
-    def __init__(self, scratch: Path, code: str, memory_limit: int = GIB) -> None:
+    def __init__(self, scratch: Path, code: str, memory_limit: int = GIB, disk_limit: int = GIB) -> None:
         scratch.mkdir()
         self.scratch = scratch
         ours, theirs = os.pipe()
         os.close(ours)
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-I", "-S", keeper.__file__, str(scratch), str(memory_limit), str(theirs)),
+                *(sys.executable, "-I", "-S", keeper.__file__),
+                *map(str, (scratch, memory_limit, disk_limit, theirs)),
                 *(sys.executable, "-I", "-S", "-c", code),
             ],
             stdin=subprocess.PIPE,
@@ -164,7 +165,45 @@ def test_too_much_memory_in_the_whole_tree_ends_it(keep: Keep) -> None:
     hog = "import os, time; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000; time.sleep(600)"
     kept = keep(hog, memory_limit=200_000_000)
     kept.hear()
-    assert kept.hear()["memory"] > 200_000_000
+    passed = kept.hear()
+    assert passed["limit"] == "memory"
+    assert passed["used"] > 200_000_000
+    kept.ends()
+
+
+def test_too_much_shared_memory_ends_it(keep: Keep) -> None:
+    hog = "import mmap, time; m = mmap.mmap(-1, 300_000_000); m.write(b'x' * 300_000_000); time.sleep(600)"
+    kept = keep(hog, memory_limit=200_000_000)
+    kept.hear()
+    assert kept.hear()["limit"] == "memory"
+    kept.ends()
+
+
+def test_too_many_processes_end_it(keep: Keep) -> None:
+    kept = keep(
+        "import os, time\nfor _ in range(1005):\n    if os.fork() == 0: break\ntime.sleep(600)", memory_limit=16 * GIB
+    )
+    kept.hear()
+    assert kept.hear()["limit"] == "processes"
+    kept.ends()
+
+
+def test_too_many_files_end_it(keep: Keep) -> None:
+    full = "import os, time; [open(f'{n}', 'wb').write(b'x' * 4_000_000) for n in range(3)]; time.sleep(600)"
+    kept = keep(full, disk_limit=10_000_000)
+    kept.hear()
+    passed = kept.hear()
+    assert passed["limit"] == "disk"
+    assert passed["used"] > 10_000_000
+    kept.ends()
+
+
+def test_no_file_can_be_larger_than_all_may_be(keep: Keep) -> None:
+    kept = keep("open('x', 'wb').write(b'x' * 12_000_000)", disk_limit=10_000_000)
+    kept.hear()
+    ended = kept.hear()
+    assert ended["exited"] == 1
+    assert "File too large" in ended["tail"]
     kept.ends()
 
 
@@ -205,7 +244,8 @@ def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
     kept = keep(code)
     kept.hear()
     until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
-    assert Meter(kept.process.pid).look() < 100_000_000
+    assert Meter(kept.process.pid).look(GIB) < 300_000_000
+    assert 60_000_000 < Meter(kept.process.pid).look(50_000_000) < 100_000_000
     kept.hang_up()
     kept.ends()
 

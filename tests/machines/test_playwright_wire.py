@@ -34,6 +34,9 @@ class Desk:
     def refusal(self, url: str) -> str | None:
         return f"{url} was refused" if url.startswith("file:") else None
 
+    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
+        return f"{params['path']} was refused" if method == "saveAs" else None
+
     def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
         return f"{command} was refused" if "proxyServer" in params else None
 

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from machines import keeper
-from machines.runner import tree
+from machines.box import has_inner_processes
 from machines.scratch_cleanup import processes_of
-from tests.support.machines import Lab, settled, value
+from tests.support.machines import Lab, settled, value, zygote_of
 from tests.support.single_machine_pool import One
 
 PROJECT = {
@@ -196,15 +196,8 @@ class Leaving(One):
     """One Attempt that leaves something, and one after it."""
 
     def processes_of_user_code(self) -> int:
-        """Number of processes below the zygote."""
-        below = keeper.descendants(self.machine.keeper_pid)
-        (zygote,) = [
-            pid
-            for pid in below
-            if b"\0zygote\0" in tree.read(f"/proc/{pid}/cmdline")
-            and b"\0supervisor\0" in tree.read(f"/proc/{tree.parent_of(tree.read(f'/proc/{pid}/stat'))}/cmdline")
-        ]
-        return len(keeper.descendants(zygote))
+        """Number of processes below the zygote, but for the one that only reaps what ends in its box."""
+        return len(keeper.descendants(zygote_of(self.machine))) - has_inner_processes()
 
     @asynccontextmanager
     async def then_fine_on(self, nth: int) -> AsyncGenerator[None]:
@@ -280,6 +273,9 @@ async def test_the_scratch_folder_holds_one_attempt_at_a_time(leaving: Leaving) 
         assert (await leaving.run("fine")).error is None
     await settled(leaving.pool)
     (machine,) = leaving.lab.scratch.iterdir()
-    assert sorted(entry.name for entry in machine.iterdir()) == ["attempt", "driver", "home", "tmp"]
+    assert sorted(entry.name for entry in machine.iterdir()) == [
+        *("downloads", "driver", "driver-in-box", "home", "tmp", "traces", "work")
+    ]
+    assert [entry.name for entry in (machine / "work").iterdir()] == ["attempt"]
     assert list((machine / "home").iterdir()) == []
     assert processes_of(machine)

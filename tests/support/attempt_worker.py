@@ -165,7 +165,8 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     """A bench below `folder`. With `pools`, these instead of real ones."""
     store = FaultyStore(folder / "artifacts")
     worker_dir = WorkerDir(folder / "workers" / worker)
-    launch = LaunchOptions(worker_dir.scratch, await asyncio.to_thread(find_browser, None), tuple(browser_args()))
+    browser = await asyncio.to_thread(find_browser, None)
+    launch = LaunchOptions(worker_dir.scratch, browser, tuple(browser_args()), shared=(folder.parent,))
     machines = MachinePools(launch, RecycleLimits(idle=timedelta(minutes=2), attempts=200, age=timedelta(hours=1)))
     running_attempts = RunningAttempts()
     redactor = TraceRedactor()

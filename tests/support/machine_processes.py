@@ -16,14 +16,14 @@ KEEPER = "keeper.py"
 def find_process(keeper_pid: int, command: str) -> int:
     """The process of the Machine with this keeper whose command line holds this; LookupError if there is none.
 
-    Debian's script around its browser is none.
+    What only starts it, such as bubblewrap or Debian's script around its browser, is none.
     """
     if command == KEEPER:
         return keeper_pid
-    if command == USER:  # the one below the zygote, whose command line it has
-        return keeper.descendants(find_process(keeper_pid, ZYGOTE))[0]
+    if command == USER:  # the last one below the zygote, whose command line it has
+        return keeper.descendants(find_process(keeper_pid, ZYGOTE))[-1]
     for pid in keeper.descendants(keeper_pid):
         line = tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
-        if command in line and not line.startswith("/bin/sh"):
+        if command in line and not line.startswith(("/bin/sh", "/usr/bin/bwrap")):
             return pid
     raise LookupError(command)

@@ -104,6 +104,18 @@ def of_folder(folder: Path) -> list[int]:
     return sorted(found)
 
 
+def zygote_of(machine: Machine) -> int:
+    """The zygote of a Machine, and not what makes its box, which has its command line at its end."""
+    below = keeper.descendants(machine.keeper_pid)
+    commands = {pid: tree.read(f"/proc/{pid}/cmdline") for pid in below}  # a parent before its children
+    return next(pid for pid, told in commands.items() if b"\0zygote\0" in told and b"bwrap" not in told)
+
+
+def user_process_of(machine: Machine) -> int:
+    """The process of user code that is waiting for its Attempt, or has it: the last below the zygote."""
+    return keeper.descendants(zygote_of(machine))[-1]
+
+
 @dataclass
 class Lab:
     """Where Machines are tried: their scratch folder, their projects, and whatever is running."""
@@ -179,11 +191,14 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def open_lab(folder: Path) -> AsyncGenerator[Lab]:
+async def open_lab(folder: Path, *, shared: tuple[Path, ...] | None = None) -> AsyncGenerator[Lab]:
+    """A lab in this folder. Its Machines share the folder of the whole session with tests, unless told otherwise."""
     scratch, projects = folder / "scratch", folder / "projects"
     scratch.mkdir()
     projects.mkdir()
-    lab = Lab(scratch, projects, LaunchOptions(scratch, find_browser(Settings().chromium), tuple(browser_args())))
+    session = (folder.parent,) if shared is None else shared
+    launch = LaunchOptions(scratch, find_browser(Settings().chromium), tuple(browser_args()), session)
+    lab = Lab(scratch, projects, launch)
     try:
         yield lab
     finally:

@@ -42,7 +42,10 @@ class Stack:
     async def up(cls, folder: Path, projects: Path, site: str) -> AsyncGenerator[Self]:
         """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind."""
         data = folder / "data"
-        dev = DevStack(projects, Settings(data_dir=data, port=0), temporal_port=0, ui_port=0, report=print)
+        settings = Settings(
+            data_dir=data, port=0, shared_folders=[folder.parent]
+        )  # tests and user code tell each other
+        dev = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
         async with (
             dev,
             httpx.AsyncClient(

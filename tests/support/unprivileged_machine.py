@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from machines import keeper
+from machines.box import box_refusal
 from machines.machine import AttemptStart, Machine
 from machines.sandbox import sandbox_refusal
-from tests.support.machines import Lab, attempt_spec, open_lab, unnoticed, value
+from tests.support.machines import Lab, attempt_spec, open_lab, unnoticed, user_process_of, value, zygote_of
 from tests.support.recording_site import running_site
 
 PROJECT = {
@@ -65,13 +66,11 @@ async def look(lab: Lab) -> dict[str, Any]:
         pid: Path(f"/proc/{pid}/cmdline").read_bytes()
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
     }
-    child, zygote = (
-        next(pid for pid, command in commands.items() if role in command and pid != machine.keeper_pid)
-        for role in (b"\0supervisor\0", b"\0zygote\0")
-    )
-    (user,) = keeper.descendants(zygote)
+    child = next(pid for pid, command in commands.items() if b"\0supervisor\0" in command and pid != machine.keeper_pid)
+    box = box_refusal()
     renderer = next(pid for pid, command in commands.items() if b"--type=renderer" in command)
     return {
+        "box": box,
         "refusal": sandbox_refusal(lab.launch.browser),
         "noSandbox": any(b"--no-sandbox" in command for command in commands.values()),
         "title": title,
@@ -85,8 +84,9 @@ async def look(lab: Lab) -> dict[str, Any]:
         "closed": {
             "keeper": closed(machine.keeper_pid),
             "supervisor": closed(child),
-            "zygote": closed(zygote),
-            "user": closed(user),
+            # The user who has made a box may look into it; other boxes cannot.
+            "zygote": box is None or closed(zygote_of(machine)),
+            "user": box is None or closed(user_process_of(machine)),
         },
         "oomScore": Path(f"/proc/{child}/oom_score_adj").read_text().strip(),
         "leftByAKilledKeeper": await kill_keeper(machine, child),

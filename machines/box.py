@@ -1,0 +1,216 @@
+"""The box that a process of a Machine runs in: what it sees of this host's files, and how it is started there.
+
+Bubblewrap makes the box where this user may make namespaces: user, mount, PID and IPC namespaces of its own, in which
+the files that it needs have the paths that they have outside, and nothing else is there. Landlock stands on top of that
+where the kernel has it, and alone where namespaces are not to be had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import playwright
+
+from machines.browser import browsers_folder
+from machines.environment import machine_environment
+from machines.runner import inner_box, landlock
+
+_TRIED_WITHIN = 30.0
+"""Seconds that the trial may take. It takes a tenth of one, but a cold disk can make the first start slow."""
+_CLIP = 300
+"""Most characters of a message that are quoted."""
+_USER_IN_BOX = 1000
+"""User and group in a box of root, as Chromium's own sandbox refuses root. Outside, they are root's."""
+_OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
+"""Parts of /proc that govern the host. Root can write them, also in a box, as the files there are root's."""
+_TEMPORARY = 512 * 1024 * 1024
+"""Most bytes of the box's own temporary folders, which lie in memory."""
+
+_SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/var/cache/fontconfig")
+_ETC = (
+    *("alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "ssl/certs", "ssl/openssl.cnf"),
+    *("pki/ca-trust", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf"),
+    *("chromium", "chromium.d", "opt/chrome", "fonts", "gtk-3.0", "xdg"),
+    *("hosts", "host.conf", "hostname", "resolv.conf", "nsswitch.conf", "gai.conf", "protocols", "services"),
+    *("passwd", "group", "localtime", "timezone", "locale.alias", "mime.types", "magic", "os-release"),
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "debian_version", "terminfo", "python3"),
+)
+"""What programs look up below `/etc`. Nothing there is secret: root's box can read whatever is in it."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """What is in a box, besides the system's programs and libraries. Each path is in it as it is outside."""
+
+    read: tuple[Path, ...]
+    """Folders and files that can be read."""
+    write: tuple[Path, ...]
+    """Folders that can be written, too. All of these must exist."""
+
+    def command(self, *, final: bool) -> list[str]:
+        """Return the beginning of a command that starts a process in the box; what to start follows it.
+
+        Args:
+            final: Whether the process stands within Landlock, too. A process that makes further boxes cannot: Landlock
+                forbids to mount anything.
+        """
+        namespaces = not box_refusal()
+        bubblewrap = self.bubblewrap() if namespaces else []
+        walls = self.walls(namespaces=namespaces)
+        return [*bubblewrap, *_landlock(walls)] if final or not namespaces else bubblewrap
+
+    def walls(self, *, namespaces: bool) -> landlock.Walls:
+        """Return what Landlock leaves open: in a box of namespaces, all that can be read there."""
+        read = ["/"] if namespaces else [*_SYSTEM, *(f"/etc/{name}" for name in _ETC), "/sys", *map(str, self.read)]
+        temporary = inner_box.TEMPORARY if namespaces else ()
+        return {"read": read, "write": ["/dev", "/proc", *temporary, *map(str, self.write)]}
+
+    def bubblewrap(self) -> list[str]:
+        """Return the beginning of a command that makes the box of namespaces, whatever `box_refusal` says."""
+        user = _USER_IN_BOX if os.geteuid() == 0 else None
+        arguments = [
+            *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
+            *("--uid", str(os.geteuid() if user is None else user)),
+            *("--gid", str(os.getegid() if user is None else user)),
+        ]
+        arguments += ["--proc", "/proc", "--dev", "/dev"]
+        for name in _OF_ROOT if user is not None else ():
+            arguments += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
+        for folder in inner_box.TEMPORARY:
+            arguments += ["--size", str(_TEMPORARY), "--tmpfs", folder]
+        for path in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC)):
+            arguments += _placed(path)
+        for path in _parents_first(self.read):
+            arguments += ["--ro-bind", str(path), str(path)]
+        for path in _parents_first(self.write):
+            arguments += ["--bind", str(path), str(path)]
+        # Else files could be left in the folders that lead to all these.
+        arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
+        return [str(_program()), *arguments, "--"]
+
+
+def python_folders(*executables: Path) -> tuple[Path, ...]:
+    """Return the folders that these interpreters, and the environments that they belong to, need."""
+    found: dict[Path, None] = {}
+    for executable in executables:
+        link = executable
+        while True:
+            found[link.parents[1]] = None
+            if not link.is_symlink():
+                break
+            link = Path(os.path.normpath(link.parent / link.readlink()))
+        found[executable.resolve().parents[1]] = None
+    return tuple(folder for folder in found if folder != Path("/usr"))
+
+
+def our_folders() -> tuple[Path, ...]:
+    """Return the folders of what each process of a Machine runs: our interpreter and packages, and the runner."""
+    places = (Path(sys.base_prefix), Path(sysconfig.get_path("platlib")), Path(landlock.__file__).parent)
+    return (*python_folders(Path(sys.executable)), *(place for place in places if not place.is_relative_to("/usr")))
+
+
+def browser_folders(browser: Path, display: dict[str, str]) -> tuple[Path, ...]:
+    """Return the folders and files that a browser needs, given the variables that lead it to a display, if any."""
+    outside = [path for path in (browser, browser.resolve()) if not path.is_relative_to("/usr")]
+    # A script may lie anywhere, and starts a browser of the system's, or of Playwright's.
+    found = [browsers_folder(), *(path if _is_script(path) else path.parent for path in outside)]
+    found += [Path(display[name]) for name in ("XAUTHORITY",) if name in display]
+    if "DISPLAY" in display:
+        found.append(Path("/tmp/.X11-unix"))  # noqa: S108  # this is where X11 has its sockets
+    if "WAYLAND_DISPLAY" in display and "XDG_RUNTIME_DIR" in display:
+        found.append(Path(display["XDG_RUNTIME_DIR"]) / display["WAYLAND_DISPLAY"])
+    return tuple(path for path in found if path.exists())
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def driver_program() -> Path:
+    """Return the Node.js that Playwright's driver runs on, found as Playwright itself finds it."""
+    configured = os.environ.get("PLAYWRIGHT_NODEJS_PATH")
+    return Path(configured) if configured else Path(playwright.__file__).parent / "driver" / "node"
+
+
+@lru_cache
+def box_refusal() -> str | None:
+    """Say why boxes of namespaces cannot be made here; None if they can. This is tried once per process.
+
+    The reason is the end of a sentence without its period. This call blocks.
+    """
+    program = _program()
+    if program is None:
+        return "bubblewrap is not installed (Debian: apt-get install bubblewrap)"
+    here = Path(inner_box.__file__)
+    box = Box((here.parent, *our_folders()), ())
+    how = ["processes"] if has_inner_processes() else []
+    command = [*box.bubblewrap(), sys.executable, "-I", "-S", str(here), *how]
+    try:
+        done = subprocess.run(
+            command,
+            env=machine_environment(Path("/nonexistent")),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TRIED_WITHIN,
+            check=False,
+        )
+    except OSError as error:
+        return f"bubblewrap does not start: {error.strerror or error}"
+    except subprocess.TimeoutExpired:
+        return f"bubblewrap does not end within {_TRIED_WITHIN:g} seconds"
+    if done.returncode == 0:
+        return None
+    last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode} and printed nothing"])[-1]
+    return f"user {os.geteuid()} may not make the namespaces that it needs: {last[:_CLIP]}"
+
+
+def has_inner_processes() -> bool:
+    """Tell whether inner boxes have PID namespaces of their own, provided that there are boxes at all.
+
+    Root's have none: its /proc is covered in part, and the kernel then allows no new one in it. If it did, any code in
+    the box could make one without covers.
+    """
+    return os.geteuid() != 0
+
+
+def landlock_refusal() -> str | None:
+    """Say why Landlock does not stand here, as the end of a sentence without its period; None if it does."""
+    return None if landlock.abi() else "the kernel has no Landlock, or it is switched off"
+
+
+def _landlock(walls: landlock.Walls) -> list[str]:
+    """Return the beginning of a command that starts a process within Landlock, if the kernel has it."""
+    return [sys.executable, "-I", "-S", landlock.__file__, json.dumps(walls)]
+
+
+def _program() -> Path | None:
+    found = shutil.which("bwrap")
+    return Path(found) if found else None
+
+
+def _placed(path: str) -> list[str]:
+    """Return the arguments that put a part of the system into the box, if there is one: a link as that link."""
+    place = Path(path)
+    if place.is_symlink() and Path(os.path.normpath(place.parent / place.readlink())).is_relative_to("/usr"):
+        return ["--symlink", str(place.readlink()), path]
+    return ["--ro-bind", path, path] if place.exists() else []
+
+
+def _parents_first(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield each path once, a folder before what lies in it: it would hide what was there before."""
+    yield from sorted(set(paths), key=lambda path: len(path.parts))

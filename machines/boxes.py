@@ -1,0 +1,72 @@
+"""The two boxes of a Machine: one for driver and browser, one for the zygote and the user code that it is forked for.
+
+`machines.runner.folders` says which folders of the Machine there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from machines.attempt_spec import Version
+from machines.box import (
+    Box,
+    box_refusal,
+    browser_folders,
+    driver_program,
+    has_inner_processes,
+    our_folders,
+    python_folders,
+)
+from machines.environment import certificates
+from machines.runner.folders import ATTEMPT, DOWNLOADS, OF_DRIVER, WORK
+from machines.runner.inner_box import InnerBox
+
+_IN_MEMORY = 4
+"""Part of the Machine's memory that files in temporary folders of user code may take in addition."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """What stands around the processes of one Machine."""
+
+    driver: Box
+    user: Box
+    inner: InnerBox | None
+    """What each process of user code has in addition; None where there are no namespaces."""
+
+    @classmethod
+    def of(
+        cls, version: Version, scratch: Path, browser: Path, display: dict[str, str], shared: tuple[Path, ...]
+    ) -> Boxes:
+        """Return the boxes of a Machine. `shared` are folders of the host that every project may use. This blocks."""
+        common = (*our_folders(), *certificates())
+        driver = Box(
+            read=(*common, driver_program().parent, *browser_folders(browser, display)),
+            write=(*(scratch / name for name in OF_DRIVER), *shared),
+        )
+        python = version.python
+        environment = () if python is None else python_folders(python.executable)
+        user = Box(
+            read=(*common, *environment, *browser_folders(browser, {}), scratch / DOWNLOADS),
+            write=(scratch / WORK, *shared),
+        )
+        kept = [str(path) for path in (*user.read, *shared, scratch / ATTEMPT)]
+        inner = InnerBox(
+            kept, [str(scratch / WORK)], version.memory_limit // _IN_MEMORY, processes=has_inner_processes()
+        )
+        return cls(driver, user, None if box_refusal() else inner)
+
+    def for_driver(self) -> list[str]:
+        """Return the command that starts Playwright's driver in its box, but for the driver's own arguments."""
+        return [*self.driver.command(final=True), str(driver_program())]
+
+    def for_zygote(self, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+        """Return what the supervisor needs to know to start the zygote in its box."""
+        return {
+            "command": [*self.user.command(final=False), *command],
+            "environment": environment,
+            "innerBox": self.inner and asdict(self.inner),
+            "walls": self.user.walls(namespaces=self.inner is not None),
+        }

@@ -1,0 +1,79 @@
+"""The limits of one Machine: memory, disk and processes. Its keeper ends it when one of them is passed.
+
+This module uses the standard library alone, as the keeper needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from machines.meter import Meter
+
+MOST_PROCESSES = 1000
+"""Most processes of a Machine. A browser with many tabs has some dozens."""
+_DISK_EVERY = 5.0
+"""Seconds between two looks at the disk."""
+_DISK_SHARE = 20
+"""Part of the keeper's time that looking at the disk may take, as there may be very many files."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A limit that was passed."""
+
+    limit: str
+    """`memory`, `disk` or `processes`."""
+    used: int
+    message: str
+    """What is said of it in the Attempt's log."""
+
+
+class Limits:
+    """The limits of one Machine, and what is looked at rarely to hold it to them."""
+
+    def __init__(self, scratch: str, memory: int, disk: int) -> None:
+        self._scratch = scratch
+        self._memory = memory
+        self._disk = disk
+        self._disk_next = time.monotonic() + _DISK_EVERY
+
+    def impose(self) -> None:
+        """Have the kernel hold this process, and all that it starts, to what it can."""
+        for what, most in ((resource.RLIMIT_FSIZE, self._disk), (resource.RLIMIT_CORE, 0)):
+            _, hard = resource.getrlimit(what)
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(what, (most, most))
+
+    def passed(self, meter: Meter) -> Passed | None:
+        """Measure now, and return the limit that is passed; None if none is."""
+        used = meter.look(self._memory)
+        if used > self._memory:
+            message = f"The Machine uses {used} bytes of memory; its limit is {self._memory} bytes."
+            return Passed("memory", used, message)
+        if (number := meter.processes) > MOST_PROCESSES:
+            return Passed("processes", number, f"The Machine has {number} processes; its limit is {MOST_PROCESSES}.")
+        if (began := time.monotonic()) < self._disk_next:
+            return None
+        used = size_of(self._scratch)
+        ended = time.monotonic()
+        self._disk_next = ended + max(_DISK_EVERY, (ended - began) * _DISK_SHARE)
+        message = f"The files of the Machine take {used} bytes of disk; their limit is {self._disk} bytes."
+        return Passed("disk", used, message) if used > self._disk else None
+
+
+def size_of(folder: str) -> int:
+    """Return the bytes on disk of everything below a folder. What cannot be read is left out."""
+    total = 0
+    folders = [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+    return total

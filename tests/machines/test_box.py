@@ -1,0 +1,283 @@
+"""A Machine's box: what user code finds there, what it does not, and that nothing stays in it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from machines import box, boxes, keeper, sandbox
+from machines.box import box_refusal, landlock_refusal, python_folders
+from machines.runner import landlock, tree
+from machines.runner.removal import take_over
+from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, unnoticed, value
+
+PROJECT = {
+    "api/tries.py": """
+        import os
+        import socket
+
+        def tried(work):
+            try:
+                return work()
+            except OSError as error:
+                return type(error).__name__
+
+        def read(path):
+            if os.path.isdir(path):
+                os.listdir(path)
+            else:
+                open(path, "rb").close()
+            return "read"
+
+        def write(path):
+            open(path, "wb").close()
+            return "written"
+
+        def connect(name):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(chr(0) + name)
+            return "connected"
+
+        def kill(pid):
+            os.kill(int(pid), 0)
+            return "signaled"
+
+        async def automation(page, params):
+            does = {"read": read, "write": write, "connect": connect, "kill": kill}[params["what"]]
+            return {str(one): tried(lambda: does(one)) for one in params["on"]}
+    """,
+    "api/looks.py": """
+        import os
+
+        async def automation(page):
+            return {
+                "commands": [open(f"/proc/{pid}/cmdline").read() for pid in os.listdir("/proc") if pid.isdigit()],
+                "status": {line.split(":")[0]: line.split(":")[1].strip() for line in open("/proc/self/status")},
+                "environment": dict(os.environ),
+                "uid": os.getuid(),
+            }
+    """,
+    "api/leaves.py": """
+        import ctypes
+        import os
+
+        FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+        async def automation(page, params):
+            segment = ctypes.CDLL(None).shmget(4711, 4096, 0o600 | (0o1000 if params["leave"] else 0))
+            if params["leave"]:
+                for folder in FOLDERS:
+                    open(f"{folder}/left-by-an-attempt", "w").close()
+            left = [f"{folder}/{name}" for folder in FOLDERS for name in os.listdir(folder) if "left" in name]
+            return {"segment": segment >= 0, "files": left}
+    """,
+    "api/transfers.py": """
+        from pathlib import Path
+
+        async def automation(page, params):
+            await page.set_content(params["page"])
+            async with page.expect_download() as download:
+                await page.click("#download")
+            await (await download.value).save_as("/tmp/saved/by-playwright.txt")
+            saved = Path("/tmp/saved/by-playwright.txt").read_text()
+            Path("/tmp/uploaded.txt").write_text("from a folder of my own")
+            await page.set_input_files("#file", "/tmp/uploaded.txt")
+            sent = await page.evaluate("document.querySelector('#file').files[0].text()")
+            return [saved, sent, Path(await (await download.value).path()).read_text()]
+    """,
+    "api/films.py": """
+        async def automation(page, params):
+            context = await page.context.browser.new_context(record_video_dir=params["folder"])
+            await context.close()
+    """,
+}
+PAGE = """
+    <a id=download download=given.txt href='data:text/plain,what%20was%20downloaded'>get</a><input id=file type=file>
+"""
+
+
+@pytest.fixture(scope="module")
+async def quiet_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    """A lab whose Machines share no folder with the tests, but for the one named `shared`."""
+    folder = tmp_path_factory.mktemp("boxed")
+    (folder / "shared").mkdir()
+    async with open_lab(folder, shared=(folder / "shared",)) as lab:
+        yield lab
+
+
+async def tries(quiet: Run, what: str, *on: object) -> list[str]:
+    """What comes of it, one by one."""
+    told = value(await quiet("tries", {"what": what, "on": [str(one) for one in on]}))
+    return [told[str(one)] for one in on]
+
+
+async def its_scratch(quiet: Run, lab: Lab) -> Path:
+    """The scratch folder of the Machine."""
+    value(await quiet("looks"))
+    return next(lab.scratch.iterdir())
+
+
+async def test_the_hosts_files_are_not_there(quiet: Run, quiet_lab: Lab) -> None:
+    beside = quiet_lab.scratch.parent / "settings-with-a-secret"
+    beside.write_text("secret")
+    other = quiet_lab.version({"api/other.py": "SECRET = 1"}, project="other").folder
+    mine = await its_scratch(quiet, quiet_lab)
+    home = next(entry for entry in Path.home().iterdir() if entry.name != ".cache")
+    closed = [beside, other / "api/other.py", mine / "tmp", mine / "traces", mine / "driver", home, "/home", "/run"]
+    assert set(await tries(quiet, "read", *closed, "/etc/shadow", "/sys", __file__)) == {"FileNotFoundError"}
+
+
+async def test_what_is_there_of_the_system_can_be_read(quiet: Run) -> None:
+    there = ["/usr/bin", "/bin/sh", "/etc/passwd", "/etc/ssl/certs", "/proc/cpuinfo", "/dev/urandom"]
+    assert set(await tries(quiet, "read", *there)) == {"read"}
+
+
+async def test_only_its_own_folders_can_be_written(quiet: Run, quiet_lab: Lab) -> None:
+    mine = await its_scratch(quiet, quiet_lab)
+    runner = Path(landlock.__file__).parent
+    closed = ["/x", "/usr/x", "/etc/x", "/dev/x", "/proc/sys/kernel/core_pattern", runner / "x", mine / "downloads/x"]
+    told = await tries(quiet, "write", *closed, mine / "work/x")
+    assert not {"written"} & set(told), told
+    assert (mine / "work/x").exists() is False
+    own = [mine / "work/attempt/project/x", mine / "work/attempt/tmp/x", "/tmp/x", "/var/tmp/x", "/dev/shm/x"]
+    assert set(await tries(quiet, "write", *own)) == {"written"}
+
+
+async def test_a_shared_folder_is_the_hosts(quiet: Run, quiet_lab: Lab) -> None:
+    shared = quiet_lab.scratch.parent / "shared"
+    assert await tries(quiet, "write", shared / "from-user-code") == ["written"]
+    assert (shared / "from-user-code").exists()
+
+
+async def test_nothing_stays_in_temporary_folders_and_shared_memory(quiet: Run) -> None:
+    assert value(await quiet("leaves", {"leave": True}))["segment"] is True
+    assert value(await quiet("leaves", {"leave": False})) == {"segment": False, "files": []}
+    assert not Path("/dev/shm/left-by-an-attempt").exists()
+
+
+async def test_no_process_of_anybody_else_is_there(quiet: Run) -> None:
+    told = value(await quiet("looks"))
+    assert str(os.getpid()) not in "".join(told["commands"])
+    assert [command for command in told["commands"] if "keeper" in command or "supervisor" in command] == []
+    assert len(told["commands"]) <= 3
+
+
+async def test_no_signal_reaches_the_process_that_it_was_forked_from(quiet: Run) -> None:
+    if landlock.abi() < landlock.SCOPES_SINCE and os.geteuid() == 0:
+        pytest.skip("The kernel's Landlock knows nothing of signals, and boxes of root have no PID namespace inside.")
+    told = await tries(quiet, "kill", 1, 2)
+    assert "ProcessLookupError" not in told or os.geteuid() != 0
+    if os.geteuid() == 0:
+        assert set(told) == {"PermissionError"}
+
+
+async def test_it_has_no_privileges_and_gets_none(quiet: Run) -> None:
+    told = value(await quiet("looks"))
+    status = told["status"]
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+    assert told["uid"] != 0
+
+
+async def test_sockets_without_a_path_are_out_of_reach(quiet: Run) -> None:
+    if landlock.abi() < landlock.SCOPES_SINCE:
+        pytest.skip("The kernel's Landlock knows nothing of sockets in the abstract namespace.")
+    name = f"callboard-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0{name}")
+        server.listen()
+        assert await tries(quiet, "connect", name) == ["PermissionError"]
+
+
+async def test_files_go_to_and_from_its_own_temporary_folder(quiet: Run) -> None:
+    told = value(await quiet("transfers", {"page": PAGE}))
+    assert told == ["what was downloaded", "from a folder of my own", "what was downloaded"]
+
+
+async def test_the_driver_uses_no_file_outside_of_the_attempts_folder(quiet: Run, quiet_lab: Lab) -> None:
+    failed = failure(await quiet("films", {"folder": str(quiet_lab.scratch.parent / "films")}))
+    assert "films is not there" in failed.message
+    assert not (quiet_lab.scratch.parent / "films").exists()
+
+
+async def test_the_projects_variables_are_user_codes_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_USER_OF_USER_CODE", "a-word-for-user-code")
+    machine = await lab.machine(lab.version(PROJECT))
+    assert value(await machine.run(attempt_spec("looks"), unnoticed))["environment"]["OF_USER_CODE"]
+    knowing = [
+        tree.read(f"/proc/{pid}/cmdline")
+        for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
+        if b"a-word-for-user-code" in tree.read(f"/proc/{pid}/environ")
+    ]
+    assert knowing, "the zygote has them"
+    assert [command for command in knowing if b"\0zygote\0" not in command] == []
+
+
+@pytest.fixture
+def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if landlock_refusal() is not None:
+        pytest.skip(f"There is no Landlock here: {landlock_refusal()}.")
+    sandbox.sandbox_refusal.cache_clear()
+    for module in (box, boxes, sandbox):
+        monkeypatch.setattr(module, "box_refusal", lambda: "this is a test")
+    yield
+    sandbox.sandbox_refusal.cache_clear()
+
+
+@pytest.mark.usefixtures("without_namespaces")
+async def test_landlock_stands_alone_where_there_are_no_namespaces(tmp_path: Path) -> None:
+    beside = tmp_path / "settings-with-a-secret"
+    beside.write_text("secret")
+    async with open_lab(tmp_path, shared=()) as lab:
+        machine = await lab.machine(lab.version(PROJECT))
+        own = lab.scratch / machine.name / "work/attempt/tmp"
+
+        async def run(api: str, parameters: Any = None, **_fields: Any) -> Any:
+            report = await machine.run(attempt_spec(api, parameters), unnoticed)
+            await machine.settled()
+            return report
+
+        assert await tries(run, "read", beside, "/root", "/usr/bin") == ["PermissionError", "PermissionError", "read"]
+        assert await tries(run, "write", beside, "/tmp/x", own / "x") == [*["PermissionError"] * 2, "written"]
+
+
+def test_it_is_said_why_there_can_be_no_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box_refusal.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    try:
+        assert box_refusal() == "bubblewrap is not installed (Debian: apt-get install bubblewrap)"
+        program = tmp_path / "bwrap"
+        program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
+        program.chmod(0o755)
+        box_refusal.cache_clear()
+        assert (box_refusal() or "").endswith("bwrap: No permissions to create new namespace")
+    finally:
+        box_refusal.cache_clear()
+
+
+def test_an_interpreter_is_followed_to_where_its_library_is(tmp_path: Path) -> None:
+    base, named, environment = (tmp_path / name for name in ("base-3.13.1", "base-3.13", "environment"))
+    (base / "bin").mkdir(parents=True)
+    (base / "bin/python").touch()
+    named.symlink_to(base)
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin/python").symlink_to(named / "bin/python")
+    assert set(python_folders(environment / "bin/python")) == {environment, named, base}
+
+
+def test_only_a_plain_file_is_taken_over(tmp_path: Path) -> None:
+    secret, link, twin, plain = (tmp_path / name for name in ("secret", "link", "twin", "plain"))
+    secret.write_text("secret")
+    link.symlink_to(secret)
+    twin.hardlink_to(secret)
+    plain.write_text("plain")
+    for made in (link, twin, tmp_path):
+        with pytest.raises(OSError, match="not a plain file"):
+            take_over(made, tmp_path / "taken")
+    take_over(plain, tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "plain"
