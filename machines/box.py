@@ -32,6 +32,7 @@ _USER_IN_BOX = 1000
 """User and group in a box of root, as Chromium's own sandbox refuses root. Outside, they are root's."""
 _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
 """Parts of /proc that govern the host. Root can write them, also in a box, as the files there are root's."""
+_RESOLV_CONF = "/etc/resolv.conf"
 _TEMPORARY = 512 * 1024 * 1024
 """Most bytes of the box's own temporary folders, which lie in memory."""
 
@@ -55,6 +56,8 @@ class Box:
     """Folders and files that can be read."""
     write: tuple[Path, ...]
     """Folders that can be written, too. All of these must exist."""
+    resolv_conf: Path | None = None
+    """What is `/etc/resolv.conf` there, where that is not the host's."""
 
     def command(self, *, final: bool) -> list[str]:
         """Return the beginning of a command that starts a process in the box; what to start follows it.
@@ -88,7 +91,10 @@ class Box:
         for folder in inner_box.TEMPORARY:
             arguments += ["--size", str(_TEMPORARY), "--tmpfs", folder]
         for path in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC)):
-            arguments += _placed(path)
+            if self.resolv_conf is None or path != _RESOLV_CONF:
+                arguments += _placed(path)
+        if self.resolv_conf is not None:
+            arguments += ["--ro-bind", str(self.resolv_conf), _RESOLV_CONF]
         for path in _parents_first(self.read):
             arguments += ["--ro-bind", str(path), str(path)]
         for path in _parents_first(self.write):

@@ -38,19 +38,37 @@ class Boxes:
 
     @classmethod
     def of(
-        cls, version: Version, scratch: Path, browser: Path, display: dict[str, str], shared: tuple[Path, ...]
+        cls,
+        version: Version,
+        scratch: Path,
+        browser: Path,
+        display: dict[str, str],
+        *,
+        shared: tuple[Path, ...],
+        resolv_conf: Path | None,
     ) -> Boxes:
-        """Return the boxes of a Machine. `shared` are folders of the host that every project may use. This blocks."""
+        """Return the boxes of a Machine. This blocks.
+
+        Args:
+            version: What the Machine serves.
+            scratch: Its scratch folder.
+            browser: The browser's executable.
+            display: The variables that lead the browser to a display, if it is to open windows.
+            shared: Folders of the host that every project may use.
+            resolv_conf: What is `/etc/resolv.conf` in the boxes, where that is not the host's.
+        """
         common = (*our_folders(), *certificates())
         driver = Box(
             read=(*common, driver_program().parent, *browser_folders(browser, display)),
             write=(*(scratch / name for name in OF_DRIVER), *shared),
+            resolv_conf=resolv_conf,
         )
         python = version.python
         environment = () if python is None else python_folders(python.executable)
         user = Box(
             read=(*common, *environment, *browser_folders(browser, {}), scratch / DOWNLOADS),
             write=(scratch / WORK, *shared),
+            resolv_conf=resolv_conf,
         )
         kept = [str(path) for path in (*user.read, *shared, scratch / ATTEMPT)]
         inner = InnerBox(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from machines.box import box_refusal
 from machines.network import network_refusal
 from schemas.errors import ConfigurationError
 
@@ -19,7 +20,10 @@ class Level(StrEnum):
     """The browser goes through a filter. Connections of user code itself are not filtered."""
 
 
-WALLS: Mapping[str, Callable[[], str | None]] = {"Machines have no network of their own": network_refusal}
+WALLS: Mapping[str, Callable[[], str | None]] = {
+    "Machines have no boxes": box_refusal,
+    "Machines have no network of their own": network_refusal,
+}
 """What is missing without a wall, and the function that says why that wall cannot stand here. It blocks."""
 
 

@@ -161,7 +161,15 @@ class Machine:
         if headful and refusal:  # for the headless browser, the worker has logged this when it started
             log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", self.name, browser, refusal)
         display = display_environment() if headful else {}
-        boxes = await asyncio.to_thread(Boxes.of, self.version, scratch, browser, display, launch.shared)
+        boxes = await asyncio.to_thread(
+            Boxes.of,
+            self.version,
+            scratch,
+            browser,
+            display,
+            shared=launch.shared,
+            resolv_conf=launch.network and launch.network.resolv_conf,
+        )
         await self._frames.send(
             {
                 "type": "configure",

@@ -236,7 +236,9 @@ async def test_datagrams_to_many_do_not_leave_the_network(tmp_path: Path) -> Non
 async def test_user_code_cannot_change_the_rules(tmp_path: Path) -> None:
     async with networked(tmp_path, Reach.of()) as (lab, machine):
         assert lab.launch.network is not None
-        assert await run(machine, "change", {"ip": lab.launch.network.plan.ip}) == [True] * 4
+        refused = await run(machine, "change", {"ip": lab.launch.network.plan.ip})
+        assert len(refused) >= 4
+        assert all(refused)
 
 
 def pasta_of(machine: Machine) -> int:
