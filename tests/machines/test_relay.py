@@ -18,6 +18,9 @@ class Desk:
     def refusal(self, url: str) -> str | None:  # noqa: ARG002
         return None
 
+    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:  # noqa: ARG002
+        return None
+
     def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:  # noqa: ARG002
         return None
 
