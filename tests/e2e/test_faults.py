@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from machines.scratch_cleanup import processes_of
+from tests.support.machine_processes import USER, find_process
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client
@@ -61,7 +62,8 @@ class Runs:
 
     @property
     def children(self) -> list[int]:
-        return [int(path.name.split("-")[1]) for path in self.folder.iterdir() if path.name != "go"]
+        """The processes of user code, or those that wait for it: ids that they know themselves mean nothing here."""
+        return [find_process(keeper.pid, USER) for keeper in keepers(self.stack)]
 
     def go(self) -> None:
         (self.folder / "go").touch()
