@@ -33,6 +33,8 @@ _USER_IN_BOX = 1000
 _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
 """Parts of /proc that govern the host. Root can write them, also in a box, as the files there are root's."""
 _RESOLV_CONF = "/etc/resolv.conf"
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
+"""Devices that programs expect; bubblewrap makes the same ones."""
 _TEMPORARY = 512 * 1024 * 1024
 """Most bytes of the box's own temporary folders, which lie in memory."""
 
@@ -72,10 +74,16 @@ class Box:
         return [*bubblewrap, *_landlock(walls)] if final or not namespaces else bubblewrap
 
     def walls(self, *, namespaces: bool) -> landlock.Walls:
-        """Return what Landlock leaves open: in a box of namespaces, all that can be read there."""
-        read = ["/"] if namespaces else [*_SYSTEM, *(f"/etc/{name}" for name in _ETC), "/sys", *map(str, self.read)]
-        temporary = inner_box.TEMPORARY if namespaces else ()
-        return {"read": read, "write": ["/dev", "/proc", *temporary, *map(str, self.write)]}
+        """Return what Landlock leaves open: in a box of namespaces, all that can be read there.
+
+        Where it stands alone, `/dev` and `/proc` are the host's: of these, devices that everybody may use can be
+        written, and what a process says of itself.
+        """
+        own = list(map(str, self.write))
+        if namespaces:
+            return {"read": ["/"], "write": ["/dev", "/proc", *inner_box.TEMPORARY, *own]}
+        read = [*_SYSTEM, *(f"/etc/{name}" for name in _ETC), "/sys", "/proc", *map(str, self.read)]
+        return {"read": read, "write": [*(f"/dev/{name}" for name in _DEVICES), "/proc/self", *own]}
 
     def bubblewrap(self) -> list[str]:
         """Return the beginning of a command that makes the box of namespaces, whatever `box_refusal` says."""

@@ -15,6 +15,8 @@ from machines.meter import Meter
 
 MOST_PROCESSES = 1000
 """Most processes of a Machine. A browser with many tabs has some dozens."""
+MOST_THREADS = 2500
+"""Most threads of all processes of a Machine. Each tab has some dozen."""
 _DISK_EVERY = 5.0
 """Seconds between two looks at the disk."""
 _DISK_SHARE = 20
@@ -56,6 +58,8 @@ class Limits:
             return Passed("memory", used, message)
         if (number := meter.processes) > MOST_PROCESSES:
             return Passed("processes", number, f"The Machine has {number} processes; its limit is {MOST_PROCESSES}.")
+        if (number := meter.threads) > MOST_THREADS:
+            return Passed("processes", number, f"The Machine has {number} threads; its limit is {MOST_THREADS}.")
         if (began := time.monotonic()) < self._disk_next:
             return None
         used = size_of(self._scratch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from contextlib import suppress
 from typing import Any
 
 from machines.runner.tree import below, fields_of, parent_of, pids, read
@@ -17,6 +18,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _UTIME, _CSTIME = 11, 14
 """First and last place in `stat` of the times: own user and kernel time, and those of children that were waited for."""
+_THREADS = 17
+"""Place in `stat` of the number of threads."""
+_MEMORY_FILES_EVERY = 2.0
+"""Seconds between two looks at the memory files that processes hold open: to look at every descriptor takes long."""
 _NETWORK_SERVICE = b"--utility-sub-type=network.mojom.NetworkService"
 """Argument by which the Chromium process that holds all network connections is recognized."""
 _WHOLE_EVERY = 10.0
@@ -41,16 +46,21 @@ class Meter:
         """Bytes that each network service had read: when the Attempt began, and at the last look."""
         self._cpu_before = 0.0
         self._peak = 0
+        self._memory_files = 0
+        self._memory_files_at = 0.0
 
     def look(self, limit: int) -> int:
         """Measure now, and return the bytes of memory that the tree has allocated: its own, and what it shares.
 
-        Code and other files count for nothing. To know what is shared takes long, so what can be above `limit` is
+        Code and other files count for nothing. Of memory files (`memfd_create`), what is mapped and what is held open
+        are not added up, as it may be the same. To know what is shared takes long, so what can be above `limit` is
         measured only: below it, the result is right in that it is not above it.
         """
         self._find()
         self._see_network()
         own = self._see_memory()
+        if (held := self._see_memory_files()) and own + held > limit:
+            return own + held
         for shared in (_shared, _shared_memory, _part_of_shared_memory):  # each is less, and takes longer
             used = own + sum(shared(pid) for pid in self._ours)
             if used <= limit:
@@ -61,6 +71,11 @@ class Meter:
     def processes(self) -> int:
         """Number of processes in the tree, at the last look."""
         return len(self._ours)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of all processes in the tree, at the last look."""
+        return sum(int(fields_of(stat)[_THREADS]) for stat in self._ours.values())
 
     def largest(self) -> int:
         """Return the process of the tree that had the most memory for itself at the last look; 0 if there is none."""
@@ -124,6 +139,16 @@ class Meter:
         self._peak = max(self._peak, used)
         return used
 
+    def _see_memory_files(self) -> int:
+        """Return the bytes of memory files that processes hold open, as of a moment ago."""
+        if (now := time.monotonic()) - self._memory_files_at >= _MEMORY_FILES_EVERY:
+            self._memory_files_at = now
+            sizes: dict[tuple[int, int], int] = {}
+            for pid in self._ours:
+                sizes |= _memory_files(pid)
+            self._memory_files = sum(sizes.values())
+        return self._memory_files
+
     def _see_network(self) -> None:
         for pid in self._networks:
             if (count := _read_by(pid)) is not None:
@@ -151,6 +176,18 @@ def _part_of_shared_memory(pid: int) -> int:
     """Return the bytes of a process's part of the shared memory in it, which is divided among those that have it."""
     told = read(f"/proc/{pid}/smaps_rollup")
     return _kilobytes(told, b"Pss_Shmem:") if told else _shared_memory(pid)
+
+
+def _memory_files(pid: int) -> dict[tuple[int, int], int]:
+    """Return the bytes in memory of each memory file that a process holds open, by device and number of the file."""
+    sizes: dict[tuple[int, int], int] = {}
+    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+        for descriptor in descriptors:
+            with suppress(OSError):
+                if os.readlink(descriptor.path).startswith("/memfd:"):  # noqa: PTH115  # no path object is needed
+                    stat = os.stat(descriptor.path)  # noqa: PTH116
+                    sizes[stat.st_dev, stat.st_ino] = stat.st_blocks * 512
+    return sizes
 
 
 def _kilobytes(told: bytes, name: bytes) -> int:

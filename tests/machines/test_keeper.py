@@ -222,7 +222,8 @@ HOG = "x = bytearray(b'x') * 250_000_000\nassert json.loads(keeper.recv(100)) ==
 def test_an_attempt_over_its_memory_limit_may_save_what_it_leaves(keep: Keep) -> None:
     kept = keep(ATTEMPT + HOG + "del x; print('saved')", memory_limit=200_000_000)
     kept.hear()
-    assert kept.hear()["memory"] > 200_000_000
+    passed = kept.hear()
+    assert (passed["limit"], passed["used"] > 200_000_000) == ("memory", True)
     end = kept.hear()
     assert (end["exited"], end["tail"].endswith("saved\n")) == (0, True)
     assert kept.hear()["ended"]["peak_memory"] > 200_000_000
@@ -232,7 +233,8 @@ def test_an_attempt_over_its_memory_limit_may_save_what_it_leaves(keep: Keep) ->
 def test_one_that_stays_over_it_is_ended_soon(keep: Keep) -> None:
     kept = keep(ATTEMPT + HOG + SLEEPS, memory_limit=200_000_000)
     kept.hear()
-    assert kept.hear()["memory"] > 200_000_000
+    passed = kept.hear()
+    assert (passed["limit"], passed["used"] > 200_000_000) == ("memory", True)
     assert "peak_memory" in kept.hear()["ended"]
     kept.ends()
 
@@ -247,6 +249,27 @@ def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
     assert Meter(kept.process.pid).look(GIB) < 300_000_000
     assert 60_000_000 < Meter(kept.process.pid).look(50_000_000) < 100_000_000
     kept.hang_up()
+    kept.ends()
+
+
+def test_memory_files_that_nobody_maps_count(keep: Keep) -> None:
+    code = "import os\nfd = os.memfd_create('m')\nfor _ in range(250):\n    os.write(fd, b'x' * 1_000_000)\n"
+    kept = keep(code + SLEEPS, memory_limit=200_000_000)
+    kept.hear()
+    passed = kept.hear()
+    assert (passed["limit"], passed["used"] > 250_000_000) == ("memory", True)
+    kept.ends()
+
+
+def test_threads_are_limited(keep: Keep) -> None:
+    code = (
+        "import threading, time\nthreading.stack_size(65536)\n"
+        "for _ in range(2600):\n    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    )
+    kept = keep(code + SLEEPS)
+    kept.hear()
+    passed = kept.hear()
+    assert (passed["limit"], passed["used"] > 2500) == ("processes", True)
     kept.ends()
 
 

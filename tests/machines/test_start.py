@@ -97,4 +97,4 @@ async def test_machines_leave_no_descriptor_in_the_worker(lab: Lab) -> None:
     await some("first")  # the loop keeps a few of its own from now on
     before = list(Path("/proc/self/fd").iterdir())
     await some("second")
-    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= len(before)
