@@ -40,6 +40,8 @@ PATIENCE = 90.0
 PROJECTS = Path(__file__).parent / "projects"
 API_KEY = "the-key-of-the-attacked-api"
 SEALING_KEY = "the-sealing-key-that-nobody-may-find"
+DISK = 512 * 1024**2
+"""Bytes of disk that a Machine may take."""
 _SOMEBODY = 60_123
 """A user without privileges, who has no other process on any host."""
 
@@ -289,6 +291,7 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
                 "CALLBOARD_VIEWER_PORT": str(free["--viewer-port"]),
                 "CALLBOARD_POLL_VERSIONS": "0.2",
                 "CALLBOARD_MACHINE_IDLE": "1h",
+                "CALLBOARD_MACHINE_DISK": str(DISK),
             }
             if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
                 environment["CALLBOARD_CHROMIUM"] = chromium

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.installation import Installation
+from tests.attacks.installation import DISK, Installation
 
 MEMORY = 2 * 1024**3
 """Bytes that a Machine of size `standard` may use."""
@@ -37,6 +37,16 @@ async def test_memory_is_limited_however_it_is_taken(installation: Installation,
 async def test_a_fork_bomb_is_limited(installation: Installation, what: str) -> None:
     ended = await installation.run("fills", {"what": what, "most": FORKS, "stay": 3})
     assert stopped(ended, FORKS), ended
+    await installation.still_works()
+    await installation.still_works("victim")
+
+
+@pytest.mark.kinds("plain-full", "plain-landlock")
+@pytest.mark.parametrize("what", ["one file", "many files"])
+async def test_disk_is_limited(installation: Installation, what: str) -> None:
+    most = DISK + 256 * 1024**2
+    ended = await installation.run("fills", {"what": what, "most": most, "stay": 12})
+    assert stopped(ended, most), ended
     await installation.still_works()
     await installation.still_works("victim")
 

@@ -29,6 +29,25 @@ def file_in(folder):
     return way
 
 
+def many_files(most):
+    """Write files that are small each, in the Attempt's folder."""
+    taken, number = 0, 0
+    while taken < most:
+        got, reason = file_of(number, CHUNK)
+        taken, number = taken + got, number + 1
+        if reason is not None:
+            return taken, reason
+    return taken, None
+
+
+def file_of(number, size):
+    descriptor = os.open(f"fill-{number}", os.O_CREAT | os.O_WRONLY)
+    try:
+        return fill(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
 def private_memory(most):
     held = []
     while len(held) * CHUNK < most:
@@ -83,8 +102,8 @@ WAYS = {
     "memory of children": memory_of_children,
     "processes": processes,
     "threads": threads,
-    "workspace": lambda most: file_in(os.getcwd())(most),
-    "home": lambda most: file_in(os.environ["HOME"])(most),
+    "one file": lambda most: file_in(os.getcwd())(most),
+    "many files": many_files,
 }
 
 
