@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from devstack.dev import DevStack
+from machines.runner.folders import ATTEMPT
 from settings import Settings
 
 MACHINES = 3
@@ -146,7 +147,7 @@ class Soak:
 
     def prepared(self) -> list[Path]:
         """Return the folders of Attempts. At rest, every Machine has one, which it has created for its next Attempt."""
-        return list(self._data.glob("workers/*/scratch/*/attempt"))
+        return list(self._data.glob(f"workers/*/scratch/*/{ATTEMPT}"))
 
     def machines(self) -> list[Path]:
         """Return the scratch folders of the existing Machines."""

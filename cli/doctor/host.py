@@ -44,7 +44,8 @@ async def check_browser(settings: Settings) -> Finding:
         return failed("Browser", found, *(fix or ["Set CALLBOARD_CHROMIUM to the path of a Chromium executable."]))
     try:
         refusal = await asyncio.to_thread(sandbox_refusal, path)
-        version = await _open_page(path, sandbox=refusal is None)
+        # This browser has no box, in which Chromium's own sandbox works for root, too.
+        version = await _open_page(path, sandbox=refusal is None and os.geteuid() != 0)
     except MachineError as error:
         fix = (
             f"Install its libraries with `{sys.executable} -m playwright install-deps chromium`, or set"
@@ -67,7 +68,7 @@ async def check_sandbox(settings: Settings) -> Finding:
     if refusal is None:
         return ok(check, "Chromium's own sandbox is on.")
     fix = (
-        "Run workers as a user other than root."
+        "Run workers as a user other than root, or install bubblewrap: in its box, the sandbox works for root, too."
         if os.geteuid() == 0
         else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/operations.md.'
     )

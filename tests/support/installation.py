@@ -54,6 +54,7 @@ class Installation:
         self._environment = os.environ | {
             "CALLBOARD_TEMPORAL_ADDRESS": temporal.address,
             "CALLBOARD_ARTIFACTS": str(folder / "artifacts"),
+            "CALLBOARD_SHARED_FOLDERS": str(folder),
         }
 
     async def worker(self, resources: AsyncExitStack, name: str, *options: str, **environment: str) -> psutil.Process:

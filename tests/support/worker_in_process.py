@@ -75,7 +75,13 @@ class Inside:
         patch.setattr(worker, "MachinePools", pools)
         patch.setattr(worker, "open_store", opened)
         config = client.service_client.config
-        settings = Settings(data_dir=data, temporal_address=config.target_host, temporal_namespace=client.namespace)
+        settings = Settings(
+            data_dir=data,
+            temporal_address=config.target_host,
+            temporal_namespace=client.namespace,
+            shared_folders=[data.parent],
+            browser_allow=["127.0.0.0/8", "::1"],
+        )
         stop = asyncio.Event()
         project_workers = asyncio.create_task(worker.serve(settings, stop))
         try:

@@ -132,7 +132,8 @@ async def test_it_reads_every_error(api: Api, client: AsyncIntunedClient, code: 
         project_name="members", auth_session_id="anna", operation_id="op"
     )
     assert isinstance(answer, models.AuthSessionsUpdateResultResponseValueFailed)
-    assert (answer.error.code, answer.error.message, answer.message) == (code.value, "No.", "No.")
+    published = "unexpected" if code is ErrorCode.QUEUE_TIMEOUT else code.value  # which is ours alone
+    assert (answer.error.code, answer.error.message, answer.message) == (published, "No.", "No.")
     assert answer.error.details == {"attempts_count": 3}
 
 
