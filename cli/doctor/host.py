@@ -68,7 +68,7 @@ async def check_sandbox(settings: Settings) -> Finding:
     if refusal is None:
         return ok(check, "Chromium's own sandbox is on.")
     fix = (
-        "Run workers as a user other than root, or install bubblewrap: in its box, the sandbox works for root, too."
+        "Install bubblewrap, or run workers as a user other than root."
         if os.geteuid() == 0
         else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/operations.md.'
     )
