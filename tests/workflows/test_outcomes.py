@@ -102,7 +102,14 @@ def test_an_activity_that_was_cancelled_is_a_canceled_attempt() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE])
+def test_an_activity_that_no_worker_has_taken_in_time_fails_by_its_runs_queue_timeout() -> None:
+    outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.SCHEDULE_TO_START)))
+    assert outcome.status is AttemptStatus.FAILED
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.QUEUE_TIMEOUT
+
+
+@pytest.mark.parametrize("kind", [TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_CLOSE])
 def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: TimeoutType) -> None:
     outcome = outcomes.from_activity_error(activity_error(timeout(kind)))
     assert outcome.status is AttemptStatus.INTERRUPTED
