@@ -1,7 +1,5 @@
 """Health: alive, ready, and what is missing when it is not."""
 
-from typing import Any
-
 import pytest
 
 from schemas.errors import StoreError, Unavailable
@@ -86,7 +84,7 @@ async def test_not_ready_while_the_store_is_away(make_api: MakeApi):
         async def check(self) -> None:
             raise StoreError("The artifact store cannot be written.")
 
-        def list(self, _prefix: str) -> Any:
+        async def get(self, _key: str) -> bytes | None:
             raise StoreError("The artifact store cannot be read.")
 
     for fields in ({}, {"ready_needs_workers": True}):

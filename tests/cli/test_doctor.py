@@ -138,7 +138,7 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
     assert "ok       API keys: 2 keys are set; the first is the newest." in lines
     there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
     assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
-    assert lines[-1] == "Checked the settings of the environment: 1 of 16 checks failed."
+    assert lines[-1] == "Checked the settings of the environment: 1 of 17 checks failed."
     assert GOOD_KEY not in done.stdout
     assert "\x1b" not in done.stdout
 
