@@ -88,7 +88,7 @@ class Apart:
             "CALLBOARD_ARTIFACTS_ENDPOINT": s3.endpoint,
             "CALLBOARD_READY_NEEDS_WORKERS": "true",
             "CALLBOARD_VIEWER_PORT": "0",
-            "CALLBOARD_SHARED_FOLDERS": str(folder),
+            "CALLBOARD_SHARED_FOLDERS": str(folder.parent),
             **s3.environment,
         }
         if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
