@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from machines.attempt_spec import AttemptReport, Version
+from tests.support.keepers import Keep, keepers
 from tests.support.machines import Lab, Run, attempt_spec, open_lab, unnoticed
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Iterator[Keep]:
+    """For tests of keepers, without a Machine."""
+    with keepers(tmp_path) as keep:
+        yield keep
 
 
 @pytest.fixture

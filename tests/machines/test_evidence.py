@@ -5,189 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import zipfile
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import async_playwright
 
 from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import AttemptReport
 from machines.browser import browser_args, find_browser
 from machines.evidence import Evidence
 from machines.runner import evidence as runner_evidence
-from machines.trace_redaction import parts_in
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import ErrorCode, TraceMode
 from settings import Settings
-from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, open_lab, settled, unnoticed, value
-from tests.support.single_machine_pool import ENDLESS
+from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
+from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, open_lab, settled, value
 
-TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
-PROJECT = {
-    **ENDLESS,
-    "api/reads.py": f"""
-        async def automation(page):
-            await page.goto("{TITLE}")
-            return await page.title()
-    """,
-    "shop/price.py": """
-        async def price(page):
-            await page.get_by_text("Price").click(timeout=50)
-    """,
-    "api/fails.py": f"""
-        from shop.price import price
-
-        async def automation(page):
-            await page.goto("{TITLE}")
-            await price(page)
-    """,
-    "api/waits.py": f"""
-        async def automation(page):
-            await page.goto("{TITLE}")
-            await page.wait_for_event("close", timeout=0)
-    """,
-    "api/tells_and_waits.py": f"""
-        from pathlib import Path
-
-        async def automation(page, params):
-            await page.goto("{TITLE}")
-            Path(params["there"]).touch()
-            await page.wait_for_event("close", timeout=0)
-    """,
-    "api/is_stopped.py": """
-        import os, signal
-
-        async def automation(page):
-            await page.title()
-            os.kill(os.getpid(), signal.SIGSTOP)
-    """,
-    **{
-        f"api/{name}.py": f"""
-            import os, signal
-
-            async def automation(page):
-                await page.goto("{TITLE}")
-                {ends}
-        """
-        for name, ends in {
-            "is_killed": "os.kill(os.getpid(), signal.SIGKILL)",
-            "faults": "os.kill(os.getpid(), signal.SIGSEGV)",
-            "exits": "os._exit(3)",
-        }.items()
-    },
-    "api/hogs.py": f"""
-        async def automation(page):
-            await page.goto("{TITLE}")
-            print("without an end", end="")
-            hoard = []
-            while True:
-                hoard.append(bytearray(b"x" * 2**20))
-    """,
-    "api/hogs_in_a_child.py": f"""
-        import asyncio, sys
-
-        async def automation(page):
-            await page.goto("{TITLE}")
-            code = "hoard = []\\nwhile True: hoard.append(bytearray(b'x' * 2**20))"
-            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
-            await process.wait()
-    """,
-    "api/hogs_in_the_page.py": f"""
-        async def automation(page):
-            await page.goto("{TITLE}")
-            await page.evaluate("const hoard = []; while (true) hoard.push(new Uint8Array(2 ** 20).fill(1))")
-    """,
-    "api/opens_others.py": f"""
-        import asyncio
-
-        async def automation(page):
-            browser = page.context.browser
-            context = await browser.new_context()
-            other = await context.new_page()
-            await other.goto("{TITLE}")
-            await context.close()
-            await asyncio.gather(*(browser.new_context() for _ in range(2)))
-            await (await browser.new_page()).goto("{TITLE}")
-            raise ValueError("at last")
-    """,
-    "api/closes.py": f"""
-        async def automation(page, params):
-            await page.goto("{TITLE}")
-            context = page.context
-            await {{"page": page, "context": context, "browser": context.browser}}[params["what"]].close()
-            if params["fails"]:
-                raise ValueError("closed")
-    """,
-    "api/traces_itself.py": """
-        async def automation(page):
-            await page.context.tracing.stop()
-    """,
-    "api/busy_page.py": """
-        import asyncio
-
-        async def automation(page):
-            asyncio.ensure_future(page.evaluate("while (true);"))
-            await asyncio.sleep(0.2)
-            raise ValueError("busy")
-    """,
-    "api/deferred.py": """
-        from intuned_runtime import deferred_browser
-
-        @deferred_browser
-        async def automation(params, ensure_browser):
-            raise ValueError("without a page")
-    """,
-    "auth-sessions/check.py": f"""
-        async def check(page):
-            await page.goto("{TITLE}")
-            return False
-    """,
-}
 PUTS = 'hoard.append(bytearray(b"x" * 2**20))'
-
-
-@dataclass
-class Left:
-    """What there is of an Attempt."""
-
-    evidence: Evidence
-    report: AttemptReport | None
-
-    @property
-    def names(self) -> list[str]:
-        # A Machine that is killed leaves its socket, too: nobody listens there, and the folder goes with the Attempt.
-        return sorted(path.name for path in self.evidence.folder.iterdir() if not path.is_socket())
-
-    def calls(self, part: int = 0) -> list[str]:
-        """The methods that the trace has seen being called, in their order."""
-        with zipfile.ZipFile(parts_in(self.evidence.folder)[part]) as trace:
-            assert trace.testzip() is None
-            events = [json.loads(line) for line in trace.read("trace.trace").splitlines()]
-        return [event["method"] for event in events if event["type"] == "before"]
-
-
-class Leaving:
-    """Attempts on one Machine at a time."""
-
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self._folder = folder
-        self.lab = lab
-        self.version = lab.version(PROJECT)
-        self.pool = lab.pool()
-
-    def evidence(self, trace: TraceMode = TraceMode.ALWAYS) -> Evidence:
-        folder = self._folder / str(len(list(self._folder.iterdir())))
-        folder.mkdir()
-        return Evidence(folder, trace)
-
-    async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
-        evidence = self.evidence(trace)
-        asked = attempt_spec(api, parameters, evidence=evidence, **fields)
-        return Left(evidence, await self.pool.run(self.version, asked, unnoticed))
 
 
 @pytest.fixture(scope="module")
@@ -369,71 +203,6 @@ async def test_what_the_automation_closes_is_traced_to_its_end(leaving: Leaving,
 async def test_a_trace_that_was_kept_as_its_context_closed_is_not_left_of_one_that_completes(leaving: Leaving) -> None:
     left = await leaving.run("closes", {"what": "context", "fails": False}, trace=TraceMode.ON_FAILURE)
     assert (left.names, left.evidence.missing) == ([], {})
-
-
-HOOK = """
-    from playwright.async_api import async_playwright
-
-    async def setup_context(*, api_name, api_parameters, cdp_url):
-        playwright = await async_playwright().start()
-        browser = await playwright.chromium.connect_over_cdp(cdp_url)
-        context = await browser.new_context()
-
-        async def cleanup():
-            await context.close()
-            await browser.close()
-            await playwright.stop()
-
-        return context, await context.new_page(), cleanup
-"""
-
-
-async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up(lab: Lab, tmp_path: Path) -> None:
-    pool, version = lab.pool(), lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
-    for api, names in (("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])):
-        evidence = Evidence(tmp_path / api, TraceMode.ALWAYS)
-        evidence.folder.mkdir()
-        await pool.run(version, attempt_spec(api, evidence=evidence), unnoticed)
-        left = Left(evidence, None)
-        assert left.names == names
-        assert left.calls()[:1] == ["goto"]
-        assert evidence.page_url == (TITLE if api == "fails" else None)
-
-
-@pytest.mark.parametrize(
-    ("api", "message"),
-    [
-        ("waits", "The Attempt did not end within 6 seconds."),
-        ("blocks_there", "The Attempt did not end within 6 seconds."),
-        ("is_killed", "Process was ended by signal SIGKILL."),
-        ("exits", "Process exited unexpectedly with code 3."),
-        ("hogs", "Execution ran out of memory."),
-    ],
-)
-async def test_a_context_that_the_hook_brings_leaves_a_picture_also_if_its_process_cannot(
-    lab: Lab, tmp_path: Path, api: str, message: str
-) -> None:
-    blocks = f"""
-        import time
-
-        async def automation(page):
-            await page.goto("{TITLE}")
-            time.sleep(600)
-    """
-    files = {**PROJECT, "api/blocks_there.py": blocks, "hooks/setup_context.py": HOOK}
-    leaving = Leaving(lab, tmp_path / "evidence")
-    (tmp_path / "evidence").mkdir()
-    leaving.version = lab.version(files, memory_limit=800 * 1024**2)
-    left = await leaving.run(api, timeout=6 if "did not end" in message else PATIENCE)
-    assert left.report is not None
-    assert failure(left.report).message == message
-    assert left.names == (["screenshot.png", "trace-1.zip"] if api == "waits" else ["screenshot.png"]), left
-    assert (left.evidence.folder / "screenshot.png").read_bytes().startswith(b"\x89PNG")
-    assert left.evidence.page_url == TITLE
-    assert list(left.evidence.missing) == ([] if api == "waits" else ["trace"])
-    await settled(leaving.pool)
-    lab.assert_clean(leaving.pool.slots[0].machine)
-    assert (await leaving.run("reads")).calls()[:1] == ["goto"], "it works on"
 
 
 async def test_what_cannot_be_had_is_told(leaving: Leaving) -> None:

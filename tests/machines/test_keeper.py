@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import stat
@@ -11,91 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
-import pytest
 
 from machines import keeper, scratch_cleanup
-from machines.meter import Meter
-from tests.support.machines import PATIENCE, of_folder
+from tests.support.keepers import SLEEPS, Keep, until
+from tests.support.machines import of_folder
 
 REPOSITORY = Path(__file__).parents[2]
-GIB = 1024**3
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
-class KeeperHandle:
-    """A keeper over a child that is a few lines of Python."""
-
-    def __init__(self, scratch: Path, code: str, memory_limit: int = GIB, disk_limit: int = GIB) -> None:
-        scratch.mkdir()
-        self.scratch = scratch
-        ours, theirs = os.pipe()
-        os.close(ours)
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", keeper.__file__),
-                *map(str, (scratch, memory_limit, disk_limit, theirs)),
-                *(sys.executable, "-I", "-S", "-c", code),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(theirs,),
-            env={"TMPDIR": f"{scratch}/tmp"},
-        )
-        os.close(theirs)
-
-    def hear(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-    def hang_up(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
-    def ends(self) -> None:
-        """It has said all, ends well, and nothing is left."""
-        assert self.hear() == {"gone": True}
-        assert of_folder(self.scratch) in ([], [self.process.pid])
-        assert not self.scratch.exists()
-        assert self.process.wait(PATIENCE) == 0
-
-    def children(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
-
-
-Keep = Callable[..., KeeperHandle]
-
-
-@pytest.fixture
-def keep(tmp_path: Path) -> Iterator[Keep]:
-    kept: list[KeeperHandle] = []
-
-    def start(code: str, **fields: Any) -> KeeperHandle:
-        kept.append(KeeperHandle(tmp_path / f"scratch-{len(kept)}", code, **fields))
-        return kept[-1]
-
-    yield start
-    for one in kept:
-        for stream in (one.process.stdin, one.process.stdout):
-            assert stream is not None
-            with contextlib.suppress(OSError):
-                stream.close()
-        one.process.wait(PATIENCE)
-        assert of_folder(one.scratch) == []
-
-
-SLEEPS = "import time; print('hello', flush=True); time.sleep(600)"
 DETACHES = """
 import os, signal, time
 for _ in range(5):
@@ -158,118 +80,6 @@ def test_signals_of_a_terminal_do_not_end_it(keep: Keep) -> None:
     assert child.is_running()
     child.send_signal(signal.SIGTERM)
     assert kept.hear()["exited"] == -signal.SIGTERM, "the child does not inherit its deafness"
-    kept.ends()
-
-
-def test_too_much_memory_in_the_whole_tree_ends_it(keep: Keep) -> None:
-    hog = "import os, time; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000; time.sleep(600)"
-    kept = keep(hog, memory_limit=200_000_000)
-    kept.hear()
-    passed = kept.hear()
-    assert passed["limit"] == "memory"
-    assert passed["used"] > 200_000_000
-    kept.ends()
-
-
-def test_too_much_shared_memory_ends_it(keep: Keep) -> None:
-    hog = "import mmap, time; m = mmap.mmap(-1, 300_000_000); m.write(b'x' * 300_000_000); time.sleep(600)"
-    kept = keep(hog, memory_limit=200_000_000)
-    kept.hear()
-    assert kept.hear()["limit"] == "memory"
-    kept.ends()
-
-
-def test_too_many_processes_end_it(keep: Keep) -> None:
-    kept = keep(
-        "import os, time\nfor _ in range(1005):\n    if os.fork() == 0: break\ntime.sleep(600)", memory_limit=16 * GIB
-    )
-    kept.hear()
-    assert kept.hear()["limit"] == "processes"
-    kept.ends()
-
-
-def test_too_many_files_end_it(keep: Keep) -> None:
-    full = "import os, time; [open(f'{n}', 'wb').write(b'x' * 4_000_000) for n in range(3)]; time.sleep(600)"
-    kept = keep(full, disk_limit=10_000_000)
-    kept.hear()
-    passed = kept.hear()
-    assert passed["limit"] == "disk"
-    assert passed["used"] > 10_000_000
-    kept.ends()
-
-
-def test_no_file_can_be_larger_than_all_may_be(keep: Keep) -> None:
-    kept = keep("open('x', 'wb').write(b'x' * 12_000_000)", disk_limit=10_000_000)
-    kept.hear()
-    ended = kept.hear()
-    assert ended["exited"] == 1
-    assert "File too large" in ended["tail"]
-    kept.ends()
-
-
-ATTEMPT = """
-import json, os, socket, time
-keeper = socket.socket(fileno=os.dup(0))
-def tell(number, **said):
-    keeper.sendall(json.dumps({"number": number, **said}).encode() + b"\\n")
-tell(0, kind="mark", mark="ff" * 16)
-tell(1, kind="begin", file="", limit=0, hooked=False)
-os.write(1, b"\\xff" * 16 + b"O" + (1).to_bytes(4) + (0).to_bytes(2))
-"""
-HOG = "x = bytearray(b'x') * 250_000_000\nassert json.loads(keeper.recv(100)) == {'limit': 'memory'}\n"
-
-
-def test_an_attempt_over_its_memory_limit_may_save_what_it_leaves(keep: Keep) -> None:
-    kept = keep(ATTEMPT + HOG + "del x; print('saved')", memory_limit=200_000_000)
-    kept.hear()
-    passed = kept.hear()
-    assert (passed["limit"], passed["used"] > 200_000_000) == ("memory", True)
-    end = kept.hear()
-    assert (end["exited"], end["tail"].endswith("saved\n")) == (0, True)
-    assert kept.hear()["ended"]["peak_memory"] > 200_000_000
-    kept.ends()
-
-
-def test_one_that_stays_over_it_is_ended_soon(keep: Keep) -> None:
-    kept = keep(ATTEMPT + HOG + SLEEPS, memory_limit=200_000_000)
-    kept.hear()
-    passed = kept.hear()
-    assert (passed["limit"], passed["used"] > 200_000_000) == ("memory", True)
-    assert "peak_memory" in kept.hear()["ended"]
-    kept.ends()
-
-
-def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
-    code = (
-        "import mmap, os, time; m = mmap.mmap(-1, 60_000_000); m.write(b'x' * 60_000_000); os.fork(); time.sleep(600)"
-    )
-    kept = keep(code)
-    kept.hear()
-    until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
-    assert Meter(kept.process.pid).look(GIB) < 300_000_000
-    assert 60_000_000 < Meter(kept.process.pid).look(50_000_000) < 100_000_000
-    kept.hang_up()
-    kept.ends()
-
-
-def test_memory_files_that_nobody_maps_count(keep: Keep) -> None:
-    code = "import os\nfd = os.memfd_create('m')\nfor _ in range(250):\n    os.write(fd, b'x' * 1_000_000)\n"
-    kept = keep(code + SLEEPS, memory_limit=200_000_000)
-    kept.hear()
-    passed = kept.hear()
-    assert (passed["limit"], passed["used"] > 250_000_000) == ("memory", True)
-    kept.ends()
-
-
-def test_threads_are_limited(keep: Keep) -> None:
-    code = (
-        "import threading, time\nthreading.stack_size(65536)\n"
-        "for _ in range(2600):\n    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
-    )
-    kept = keep(code + SLEEPS)
-    kept.hear()
-    passed = kept.hear()
-    assert (passed["limit"], passed["used"] > 2500) == ("processes", True)
     kept.ends()
 
 

@@ -1,0 +1,95 @@
+"""A Machine that takes too much is ended by its keeper, and its Attempt may save what it leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from machines import keeper
+from machines.meter import Meter
+from tests.support.keepers import GIB, SLEEPS, Keep, until
+
+IN_THE_WHOLE_TREE = "import os; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000"
+SHARED = "import mmap; m = mmap.mmap(-1, 300_000_000); m.write(b'x' * 300_000_000)"
+MEMORY_FILE = "import os; fd = os.memfd_create('m'); [os.write(fd, b'x' * 1_000_000) for _ in range(250)]"
+PROCESSES = "import os\nfor _ in range(1005):\n    if os.fork() == 0: break"
+THREADS = """
+import threading, time
+threading.stack_size(65536)
+for _ in range(2600):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+"""
+FILES = "[open(f'{n}', 'wb').write(b'x' * 4_000_000) for n in range(3)]"
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "limit", "most"),
+    [
+        pytest.param(IN_THE_WHOLE_TREE, {"memory_limit": 200_000_000}, "memory", 200_000_000, id="in the whole tree"),
+        pytest.param(SHARED, {"memory_limit": 200_000_000}, "memory", 200_000_000, id="shared memory"),
+        pytest.param(MEMORY_FILE, {"memory_limit": 200_000_000}, "memory", 200_000_000, id="memory file, not mapped"),
+        pytest.param(PROCESSES, {"memory_limit": 16 * GIB}, "processes", 1000, id="processes"),
+        pytest.param(THREADS, {}, "processes", 2500, id="threads"),
+        pytest.param(FILES, {"disk_limit": 10_000_000}, "disk", 10_000_000, id="many files"),
+    ],
+)
+def test_what_takes_too_much_is_ended(keep: Keep, code: str, limits: dict[str, int], limit: str, most: int) -> None:
+    kept = keep(f"{code}\n{SLEEPS}", **limits)
+    kept.hear()
+    passed = kept.hear()
+    assert passed["limit"] == limit
+    assert passed["used"] > most
+    kept.ends()
+
+
+def test_no_file_can_be_larger_than_all_may_be(keep: Keep) -> None:
+    kept = keep("open('x', 'wb').write(b'x' * 12_000_000)", disk_limit=10_000_000)
+    kept.hear()
+    ended = kept.hear()
+    assert ended["exited"] == 1
+    assert "File too large" in ended["tail"]
+    kept.ends()
+
+
+ATTEMPT = """
+import json, os, socket, time
+keeper = socket.socket(fileno=os.dup(0))
+def tell(number, **said):
+    keeper.sendall(json.dumps({"number": number, **said}).encode() + b"\\n")
+tell(0, kind="mark", mark="ff" * 16)
+tell(1, kind="begin", file="", limit=0, hooked=False)
+os.write(1, b"\\xff" * 16 + b"O" + (1).to_bytes(4) + (0).to_bytes(2))
+"""
+HOG = "x = bytearray(b'x') * 250_000_000\nassert json.loads(keeper.recv(100)) == {'limit': 'memory'}\n"
+
+
+def test_an_attempt_over_its_memory_limit_may_save_what_it_leaves(keep: Keep) -> None:
+    kept = keep(ATTEMPT + HOG + "del x; print('saved')", memory_limit=200_000_000)
+    kept.hear()
+    passed = kept.hear()
+    assert (passed["limit"], passed["used"] > 200_000_000) == ("memory", True)
+    end = kept.hear()
+    assert (end["exited"], end["tail"].endswith("saved\n")) == (0, True)
+    assert kept.hear()["ended"]["peak_memory"] > 200_000_000
+    kept.ends()
+
+
+def test_one_that_stays_over_it_is_ended_soon(keep: Keep) -> None:
+    kept = keep(ATTEMPT + HOG + SLEEPS, memory_limit=200_000_000)
+    kept.hear()
+    passed = kept.hear()
+    assert (passed["limit"], passed["used"] > 200_000_000) == ("memory", True)
+    assert "peak_memory" in kept.hear()["ended"]
+    kept.ends()
+
+
+def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
+    code = (
+        "import mmap, os, time; m = mmap.mmap(-1, 60_000_000); m.write(b'x' * 60_000_000); os.fork(); time.sleep(600)"
+    )
+    kept = keep(code)
+    kept.hear()
+    until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
+    assert Meter(kept.process.pid).look(GIB) < 300_000_000
+    assert 60_000_000 < Meter(kept.process.pid).look(50_000_000) < 100_000_000
+    kept.hang_up()
+    kept.ends()

@@ -1,0 +1,178 @@
+"""What Attempts leave: automations that end in many ways, and a look at their traces."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machines.attempt_spec import AttemptReport
+from machines.evidence import Evidence
+from machines.trace_redaction import parts_in
+from schemas.workflow.run import TraceMode
+from tests.support.machines import Lab, attempt_spec, unnoticed
+from tests.support.single_machine_pool import ENDLESS
+
+TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
+PROJECT = {
+    **ENDLESS,
+    "api/reads.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            return await page.title()
+    """,
+    "shop/price.py": """
+        async def price(page):
+            await page.get_by_text("Price").click(timeout=50)
+    """,
+    "api/fails.py": f"""
+        from shop.price import price
+
+        async def automation(page):
+            await page.goto("{TITLE}")
+            await price(page)
+    """,
+    "api/waits.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/tells_and_waits.py": f"""
+        from pathlib import Path
+
+        async def automation(page, params):
+            await page.goto("{TITLE}")
+            Path(params["there"]).touch()
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/is_stopped.py": """
+        import os, signal
+
+        async def automation(page):
+            await page.title()
+            os.kill(os.getpid(), signal.SIGSTOP)
+    """,
+    **{
+        f"api/{name}.py": f"""
+            import os, signal
+
+            async def automation(page):
+                await page.goto("{TITLE}")
+                {ends}
+        """
+        for name, ends in {
+            "is_killed": "os.kill(os.getpid(), signal.SIGKILL)",
+            "faults": "os.kill(os.getpid(), signal.SIGSEGV)",
+            "exits": "os._exit(3)",
+        }.items()
+    },
+    "api/hogs.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            print("without an end", end="")
+            hoard = []
+            while True:
+                hoard.append(bytearray(b"x" * 2**20))
+    """,
+    "api/hogs_in_a_child.py": f"""
+        import asyncio, sys
+
+        async def automation(page):
+            await page.goto("{TITLE}")
+            code = "hoard = []\\nwhile True: hoard.append(bytearray(b'x' * 2**20))"
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+            await process.wait()
+    """,
+    "api/hogs_in_the_page.py": f"""
+        async def automation(page):
+            await page.goto("{TITLE}")
+            await page.evaluate("const hoard = []; while (true) hoard.push(new Uint8Array(2 ** 20).fill(1))")
+    """,
+    "api/opens_others.py": f"""
+        import asyncio
+
+        async def automation(page):
+            browser = page.context.browser
+            context = await browser.new_context()
+            other = await context.new_page()
+            await other.goto("{TITLE}")
+            await context.close()
+            await asyncio.gather(*(browser.new_context() for _ in range(2)))
+            await (await browser.new_page()).goto("{TITLE}")
+            raise ValueError("at last")
+    """,
+    "api/closes.py": f"""
+        async def automation(page, params):
+            await page.goto("{TITLE}")
+            context = page.context
+            await {{"page": page, "context": context, "browser": context.browser}}[params["what"]].close()
+            if params["fails"]:
+                raise ValueError("closed")
+    """,
+    "api/traces_itself.py": """
+        async def automation(page):
+            await page.context.tracing.stop()
+    """,
+    "api/busy_page.py": """
+        import asyncio
+
+        async def automation(page):
+            asyncio.ensure_future(page.evaluate("while (true);"))
+            await asyncio.sleep(0.2)
+            raise ValueError("busy")
+    """,
+    "api/deferred.py": """
+        from intuned_runtime import deferred_browser
+
+        @deferred_browser
+        async def automation(params, ensure_browser):
+            raise ValueError("without a page")
+    """,
+    "auth-sessions/check.py": f"""
+        async def check(page):
+            await page.goto("{TITLE}")
+            return False
+    """,
+}
+
+
+@dataclass
+class Left:
+    """What there is of an Attempt."""
+
+    evidence: Evidence
+    report: AttemptReport | None
+
+    @property
+    def names(self) -> list[str]:
+        # A Machine that is killed leaves its socket, too: nobody listens there, and the folder goes with the Attempt.
+        return sorted(path.name for path in self.evidence.folder.iterdir() if not path.is_socket())
+
+    def calls(self, part: int = 0) -> list[str]:
+        """The methods that the trace has seen being called, in their order."""
+        with zipfile.ZipFile(parts_in(self.evidence.folder)[part]) as trace:
+            assert trace.testzip() is None
+            events = [json.loads(line) for line in trace.read("trace.trace").splitlines()]
+        return [event["method"] for event in events if event["type"] == "before"]
+
+
+class Leaving:
+    """Attempts on one Machine at a time."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self._folder = folder
+        self.lab = lab
+        self.version = lab.version(PROJECT)
+        self.pool = lab.pool()
+
+    def evidence(self, trace: TraceMode = TraceMode.ALWAYS) -> Evidence:
+        folder = self._folder / str(len(list(self._folder.iterdir())))
+        folder.mkdir()
+        return Evidence(folder, trace)
+
+    async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
+        evidence = self.evidence(trace)
+        asked = attempt_spec(api, parameters, evidence=evidence, **fields)
+        return Left(evidence, await self.pool.run(self.version, asked, unnoticed))

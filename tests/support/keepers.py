@@ -1,0 +1,92 @@
+"""Keepers for tests: run as the script that a keeper is, over a child that is a few lines of Python."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from machines import keeper
+from tests.support.machines import PATIENCE, of_folder
+
+GIB = 1024**3
+SLEEPS = "import time; print('hello', flush=True); time.sleep(600)"
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+class KeeperHandle:
+    """A keeper over a child that is a few lines of Python."""
+
+    def __init__(self, scratch: Path, code: str, memory_limit: int = GIB, disk_limit: int = GIB) -> None:
+        scratch.mkdir()
+        self.scratch = scratch
+        ours, theirs = os.pipe()
+        os.close(ours)
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", keeper.__file__),
+                *map(str, (scratch, memory_limit, disk_limit, theirs)),
+                *(sys.executable, "-I", "-S", "-c", code),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(theirs,),
+            env={"TMPDIR": f"{scratch}/tmp"},
+        )
+        os.close(theirs)
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def hang_up(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def ends(self) -> None:
+        """It has said all, ends well, and nothing is left."""
+        assert self.hear() == {"gone": True}
+        assert of_folder(self.scratch) in ([], [self.process.pid])
+        assert not self.scratch.exists()
+        assert self.process.wait(PATIENCE) == 0
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+
+Keep = Callable[..., KeeperHandle]
+
+
+@contextmanager
+def keepers(folder: Path) -> Generator[Keep]:
+    """Start keepers in this folder. All of them have ended afterwards, and left nothing."""
+    kept: list[KeeperHandle] = []
+
+    def start(code: str, **fields: Any) -> KeeperHandle:
+        kept.append(KeeperHandle(folder / f"scratch-{len(kept)}", code, **fields))
+        return kept[-1]
+
+    yield start
+    for one in kept:
+        for stream in (one.process.stdin, one.process.stdout):
+            assert stream is not None
+            with contextlib.suppress(OSError):  # its reader has ended
+                stream.close()
+        one.process.wait(PATIENCE)
+        assert of_folder(one.scratch) == []
