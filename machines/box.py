@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -23,11 +22,8 @@ import playwright
 from machines.browser import browsers_folder
 from machines.environment import machine_environment
 from machines.runner import inner_box, landlock
+from machines.trial import trial_refusal
 
-_TRIED_WITHIN = 30.0
-"""Seconds that the trial may take. It takes a tenth of one, but a cold disk can make the first start slow."""
-_CLIP = 300
-"""Most characters of a message that are quoted."""
 _USER_IN_BOX = 1000
 """User and group in a box of root, as Chromium's own sandbox refuses root. Outside, they are root's."""
 _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
@@ -172,25 +168,8 @@ def box_refusal() -> str | None:
     box = Box((here.parent, *our_folders()), ())
     how = ["processes"] if has_inner_processes() else []
     command = [*box.bubblewrap(), sys.executable, "-I", "-S", str(here), *how]
-    try:
-        done = subprocess.run(
-            command,
-            env=machine_environment(Path("/nonexistent")),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TRIED_WITHIN,
-            check=False,
-        )
-    except OSError as error:
-        return f"bubblewrap does not start: {error.strerror or error}"
-    except subprocess.TimeoutExpired:
-        return f"bubblewrap does not end within {_TRIED_WITHIN:g} seconds"
-    if done.returncode == 0:
-        return None
-    last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode} and printed nothing"])[-1]
-    return f"user {os.geteuid()} may not make the namespaces that it needs: {last[:_CLIP]}"
+    reason = trial_refusal(command, machine_environment(Path("/nonexistent")))
+    return reason and f"user {os.geteuid()} may not make the namespaces that it needs: {reason}"
 
 
 def has_inner_processes() -> bool:

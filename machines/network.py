@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +18,11 @@ from pathlib import Path
 from machines import network_launcher
 from machines.network_launcher import GATEWAY, Plan
 from machines.runner.reach import Reach
+from machines.trial import trial_refusal
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _DEFAULT_NAMESERVER = "127.0.0.1"
 """What resolvers ask if `resolv.conf` names nobody."""
-_TRIED_WITHIN = 30.0
-"""Seconds that the trial may take. It takes a tenth of one, on an idle host."""
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 """Where programs of administrators are, which users may not have on their path."""
 
@@ -89,22 +87,7 @@ def network_refusal() -> str | None:
     except FileNotFoundError as error:
         return str(error)
     command = [sys.executable, "-I", "-S", network_launcher.__file__, plan.to_json()]
-    try:
-        done = subprocess.run(
-            command,
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TRIED_WITHIN,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it is not made within {_TRIED_WITHIN:g} seconds"
-    if done.returncode == 0:
-        return None
-    return (f"{done.stderr}\n{done.stdout}".strip().splitlines() or ["the trial ended without a word"])[-1]
+    return trial_refusal(command, {"PATH": os.environ.get("PATH", os.defpath)})
 
 
 def _find_program(name: str) -> str:

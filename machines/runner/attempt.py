@@ -13,9 +13,10 @@ from typing import Any
 
 from playwright.async_api import Error as PlaywrightError
 
+from .attempt_login import AttemptLogin
 from .browser import Tab, WarmBrowser
 from .browser_desk import BrowserDesk
-from .capturing import CAPTURE_WITHIN, captured, is_wanted, uncaptured
+from .capturing import CAPTURE_WITHIN
 from .channel import Channel
 from .evidence import Evidence
 from .failures import StructuralError, UserCodeError, as_message, with_addition
@@ -24,9 +25,8 @@ from .limits import Limits
 from .lines import Lines
 from .playwright_wire import guid_of
 from .requests import ForwardedRequests
-from .restoring import restore
 from .stacks import stack_told
-from .state import NOTHING, State, StateError, as_text, differ, parsed
+from .state import StateError
 from .user_messages import checked_done, checked_left
 from .user_process import LAST_WORDS
 from .user_processes import UserProcess, Zygote, ZygoteError
@@ -94,9 +94,8 @@ class Attempt:
         self._hook_pages = hook_pages
         self._refusal = refusal
         """Why user code must not be called, if so."""
-        self._state: State | None = None
+        self._login = AttemptLogin(order, prepared.tab.context, self._say_capturing)
         self._opening: asyncio.Task[None] | None = None
-        self._captured: asyncio.Task[State] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[dict[str, Any] | None] | None = None
         self._ending: asyncio.Task[int | None] | None = None
@@ -120,11 +119,10 @@ class Attempt:
 
     async def run(self) -> dict[str, Any]:
         """Have user code called, and return the fields of `done`: what the automation returned, or how it failed."""
-        order = self._order
         try:
             if self._refusal is not None:
                 raise StructuralError(self._refusal, name="HookOffError")
-            self._state = parsed(order["session"]) if order["session"] is not None else None
+            self._login.read()
         except (StructuralError, StateError) as error:
             self._say_begun()
             await self._end()
@@ -167,7 +165,7 @@ class Attempt:
         if self.opened and await self._is_gone(self._browser.check):
             return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
         try:
-            state = await self._changed_state(done)
+            state = await self._login.changed(done, restored=self._is_restored)
         except StateError as error:
             return {"error": as_message(error), **attributes}
         if reason := state.get("uncaptured"):
@@ -178,6 +176,11 @@ class Attempt:
     def opened(self) -> bool:
         """Whether user code has asked for its page: a deferred automation may never do that."""
         return self._opening is not None or self._brought
+
+    @property
+    def _is_restored(self) -> bool:
+        opening = self._opening
+        return opening is not None and opening.done() and opening.exception() is None
 
     async def stop(self) -> None:
         """Stop user code, telling the worker where it stood. When this returns, nothing of it runs any more."""
@@ -244,14 +247,14 @@ class Attempt:
         order = self._order
         pages = self._hook_pages
         wanted = order["evidence"] and {**order["evidence"], "folder": str(self._workspace.folder / EVIDENCE)}
-        hooked = pages and {"cdpUrl": pages.cdp_url, "state": self._state, "evidence": wanted}
+        hooked = pages and {"cdpUrl": pages.cdp_url, "state": self._login.state, "evidence": wanted}
         return {
             "kind": order["kind"],
             "function": order["function"],
             "parameters": order["parameters"],
             "capture": order["capture"],
             # User code gets a copy that it may change; changes of the state are found by comparing with ours.
-            "runInfo": {**order["runInfo"], "auth_session": copy.deepcopy(self._state)},
+            "runInfo": {**order["runInfo"], "auth_session": copy.deepcopy(self._login.state)},
             "folder": str(self._workspace.folder),
             "context": guid_of(self._tab.context),
             "page": guid_of(self._tab.page),
@@ -280,7 +283,7 @@ class Attempt:
                     case "extend":
                         self._worker.post("extend")
                     case "capturing":
-                        self._worker.post("capturing", within=CAPTURE_WITHIN)
+                        self._say_capturing()
                     case "request":
                         self._requests.forward(self._user.channel, message)
                     case "brought":
@@ -298,6 +301,9 @@ class Attempt:
     def _say_begun(self) -> None:
         self.begun = True
         self._worker.post("begun", root=str(self._workspace.root))
+
+    def _say_capturing(self) -> None:
+        self._worker.post("capturing", within=CAPTURE_WITHIN)
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -343,44 +349,14 @@ class Attempt:
         self._user.channel.post("answer", number=message["number"], traced=self._evidence.traces, **told)
 
     async def _open(self, *, trace: bool, unused: bool) -> None:
-        if self._state is not None:
-            await restore(self._tab.context, self._state, unused=self._tab.page if unused else None)
+        await self._login.restore(self._tab.page if unused else None)
         if trace:  # only now: to restore a state is no action of the automation
             await self._evidence.begin(self._tab.context, self._tab.page)
 
     async def _answer_finishing(self, message: dict[str, Any]) -> None:
         """Capture the state before the hook's cleanup, which may end what it is captured from; then say so."""
-        if self._captured is None and (self._order["capture"] or self._order["kind"] == "create"):
-            self._captured = self._capture()
-            await asyncio.wait({self._captured})
+        await self._login.capture_early()
         self._user.channel.post("answer", number=message["number"])
-
-    def _capture(self) -> asyncio.Task[State]:
-        self._worker.post("capturing", within=CAPTURE_WITHIN)
-        return asyncio.create_task(captured(self._tab.context, self._state))
-
-    async def _changed_state(self, done: dict[str, Any]) -> dict[str, Any]:
-        """Return the state of the login after a good end as field `session`, with `uncaptured` if it is not known.
-
-        Raises:
-            StateError: The state of a create could not be captured, so that the create has failed.
-        """
-        kind = self._order["kind"]
-        if "uncaptured" in done:
-            return {"session": None, "uncaptured": str(done["uncaptured"])}
-        if "state" in done:
-            state = parsed(as_text(done["state"]))
-        else:
-            good = kind != "check" or done["result"] == "true"
-            restored = self._opening is not None and self._opening.done() and self._opening.exception() is None
-            if not is_wanted(kind, capture=self._order["capture"], restored=restored, good=good):
-                return {"session": None}
-            try:
-                state = await (self._captured or self._capture())
-            except StateError as error:
-                return {"session": None, "uncaptured": uncaptured(kind, error)}
-        changed = kind == "create" or differ(self._state or NOTHING, state)
-        return {"session": as_text(state) if changed else None}
 
     def _crash(self, status: int | None) -> dict[str, Any]:
         """Return the fields of the error of a process that has ended by itself, or (None) was not understood."""

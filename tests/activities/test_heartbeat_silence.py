@@ -27,27 +27,38 @@ from workflows.browser_workflow import HEARTBEAT_TIMEOUT
 _TEARDOWN = timedelta(seconds=1.5)
 
 
-class Refusal(Interceptor):
-    """Refuses the heartbeats of a client while it is on."""
+class Heartbeats(Interceptor):
+    """Counts the heartbeats of a client, and refuses them while it is told to."""
 
     def __init__(self) -> None:
-        self.on = False
+        self.refuse = False
         self.refused = 0
+        self.recorded = 0
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
-        return _Refusing(next, self)
+        return _Outbound(next, self)
 
 
-class _Refusing(OutboundInterceptor):
-    def __init__(self, next: OutboundInterceptor, refusal: Refusal) -> None:
+class _Outbound(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, heartbeats: Heartbeats) -> None:
         super().__init__(next)
-        self._refusal = refusal
+        self._heartbeats = heartbeats
 
     async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:
-        if self._refusal.on:
-            self._refusal.refused += 1
+        if self._heartbeats.refuse:
+            self._heartbeats.refused += 1
             raise RPCError("no heartbeats today", RPCStatusCode.PERMISSION_DENIED, b"")
         await super().heartbeat_async_activity(input)
+        self._heartbeats.recorded += 1
+
+
+def counted(client: Client, heartbeats: Heartbeats) -> Client:
+    return Client(
+        client.service_client,
+        namespace=client.namespace,
+        data_converter=client.data_converter,
+        interceptors=[heartbeats],
+    )
 
 
 class Silence:
@@ -97,27 +108,21 @@ async def executing(client: Client, name: str) -> AsyncGenerator[Silence]:
 
 
 async def test_it_is_told_while_its_heartbeats_are_refused_and_only_then(client: Client, name: str) -> None:
-    refusal = Refusal()
-    refused = Client(
-        client.service_client,
-        namespace=client.namespace,
-        data_converter=client.data_converter,
-        interceptors=[refusal],
-    )
-    async with executing(refused, name) as silence:
-        refusal.on = True
-        await until(lambda: refusal.refused >= 3)
+    beats = Heartbeats()
+    async with executing(counted(client, beats), name) as silence:
+        beats.refuse = True
+        await until(lambda: beats.refused >= 3)
         assert silence.told == []  # not sooner than it must be
         await until(lambda: silence.told)
         assert silence.told[0] == "no heartbeats today"
-        refusal.on = False
-        count = len(silence.told)
-        refusal.refused = 0
-        await asyncio.sleep(0.3)  # some heartbeats, all recorded
-        assert (len(silence.told), refusal.refused) == (count, 0)
+        beats.refuse = False
+        count, recorded = len(silence.told), beats.recorded
+        await until(lambda: beats.recorded >= recorded + 3)
+        assert len(silence.told) == count
 
 
 async def test_it_is_told_while_temporal_is_silent(tmp_path: Path, name: str) -> None:
+    beats = Heartbeats()
     async with dev_server(tmp_path) as server:
         client = await dev_client(server)
         pid = server.process.pid
@@ -127,8 +132,8 @@ async def test_it_is_told_while_temporal_is_silent(tmp_path: Path, name: str) ->
             for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
             if "start-dev" in process.cmdline() and Path(process.exe()).name == "temporal"
         ]
-        async with executing(client, name) as silence:
-            await asyncio.sleep(0.3)  # heartbeats are recorded
+        async with executing(counted(client, beats), name) as silence:
+            await until(lambda: beats.recorded >= 3)
             assert silence.told == []
             os.kill(temporal.pid, signal.SIGSTOP)
             try:

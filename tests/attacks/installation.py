@@ -192,7 +192,7 @@ class Installation:
         """Have a project try an attack, and return what it says about that."""
         run_id = await self.begin(api, parameters, project=project, **fields)
         ended = await self.end(run_id, project=project)
-        assert ended["status"] == "completed", (ended, await self.attempt_log(run_id, project=project))
+        assert ended["status"] == "completed", await self._told(run_id, project)
         return ended["result"]
 
     async def attempt_log(self, run_id: str, *, project: str = "attacker") -> list[dict[str, Any]]:
@@ -200,6 +200,12 @@ class Installation:
         answer = await self.api.get(self._path(project, f"runs/{run_id}/attempts/1/log"))
         assert answer.status_code == 200, answer.text
         return [json.loads(line) for line in answer.text.splitlines()]
+
+    async def _told(self, run_id: str, project: str) -> str:
+        """What is known of a Run that should have completed, in full."""
+        lines = [line["message"] for line in await self.attempt_log(run_id, project=project)]
+        ended = await self.end(run_id, project=project)
+        return "\n".join([json.dumps(ended), *lines, "The worker:", self.log("worker")[-3000:]])
 
     async def still_works(self, project: str = "attacker") -> None:
         """The same worker goes on executing Runs."""

@@ -20,8 +20,10 @@ from schemas.workflow import names
 from schemas.workflow.run import RunStatus
 from temporal.pollers import fetch_pollers
 from temporal.worker_deployment import describe_worker_deployment
-from tests.support.installation import Installation, installed, until
+from tests.support.installation import Installation, installed
+from tests.support.polling import until
 
+OLD_MUST_STAY = "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last Run has ended"
 TEMPORAL = Path(sys.executable).with_name("temporal")
 
 
@@ -46,26 +48,26 @@ async def build_of(installation: Installation, run_id: str) -> str:
 async def control(installation: Installation, resources: AsyncExitStack, build_id: str) -> None:
     """Start a worker of this build, and wait until Temporal has heard of it."""
     await installation.worker(resources, f"control-{build_id}", "--role=control", CALLBOARD_BUILD_ID=build_id)
-    async with asyncio.timeout(60):
-        while build_id not in {
-            poller.deployment_options.build_id
-            for poller in await fetch_pollers(
-                installation.client, names.CALLBOARD_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
-            )
-        }:
-            await asyncio.sleep(0.1)
+
+    async def is_heard_of() -> bool:
+        pollers = await fetch_pollers(
+            installation.client, names.CALLBOARD_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+        )
+        return build_id in {poller.deployment_options.build_id for poller in pollers}
+
+    await until(is_heard_of, every=0.1)
 
 
 async def make_current(installation: Installation, build_id: str) -> None:
     """Do what `callboard doctor` says: Temporal's own command makes a build the current one."""
     command = [TEMPORAL, "worker", "deployment", "set-current-version", "--deployment-name", names.DEPLOYMENT]
     options = ["--build-id", build_id, "--yes", "--address", installation.temporal.address, "--namespace", NAMESPACE]
-    async with asyncio.timeout(60):
-        while True:  # until Temporal has noted the workers of that build
-            done = await asyncio.to_thread(subprocess.run, [*command, *options], capture_output=True, text=True)
-            if done.returncode == 0:
-                return
-            await asyncio.sleep(0.2)
+
+    async def succeeds() -> bool:
+        done = await asyncio.to_thread(subprocess.run, [*command, *options], capture_output=True, text=True)
+        return done.returncode == 0
+
+    await until(succeeds, every=0.2)  # Temporal has to note the workers of that build first
 
 
 async def ended(installation: Installation, run_id: str) -> None:
@@ -90,12 +92,12 @@ async def test_a_run_ends_on_the_build_that_it_began_on(
             await make_current(installation, "2.0")
             await installation.start("run-new", 2)
             await until(lambda: installation.begun == 2)
-            async with asyncio.timeout(60):  # counts come from visibility, which may lag behind
-                while (found := await check_builds(client)).message != (
-                    "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last Run has ended"
-                ):
-                    await asyncio.sleep(0.2)
-            assert found.status is Status.OK
+
+            async def told() -> bool:
+                found = await check_builds(client)
+                return (found.status, found.message) == (Status.OK, OLD_MUST_STAY)
+
+            await until(told, every=0.2)  # counts come from visibility, which may lag behind
         # The old workers have left too early: the Run waits, it is not lost, and the doctor says for whom.
         (installation.folder / "go").touch()
         await ended(installation, "run-new")

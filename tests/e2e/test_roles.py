@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from schemas.workflow.run import RunStatus
-from tests.support.installation import Installation, installed, until
+from tests.support.installation import Installation, installed
+from tests.support.polling import until
 
 
 @pytest.fixture
@@ -35,6 +35,8 @@ async def test_each_worker_takes_its_share_and_control_needs_no_machine(installa
         for n in range(3):
             state = await installation.runs.get_state("w", "shared", f"run-{n}", wait=timedelta(seconds=60))
             assert state.status is RunStatus.COMPLETED
-        async with asyncio.timeout(60):
-            while await installation.health.count_offered_machines() != {"shared": 2}:
-                await asyncio.sleep(0.2)
+
+        async def are_offered() -> bool:
+            return await installation.health.count_offered_machines() == {"shared": 2}
+
+        await until(are_offered, every=0.2)

@@ -13,7 +13,7 @@ import pytest
 from machines.box import box_refusal
 from machines.machine import AttemptStart, NotBegunError
 from schemas.workflow.run import ErrorCode
-from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
+from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, kill
 from tests.support.machines import PATIENCE, Failure, Lab, attempt_spec, failure, value
 from tests.support.single_machine_pool import ENDLESS, One
 
@@ -335,7 +335,7 @@ async def test_user_code_may_close_the_browser_which_ends_for_it_alone(one: Endi
 async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
     await one.works_again(1)
     await one.machine.settled()
-    os.kill(one.process(victim), signal.SIGKILL)
+    await kill(one.process(victim))
     if victim in {SUPERVISOR, KEEPER}:
         async with asyncio.timeout(PATIENCE):
             while one.warm is not None:  # the pool hears of it by itself

@@ -58,6 +58,8 @@ def test_states_differ_both_ways_or_not_at_all(one: dict[str, Any], other: dict[
 
 
 NOW = time.time()
+TOMORROW = NOW + 86_400
+"""Late enough that a cookie does not expire while other tests run."""
 
 
 @pytest.mark.parametrize(
@@ -69,10 +71,10 @@ NOW = time.time()
         ({}, {"httpOnly": False}, True),
         ({}, {"path": "/x"}, True),
         ({}, {"domain": "b.test"}, True),
-        ({}, {"expires": NOW + 1000}, True),
-        ({"expires": NOW + 1000}, {"expires": NOW + 1059}, False),
-        ({"expires": NOW + 1000}, {"expires": NOW + 1061}, True),
-        ({"expires": NOW + 1000}, {"expires": NOW + 939}, True),
+        ({}, {"expires": TOMORROW}, True),
+        ({"expires": TOMORROW}, {"expires": TOMORROW + 59}, False),
+        ({"expires": TOMORROW}, {"expires": TOMORROW + 61}, True),
+        ({"expires": TOMORROW}, {"expires": TOMORROW - 61}, True),
     ],
 )
 def test_what_makes_a_difference_in_a_cookie(one: dict[str, Any], other: dict[str, Any], differs: bool) -> None:

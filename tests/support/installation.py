@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from storage.factory import open_store
 from temporal.client import connect
 from temporal.health import TemporalHealth
 from temporal.runs import Runs
+from tests.support.polling import until
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
 SETTINGS = '{"projectName": "shared", "replication": {"maxConcurrentRequests": 2}}'
@@ -91,12 +92,6 @@ class Installation:
     @property
     def begun(self) -> int:
         return len(list(self.folder.glob("begun-*")))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

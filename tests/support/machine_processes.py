@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+
 from machines import keeper
 from machines.runner import tree
+from tests.support.polling import until
 
 BROWSER = "--user-data-dir="
 NODE = "run-driver"
@@ -27,3 +32,13 @@ def find_process(keeper_pid: int, command: str) -> int:
         if command in line and not line.startswith(("/bin/sh", "/usr/bin/bwrap")):
             return pid
     raise LookupError(command)
+
+
+async def kill(pid: int) -> None:
+    """Kill a process, and wait until it has ended: until then it may go on with what it does."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        await until(lambda: select.select([descriptor], [], [], 0)[0])
+    finally:
+        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
@@ -14,6 +13,7 @@ from temporalio.worker import Worker
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
 from tests.support.auth_stage import LoginStage
+from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
 from worker import deployment
 from workflows.auth_session import UpgradingAuthSessionWorkflow
@@ -32,14 +32,15 @@ async def make_current(client: Client, build_id: str) -> None:
     request = SetWorkerDeploymentCurrentVersionRequest(
         namespace=client.namespace, deployment_name=names.DEPLOYMENT, build_id=build_id
     )
-    async with asyncio.timeout(60):
-        while True:  # until Temporal has noted the workers of that build
-            try:
-                await client.workflow_service.set_worker_deployment_current_version(request)
-            except RPCError:
-                await asyncio.sleep(0.2)
-            else:
-                return
+
+    async def succeeds() -> bool:
+        try:
+            await client.workflow_service.set_worker_deployment_current_version(request)
+        except RPCError:
+            return False
+        return True
+
+    await until(succeeds, every=0.2)  # Temporal has to note the workers of that build first
 
 
 async def test_an_auth_session_moves_to_the_current_build(tmp_path: Path, name: str) -> None:

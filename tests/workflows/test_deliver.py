@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
@@ -37,8 +38,13 @@ async def skipping(*script: Try) -> AsyncGenerator[Play]:
             yield play
 
 
-def delays(at: Sequence[datetime]) -> list[int]:
-    return [round((later - earlier).total_seconds()) for earlier, later in pairwise(at)]
+def delays(at: Sequence[datetime]) -> list[float]:
+    return [(later - earlier).total_seconds() for earlier, later in pairwise(at)]
+
+
+def about(expected: Sequence[float]) -> Any:
+    """As long as that, or a bit longer: the server's clock also goes on while a slow host executes a try."""
+    return pytest.approx([each + 1 for each in expected], abs=1.1)
 
 
 async def test_a_receiver_that_never_answers_well_is_tried_for_a_day_ever_less_often() -> None:
@@ -48,8 +54,7 @@ async def test_a_receiver_that_never_answers_well_is_tried_for_a_day_ever_less_o
     assert outcome.error is not None
     assert outcome.error.message == "The receiver answered 500."
     waited = delays(play.at)
-    assert waited[:9] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
-    assert set(waited[9:]) == {300}
+    assert waited == about([*(2**n for n in range(9)), *[300] * (len(waited) - 9)])
     assert timedelta(hours=23, minutes=54) < play.at[-1] - play.at[0] <= timedelta(hours=24)
     assert len({input.model_dump_json() for input in play.inputs}) == 1, "each try is the same"
     assert play.prepares == 1
@@ -59,7 +64,7 @@ async def test_what_a_receiver_asks_for_is_waited_for_and_then_the_schedule_goes
     async with skipping(fails, asks_to_wait, fails, arrives) as play:
         outcome = await (await play.start()).result()
     assert outcome == DELIVERED
-    assert delays(play.at) == [1, 180, 4]
+    assert delays(play.at) == about([1, 180, 4])
 
 
 @pytest.fixture
