@@ -96,16 +96,21 @@ def fork(box: InnerBox | None, restrict: Callable[[], None], tell: Callable[[int
 
 def _fork_processes(box: InnerBox, restrict: Callable[[], None], tell: Callable[[int], None]) -> Inside | None:
     """Fork as `fork`, into a PID namespace."""
+    # Two pipes, as what two processes write into one may come in either order.
+    made_read, made_write = os.pipe2(os.O_CLOEXEC)
     status_read, status_write = os.pipe2(os.O_CLOEXEC)
     maker = os.fork()
     if maker == 0:
+        os.close(made_read)
         os.close(status_read)
-        _or_end(lambda: _make(box, restrict, tell, status_write))
+        _or_end(lambda: _make(box, restrict, tell, made_write, status_write))
         os.close(status_write)
         return None
+    os.close(made_write)
     os.close(status_write)
     _, ended = os.waitpid(maker, 0)
-    first = int.from_bytes(os.read(status_read, 4))
+    with open(made_read, "rb") as made:  # noqa: PTH123  # it is a descriptor
+        first = int.from_bytes(made.read())
     if ended != 0 or not first:
         raise OSError("no box for user code could be made")
     if not os.read(status_read, 1):
@@ -136,13 +141,14 @@ def _or_end(work: Callable[[], None]) -> None:
         os._exit(1)
 
 
-def _make(box: InnerBox, restrict: Callable[[], None], tell: Callable[[int], None], status: int) -> None:
+def _make(box: InnerBox, restrict: Callable[[], None], tell: Callable[[int], None], made: int, status: int) -> None:
     """Be the processes between the zygote and user code. Return in that of user code only."""
     _unshare(_CLONE_NEWPID)
     first = os.fork()
     if first:
-        os.write(status, first.to_bytes(4))
+        os.write(made, first.to_bytes(4))
         os._exit(0)
+    os.close(made)
     _enter(box, restrict)
     user = os.fork()
     if user:

@@ -48,6 +48,7 @@ async def automation(page, params):
 
 def detach():
     """Leave a daemon with an abstract socket, which is nobody's child and has nothing of ours in its environment."""
+    started, starts = os.pipe()
     if (pid := os.fork()) == 0:
         os.setsid()
         if os.fork() == 0:
@@ -60,6 +61,9 @@ def detach():
             os.execve("/bin/sleep", ["left-by-an-attempt", "600"], {})
         os._exit(0)
     os.waitpid(pid, 0)
+    os.close(starts)
+    os.read(started, 1)  # until the daemon is executed, which closes its end
+    os.close(started)
 
 
 async def in_the_browser(page):
