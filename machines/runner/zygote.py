@@ -24,7 +24,7 @@ from typing import Any
 
 from playwright.async_api import Error as PlaywrightError
 
-from . import inner_box, landlock, user_process
+from . import inner_box, landlock, system_calls, user_process
 from .importing import Imports
 from .inner_box import InnerBox, Inside
 from .landlock import Walls
@@ -71,8 +71,13 @@ class Forks:
         Raises:
             OSError: The box for it cannot be made.
         """
-        self._inside = inner_box.fork(self._box, lambda: landlock.restrict(self._walls), self._tell)
+        self._inside = inner_box.fork(self._box, self._restrict, self._tell)
         return self._inside is None
+
+    def _restrict(self) -> None:
+        landlock.restrict(self._walls)
+        if self._box is None:
+            system_calls.forbid()
 
     def end(self) -> int:
         """Kill the process of user code, and return its wait status."""

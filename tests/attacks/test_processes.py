@@ -27,8 +27,8 @@ async def found(installation: Installation) -> tuple[dict[int, str], dict[str, A
     return others, told
 
 
-WITHOUT_NAMESPACES = {"descriptors", "priority", "affinity", "limits"}
-"""What Landlock alone does not close of processes of the same user: numbers of descriptors, and what they may take."""
+WITHOUT_NAMESPACES = {"descriptors"}
+"""What neither Landlock nor a filter closes of processes of the same user: the numbers of their descriptors."""
 
 
 def of_others(installation: Installation, others: dict[int, str], told: dict[str, Any]) -> dict[str, Any]:

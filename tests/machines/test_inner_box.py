@@ -1,4 +1,4 @@
-"""The processes of an inner box, which have to agree however the host schedules them; the rest is tried in a Machine."""
+"""The processes of an inner box agree however the host schedules them. The rest is tried in a Machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Places and objects of the kernel in which something could stay, and how each is filled and looked at."""
 
 import ctypes
+import errno
 import os
 import socket
 from pathlib import Path
@@ -79,7 +80,11 @@ def folders():
     return [*FOLDERS, *own]
 
 
-def find_sockets():
-    """Names of abstract sockets that an Attempt has left."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.bind("\0left-by-an-attempt")
+def is_socket_left():
+    """Whether the name of an abstract socket is taken that an Attempt may have left."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.bind("\0left-by-an-attempt")
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False

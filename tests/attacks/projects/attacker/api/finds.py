@@ -16,9 +16,7 @@ import remains
 async def automation(page, params):
     found = [folder for folder in remains.folders() if os.path.lexists(f"{folder}/left-by-an-attempt")]
     found += [name for name, (_, find) in remains.KERNEL.items() if find() != -1]
-    try:
-        remains.find_sockets()
-    except OSError:
+    if remains.is_socket_left():
         found.append("abstract socket")
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:

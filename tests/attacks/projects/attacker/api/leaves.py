@@ -1,6 +1,7 @@
 """Leaves something wherever it can: in files, in the kernel, in its process, in the browser, and in other processes."""
 
 import builtins
+import contextlib
 import ctypes
 import http.cookiejar
 import os
@@ -54,9 +55,10 @@ def detach():
         if os.fork() == 0:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
-            end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            end.bind("\0left-by-an-attempt")
-            os.set_inheritable(end.fileno(), True)
+            with contextlib.suppress(PermissionError):
+                end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                end.bind("\0left-by-an-attempt")
+                os.set_inheritable(end.fileno(), True)
             os.chdir("/")
             os.execve("/bin/sleep", ["left-by-an-attempt", "600"], {})
         os._exit(0)
