@@ -29,9 +29,8 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from bench.endings import EndingRun
-from bench.servers import process, temporal_tuned
+from bench.servers import api_of, temporal_tuned
 from devstack import ports
-from devstack.environment import build_environment
 from projects.deploy import deploy
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
@@ -89,7 +88,7 @@ async def main(runs: int, repetitions: int) -> None:
                 await _fill(client, settings, version, runs)
                 took = time.perf_counter() - began
             console.print(f"{runs} Runs in {took:.0f} s, {runs / took:.0f} a second", style="dim")
-            async with process("-m", "api", environment=build_environment(settings), log=data / "logs" / "api.log"):
+            async with api_of(settings, data / "logs" / "api.log"):
                 await _ask(settings, repetitions)
 
 
@@ -155,7 +154,6 @@ async def _ask(settings: Settings, repetitions: int) -> None:
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{settings.port}", headers={"x-api-key": _KEY}, timeout=120, trust_env=False
     ) as http:
-        await _until_ready(http)
         deep = await _halfway(http, base)
         rows = [
             Measured("status=failed&api=details", f"{base}?limit=50&status=failed&api=details"),
@@ -183,17 +181,6 @@ async def _measure(http: httpx.AsyncClient, row: Measured) -> None:
     row.took.append(time.perf_counter() - began)
     answer.raise_for_status()
     row.size = len(answer.content)
-
-
-async def _until_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                if (await http.get("/readyz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.1)
 
 
 async def _halfway(http: httpx.AsyncClient, base: str) -> str:

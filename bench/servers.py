@@ -8,10 +8,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
+import httpx
 from temporalio.testing import WorkflowEnvironment
 
 from devstack import ports
+from devstack.environment import build_environment
 from devstack.temporal import TemporalServer
+from settings import Settings
 
 
 @asynccontextmanager
@@ -61,3 +64,20 @@ async def temporal_tuned(data: Path) -> AsyncGenerator[str]:
         yield server.address
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def api_of(settings: Settings, log: Path) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Run an api with these settings, from when it is ready until the block ends. Its output goes to the file."""
+    async with process("-m", "api", environment=build_environment(settings), log=log) as started:
+        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
+            while not await _is_ready(http, settings.port):
+                await asyncio.sleep(0.1)
+        yield started
+
+
+async def _is_ready(http: httpx.AsyncClient, port: int) -> bool:
+    try:
+        return (await http.get(f"http://127.0.0.1:{port}/readyz")).is_success
+    except httpx.TransportError:  # it does not listen yet
+        return False

@@ -21,16 +21,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import override
 
-import httpx
 import psutil
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
-from bench.servers import process, temporal_tuned
+from bench.servers import api_of, temporal_tuned
 from devstack import ports
-from devstack.environment import build_environment
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunInput
 from settings import Settings
@@ -127,9 +125,7 @@ async def main(clients: int, ends: int, ends_per_second: int) -> None:
             for name, runs in (("for one Run", 1), ("for a Run each", clients)):
                 run_ids = [secrets.token_urlsafe(16)[:21] for _ in range(runs)]
                 await _start(client, settings, run_ids)
-                log = data / "logs" / "api.log"
-                async with process("-m", "api", environment=build_environment(settings), log=log) as api:
-                    await _until_ready(settings)
+                async with api_of(settings, data / "logs" / "api.log") as api:
                     memory = psutil.Process(api.pid)
                     at_rest = memory.memory_info().rss
                     told, peak = await _measure(client, settings, run_ids, clients, ends, ends_per_second, memory)
@@ -215,17 +211,6 @@ async def _for_each[T](things: Iterable[T], do: Callable[[T], Awaitable[object]]
     async with asyncio.TaskGroup() as group:
         for _ in range(_AT_ONCE):
             group.create_task(work())
-
-
-async def _until_ready(settings: Settings) -> None:
-    async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
-        while True:
-            try:
-                if (await http.get(f"http://127.0.0.1:{settings.port}/readyz")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ class Runs:
             async with asyncio.timeout(_READING_TIMEOUT):
                 return await self._share_reading(workspace, project, run_id)
         except TimeoutError:
-            pass
+            pass  # as on overload, the last known state is answered
         except RPCError as error:
             if not is_overload(error):
                 raise

@@ -106,7 +106,7 @@ class Dialer:
         try:
             return [ip_address(target.host)]
         except ValueError:
-            pass
+            pass  # it is a name
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._lookups, _addresses, target.host)
         except (socket.gaierror, UnicodeError) as error:

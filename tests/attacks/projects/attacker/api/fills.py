@@ -64,7 +64,7 @@ def memory_of_children(most):
             time.sleep(600 + len(held) * 0)
             os._exit(0)
         time.sleep(0.01)
-    time.sleep(3)
+    time.sleep(3)  # the memory has been seen by then, as it is measured twice a second: nothing here can tell when
     return most, None
 
 

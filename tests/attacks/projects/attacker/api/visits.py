@@ -4,6 +4,8 @@ import asyncio
 import re
 from urllib.parse import quote, unquote
 
+REQUEST_TIME = 1.5
+"""Seconds in which the browser sends a request of a page that nobody can ask: whether one arrives is to be seen."""
 IN_PAGE = """
 async ({ target, datagrams }) => {
     const soon = () => ({ signal: AbortSignal.timeout(3000), mode: 'no-cors' });
@@ -157,13 +159,13 @@ async def visit(context, target, datagrams):
         await session.send("Target.createTarget", {
             "browserContextId": made["browserContextId"], "url": f"{target}/direct-context"
         })  # fmt: skip
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(REQUEST_TIME)
         return None
 
     async def default_context():
         session = await context.browser.new_browser_cdp_session()
         await session.send("Target.createTarget", {"url": f"{target}/default-context"})
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(REQUEST_TIME)
         return None
 
     await attempt("page", in_page())
