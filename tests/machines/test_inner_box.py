@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -45,13 +46,14 @@ inner_box._try()
 
 
 def test_the_first_process_may_be_ready_before_its_maker_has_told_of_it() -> None:
+    identity: dict[str, Any] = {} if os.geteuid() else {"user": SOMEBODY, "group": SOMEBODY, "extra_groups": []}
     done = subprocess.run(
         [sys.executable, "-P", "-c", OUTSIDE, INSIDE],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd="/",
         capture_output=True,
         text=True,
-        **({"user": SOMEBODY, "group": SOMEBODY, "extra_groups": []} if os.geteuid() == 0 else {}),
+        **identity,
     )
     if done.stderr.startswith("skip: "):
         pytest.skip(done.stderr.strip())
