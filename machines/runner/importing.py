@@ -1,7 +1,7 @@
 """Import ahead, in the zygote, what Attempts have imported from their project's own packages.
 
 An Attempt would else import it anew, which takes tenths of a second for some packages. A fork shares what its parent
-has imported, but neither threads nor, safely, descriptors. So each package is tried in a fork first.
+has imported, but neither threads nor, safely, descriptors and shared memory. So each package is tried in a fork first.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def _effects() -> tuple[object, ...]:
         len(os.listdir("/proc/self/task")),  # noqa: PTH208  # names are all that is needed
         sorted(os.listdir("/proc/self/fd")),  # noqa: PTH208
         Path("/proc/self/task", str(os.getpid()), "children").read_text(),
+        _shared_memory(),
         [signal.getsignal(number) for number in numbers if number in signal.valid_signals()],
         list(logging.getLogger().handlers),
         str(Path.cwd()),
@@ -135,6 +136,12 @@ def _effects() -> tuple[object, ...]:
         sys.stderr,
         list(sys.path),
     )
+
+
+def _shared_memory() -> list[str]:
+    """Return the mappings that a fork has in common with its parent, and can write to: locks lie there, for example."""
+    with Path("/proc/self/maps").open() as mappings:
+        return [mapping for mapping in mappings if mapping.split(maxsplit=2)[1].startswith("rw-s")]
 
 
 def _generators() -> list[Any]:

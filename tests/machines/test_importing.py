@@ -68,6 +68,8 @@ PACKAGES = {
     "threads.py": "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     "opens.py": "file = open(__file__)",
     "starts.py": "import subprocess; process = subprocess.Popen(['sleep', '60'])",
+    "shares.py": "import mmap; memory = mmap.mmap(-1, 4096)",
+    "locks.py": "import multiprocessing; lock = multiprocessing.Lock()",
     "handles.py": "import signal; signal.signal(signal.SIGUSR1, print)",
     "logs.py": "import logging; logging.basicConfig()",
     "changes.py": "import os; os.environ['CHANGED'] = 'x'",
@@ -125,7 +127,10 @@ def test_a_package_that_does_nothing_else_is_imported_with_its_modules(tmp_path:
     assert imported(tmp_path, "plain", "plain.inner")["there"] == ["plain", "plain.inner"]
 
 
-@pytest.mark.parametrize("name", ["threads", "opens", "starts", "handles", "logs", "changes", "fails", "ends", "waits"])
+@pytest.mark.parametrize(
+    "name",
+    ["threads", "opens", "starts", "shares", "locks", "handles", "logs", "changes", "fails", "ends", "waits"],
+)
 def test_a_package_that_does_more_than_that_is_left_to_each_attempt(tmp_path: Path, name: str) -> None:
     assert imported(tmp_path, name, "plain") == {
         "there": [] if name == "waits" else ["plain"],
@@ -150,12 +155,20 @@ def test_those_of_numpy_are_reseeded_too(tmp_path: Path, packages: None) -> None
     assert told == {"there": ["numpy", "draws"], "drawn": 3 * 10, "threads": 1}
 
 
-async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture
+def python(tmp_path: Path) -> PythonEnvironment:
+    """A project's own environment, with a package beside those that every environment needs."""
     packages = tmp_path / "lib" / "python" / "site-packages"
     packages.mkdir(parents=True)
     installed = Path(sysconfig.get_path("platlib"))
     for name in ("playwright", "greenlet", "pyee", "typing_extensions.py", "idna"):
         (packages / name).symlink_to(installed / name)
+    return PythonEnvironment(Path(sys.executable), packages)
+
+
+async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(
+    lab: Lab, python: PythonEnvironment
+) -> None:
     source = """
         import sys
 
@@ -165,9 +178,30 @@ async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(la
                 __import__(name)
             return before
     """
-    python = PythonEnvironment(Path(sys.executable), packages)
     version = replace(lab.version({"api/imports.py": source, "own.py": ""}), python=python)
     pool = lab.pool()
     for expected in ([], ["idna"], ["idna"]):
         assert value(await pool.run(version, attempt_spec("imports", ["idna", "own"]), unnoticed)) == expected
+        await settled(pool)
+
+
+async def test_an_attempt_cannot_poison_what_the_next_one_finds_imported(lab: Lab, python: PythonEnvironment) -> None:
+    source = """
+        import importlib.util, sys, types
+
+        async def automation(page, params):
+            found = [name for name in ("idna", "own", "made", "missing") if name in sys.modules]
+            import idna, own
+            found += ["patched"] if hasattr(idna, "patched") else []
+            idna.patched = True
+            for name in ("own", "made", "missing"):
+                module = sys.modules.setdefault(name, types.ModuleType(name))
+                module.__spec__ = importlib.util.spec_from_file_location(name, f"{params['packages']}/{name}.py")
+            return found
+    """
+    version = replace(lab.version({"api/poisons.py": source, "own.py": "", "made.py": ""}), python=python)
+    pool = lab.pool()
+    for expected in ([], ["idna"], ["idna"]):
+        report = await pool.run(version, attempt_spec("poisons", {"packages": str(python.site_packages)}), unnoticed)
+        assert value(report) == expected
         await settled(pool)

@@ -172,7 +172,7 @@ async def test_what_user_code_puts_there_is_not_taken_for_more_than_it_is(
 async def test_a_store_that_refuses_costs_what_was_left_and_bounded_time(room: Room) -> None:
     room.put("screenshot.png").write_bytes(PNG)
     trace(room.put("trace-1.zip"))
-    room.within = timedelta(seconds=4)
+    room.within = timedelta(seconds=15)
     room.store.refuse = lambda key: key.endswith(".png")
 
     async def put_file(key: str, path: Path) -> None:
