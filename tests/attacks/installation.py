@@ -160,13 +160,14 @@ class Installation:
             await deploy(folder, self.store)
         _give(self.kind, self.data / "artifacts")
 
-    def _path(self, project: str, rest: str) -> str:
-        return f"/api/v1/workspace/{Settings().workspace}/projects/{project}/{rest}"
+    def path(self, project: str) -> str:
+        """The path below which the api has what belongs to a project."""
+        return f"/api/v1/workspace/{Settings().workspace}/projects/{project}"
 
     async def begin(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> str:
         """Start a Run of one Attempt, and return its id."""
         body = {"api": api, "parameters": parameters or {}, "retry": {"maximumAttempts": 1}, **fields}
-        answer = await self.api.post(self._path(project, "run/start"), json=body)
+        answer = await self.api.post(f"{self.path(project)}/run/start", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()["runId"]
 
@@ -174,14 +175,14 @@ class Installation:
         """Wait for the end of a Run, and return it."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                answer = await self.api.get(self._path(project, f"run/{run_id}/result"), params={"wait": 30})
+                answer = await self.api.get(f"{self.path(project)}/run/{run_id}/result", params={"wait": 30})
                 assert answer.status_code == 200, answer.text
                 if answer.json()["status"] not in {"pending", "started"}:
                     return answer.json()
 
     async def cancel(self, run_id: str, *, project: str = "attacker") -> None:
         """Cancel a Run, and wait for its end."""
-        answer = await self.api.post(self._path(project, f"run/{run_id}/cancel"), params={"wait": 30})
+        answer = await self.api.post(f"{self.path(project)}/run/{run_id}/cancel", params={"wait": 30})
         assert answer.status_code == 200, answer.text
 
     async def run(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> Any:
@@ -197,7 +198,7 @@ class Installation:
 
     async def attempt_log(self, run_id: str, *, project: str = "attacker") -> list[dict[str, Any]]:
         """The lines of the log of a Run's first Attempt."""
-        answer = await self.api.get(self._path(project, f"runs/{run_id}/attempts/1/log"))
+        answer = await self.api.get(f"{self.path(project)}/runs/{run_id}/attempts/1/log")
         assert answer.status_code == 200, answer.text
         return [json.loads(line) for line in answer.text.splitlines()]
 
