@@ -17,6 +17,9 @@ MOST_PROCESSES = 1000
 """Most processes of a Machine. A browser with many tabs has some dozens."""
 MOST_THREADS = 2500
 """Most threads of all processes of a Machine. Each tab has some dozen."""
+_NO_CORE = 1
+"""Bytes that the image of a crashed process may have. The kernel writes no file as small as that; and where a program
+takes the images, as systemd's does, it gets them with a limit of 0, but not with this one."""
 _DISK_EVERY = 5.0
 """Seconds between two looks at the disk."""
 _DISK_SHARE = 20
@@ -45,7 +48,7 @@ class Limits:
 
     def impose(self) -> None:
         """Have the kernel hold this process, and all that it starts, to what it can."""
-        for what, most in ((resource.RLIMIT_FSIZE, self._disk), (resource.RLIMIT_CORE, 0)):
+        for what, most in ((resource.RLIMIT_FSIZE, self._disk), (resource.RLIMIT_CORE, _NO_CORE)):
             _, hard = resource.getrlimit(what)
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(what, (most, most))

@@ -58,3 +58,9 @@ async def test_a_page_without_end_ends_with_its_attempt(installation: Installati
     assert ended["status"] == "failed", ended
     await installation.still_works()
     await installation.still_works("victim")
+
+
+@pytest.mark.kinds("plain-full", "plain-landlock", "root-full")
+async def test_a_crash_leaves_no_image_of_memory(installation: Installation) -> None:
+    """Where a program of the host's takes such images, only the limit of one byte keeps it from them."""
+    assert await installation.attack("crashes") == {"signal": 11, "dumped": False, "files": [], "limit": [1, 1]}
