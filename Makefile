@@ -27,10 +27,9 @@ test: test-setup
 chaos: test-setup
 	@$(TEST) -m $(PYTEST) -m chaos $(ARGS)
 
-# The tests in which user code and pages try to get out of their Machines, as root and as a user without privileges. Each
-# kind of installation is started once, by one process of pytest.
+# The tests in which user code and pages try to get out of their Machines, as root and as a user without privileges.
 attacks: test-setup
-	@$(TEST) -m pytest -n 2 --dist loadgroup -m attacks $(ARGS)
+	@$(TEST) -m $(PYTEST) -m attacks $(ARGS)
 
 # The tests of these targets, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup

@@ -14,13 +14,10 @@ HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in this folder. Tests of one kind of installation go to one process, which starts it once."""
+    """Mark what is in this folder."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("attacks")
-            callspec = getattr(item, "callspec", None)
-            if callspec is not None and "installation" in callspec.params:
-                item.add_marker(pytest.mark.xdist_group(callspec.params["installation"]))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,6 +29,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
-    """One that all attacks share; there is one at a time."""
+    """One that all attacks on its kind share; each process of pytest has one at a time."""
     async with installed(KINDS[request.param]) as running:
         yield running

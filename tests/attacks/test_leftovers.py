@@ -34,33 +34,34 @@ remains = module_of_the_attacker("remains")
 
 
 @pytest.fixture(autouse=True)
-def clean() -> Iterator[None]:
+def clean(installation: Installation) -> Iterator[None]:
     """Remove what an attack that has got through has left on the host, before and after each test."""
-    remove_from_host()
+    remove_from_host(installation)
     yield
-    remove_from_host()
+    remove_from_host(installation)
 
 
-def remove_from_host() -> None:
+def remove_from_host(installation: Installation) -> None:
     for place in remains.FOLDERS:
         with contextlib.suppress(OSError):
             Path(place, LEFT).unlink()
-    for pid in daemons():
+    for pid in daemons(installation):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 9)
     remains.remove_from_kernel()
 
 
-def daemons() -> list[int]:
-    """Processes that an Attempt has left, by the name that they have given themselves."""
-    return [pid for pid in tree.pids() if tree.read(f"/proc/{pid}/cmdline").startswith(LEFT.encode())]
+def daemons(installation: Installation) -> list[int]:
+    """Processes that an Attempt of the installation has left, by the name that they have given themselves."""
+    name = f"{LEFT}-in{str(installation.folder).replace('/', '-')}".encode()
+    return [pid for pid in tree.pids() if tree.read(f"/proc/{pid}/cmdline").startswith(name)]
 
 
 async def test_the_next_attempt_finds_nothing(installation: Installation) -> None:
     leaving = await installation.run("leaves")
     assert leaving["status"] == "completed", leaving
     assert [place for place in remains.FOLDERS if os.path.lexists(f"{place}/{LEFT}")] == [], "the host was written to"
-    assert daemons() == []
+    assert daemons(installation) == []
     assert await installation.attack("finds") == []
 
 
@@ -92,14 +93,14 @@ async def test_a_daemon_does_not_outlive_what_is_killed(installation: Installati
     """Neither the keeper nor another of the Machine's processes has to live for its processes to end."""
     await installation.still_works()
     run_id = await installation.begin("leaves-and-waits")
-    await until(daemons)
+    await until(lambda: daemons(installation))
     its = installation.processes_of("attacker")
     victims = [pid for pid, command in its.items() if killed in command and "bwrap" not in command.split(" ")[0]]
     # Forks of the zygote have its command line: the first one in the tree is the zygote, and it alone is killed.
     assert victims != []
     os.kill(victims[0], 9)
     await installation.cancel(run_id)  # a zygote may end unnoticed until its Attempt ends
-    await until(lambda: not daemons())
+    await until(lambda: not daemons(installation))
     await until(lambda: not [pid for pid in its if _lives(pid)])
     await installation.still_works()
 
@@ -109,9 +110,9 @@ async def test_a_daemon_does_not_outlive_a_killed_worker(installation: Installat
     await installation.deploy("another")
     await installation.serve("another-worker", "another")
     await installation.begin("leaves-and-waits", project="another")
-    await until(daemons)
+    await until(lambda: daemons(installation))
     installation.processes["another-worker"].kill()
-    await until(lambda: not daemons())
+    await until(lambda: not daemons(installation))
     await until(lambda: not installation.processes_of("another"))
     await installation.stop("another-worker")
 

@@ -111,7 +111,8 @@ async def debugging_ports(installation: Installation) -> list[Path]:
     """The files in which browsers of project `hooked` say where their debugging ports are."""
 
     def found() -> list[Path]:
-        return [file for folder in installation.machines("hooked") for file in folder.rglob("DevToolsActivePort")]
+        files = [file for folder in installation.machines("hooked") for file in folder.rglob("DevToolsActivePort")]
+        return [file for file in files if file.stat().st_size]  # a browser makes it before it writes to it
 
     await until(found)
     return found()

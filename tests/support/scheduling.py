@@ -1,11 +1,13 @@
 """What `make test` keeps together, and what it begins with.
 
 Each of its workers takes one unit after another. What takes long comes first, so that short ones fill the end, when no
-worker should have to wait for another. A unit is a file; or files that share something for the whole session (a stack,
-Temporal, a cache of packages), so that not every worker makes one.
+worker should have to wait for another. A unit is a file; or tests that share something for the whole session (a stack,
+Temporal, a cache of packages, an installation that is attacked), so that not every worker makes one.
 """
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from xdist.remote import Producer
@@ -15,6 +17,7 @@ LONG_ONES = (
     # The stack of tests/support/stack.py, twice: one half of what uses it would be the longest of all.
     ("tests/e2e/test_pages", "tests/e2e/test_redeploy.py", "tests/e2e/test_sinks.py", "tests/e2e/test_cli_"),
     ("tests/e2e/",),
+    ("tests/attacks/",),
     # What installs packages: uv's cache is filled once.
     (
         *("tests/projects/test_runtime_dependencies.py", "tests/projects/test_environments.py"),
@@ -42,6 +45,8 @@ LONG_ONES = (
     ("tests/e2e/test_https_proxy.py",),
 )
 """Units that are to begin first, in this order, each by how the paths of its files begin; the longest match counts."""
+KIND = re.compile(r"\[((?:plain|root)-[a-z]+)")
+"""Where the id of a test says in which kind of installation an attack is tried. Each kind is a unit of its own."""
 
 
 def unit(nodeid: str) -> tuple[int, str]:
@@ -56,7 +61,8 @@ def unit(nodeid: str) -> tuple[int, str]:
     if not matches:
         return len(LONG_ONES), path
     _, rank = max(matches)
-    return rank, LONG_ONES[rank][0]
+    kind = KIND.search(nodeid) if path.startswith("tests/attacks/") else None
+    return rank, LONG_ONES[rank][0] + (kind[1] if kind else "")
 
 
 class Units(LoadFileScheduling):

@@ -19,6 +19,11 @@ FOLDERS = (
 )  # fmt: skip
 
 
+def name():
+    """What daemons and sockets are called, so that those of another installation on this host are not taken for ours."""
+    return "left-by-an-attempt-in" + os.getcwd().partition("/data/")[0].replace("/", "-")
+
+
 def fill_shared_memory():
     number = libc.shmget(KEY, 4096, 0o1666)
     if number == -1:
@@ -84,7 +89,7 @@ def is_socket_left():
     """Whether the name of an abstract socket is taken that an Attempt may have left."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            end.bind("\0left-by-an-attempt")
+            end.bind("\0" + name())
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False

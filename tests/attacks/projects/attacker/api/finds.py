@@ -20,7 +20,7 @@ async def automation(page, params):
         found.append("abstract socket")
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if b"left-by-an-attempt" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if remains.name().encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append("daemon")
         except OSError:
             pass

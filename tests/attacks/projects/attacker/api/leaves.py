@@ -34,7 +34,8 @@ async def automation(page, params):
             refused.append(f"{name}: {error.strerror}")
     jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     urllib.request.install_opener(urllib.request.build_opener(jar))
-    signal.signal(signal.SIGALRM, lambda *_: None)
+    for number in (signal.SIGALRM, signal.SIGPROF):  # else the timers would end this very process
+        signal.signal(number, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     signal.setitimer(signal.ITIMER_PROF, 0.05, 0.05)
     builtins.left_by_an_attempt = sys.left_by_an_attempt = socket.left_by_an_attempt = True
@@ -57,10 +58,11 @@ def detach():
                 signal.signal(number, signal.SIG_IGN)
             with contextlib.suppress(PermissionError):
                 end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                end.bind("\0left-by-an-attempt")
+                end.bind("\0" + remains.name())
                 os.set_inheritable(end.fileno(), True)
+            name = remains.name()
             os.chdir("/")
-            os.execve("/bin/sleep", ["left-by-an-attempt", "600"], {})
+            os.execve("/bin/sleep", [name, "600"], {})
         os._exit(0)
     os.waitpid(pid, 0)
     os.close(starts)
