@@ -319,7 +319,7 @@ class Attempt:
     async def _end_now(self) -> int | None:
         status = None
         try:
-            status = await self._zygote.end()
+            status = await self._zygote.end(has_ended=self._user.has_ended)
         except ZygoteError as error:
             self.unfit = str(error)
         if self._reading is not None:  # whoever could write to the socket has ended, so it ends, too

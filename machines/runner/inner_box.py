@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import signal
 import stat
 import sys
@@ -36,6 +37,8 @@ _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 _CAPABILITY_VERSION = 0x20080522
 _MOST_THREADS = 4096
 """Most processes and threads in the box, as far as the kernel holds this user to it: it never does that for root."""
+_TOLD_WITHIN = 1.0
+"""Seconds in which the first process of a box tells the end of user code."""
 _STAGE = "/dev/shm"  # noqa: S108
 
 
@@ -119,8 +122,15 @@ def _fork_processes(box: InnerBox, restrict: Callable[[], None], tell: Callable[
     return Inside(first, status_read)
 
 
-def end(inside: Inside) -> int:
-    """Kill the process of user code, with all others in its PID namespace, and return its wait status."""
+def end(inside: Inside, *, has_ended: bool) -> int:
+    """Kill the process of user code, with all others in its PID namespace, and return its wait status.
+
+    Args:
+        inside: The process.
+        has_ended: Whether it is known to have ended by itself. Then the first process in its box is about to tell how.
+    """
+    if has_ended and inside.status is not None:
+        select.select([inside.status], [], [], _TOLD_WITHIN)
     os.kill(inside.first, signal.SIGKILL)  # it is not reaped yet, so the id is still its own
     _, status = os.waitpid(inside.first, 0)  # for a PID namespace, this returns when all the others there have gone
     if inside.status is None:

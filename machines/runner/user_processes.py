@@ -202,14 +202,17 @@ class Zygote:
             raise ZygoteError("the process of user code did not connect to the browser")
         return user
 
-    async def end(self) -> int:
+    async def end(self, *, has_ended: bool) -> int:
         """Kill the process of user code and all below it, and return its wait status.
+
+        Args:
+            has_ended: Whether that process has ended by itself.
 
         Raises:
             ZygoteError: Something does not die, or the zygote is gone. Then everything is killed all the same.
         """
         try:
-            told = await self._order({"end": True}, [])
+            told = await self._order({"end": True, "hasEnded": has_ended}, [])
         except ZygoteError:
             await asyncio.to_thread(self._end_without_it)
             raise

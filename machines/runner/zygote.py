@@ -6,7 +6,7 @@ subreaper: whatever an Attempt's process leaves behind becomes a child of the zy
     {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm"}, a pidfd
     {"import": [name]}                             import modules ahead (see `importing`)          {"imported": true}
     {"fork": true}, with three descriptors         fork a process for user code                    {"forked"}, a pidfd
-    {"end": true}                                  kill that process and all below it              {"status", "left"}
+    {"end": true, "hasEnded": whether by itself}   kill that process and all below it              {"status", "left"}
 
 Each order is one packet, and so is its answer.
 """
@@ -79,12 +79,12 @@ class Forks:
         if self._box is None:
             system_calls.forbid()
 
-    def end(self) -> int:
-        """Kill the process of user code, and return its wait status."""
+    def end(self, *, has_ended: bool) -> int:
+        """Kill the process of user code, which may be known to have ended by itself, and return its wait status."""
         inside, self._inside = self._inside, None
         if inside is None:
             raise RuntimeError("there is no process of user code")
-        return inner_box.end(inside)
+        return inner_box.end(inside, has_ended=has_ended)
 
     def _tell(self, pidfd: int) -> None:
         _send(self._orders, {"forked": True}, pidfd)
@@ -112,7 +112,7 @@ def _serve(orders: socket.socket, forks: Forks, mark: bytes, imports: Imports, *
                 os.close(descriptor)
             continue  # the fork has answered
         else:
-            answer = {"status": forks.end(), "left": kill_all()}
+            answer = {"status": forks.end(has_ended=order["hasEnded"]), "left": kill_all()}
         orders.send(json.dumps(answer).encode())
 
 
