@@ -52,6 +52,7 @@ from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_heartbeat
+from activities.workers.delegated_group import delegated_group
 from activities.workers.machine_pools import MachinePools
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
@@ -153,11 +154,12 @@ async def _start_attempt_workers(
     workers = _folder(settings, "workers")
     keyring = _keyring(settings)
     log_recovery = LogRecovery(store, keyring, limit=settings.log_limit)
-    await crash_recovery.recover_dead_workers(client, workers, log_recovery)
+    groups = await asyncio.to_thread(delegated_group)
+    await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
     reach = await find_reach(settings)
-    launch_options = await asyncio.to_thread(_launch_options, settings, worker_dir, browser, isolation, reach)
+    launch_options = await asyncio.to_thread(_launch_options, settings, worker_dir, browser, isolation, reach, groups)
     pools = MachinePools(launch_options, _recycle_limits(settings))
     resources.push_async_callback(pools.close)
     redactor = TraceRedactor()
@@ -358,7 +360,7 @@ def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempt
 
 
 def _launch_options(
-    settings: Settings, worker_dir: WorkerDir, browser: Path, isolation: Isolation, reach: Reach
+    settings: Settings, worker_dir: WorkerDir, browser: Path, isolation: Isolation, reach: Reach, groups: Path | None
 ) -> LaunchOptions:
     return LaunchOptions(
         worker_dir.scratch,
@@ -366,6 +368,7 @@ def _launch_options(
         tuple(browser_args()),
         shared=tuple(settings.shared_folders),
         disk_limit=settings.machine_disk,
+        groups=groups,
         find_full_browser=partial(find_browser, settings.chromium, headful=True),
         network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
         filter=reach if isolation.level is Level.PARTIAL else None,

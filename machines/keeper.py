@@ -8,7 +8,7 @@ what the tree prints to a file for each Attempt, so that a slow worker holds up 
 a child which was killed are kept, too. If the tree takes too much memory while an Attempt runs, the child gets a moment
 to end user code and to save what the Attempt leaves.
 
-    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT CHILD_FD COMMAND…
+    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP CHILD_FD COMMAND…        GROUP is the folder of a control group, or ""
     stdin   anything, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
             ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"limit", "used"}
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 
 from machines.intake import Intake
-from machines.limits import Limits
+from machines.limits import Limits, Passed
 from machines.meter import Meter
 from machines.runner.removal import remove
 from machines.runner.tree import descendants, kill_all, read
@@ -113,6 +113,7 @@ class Keeper:
         finally:
             usage = self._meter.usage() if self._busy else None
             left = kill_all()
+            self._limits.end()
             self._drain_rest()
             self._intake.end()
             if self._busy:
@@ -158,10 +159,13 @@ class Keeper:
             return over < _SAVE_WITHIN and (over < _SHRINK_WITHIN or passed is None)
         if passed is None:
             return True
+        self._say_passed(passed)
+        return self._busy and self._let_it_save(now, passed.limit)
+
+    def _say_passed(self, passed: Passed) -> None:
         _say({"limit": passed.limit, "used": passed.used})
         if self._transcript is not None:
             self._transcript.say("error", "callboard", passed.message)
-        return self._busy and self._let_it_save(now, passed.limit)
 
     def _let_it_save(self, now: float, limit: str) -> bool:
         """Tell the child which limit was passed; return False if it cannot hear that."""
@@ -243,6 +247,8 @@ class Keeper:
         while (peek := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
             if peek.si_pid == self._child.pid:
                 self._drain_rest()
+                if self._over_since is None and (met := self._limits.met()) is not None:
+                    self._say_passed(met)
                 _say({"exited": self._child.wait(), "tail": self._tail.decode(errors="replace")})
                 return True
             os.waitpid(peek.si_pid, 0)
@@ -269,7 +275,7 @@ def _say(message: dict[str, object]) -> None:
 
 def main() -> None:
     """Run the keeper of one Machine; the module's docstring describes its arguments and streams."""
-    scratch, memory, disk, child_fd, *command = sys.argv[1:]
+    scratch, memory, disk, group, child_fd, *command = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
@@ -277,7 +283,12 @@ def main() -> None:
         # Only the worker, or its end, stops a keeper. A handler is set and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)
     give_way()
-    keeper = Keeper(scratch, Limits(scratch, int(memory), int(disk)), int(child_fd), command)
+    limits = Limits(scratch, int(memory), int(disk), Path(group) if group else None)
+    try:
+        keeper = Keeper(scratch, limits, int(child_fd), command)
+    except BaseException:
+        limits.end()
+        raise
     forbid_inspection()  # not earlier: until its exec, the child must be able to write its own files in /proc
     keeper.run()
 

@@ -45,8 +45,10 @@ class Keeping:
         pipe: asyncio.ReadTransport,
         words: asyncio.StreamReader,
         scratch: Path,
+        group: Path | None,
     ) -> None:
         self._process = process
+        self._group = group
         self._pipe = pipe
         self._scratch = scratch
         self._attempt: asyncio.Future[AttemptUsage | None] | None = None
@@ -62,10 +64,12 @@ class Keeping:
         child_fd: int,
         memory_limit: int,
         disk_limit: int,
+        group: Path | None,
         environment: Mapping[str, str],
     ) -> Keeping:
         """Make the scratch folder, and start a keeper with `command` below it.
 
+        The limits are in bytes. `group` is the folder of the control group that the keeper makes, if there is one.
         `child_fd` stays open in the child, and the caller closes its own copy. Do not cancel this before it returns.
 
         Raises:
@@ -76,7 +80,7 @@ class Keeping:
             process = subprocess.Popen(  # noqa: ASYNC220  # asyncio does the same, and is no quicker
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__),
-                    *map(str, (scratch, memory_limit, disk_limit, child_fd)),
+                    *map(str, (scratch, memory_limit, disk_limit, group or "", child_fd)),
                     *command,
                 ],
                 stdin=subprocess.PIPE,
@@ -93,7 +97,7 @@ class Keeping:
         pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(words), process.stdout
         )
-        return cls(process, pipe, words, scratch)
+        return cls(process, pipe, words, scratch, group)
 
     @property
     def pid(self) -> int:
@@ -149,7 +153,7 @@ class Keeping:
         self._pipe.close()  # not every event loop does that when the output ends
         await asyncio.to_thread(self._process.wait)  # the keeper ends as soon as it has sent its last message
         if not gone:  # the keeper was killed from outside, or met processes that would not die
-            await asyncio.to_thread(scratch_cleanup.clean_up, self._scratch)
+            await asyncio.to_thread(scratch_cleanup.clean_up, self._scratch, self._group)
 
     def _attempt_ended(self, usage: AttemptUsage | None) -> None:
         if self._attempt is not None and not self._attempt.done():

@@ -10,7 +10,9 @@ import resource
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from machines import cgroups
 from machines.meter import Meter
 
 MOST_PROCESSES = 1000
@@ -40,14 +42,20 @@ class Passed:
 class Limits:
     """The limits of one Machine, and what is looked at rarely to hold it to them."""
 
-    def __init__(self, scratch: str, memory: int, disk: int) -> None:
+    def __init__(self, scratch: str, memory: int, disk: int, group: Path | None) -> None:
+        """Make the Machine's control group, if it gets one. Raises OSError."""
+        self._group = group
+        if group is not None:
+            cgroups.make(group, memory, MOST_THREADS)
         self._scratch = scratch
         self._memory = memory
         self._disk = disk
         self._disk_next = time.monotonic() + _DISK_EVERY
 
     def impose(self) -> None:
-        """Have the kernel hold this process, and all that it starts, to what it can."""
+        """Have the kernel hold this process, and all that it starts, to what it can. Raises OSError."""
+        if self._group is not None:
+            cgroups.enter(self._group)
         for what, most in ((resource.RLIMIT_FSIZE, self._disk), (resource.RLIMIT_CORE, _NO_CORE)):
             _, hard = resource.getrlimit(what)
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -56,6 +64,8 @@ class Limits:
     def passed(self, meter: Meter) -> Passed | None:
         """Measure now, and return the limit that is passed; None if none is."""
         used = meter.look(self._memory)
+        if (passed := self.met()) is not None:
+            return passed
         if used > self._memory:
             message = f"The Machine uses {used} bytes of memory; its limit is {self._memory} bytes."
             return Passed("memory", used, message)
@@ -70,6 +80,19 @@ class Limits:
         self._disk_next = ended + max(_DISK_EVERY, (ended - began) * _DISK_SHARE)
         message = f"The files of the Machine take {used} bytes of disk; their limit is {self._disk} bytes."
         return Passed("disk", used, message) if used > self._disk else None
+
+    def met(self) -> Passed | None:
+        """Return the limit that the kernel has enforced before we could measure that it was passed; None if none."""
+        if self._group is None or not cgroups.memory_kills(self._group):
+            return None
+        message = f"The memory of the Machine was used up; its limit is {self._memory} bytes."
+        return Passed("memory", self._memory, message)
+
+    def end(self) -> None:
+        """End the control group, and every process that is still in it. This blocks."""
+        if self._group is not None:
+            with suppress(OSError):  # what does not die is told by whoever looks at processes
+                cgroups.end(self._group)
 
 
 def size_of(folder: str) -> int:

@@ -26,6 +26,7 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.boxes import Boxes
 from machines.browser import find_browser
 from machines.cancellation import uncancellable
+from machines.cgroups import group_of
 from machines.current import AttemptStart, Current
 from machines.environment import display_environment, machine_environment, user_environment
 from machines.frames import Frames
@@ -63,6 +64,8 @@ class LaunchOptions:
     """Folders of this host that user code and browsers of every project may read and write."""
     disk_limit: int = 10 * 1024**3
     """Most bytes of the files in a Machine's scratch folder."""
+    groups: Path | None = None
+    """Folder of the control group that is delegated to this worker. None: the kernel holds Machines to no limits."""
     find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
     """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
     network: Network | None = None
@@ -130,6 +133,7 @@ class Machine:
                     child_fd=theirs.fileno(),
                     memory_limit=version.memory_limit,
                     disk_limit=launch.disk_limit,
+                    group=launch.groups and group_of(launch.groups, scratch),
                     environment=machine_environment(scratch),
                 )
         except BaseException:

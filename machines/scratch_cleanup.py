@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from machines import cgroups
 from machines.runner.removal import remove
 from machines.runner.tree import descendants
 
@@ -15,13 +16,18 @@ _WITHIN = 10.0
 """Seconds that the processes of a Machine get to end."""
 
 
-def clean_up(folder: Path) -> None:
+def clean_up(folder: Path, group: Path | None = None) -> None:
     """End every process of the Machine whose scratch folder is `folder`, then remove the folder.
+
+    With the folder of its control group, if it has one, no process is missed, and the group is removed, too.
 
     This blocks, so call it in a thread. Processes of a Machine were started with the folder in `TMPDIR` or `HOME`, or
     are below one that was. Keeper and child forbid reading their environment, and have the folder in their arguments.
     A process for which user code has changed that, and which outlives its parent and a killed keeper, is not found.
     """
+    if group is not None:
+        with contextlib.suppress(OSError):  # what does not die by that is looked for below
+            cgroups.end(group)
     deadline = time.monotonic() + _WITHIN
     dying: set[int] = set()
     while time.monotonic() < deadline:

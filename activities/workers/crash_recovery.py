@@ -22,15 +22,18 @@ _LOGS_TIMEOUT = timedelta(seconds=5)
 """Time limit for storing the logs of a dead worker, for which Runs wait."""
 
 
-async def recover_dead_workers(client: Client, workers: Path, log_recovery: LogRecovery) -> None:
+async def recover_dead_workers(
+    client: Client, workers: Path, log_recovery: LogRecovery, groups: Path | None = None
+) -> None:
     """Clean up after the dead workers below `workers`, then report their Attempts as lost.
 
     The processes are ended first: a Run must not try again while the lost Attempt's browser still acts. Then the logs
     are stored, which are complete by then: what is stored when an Attempt is reported is not missing in its record.
+    `groups` is the folder of the control group that is delegated to this worker, if one is.
     """
     for dead in await asyncio.to_thread(dead_workers, workers):
         log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
-        await asyncio.to_thread(dead.end_machines)
+        await asyncio.to_thread(dead.end_machines, groups)
         await log_recovery.store_logs(dead.evidence, within=_LOGS_TIMEOUT)
         await asyncio.to_thread(dead.remove)
         for entry in dead.attempts:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import scratch_cleanup
+from machines.cgroups import group_of
 from schemas.workflow.attempt import AttemptKind
 from storage.file_lock import FileLock, try_lock, wait_for_lock
 
@@ -111,10 +112,10 @@ class DeadWorker:
         """The evidence folders of its Attempts."""
         return list((self.folder / "evidence").glob("*"))
 
-    def end_machines(self) -> None:
-        """End the processes that still run of its Machines. This blocks."""
+    def end_machines(self, groups: Path | None) -> None:
+        """End the processes that still run of its Machines, given where control groups are. This blocks."""
         for scratch in (self.folder / "scratch").glob("*"):
-            scratch_cleanup.clean_up(scratch)
+            scratch_cleanup.clean_up(scratch, groups and group_of(groups, scratch))
 
     def remove(self) -> None:
         """Remove its folder, once its Machines have ended, and release the lock. This blocks."""

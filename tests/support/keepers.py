@@ -33,15 +33,24 @@ def until(condition: Callable[[], Any]) -> Any:
 class KeeperHandle:
     """A keeper over a child that is a few lines of Python."""
 
-    def __init__(self, scratch: Path, code: str, memory_limit: int = GIB, disk_limit: int = GIB) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        code: str,
+        memory_limit: int = GIB,
+        disk_limit: int = GIB,
+        *,
+        group: Path | None = None,
+    ) -> None:
         scratch.mkdir()
         self.scratch = scratch
+        self.group = group
         ours, theirs = os.pipe()
         os.close(ours)
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", keeper.__file__),
-                *map(str, (scratch, memory_limit, disk_limit, theirs)),
+                *map(str, (scratch, memory_limit, disk_limit, group or "", theirs)),
                 *(sys.executable, "-I", "-S", "-c", code),
             ],
             stdin=subprocess.PIPE,
