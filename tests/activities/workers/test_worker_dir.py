@@ -120,7 +120,7 @@ async def test_of_a_killed_worker_nothing_is_left(workers: Path, start: Start) -
     dying.die()
     assert dying.machine_lives
     (dead,) = dead_workers(workers)
-    dead.end_machines()
+    dead.end_machines(None)
     dead.remove()
     assert not dying.machine_lives
     assert list(workers.iterdir()) == []
