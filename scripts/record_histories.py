@@ -1,4 +1,4 @@
-"""Records the history of every shape of `tests/workflows/` (shapes, login_playing, delivering, sink_testing, sweeping).
+"""Records the history of every shape that the workflows can take, as `tests/support/` plays them.
 
     python scripts/record_histories.py              # record the shapes without a history, as `make histories` does
     python scripts/record_histories.py retry wall   # record these shapes again
@@ -26,6 +26,7 @@ sys.path.insert(0, str(REPOSITORY))
 from tests.support.auth_shape_player import histories, login_histories, played_login  # noqa: E402
 from tests.support.auth_shapes import LOGIN_SHAPES  # noqa: E402
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
+from tests.support.fleet_stage import FLEETS  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
 from tests.support.sink_test_stage import SINK_TESTS, sink_tested  # noqa: E402
 from tests.support.sweep_stage import SWEEPS, skipping_client, swept  # noqa: E402
@@ -36,11 +37,13 @@ HISTORIES = REPOSITORY / "tests" / "histories"
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    if any(shape in SWEEPS for shape in shapes):
+    if any(shape in SWEEPS or shape in FLEETS for shape in shapes):
         async with skipping_client() as client:
+            for shape in (shape for shape in shapes if shape in FLEETS):
+                write(folder, shape, await FLEETS[shape](client))
             for shape in (shape for shape in shapes if shape in SWEEPS):
                 write(folder, shape, (await swept(shape, client)).first)
-    shapes = [shape for shape in shapes if shape not in SWEEPS]
+    shapes = [shape for shape in shapes if shape not in SWEEPS and shape not in FLEETS]
     if not shapes:
         return
     with tempfile.TemporaryDirectory() as data:
@@ -77,7 +80,7 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    known = {**{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *SINK_TESTS, *SWEEPS)}, **login_histories()}
+    known = {**{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *SINK_TESTS, *SWEEPS, *FLEETS)}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:
         sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")

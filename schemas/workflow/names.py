@@ -46,6 +46,20 @@ SINK_TEST = "SinkTest"
 SWEEP = "Sweep"
 """Workflow type of a sweep of the artifact store."""
 
+FLEET = "Fleet"
+"""Workflow type of the one workflow that leases Machines to workers."""
+
+FLEET_ID = "callboard:fleet"
+"""Id of that workflow; no Run can have such an id."""
+
+FLEET_QUEUE = "callboard-fleet"
+"""Task queue of that workflow. Workers of every role serve it, so that leases last as long as any worker lives."""
+
+# Updates and query of the workflow `Fleet`.
+RENEW_LEASE = "renew"
+LEAVE_FLEET = "leave"
+FLEET_STATE = "state"
+
 SWEEP_SCHEDULE = "callboard-sweep"
 """Id of the Schedule that starts sweeps; the ids of their workflows begin with it."""
 

@@ -104,13 +104,20 @@ SWEEPS: dict[str, Callable[[], Part]] = {
 
 
 @asynccontextmanager
-async def skipping_client() -> AsyncGenerator[Client]:
-    """Of a server that skips time whenever somebody waits for a result."""
+async def skipping_environment() -> AsyncGenerator[WorkflowEnvironment]:
+    """A server that skips time whenever somebody waits for a result."""
     program = Path(sys.executable).parent / "temporal-test-server"
     starting = WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(program), data_converter=pydantic_data_converter, identity=IDENTITY
     )
     async with await starting as environment:
+        yield environment
+
+
+@asynccontextmanager
+async def skipping_client() -> AsyncGenerator[Client]:
+    """A client of such a server."""
+    async with skipping_environment() as environment:
         yield environment.client
 
 

@@ -20,11 +20,13 @@ from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from tests.support.auth_shape_player import login_histories
 from tests.support.delivery_stage import DELIVERIES
+from tests.support.fleet_stage import FLEETS
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
 from tests.support.sink_test_stage import SINK_TESTS
 from tests.support.sweep_stage import SWEEPS
 from workflows.deliver import DeliverWorkflow
+from workflows.fleet import FleetWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 
@@ -41,7 +43,7 @@ def history(path: Path) -> WorkflowHistory:
 @pytest.fixture(scope="module")
 async def failures() -> dict[str, Exception | None]:
     """What each replay failed with. By one worker for all of them: to make one costs more than to replay a history."""
-    workflows = [*WORKFLOWS, DeliverWorkflow, SinkTestWorkflow, SweepWorkflow]
+    workflows = [*WORKFLOWS, DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow]
     replayer = Replayer(workflows=workflows, data_converter=pydantic_data_converter)
     replayed: dict[str, Exception | None] = {}
 
@@ -69,6 +71,7 @@ def test_every_shape_has_its_history() -> None:
         *DELIVERIES,
         *SINK_TESTS,
         *SWEEPS,
+        *FLEETS,
         *(name for names in login_histories().values() for name in names),
     ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"

@@ -1,0 +1,111 @@
+"""What workers and the workflow `Fleet` tell each other: who may have how many Machines of which project."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pydantic import AwareDatetime, Field
+
+from schemas.workflow.base import FlowModel
+
+LEASE_TERM = timedelta(seconds=30)
+"""How long a lease lasts. A worker counts from the moment at which it sent the request."""
+LEASE_MARGIN = timedelta(seconds=5)
+"""Time beyond the term after which the workflow gives the Machines of a silent worker to others: it covers what a
+keeper needs to end a Machine, and clocks that do not run at the same speed."""
+
+
+class ProjectSize(FlowModel):
+    """How many Machines a project may have over all workers, as one of its deploys says."""
+
+    machines: int
+    deployed_at: AwareDatetime
+    """Time of the deploy, by the clock of whoever deployed."""
+    replaces: AwareDatetime | None = None
+    """Time of the deploy that the sender saw before this one: what it names is older, whatever the clocks say."""
+
+
+class RenewRequest(FlowModel):
+    """Update of the workflow `Fleet`, by which a worker asks for its lease, or for a longer one."""
+
+    worker: str
+    host: str = ""
+    number: int
+    """Number of the request, counted by the worker. A later request has a larger number, and an answer to an earlier
+    one is never used any more."""
+    capacity: int
+    """How many Machines the worker can have at once, over all projects."""
+    most_per_project: int | None = None
+    """How many Machines of one project the worker may have (`--machines`); None for any number."""
+    projects: dict[str, ProjectSize] | None = None
+    """All projects that the worker serves; None if they are those of its last answered request."""
+    held: dict[str, int]
+    """How many Machines of each project execute Attempts at most, from the moment of sending on until an answer."""
+    used: dict[str, int]
+    """How many Attempts of each project the worker has accepted; some may wait for a Machine."""
+    leaving: bool = False
+    """Whether the worker takes no Attempt any more."""
+
+
+class RenewAnswer(FlowModel):
+    """Result of the update: the worker's lease."""
+
+    known: bool = True
+    """False: the workflow does not know the worker's projects, and waits for a request that names them."""
+    shares: dict[str, int]
+    """How many Machines of each project the worker may have. Where it holds more, it takes no further Attempt, and the
+    others do not count these Machines as theirs until it says that it holds fewer."""
+    term: timedelta
+    """How long the lease lasts, counted from the sending of the request."""
+    next_within: timedelta
+    """When the worker should ask again."""
+
+
+class LeaveRequest(FlowModel):
+    """Update of the workflow `Fleet`: these workers have no Machine any more."""
+
+    workers: tuple[str, ...]
+
+
+class MemberState(FlowModel):
+    """One worker, as the workflow `Fleet` knows it."""
+
+    host: str = ""
+    number: int
+    capacity: int
+    most_per_project: int | None = None
+    projects: tuple[str, ...]
+    plan: dict[str, int] = Field(default_factory=dict[str, int])
+    """Its shares once everybody has followed the plan."""
+    shares: dict[str, int] = Field(default_factory=dict[str, int])
+    """Its shares by the last answer."""
+    held: dict[str, int] = Field(default_factory=dict[str, int])
+    used: dict[str, int] = Field(default_factory=dict[str, int])
+    leaving: bool = False
+    expires_at: AwareDatetime
+    """When its Machines are given to others, unless it asks again."""
+
+    def counted(self, project: str) -> int:
+        """Return how many Machines of the project the worker may be using."""
+        return max(self.shares.get(project, 0), self.held.get(project, 0))
+
+
+class FleetState(FlowModel):
+    """All workers and projects, as the workflow `Fleet` knows them."""
+
+    members: dict[str, MemberState] = Field(default_factory=dict[str, MemberState])
+    projects: dict[str, ProjectSize] = Field(default_factory=dict[str, ProjectSize])
+    left: dict[str, AwareDatetime] = Field(default_factory=dict[str, AwareDatetime])
+    """Workers that have left, with the time until which a late request of theirs is refused."""
+    settled_at: datetime | None = None
+    """Time before which nobody gets more than it holds already, as an earlier `Fleet` was ended by somebody: workers
+    may have leases of it."""
+
+
+class FleetInput(FlowModel):
+    """Input of the workflow `Fleet`."""
+
+    state: FleetState = FleetState()
+    """What the execution before has handed over."""
+    successor: bool = False
+    """Whether an earlier `Fleet` was ended by somebody, so that unknown workers may have leases."""

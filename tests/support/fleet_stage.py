@@ -1,0 +1,106 @@
+"""The workflow `Fleet`, and workers that ask it for Machines, on a server that skips time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.worker import Worker
+
+from schemas.workflow.fleet import FleetInput, FleetState, LeaveRequest, ProjectSize, RenewAnswer, RenewRequest
+from tests.support.run_stage import IDENTITY
+from workflows.fleet import FleetWorkflow
+
+DEPLOYED = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def size(machines: int, *, deploy: int = 0, replaces: int | None = None) -> ProjectSize:
+    """The size of a project by its deploy of this number."""
+    return ProjectSize(
+        machines=machines,
+        deployed_at=DEPLOYED + timedelta(minutes=deploy),
+        replaces=None if replaces is None else DEPLOYED + timedelta(minutes=replaces),
+    )
+
+
+class Fleet:
+    """A running workflow `Fleet`."""
+
+    def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
+        self.handle = handle
+
+    @classmethod
+    @asynccontextmanager
+    async def up(cls, client: Client, *, successor: bool = False) -> AsyncGenerator[Fleet]:
+        name = f"fleet-{uuid.uuid4()}"
+        async with Worker(client, task_queue=name, workflows=[FleetWorkflow], identity=IDENTITY):
+            start = FleetInput(successor=successor)
+            handle = await client.start_workflow(FleetWorkflow.run, start, id=name, task_queue=name)
+            yield cls(handle)
+            await handle.terminate()
+
+    async def state(self) -> FleetState:
+        return await self.handle.query(FleetWorkflow.state)
+
+    async def leave(self, *workers: str) -> None:
+        await self.handle.execute_update(FleetWorkflow.leave, LeaveRequest(workers=workers))
+
+    async def history(self) -> WorkflowHistory:
+        return await self.handle.fetch_history()
+
+
+class Asking:
+    """A worker that asks, and follows what it is told."""
+
+    def __init__(self, fleet: Fleet, name: str, capacity: int = 8, **fields: Any) -> None:
+        self.fleet = fleet
+        self.name = name
+        self.capacity = capacity
+        self.fields = fields
+        self.number = 0
+        self.shares: dict[str, int] = {}
+        self.running: dict[str, int] = {}
+        """How many Attempts run, by project; these Machines are held until the Attempts have ended."""
+
+    async def ask(self, projects: dict[str, ProjectSize] | None = None, **fields: Any) -> RenewAnswer:
+        """Ask for a lease, holding what it was told last and what runs."""
+        self.number += 1
+        held = {
+            project: max(self.shares.get(project, 0), self.running.get(project, 0))
+            for project in sorted({*self.shares, *self.running})
+        }
+        request = RenewRequest(
+            worker=self.name,
+            number=self.number,
+            capacity=self.capacity,
+            projects=projects,
+            held=held,
+            used=self.running,
+            **self.fields,
+        )
+        answer = await self.fleet.handle.execute_update(FleetWorkflow.renew, request.model_copy(update=fields))
+        self.shares = answer.shares
+        return answer
+
+
+async def share_a_project(client: Client) -> WorkflowHistory:
+    """Two workers share a project, one leaves, a deploy makes it smaller: the history of all that."""
+    async with Fleet.up(client) as fleet:
+        first, second = Asking(fleet, "first", 2), Asking(fleet, "second", 2)
+        await first.ask({"shop": size(3)})
+        await second.ask({"shop": size(3)})
+        first.running = {"shop": 2}
+        await first.ask({"shop": size(1, deploy=1)})
+        await second.ask()
+        first.running = {}
+        await first.ask()
+        await fleet.leave("first")
+        await second.ask()
+        return await fleet.history()
+
+
+FLEETS = {"fleet-that-shares-a-project": share_a_project}

@@ -1,0 +1,124 @@
+"""Who may have how many Machines: properties of every allocation, and the choices that are made."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflows.allocation import Member, Shares, allocate
+
+PROJECTS = ["blog", "mail", "news", "shop"]
+project_names: st.SearchStrategy[str] = st.sampled_from(PROJECTS)
+sizes_of_projects = st.dictionaries(project_names, st.integers(1, 9))
+counts = st.dictionaries(project_names, st.integers(0, 9))
+
+
+@st.composite
+def member(draw: st.DrawFn) -> Member:
+    return Member(
+        capacity=draw(st.integers(0, 12)),
+        projects=frozenset(draw(st.sets(project_names))),
+        most_per_project=draw(st.none() | st.integers(1, 5)),
+        shares=draw(counts),
+        used=draw(counts),
+    )
+
+
+fleets = st.dictionaries(st.sampled_from(("a", "b", "c", "d")), member())
+
+
+def following(members: dict[str, Member], shares: Shares) -> dict[str, Member]:
+    """The same workers, once they have these shares."""
+    return {name: dataclasses.replace(member, shares=shares[name]) for name, member in members.items()}
+
+
+def limit(size: int, member: Member) -> int:
+    return min(size, member.capacity, member.capacity if member.most_per_project is None else member.most_per_project)
+
+
+@given(sizes_of_projects, fleets)
+def test_no_project_and_no_worker_gets_more_than_it_may(sizes: dict[str, int], members: dict[str, Member]) -> None:
+    shares = allocate(sizes, members)
+    assert shares.keys() == members.keys()
+    for project, size in sizes.items():
+        assert sum(share.get(project, 0) for share in shares.values()) <= size
+    for name, share in shares.items():
+        assert share.keys() <= members[name].projects & sizes.keys()
+        assert all(0 < count <= limit(sizes[project], members[name]) for project, count in share.items())
+
+
+@given(sizes_of_projects, fleets)
+def test_nothing_is_left_over_that_a_worker_could_have(sizes: dict[str, int], members: dict[str, Member]) -> None:
+    shares = allocate(sizes, members)
+    for project, size in sizes.items():
+        able = sum(limit(size, member) for member in members.values() if project in member.projects)
+        assert sum(share.get(project, 0) for share in shares.values()) == min(size, able)
+
+
+@given(sizes_of_projects, fleets)
+def test_once_everybody_has_followed_nothing_moves_any_more(sizes: dict[str, int], members: dict[str, Member]) -> None:
+    shares = allocate(sizes, members)
+    idle = {name: dataclasses.replace(member, used={}) for name, member in members.items()}
+    shares = allocate(sizes, following(idle, shares))
+    assert allocate(sizes, following(idle, shares)) == shares
+
+
+@given(sizes_of_projects, fleets)
+def test_an_accepted_attempt_gets_its_machine_before_one_that_may_come(
+    sizes: dict[str, int], members: dict[str, Member]
+) -> None:
+    shares = allocate(sizes, members)
+    for project in sizes:
+        holders = {name: member for name, member in members.items() if project in member.projects}
+        short = [
+            name
+            for name, member in holders.items()
+            if shares[name].get(project, 0) < min(member.used.get(project, 0), limit(sizes[project], member))
+        ]
+        spare = [name for name, member in holders.items() if shares[name].get(project, 0) > member.used.get(project, 0)]
+        assert not (short and spare), (short, spare)
+
+
+@given(sizes_of_projects, fleets, st.integers(1, 12))
+def test_a_worker_that_joins_takes_nothing_from_workers_that_have_room(
+    sizes: dict[str, int], members: dict[str, Member], capacity: int
+) -> None:
+    before = allocate(sizes, members)
+    before = allocate(sizes, following(members, before))
+    members = following(members, before)
+    members["new"] = Member(capacity, frozenset(PROJECTS))
+    after = allocate(sizes, members)
+    for name, share in before.items():
+        if sum(share.values()) <= members[name].capacity and members[name].used == {}:
+            assert all(after[name].get(project, 0) >= count for project, count in share.items())
+
+
+def test_a_project_is_placed_on_one_worker_if_it_fits_and_on_the_one_with_most_room() -> None:
+    members = {"a": Member(4, frozenset({"shop", "mail"})), "b": Member(8, frozenset({"shop", "mail"}))}
+    assert allocate({"shop": 5, "mail": 3}, members) == {"a": {"mail": 3}, "b": {"shop": 5}}
+
+
+def test_a_project_that_fits_nowhere_is_shared() -> None:
+    members = {"a": Member(4, frozenset({"shop"})), "b": Member(8, frozenset({"shop"}))}
+    assert allocate({"shop": 10}, members) == {"a": {"shop": 2}, "b": {"shop": 8}}
+
+
+def test_fewer_machines_are_taken_from_where_they_are_not_used() -> None:
+    members = {
+        "a": Member(8, frozenset({"shop"}), shares={"shop": 2}, used={"shop": 2}),
+        "b": Member(8, frozenset({"shop"}), shares={"shop": 2}),
+    }
+    assert allocate({"shop": 2}, members) == {"a": {"shop": 2}, "b": {}}
+
+
+def test_idle_projects_are_spread_over_workers_that_have_room_for_none() -> None:
+    names = frozenset(f"p{number:03}" for number in range(300))
+    sizes = dict.fromkeys(names, 1)
+    shares = allocate(sizes, {"a": Member(4, names)})
+    assert len(shares["a"]) == 300
+    members = {"a": Member(4, names, shares=shares["a"]), "b": Member(8, names)}
+    shares = allocate(sizes, members)
+    assert [len(shares[name]) for name in ("a", "b")] == [100, 200]
+    assert allocate(sizes, following(members, shares)) == shares
