@@ -153,7 +153,10 @@ class Settings(BaseSettings):
     projects: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
     """The projects whose Attempts this worker takes, comma-separated. Empty: every deployed one."""
     machines: int | None = Field(default=None, ge=1)
-    """This worker's share of each project's Machines, where several hosts share a project. Unset: all of them."""
+    """Most Machines of each project that this worker may have. Unset: as many as it has room for."""
+    capacity: int | None = Field(default=None, ge=1)
+    """Most Machines that this worker has at once, over all projects. Unset: as many as the memory and the cores of its
+    host allow, or of its container."""
     partial_hooks: bool = False
     """Whether projects may have hooks where Machines have no network of their own (the embedded stack sets it). A hook
     needs the browser's debugging port, and there every process of the host can reach that port."""

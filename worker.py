@@ -53,11 +53,16 @@ from activities.delivery import DeliveryActivities
 from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_heartbeat
 from activities.workers.delegated_group import delegated_group
+from activities.workers.deployed_projects import DeployedProjects
+from activities.workers.fleet_member import FleetMember
 from activities.workers.machine_pools import MachinePools
+from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
+from machines.capacity import Capacity, host_capacity
 from machines.isolation import Isolation, Level, find_isolation
+from machines.lease import Lease
 from machines.machine import LaunchOptions
 from machines.network import Network
 from machines.reachability import find_reach
@@ -79,6 +84,7 @@ from settings import Settings, installed_version
 from storage.factory import open_store
 from storage.store import Store
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
+from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
 from temporal.worker_shutdown import running_worker
@@ -129,6 +135,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     client = await _connect_to_temporal(settings, identity)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
+        await resources.enter_async_context(fleet_worker(client, identity))
         if settings.role != "browser":
             await resources.enter_async_context(_workflow_worker(settings, client, identity, store))
             await resources.enter_async_context(_delivery_worker(settings, client, identity, store))
@@ -155,11 +162,26 @@ async def _start_attempt_workers(
     keyring = _keyring(settings)
     log_recovery = LogRecovery(store, keyring, limit=settings.log_limit)
     groups = await asyncio.to_thread(delegated_group)
-    await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
+    dead = await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
     reach = await find_reach(settings)
-    launch_options = await asyncio.to_thread(_launch_options, settings, worker_dir, browser, isolation, reach, groups)
+    places = settings.capacity or host_capacity()
+    log.info("there is room for %d Machine(s) at once", places)
+    lease, shares = Lease(deadline=0), MachineShares()
+    member = FleetMember(
+        FleetClient(client),
+        identity,
+        capacity=places,
+        most_per_project=settings.machines,
+        lease=lease,
+        shares=shares,
+        dead=dead,
+    )
+    resources.push_async_callback(member.leave)
+    launch_options = await asyncio.to_thread(
+        _launch_options, settings, worker_dir, browser, isolation, reach, groups, lease, Capacity(places)
+    )
     pools = MachinePools(launch_options, _recycle_limits(settings))
     resources.push_async_callback(pools.close)
     redactor = TraceRedactor()
@@ -167,11 +189,12 @@ async def _start_attempt_workers(
     running_attempts = RunningAttempts()
     await resources.enter_async_context(_stop_worker(client, identity, running_attempts))
     catalog = Catalog(store, max_age=settings.poll_versions)
+    deployed = DeployedProjects(catalog, only=settings.projects)
     project_workers = ProjectWorkerManager(
         client=client,
         connect=partial(connect, settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT),
         identity=identity,
-        catalog=catalog,
+        shares=shares,
         pools=pools,
         activities=attempt_activities(
             worker=identity,
@@ -190,12 +213,13 @@ async def _start_attempt_workers(
         ),
         running_attempts=running_attempts,
         drain_timeout=settings.drain,
-        only=settings.projects,
-        max_machines=settings.machines,
     )
+    member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
     return [
-        project_workers.follow(settings.poll_versions),
+        deployed.follow(settings.poll_versions),
+        member.watch(),
+        project_workers.watch(),
         machine_heartbeat.report(client, identity, pools.usage),
     ]
 
@@ -360,7 +384,14 @@ def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempt
 
 
 def _launch_options(
-    settings: Settings, worker_dir: WorkerDir, browser: Path, isolation: Isolation, reach: Reach, groups: Path | None
+    settings: Settings,
+    worker_dir: WorkerDir,
+    browser: Path,
+    isolation: Isolation,
+    reach: Reach,
+    groups: Path | None,
+    lease: Lease,
+    capacity: Capacity,
 ) -> LaunchOptions:
     return LaunchOptions(
         worker_dir.scratch,
@@ -373,6 +404,8 @@ def _launch_options(
         network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
         filter=reach if isolation.level is Level.PARTIAL else None,
         hooks=isolation.level is Level.FULL or settings.partial_hooks,
+        lease=lease,
+        capacity=capacity,
     )
 
 

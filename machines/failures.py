@@ -28,6 +28,7 @@ _OVER_LIMIT = {
     "memory": "Execution ran out of memory.",
     "disk": "Execution ran out of disk: the files of its Machine passed the limit of CALLBOARD_MACHINE_DISK.",
     "processes": f"Execution was ended: its Machine had more than {MOST_PROCESSES} processes.",
+    "lease": "Execution was ended: its worker's lease of Machines was over.",
 }
 """Messages of Attempts whose Machine has passed a limit, by the limit's name."""
 

@@ -8,11 +8,15 @@ what the tree prints to a file for each Attempt, so that a slow worker holds up 
 a child which was killed are kept, too. If the tree takes too much memory while an Attempt runs, the child gets a moment
 to end user code and to save what the Attempt leaves.
 
-    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP CHILD_FD COMMAND…        GROUP is the folder of a control group, or ""
-    stdin   anything, or its end, means: stop everything
+    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP DEADLINE CHILD_FD COMMAND…
+            (GROUP is the folder of a control group, or "")
+    stdin   a number on a line is a new deadline; anything else, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
             ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"limit", "used"}
-            (`memory`, `disk` or `processes`, and how much it was), last {"gone": true} or {"left": [pid]}
+            (`memory`, `disk` or `processes`, and how much it was; `lease`), last {"gone": true} or {"left": [pid]}
+
+The deadline is the end of the worker's lease, by CLOCK_BOOTTIME (`inf` for none). The keeper ends everything then,
+since a worker that is stopped cannot, and another worker may be given its Attempts.
 
 The child's standard input is a socket to the keeper. Over it come the messages that `intake` describes, and the keeper
 sends one JSON object {"limit"}, with the name of a limit that was passed.
@@ -74,9 +78,12 @@ _OOM_SCORE = "300"
 class Keeper:
     """The keeper of one child, its process tree and its scratch folder."""
 
-    def __init__(self, scratch: str, limits: Limits, child_fd: int, command: list[str]) -> None:
+    def __init__(self, scratch: str, limits: Limits, deadline: float, child_fd: int, command: list[str]) -> None:
         self._scratch = scratch
         self._limits = limits
+        self._deadline = deadline
+        self._order = b""
+        """What has come from the worker since the last end of a line."""
         self._tail = b""
         self._supervisor, theirs = socket.socketpair()
         self._supervisor.setblocking(False)  # noqa: FBT003
@@ -131,25 +138,38 @@ class Keeper:
             selector.register(self._output, selectors.EVENT_READ)
             selector.register(self._supervisor, selectors.EVENT_READ)
             looked = time.monotonic()
+            go_on = True
             while True:
                 interval = _LOOK_INTERVAL if self._over_since is None else _LOOK_OFTEN
-                for key, _ in selector.select(interval):
-                    if key.fd == 0:
-                        os.read(0, 64)  # an order to stop, or the end of the worker: both mean the same
-                        return
+                for key, _ in selector.select(max(0, min(interval, self._deadline - _boottime()))):
                     if key.fd == wake_r:
                         os.read(wake_r, 512)
+                    elif key.fd == 0:
+                        go_on = go_on and self._follow(os.read(0, 4096))
                     elif key.fileobj is self._supervisor:
                         if not self._intake.receive():
                             selector.unregister(self._supervisor)
                     elif self._drain() == b"":
                         selector.unregister(self._output)
-                if self._ended():
+                if not go_on or self._ended():
+                    return
+                if _boottime() >= self._deadline:
+                    _say({"limit": "lease", "used": 0})
                     return
                 if time.monotonic() - looked >= interval:
                     looked = time.monotonic()
                     if not self._may_go_on(looked):
                         return
+
+    def _follow(self, said: bytes) -> bool:
+        """Take over a new deadline, and return whether to go on: not after an order to stop, or the worker's end."""
+        *lines, self._order = (self._order + said).split(b"\n")
+        try:
+            self._deadline = [self._deadline, *map(float, lines)][-1]
+            float(self._order or 0)
+        except ValueError:
+            return False
+        return said != b""
 
     def _may_go_on(self, now: float) -> bool:
         """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed a limit."""
@@ -264,6 +284,10 @@ def _offer_to_the_kernel() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _noop(_signal: int, _frame: object) -> None:
     """Do nothing: a handler must be set for the wake-up descriptor to work."""
 
@@ -275,7 +299,7 @@ def _say(message: dict[str, object]) -> None:
 
 def main() -> None:
     """Run the keeper of one Machine; the module's docstring describes its arguments and streams."""
-    scratch, memory, disk, group, child_fd, *command = sys.argv[1:]
+    scratch, memory, disk, group, deadline, child_fd, *command = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
@@ -285,7 +309,7 @@ def main() -> None:
     give_way()
     limits = Limits(scratch, int(memory), int(disk), Path(group) if group else None)
     try:
-        keeper = Keeper(scratch, limits, int(child_fd), command)
+        keeper = Keeper(scratch, limits, float(deadline), int(child_fd), command)
     except BaseException:
         limits.end()
         raise

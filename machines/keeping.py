@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import keeper, scratch_cleanup
+from machines.lease import Lease
 from machines.runner.folders import OF_DRIVER
 from schemas.workflow.attempt import AttemptUsage
 
@@ -27,7 +30,8 @@ class ChildEnd:
     exit_code: int | None = None
     """The exit code as `subprocess` gives it: negative for a signal. None: we had it killed, or the keeper died."""
     limit: str | None = None
-    """The limit that was passed, so that the keeper has ended everything: `memory`, `disk` or `processes`."""
+    """What the keeper has ended everything for: `memory`, `disk` or `processes` for such a limit that was passed, and
+    `lease` for the end of the worker's lease."""
     output: str = ""
     """The end of what the child printed; it may hold anything that user code prints."""
 
@@ -46,6 +50,7 @@ class Keeping:
         words: asyncio.StreamReader,
         scratch: Path,
         group: Path | None,
+        lease: Lease,
     ) -> None:
         self._process = process
         self._group = group
@@ -53,6 +58,8 @@ class Keeping:
         self._scratch = scratch
         self._attempt: asyncio.Future[AttemptUsage | None] | None = None
         self._listening = asyncio.create_task(self._listen(words), name=f"keeper {process.pid}")
+        self._unfollow = lease.follow(self._tell_deadline)
+        self._tell_deadline(lease.deadline)  # it may have moved while the process was started
         self.child_end = ChildEnd()
 
     @classmethod
@@ -65,6 +72,7 @@ class Keeping:
         memory_limit: int,
         disk_limit: int,
         group: Path | None,
+        lease: Lease,
         environment: Mapping[str, str],
     ) -> Keeping:
         """Make the scratch folder, and start a keeper with `command` below it.
@@ -80,7 +88,7 @@ class Keeping:
             process = subprocess.Popen(  # noqa: ASYNC220  # asyncio does the same, and is no quicker
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__),
-                    *map(str, (scratch, memory_limit, disk_limit, group or "", child_fd)),
+                    *map(str, (scratch, memory_limit, disk_limit, group or "", lease.deadline, child_fd)),
                     *command,
                 ],
                 stdin=subprocess.PIPE,
@@ -93,11 +101,13 @@ class Keeping:
         except BaseException:
             await asyncio.to_thread(scratch_cleanup.clean_up, scratch)
             raise
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
         words = asyncio.StreamReader()
         pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(words), process.stdout
         )
-        return cls(process, pipe, words, scratch, group)
+        return cls(process, pipe, words, scratch, group, lease)
 
     @property
     def pid(self) -> int:
@@ -136,6 +146,13 @@ class Keeping:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
+    def _tell_deadline(self, deadline: float) -> None:
+        """Tell the keeper until when its Machine may live. It hears nothing if it is ending, or is stopped for long."""
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.closed:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                stdin.write(f"{deadline}\n".encode())
+
     async def _listen(self, words: asyncio.StreamReader) -> None:
         gone = False
         async for line in words:
@@ -149,6 +166,7 @@ class Keeping:
                 self._attempt_ended(AttemptUsage.model_validate(message["ended"]))
             gone = gone or "gone" in message
         self._attempt_ended(None)
+        self._unfollow()
         self._hang_up()
         self._pipe.close()  # not every event loop does that when the output ends
         await asyncio.to_thread(self._process.wait)  # the keeper ends as soon as it has sent its last message

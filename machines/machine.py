@@ -26,11 +26,13 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.boxes import Boxes
 from machines.browser import find_browser
 from machines.cancellation import uncancellable
+from machines.capacity import Capacity
 from machines.cgroups import group_of
 from machines.current import AttemptStart, Current
 from machines.environment import display_environment, machine_environment, user_environment
 from machines.frames import Frames
 from machines.keeping import Keeping
+from machines.lease import Lease
 from machines.network import Network
 from machines.runner import main as runner_main
 from machines.runner.reach import Reach
@@ -74,6 +76,10 @@ class LaunchOptions:
     """Where the browser may go, if it goes through a filter. None: Machines have networks of their own."""
     hooks: bool = True
     """Whether projects may have hooks, for which the browser opens a debugging port on loopback."""
+    lease: Lease = field(default_factory=Lease)
+    """Until when the worker may have Machines."""
+    capacity: Capacity = field(default_factory=Capacity)
+    """How many Machines the worker can have at once."""
 
 
 class NotBegunError(MachineError):
@@ -134,6 +140,7 @@ class Machine:
                     memory_limit=version.memory_limit,
                     disk_limit=launch.disk_limit,
                     group=launch.groups and group_of(launch.groups, scratch),
+                    lease=launch.lease,
                     environment=machine_environment(scratch),
                 )
         except BaseException:

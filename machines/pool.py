@@ -15,6 +15,7 @@ from functools import partial
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
+from machines.lease import LeaseEndedError
 from machines.machine import AttemptStart, LaunchOptions
 from machines.slot import RecycleLimits, Slot
 from schemas.errors import MachineError
@@ -51,6 +52,11 @@ class Pool:
         return sum(slot.machine is not None for slot in self._free)
 
     @property
+    def bound(self) -> int:
+        """Most Machines that the pool has until its size is changed: more than that if some are still busy."""
+        return max(self._size, len(self._busy) + len(self._warming) + len(self._closing))
+
+    @property
     def slots(self) -> list[Slot]:
         """All slots that can be used; some may have no Machine."""
         return [*self._free, *self._busy, *self._warming]
@@ -60,6 +66,7 @@ class Pool:
 
         Raises:
             MachineError: No Machine could be started.
+            LeaseEndedError: The worker's lease ended before the Attempt did.
         """
         slot = await self._take(version)
         try:
@@ -113,7 +120,7 @@ class Pool:
 
     def _warm_another(self, version: Version) -> None:
         """Start a Machine ahead if there may be one more, one at a time and only if no Attempt waits."""
-        if self._warming or self._waiting:
+        if self._warming or self._waiting or not self._launch.capacity.has_room:
             return
         slot = self._empty()
         if slot is not None:
@@ -137,8 +144,8 @@ class Pool:
     async def _warm(self, slot: Slot, version: Version) -> None:
         try:
             await slot.warm(version)
-        except MachineError as error:  # an Attempt that needs a Machine will try again, and hear the reason
-            log.warning("Machines of %s: none could be started ahead: %s", self._project, error.message)
+        except (MachineError, LeaseEndedError) as error:  # an Attempt that needs a Machine tries again, and hears why
+            log.warning("Machines of %s: none could be started ahead: %s", self._project, error)
         finally:
             del self._warming[slot]
             await self._give_back(slot)

@@ -10,7 +10,10 @@ from datetime import timedelta
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
+from machines.lease import LeaseEndedError
 from machines.machine import AttemptStart, LaunchOptions, Machine, NotBegunError
+from schemas.errors import MachineError
+from schemas.workflow.run import ErrorCode
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +58,33 @@ class Slot:
         Raises:
             NotBegunError: A second Machine, too, was lost before user code was called.
             MachineError: No Machine could be started.
+            LeaseEndedError: The worker's lease is over, so the Machine was ended or may not be started.
         """
         try:
-            try:
-                return await (await self._ready(version, spec)).run(spec, on_start)
-            except NotBegunError as error:
-                # A browser that died while idle is noticed only now. User code has not been called: take a new Machine.
-                log.warning("%s; starting another", error)
-                return await (await self._ready(version, spec)).run(spec, on_start)
+            report = await self._run(version, spec, on_start)
+        except MachineError as error:
+            self._check_lease(error)
+            raise
         finally:
             if self._machine is not None:
                 self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
+        if self._launch.lease.ended and report.error and report.error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
+            self._check_lease()
+        return report
+
+    async def _run(
+        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
+        try:
+            return await (await self._ready(version, spec)).run(spec, on_start)
+        except NotBegunError as error:
+            # A browser that died while idle is noticed only now. User code has not been called: take a new Machine.
+            log.warning("%s; starting another", error)
+            return await (await self._ready(version, spec)).run(spec, on_start)
+
+    def _check_lease(self, cause: Exception | None = None) -> None:
+        if self._launch.lease.ended:
+            raise LeaseEndedError("The worker's lease of its Machines has ended.") from cause
 
     async def warm(self, version: Version) -> None:
         """Start a Machine before an Attempt needs it. The slot must have none, and must not be used meanwhile.
@@ -89,7 +108,8 @@ class Slot:
             if self._worn(self._machine) or not self.warm_for(version):
                 await uncancellable(self._drop())
         if self._machine is None:
-            spec.note(f"Machine {self._next_name} is being started")
+            waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
+            spec.note(f"Machine {self._next_name} is being started{waits}")
             self._machine = await self._start(version)
         return self._machine
 
@@ -98,15 +118,29 @@ class Slot:
         return f"{self._name}-{self._started + 1}"
 
     async def _start(self, version: Version) -> Machine:
-        name = self._next_name
-        self._started += 1
-        return await Machine.start(name, version, self._launch)
+        await self._launch.capacity.take()
+        try:
+            self._check_lease()
+            name = self._next_name
+            self._started += 1
+            return await Machine.start(name, version, self._launch)
+        except BaseException:
+            self._launch.capacity.give_back()
+            raise
 
     async def _keep(self, machine: Machine) -> None:
         await machine.settled()
-        if self._worn(machine) is None:
-            await machine.leave_idle(self._limits.idle)
-        await self._drop()
+        if self._worn(machine) is not None:
+            await self._drop()
+            return
+        with self._launch.capacity.offered() as wanted:
+            idle = asyncio.create_task(machine.leave_idle(self._limits.idle), name=f"idle {machine.name}")
+            try:
+                await asyncio.wait({idle, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                idle.cancel()
+                await uncancellable(asyncio.wait({idle}))
+            await self._drop()
 
     def _worn(self, machine: Machine) -> str | None:
         if machine.unfit is not None:
@@ -130,4 +164,7 @@ class Slot:
         machine, self._machine = self._machine, None
         if machine is not None:
             log.debug("closing Machine %s: %s", machine.name, self._worn(machine) or "idle")
-            await uncancellable(machine.close())
+            try:
+                await uncancellable(machine.close())
+            finally:
+                self._launch.capacity.give_back()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from projects.manifest import Manifest, is_version
@@ -36,6 +36,15 @@ class _Answer[T]:
     """When the read began, on the event loop's clock. The answer may be as old as that."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What is deployed of a project."""
+
+    manifest: Manifest
+    deployed_at: datetime
+    """Time of the deploy, by the clock of whoever deployed."""
+
+
 class Catalog:
     """The deployed projects of a store. An instance belongs to one event loop.
 
@@ -50,11 +59,11 @@ class Catalog:
         self._max_age = max_age.total_seconds()
         self._note: _Answer[None] | None = None
         self._projects: _Answer[list[str]] | None = None
-        self._answers: OrderedDict[str, _Answer[Manifest | None]] = OrderedDict()
+        self._answers: OrderedDict[str, _Answer[Deployment | None]] = OrderedDict()
         self._manifests: OrderedDict[tuple[str, str], Manifest] = OrderedDict()
         self._note_reads: SingleFlight[None, bytes | None] = SingleFlight()
         self._list_reads: SingleFlight[bytes | None, list[str]] = SingleFlight()
-        self._reads: SingleFlight[tuple[str, bytes | None], Manifest | None] = SingleFlight()
+        self._reads: SingleFlight[tuple[str, bytes | None], Deployment | None] = SingleFlight()
 
     async def list_projects(self) -> list[str]:
         """Return the sorted names of the deployed projects. Raises StoreError if the store failed."""
@@ -65,6 +74,15 @@ class Catalog:
 
     async def get_current(self, project: str) -> Manifest | None:
         """Return the manifest of the deployed version of `project`, or None if there is no such project.
+
+        Raises:
+            StoreError: The store failed, or the deployed version is not in it.
+        """
+        deployment = await self.get_deployment(project)
+        return deployment and deployment.manifest
+
+    async def get_deployment(self, project: str) -> Deployment | None:
+        """Return what is deployed of `project`, or None if there is no such project.
 
         Raises:
             StoreError: The store failed, or the deployed version is not in it.
@@ -115,10 +133,10 @@ class Catalog:
         self._projects = _Answer(projects, note, asked)
         return projects
 
-    async def _read_current(self, project: str, note: bytes | None) -> Manifest | None:
+    async def _read_current(self, project: str, note: bytes | None) -> Deployment | None:
         asked = asyncio.get_running_loop().time()
         current = await read_current(self._store, project)
-        manifest = None
+        deployment = None
         if current is not None:
             manifest = await self.get_manifest(project, current.version)
             if manifest is None:
@@ -126,8 +144,9 @@ class Catalog:
                     f"Version {current.version} of project {project!r} is deployed, but its manifest is not in the "
                     "artifact store. Deploy the project again."
                 )
-        _put_in_cache(self._answers, project, _Answer(manifest, note, asked))
-        return manifest
+            deployment = Deployment(manifest, current.deployed_at)
+        _put_in_cache(self._answers, project, _Answer(deployment, note, asked))
+        return deployment
 
 
 def _is_valid(answer: _Answer[Any], note: bytes | None) -> bool:

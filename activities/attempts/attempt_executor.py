@@ -19,6 +19,7 @@ from activities.background import forward_cancellation
 from activities.heartbeat import heartbeats
 from activities.workers.worker_dir import JournalEntry, WorkerDir
 from machines.evidence import Evidence
+from machines.lease import LeaseEndedError
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.run import RunError
 from storage.store import Store
@@ -112,7 +113,10 @@ class AttemptExecutor:
         async with heartbeats(running_attempt.on_cancellation, on_silence=running_attempt.on_silence):
             await asyncio.wait({task})
             progress.mark_ended()
-            if not task.cancelled():
+            lost = _lease_end(task)
+            if lost is not None and running_attempt.cause is None:
+                running_attempt.cause, running_attempt.message = Cause.INTERRUPTED, str(lost)
+            if lost is None and not task.cancelled():
                 # The task is done, so no stop can reach it any more: an outcome that exists stands.
                 try:
                     outcome = task.result().model_copy(update={"started_at": progress.started_at})
@@ -160,3 +164,9 @@ class AttemptExecutor:
         if not progress.has_started:
             return UploadedArtifacts()
         return await self._uploader.upload(attempt, progress.evidence, status, progress.masker, within=within)
+
+
+def _lease_end(task: asyncio.Task[AttemptOutcome]) -> LeaseEndedError | None:
+    """Return the error of an Attempt that was given up because the worker's lease is over; None for any other end."""
+    error = None if task.cancelled() else task.exception()
+    return error if isinstance(error, LeaseEndedError) else None

@@ -24,13 +24,14 @@ _LOGS_TIMEOUT = timedelta(seconds=5)
 
 async def recover_dead_workers(
     client: Client, workers: Path, log_recovery: LogRecovery, groups: Path | None = None
-) -> None:
-    """Clean up after the dead workers below `workers`, then report their Attempts as lost.
+) -> list[str]:
+    """Clean up after the dead workers below `workers`, report their Attempts as lost, and return their names.
 
     The processes are ended first: a Run must not try again while the lost Attempt's browser still acts. Then the logs
     are stored, which are complete by then: what is stored when an Attempt is reported is not missing in its record.
     `groups` is the folder of the control group that is delegated to this worker, if one is.
     """
+    names: list[str] = []
     for dead in await asyncio.to_thread(dead_workers, workers):
         log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
         await asyncio.to_thread(dead.end_machines, groups)
@@ -38,6 +39,8 @@ async def recover_dead_workers(
         await asyncio.to_thread(dead.remove)
         for entry in dead.attempts:
             await _report_interrupted(client, entry)
+        names.append(dead.folder.name)
+    return names
 
 
 async def _report_interrupted(client: Client, entry: JournalEntry) -> None:

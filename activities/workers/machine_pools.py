@@ -27,9 +27,15 @@ class MachinePools:
         level = Level.PARTIAL if self._launch_options.network is None else Level.FULL
         return {project: PoolUsage(pool.busy, pool.warm, level) for project, pool in self._pools.items()}
 
+    def bounds(self) -> dict[str, int]:
+        """Return how many Machines there are at most of each project until its pool is resized."""
+        return {project: pool.bound for project, pool in self._pools.items()}
+
     async def resize(self, project: str, machines: int) -> None:
         """Change how many Machines the project may have; its pool is created the first time."""
         pool = self._pools.get(project)
+        if pool is None and machines == 0:
+            return
         if pool is None:
             self._pools[project] = Pool(project, machines, self._launch_options, self._recycle_limits)
         else:

@@ -52,6 +52,7 @@ class ProjectWorker:
         client: Client,
         identity: str,
         activities: AttemptActivities,
+        on_released: Callable[[], None] = lambda: None,
         shutdown_margin: timedelta = SHUTDOWN_MARGIN,
     ) -> None:
         """Create the worker without taking an Attempt yet.
@@ -63,10 +64,12 @@ class ProjectWorker:
                 task queue on each.
             identity: Name of the worker process in Temporal.
             activities: The activities that the worker executes.
+            on_released: Is called whenever `reserved_slots` has become smaller.
             shutdown_margin: How long the SDK may take to stop when the last Attempt has ended.
         """
         self.slots = slots
         self.client = client
+        self._on_released = on_released
         self._used_slots = 0
         """Number of slots in which an Attempt runs."""
         self._slot_taken = asyncio.Event()
@@ -97,6 +100,11 @@ class ProjectWorker:
     def reserved_slots(self) -> int:
         """How many of the project's Machines this worker may be using."""
         return self._used_slots if self._stopped_polling.is_set() else self.slots
+
+    @property
+    def used_slots(self) -> int:
+        """How many Attempts the worker has accepted and not ended."""
+        return self._used_slots
 
     async def run(self) -> None:
         """Take Attempts until the worker is told to drain, and return when the last of them has ended.
@@ -145,6 +153,7 @@ class ProjectWorker:
         await asyncio.sleep(_SHUTDOWN_HEARD_AFTER)
         self._stopped_polling.set()
         self._set_deadline()
+        self._on_released()
         await shutdown
 
     def _set_deadline(self) -> None:
@@ -175,6 +184,8 @@ class ProjectWorker:
                     await self._stopped_polling.wait()
             self._used_slots -= 1
             self._set_deadline()
+            if self._draining.is_set():
+                self._on_released()
 
 
 class _SlotInterceptor(Interceptor):

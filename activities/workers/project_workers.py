@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,9 +14,8 @@ from temporalio.client import Client
 from activities.attempt import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools
+from activities.workers.machine_shares import MachineShares
 from activities.workers.project_worker import ProjectWorker
-from projects.catalog import Catalog
-from schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +31,19 @@ class _ServedProject:
     def accepting(self) -> list[ProjectWorker]:
         return [worker for worker in self.workers if worker.accepting]
 
+    @property
+    def reserved(self) -> int:
+        return sum(worker.reserved_slots for worker in self.workers)
+
 
 class ProjectWorkerManager:
-    """Follows the catalog: serves each project that appears, and adapts to a changed number of Machines.
+    """Serves each project with as many Machines as this worker's share of it, and adapts to a changed share.
 
     Running Attempts are not disturbed by that. For more Machines, a `ProjectWorker` is added. For fewer, workers are
     drained, and a new one takes the Machines of the new number that they leave free while their Attempts come to an
     end; so there are never more Attempts than the larger of the two numbers. (The pool enforces that bound exactly: a
-    draining worker may be given another Attempt before it has stopped polling.)
+    draining worker may be given another Attempt before it has stopped polling.) A project without a share is not
+    polled.
     """
 
     def __init__(
@@ -48,13 +52,11 @@ class ProjectWorkerManager:
         client: Client,
         connect: Callable[[], Awaitable[Client]],
         identity: str,
-        catalog: Catalog,
+        shares: MachineShares,
         pools: MachinePools,
         activities: AttemptActivities,
         running_attempts: RunningAttempts,
         drain_timeout: timedelta,
-        only: Collection[str] = (),
-        max_machines: int | None = None,
     ) -> None:
         """Set up without serving anything yet.
 
@@ -62,68 +64,61 @@ class ProjectWorkerManager:
             client: The worker's connection to Temporal.
             connect: Opens another connection like it, for a project that has several workers.
             identity: Name of the worker process in Temporal.
-            catalog: The catalog of what is deployed.
+            shares: This worker's shares of the projects' Machines.
             pools: The pools of Machines.
             activities: The activities of Attempts.
             running_attempts: The running Attempts, in order to interrupt them.
             drain_timeout: How long `stop` lets running Attempts go on.
-            only: Projects to serve; empty for all.
-            max_machines: This worker's share of each project's Machines, where several hosts share it.
         """
         self._clients = [client]
         self._connect = connect
         self._identity = identity
-        self._catalog = catalog
+        self._shares = shares
         self._pools = pools
         self._activities = activities
         self._running_attempts = running_attempts
         self._drain_timeout = drain_timeout
-        self._only = frozenset(only)
-        self._max_machines = max_machines
         self._served: dict[str, _ServedProject] = {}
         self._problems: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.changed = asyncio.Event()
+        """Is set when this worker may hold fewer Machines than before."""
+        self.stopping = False
+        """Whether the worker takes no Attempt any more, and is about to leave."""
 
-    async def follow(self, interval: timedelta) -> None:
-        """Refresh repeatedly until cancelled. Raises the error that stops one of the Temporal workers for good."""
-        while True:
-            await self.refresh()
-            await asyncio.wait({self._failure}, timeout=interval.total_seconds())
-            if self._failure.done():
-                await self._failure
+    async def watch(self) -> None:
+        """Wait until cancelled. Raises the error that stops one of the Temporal workers for good."""
+        await asyncio.shield(self._failure)
 
-    async def refresh(self) -> None:
-        """Follow the catalog once.
+    def in_use(self) -> dict[str, int]:
+        """Return how many Machines of each project may be used now, by Attempts that run or are on their way."""
+        in_use = {project: served.reserved for project, served in self._served.items()}
+        for project, bound in self._pools.bounds().items():
+            in_use[project] = max(bound, in_use.get(project, 0))
+        return in_use
 
-        A store that does not answer changes nothing, and a project that cannot be read affects no other.
-        """
-        try:
-            projects = await self._catalog.list_projects()
-        except CallboardError as error:
-            self._log_problem("the projects", error.message)
-            return
-        self._log_problem("the projects", None)
-        for project in projects:
-            if self._only and project not in self._only:
-                continue
-            problem = None
-            try:
-                manifest = await self._catalog.get_current(project)
-                if manifest is not None:
-                    machines = manifest.settings.machines
-                    await self._serve(project, min(machines, self._max_machines or machines))
-            except CallboardError as error:
-                problem = error.message
-            except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
-                problem = str(error)
-            self._log_problem(f"project {project}", problem)
+    def accepted(self) -> dict[str, int]:
+        """Return how many Attempts of each project this worker has accepted and not ended."""
+        accepted = {project: sum(w.used_slots for w in served.workers) for project, served in self._served.items()}
+        return {project: count for project, count in accepted.items() if count > 0}
+
+    async def serve(self) -> None:
+        """Follow the shares once."""
+        await asyncio.gather(*(self._serve(project) for project in sorted({*self._served, *self._shares.projects})))
+
+    async def interrupt_all(self, message: str) -> None:
+        """Interrupt every Attempt, as the lease is over, and serve nothing until there is another one."""
+        self._running_attempts.interrupt_all(message)
+        await self.serve()
 
     async def stop(self) -> None:
         """Take no new Attempt, let running ones finish for as long as the drain time allows, then interrupt them."""
+        self.stopping = True
         for served in self._served.values():
             for worker in served.accepting:
                 worker.drain(hurry=True)
+        self.changed.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_timeout.total_seconds())
         while self._tasks:
@@ -131,30 +126,48 @@ class ProjectWorkerManager:
             self._running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
             await asyncio.wait(self._tasks, timeout=_INTERRUPT_INTERVAL)
 
-    async def _serve(self, project: str, machines: int) -> None:
-        served = self._served.setdefault(project, _ServedProject())
-        if served.machines != machines:
-            log.info("serving project %s with %d Machine(s)", project, machines)
-            served.machines = machines
-        await self._pools.resize(project, machines)
-        while sum(worker.slots for worker in served.accepting) > machines:
-            served.accepting[-1].drain()
-        free = machines - sum(worker.reserved_slots for worker in served.workers)
-        if free > 0:
-            await self._add_worker(project, served, free)
+    async def _serve(self, project: str) -> None:
+        problem = None
+        try:
+            await self._follow_share(project, self._served.setdefault(project, _ServedProject()))
+        except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
+            problem = str(error)
+        self._log_problem(project, problem)
 
-    async def _add_worker(self, project: str, served: _ServedProject, slots: int) -> None:
+    async def _follow_share(self, project: str, served: _ServedProject) -> None:
+        share = self._share(project)
+        if served.machines != share:
+            log.info("serving project %s with %d Machine(s)", project, share)
+            served.machines = share
+        while sum(worker.slots for worker in served.accepting) > share:
+            served.accepting[-1].drain()
+        await self._pools.resize(project, min(self._shares.most(project), max(share, served.reserved)))
+        if served.reserved < self._share(project):
+            client = await self._unused_client(served)
+            # The share may have become smaller meanwhile.
+            free = self._share(project) - served.reserved
+            if free > 0:
+                self._add_worker(project, served, free, client)
+
+    def _share(self, project: str) -> int:
+        return 0 if self.stopping else self._shares.share(project)
+
+    async def _unused_client(self, served: _ServedProject) -> Client:
         used = [worker.client for worker in served.workers]
         client = next((client for client in self._clients if client not in used), None)
         if client is None:
             client = await self._connect()
             self._clients.append(client)
+        return client
+
+    def _add_worker(self, project: str, served: _ServedProject, slots: int, client: Client) -> None:
         worker = ProjectWorker(
             project,
             slots,
             client=client,
             identity=self._identity,
             activities=self._activities,
+            on_released=self.changed.set,
         )
         served.workers.append(worker)
 
@@ -163,16 +176,17 @@ class ProjectWorkerManager:
                 await worker.run()
             finally:
                 served.workers.remove(worker)
+                self.changed.set()
 
         self._start_task(run(), f"serve {project}")
 
-    def _log_problem(self, about: str, problem: str | None) -> None:
-        """Log a problem once, not at every refresh."""
+    def _log_problem(self, project: str, problem: str | None) -> None:
+        """Log a problem once, not each time."""
         if problem is None:
-            self._problems.pop(about, None)
-        elif self._problems.get(about) != problem:
-            self._problems[about] = problem
-            log.warning("%s: nothing new can be served: %s", about, problem)
+            self._problems.pop(project, None)
+        elif self._problems.get(project) != problem:
+            self._problems[project] = problem
+            log.warning("project %s: nothing new can be served: %s", project, problem)
 
     def _start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task: asyncio.Task[None] = asyncio.create_task(coroutine, name=name)

@@ -11,6 +11,7 @@ from temporalio.client import Client
 
 from activities import heartbeat
 from activities.attempts import attempt_executor, attempt_outcomes
+from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, JsonRef
@@ -202,18 +203,19 @@ async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
     async def connect() -> Client:
         raise AssertionError("one connection is enough")
 
+    shares = MachineShares()
     project_workers = ProjectWorkerManager(
         client=client,
         connect=connect,
         identity=IDENTITY,
-        catalog=lab.bench.catalog,
+        shares=shares,
         pools=lab.bench.pools,
         activities=lab.bench.attempt,
         running_attempts=lab.bench.running_attempts,
         drain_timeout=drain,
-        only=[project],
     )
-    await project_workers.refresh()
+    shares.grant({project: 1})
+    await project_workers.serve()
     await lab.hold()
     stopping = asyncio.create_task(project_workers.stop())
     if drain > timedelta(minutes=1):

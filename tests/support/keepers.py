@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class KeeperHandle:
         disk_limit: int = GIB,
         *,
         group: Path | None = None,
+        deadline: float = math.inf,
     ) -> None:
         scratch.mkdir()
         self.scratch = scratch
@@ -50,7 +52,7 @@ class KeeperHandle:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", keeper.__file__),
-                *map(str, (scratch, memory_limit, disk_limit, group or "", theirs)),
+                *map(str, (scratch, memory_limit, disk_limit, group or "", deadline, theirs)),
                 *(sys.executable, "-I", "-S", "-c", code),
             ],
             stdin=subprocess.PIPE,

@@ -20,7 +20,9 @@ from activities.attempts.attempt_executor import AttemptExecutor
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.retryable_attempts import RetryableAttempts
 from activities.attempts.running_attempts import RunningAttempts
+from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.machine_pools import MachinePools
+from activities.workers.machine_shares import MachineShares
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.machine import LaunchOptions
@@ -80,16 +82,25 @@ class House:
         options = LaunchOptions(folder / "scratch", Path("/nonexistent"))
         limits = RecycleLimits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
         self.pools = MachinePools(options, limits)
+        self.deployed = DeployedProjects(Catalog(self.store, max_age=timedelta()))
+        self.shares = MachineShares()
         self.project_workers = ProjectWorkerManager(
             client=client,
             connect=self._connect,
             identity=IDENTITY,
-            catalog=Catalog(self.store, max_age=timedelta()),
+            shares=self.shares,
             pools=self.pools,
             activities=self.activities,
             running_attempts=self.running_attempts,
             drain_timeout=timedelta(seconds=0.1),
         )
+
+    async def refresh(self) -> None:
+        """Have the worker serve all that is deployed, as if it were the only one."""
+        await self.deployed.refresh()
+        self.shares.declare(self.project_workers.in_use())
+        self.shares.grant({project: size.machines for project, size in self.deployed.sizes.items()})
+        await self.project_workers.serve()
 
     async def _connect(self) -> Client:
         self.connections += 1
@@ -124,10 +135,10 @@ async def house(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Hou
 
 
 async def test_a_project_that_appears_is_served_with_as_many_slots_as_it_has_machines(house: House) -> None:
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.deploy(2)
     await house.start_runs(3)
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.until_running(2)
     house.running.end(1)
     await until(lambda: sum(run.run_id in house.running.held for run in house.runs) == 2)
@@ -135,10 +146,10 @@ async def test_a_project_that_appears_is_served_with_as_many_slots_as_it_has_mac
 
 
 async def test_it_looks_by_itself_again_and_again(house: House) -> None:
-    following = asyncio.create_task(house.project_workers.follow(timedelta(seconds=0.05)))
-    await house.deploy(1)
-    await house.start_runs(1)
-    await house.until_running(1)
+    following = asyncio.create_task(house.deployed.follow(timedelta(seconds=0.05)))
+    project = await house.deploy(1)
+    await asyncio.wait_for(house.deployed.changed.wait(), 20)
+    assert {name: size.machines for name, size in house.deployed.sizes.items()} == {project: 1}
     following.cancel()
     await asyncio.wait({following})
 
@@ -146,18 +157,18 @@ async def test_it_looks_by_itself_again_and_again(house: House) -> None:
 async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: House) -> None:
     await house.deploy(1)
     for _ in range(3):
-        await house.project_workers.refresh()
+        await house.refresh()
     assert len([task for task in asyncio.all_tasks() if task.get_name() == f"serve {house.name}"]) == 1
 
 
 async def test_more_machines_take_more_attempts_beside_those_that_run(house: House) -> None:
     await house.deploy(1)
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.start_runs(4)
     await house.until_running(1)
     (first,) = house.running.held
     await house.deploy(3)
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.until_running(3)
     assert first in house.running.held
     assert house.running.most == 3
@@ -165,22 +176,22 @@ async def test_more_machines_take_more_attempts_beside_those_that_run(house: Hou
 
 async def test_fewer_machines_let_the_attempts_that_run_end_and_take_no_others(house: House) -> None:
     await house.deploy(3)
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.start_runs(6)
     await house.until_running(3)
     before = set(house.running.held)
     await house.deploy(1)
-    await house.project_workers.refresh()
+    await house.refresh()
     assert set(house.running.held) == before, "nobody is disturbed"
     house.running.end(2)
     await house.until_running(1)
-    await house.project_workers.refresh()
+    await house.refresh()
     assert set(house.running.held) < before
     house.running.end(1)
 
     async def looks() -> None:
         while not (set(house.running.held) - before):
-            await house.project_workers.refresh()
+            await house.refresh()
             await asyncio.sleep(0.02)
 
     await asyncio.wait_for(looks(), 20)
@@ -194,7 +205,7 @@ async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
         await house.deploy(machines)
         async with asyncio.timeout(30):
             while True:
-                await house.project_workers.refresh()
+                await house.refresh()
                 workers = house.project_workers._served[house.name].workers
                 if len(house.running.held) == machines and sum(worker.reserved_slots for worker in workers) == machines:
                     break
@@ -214,7 +225,7 @@ async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest
     await house.store.put(keys.current_version(broken), current.replace(b'"version": "', b'"version": "0000'))
     await house.start_runs(1, good)
     for _ in range(3):
-        await house.project_workers.refresh()
+        await house.refresh()
     await house.until_running(1)
     complaints = [record for record in caplog.records if broken in record.getMessage()]
     assert len(complaints) == 1, "it is said once, not at every look"
@@ -222,21 +233,21 @@ async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest
 
 async def test_a_store_that_is_away_changes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.deploy(1)
-    await house.project_workers.refresh()
+    await house.refresh()
     with monkeypatch.context() as away:
 
         async def projects(_self: Catalog) -> list[str]:
             raise StoreError("away")
 
         away.setattr(Catalog, "list_projects", projects)
-        await house.project_workers.refresh()
+        await house.refresh()
     await house.start_runs(1)
     await house.until_running(1)
 
 
 async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: House) -> None:
     await house.deploy(2)
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.start_runs(2)
     await house.until_running(2)
     await asyncio.wait_for(house.project_workers.stop(), 20)
@@ -244,7 +255,7 @@ async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: Hous
 
 
 async def test_a_worker_without_projects_stops_at_once(house: House) -> None:
-    await house.project_workers.refresh()
+    await house.refresh()
     await house.project_workers.stop()
 
 

@@ -1,0 +1,181 @@
+"""Keep this worker's lease of Machines, follow what it says, and give up everything when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from activities.workers.deployed_projects import DeployedProjects
+from activities.workers.machine_shares import MachineShares
+from activities.workers.project_workers import ProjectWorkerManager
+from machines.lease import Lease, boottime
+from schemas.errors import Unavailable
+from schemas.workflow.fleet import ProjectSize, RenewRequest
+from temporal.fleet import FleetClient
+
+log = logging.getLogger(__name__)
+
+_RETRY_INTERVAL = timedelta(seconds=1)
+"""Time until the next request after one that was not answered."""
+_SERVE_INTERVAL = timedelta(seconds=1)
+"""Time between two looks at what is still in use, if nobody says that it has changed."""
+_STOP_BEFORE = 2.5
+"""Seconds before the end of the lease at which Attempts are stopped: it takes up to 1.5 to save what they leave, and
+what is left is ended by the keepers."""
+_LOOK_INTERVAL = 1.0
+"""Most seconds between two looks at the clock of the lease, which goes on while the host sleeps."""
+_LEAVE_TIMEOUT = timedelta(seconds=10)
+"""How long a worker that ends tries to give back its lease. Otherwise the lease runs out."""
+_ENDED = "The worker's lease of its Machines has ended, since it could not be renewed."
+
+
+class FleetMember:
+    """This worker as a member of the fleet. `start` begins its work, and `leave` ends it."""
+
+    def __init__(
+        self,
+        fleet: FleetClient,
+        worker: str,
+        *,
+        capacity: int,
+        most_per_project: int | None,
+        lease: Lease,
+        shares: MachineShares,
+        dead: Sequence[str] = (),
+    ) -> None:
+        """Set up without asking for anything yet.
+
+        Args:
+            fleet: The workflow `Fleet`.
+            worker: Name of the worker process in Temporal.
+            capacity: How many Machines it can have at once.
+            most_per_project: How many Machines of one project it may have; None for any number.
+            lease: Is extended with every answer.
+            shares: Are kept up to date.
+            dead: Workers of this host that have died, and whose Machines are gone.
+        """
+        self._fleet = fleet
+        self._worker = worker
+        self._capacity = capacity
+        self._most_per_project = most_per_project
+        self._lease = lease
+        self._shares = shares
+        self._dead = tuple(dead)
+        self._number = 0
+        self._told: Mapping[str, ProjectSize] | None = None
+        """The projects of the last answered request."""
+        self._problem: str | None = None
+        self._held: dict[str, int] = {}
+        """What the last answered request said to be held."""
+        self._renew_now = asyncio.Event()
+        self._serve_now = asyncio.Event()
+        self._renewed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, deployed: DeployedProjects, project_workers: ProjectWorkerManager) -> None:
+        """Begin to ask for a lease, and to serve what it says."""
+        deployed.changed = self._renew_now
+        project_workers.changed = self._serve_now
+        self._tasks = [
+            asyncio.create_task(self._keep_lease(deployed, project_workers), name="keep the lease"),
+            asyncio.create_task(self._follow_shares(project_workers), name="follow the shares"),
+            asyncio.create_task(self._watch_deadline(project_workers), name="watch the lease"),
+        ]
+
+    async def watch(self) -> None:
+        """Wait until cancelled. Raises the error by which a part of this work has failed."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def leave(self) -> None:
+        """Give the lease back, once all Machines are gone. In bounded time, and whether or not it was started."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._number:
+            with suppress(Unavailable, TimeoutError):  # the lease runs out by itself
+                async with asyncio.timeout(_LEAVE_TIMEOUT.total_seconds()):
+                    await self._fleet.leave([self._worker])
+
+    async def _keep_lease(self, deployed: DeployedProjects, project_workers: ProjectWorkerManager) -> None:
+        while True:
+            self._renew_now.clear()
+            try:
+                interval = await self._renew(deployed, project_workers)
+            except Unavailable as error:
+                self._told = None  # the request may have arrived or not
+                self._log_problem(error.message)
+                interval = _RETRY_INTERVAL
+            else:
+                self._log_problem(None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval.total_seconds()):
+                    await self._renew_now.wait()
+
+    async def _renew(self, deployed: DeployedProjects, project_workers: ProjectWorkerManager) -> timedelta:
+        if self._dead:
+            await self._fleet.leave(self._dead)
+            self._dead = ()
+        self._number += 1
+        sizes = deployed.sizes
+        held = self._shares.declare(project_workers.in_use())
+        request = RenewRequest(
+            worker=self._worker,
+            host=socket.gethostname(),
+            number=self._number,
+            capacity=self._capacity,
+            most_per_project=self._most_per_project,
+            projects=None if sizes is self._told else dict(sizes),
+            held=held,
+            used=project_workers.accepted(),
+            leaving=project_workers.stopping,
+        )
+        sent = boottime()
+        answer = await self._fleet.renew(request)
+        self._told = sizes if answer.known else None
+        self._held = held
+        self._shares.grant(answer.shares)
+        self._lease.extend(sent + answer.term.total_seconds())
+        self._renewed.set()
+        self._serve_now.set()
+        return answer.next_within
+
+    async def _follow_shares(self, project_workers: ProjectWorkerManager) -> None:
+        while True:
+            self._serve_now.clear()
+            await project_workers.serve()
+            if self._has_freed(project_workers.in_use()):
+                self._renew_now.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SERVE_INTERVAL.total_seconds()):
+                    await self._serve_now.wait()
+
+    def _has_freed(self, in_use: Mapping[str, int]) -> bool:
+        """Tell whether something that others may wait for is free, and the workflow does not know it yet."""
+        return any(
+            max(self._shares.share(project), in_use.get(project, 0)) < count for project, count in self._held.items()
+        )
+
+    async def _watch_deadline(self, project_workers: ProjectWorkerManager) -> None:
+        while True:
+            await self._renewed.wait()
+            left = self._lease.remaining - _STOP_BEFORE
+            if left > 0:
+                await asyncio.sleep(min(left, _LOOK_INTERVAL))
+                continue
+            self._renewed.clear()
+            log.error("%s Its Attempts are stopped; they are made again.", _ENDED)
+            self._shares.revoke()
+            await project_workers.interrupt_all(_ENDED)
+
+    def _log_problem(self, problem: str | None) -> None:
+        """Log a problem once, not at each request."""
+        if problem is not None and problem != self._problem:
+            log.warning("the lease of Machines could not be renewed: %s", problem)
+        self._problem = problem

@@ -1,0 +1,118 @@
+"""Ask the workflow `Fleet` for Machines, and serve it: every worker does both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
+
+from schemas.errors import Unavailable
+from schemas.workflow import names
+from schemas.workflow.fleet import FleetInput, FleetState, LeaveRequest, RenewAnswer, RenewRequest
+from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
+from temporal.worker_shutdown import running_worker
+from workflows.fleet import FleetWorkflow
+
+_ANSWER_TIMEOUT = timedelta(seconds=8)
+"""How long a worker waits for an answer; then it asks anew."""
+_TASK_TIMEOUT = timedelta(seconds=5)
+"""How long a worker may take over a task of the workflow. The next one has to wait for a worker that was stopped."""
+_STICKY_TIMEOUT = timedelta(seconds=1)
+_GRACE = timedelta()
+
+Start = WithStartWorkflowOperation[FleetWorkflow, None]
+
+
+class FleetClient:
+    """The workflow `Fleet`, as workers and commands ask it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def renew(self, request: RenewRequest) -> RenewAnswer:
+        """Return the worker's lease. Raises Unavailable if there is no answer, or a later request was answered."""
+        return await self._ask(
+            lambda start: self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
+                FleetWorkflow.renew, request, start_workflow_operation=start, rpc_timeout=_ANSWER_TIMEOUT
+            )
+        )
+
+    async def leave(self, workers: Sequence[str]) -> None:
+        """Give back what these workers hold: they have no Machine any more. Raises Unavailable."""
+        request = LeaveRequest(workers=tuple(workers))
+        await self._ask(
+            lambda start: self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
+                FleetWorkflow.leave, request, start_workflow_operation=start, rpc_timeout=_ANSWER_TIMEOUT
+            )
+        )
+
+    async def read_state(self) -> FleetState | None:
+        """Return who holds what; None if no worker has ever asked. Raises Unavailable if no worker answers."""
+        handle = self._client.get_workflow_handle_for(FleetWorkflow.run, names.FLEET_ID)
+        try:
+            return await handle.query(FleetWorkflow.state, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if is_missing_entity(error):
+                return None
+            raise Unavailable(f"No worker has said who holds which Machines: {error.message}") from error
+        except (WorkflowQueryFailedError, RuntimeError) as error:
+            raise Unavailable(f"No worker has said who holds which Machines: {error}") from error
+
+    async def _ask[T](self, update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
+                try:
+                    return await update(_start(successor=False))
+                except WorkflowAlreadyStartedError:
+                    # Somebody has ended the workflow: workers may have leases of which the next one knows nothing.
+                    return await update(_start(successor=True))
+        except TimeoutError as error:
+            raise Unavailable("No worker has answered in time.") from error
+        except RPCError as error:
+            raise Unavailable(f"Temporal has not answered: {error.message or error.status.name.lower()}") from error
+        except WorkflowUpdateFailedError as error:
+            raise Unavailable(f"The request was refused: {error.cause}") from error
+        except (RPCTimeoutOrCancelledError, RuntimeError) as error:
+            raise Unavailable(f"Temporal cannot be reached: {error}") from error
+
+
+def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[None]:
+    """Return the running Temporal worker for the workflow `Fleet`."""
+    worker = Worker(
+        client,
+        task_queue=names.FLEET_QUEUE,
+        workflows=[FleetWorkflow],
+        identity=identity,
+        workflow_runner=UnsandboxedWorkflowRunner(),  # it is Callboard's own, and tests run it in the sandbox
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+        graceful_shutdown_timeout=_GRACE,
+    )
+    return running_worker(worker, grace=_GRACE)
+
+
+def _start(*, successor: bool) -> Start:
+    return WithStartWorkflowOperation(
+        FleetWorkflow.run,
+        FleetInput(successor=successor),
+        id=names.FLEET_ID,
+        task_queue=names.FLEET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if successor else WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        task_timeout=_TASK_TIMEOUT,
+        static_summary="Who may have how many Machines of which project",
+    )
