@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -40,6 +41,20 @@ async def automation(page, params, **_):
         await asyncio.sleep(0.02)
     return params["n"]
 """
+ALIVE = """
+import asyncio
+import os
+from pathlib import Path
+
+async def automation(page, params, **_):
+    alive = Path(params["folder"], f"alive-{params['n']}-{os.urandom(4).hex()}")
+    while not Path(params["folder"], "go").exists():
+        alive.touch()
+        await asyncio.sleep(0.02)
+    return params["n"]
+"""
+_ALIVE_WITHIN = 0.3
+"""Seconds since its last sign of life in which an Attempt is taken to be executed."""
 
 
 class Installation:
@@ -69,6 +84,8 @@ class Installation:
             )
 
         async def stop() -> None:
+            if process.returncode == -signal.SIGKILL:
+                return
             process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), 60) == 0, log.read_text()
 
@@ -76,18 +93,31 @@ class Installation:
         await until(lambda: "is ready" in log.read_text())
         return psutil.Process(process.pid)
 
-    async def start(self, run_id: str, n: int) -> None:
+    async def deploy(self, machines: int) -> None:
+        """Deploy the project with this number of Machines."""
+        project = self.folder / "project"
+        settings = {"projectName": "shared", "replication": {"maxConcurrentRequests": machines}}
+        (project / "Intuned.json").write_text(json.dumps(settings))
+        self.version = (await deploy(project, open_store(str(self.folder / "artifacts")))).version
+
+    async def start(self, run_id: str, n: int, *, api: str = "gate", maximum_attempts: int = 1) -> None:
         text = json.dumps({"folder": str(self.folder), "n": n})
         run_input = RunInput(
             workspace="w",
             project="shared",
             version=self.version,
-            api="gate",
+            api=api,
             parameters=JsonRef(text=text, size=len(text)),
-            maximum_attempts=1,
-            request_timeout=timedelta(seconds=60),
+            maximum_attempts=maximum_attempts,
+            request_timeout=timedelta(minutes=5),
         )
         assert await self.runs.start(run_id, run_input, fingerprint="")
+
+    @property
+    def executed(self) -> list[str]:
+        """The Attempts of API `alive` that are executed now, as their own signs of life tell."""
+        now = time.time()
+        return [path.name for path in self.folder.glob("alive-*") if now - path.stat().st_mtime < _ALIVE_WITHIN]
 
     @property
     def begun(self) -> int:
@@ -103,6 +133,7 @@ async def installed(tmp_path: Path) -> AsyncGenerator[Installation]:
     project = tmp_path / "project"
     (project / "api").mkdir(parents=True)
     (project / "Intuned.json").write_text(SETTINGS)
+    (project / "api" / "alive.py").write_text(ALIVE)
     (project / "api" / "gate.py").write_text(GATE)
     await temporal.start()
     try:

@@ -1,0 +1,135 @@
+"""Workers of several hosts together never execute more Attempts of a project than it may have Machines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
+from schemas.workflow.run import RunStatus
+from tests.support.installation import Installation, installed
+from tests.support.polling import until
+
+MACHINES = 2
+TWO = {"CALLBOARD_CAPACITY": "2", "CALLBOARD_DRAIN": "1"}
+"""Environment of a worker with room for two Machines."""
+PATIENCE = (LEASE_TERM + LEASE_MARGIN).total_seconds() + 40
+JOINS_WITHIN = 10
+STARTS_WITHIN = 20
+"""Seconds for a Machine to start, on a host that is busy."""
+
+
+@pytest.fixture
+async def installation(tmp_path: Path) -> AsyncGenerator[Installation]:
+    async with installed(tmp_path) as installation:
+        yield installation
+
+
+class Watch:
+    """What was executed at the same time, as looked at again and again."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.seen: set[str] = set()
+
+
+@asynccontextmanager
+async def watched(installation: Installation) -> AsyncGenerator[Watch]:
+    """Look all the time at what is executed."""
+    watch = Watch()
+
+    async def look() -> None:
+        while True:
+            executed = installation.executed
+            watch.most = max(watch.most, len(executed))
+            watch.seen.update(executed)
+            await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield watch
+    finally:
+        assert not looking.done(), looking
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+async def start_runs(installation: Installation, count: int) -> None:
+    for n in range(count):
+        await installation.start(f"run-{n}", n, api="alive", maximum_attempts=3)
+
+
+async def all_complete(installation: Installation, count: int) -> None:
+    (installation.folder / "go").touch()
+    for n in range(count):
+        state = await installation.runs.get_state("w", "shared", f"run-{n}", wait=timedelta(seconds=PATIENCE))
+        assert state.status is RunStatus.COMPLETED
+
+
+async def test_the_attempts_of_a_stopped_worker_end_before_another_one_makes_them_again(
+    installation: Installation,
+) -> None:
+    async with AsyncExitStack() as resources:
+        first = await installation.worker(resources, "first", **TWO)
+        await start_runs(installation, 4)
+        await until(lambda: len(installation.executed) == MACHINES)
+        await installation.worker(resources, "second", **TWO)
+        watch = await resources.enter_async_context(watched(installation))
+        first.suspend()
+        before = set(installation.executed)
+        stopped_at = time.monotonic()
+        await until(lambda: not before & set(installation.executed), within=PATIENCE)
+        assert time.monotonic() - stopped_at <= LEASE_TERM.total_seconds() + 2, "their keepers have ended them"
+        await until(lambda: len(set(installation.executed) - before) == MACHINES, within=PATIENCE)
+        first.resume()
+        await asyncio.sleep(3)  # it finds out that its lease is over, and asks for another one
+        assert len(installation.executed) == MACHINES
+        await all_complete(installation, 4)
+        assert watch.most == MACHINES
+
+
+async def test_what_a_killed_worker_held_is_free_as_soon_as_it_is_known_to_be_dead(installation: Installation) -> None:
+    async with AsyncExitStack() as resources:
+        first = await installation.worker(resources, "first", **TWO)
+        await start_runs(installation, 4)
+        await until(lambda: len(installation.executed) == MACHINES)
+        watch = await resources.enter_async_context(watched(installation))
+        second = await installation.worker(resources, "second", **TWO)
+        first.kill()
+        before = set(watch.seen)
+        await until(lambda: installation.executed == [], within=5)
+        await until(lambda: len(set(installation.executed) - before) == MACHINES, within=PATIENCE)
+        before = set(watch.seen)
+        second.kill()
+        killed_at = time.monotonic()
+        await installation.worker(resources, "second", **TWO)
+        await until(lambda: len(set(installation.executed) - before) == MACHINES, within=PATIENCE)
+        assert time.monotonic() - killed_at < JOINS_WITHIN + STARTS_WITHIN, "nobody waits for the lease of the dead"
+        await all_complete(installation, 4)
+        assert watch.most == MACHINES
+
+
+async def test_workers_join_and_leave_and_a_deploy_changes_the_number(installation: Installation) -> None:
+    async with AsyncExitStack() as resources:
+        watch = await resources.enter_async_context(watched(installation))
+        async with AsyncExitStack() as soon:
+            await installation.worker(soon, "first", **TWO)
+            await start_runs(installation, 6)
+            await until(lambda: len(installation.executed) == MACHINES, within=STARTS_WITHIN)
+            await installation.worker(resources, "second", **TWO)
+            await installation.deploy(3)
+            await until(lambda: len(installation.executed) == 3, within=JOINS_WITHIN + STARTS_WITHIN)
+            left_at = time.monotonic()
+        # The first has drained for a second, and has left.
+        await until(lambda: len(installation.executed) == 2, within=JOINS_WITHIN + STARTS_WITHIN)
+        await installation.worker(resources, "third", **TWO)
+        await until(lambda: len(installation.executed) == 3, within=JOINS_WITHIN + STARTS_WITHIN)
+        assert time.monotonic() - left_at < LEASE_TERM.total_seconds() + STARTS_WITHIN
+        await all_complete(installation, 6)
+        assert watch.most == 3
