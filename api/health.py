@@ -99,7 +99,8 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
     if offered_machines > configured:
         message = (
             f"The workers offer {offered_machines} Machines in all, and the project's settings say {configured} "
-            "(replication.maxConcurrentRequests). Give each worker its share with --machines."
+            "(replication.maxConcurrentRequests). Workers of an earlier version take no lease: upgrade all of them. "
+            "For some seconds, the same is seen after a deploy or while Machines move to another worker."
         )
         return ComponentStatus(status="warning", message=message)
     return ComponentStatus(status="ok")

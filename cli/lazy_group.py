@@ -17,6 +17,7 @@ _MODULES = {
     "deploy": "cli.deploy",
     "setup-namespace": "cli.setup_namespace",
     "doctor": "cli.doctor.command",
+    "fleet": "cli.fleet",
     "config": "cli.config",
     "runs": "cli.runs",
     "attempts": "cli.attempts",

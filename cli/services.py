@@ -40,7 +40,7 @@ def worker(
         list[str] | None, typer.Option(help="Serve only this project; repeatable. Default: all projects.")
     ] = None,
     machines: Annotated[
-        int | None, typer.Option(min=1, help="Machines of each project on this worker. Default: all.")
+        int | None, typer.Option(min=1, help="Most Machines of each project on this worker. Default: any.")
     ] = None,
     role: Annotated[
         Role | None,

@@ -64,7 +64,7 @@ async def check_projects(client: Client, store: Store | None) -> Finding:
         if offered[manifest.project] > manifest.settings.machines
     ]
     if crowded:
-        fix = "Limit each worker with `--machines`, or raise replication.maxConcurrentRequests."
+        fix = "Upgrade all workers, since earlier versions take no lease. While Machines move, look again in a minute."
         return warning(
             "Projects", f"The workers offer more Machines than the settings allow: {', '.join(crowded)}.", fix
         )

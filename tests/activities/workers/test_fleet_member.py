@@ -1,0 +1,156 @@
+"""A worker keeps its lease, says truly what it holds, and gives up everything when the lease is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from activities.workers import fleet_member
+from activities.workers.deployed_projects import DeployedProjects
+from activities.workers.fleet_member import FleetMember
+from activities.workers.machine_shares import MachineShares
+from activities.workers.project_workers import ProjectWorkerManager
+from machines.lease import Lease
+from schemas.errors import Unavailable
+from schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest
+from temporal.fleet import FleetClient
+from tests.support.polling import until
+
+SHOP = {"shop": ProjectSize(machines=4, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}
+
+
+class ScriptedFleet:
+    """Answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.requests: list[RenewRequest] = []
+        self.left: list[str] = []
+        self.shares = {"shop": 2}
+        self.term = timedelta(seconds=30)
+        self.away = False
+
+    async def renew(self, request: RenewRequest) -> RenewAnswer:
+        self.requests.append(request)
+        if self.away:
+            raise Unavailable("It is away.")
+        return RenewAnswer(shares=self.shares, term=self.term, next_within=timedelta(seconds=0.05))
+
+    async def leave(self, workers: Sequence[str]) -> None:
+        if self.away:
+            raise Unavailable("It is away.")
+        self.left.extend(workers)
+
+
+class ScriptedWorkers:
+    """Project workers that only count."""
+
+    def __init__(self, shares: MachineShares) -> None:
+        self.shares = shares
+        self.changed = asyncio.Event()
+        self.stopping = False
+        self.runs = 0
+        """How many Attempts run; a share that becomes smaller leaves them alone."""
+        self.interrupted: list[str] = []
+
+    def in_use(self) -> dict[str, int]:
+        return {"shop": max(self.runs, self.shares.share("shop"))}
+
+    def accepted(self) -> dict[str, int]:
+        return {"shop": self.runs} if self.runs else {}
+
+    async def serve(self) -> None:
+        pass
+
+    async def interrupt_all(self, message: str) -> None:
+        self.interrupted.append(message)
+        self.runs = 0
+
+
+class Deployed:
+    def __init__(self) -> None:
+        self.sizes = SHOP
+        self.changed = asyncio.Event()
+
+
+class House:
+    def __init__(self, dead: Sequence[str] = ()) -> None:
+        self.fleet = ScriptedFleet()
+        self.shares = MachineShares()
+        self.lease = Lease(deadline=0)
+        self.workers = ScriptedWorkers(self.shares)
+        self.deployed = Deployed()
+        self.member = FleetMember(
+            cast("FleetClient", self.fleet),
+            "me",
+            capacity=8,
+            most_per_project=None,
+            lease=self.lease,
+            shares=self.shares,
+            dead=dead,
+        )
+
+    @asynccontextmanager
+    async def up(self) -> AsyncGenerator[None]:
+        self.member.start(cast("DeployedProjects", self.deployed), cast("ProjectWorkerManager", self.workers))
+        try:
+            yield
+        finally:
+            await self.member.leave()
+
+
+async def test_it_says_what_it_serves_once_and_what_it_holds_each_time() -> None:
+    house = House(dead=["predecessor"])
+    async with house.up():
+        await until(lambda: len(house.fleet.requests) >= 3)
+        assert house.fleet.left == ["predecessor"]
+        assert [request.projects for request in house.fleet.requests[:3]] == [SHOP, None, None]
+        assert [request.held for request in house.fleet.requests[:2]] == [{}, {"shop": 2}]
+        assert [request.number for request in house.fleet.requests[:3]] == [1, 2, 3]
+        assert 25 < house.lease.remaining <= 30
+        assert house.shares.share("shop") == 2
+        house.deployed.sizes = {}
+        house.deployed.changed.set()
+        await until(lambda: house.fleet.requests[-1].projects == {} or house.fleet.requests[-2].projects == {})
+    assert house.fleet.left == ["predecessor", "me"]
+
+
+async def test_what_runs_is_held_after_the_share_has_become_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
+    house = House()
+    async with house.up():
+        await until(lambda: house.shares.share("shop") == 2)
+        house.workers.runs = 2
+        house.fleet.shares = {"shop": 1}
+        await until(lambda: house.shares.share("shop") == 1)
+        assert house.shares.most("shop") == 2
+        seen = len(house.fleet.requests)
+        await until(lambda: len(house.fleet.requests) > seen + 1)
+        assert house.fleet.requests[-1].held == {"shop": 2}
+        house.workers.runs = 1
+        await until(lambda: house.fleet.requests[-1].held == {"shop": 1})
+        await until(lambda: house.shares.most("shop") == 1)
+
+
+async def test_a_lease_that_cannot_be_renewed_ends_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fleet_member, "_RETRY_INTERVAL", timedelta(seconds=0.01))
+    house = House()
+    house.fleet.term = timedelta(seconds=3.5)
+    async with house.up():
+        await until(lambda: house.shares.share("shop") == 2)
+        house.workers.runs = 2
+        house.fleet.away = True
+        await until(lambda: house.workers.interrupted != [])
+        assert not house.lease.ended, "there is time left to save what Attempts leave"
+        assert (house.shares.share("shop"), house.shares.most("shop")) == (0, 0)
+        await until(lambda: house.fleet.requests[-1].held == {})
+        assert house.fleet.requests[-1].projects == SHOP, "nobody may know it any more"
+        house.fleet.away = False
+        await until(lambda: house.shares.share("shop") == 2)
+    assert len([record for record in caplog.records if "could not be renewed: It is away." in record.message]) == 1
