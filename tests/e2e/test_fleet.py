@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -130,6 +131,10 @@ async def test_workers_join_and_leave_and_a_deploy_changes_the_number(installati
         await until(lambda: len(installation.executed) == 2, within=JOINS_WITHIN + STARTS_WITHIN)
         await installation.worker(resources, "third", **TWO)
         await until(lambda: len(installation.executed) == 3, within=JOINS_WITHIN + STARTS_WITHIN)
+        shown = json.loads(await installation.command("fleet", "--json"))
+        assert sorted(each["machines"] for each in shown["workers"]) == [1, 2]
+        (project,) = shown["projects"]
+        assert (project["held"], project["machines"], project["missing"]) == (3, 3, None)
         assert time.monotonic() - left_at < LEASE_TERM.total_seconds() + STARTS_WITHIN
         await all_complete(installation, 6)
         assert watch.most == 3

@@ -113,6 +113,15 @@ class Installation:
         )
         assert await self.runs.start(run_id, run_input, fingerprint="")
 
+    async def command(self, *arguments: str) -> str:
+        """What the `callboard` command prints."""
+        process = await asyncio.create_subprocess_exec(
+            CALLBOARD, *arguments, env=self._environment, stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode == 0
+        return printed.decode()
+
     @property
     def executed(self) -> list[str]:
         """The Attempts of API `alive` that are executed now, as their own signs of life tell."""
