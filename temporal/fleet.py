@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -73,21 +73,31 @@ class FleetClient:
             raise Unavailable(f"No worker has said who holds which Machines: {error}") from error
 
     async def _ask[T](self, update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
+        # The SDK makes an error of its own of a cancel. So it has a task of its own, and a cancel of ours stays one.
+        asking = asyncio.create_task(self._ask_or_start_successor(update), name="ask the fleet")
         try:
-            async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
-                try:
-                    return await update(_start(successor=False))
-                except WorkflowAlreadyStartedError:
-                    # Somebody has ended the workflow: workers may have leases of which the next one knows nothing.
-                    return await update(_start(successor=True))
-        except TimeoutError as error:
-            raise Unavailable("No worker has answered in time.") from error
+            await asyncio.wait({asking}, timeout=_ANSWER_TIMEOUT.total_seconds())
+            if not asking.done():
+                raise Unavailable("No worker has answered in time.")
+            return asking.result()
         except RPCError as error:
             raise Unavailable(f"Temporal has not answered: {error.message or error.status.name.lower()}") from error
         except WorkflowUpdateFailedError as error:
             raise Unavailable(f"The request was refused: {error.cause}") from error
         except (RPCTimeoutOrCancelledError, RuntimeError) as error:
             raise Unavailable(f"Temporal cannot be reached: {error}") from error
+        finally:
+            if asking.cancel():
+                await asyncio.wait({asking})
+                if not asking.cancelled():
+                    asking.exception()  # mark it as retrieved: nobody waits for it any more
+
+    async def _ask_or_start_successor[T](self, update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
+        try:
+            return await _update(update, _start(successor=False))
+        except WorkflowAlreadyStartedError:
+            # Somebody has ended the workflow: workers may have leases of which the next one knows nothing.
+            return await _update(update, _start(successor=True))
 
 
 def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[None]:
@@ -103,6 +113,17 @@ def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[N
         graceful_shutdown_timeout=_GRACE,
     )
     return running_worker(worker, grace=_GRACE)
+
+
+async def _update[T](update: Callable[[Start], Coroutine[Any, Any, T]], start: Start) -> T:
+    try:
+        return await update(start)
+    except BaseException:
+        # The SDK has the same error for whoever asks for the handle, and logs it if nobody does.
+        with suppress(BaseException):
+            async with asyncio.timeout(0):
+                await start.workflow_handle()
+        raise
 
 
 def _start(*, successor: bool) -> Start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,11 @@ async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_
             hurry.setattr(fleet, "_ANSWER_TIMEOUT", fleet._ANSWER_TIMEOUT / 8)
             with pytest.raises(Unavailable):
                 await asked.renew(request("a", 1))
+        canceled = asyncio.create_task(asked.renew(request("a", 1)))
+        await asyncio.wait({canceled}, timeout=0.5)
+        canceled.cancel()
+        await asyncio.wait({canceled}, timeout=10)
+        assert canceled.cancelled(), "the SDK makes another error of a cancel"
         async with fleet_worker(client, "tester"):
             assert (await asked.renew(request("a", 2))).shares == {"shop": 2}
             assert (await asked.renew(request("b", 1))).shares == {}
