@@ -114,7 +114,12 @@ async def test_a_run_ends_on_the_build_that_it_began_on(
 async def test_workers_without_a_build_id_have_no_deployment(installation: Installation) -> None:
     async with AsyncExitStack() as resources:
         await installation.worker(resources, "all", "--role=all")
+
+        async def is_heard_of() -> bool:
+            return (await describe_worker_deployment(installation.client)).has_unversioned_workers
+
+        await until(is_heard_of, every=0.1)
         deployment = await describe_worker_deployment(installation.client)
-        assert (deployment.current, deployment.builds, deployment.has_unversioned_workers) == (None, [], True)
+        assert (deployment.current, deployment.builds) == (None, [])
         found = await check_builds(installation.client)
         assert (found.status, found.fix) == (Status.OK, None)
