@@ -112,8 +112,9 @@ class Killing:
 
     def strays(self) -> list[int]:
         """Processes that have to do with the stack's data folder and are neither its services nor below them."""
+        found = of_folder(self.stack.data)  # looked for first, as the Machine that is there may start further ones
         ours = {process.pid for process in psutil.Process().children(recursive=True)}
-        return [pid for pid in of_folder(self.stack.data) if pid not in ours]
+        return [pid for pid in found if pid not in ours and psutil.pid_exists(pid)]
 
 
 def _alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
