@@ -141,9 +141,15 @@ async def test_the_child_of_a_machine_is_killed(runs: Runs) -> None:
 
 
 async def test_the_child_hangs_and_the_clock_goes_on(runs: Runs) -> None:
-    await runs.start(1, requestTimeout=2)
+    await runs.start(1, requestTimeout=8)
     await runs.began(1)
-    os.kill(runs.children[0], signal.SIGSTOP)
+    children = runs.children  # of which one has the Attempt, and another may be waiting for one
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+    await until(lambda: runs.records(runs.ids[0]))
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGCONT)
     await runs.began(2)
     runs.go()
     check_all_completed(await runs.end())
