@@ -30,11 +30,12 @@ pytestmark = pytest.mark.timeout(240)
 CALLBOARD = Path(sys.executable).with_name("callboard")
 KEY = "key-of-the-parts-apart"
 MACHINES = 2
+"""Most Machines of each of the two workers, which together have all of the project's."""
 PATIENCE = 60
 RUNS = f"/api/v1/workspace/{Settings().workspace}/projects/apart/run"
 
 PROJECT = {
-    "Intuned.jsonc": f'{{"projectName": "apart", "replication": {{"maxConcurrentRequests": {MACHINES}}}}}',
+    "Intuned.jsonc": f'{{"projectName": "apart", "replication": {{"maxConcurrentRequests": {2 * MACHINES}}}}}',
     "api/echo.py": "async def automation(page, params=None, **_):\n    return params\n",
     "api/big.py": "async def automation(page, params, **_):\n    return params['letter'] * params['size']\n",
     "api/gate.py": """
@@ -89,6 +90,7 @@ class Apart:
             "CALLBOARD_READY_NEEDS_WORKERS": "true",
             "CALLBOARD_VIEWER_PORT": "0",
             "CALLBOARD_SHARED_FOLDERS": str(folder.parent),
+            "CALLBOARD_MACHINES": str(MACHINES),
             **s3.environment,
         }
         if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
