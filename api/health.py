@@ -100,7 +100,7 @@ async def _project_state(services: Services, project: str, offered: dict[str, in
         message = (
             f"The workers offer {offered_machines} Machines in all, and the project's settings say {configured} "
             "(replication.maxConcurrentRequests). Workers of an earlier version take no lease: upgrade all of them. "
-            "For some seconds, the same is seen after a deploy or while Machines move to another worker."
+            "For a while, the same is seen after a worker was killed, after a deploy, and while Machines move."
         )
         return ComponentStatus(status="warning", message=message)
     return ComponentStatus(status="ok")

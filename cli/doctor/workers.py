@@ -64,7 +64,10 @@ async def check_projects(client: Client, store: Store | None) -> Finding:
         if offered[manifest.project] > manifest.settings.machines
     ]
     if crowded:
-        fix = "Upgrade all workers, since earlier versions take no lease. While Machines move, look again in a minute."
+        fix = (
+            "After a worker was killed, and while Machines move, look again in some minutes: `callboard fleet` says who"
+            " has which now. Otherwise upgrade all workers, since earlier versions take no lease."
+        )
         return warning(
             "Projects", f"The workers offer more Machines than the settings allow: {', '.join(crowded)}.", fix
         )
