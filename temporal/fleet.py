@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -118,11 +118,12 @@ def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[N
 async def _update[T](update: Callable[[Start], Coroutine[Any, Any, T]], start: Start) -> T:
     try:
         return await update(start)
-    except BaseException:
+    except BaseException:  # also a cancel; whatever it is, it is raised again
         # The SDK has the same error for whoever asks for the handle, and logs it if nobody does.
-        with suppress(BaseException):
-            async with asyncio.timeout(0):
-                await start.workflow_handle()
+        handle = asyncio.ensure_future(start.workflow_handle())
+        await asyncio.wait({handle}, timeout=0)
+        if not handle.cancel() and not handle.cancelled():
+            handle.exception()
         raise
 
 

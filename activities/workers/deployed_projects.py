@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 
+from activities.workers.problem_log import ProblemLog
 from projects.catalog import Catalog
 from schemas.errors import CallboardError
 from schemas.workflow.fleet import ProjectSize
@@ -27,7 +28,7 @@ class DeployedProjects:
         self._catalog = catalog
         self._only = frozenset(only)
         self._sizes: dict[str, ProjectSize] = {}
-        self._problems: dict[str, str] = {}
+        self._problems = ProblemLog(log, "nothing new can be served")
         self.changed = asyncio.Event()
         """Is set when `sizes` has changed."""
 
@@ -50,9 +51,9 @@ class DeployedProjects:
         try:
             projects = await self._catalog.list_projects()
         except CallboardError as error:
-            self._log_problem("the projects", error.message)
+            self._problems.note("the projects", error.message)
             return
-        self._log_problem("the projects", None)
+        self._problems.note("the projects", None)
         sizes: dict[str, ProjectSize] = {}
         for project in projects:
             if self._only and project not in self._only:
@@ -65,7 +66,7 @@ class DeployedProjects:
                 size, problem = before, error.message
             if size is not None:
                 sizes[project] = size
-            self._log_problem(f"project {project}", problem)
+            self._problems.note(f"project {project}", problem)
         if sizes != self._sizes:
             self._sizes = sizes
             self.changed.set()
@@ -79,11 +80,3 @@ class DeployedProjects:
             deployed_at=deployment.deployed_at,
             replaces=before and before.deployed_at,
         )
-
-    def _log_problem(self, about: str, problem: str | None) -> None:
-        """Log a problem once, not at every refresh."""
-        if problem is None:
-            self._problems.pop(about, None)
-        elif self._problems.get(about) != problem:
-            self._problems[about] = problem
-            log.warning("%s: nothing new can be served: %s", about, problem)

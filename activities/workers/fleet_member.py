@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.machine_shares import MachineShares
+from activities.workers.problem_log import ProblemLog
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease, boottime
 from schemas.errors import Unavailable
@@ -30,6 +31,7 @@ _LOOK_INTERVAL = 1.0
 """Most seconds between two looks at the clock of the lease, which goes on while the host sleeps."""
 _LEAVE_TIMEOUT = timedelta(seconds=10)
 """How long a worker that ends tries to give back its lease. Otherwise the lease runs out."""
+_LEASE = "the lease of Machines"
 _ENDED = "The worker's lease of its Machines has ended, since it could not be renewed."
 
 
@@ -68,7 +70,7 @@ class FleetMember:
         self._number = 0
         self._told: Mapping[str, ProjectSize] | None = None
         """The projects of the last answered request."""
-        self._problem: str | None = None
+        self._problems = ProblemLog(log, "it could not be renewed")
         self._held: dict[str, int] = {}
         """What the last answered request said to be held."""
         self._renew_now = asyncio.Event()
@@ -110,10 +112,10 @@ class FleetMember:
                 interval = await self._renew(deployed, project_workers)
             except Unavailable as error:
                 self._told = None  # the request may have arrived or not
-                self._log_problem(error.message)
+                self._problems.note(_LEASE, error.message)
                 interval = _RETRY_INTERVAL
             else:
-                self._log_problem(None)
+                self._problems.note(_LEASE, None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval.total_seconds()):
                     await self._renew_now.wait()
@@ -173,9 +175,3 @@ class FleetMember:
             log.error("%s Its Attempts are stopped; they are made again.", _ENDED)
             self._shares.revoke()
             await project_workers.interrupt_all(_ENDED)
-
-    def _log_problem(self, problem: str | None) -> None:
-        """Log a problem once, not at each request."""
-        if problem is not None and problem != self._problem:
-            log.warning("the lease of Machines could not be renewed: %s", problem)
-        self._problem = problem

@@ -15,6 +15,7 @@ from activities.attempt import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools
 from activities.workers.machine_shares import MachineShares
+from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import ProjectWorker
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class ProjectWorkerManager:
         self._running_attempts = running_attempts
         self._drain_timeout = drain_timeout
         self._served: dict[str, _ServedProject] = {}
-        self._problems: dict[str, str] = {}
+        self._problems = ProblemLog(log, "nothing new can be served")
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.changed = asyncio.Event()
@@ -132,7 +133,7 @@ class ProjectWorkerManager:
             await self._follow_share(project, self._served.setdefault(project, _ServedProject()))
         except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
             problem = str(error)
-        self._log_problem(project, problem)
+        self._problems.note(f"project {project}", problem)
 
     async def _follow_share(self, project: str, served: _ServedProject) -> None:
         share = self._share(project)
@@ -179,14 +180,6 @@ class ProjectWorkerManager:
                 self.changed.set()
 
         self._start_task(run(), f"serve {project}")
-
-    def _log_problem(self, project: str, problem: str | None) -> None:
-        """Log a problem once, not each time."""
-        if problem is None:
-            self._problems.pop(project, None)
-        elif self._problems.get(project) != problem:
-            self._problems[project] = problem
-            log.warning("project %s: nothing new can be served: %s", project, problem)
 
     def _start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task: asyncio.Task[None] = asyncio.create_task(coroutine, name=name)

@@ -8,8 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 
 from machines.browser import find_browser
 from machines.sandbox import sandbox_refusal
+from tests.support.polling import block_until
 
 API = "async def automation(page, params=None, **_):\n    return 'hello'\n"
 
@@ -86,13 +86,6 @@ def processes_on(data: Path) -> list[psutil.Process]:
             if any(str(data) in text for text in [*process.cmdline(), *process.environ().values()]):
                 found.append(process)
     return found
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def make_projects(folder: Path, **more: str) -> Path:
@@ -201,13 +194,13 @@ def test_killed_it_leaves_no_process_and_runs_again_on_the_same_data(projects: P
         with dev(projects, data) as terminal:
             terminal.read_until("Press Ctrl-C to stop.")
             os.kill(json.loads((data / "dev.json").read_text())["pid"], signal.SIGKILL)
-            until(lambda: processes_on(data) == [])
+            block_until(lambda: processes_on(data) == [])
 
 
 def test_ctrl_c_while_it_starts_stops_it(projects: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with dev(projects, data) as terminal:
-        until((data / "logs" / "temporal.log").exists)
+        block_until((data / "logs" / "temporal.log").exists)
         terminal.press_ctrl_c()
         assert terminal.read_to_the_end() == 0, terminal.text
         assert "Traceback" not in terminal.text

@@ -61,6 +61,10 @@ async def watched(installation: Installation) -> AsyncGenerator[Watch]:
         await asyncio.wait({looking})
 
 
+async def has_members(installation: Installation, count: int) -> bool:
+    return len(json.loads(await installation.command("fleet", "--json"))["workers"]) == count
+
+
 async def start_runs(installation: Installation, count: int) -> None:
     for n in range(count):
         await installation.start(f"run-{n}", n, api="alive", maximum_attempts=3)
@@ -89,7 +93,8 @@ async def test_the_attempts_of_a_stopped_worker_end_before_another_one_makes_the
         assert time.monotonic() - stopped_at <= LEASE_TERM.total_seconds() + 2, "their keepers have ended them"
         await until(lambda: len(set(installation.executed) - before) == MACHINES, within=PATIENCE)
         first.resume()
-        await asyncio.sleep(3)  # it finds out that its lease is over, and asks for another one
+        await until(lambda: "lease of its Machines has ended" in (installation.folder / "first.log").read_text())
+        await until(lambda: has_members(installation, 2), every=0.2)  # it has asked for another lease
         assert len(installation.executed) == MACHINES
         await all_complete(installation, 4)
         assert watch.most == MACHINES

@@ -11,7 +11,8 @@ import pytest
 
 from machines import cgroups, keeper, scratch_cleanup
 from machines.limits import MOST_THREADS
-from tests.support.keepers import KeeperHandle, until
+from tests.support.keepers import KeeperHandle
+from tests.support.polling import block_until
 
 MIB = 1024**2
 TAKES_MEMORY = "held = bytearray(1000 * 1024**2)"
@@ -74,7 +75,7 @@ def test_memory_is_limited_while_the_keeper_does_not_look(keep: Keep) -> None:
     kept.hear()
     assert kept.group is not None
     kept.process.send_signal(signal.SIGSTOP)
-    until(lambda: kept.group is not None and cgroups.memory_kills(kept.group))
+    block_until(lambda: kept.group is not None and cgroups.memory_kills(kept.group))
     kept.process.send_signal(signal.SIGCONT)
     assert kept.hear() == {"limit": "memory", "used": 300 * MIB}
     assert kept.hear()["exited"] == -signal.SIGKILL
@@ -85,7 +86,7 @@ def test_tasks_are_limited_while_the_keeper_does_not_look(keep: Keep) -> None:
     kept = keep(FORKS, 10_000 * MIB)
     kept.hear()
     kept.process.send_signal(signal.SIGSTOP)
-    until((kept.scratch / "refused").exists)
+    block_until((kept.scratch / "refused").exists)
     assert (kept.scratch / "refused").read_text() == f"{MOST_THREADS - 1} {os.strerror(11)}"
     kept.process.send_signal(signal.SIGCONT)
     assert kept.hear()["limit"] == "processes"
@@ -96,7 +97,7 @@ def test_what_a_killed_keeper_leaves_is_found_by_its_group(keep: Keep) -> None:
     """Also what has neither a parent nor anything else that leads to its Machine."""
     kept = keep(DETACHES, 300 * MIB)
     kept.hear()
-    until(lambda: len(keeper.descendants(kept.process.pid)) == 6)
+    block_until(lambda: len(keeper.descendants(kept.process.pid)) == 6)
     left = keeper.descendants(kept.process.pid)
     kept.process.kill()
     kept.process.wait()

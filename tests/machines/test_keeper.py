@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 
 from machines import keeper, scratch_cleanup
-from tests.support.keepers import SLEEPS, Keep, until
+from tests.support.keepers import SLEEPS, Keep
 from tests.support.machines import of_folder
+from tests.support.polling import block_until
 
 REPOSITORY = Path(__file__).parents[2]
 DETACHES = """
@@ -38,7 +39,7 @@ for _ in range(5):
 def test_when_the_worker_hangs_up_everything_ends(keep: Keep) -> None:
     kept = keep(DETACHES + SLEEPS)
     assert psutil.pid_exists(kept.hear()["pid"])
-    until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
+    block_until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
     kept.hang_up()
     kept.ends()
 
@@ -87,7 +88,7 @@ def test_strays_are_reaped_while_the_child_lives(keep: Keep) -> None:
     code = "import os\nfor _ in range(50):\n    if os.fork() == 0:\n        os.fork(); os._exit(0)\n    os.wait()\n"
     kept = keep(code + SLEEPS)
     kept.hear()
-    until(lambda: [child.pid for child in kept.children()] == [kept.children()[0].pid])
+    block_until(lambda: [child.pid for child in kept.children()] == [kept.children()[0].pid])
     assert kept.process.poll() is None
     kept.hang_up()
     kept.ends()
@@ -114,7 +115,7 @@ while True:
 """
     kept = keep(code)
     kept.hear()
-    until(lambda: len(keeper.descendants(kept.process.pid)) > 60)
+    block_until(lambda: len(keeper.descendants(kept.process.pid)) > 60)
     kept.hang_up()
     kept.ends()
 
@@ -193,7 +194,7 @@ time.sleep(600)
         zombies = [process for process in below if process.status() == psutil.STATUS_ZOMBIE]
         return len(below) == 13 and len(zombies) == 4
 
-    until(is_complete)
+    block_until(is_complete)
     expected = sorted(p.pid for p in psutil.Process(kept.process.pid).children(recursive=True))
     assert sorted(keeper.descendants(kept.process.pid)) == expected
     assert set(expected) <= set(keeper.descendants(os.getpid()))
@@ -207,7 +208,7 @@ def test_a_keeper_that_is_killed_is_cleaned_up_after(keep: Keep) -> None:
     kept, other = keep(DETACHES.replace(", {})", ", dict(os.environ))") + SLEEPS), keep(SLEEPS)
     assert kept.hear()
     assert other.hear()
-    until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
+    block_until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
     kept.process.kill()
     kept.process.wait()
     assert scratch_cleanup.processes_of(kept.scratch)
@@ -224,7 +225,7 @@ def test_a_sweep_does_not_touch_a_folder_whose_name_begins_the_same(tmp_path: Pa
     (tmp_path / "lab-10").mkdir()
     environment = {"TMPDIR": f"{tmp_path}/lab-10/tmp"}
     with subprocess.Popen(["sleep", "600"], env=environment) as sleeper:
-        until(lambda: scratch_cleanup.processes_of(tmp_path / "lab-10") == [sleeper.pid])
+        block_until(lambda: scratch_cleanup.processes_of(tmp_path / "lab-10") == [sleeper.pid])
         scratch_cleanup.clean_up(tmp_path / "lab-1")
         assert sleeper.poll() is None
         assert (tmp_path / "lab-10").is_dir()
@@ -239,7 +240,8 @@ def test_a_sweep_of_what_is_not_there_does_nothing(tmp_path: Path) -> None:
 def test_what_a_keeper_starts_interrupts_no_other_process(keep: Keep) -> None:
     kept = keep(DETACHES + SLEEPS)
     assert "pid" in kept.hear()
-    below = until(lambda: len(found := keeper.descendants(kept.process.pid)) == 11 and found)
+    block_until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
+    below = keeper.descendants(kept.process.pid)
     assert {os.sched_getscheduler(pid) for pid in below} == {os.SCHED_BATCH}
     kept.hang_up()
     kept.ends()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Generator
-from pathlib import Path
 
 import pytest
 
 from machines.lease import Lease, LeaseEndedError, boottime
-from tests.support.keepers import SLEEPS, Keep, keepers
-from tests.support.machines import Lab, attempt_spec, open_lab
+from tests.support.keepers import SLEEPS, Keep
+from tests.support.machines import Lab, attempt_spec
 
 WAITS = """
 import asyncio
@@ -19,18 +17,6 @@ import asyncio
 async def automation(page, **_):
     await asyncio.sleep(600)
 """
-
-
-@pytest.fixture
-def keep(tmp_path: Path) -> Generator[Keep]:
-    with keepers(tmp_path) as keep:
-        yield keep
-
-
-@pytest.fixture
-async def lab(tmp_path: Path) -> AsyncGenerator[Lab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
 
 
 def test_a_lease_is_only_ever_extended_and_tells_its_followers() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from machines import keeper
 from machines.meter import Meter
-from tests.support.keepers import GIB, SLEEPS, Keep, until
+from tests.support.keepers import GIB, SLEEPS, Keep
+from tests.support.polling import block_until
 
 IN_THE_WHOLE_TREE = "import os; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000"
 SHARED = "import mmap; m = mmap.mmap(-1, 300_000_000); m.write(b'x' * 300_000_000)"
@@ -88,7 +89,7 @@ def test_shared_memory_counts_once_at_most(keep: Keep) -> None:
     )
     kept = keep(code)
     kept.hear()
-    until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
+    block_until(lambda: len(keeper.descendants(kept.process.pid)) == 2)
     assert Meter(kept.process.pid).look(GIB) < 300_000_000
     assert 60_000_000 < Meter(kept.process.pid).look(50_000_000) < 100_000_000
     kept.hang_up()

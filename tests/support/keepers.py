@@ -8,7 +8,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +20,6 @@ from tests.support.machines import PATIENCE, of_folder
 
 GIB = 1024**3
 SLEEPS = "import time; print('hello', flush=True); time.sleep(600)"
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
 
 
 class KeeperHandle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable
 
 
@@ -26,3 +27,12 @@ async def until(condition: Callable[[], object], within: float = 60.0, *, every:
             if answer:
                 return
             await asyncio.sleep(every)
+
+
+def block_until[T](condition: Callable[[], T], within: float = 60.0) -> T:
+    """The same for tests without an event loop; returns what has become true. AssertionError if nothing has."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "It did not become true."
+        time.sleep(0.01)
+    return found

@@ -1,0 +1,28 @@
+"""Log what keeps going wrong once, and not each time that it is tried again."""
+
+from __future__ import annotations
+
+import logging
+
+
+class ProblemLog:
+    """The problems that there are now. Each is logged as a warning when it comes up or changes."""
+
+    def __init__(self, log: logging.Logger, what: str) -> None:
+        """Start without a problem.
+
+        Args:
+            log: Where problems are logged.
+            what: What cannot be done because of them, as the middle of a sentence.
+        """
+        self._log = log
+        self._what = what
+        self._problems: dict[str, str] = {}
+
+    def note(self, about: str, problem: str | None) -> None:
+        """Note the problem that there is about something; None if there is none any more."""
+        if problem is None:
+            self._problems.pop(about, None)
+        elif self._problems.get(about) != problem:
+            self._problems[about] = problem
+            self._log.warning("%s: %s: %s", about, self._what, problem)
