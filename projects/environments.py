@@ -27,7 +27,7 @@ from projects.single_flight import SingleFlight
 from projects.threads import run_in_thread
 from projects.uv import UvError, run_uv
 from schemas.errors import MachineError
-from storage.file_lock import FileLock, remove_if_abandoned, try_lock
+from storage.file_lock import create_and_try_lock, remove_if_abandoned
 
 BUILD_TIMEOUT = timedelta(minutes=10)
 MAX_UNUSED_AGE = timedelta(days=30)
@@ -119,7 +119,8 @@ def _environment(folder: Path, python: Interpreter) -> Environment:
 async def _locked(folder: Path) -> AsyncGenerator[None]:
     """Hold the lock of `folder`, which is created for the lock and removed with it."""
     deadline = time.monotonic() + BUILD_TIMEOUT.total_seconds()
-    while (lock := _create_and_lock(folder)) is None:
+    # Not in a thread: a cancelled caller would lose the lock.
+    while (lock := create_and_try_lock(folder)) is None:
         if time.monotonic() > deadline:
             raise UvError("another worker of this host has been building it for too long")
         await asyncio.sleep(_LOOK_EVERY)
@@ -130,15 +131,6 @@ async def _locked(folder: Path) -> AsyncGenerator[None]:
             await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             lock.release()
-
-
-def _create_and_lock(folder: Path) -> FileLock | None:
-    """Create and lock `folder`, and return the lock, or None if another owner holds it.
-
-    Do not call this in a thread: a cancelled caller would lose the descriptor that it returns.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    return try_lock(folder)
 
 
 def _write_inputs(partial: Path, work: Path, requirements: str, folder: Path) -> bool:

@@ -21,7 +21,7 @@ from projects.single_flight import SingleFlight
 from projects.threads import run_in_thread
 from schemas.errors import StoreError
 from storage import keys
-from storage.file_lock import FileLock, remove_if_abandoned, try_lock
+from storage.file_lock import FileLock, create_and_try_lock, remove_if_abandoned
 from storage.store import Store
 
 _PARTIAL = ".partial-"
@@ -86,12 +86,10 @@ class _Partial:
     def begin(self) -> None:
         """Create and lock the folder, and remove folders whose owners are dead."""
         try:
-            self._parent.mkdir(parents=True, exist_ok=True)
             for other in self._parent.glob(f"{_PARTIAL}*"):
                 remove_if_abandoned(other)
             while self._lock is None:
-                self._folder.mkdir(exist_ok=True)
-                self._lock = try_lock(self._folder)
+                self._lock = create_and_try_lock(self._folder)
         except OSError as error:
             raise StoreError(f"The folder {self._parent} for versions cannot be written: {error}.") from error
 

@@ -6,6 +6,7 @@ and whoever finds it free knows that its last owner is gone.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -39,6 +40,18 @@ def try_lock(path: Path) -> FileLock | None:
     Do not call this in a thread whose caller may be cancelled: the lock would be lost.
     """
     return _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def create_and_try_lock(folder: Path) -> FileLock | None:
+    """Create a folder, unless it exists, and lock it; return None if another process holds its lock, or has removed it.
+
+    Do not call this in a thread whose caller may be cancelled: the lock would be lost.
+    """
+    # mkdir with exist_ok refuses a folder that another owner of the lock removes while mkdir finds it there.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    return try_lock(folder)
 
 
 def wait_for_lock(path: Path) -> FileLock:

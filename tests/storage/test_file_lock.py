@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from storage.file_lock import is_locked, remove_if_abandoned, try_lock, wait_for_lock
+from storage.file_lock import create_and_try_lock, is_locked, remove_if_abandoned, try_lock, wait_for_lock
 from tests.support.repository import REPOSITORY
 
 OWNER = """
@@ -85,3 +88,28 @@ def test_a_folder_is_removed_only_once_its_owner_is_gone(tmp_path: Path) -> None
         owner.wait(10)
         remove_if_abandoned(folder)
         assert not folder.exists()
+
+
+def test_a_folder_that_another_owner_removes_meanwhile_is_created_again(tmp_path: Path) -> None:
+    # Two owners that create, lock and remove the same folder meet at every point of each other's way.
+    folder = tmp_path / "deep" / "folder"
+    stopped = threading.Event()
+
+    def create_and_remove() -> int:
+        locked = 0
+        while not stopped.is_set():
+            lock = create_and_try_lock(folder)
+            if lock is not None:
+                locked += 1
+                with lock:
+                    shutil.rmtree(folder)
+        return locked
+
+    with ThreadPoolExecutor() as owners:
+        rounds = [owners.submit(create_and_remove) for _ in range(2)]
+        try:
+            for _ in range(1000):
+                remove_if_abandoned(folder)
+        finally:
+            stopped.set()
+        assert all(owner.result() for owner in rounds)
