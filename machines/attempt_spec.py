@@ -9,6 +9,7 @@ from typing import Any
 
 from machines.attempt_log_file import AttemptLogFile
 from machines.evidence import Evidence
+from machines.room_wait import RoomWait
 from machines.services import RuntimeServices
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import RunError
@@ -85,6 +86,8 @@ class AttemptSpec:
     """The trace and screenshot that the Attempt is to leave, and where. None: it leaves nothing."""
     log: AttemptLogFile | None = field(default=None, repr=False, compare=False)
     """The file that the Attempt's log is written to. None: it has no log."""
+    room_wait: RoomWait = field(default_factory=RoomWait, repr=False, compare=False)
+    """Says while the Attempt waits for a Machine that it may use."""
 
     @property
     def function(self) -> str:

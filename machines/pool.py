@@ -17,6 +17,7 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
 from machines.lease import LeaseEndedError
 from machines.machine import AttemptStart, LaunchOptions
+from machines.room_wait import RoomTimeoutError, RoomWait
 from machines.slot import RecycleLimits, Slot
 from schemas.errors import MachineError
 
@@ -67,8 +68,9 @@ class Pool:
         Raises:
             MachineError: No Machine could be started.
             LeaseEndedError: The worker's lease ended before the Attempt did.
+            RoomTimeoutError: No Machine was free for as long as the Attempt may wait.
         """
-        slot = await self._take(version)
+        slot = await self._take(version, spec.room_wait)
         try:
             return await slot.run(version, spec, on_start)
         finally:
@@ -88,13 +90,16 @@ class Pool:
         """Stop all idle Machines; the caller has seen to it that none is busy."""
         await self.resize(0)
 
-    async def _take(self, version: Version) -> Slot:
+    async def _take(self, version: Version, wait: RoomWait) -> Slot:
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append((version, turn))
         self._hand_out()
+        if turn.done():
+            return turn.result()
         try:
-            return await turn
-        except asyncio.CancelledError:
+            async with wait.waiting():
+                return await turn
+        except (asyncio.CancelledError, RoomTimeoutError):
             if not turn.cancelled():  # the slot and the cancel came at the same time
                 await self._give_back(turn.result())
             raise

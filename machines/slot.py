@@ -59,6 +59,7 @@ class Slot:
             NotBegunError: A second Machine, too, was lost before user code was called.
             MachineError: No Machine could be started.
             LeaseEndedError: The worker's lease is over, so the Machine was ended or may not be started.
+            RoomTimeoutError: There was no room for another Machine for as long as the Attempt may wait.
         """
         try:
             report = await self._run(version, spec, on_start)
@@ -93,6 +94,7 @@ class Slot:
             MachineError: The Machine did not start.
         """
         await self._leave_after()
+        await self._launch.capacity.take()
         self._machine = await self._start(version)
         self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
 
@@ -110,6 +112,7 @@ class Slot:
         if self._machine is None:
             waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
             spec.note(f"Machine {self._next_name} is being started{waits}")
+            await self._take_room(spec)
             self._machine = await self._start(version)
         return self._machine
 
@@ -117,8 +120,15 @@ class Slot:
     def _next_name(self) -> str:
         return f"{self._name}-{self._started + 1}"
 
+    async def _take_room(self, spec: AttemptSpec) -> None:
+        if self._launch.capacity.has_room:
+            await self._launch.capacity.take()
+            return
+        async with spec.room_wait.waiting():
+            await self._launch.capacity.take()
+
     async def _start(self, version: Version) -> Machine:
-        await self._launch.capacity.take()
+        """Start a Machine in the place that was taken for it; without a Machine, the place is given back."""
         try:
             self._check_lease()
             name = self._next_name

@@ -11,6 +11,7 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.workflow import names
+from schemas.workflow.attempt import WAITS_FOR_ROOM
 from schemas.workflow.run import RunStatus
 from temporal.rpc_errors import RPC_TIMEOUT
 from workflows import visibility
@@ -32,7 +33,8 @@ class Progress(Enum):
     """How far a Run has come that has not ended."""
 
     QUEUED = auto()
-    """Neither an Attempt of the Run nor a check of its Validate is or was on a Machine."""
+    """Neither an Attempt of the Run nor a check of its Validate is or was on a Machine. A worker may have taken it, and
+    wait until it has room for one more Machine."""
     PAUSED = auto()
     """The Run is queued, and the activity that waits for a Machine is paused in Temporal."""
     STARTED = auto()
@@ -44,7 +46,8 @@ async def read_progress(client: Client, description: WorkflowExecutionDescriptio
     A pending browser activity shows it: it is queued, paused, or a worker has it. Without any, the Run is between two
     steps: before its first one, or after an Attempt that ended so quickly that it never signaled its start. `describe`
     cannot tell these two apart, so in this case the history is searched for an activity that was ever started. From the
-    next step on, the Run's own search attribute says it. So a Run that was started is never pending again.
+    next step on, the Run's own search attribute says it. So a Run that was started is never pending again; only one
+    that a worker has taken without room for it may read as started for the first half second.
 
     Raises:
         RPCError: Temporal does not answer.
@@ -54,14 +57,14 @@ async def read_progress(client: Client, description: WorkflowExecutionDescriptio
         return Progress.STARTED
     workflow = description.raw_description
     if workflow.pending_activities:
-        return _classify_activities(workflow.pending_activities)
+        return await _classify_activities(client, workflow.pending_activities)
     for child in workflow.pending_children:
         if child.workflow_type_name == names.VALIDATE:
             return await _read_validate_progress(client, child.workflow_id)
     return Progress.STARTED if await _was_started(client, description) else Progress.QUEUED
 
 
-def _classify_activities(activities: Iterable[PendingActivityInfo]) -> Progress:
+async def _classify_activities(client: Client, activities: Iterable[PendingActivityInfo]) -> Progress:
     progress = Progress.QUEUED
     for activity in activities:
         if activity.attempt > 1 or activity.activity_type.name not in _BROWSER_ACTIVITIES:
@@ -72,8 +75,15 @@ def _classify_activities(activities: Iterable[PendingActivityInfo]) -> Progress:
             case PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED:
                 progress = Progress.PAUSED
             case _:  # Also where a pause is requested, a worker still has it.
-                return Progress.STARTED
+                if not await _waits_for_room(client, activity):
+                    return Progress.STARTED
     return progress
+
+
+async def _waits_for_room(client: Client, activity: PendingActivityInfo) -> bool:
+    """Tell whether the worker that has the activity has no room for it yet."""
+    details = await client.data_converter.decode(activity.heartbeat_details.payloads)
+    return details == [WAITS_FOR_ROOM]
 
 
 async def _was_started(client: Client, description: WorkflowExecutionDescription) -> bool:

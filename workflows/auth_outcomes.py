@@ -18,7 +18,7 @@ from schemas.workflow.attempt import (
 )
 from schemas.workflow.auth import LoginState
 from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, RunError, RunOutcome, RunStatus
 from workflows import outcomes
 
 _NULL = JsonRef(text="null", size=4)
@@ -53,8 +53,9 @@ def from_activity_error(error: ActivityError, *, last_started: int, last_allowed
     """
     cause = error.cause
     if isinstance(cause, TemporalTimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
-        error_of_run = outcomes.queue_timeout()
-        return AuthAttemptResult(status=AttemptStatus.FAILED, number=last_started - 1, error=error_of_run, final=True)
+        return AuthAttemptResult(
+            status=AttemptStatus.FAILED, number=last_started - 1, error=QUEUE_TIMED_OUT, final=True
+        )
     if isinstance(cause, ApplicationError) and cause.type == ATTEMPT_FAILED:
         failed = FailedAttemptDetails.model_validate(cause.details[0])
         final = cause.non_retryable

@@ -113,7 +113,7 @@ class BrowserWorkflow:
         workflow.set_current_details(f"{summary} waits for a Machine of {attempt.project}{self._last_failure}")
         handle = workflow.start_activity(
             activity,
-            attempt,
+            attempt.model_copy(update={"queue_timeout": queue_timeout}),
             activity_id=activity_id,
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
@@ -188,6 +188,10 @@ class BrowserWorkflow:
         if self._location is not None and self._location.number > started.number:
             return  # The signal came late, from an Attempt that is over.
         self._location = started
+        if started.waits:
+            where = f"at worker {started.worker}, which has no room for one yet"
+            workflow.set_current_details(f"Attempt {started.number} waits for a Machine {where}{self._last_failure}")
+            return
         where = f"on Machine {started.machine} (worker {started.worker})"
         self._set_status(RunStatus.STARTED, f"Attempt {started.number} runs {where}{self._last_failure}")
         self._record_start(started.started_at)

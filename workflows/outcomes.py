@@ -25,7 +25,16 @@ from schemas.errors import Category
 from schemas.workflow import names
 from schemas.workflow.attempt import AUTH_SESSION_GONE, INTERRUPTED, NO_LOGIN, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
-from schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from schemas.workflow.run import (
+    QUEUE_TIMED_OUT,
+    ErrorCode,
+    ReasonType,
+    RunCause,
+    RunError,
+    RunOutcome,
+    RunReason,
+    RunStatus,
+)
 
 _SHORT = 300
 """How many characters of a message lists show."""
@@ -92,15 +101,14 @@ def attempts_failed(attempt: AttemptOutcome, number: int) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
 
 
-def queue_timeout() -> RunError:
-    """Return the error of a Run that has waited for a Machine as long as it may."""
-    message = "No Machine was free within the Run's queueTimeout."
-    return RunError(code=ErrorCode.QUEUE_TIMEOUT, category="infrastructure", message=message, retirable=True)
+def not_begun(error: RunError, attempts: int = 0) -> RunOutcome:
+    """Return the outcome of a Run that has failed before its first Attempt began.
 
-
-def not_begun(error: RunError) -> RunOutcome:
-    """Return the outcome of a Run that has failed before its first Attempt began."""
-    return RunOutcome(status=RunStatus.FAILED, error=error)
+    Args:
+        error: Why it failed.
+        attempts: How many Attempts took a number: 1 if a worker had taken the Attempt, but had no room for it.
+    """
+    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=attempts)
 
 
 def from_activity_error(error: ActivityError) -> AttemptOutcome:
@@ -112,7 +120,7 @@ def from_activity_error(error: ActivityError) -> AttemptOutcome:
             message = "The Attempt was still running at the limit of 12 hours."
             return _failed(ErrorCode.SCRIPT_TIMEOUT, "execution", message)
         case TemporalTimeoutError(type=TimeoutType.SCHEDULE_TO_START):
-            return AttemptOutcome(status=AttemptStatus.FAILED, error=queue_timeout(), final=True)
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=QUEUE_TIMED_OUT, final=True)
         case TemporalTimeoutError():
             return _interrupted("The worker that ran the Attempt was lost.")
         case ApplicationError(type=kind, message=message) if kind == INTERRUPTED:

@@ -59,7 +59,8 @@ class RunWorkflow(BrowserWorkflow):
                 queue_timeout=None if is_run_started else run.queue_timeout,
             )
             if attempt_outcome.error is not None and attempt_outcome.error.code is ErrorCode.QUEUE_TIMEOUT:
-                return outcomes.not_begun(attempt_outcome.error)
+                taken = attempt_outcome.started_at is not None
+                return outcomes.not_begun(attempt_outcome.error, number if taken else number - 1)
             self._record_start(attempt_outcome.started_at, first=number == 1 and run.auth is None)
             match attempt_outcome.status:
                 case AttemptStatus.COMPLETED:

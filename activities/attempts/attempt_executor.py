@@ -110,7 +110,8 @@ class AttemptExecutor:
         task: asyncio.Task[AttemptOutcome],
     ) -> AttemptOutcome:
         """Await the Attempt's task with heartbeats, and store what it left before its end is returned or raised."""
-        async with heartbeats(running_attempt.on_cancellation, on_silence=running_attempt.on_silence):
+        details = progress.heartbeat_details
+        async with heartbeats(running_attempt.on_cancellation, details=details, on_silence=running_attempt.on_silence):
             await asyncio.wait({task})
             progress.mark_ended()
             lost = _lease_end(task)

@@ -122,6 +122,7 @@ class AttemptPreparation:
             secrets=opened_login.secrets if opened_login else (),
             evidence=progress.evidence,
             log=progress.log.file,
+            room_wait=progress.room_wait,
         )
 
     async def _parameters(self, attempt: AttemptInput, opened_login: OpenedLogin | None) -> str:

@@ -11,7 +11,15 @@ from activities.attempts.artifact_uploader import UploadedArtifacts
 from activities.attempts.attempt_log import AttemptLog, StoredLog
 from machines.evidence import Evidence
 from machines.machine import AttemptStart
-from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStarted, AttemptStatus, AttemptUsage
+from machines.room_wait import RoomWait
+from schemas.workflow.attempt import (
+    WAITS_FOR_ROOM,
+    AttemptInput,
+    AttemptRecord,
+    AttemptStarted,
+    AttemptStatus,
+    AttemptUsage,
+)
 from schemas.workflow.run import RunError
 from security.masking import Masker
 
@@ -36,6 +44,9 @@ class AttemptProgress:
         # For a further try of a check or create, this is when the try before it ended.
         self._queued_at = info.current_attempt_scheduled_time
         self._accepted_at = info.started_time
+        timeout = attempt.queue_timeout
+        self.room_wait = RoomWait(None if timeout is None else self._queued_at + timeout)
+        """Says while the Attempt waits until this worker has room for it."""
         self._start: AttemptStart | None = None
         self.attributes: dict[str, Any] | None = None
 
@@ -62,11 +73,19 @@ class AttemptProgress:
         """Whether the Attempt ever was on a Machine."""
         return self._start is not None
 
+    def heartbeat_details(self) -> tuple[str, ...]:
+        """Return what a heartbeat says of the Attempt."""
+        return (WAITS_FOR_ROOM,) if self.room_wait.waits else ()
+
     def start_signal(self) -> AttemptStarted:
-        """Return the payload of the start signal: where the Attempt runs, and since when."""
+        """Return the payload of the start signal: where the Attempt runs or waits, and since when."""
         machine = self._start.machine if self._start else "that is starting"
         return AttemptStarted(
-            number=self._attempt.number, machine=machine, worker=self._worker, started_at=self.started_at
+            number=self._attempt.number,
+            machine=machine,
+            worker=self._worker,
+            started_at=self.started_at,
+            waits=self.room_wait.waits,
         )
 
     @property

@@ -11,9 +11,11 @@ from activities.attempts.log_recovery import persist_masking_secrets
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from activities.workers.machine_pools import MachinePools
 from machines.attempt_masker import masker_for
+from machines.room_wait import RoomTimeoutError
 from projects.catalog import Catalog
 from schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
-from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome
+from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
+from schemas.workflow.run import QUEUE_TIMED_OUT
 from security.keyring import KeyRing
 from security.masking import Masker
 from security.secret_detection import find_secrets_in_state
@@ -56,6 +58,8 @@ class MachineAttempts:
             return await self._outcomes.from_report(attempt, report, prepared.opened_login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return not_started(error.message)
+        except RoomTimeoutError:
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=QUEUE_TIMED_OUT, final=True)
         except StoreError as error:
             return store_failed(error.message)
 

@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.attempts.attempt_progress import AttemptProgress
 from activities.attempts.attempt_records import AttemptRecords
 from activities.background import background_task
+from activities.heartbeat import record_heartbeat
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStarted, AttemptStatus
 
@@ -41,6 +42,10 @@ class StartSignals:
 
         async def signal_start() -> None:
             await asyncio.sleep(SIGNAL_AFTER)
+            if progress.room_wait.waits:
+                await _signal(run, names.ATTEMPT_STARTED, progress.start_signal())
+                await _record_waiting(progress)
+                await progress.room_wait.over()
             await _signal(run, names.ATTEMPT_STARTED, progress.start_signal())
             if attempt.kind is AttemptKind.CHECK and attempt.parent_run_id is not None:
                 waiting = self._client.get_workflow_handle(attempt.parent_run_id)
@@ -50,6 +55,14 @@ class StartSignals:
 
         async with background_task(signal_start(), "start signals"):
             yield
+
+
+async def _record_waiting(progress: AttemptProgress) -> None:
+    """Have Temporal show at once, and not only with the next heartbeat, that the Attempt waits."""
+    try:
+        await record_heartbeat(*progress.heartbeat_details())
+    except RPCError as error:
+        log.info("A heartbeat could not be recorded: %s", error.message)
 
 
 async def _signal(run: WorkflowHandle[object, object], signal: str, value: AttemptStarted | int) -> None:

@@ -28,6 +28,9 @@ class AttemptStatus(OpenStrEnum):
     INTERRUPTED = "interrupted"
 
 
+WAITS_FOR_ROOM = "waits for room"
+"""Heartbeat detail of an Attempt that a worker has taken, but has no room for yet. It has not started."""
+
 NO_LOGIN = "NoLogin"
 """Type of the application failure of an Attempt for which there is no browser state. Its details are the version of
 the login that is meant (0: there was none yet), and the number of the Attempt."""
@@ -73,6 +76,9 @@ class AttemptInput(FlowModel):
     auth: AttemptAuth | None = None
     parent_run_id: str | None = None
     """The Run that waits for this check, and is also told when the check begins."""
+    queue_timeout: timedelta | None = None
+    """Longest time that the Attempt may wait for a Machine, counted from when Temporal was told of it: Temporal watches
+    it until a worker takes the Attempt, and then that worker does, which may have to wait for room."""
 
 
 class AttemptOutcome(FlowModel):
@@ -116,6 +122,8 @@ class AttemptStarted(FlowModel):
     machine: str
     worker: str
     started_at: datetime | None = None
+    waits: bool = False
+    """Whether the Attempt is not on a Machine yet, but waits for one at this worker."""
 
 
 class StopInput(FlowModel):

@@ -93,6 +93,15 @@ class RunError(FlowModel):
     details: dict[str, Any] | None = None
 
 
+QUEUE_TIMED_OUT = RunError(
+    code=ErrorCode.QUEUE_TIMEOUT,
+    category="infrastructure",
+    message="No Machine was free within the Run's queueTimeout.",
+    retirable=True,
+)
+"""Error of a Run that has waited for a Machine as long as it may."""
+
+
 class RunReason(FlowModel):
     """Why a Run was canceled (docs/contract.md, section 6.2)."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
-from schemas.workflow.run import RunStatus
+from schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
 from tests.support.installation import Installation, installed
 from tests.support.polling import until
 
@@ -68,6 +68,44 @@ async def has_members(installation: Installation, count: int) -> bool:
 async def start_runs(installation: Installation, count: int) -> None:
     for n in range(count):
         await installation.start(f"run-{n}", n, api="alive", maximum_attempts=3)
+
+
+async def test_a_run_that_waits_on_a_worker_without_room_is_pending_and_may_wait_for_a_limited_time(
+    installation: Installation,
+) -> None:
+    """The worker has room for one Machine, and two projects have one each."""
+    await installation.deploy(1)
+    await installation.start("run-0", 0)
+    await installation.deploy(1, "other")
+
+    async def status(run_id: str, *, wait: float = 0, project: str = "other") -> RunStatus:
+        state = await installation.runs.get_state("w", project, run_id, wait=timedelta(seconds=wait))
+        return state.status
+
+    async with AsyncExitStack() as resources:
+        await installation.worker(resources, "only", CALLBOARD_CAPACITY="1")
+        await until(lambda: installation.begun == 1, within=STARTS_WITHIN)
+        await installation.start("run-1", 1, project="other", queue_timeout=timedelta(seconds=4))
+        await until(lambda: _is_taken(installation, "run-1"))
+        assert await status("run-1") is RunStatus.PENDING
+        state = await installation.runs.get_state("w", "other", "run-1", wait=timedelta(seconds=PATIENCE))
+        assert (state.status, state.outcome and state.outcome.error) == (RunStatus.FAILED, QUEUE_TIMED_OUT)
+        await installation.start("run-2", 2, project="other")
+        await until(lambda: _is_taken(installation, "run-2"))
+        await installation.runs.cancel("w", "other", "run-2")
+        assert await status("run-2", wait=PATIENCE) is RunStatus.CANCELED
+        await installation.start("run-3", 3, project="other")
+        await until(lambda: _is_taken(installation, "run-3"))
+        assert installation.begun == 1
+        (installation.folder / "go").touch()
+        assert await status("run-3", wait=PATIENCE) is RunStatus.COMPLETED
+        assert await status("run-0", wait=PATIENCE, project="shared") is RunStatus.COMPLETED
+
+
+async def _is_taken(installation: Installation, run_id: str) -> bool:
+    """Tell whether a worker has said that it has no room for the Run's Attempt yet."""
+    description = await installation.client.get_workflow_handle(run_id).describe()
+    return any(activity.heartbeat_details.payloads for activity in description.raw_description.pending_activities)
 
 
 async def all_complete(installation: Installation, count: int) -> None:

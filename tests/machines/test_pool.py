@@ -6,8 +6,8 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -19,6 +19,7 @@ from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.machine import AttemptStart, LaunchOptions
 from machines.pool import Pool
+from machines.room_wait import RoomTimeoutError, RoomWait
 from machines.slot import RecycleLimits
 from tests.support.machines import PATIENCE, Lab, attempt_spec, unnoticed, value
 from tests.support.polling import until
@@ -93,6 +94,23 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
     assert counts <= {1, 2}
     assert set(begun) == {"lab-1-1", "lab-2-1"}
     assert keepers(lab) == 2
+
+
+async def test_an_attempt_that_may_not_wait_longer_gives_its_turn_to_the_next(lab: Lab, tmp_path: Path) -> None:
+    pool, version = lab.pool(1), lab.version(PROJECT)
+    asked = attempt_spec("waits_for", {"file": str(tmp_path / "go")})
+    first = asyncio.create_task(pool.run(version, asked, unnoticed))
+    await until(lambda: pool.busy == 1)
+    impatient = replace(attempt_spec("fine"), room_wait=RoomWait(datetime.now(UTC) + timedelta(seconds=0.1)))
+    second = asyncio.create_task(pool.run(version, impatient, unnoticed))
+    patient = attempt_spec("fine")
+    third = asyncio.create_task(pool.run(version, patient, unnoticed))
+    with pytest.raises(RoomTimeoutError):
+        await second
+    assert patient.room_wait.waits
+    (tmp_path / "go").touch()
+    assert value(await first) == str(tmp_path / "go")
+    assert value(await third) == "fine"
 
 
 async def test_an_idle_machine_is_stopped_after_its_time_and_a_new_one_started_for_new_work(lab: Lab) -> None:

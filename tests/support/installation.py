@@ -93,23 +93,33 @@ class Installation:
         await until(lambda: "is ready" in log.read_text())
         return psutil.Process(process.pid)
 
-    async def deploy(self, machines: int) -> None:
-        """Deploy the project with this number of Machines."""
+    async def deploy(self, machines: int, name: str = "shared") -> None:
+        """Deploy the project, under this name and with this number of Machines."""
         project = self.folder / "project"
-        settings = {"projectName": "shared", "replication": {"maxConcurrentRequests": machines}}
+        settings = {"projectName": name, "replication": {"maxConcurrentRequests": machines}}
         (project / "Intuned.json").write_text(json.dumps(settings))
         self.version = (await deploy(project, open_store(str(self.folder / "artifacts")))).version
 
-    async def start(self, run_id: str, n: int, *, api: str = "gate", maximum_attempts: int = 1) -> None:
+    async def start(
+        self,
+        run_id: str,
+        n: int,
+        *,
+        api: str = "gate",
+        maximum_attempts: int = 1,
+        project: str = "shared",
+        queue_timeout: timedelta | None = None,
+    ) -> None:
         text = json.dumps({"folder": str(self.folder), "n": n})
         run_input = RunInput(
             workspace="w",
-            project="shared",
+            project=project,
             version=self.version,
             api=api,
             parameters=JsonRef(text=text, size=len(text)),
             maximum_attempts=maximum_attempts,
             request_timeout=timedelta(minutes=5),
+            queue_timeout=queue_timeout,
         )
         assert await self.runs.start(run_id, run_input, fingerprint="")
 

@@ -21,9 +21,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
+from activities.heartbeat import record_heartbeat
 from schemas.workflow import names
 from schemas.workflow.attempt import (
     INTERRUPTED,
+    WAITS_FOR_ROOM,
     AttemptInput,
     AttemptKind,
     AttemptOutcome,
@@ -132,20 +134,24 @@ class HeldAttempt:
     Args:
         announced: It says to its Run that it is on a Machine.
         beats: It heartbeats, and so hears of its cancellation; then it ends as canceled.
+        waits: It says to its Run, and by a heartbeat, that its worker has no room for it.
     """
 
-    def __init__(self, stage: Stage, *, announced: bool = False, beats: bool = False) -> None:
+    def __init__(self, stage: Stage, *, announced: bool = False, beats: bool = False, waits: bool = False) -> None:
         self._stage = stage
         self._announced = announced
         self._beats = beats
+        self._waits = waits
         self.began = asyncio.Event()
         self.token = b""
         self._end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
 
     async def __call__(self, input: AttemptInput) -> AttemptOutcome:
         self.token = activity.info().task_token
-        if self._announced:
-            await self._stage.announce(input.number, input)
+        if self._announced or self._waits:
+            await self._stage.announce(input.number, input, waits=self._waits)
+        if self._waits:
+            await record_heartbeat(WAITS_FOR_ROOM)
         self.began.set()
         while not self._end.done():
             if self._beats:
@@ -318,9 +324,9 @@ class Stage:
             memo=visibility.run_memo(run, fingerprint=""),
         )
 
-    async def announce(self, number: int, input: AttemptInput | None = None) -> None:
+    async def announce(self, number: int, input: AttemptInput | None = None, *, waits: bool = False) -> None:
         """The signals with which an Attempt says that it is on a Machine. Without an input: one of the stage's Run."""
-        started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker)
+        started = AttemptStarted(number=number, machine=f"{self.project}-1", worker=self.worker, waits=waits)
         run_id = input.run_id if input else self.run_id
         await self.client.get_workflow_handle(run_id).signal(names.ATTEMPT_STARTED, started)
         if input and input.kind is AttemptKind.CHECK and input.parent_run_id:

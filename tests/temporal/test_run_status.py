@@ -11,6 +11,7 @@ from schemas.workflow.run import RunStatus
 from temporal.runs import Runs
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import FIRST, LoginStage, bad, good
+from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, interrupted
 
 
@@ -60,6 +61,22 @@ async def test_a_run_whose_running_attempt_is_to_be_paused_is_started(idle_stage
     assert await standing(idle_stage) == (RunStatus.STARTED, False)
     held.end(completed())
     assert (await idle_stage.ended()).status is RunStatus.COMPLETED
+
+
+async def test_a_run_whose_attempt_waits_on_its_worker_is_pending_until_there_is_room(idle_stage: LoginStage) -> None:
+    held = HeldAttempt(idle_stage, waits=True)
+    await idle_stage.serve(held)
+    await idle_stage.start()
+    await held.began.wait()
+    assert await status(idle_stage) is RunStatus.PENDING
+    await idle_stage.announce(1)
+    await until(lambda: is_told(idle_stage, RunStatus.STARTED))
+    held.end(completed())
+    assert (await idle_stage.ended()).status is RunStatus.COMPLETED
+
+
+async def is_told(stage: LoginStage, wanted: RunStatus) -> bool:
+    return await status(stage) is wanted
 
 
 async def test_a_run_whose_queued_check_is_paused_is_pending_and_says_so(idle_stage: LoginStage) -> None:

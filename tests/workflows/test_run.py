@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from schemas.workflow.attempt import StopInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
+from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunStatus
 from schemas.workflow.trace import TraceMode
 from temporal.closing import wait_for_outcome
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
@@ -92,6 +92,16 @@ async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: 
     assert stage.lost == [], "no worker was lost"
     event_types = [event.event_type for event in await stage.events()]
     assert EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED in event_types, "it is delivered"
+
+
+async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(stage: Stage) -> None:
+    outcome = failed().model_copy(update={"error": QUEUE_TIMED_OUT, "final": True, "started_at": datetime.now(UTC)})
+    await stage.serve(ends(outcome))
+    await stage.start(queue_timeout=timedelta(minutes=5))
+    ended = await stage.ended()
+    assert (ended.status, ended.error, ended.attempts) == (RunStatus.FAILED, QUEUE_TIMED_OUT, 1)
+    assert ended.started_at is None
+    assert stage.inputs[0].queue_timeout == timedelta(minutes=5)
 
 
 async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage) -> None:
