@@ -42,7 +42,7 @@ DYNAMIC_CONFIG = (
     # With one partition per task queue, Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
-    # Without it, the fairness keys of Deliveries have no effect: receivers would not be served in turn.
+    # Without it, fairness keys have no effect: projects and receivers would not be served by turns.
     "matching.enableFairness=true",
 )
 

@@ -62,7 +62,9 @@ class AuthSessions:
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"AuthSession {auth_session.ref.id} of {auth_session.project}",
-                    priority=Priority(priority_key=names.PRIORITY_STARTED),
+                    priority=Priority(
+                        priority_key=names.PRIORITY_STARTED, fairness_key=names.fairness_key(auth_session.project)
+                    ),
                     memo=auth_session_memo(auth_session.workspace, auth_session.view),
                     search_attributes=auth_session_search_attributes(auth_session.project, auth_session.ref.id),
                     rpc_timeout=RPC_TIMEOUT,
@@ -152,7 +154,9 @@ class AuthSessions:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"Validate {validate_input.ref.id} of {validate_input.project}",
-                priority=Priority(priority_key=names.PRIORITY_PENDING),
+                priority=Priority(
+                    priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(validate_input.project)
+                ),
                 memo=auth_run_memo(validate_input.workspace, validate_input.version, None),
                 search_attributes=auth_run_search_attributes(
                     validate_input.project, validate_input.ref.id, RunType.AUTH_SESSION_VALIDATE

@@ -110,7 +110,9 @@ class Runs:
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"{run_input.project}/{run_input.api}",
                     static_details=_static_details(run_input),
-                    priority=Priority(priority_key=names.PRIORITY_PENDING),
+                    priority=Priority(
+                        priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(run_input.project)
+                    ),
                     memo=visibility.run_memo(run_input, fingerprint=fingerprint, rerun_of=rerun_of),
                     search_attributes=visibility.run_search_attributes(run_input),
                     rpc_timeout=RPC_TIMEOUT,

@@ -135,6 +135,18 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RUNTIME_OWNER_PREFIX = "~"
 
 
+_FAIRNESS_KEY_LIMIT = 64
+"""Bytes that a fairness key of Temporal may have."""
+
+
+def fairness_key(name: str) -> str:
+    """Return the key by which Temporal serves projects, or receivers of results, by turns; `name` is ASCII text.
+
+    Names that differ only behind the end of the key share its turns.
+    """
+    return name[:_FAIRNESS_KEY_LIMIT]
+
+
 def is_run_id(text: str) -> bool:
     """Tell whether a Run may have this id, so that it may be part of a workflow id or of a key of the store."""
     return _RUN_ID.fullmatch(text) is not None

@@ -9,10 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from schemas.mask import MASK
+from schemas.workflow import names
 from schemas.workflow.base import FlowModel
-
-_FAIRNESS_KEY_LIMIT = 64
-"""Bytes that a fairness key of Temporal may have."""
 
 
 class SealedWebhook(FlowModel):
@@ -85,7 +83,7 @@ class SealedSink(FlowModel):
     @property
     def fairness_key(self) -> str:
         """The key by which Temporal serves receivers by turns. Receivers that differ only behind its end share one."""
-        return self.receiver[:_FAIRNESS_KEY_LIMIT]
+        return names.fairness_key(self.receiver)
 
     def masked(self) -> dict[str, Any]:
         """Return the sink as a client wrote it, with its secrets masked."""
