@@ -142,6 +142,11 @@ class Settings(BaseSettings):
     ready_needs_workers: bool = False
     """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 
+    # This setting is about the workspace as a whole.
+    max_machines: int | None = Field(default=None, ge=1)
+    """Most Machines of all projects together, over all workers: a deploy that asks for more is refused, and workers
+    never have more. Unset: any number."""
+
     # These settings are about workers and their Machines.
     role: Literal["all", "browser", "control"] = "all"
     """What a worker does: `browser` executes Attempts, `control` sequences Runs, delivers their results and needs no

@@ -174,6 +174,7 @@ async def _start_attempt_workers(
         identity,
         capacity=places,
         most_per_project=settings.machines,
+        max_machines=settings.max_machines,
         lease=lease,
         shares=shares,
         dead=dead,

@@ -7,6 +7,7 @@ projects without Attempts move from workers with a larger load to those with a s
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -28,6 +29,31 @@ class Member:
     """What it has been given before, by project."""
     used: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many Attempts it has accepted, by project."""
+
+
+def limit_sizes(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
+    """Return how many Machines each project may have if they may have no more than `limit` together.
+
+    Machines are taken from the largest projects, so that each project has one as long as there are enough for that.
+
+    Args:
+        sizes: How many Machines each project may have by itself. What cannot be divided evenly is for the first ones.
+        limit: How many they may have together; None for any number.
+    """
+    if limit is None or sum(sizes.values()) <= limit:
+        return dict(sizes)
+
+    def needed(level: int) -> int:
+        return sum(min(size, level) for size in sizes.values())
+
+    level = bisect_right(range(limit + 1), limit, key=needed) - 1
+    left = limit - needed(level)
+    limited: dict[str, int] = {}
+    for project, size in sizes.items():
+        more = size > level and left > 0
+        left -= more
+        limited[project] = min(size, level) + more
+    return limited
 
 
 def allocate(sizes: Mapping[str, int], members: Mapping[str, Member]) -> Shares:

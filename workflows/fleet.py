@@ -9,6 +9,7 @@ The workflow has no timer: what time has done is looked at when a worker asks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -26,8 +27,9 @@ with workflow.unsafe.imports_passed_through():
         ProjectSize,
         RenewAnswer,
         RenewRequest,
+        smallest_limit,
     )
-    from workflows.allocation import Member, allocate
+    from workflows.allocation import Member, allocate, limit_sizes
 
 RENEW_INTERVAL = timedelta(seconds=5)
 """Time between two requests of a worker."""
@@ -35,6 +37,12 @@ WAITING_INTERVAL = timedelta(seconds=1)
 """The same for a worker that is about to be given what another one still holds."""
 STALE = "StaleRenewal"
 """Type of the error of a request that came late: the worker has sent another one, or has left."""
+
+
+def limited_sizes(projects: Mapping[str, ProjectSize], members: Mapping[str, MemberState]) -> dict[str, int]:
+    """Return how many Machines each project may have: fewer than deployed if all of them together are too many."""
+    by_deploy = sorted(projects.items(), key=lambda item: (item[1].deployed_at, item[0]))
+    return limit_sizes({project: size.machines for project, size in by_deploy}, smallest_limit(members.values()))
 
 
 @workflow.defn(name=names.FLEET)
@@ -85,6 +93,7 @@ class FleetWorkflow:
             number=request.number,
             capacity=request.capacity,
             most_per_project=request.most_per_project,
+            max_machines=request.max_machines,
             projects=projects,
             plan=before.plan if before is not None else request.held,
             held=request.held,
@@ -96,7 +105,7 @@ class FleetWorkflow:
         self._forget_projects()
         self._plan()
         plan = self._members[request.worker].plan
-        shares = {project: share for project in plan if (share := self._grant(request.worker, project, now)) > 0}
+        shares = self._grant(request.worker, now)
         self._members[request.worker] = self._members[request.worker].model_copy(update={"shares": shares})
         self._describe()
         waits = any(share > shares.get(project, 0) for project, share in plan.items())
@@ -139,7 +148,7 @@ class FleetWorkflow:
 
     def _plan(self) -> None:
         planned = allocate(
-            {project: size.machines for project, size in self._projects.items()},
+            limited_sizes(self._projects, self._members),
             {
                 name: Member(
                     capacity=member.capacity,
@@ -157,14 +166,27 @@ class FleetWorkflow:
             if plan != member.plan:
                 self._members[name] = member.model_copy(update={"plan": plan})
 
-    def _grant(self, worker: str, project: str, now: datetime) -> int:
-        """Return how much of its plan the worker may have now: nothing that another one may still be using."""
+    def _grant(self, worker: str, now: datetime) -> dict[str, int]:
+        """Return how much of its plan the worker may have now: nothing that is still in use beyond what may be."""
         member = self._members[worker]
-        others = sum(other.counted(project) for name, other in self._members.items() if name != worker)
-        free = self._projects[project].machines - others
-        if self._settled_at is not None and now < self._settled_at:
-            free = min(free, member.held.get(project, 0))
-        return max(0, min(member.plan[project], free))
+        others = [other for name, other in self._members.items() if name != worker]
+        sizes, limit = limited_sizes(self._projects, self._members), smallest_limit(self._members.values())
+        room = None
+        if limit is not None:
+            room = limit - sum(other.counted_in_all() for other in others) - sum(member.held.values())
+        shares: dict[str, int] = {}
+        for project, planned in member.plan.items():
+            held = member.held.get(project, 0)
+            free = sizes[project] - sum(other.counted(project) for other in others)
+            if self._settled_at is not None and now < self._settled_at:
+                free = min(free, held)
+            share = min(planned, free)
+            if room is not None:
+                share = min(share, held + max(0, room))
+                room -= max(0, share - held)
+            if share > 0:
+                shares[project] = share
+        return shares
 
     def _describe(self) -> None:
         """Say who holds what, for the reader of the Temporal Web UI."""

@@ -45,6 +45,7 @@ class FleetMember:
         *,
         capacity: int,
         most_per_project: int | None,
+        max_machines: int | None,
         lease: Lease,
         shares: MachineShares,
         dead: Sequence[str] = (),
@@ -56,6 +57,7 @@ class FleetMember:
             worker: Name of the worker process in Temporal.
             capacity: How many Machines it can have at once.
             most_per_project: How many Machines of one project it may have; None for any number.
+            max_machines: How many Machines all projects may have together, over all workers; None for any number.
             lease: Is extended with every answer.
             shares: Are kept up to date.
             dead: Workers of this host that have died, and whose Machines are gone.
@@ -64,6 +66,7 @@ class FleetMember:
         self._worker = worker
         self._capacity = capacity
         self._most_per_project = most_per_project
+        self._max_machines = max_machines
         self._lease = lease
         self._shares = shares
         self._dead = tuple(dead)
@@ -133,6 +136,7 @@ class FleetMember:
             number=self._number,
             capacity=self._capacity,
             most_per_project=self._most_per_project,
+            max_machines=self._max_machines,
             projects=None if sizes is self._told else dict(sizes),
             held=held,
             used=project_workers.accepted(),

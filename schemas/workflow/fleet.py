@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, Field
@@ -37,6 +38,9 @@ class RenewRequest(FlowModel):
     """How many Machines the worker can have at once, over all projects."""
     most_per_project: int | None = None
     """How many Machines of one project the worker may have (`--machines`); None for any number."""
+    max_machines: int | None = None
+    """How many Machines all projects may have together, over all workers, as this worker was told; None for any
+    number."""
     projects: dict[str, ProjectSize] | None = None
     """All projects that the worker serves; None if they are those of its last answered request."""
     held: dict[str, int]
@@ -74,6 +78,7 @@ class MemberState(FlowModel):
     number: int
     capacity: int
     most_per_project: int | None = None
+    max_machines: int | None = None
     projects: tuple[str, ...]
     plan: dict[str, int] = Field(default_factory=dict[str, int])
     """Its shares once everybody has followed the plan."""
@@ -88,6 +93,15 @@ class MemberState(FlowModel):
     def counted(self, project: str) -> int:
         """Return how many Machines of the project the worker may be using."""
         return max(self.shares.get(project, 0), self.held.get(project, 0))
+
+    def counted_in_all(self) -> int:
+        """Return how many Machines the worker may be using, over all projects."""
+        return sum(self.counted(project) for project in {*self.shares, *self.held})
+
+
+def smallest_limit(members: Iterable[MemberState]) -> int | None:
+    """Return how many Machines all projects may have together: the smallest number that a worker was told."""
+    return min((member.max_machines for member in members if member.max_machines is not None), default=None)
 
 
 class FleetState(FlowModel):

@@ -11,7 +11,15 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Worker
 
-from schemas.workflow.fleet import FleetInput, FleetState, LeaveRequest, ProjectSize, RenewAnswer, RenewRequest
+from schemas.workflow.fleet import (
+    FleetInput,
+    FleetState,
+    LeaveRequest,
+    MemberState,
+    ProjectSize,
+    RenewAnswer,
+    RenewRequest,
+)
 from tests.support.run_stage import IDENTITY
 from workflows.fleet import FleetWorkflow
 
@@ -24,6 +32,30 @@ def size(machines: int, *, deploy: int = 0, replaces: int | None = None) -> Proj
         machines=machines,
         deployed_at=DEPLOYED + timedelta(minutes=deploy),
         replaces=None if replaces is None else DEPLOYED + timedelta(minutes=replaces),
+    )
+
+
+def fleet_state(
+    held: dict[str, dict[str, int]], sizes: dict[str, int] | None = None, **fields: dict[str, Any]
+) -> FleetState:
+    """What the workflow knows.
+
+    Args:
+        held: The workers, and how many Machines of each of its projects one holds, and is to hold.
+        sizes: How many Machines the projects may have, if they do not have all of them.
+        fields: Other fields of a worker.
+    """
+    now = datetime.now(UTC)
+    members: dict[str, MemberState] = {}
+    for name, shares in held.items():
+        known = {"number": 1, "host": f"host-of-{name}", "capacity": 8, "projects": tuple(shares), "plan": shares}
+        known |= {"shares": shares, "expires_at": now + timedelta(hours=1)}
+        members[name] = MemberState.model_validate(known | fields.get(name, {}))
+    all_sizes = {
+        project: sum(each.get(project, 0) for each in held.values()) for each in held.values() for project in each
+    }
+    return FleetState(
+        members=members, projects={project: size(count) for project, count in (all_sizes | (sizes or {})).items()}
     )
 
 

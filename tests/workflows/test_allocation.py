@@ -7,7 +7,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.allocation import Member, Shares, allocate
+from workflows.allocation import Member, Shares, allocate, limit_sizes
 
 PROJECTS = ["blog", "mail", "news", "shop"]
 project_names: st.SearchStrategy[str] = st.sampled_from(PROJECTS)
@@ -36,6 +36,24 @@ def following(members: dict[str, Member], shares: Shares) -> dict[str, Member]:
 
 def limit(size: int, member: Member) -> int:
     return min(size, member.capacity, member.capacity if member.most_per_project is None else member.most_per_project)
+
+
+@given(sizes_of_projects, st.none() | st.integers(0, 40))
+def test_all_projects_together_may_have_no_more_than_the_limit_and_the_largest_give(
+    sizes: dict[str, int], limit: int | None
+) -> None:
+    limited = limit_sizes(sizes, limit)
+    wanted = sum(sizes.values())
+    assert list(limited) == list(sizes)
+    assert sum(limited.values()) == (wanted if limit is None else min(wanted, limit))
+    assert all(0 <= limited[project] <= size for project, size in sizes.items())
+    most = max(limited.values(), default=0)
+    assert all(count >= most - 1 for project, count in limited.items() if count < sizes[project])
+
+
+def test_what_cannot_be_divided_is_for_the_first_projects() -> None:
+    assert limit_sizes({"shop": 5, "mail": 1, "blog": 5}, 6) == {"shop": 3, "mail": 1, "blog": 2}
+    assert limit_sizes({"shop": 2, "mail": 2, "blog": 2}, 2) == {"shop": 1, "mail": 1, "blog": 0}
 
 
 @given(sizes_of_projects, fleets)

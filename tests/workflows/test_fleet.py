@@ -119,6 +119,41 @@ async def test_a_worker_that_joins_takes_what_another_one_has_too_much_of(fleet:
     assert sorted([*first.shares, *second.shares]) == ["mail", "shop"]
 
 
+async def test_all_projects_together_never_have_more_than_the_smallest_limit_that_a_worker_was_told(
+    fleet: Fleet,
+) -> None:
+    first, second = Asking(fleet, "a", max_machines=5), Asking(fleet, "b")
+    projects = {"shop": size(3), "mail": size(3, deploy=1)}
+    assert (await first.ask(projects)).shares == {"shop": 3, "mail": 2}
+    assert (await second.ask(projects)).shares == {}
+    first.running = {"mail": 2}
+    assert (await second.ask(max_machines=2)).shares == {}
+    answer = await first.ask(projects | {"blog": size(1, deploy=2)})
+    assert answer.shares == {"mail": 1, "shop": 1}
+    first.running = {}
+    await first.ask(leaving=True)
+    assert (await second.ask(projects, max_machines=2)).shares == {}, "the last answer of the other one still counts"
+    await first.ask(leaving=True)
+    assert (await second.ask(max_machines=2)).shares == {"mail": 1, "shop": 1}
+
+
+async def test_a_project_grows_within_the_limit_only_when_another_one_has_given_up(fleet: Fleet) -> None:
+    first, second = Asking(fleet, "a", 4, max_machines=4), Asking(fleet, "b", 4)
+    assert (await first.ask({"shop": size(4)})).shares == {"shop": 4}
+    first.running = {"shop": 4}
+    assert (await second.ask({"mail": size(4, deploy=1)})).shares == {}
+    assert (await first.ask()).shares == {"shop": 2}
+    answer = await second.ask()
+    assert (answer.shares, answer.next_within) == ({}, WAITING_INTERVAL), "four Attempts of the other project go on"
+    first.running = {"shop": 3}
+    await first.ask()
+    answer = await second.ask()
+    assert (answer.shares, answer.next_within) == ({"mail": 1}, WAITING_INTERVAL)
+    first.running = {}
+    await first.ask()
+    assert (await second.ask()).shares == {"mail": 2}
+
+
 async def test_after_a_fleet_that_was_ended_nobody_gets_more_than_it_holds_until_old_leases_are_over(
     environment: WorkflowEnvironment,
 ) -> None:

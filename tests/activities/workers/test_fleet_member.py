@@ -89,6 +89,7 @@ class House:
             "me",
             capacity=8,
             most_per_project=None,
+            max_machines=7,
             lease=self.lease,
             shares=self.shares,
             dead=dead,
@@ -108,6 +109,7 @@ async def test_it_says_what_it_serves_once_and_what_it_holds_each_time() -> None
     async with house.up():
         await until(lambda: len(house.fleet.requests) >= 3)
         assert house.fleet.left == ["predecessor"]
+        assert {request.max_machines for request in house.fleet.requests} == {7}
         assert [request.projects for request in house.fleet.requests[:3]] == [SHOP, None, None]
         assert [request.held for request in house.fleet.requests[:2]] == [{}, {"shop": 2}]
         assert [request.number for request in house.fleet.requests[:3]] == [1, 2, 3]
