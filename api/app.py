@@ -14,7 +14,7 @@ from api.attempts import routes as attempt_routes
 from api.auth_sessions import routes as auth_session_routes
 from api.dashboard.install import install_dashboard
 from api.deliveries import routes as delivery_routes
-from api.dependencies import AuthSessions, Deliveries, Health, RunQueries, Runs, Services
+from api.dependencies import AuthSessions, Deliveries, Fleet, Health, RunQueries, Runs, Services
 from api.http import errors, openapi
 from api.http.key_check import KeyCheck
 from api.http.middleware import RequestMiddleware
@@ -32,6 +32,7 @@ from temporal import deliveries as temporal_deliveries
 from temporal import run_queries as temporal_run_queries
 from temporal import runs as temporal_runs
 from temporal.client import connect
+from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
@@ -48,6 +49,7 @@ def create_app(
     auth_sessions: AuthSessions | None = None,
     deliveries: Deliveries | None = None,
     temporal_health: Health | None = None,
+    fleet: Fleet | None = None,
     store: Store | None = None,
 ) -> FastAPI:
     """Create the application of the api service.
@@ -58,7 +60,8 @@ def create_app(
         run_queries: The access to lists and details of Runs; by default it uses the settings' Temporal connection.
         auth_sessions: The access to AuthSessions; by default it uses the same connection.
         deliveries: The access to Deliveries; by default it uses the same connection.
-        temporal_health: The health of Temporal and its workers; by default as seen by the same connection.
+        temporal_health: The health of Temporal; by default as seen by the same connection.
+        fleet: The access to who holds which Machines; by default it uses the same connection.
         store: The artifact store; by default the one that the settings name.
 
     Raises:
@@ -84,6 +87,7 @@ def create_app(
             auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(client),
             deliveries=deliveries or temporal_deliveries.Deliveries(client),
             temporal_health=temporal_health or TemporalHealth(client),
+            fleet=fleet or FleetReader(client),
             store=opened_store,
             catalog=Catalog(opened_store, max_age=settings.poll_versions),
             ring=ring,

@@ -18,6 +18,7 @@ from api.runs.queue_counts import QueueCounts
 from projects.catalog import Catalog
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
+from schemas.workflow.fleet import FleetState
 from schemas.workflow.run import RunInput
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
@@ -25,7 +26,7 @@ from settings import Settings
 from storage.store import Store
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunFilter, RunListItem, RunPage
-from temporal.pool_usage import MachineCounts
+from temporal.pool_usage import PoolUsage
 from temporal.run_queries import RunDetails, ValidateListItem
 from temporal.runs import RunState
 
@@ -47,11 +48,13 @@ class Health(Protocol):
 
     async def check(self) -> None: ...
 
-    async def count_offered_machines(self) -> dict[str, int] | None: ...
-
     async def read_isolation(self) -> dict[str, str]: ...
 
-    async def has_pollers(self, project: str, /) -> bool: ...
+
+class Fleet(Protocol):
+    """What the api needs of `temporal.fleet_reader.FleetReader`."""
+
+    async def read(self) -> FleetState: ...
 
 
 class RunQueries(Protocol):
@@ -69,7 +72,7 @@ class RunQueries(Protocol):
 
     async def count_waiting(self, project: str, /) -> int: ...
 
-    async def count_machines(self) -> dict[str, MachineCounts] | None: ...
+    async def read_machine_usage(self) -> dict[str, PoolUsage] | None: ...
 
 
 class AuthSessions(Protocol):
@@ -113,6 +116,7 @@ class Services:
     auth_sessions: AuthSessions
     deliveries: Deliveries
     temporal_health: Health
+    fleet: Fleet
     store: Store
     catalog: Catalog
     ring: KeyRing

@@ -15,8 +15,10 @@ from starlette.responses import JSONResponse
 
 from api.dependencies import Services, ServicesDep
 from api.http.workspace_router import key_header
-from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
+from api.projects.machines import read_fleet
+from schemas.errors import CallboardError, TooMany, Unauthorized
 from schemas.rest.health import ComponentStatus, Liveness, Readiness
+from temporal.fleet_view import MissingReason, ProjectMachines
 
 _CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""
@@ -41,7 +43,7 @@ async def healthz() -> Liveness:
 async def readyz(
     request: Request, services: ServicesDep, key: Annotated[str | None, Security(key_header)]
 ) -> JSONResponse:
-    """Check Temporal, the artifact store, and the Machines that workers offer for each project.
+    """Check Temporal, the artifact store, and whether workers hold the Machines of each project.
 
     Without a valid key, the answer holds only the statuses. With one, it also holds the messages, and the status of
     each project.
@@ -75,35 +77,33 @@ async def _project_states(services: Services) -> dict[str, ComponentStatus]:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             names = await services.catalog.list_projects()
-            offered = await services.temporal_health.count_offered_machines()
+            manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
+            projects = [manifest for manifest in manifests if manifest is not None]
+            fleet = await read_fleet(services, projects)
     except (CallboardError, TimeoutError):
-        return {}  # the store or Temporal is not reachable, and its own state says so
-    states = await asyncio.gather(*(_project_state(services, name, offered) for name in names))
-    return dict(zip(names, states, strict=True))
+        return {}  # the store is not reachable, and its own state says so
+    if fleet is None:
+        unknown = _problem(services, "No worker has said who holds which Machines. Start `callboard worker`.")
+        return {project.project: unknown for project in projects}
+    return {name: _project_state(services, found) for name, found in fleet.projects.items()}
 
 
-async def _project_state(services: Services, project: str, offered: dict[str, int] | None) -> ComponentStatus:
-    """Return the state of a project.
+def _project_state(services: Services, machines: ProjectMachines) -> ComponentStatus:
+    """Return whether workers hold the project's Machines. It is well that a worker is about to get what is missing."""
+    match machines.reason:
+        case MissingReason.NO_WORKER | MissingReason.NOT_SERVED:
+            return _problem(services, f"Machines are missing, {machines.shortage}. No Run of the project is executed.")
+        case MissingReason.NO_ROOM | MissingReason.LIMIT:
+            return ComponentStatus(status="warning", message=f"Machines are missing, {machines.shortage}.")
+        case _ if services.settings.ready_needs_workers and not machines.held:
+            return _problem(services, "No worker holds a Machine of this project yet.")
+        case _:
+            return ComponentStatus(status="ok")
 
-    The state says whether workers serve the project and, if Temporal can tell, whether the workers' shares fit its
-    number of Machines.
-    """
-    if services.settings.ready_needs_workers:
-        return await _run_check(_check_has_worker(services, project))
-    manifest = await services.catalog.get_current(project)
-    if offered is None or manifest is None:
-        return ComponentStatus(status="ok")
-    configured, offered_machines = manifest.settings.machines, offered.get(project, 0)
-    if offered_machines == 0:
-        return ComponentStatus(status="warning", message="No worker offers a Machine for this project: its Runs wait.")
-    if offered_machines > configured:
-        message = (
-            f"The workers offer {offered_machines} Machines in all, and the project's settings say {configured} "
-            "(replication.maxConcurrentRequests). Workers of an earlier version take no lease: upgrade all of them. "
-            "For a while, the same is seen after a worker was killed, after a deploy, and while Machines move."
-        )
-        return ComponentStatus(status="warning", message=message)
-    return ComponentStatus(status="ok")
+
+def _problem(services: Services, message: str) -> ComponentStatus:
+    """Return the state of a project of which no Run is executed."""
+    return ComponentStatus(status="failed" if services.settings.ready_needs_workers else "warning", message=message)
 
 
 async def _isolation_state(services: Services) -> ComponentStatus | None:
@@ -120,11 +120,6 @@ async def _isolation_state(services: Services) -> ComponentStatus | None:
         )
         return ComponentStatus(status="warning", message=message)
     return ComponentStatus(status="ok") if levels else None
-
-
-async def _check_has_worker(services: Services, project: str) -> None:
-    if not await services.temporal_health.has_pollers(project):
-        raise Unavailable("No worker serves this project yet.")
 
 
 async def _run_check(check: Awaitable[None]) -> ComponentStatus:

@@ -10,11 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from cli.doctor.target import find_installation
-from cli.output import print_heading, print_json, print_table
+from cli.output import print_heading, print_json, print_message, print_table
+from projects.catalog import Catalog
+from schemas.errors import CallboardError
 from schemas.workflow.fleet import FleetState
 from settings import Settings
+from storage.factory import open_store
 from temporal.client import connect
 from temporal.fleet import FleetClient
+from temporal.fleet_view import FleetView, describe_fleet
 
 
 def fleet(
@@ -25,65 +29,81 @@ def fleet(
 ) -> None:
     """Show which worker has how many Machines, and what is missing.
 
-    This asks the Temporal of the environment, or that of the `callboard dev` that runs on the data folder.
+    This asks the Temporal and the artifact store of the environment, or those of the `callboard dev` that runs on the
+    data folder.
     """
     settings = find_installation(data).settings
-    state = asyncio.run(_read(settings)) or FleetState()
-    shown = describe_fleet(state, datetime.now(UTC))
+    view = asyncio.run(_read_view(settings))
     if as_json:
-        print_json(shown)
+        print_json(format_fleet(view))
         return
-    workers = [
-        (each["worker"], each["host"], f"{each['machines']} of {each['capacity']}", each["state"])
-        for each in shown["workers"]
-    ]
-    print_table(("WORKER", "HOST", "MACHINES", "STATE"), workers)
-    print_heading("Projects")
-    projects = [
-        (each["project"], f"{each['held']} of {each['machines']}", each["workers"], each["missing"] or "")
-        for each in shown["projects"]
-    ]
-    print_table(("PROJECT", "MACHINES", "WORKERS", "MISSING"), projects)
+    print_table(
+        ("WORKER", "HOST", "MACHINES", "STATE"),
+        [
+            (worker.worker, worker.host, f"{worker.held} of {worker.capacity}", _state(leaving=worker.leaving))
+            for worker in view.workers
+        ],
+    )
+    print_heading("Projects" if view.limit is None else f"Projects, of which all together may have {view.limit}")
+    print_table(
+        ("PROJECT", "MACHINES", "WORKERS", "MISSING"),
+        [
+            (
+                project.project,
+                f"{project.held} of {project.wanted}",
+                ", ".join(f"{name} ({count})" for name, count in project.workers.items()),
+                project.shortage or "",
+            )
+            for project in view.projects.values()
+        ],
+    )
 
 
-async def _read(settings: Settings) -> FleetState | None:
+async def _read_view(settings: Settings) -> FleetView:
+    state = await _read_state(settings)
+    sizes = {project: size.machines for project, size in state.projects.items()}
+    try:
+        deployed = await Catalog(open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)).sizes()
+    except CallboardError as error:
+        print_message(f"{error.message} Projects that no worker serves are not shown.")
+        deployed = {}
+    return describe_fleet(state, datetime.now(UTC), sizes | deployed)
+
+
+async def _read_state(settings: Settings) -> FleetState:
     client = await connect(settings, lazy=True, identity="callboard-fleet")
     return await FleetClient(client).read_state()
 
 
-def describe_fleet(state: FleetState, now: datetime) -> dict[str, Any]:
-    """Return who holds what and what is missing, as JSON."""
-    live = {name: member for name, member in sorted(state.members.items()) if member.expires_at > now}
-    workers = [
-        {
-            "worker": name,
-            "host": member.host,
-            "capacity": member.capacity,
-            "machines": sum(member.counted(project) for project in {*member.shares, *member.held}),
-            "projects": {project: member.counted(project) for project in sorted({*member.shares, *member.held})},
-            "state": "leaving" if member.leaving else "serving",
-        }
-        for name, member in live.items()
-    ]
-    projects: list[dict[str, Any]] = []
-    for project, size in sorted(state.projects.items()):
-        held = {name: count for name, member in live.items() if (count := member.counted(project))}
-        short = size.machines - sum(held.values())
-        serving = [member for member in live.values() if project in member.projects and not member.leaving]
-        missing = None
-        if not serving:
-            missing = "no worker serves it"
-        elif short > 0 and any(member.plan.get(project, 0) > member.shares.get(project, 0) for member in serving):
-            missing = f"{short}, which a worker is about to get"
-        elif short > 0:
-            missing = f"{short}, as its workers have no room for more"
-        projects.append(
+def format_fleet(view: FleetView) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "limit": view.limit,
+        "workers": [
             {
-                "project": project,
-                "machines": size.machines,
-                "held": sum(held.values()),
-                "workers": ", ".join(f"{name} ({count})" for name, count in held.items()),
-                "missing": missing,
+                "worker": worker.worker,
+                "host": worker.host,
+                "capacity": worker.capacity,
+                "machines": worker.held,
+                "projects": dict(worker.projects),
+                "state": _state(leaving=worker.leaving),
             }
-        )
-    return {"workers": workers, "projects": projects}
+            for worker in view.workers
+        ],
+        "projects": [
+            {
+                "project": project.project,
+                "machines": project.wanted,
+                "held": project.held,
+                "workers": dict(project.workers),
+                "missing": project.missing,
+                "reason": project.reason,
+                "message": project.shortage,
+            }
+            for project in view.projects.values()
+        ],
+    }
+
+
+def _state(*, leaving: bool) -> str:
+    return "leaving" if leaving else "serving"

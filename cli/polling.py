@@ -101,7 +101,9 @@ def _describe_progress(run: dict[str, Any]) -> str:
         return "is pending (paused in Temporal)"
     if waiting is not None:
         busy = (
-            "" if waiting["machines"] is None else f", {waiting['machinesBusy']} of {waiting['machines']} Machines busy"
+            ""
+            if None in (waiting["machines"], waiting["machinesBusy"])
+            else f", {waiting['machinesBusy']} of {waiting['machines']} Machines busy"
         )
         return f"is pending: {waiting['ahead']} Runs ahead{busy}"
     running = [attempt for attempt in run["attempts"] if attempt["status"] == "started"]

@@ -22,10 +22,18 @@ def list_projects(api: ApiClient, as_json: AsJson = False) -> None:
         print_json(answer)
         return
     rows = [
-        (each["name"], each["version"], _format_machines(each), len(each["apis"]), each["authSessions"])
+        (
+            each["name"],
+            each["version"],
+            _format_held(each["machines"]),
+            _format_usage(each["machines"]),
+            _format_missing(each["machines"]),
+            len(each["apis"]),
+            each["authSessions"],
+        )
         for each in answer["projects"]
     ]
-    print_table(("PROJECT", "VERSION", "MACHINES", "APIS", "AUTHSESSIONS"), rows)
+    print_table(("PROJECT", "VERSION", "MACHINES", "IN USE", "MISSING", "APIS", "AUTHSESSIONS"), rows)
 
 
 @app.command()
@@ -48,14 +56,28 @@ def get(
             "APIs": ", ".join(project["apis"]),
             "API access": "on" if project["apiAccess"] else "off",
             "AuthSessions": project["authSessions"],
-            "Machines": f"{_format_machines(project)}; configured: {project['machines']['wanted']}",
+            "Machines": _format_held(project["machines"]),
+            "In use": _format_usage(project["machines"]),
+            "Workers": _format_workers(project["machines"]),
+            "Missing": _format_missing(project["machines"]),
             "Warnings": "\n".join(project["warnings"]),
         }
     )
 
 
-def _format_machines(project: dict[str, Any]) -> str:
-    machines = project["machines"]
-    if machines["offered"] is None:
-        return "unknown"
-    return f"{machines['busy']} busy, {machines['warm']} warm, of {machines['offered']}"
+def _format_held(machines: dict[str, Any]) -> str:
+    return f"{'–' if machines['held'] is None else machines['held']} of {machines['wanted']}"
+
+
+def _format_usage(machines: dict[str, Any]) -> str:
+    return "unknown" if machines["busy"] is None else f"{machines['busy']} busy, {machines['warm']} warm"
+
+
+def _format_workers(machines: dict[str, Any]) -> str:
+    return ", ".join(f"{each['worker']} ({each['machines']})" for each in machines["workers"] or ())
+
+
+def _format_missing(machines: dict[str, Any]) -> str:
+    if machines["held"] is None:
+        return "unknown, as no worker answers"
+    return "" if machines["missing"] is None else machines["missing"]["message"]

@@ -137,7 +137,9 @@ def _format_waiting(waiting: dict[str, Any] | None) -> str | None:
     if waiting["paused"]:
         return "unpause in Temporal"
     machines = (
-        "" if waiting["machines"] is None else f"; {waiting['machinesBusy']} of {waiting['machines']} Machines are busy"
+        ""
+        if None in (waiting["machines"], waiting["machinesBusy"])
+        else f"; {waiting['machinesBusy']} of {waiting['machines']} Machines are busy"
     )
     return f"a Machine; {waiting['ahead']} Runs ahead{machines}"
 

@@ -95,6 +95,12 @@ class Catalog:
             return answer.value
         return await self._reads.run((project, note), lambda: self._read_current(project, note))
 
+    async def sizes(self) -> dict[str, int]:
+        """Return how many Machines each deployed project may have. Raises StoreError."""
+        projects = await self.list_projects()
+        manifests = await asyncio.gather(*(self.get_current(project) for project in projects))
+        return {manifest.project: manifest.settings.machines for manifest in manifests if manifest is not None}
+
     async def get_manifest(self, project: str, version: str) -> Manifest | None:
         """Return the manifest of one version of `project`, or None if there is no such version.
 

@@ -60,14 +60,14 @@ class FleetClient:
             )
         )
 
-    async def read_state(self) -> FleetState | None:
-        """Return who holds what; None if no worker has ever asked. Raises Unavailable if no worker answers."""
+    async def read_state(self, timeout: timedelta = RPC_TIMEOUT) -> FleetState:
+        """Return who holds what: nobody anything, if no worker has ever asked. Raises Unavailable if none answers."""
         handle = self._client.get_workflow_handle_for(FleetWorkflow.run, names.FLEET_ID)
         try:
-            return await handle.query(FleetWorkflow.state, rpc_timeout=RPC_TIMEOUT)
+            return await handle.query(FleetWorkflow.state, rpc_timeout=timeout)
         except RPCError as error:
             if is_missing_entity(error):
-                return None
+                return FleetState()
             raise Unavailable(f"No worker has said who holds which Machines: {error.message}") from error
         except (WorkflowQueryFailedError, RuntimeError) as error:
             raise Unavailable(f"No worker has said who holds which Machines: {error}") from error

@@ -1,9 +1,9 @@
-"""Publish and read how many Machines live workers offer, and how these are used, by heartbeats in Temporal.
+"""Publish and read which Machines are up and how they are used, by heartbeats in Temporal.
 
-The SDK reports slots every ten seconds: a slot is a Machine that there may be. The SDK does not know which Machines are
-up. So each worker sends additional heartbeats of its own, one for each project, as if its Machines were a worker: used
-slots are busy Machines, free slots are warm ones, and in place of a version stands how far they are isolated. The
-server keeps all heartbeats in memory, and forgets them.
+The SDK sends heartbeats for each of its workers, and does not know which Machines are up. So each worker process sends
+additional ones of its own, one for each project, as if its Machines were a worker: used slots are busy Machines, free
+slots are warm ones, and in place of a version stands how far they are isolated. The server keeps all heartbeats in
+memory, and forgets them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.workflow import names
-from temporal.client import WORKER_HEARTBEAT_INTERVAL
 from temporal.rpc_errors import RPC_TIMEOUT
 
 POOL_HEARTBEAT_INTERVAL = timedelta(seconds=5)
@@ -36,28 +35,16 @@ _PROJECT_QUEUE_PREFIX = names.project_queue("")
 
 @dataclass(frozen=True)
 class PoolUsage:
-    """The Machines of a project that a worker has up."""
+    """The Machines of a project that a worker has up, or that all workers have up."""
 
     busy: int = 0
     warm: int = 0
     """Number of Machines that are up without an Attempt."""
     isolation: str = ""
-    """How far the worker isolates them: `full` or `partial`; empty if it does not tell."""
+    """How far they are isolated: `full`, or `partial` if those of one worker are; empty if nobody tells."""
 
-
-@dataclass(frozen=True)
-class MachineCounts:
-    """The Machines of one project."""
-
-    offered: int = 0
-    busy: int = 0
-    warm: int = 0
-    isolation: str = ""
-    """How far all of them are isolated: `partial` if those of one worker are; empty if nobody tells."""
-
-    def __add__(self, other: MachineCounts) -> MachineCounts:
-        return MachineCounts(
-            self.offered + other.offered,
+    def __add__(self, other: PoolUsage) -> PoolUsage:
+        return PoolUsage(
             self.busy + other.busy,
             self.warm + other.warm,
             max(self.isolation, other.isolation),  # as it happens, the words are in this order
@@ -101,7 +88,7 @@ async def publish_usage(
     await client.workflow_service.record_worker_heartbeat(request, timeout=_PUBLISH_TIMEOUT)
 
 
-async def read_machine_counts(client: Client) -> dict[str, MachineCounts] | None:
+async def read_usage(client: Client) -> dict[str, PoolUsage] | None:
     """Return the Machines by project, as of some seconds ago; None if the server does not keep heartbeats.
 
     Raises RPCError.
@@ -109,27 +96,17 @@ async def read_machine_counts(client: Client) -> dict[str, MachineCounts] | None
     heartbeats = await _list_heartbeats(client)
     if heartbeats is None:
         return None
-    offered: defaultdict[tuple[str, str], MachineCounts] = defaultdict(MachineCounts)
-    published: dict[tuple[str, str], PoolUsage] = {}
+    usage: defaultdict[str, PoolUsage] = defaultdict(PoolUsage)
     for heartbeat in heartbeats:
-        key = heartbeat.task_queue.removeprefix(_PROJECT_QUEUE_PREFIX), heartbeat.worker_identity
         slots = heartbeat.activity_task_slots_info
-        used, free = slots.current_used_slots, slots.current_available_slots
-        if heartbeat.sdk_name == _POOL_SDK_NAME:
-            published[key] = PoolUsage(used, free, heartbeat.sdk_version)
-        else:  # A worker can have several Temporal Workers for one project.
-            offered[key] += MachineCounts(offered=used + free, busy=used)
-    totals: defaultdict[str, MachineCounts] = defaultdict(MachineCounts)
-    for key in offered.keys() | published.keys():
-        counts = offered[key]
-        if (usage := published.get(key)) is not None:  # The worker's own heartbeat is newer than the SDK's.
-            counts = MachineCounts(counts.offered, usage.busy, usage.warm, usage.isolation)
-        totals[key[0]] += counts
-    return dict(totals)
+        usage[heartbeat.task_queue.removeprefix(_PROJECT_QUEUE_PREFIX)] += PoolUsage(
+            slots.current_used_slots, slots.current_available_slots, heartbeat.sdk_version
+        )
+    return dict(usage)
 
 
 async def _list_heartbeats(client: Client) -> list[WorkerHeartbeat] | None:
-    """Return the heartbeats of live workers of projects; None if the server does not keep heartbeats."""
+    """Return the heartbeats of live workers about their Machines; None if the server does not keep heartbeats."""
     heartbeats: list[WorkerHeartbeat] = []
     request = ListWorkersRequest(namespace=client.namespace, page_size=100)
     while True:
@@ -141,7 +118,7 @@ async def _list_heartbeats(client: Client) -> list[WorkerHeartbeat] | None:
             raise
         for info in response.workers_info:
             heartbeat = info.worker_heartbeat
-            if heartbeat.task_queue.startswith(_PROJECT_QUEUE_PREFIX) and _is_alive(heartbeat):
+            if heartbeat.sdk_name == _POOL_SDK_NAME and _is_alive(heartbeat):
                 heartbeats.append(heartbeat)
         if not response.next_page_token:
             return heartbeats
@@ -151,5 +128,5 @@ async def _list_heartbeats(client: Client) -> list[WorkerHeartbeat] | None:
 def _is_alive(heartbeat: WorkerHeartbeat) -> bool:
     """Tell whether the worker runs and has sent heartbeats lately: the server remembers dead workers for a while."""
     sent_at = heartbeat.heartbeat_time.ToDatetime(tzinfo=UTC)
-    interval = POOL_HEARTBEAT_INTERVAL if heartbeat.sdk_name == _POOL_SDK_NAME else WORKER_HEARTBEAT_INTERVAL
-    return heartbeat.status == WorkerStatus.WORKER_STATUS_RUNNING and datetime.now(UTC) - sent_at < 3 * interval
+    running = heartbeat.status == WorkerStatus.WORKER_STATUS_RUNNING
+    return running and datetime.now(UTC) - sent_at < 3 * POOL_HEARTBEAT_INTERVAL

@@ -13,7 +13,7 @@ from schemas.workflow.auth_session import CreateInput, ValidateInput
 from schemas.workflow.run import RunInput, RunStatus, RunType
 from temporal import pool_usage
 from temporal.listing import RunFilter, RunListItem, RunPage, build_query, fetch_page, read_list_item
-from temporal.pool_usage import MachineCounts
+from temporal.pool_usage import PoolUsage
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from temporal.runs import Runs, RunState
 
@@ -129,16 +129,14 @@ class RunQueries:
             counts = await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)
             return counts.count
 
-    async def count_machines(self) -> dict[str, MachineCounts] | None:
-        """Return the Machines that live workers offer, by project, and how many are busy, as of some seconds ago.
-
-        Return None if the server does not keep heartbeats. A worker appears within ten seconds of its start.
+    async def read_machine_usage(self) -> dict[str, PoolUsage] | None:
+        """Return which Machines are up, by project, as of some seconds ago; None if the server keeps no heartbeats.
 
         Raises:
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors():
-            return await pool_usage.read_machine_counts(self._client)
+            return await pool_usage.read_usage(self._client)
 
     async def _read_input(self, description: WorkflowExecutionDescription) -> AnyInput:
         """Return what the Run was started with, from the beginning of its history."""

@@ -17,10 +17,11 @@ import worker
 from devstack import ports
 from machines.isolation import find_isolation
 from schemas.errors import ConfigurationError
+from schemas.workflow import names
 from settings import Settings
 from storage.folder import FolderStore
-from temporal.health import TemporalHealth
 from tests.support.attempt_worker import PATIENCE, deploy_project
+from tests.support.pollers import is_polled
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.temporal_servers import dev_client, dev_server
@@ -68,7 +69,7 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
     workers = tmp_path / "data" / "workers"
     process = await start(CALLBOARD_ISOLATION="partial")
     async with asyncio.timeout(PATIENCE):
-        while not await TemporalHealth(client).has_pollers("shop"):
+        while not await is_polled(client, names.project_queue("shop")):
             assert process.returncode is None
             await asyncio.sleep(0.05)
     assert len(list(workers.iterdir())) == 1

@@ -1,4 +1,4 @@
-"""Answers about projects: what is deployed, and how many Machines there are for it."""
+"""Answers about projects: what is deployed, and who holds Machines for it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import asyncio
 
 from api.dependencies import Services
 from api.projects.lookup import require_project
+from api.projects.machines import Machines, read_machines
 from projects.manifest import Manifest
-from schemas.rest.projects import ProjectBody, ProjectList, ProjectMachines
-from temporal.pool_usage import MachineCounts
+from schemas.rest.projects import ProjectBody, ProjectList
 
 
 async def list_projects(services: Services) -> ProjectList:
     """Return all deployed projects, sorted by name. Raises StoreError, Unavailable."""
     names = await services.catalog.list_projects()
     manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
-    machines = await services.run_queries.count_machines()
-    return ProjectList(projects=[_project_body(manifest, machines) for manifest in manifests if manifest is not None])
+    projects = [manifest for manifest in manifests if manifest is not None]
+    machines = await read_machines(services, projects)
+    return ProjectList(projects=[_project_body(project, machines) for project in projects])
 
 
 async def get_project(services: Services, project: str) -> ProjectBody:
     """Return one deployed project. Raises NotFound, StoreError, Unavailable."""
     manifest = await require_project(services, project)
-    return _project_body(manifest, await services.run_queries.count_machines())
+    return _project_body(manifest, await read_machines(services, [manifest]))
 
 
-def _project_body(manifest: Manifest, machines: dict[str, MachineCounts] | None) -> ProjectBody:
+def _project_body(manifest: Manifest, machines: Machines) -> ProjectBody:
     settings = manifest.settings
-    usage = None if machines is None else machines.get(manifest.project, MachineCounts())
     return ProjectBody(
         name=manifest.project,
         version=manifest.version,
@@ -35,11 +35,6 @@ def _project_body(manifest: Manifest, machines: dict[str, MachineCounts] | None)
         apis=list(manifest.apis),
         api_access=settings.api_access.enabled,
         auth_sessions=settings.auth_sessions.type if settings.auth_sessions.enabled else None,
-        machines=ProjectMachines(
-            wanted=settings.machines,
-            offered=None if usage is None else usage.offered,
-            busy=None if usage is None else usage.busy,
-            warm=None if usage is None else usage.warm,
-        ),
+        machines=machines.of(manifest),
         warnings=[str(warning) for warning in manifest.warnings],
     )

@@ -10,6 +10,7 @@ from api.attempts.bodies import list_attempts
 from api.deliveries.bodies import list_deliveries
 from api.dependencies import Services
 from api.http.cursor import decode_cursor, encode_cursor
+from api.projects.machines import read_machines
 from api.runs.input_view import masked_input
 from api.runs.outcome_json import error_json, reason_json
 from api.runs.result import returned_values
@@ -30,7 +31,6 @@ from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
 from storage.raw_json import RawJson, dump_object
 from temporal.listing import RunFilter, RunListItem
-from temporal.pool_usage import MachineCounts
 from temporal.run_queries import RunDetails
 
 
@@ -146,12 +146,12 @@ async def _validates(services: Services, details: RunDetails) -> list[RunValidat
 
 
 async def _waiting(services: Services, details: RunDetails) -> QueueState:
-    machines = await services.run_queries.count_machines()
-    usage = None if machines is None else machines.get(details.list_item.project, MachineCounts())
+    project = await services.catalog.get_current(details.list_item.project)
+    machines = None if project is None else (await read_machines(services, [project])).of(project)
     return QueueState(
         ahead=await services.run_queries.count_ahead(details.list_item),
-        machines_busy=None if usage is None else usage.busy,
-        machines=None if usage is None else usage.offered,
+        machines_busy=machines and machines.busy,
+        machines=machines and machines.held,
         paused=details.state.paused,
     )
 

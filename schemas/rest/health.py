@@ -29,7 +29,8 @@ class Readiness(ResponseModel):
     temporal: ComponentStatus
     store: ComponentStatus
     projects: dict[str, ComponentStatus] | None = None
-    """The status of each project: whether it has as many Machines as its settings say. It is absent without a key."""
+    """The status of each project: whether workers hold as many Machines for it as its settings say. It is absent
+    without a key."""
 
     isolation: ComponentStatus | None = None
     """Whether all Machines are isolated fully. It is absent without a key, and where no worker tells."""

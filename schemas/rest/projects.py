@@ -16,9 +16,32 @@ _EXAMPLE: dict[str, JsonValue] = {
     "apis": ["list-products", "products/details"],
     "apiAccess": True,
     "authSessions": None,
-    "machines": {"wanted": 2, "offered": 2, "busy": 1, "warm": 1},
+    "machines": {
+        "wanted": 2,
+        "held": 1,
+        "workers": [{"worker": "host-1-4711-5fe1c0", "host": "host-1", "machines": 1}],
+        "missing": {"machines": 1, "reason": "no-room", "message": "1 of 2: its workers have no room for more"},
+        "busy": 1,
+        "warm": 0,
+    },
     "warnings": [],
 }
+
+
+class WorkerMachines(ResponseModel):
+    """The Machines of a project that one worker holds."""
+
+    worker: str
+    host: str
+    machines: int
+
+
+class MissingMachines(ResponseModel):
+    """How many Machines a project has fewer than it may have, and why."""
+
+    machines: int
+    reason: Literal["no-worker", "not-served", "limit", "no-room", "on-the-way"]
+    message: str
 
 
 class ProjectMachines(ResponseModel):
@@ -26,10 +49,15 @@ class ProjectMachines(ResponseModel):
 
     wanted: int
     """The number in the project's settings."""
-    offered: int | None
-    """The number that live workers offered some seconds ago; null if Temporal's server cannot tell."""
+    held: int | None
+    """The number that workers hold; null if no worker answers. More than `wanted`, if a deploy has made that smaller
+    and Attempts of before go on."""
+    workers: list[WorkerMachines] | None
+    """Which worker holds how many of them."""
+    missing: MissingMachines | None
+    """What is missing; null if nothing is, or if no worker answers."""
     busy: int | None
-    """The number that executed an Attempt some seconds ago."""
+    """The number that executed an Attempt some seconds ago; null if Temporal's server cannot tell."""
     warm: int | None
     """The number of idle Machines whose browser is running, so that an Attempt starts at once."""
 

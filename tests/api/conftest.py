@@ -15,10 +15,17 @@ from api.app import create_app
 from devstack import ports
 from devstack.temporal import TemporalServer
 from storage.folder import FolderStore
-from tests.support.api_in_process import KEY, SECRET, Api, MakeApi, QuietServer, api_settings, deploy_project
+from tests.support.api_in_process import KEY, PROJECTS, SECRET, Api, MakeApi, QuietServer, api_settings, deploy_project
 from tests.support.api_process import ApiProcess
 from tests.support.constants import WORKSPACE
-from tests.support.in_memory_temporal import MemoryAuthSessions, MemoryDeliveries, MemoryRunQueries, MemoryRuns
+from tests.support.fleet_stage import fleet_state
+from tests.support.in_memory_temporal import (
+    MemoryAuthSessions,
+    MemoryDeliveries,
+    MemoryFleet,
+    MemoryRunQueries,
+    MemoryRuns,
+)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +58,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
     async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
         engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
         records, deliveries = MemoryRunQueries(engine), MemoryDeliveries()
+        fleet = MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)}))
         app = create_app(
             api_settings(**fields),
             runs=engine,
@@ -58,6 +66,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
             auth_sessions=auth_sessions,
             deliveries=deliveries,
             temporal_health=engine,
+            fleet=fleet,
             store=store or deployed,
         )
         lifespan = app.router.lifespan_context(app)
@@ -65,7 +74,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://api.test", headers={"x-api-key": KEY})
         opened.append((client, lifespan))
-        return Api(app, client, engine, records, auth_sessions, deliveries, store or deployed)
+        return Api(app, client, engine, records, auth_sessions, deliveries, fleet, store or deployed)
 
     yield make
     for client, lifespan in opened:

@@ -3,9 +3,13 @@
 import pytest
 
 from schemas.errors import StoreError, Unavailable
-from tests.support.api_in_process import Api, MakeApi
+from tests.support.api_in_process import PROJECTS, Api, MakeApi
+from tests.support.fleet_stage import fleet_state
 
-PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
+UNANSWERED = {
+    "status": "warning",
+    "message": "No worker has said who holds which Machines. Start `callboard worker`.",
+}
 
 
 async def test_alive_needs_no_key(api: Api):
@@ -30,7 +34,7 @@ async def test_without_a_valid_key_only_states_are_told(make_api: MakeApi, key: 
     ok = {"status": "ok"}
     answer = await api.client.get("/readyz", headers=headers)
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "temporal": ok, "store": ok})
-    api.runs.unserved.add("members")
+    api.fleet.state = fleet_state({"worker-1": dict.fromkeys({*PROJECTS} - {"members"}, 1)})
     answer = await api.client.get("/readyz", headers=headers)
     assert (answer.status_code, answer.json()) == (503, {"status": "not-ready", "temporal": ok, "store": ok})
     api.runs.failure = Unavailable("Temporal at temporal.internal cannot be reached.")
@@ -55,26 +59,43 @@ async def test_a_project_whose_machines_are_isolated_only_partially_is_a_warning
     assert "for the projects members." in answer.json()["isolation"]["message"]
 
 
-async def test_shares_that_add_up_to_more_than_the_project_says_or_to_none_are_a_warning(api: Api):
-    api.runs.offered = {"shop": 99, "closed": 1}
+async def test_missing_machines_are_a_warning_unless_a_worker_is_about_to_get_them(api: Api):
+    plan = {"shop": 1, "members": 1, "closed": 0}
+    held = {"shop": 1, "members": 0, "closed": 0}
+    api.fleet.state = fleet_state({"one": held}, dict.fromkeys(held, 1), one={"plan": plan})
     answer = await api.client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     projects = answer.json()["projects"]
-    assert projects["closed"] == {"status": "ok"}
-    assert projects["members"]["status"] == projects["shop"]["status"] == "warning"
-    assert "No worker offers a Machine" in projects["members"]["message"]
-    assert "offer 99 Machines" in projects["shop"]["message"]
+    assert projects["shop"] == projects["members"] == {"status": "ok"}
+    assert projects["closed"] == {
+        "status": "warning",
+        "message": "Machines are missing, 1 of 1: its workers have no room for more.",
+    }
+    assert projects["recorded"] == {
+        "status": "warning",
+        "message": "Machines are missing, 1 of 1: no worker serves it. No Run of the project is executed.",
+    }
+
+
+@pytest.mark.parametrize(("needed", "status"), [(False, "warning"), (True, "failed")])
+async def test_that_no_worker_answers_is_said_of_every_project(make_api: MakeApi, needed: bool, status: str):
+    api = await make_api(ready_needs_workers=needed)
+    api.fleet.state = None
+    answer = await api.client.get("/readyz")
+    assert answer.status_code == (503 if needed else 200)
+    assert answer.json()["projects"] == dict.fromkeys(PROJECTS, UNANSWERED | {"status": status})
 
 
 async def test_not_ready_while_temporal_is_away_and_alive_all_the_same(api: Api):
     api.runs.failure = Unavailable("Temporal cannot be reached. Try again.")
+    api.fleet.state = None
     answer = await api.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
         "status": "not-ready",
         "temporal": {"status": "failed", "message": "Temporal cannot be reached. Try again."},
         "store": {"status": "ok"},
-        "projects": {},
+        "projects": dict.fromkeys(PROJECTS, UNANSWERED),
     }
     assert (await api.client.get("/healthz")).status_code == 200
 
@@ -100,8 +121,10 @@ async def test_in_the_embedded_stack_every_project_needs_a_worker(make_api: Make
     answer = await api.client.get("/readyz")
     assert answer.status_code == 200
     assert set(answer.json()["projects"]) == set(PROJECTS)
-    api.runs.unserved.add("members")
-    answer = await api.client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["projects"]["members"]["status"] == "failed"
+    held = dict.fromkeys({*PROJECTS} - {"members"}, 1)
+    for fewer, one in ((held, {}), (held | {"members": 0}, {"plan": held | {"members": 1}})):
+        api.fleet.state = fleet_state({"one": fewer}, {"members": 1}, one=one)
+        answer = await api.client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["projects"]["members"]["status"] == "failed"
     assert answer.json()["projects"]["shop"] == {"status": "ok"}

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from devstack.temporal import TemporalServer
 from machines.isolation import find_isolation
 from projects.deploy import deploy
 from projects.skeleton import write_skeleton
+from schemas.errors import Unavailable
 from schemas.workflow import names
+from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest
 from settings import Settings
 from storage.folder import FolderStore
 from temporal.client import connect
+from temporal.fleet import FleetClient, fleet_worker
 from temporal.namespace import Retention, ensure_namespace
 from workflows.sweep import SweepWorkflow
 
@@ -328,7 +332,8 @@ async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) ->
     assert found.status is Status.FAILED
     assert found.message == (
         "No worker polls the task queue callboard, so no Run starts; no worker polls the task queue"
-        " callboard-deliveries, so no result is delivered."
+        " callboard-deliveries, so no result is delivered; no worker polls the task queue callboard-fleet, so no worker"
+        " gets Machines."
     )
     assert (await check_projects(client, store)).message == "No project is deployed."
     assert (await check_projects(client, None)).status is Status.SKIPPED
@@ -336,7 +341,7 @@ async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) ->
     await deploy(tmp_path / "shop", store)
     waiting = await check_projects(client, store)
     assert waiting.status is Status.FAILED
-    assert waiting.message == "No worker offers a Machine for shop: their Runs wait."
+    assert waiting.message == "No worker serves shop: their Runs wait."
 
 
 async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
@@ -344,8 +349,49 @@ async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
     async with (
         Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=[SweepWorkflow], identity="one"),
         Worker(client, task_queue=names.DELIVERIES_QUEUE, workflows=[SweepWorkflow], identity="one"),
+        fleet_worker(client, "one"),
     ):
         async with asyncio.timeout(30):
             while (found := await check_workers(client)).status is not Status.OK:
                 await asyncio.sleep(0.05)  # until they have asked for the first time
-    assert found.message == "1 worker on the task queues callboard and callboard-deliveries"
+    assert found.message == "1 worker on the task queues callboard, callboard-deliveries and callboard-fleet"
+
+
+async def test_who_holds_the_machines_is_told_by_the_fleet(server: TemporalServer, tmp_path: Path) -> None:
+    _, client = await namespace(server, "fleet")
+    store = FolderStore(tmp_path / "store")
+    write_skeleton(tmp_path, "shop")
+    manifest = await deploy(tmp_path / "shop", store)
+    shop = ProjectSize(machines=manifest.settings.machines, deployed_at=datetime.now(UTC))
+    asking = RenewRequest(worker="a", number=1, capacity=4, projects={"shop": shop}, held={}, used={})
+    async with fleet_worker(client, "one"):
+        await FleetClient(client).renew(asking)
+        found = await check_projects(client, store)
+        assert (found.status, found.message) == (Status.OK, "1 project is deployed, with 1 Machine")
+        (tmp_path / "shop" / "Intuned.jsonc").write_text(
+            '{"projectName": "shop", "replication": {"maxConcurrentRequests": 9}}'
+        )
+        await deploy(tmp_path / "shop", store)
+        larger = {"shop": shop.model_copy(update={"machines": 9, "deployed_at": datetime.now(UTC)})}
+        await FleetClient(client).renew(asking.model_copy(update={"number": 2, "projects": larger}))
+        found = await check_projects(client, store)
+        assert found.status is Status.WARNING
+        assert found.message == "Machines are missing: shop (5 of 9: its workers have no room for more)."
+    await client.get_workflow_handle(names.FLEET_ID).terminate()
+
+
+async def test_that_no_worker_answers_is_told(
+    server: TemporalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = await namespace(server, "silent")
+    store = FolderStore(tmp_path / "store")
+    write_skeleton(tmp_path, "shop")
+    await deploy(tmp_path / "shop", store)
+
+    async def unanswered(_fleet: FleetClient) -> FleetState:
+        raise Unavailable("No worker has said who holds which Machines.")
+
+    monkeypatch.setattr(FleetClient, "read_state", unanswered)
+    found = await check_projects(client, store)
+    assert (found.status, found.message) == (Status.FAILED, "No worker has said who holds which Machines.")
+    assert (found.fix or "").startswith("Start `callboard worker`")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -62,7 +61,7 @@ async def watched(installation: Installation) -> AsyncGenerator[Watch]:
 
 
 async def has_members(installation: Installation, count: int) -> bool:
-    return len(json.loads(await installation.command("fleet", "--json"))["workers"]) == count
+    return len((await installation.fleet())["workers"]) == count
 
 
 async def start_runs(installation: Installation, count: int) -> None:
@@ -174,10 +173,10 @@ async def test_workers_join_and_leave_and_a_deploy_changes_the_number(installati
         await until(lambda: len(installation.executed) == 2, within=JOINS_WITHIN + STARTS_WITHIN)
         await installation.worker(resources, "third", **TWO)
         await until(lambda: len(installation.executed) == 3, within=JOINS_WITHIN + STARTS_WITHIN)
-        shown = json.loads(await installation.command("fleet", "--json"))
+        shown = await installation.fleet()
         assert sorted(each["machines"] for each in shown["workers"]) == [1, 2]
         (project,) = shown["projects"]
-        assert (project["held"], project["machines"], project["missing"]) == (3, 3, None)
+        assert (project["held"], project["machines"], project["missing"]) == (3, 3, 0)
         assert time.monotonic() - left_at < LEASE_TERM.total_seconds() + STARTS_WITHIN
         await all_complete(installation, 6)
         assert watch.most == 3

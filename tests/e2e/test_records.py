@@ -112,7 +112,7 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
         started = await runs.until(lambda run: run["attemptCount"] == 1, f"/{held[0]}")
         assert (started["waiting"], started["attempts"][0]["status"]) == (None, "started")
         assert started["attempts"][0]["log"] is not None
-        await until_machines(stack, {"wanted": 2, "offered": 2, "busy": 2, "warm": 0})
+        await until_machines(stack, {"wanted": 2, "held": 2, "busy": 2, "warm": 0})
         lines = await runs.all(status=["pending", "started"])
         assert {*held, *waiting} <= {line["runId"] for line in lines}
         assert {line["endedAt"] for line in lines} == {None}
@@ -121,14 +121,15 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
     for run_id in [*held, *waiting]:
         assert (await stack.result(run_id))["status"] == "completed"
     # Their browsers stay, for a while.
-    await until_machines(stack, {"wanted": 2, "offered": 2, "busy": 0, "warm": 2})
+    await until_machines(stack, {"wanted": 2, "held": 2, "busy": 0, "warm": 2})
 
 
 async def until_machines(stack: Stack, expected: dict[str, int]) -> None:
     path = f"/api/v1/workspace/{stack.workspace}/projects/lab"
 
     async def so_many() -> bool:
-        return (await stack.http.get(path)).json()["machines"] == expected
+        machines = (await stack.http.get(path)).json()["machines"]
+        return {name: machines[name] for name in expected} == expected
 
     await until(so_many, every=0.1)
 

@@ -36,7 +36,5 @@ async def test_each_worker_takes_its_share_and_control_needs_no_machine(installa
             state = await installation.runs.get_state("w", "shared", f"run-{n}", wait=timedelta(seconds=60))
             assert state.status is RunStatus.COMPLETED
 
-        async def are_offered() -> bool:
-            return await installation.health.count_offered_machines() == {"shared": 2}
-
-        await until(are_offered, every=0.2)
+        (project,) = (await installation.fleet())["projects"]
+        assert (project["held"], sorted(project["workers"].values()), project["missing"]) == (2, [1, 1], 0)

@@ -19,10 +19,18 @@ from schemas.workflow.run import RunInput
 from settings import Settings
 from storage.folder import FolderStore
 from tests.support.constants import WORKSPACE
-from tests.support.in_memory_temporal import MemoryAuthSessions, MemoryDeliveries, MemoryRunQueries, MemoryRuns
+from tests.support.in_memory_temporal import (
+    MemoryAuthSessions,
+    MemoryDeliveries,
+    MemoryFleet,
+    MemoryRunQueries,
+    MemoryRuns,
+)
 
 KEY = "test-key-number-one-of-two"
 OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"
+PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
+"""What is deployed for the tests of the api."""
 SECRET = "the older secret key of the ring"
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 
@@ -37,6 +45,7 @@ class Api:
     run_queries: MemoryRunQueries
     auth_sessions: MemoryAuthSessions
     deliveries: MemoryDeliveries
+    fleet: MemoryFleet
     store: FolderStore
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 

@@ -11,10 +11,11 @@ from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
+from schemas.workflow.fleet import FleetState
 from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from temporal.deliveries import DeliveryState
 from temporal.listing import RunFilter, RunListItem, RunPage
-from temporal.pool_usage import MachineCounts
+from temporal.pool_usage import PoolUsage
 from temporal.run_queries import AnyInput, RunDetails, ValidateListItem
 from temporal.runs import RunState
 from tests.support.constants import WORKSPACE
@@ -37,10 +38,8 @@ class MemoryRuns:
         self.waiting = 0
         self.logins: dict[tuple[str, str], RunState] = {}
         """Runs of AuthSessions, by project and id."""
-        self.unserved: set[str] = set()
         self.paused: set[str] = set()
         """Runs that are paused in Temporal."""
-        self.offered: dict[str, int] | None = None
         self.isolation: dict[str, str] = {}
         self.failure: BaseException | None = None
         self.closed = False
@@ -87,17 +86,9 @@ class MemoryRuns:
     async def check(self) -> None:
         self._fail()
 
-    async def count_offered_machines(self) -> dict[str, int] | None:
-        self._fail()
-        return self.offered
-
     async def read_isolation(self) -> dict[str, str]:
         self._fail()
         return self.isolation
-
-    async def has_pollers(self, project: str) -> bool:
-        self._fail()
-        return project not in self.unserved
 
     def end(self, run_id: str, outcome: RunOutcome) -> None:
         self.entries[run_id].outcome = outcome
@@ -118,7 +109,7 @@ class MemoryRunQueries:
         self.inputs: dict[str, AnyInput] = {}
         """Of Runs that are no API's."""
         self.validated: list[ValidateListItem] = []
-        self.offered: dict[str, MachineCounts] | None = {"shop": MachineCounts(offered=3, busy=2, warm=1)}
+        self.usage: dict[str, PoolUsage] | None = {"shop": PoolUsage(busy=2, warm=1)}
 
     async def list_runs(
         self, workspace: str, project: str, run_filter: RunFilter, *, limit: int, page_token: bytes | None = None
@@ -150,8 +141,20 @@ class MemoryRunQueries:
     async def count_waiting(self, project: str) -> int:
         return 7 if project == "shop" else 0
 
-    async def count_machines(self) -> dict[str, MachineCounts] | None:
-        return self.offered
+    async def read_machine_usage(self) -> dict[str, PoolUsage] | None:
+        return self.usage
+
+
+class MemoryFleet:
+    """Who holds which Machines: `state`, which a test puts here; None: no worker answers."""
+
+    def __init__(self, state: FleetState) -> None:
+        self.state: FleetState | None = state
+
+    async def read(self) -> FleetState:
+        if self.state is None:
+            raise Unavailable("No worker has said who holds which Machines.")
+        return self.state
 
 
 class MemoryDeliveries:

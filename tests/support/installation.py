@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 from temporalio.client import Client
@@ -25,7 +26,6 @@ from schemas.workflow.run import RunInput
 from settings import Settings
 from storage.factory import open_store
 from temporal.client import connect
-from temporal.health import TemporalHealth
 from temporal.runs import Runs
 from tests.support.polling import until
 
@@ -65,7 +65,6 @@ class Installation:
         self.temporal = temporal
         self.client = client
         self.runs = Runs(client)
-        self.health = TemporalHealth(client)
         self.version = ""
         self._environment = os.environ | {
             "CALLBOARD_TEMPORAL_ADDRESS": temporal.address,
@@ -131,6 +130,10 @@ class Installation:
         printed, _ = await process.communicate()
         assert process.returncode == 0
         return printed.decode()
+
+    async def fleet(self) -> dict[str, Any]:
+        """What `callboard fleet --json` prints."""
+        return json.loads(await self.command("fleet", "--json"))
 
     @property
     def executed(self) -> list[str]:

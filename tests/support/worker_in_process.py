@@ -24,7 +24,7 @@ from schemas.workflow.run import RunOutcome
 from settings import Settings
 from storage.store import Store
 from temporal.closing import wait_for_outcome
-from temporal.health import TemporalHealth
+from tests.support.pollers import is_polled
 from tests.support.run_stage import run_input
 from workflows import visibility
 from workflows.run import RunWorkflow
@@ -86,7 +86,7 @@ class Inside:
         project_workers = asyncio.create_task(worker.serve(settings, stop))
         try:
             async with asyncio.timeout(_WITHIN):
-                while not await TemporalHealth(client).has_pollers(project):
+                while not await is_polled(client, names.project_queue(project)):
                     assert not project_workers.done(), project_workers
                     await asyncio.sleep(0.05)
             yield inside

@@ -9,12 +9,12 @@ from temporalio.client import Client
 
 from temporal import pool_usage
 from temporal.health import TemporalHealth
-from temporal.pool_usage import MachineCounts, PoolUsage, publish_usage, read_machine_counts
+from temporal.pool_usage import PoolUsage, publish_usage, read_usage
 from tests.support.polling import until
 
 
-async def known(client: Client, project: str) -> MachineCounts | None:
-    found = await read_machine_counts(client)
+async def known(client: Client, project: str) -> PoolUsage | None:
+    found = await read_usage(client)
     assert found is not None
     return found.get(project)
 
@@ -23,33 +23,33 @@ async def test_what_each_worker_tells_last_is_added_up(client: Client, name: str
     await publish_usage(client, f"{name}-1", {name: PoolUsage(busy=2, warm=0)})
     await publish_usage(client, f"{name}-1", {name: PoolUsage(busy=1, warm=1), f"{name}-other": PoolUsage(busy=7)})
     await publish_usage(client, f"{name}-2", {name: PoolUsage(busy=1, warm=3)})
-    assert await known(client, name) == MachineCounts(offered=0, busy=2, warm=4)
-    assert await known(client, f"{name}-other") == MachineCounts(offered=0, busy=7, warm=0)
+    assert await known(client, name) == PoolUsage(busy=2, warm=4)
+    assert await known(client, f"{name}-other") == PoolUsage(busy=7, warm=0)
     assert await known(client, f"{name}-none") is None
 
 
 async def test_machines_are_isolated_as_far_as_those_of_the_weakest_worker(client: Client, name: str) -> None:
     await publish_usage(client, f"{name}-1", {name: PoolUsage(warm=1)})
-    assert await known(client, name) == MachineCounts(warm=1)
+    assert await known(client, name) == PoolUsage(warm=1)
     await publish_usage(client, f"{name}-2", {name: PoolUsage(warm=1, isolation="full")})
-    assert await known(client, name) == MachineCounts(warm=2, isolation="full")
+    assert await known(client, name) == PoolUsage(warm=2, isolation="full")
     assert (await TemporalHealth(client).read_isolation())[name] == "full"
     await publish_usage(client, f"{name}-3", {name: PoolUsage(warm=1, isolation="partial")})
-    assert await known(client, name) == MachineCounts(warm=3, isolation="partial")
+    assert await known(client, name) == PoolUsage(warm=3, isolation="partial")
 
 
 async def test_those_of_a_worker_that_leaves_are_gone_at_once(client: Client, name: str) -> None:
     await publish_usage(client, f"{name}-1", {name: PoolUsage(warm=1)})
     await publish_usage(client, f"{name}-2", {name: PoolUsage(warm=2)})
     await publish_usage(client, f"{name}-1", {name: PoolUsage(warm=1)}, shutting_down=True)
-    assert await known(client, name) == MachineCounts(warm=2)
+    assert await known(client, name) == PoolUsage(warm=2)
 
 
 async def test_those_of_a_worker_that_is_heard_of_no_more_are_forgotten(
     client: Client, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await publish_usage(client, name, {name: PoolUsage(warm=1)})
-    assert await known(client, name) == MachineCounts(warm=1)
+    assert await known(client, name) == PoolUsage(warm=1)
     monkeypatch.setattr(pool_usage, "POOL_HEARTBEAT_INTERVAL", timedelta(milliseconds=10))
 
     async def forgotten() -> bool:

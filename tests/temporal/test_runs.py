@@ -24,6 +24,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from settings import Settings
 from temporal.client import connect
+from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
@@ -327,22 +328,14 @@ async def test_check_is_content_with_a_temporal_that_answers(client: Client) -> 
     await TemporalHealth(client).check()
 
 
-async def test_a_project_is_served_when_a_worker_asks_for_its_attempts(stage: Stage) -> None:
-    health = TemporalHealth(stage.client)
-    assert not await health.has_pollers(stage.project)
-    await stage.serve_attempts()
-    async with asyncio.timeout(20):
-        while not await health.has_pollers(stage.project):
-            await asyncio.sleep(0.02)
-
-
 Call = Callable[[Client], Coroutine[Any, Any, Any]]
 CALLS: dict[str, Call] = {
     "start": lambda client: Runs(client).start("run-1", run_input("shop"), fingerprint=""),
     "state": lambda client: Runs(client).get_state(WORKSPACE, "shop", "run-1"),
     "cancel": lambda client: Runs(client).cancel(WORKSPACE, "shop", "run-1"),
     "check": lambda client: TemporalHealth(client).check(),
-    "served": lambda client: TemporalHealth(client).has_pollers("shop"),
+    "isolation": lambda client: TemporalHealth(client).read_isolation(),
+    "fleet": lambda client: FleetReader(client).read(),
 }
 
 

@@ -8,11 +8,11 @@ from statistics import median
 from typing import Any
 
 from api.dependencies import Services
+from api.projects.machines import Machines, read_machines
 from api.runs.bodies import run_summary
 from projects.manifest import Manifest
 from schemas.workflow.run import RunStatus, RunType
 from temporal.listing import RunFilter, RunListItem
-from temporal.pool_usage import MachineCounts
 
 PROJECT_TABS = (
     ("overview", "", "Overview"),
@@ -32,29 +32,32 @@ _CONCURRENT_PROJECTS = 8
 
 async def projects_data(services: Services, manifests: Sequence[Manifest]) -> list[dict[str, Any]]:
     """Return the data of projects, with their Machines, their queue and their last Runs. Raises Unavailable."""
-    machines = await services.run_queries.count_machines()
+    machines = await read_machines(services, manifests)
     limit = asyncio.Semaphore(_CONCURRENT_PROJECTS)
 
     async def load(manifest: Manifest) -> dict[str, Any]:
         async with limit:
-            return {**project_data(manifest), **await _activity(services, manifest.project, machines)}
+            return {**project_data(manifest), **await _activity(services, manifest, machines)}
 
     return list(await asyncio.gather(*(load(manifest) for manifest in manifests)))
 
 
-async def _activity(services: Services, project: str, machines: dict[str, MachineCounts] | None) -> dict[str, Any]:
+async def _activity(services: Services, manifest: Manifest, machines: Machines) -> dict[str, Any]:
+    project = manifest.project
     run_filter = RunFilter(
         types=frozenset({RunType.API}), statuses=frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED})
     )
     ended = (
         await services.run_queries.list_runs(services.settings.workspace, project, run_filter, limit=_EVALUATED_RUNS)
     ).runs
-    usage = None if machines is None else machines.get(project, MachineCounts())
+    counts = machines.of(manifest).model_dump(mode="json", by_alias=True)
     return {
-        "machinesOffered": usage and usage.offered,
-        "machinesBusy": usage and usage.busy,
-        "machinesWarm": usage and usage.warm,
-        "isolation": (usage and usage.isolation) or None,
+        "machinesHeld": counts["held"],
+        "machinesWorkers": counts["workers"],
+        "machinesMissing": counts["missing"],
+        "machinesBusy": counts["busy"],
+        "machinesWarm": counts["warm"],
+        "isolation": machines.isolation(project),
         "waiting": await services.run_queries.count_waiting(project),
         "successRate": _success_rate(ended),
         "medianDuration": _median_duration(ended),

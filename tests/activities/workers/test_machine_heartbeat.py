@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from temporalio.client import Client
 
 from activities.workers import machine_heartbeat
-from temporal.pool_usage import MachineCounts, PoolUsage, read_machine_counts
+from temporal.pool_usage import PoolUsage, read_usage
 from tests.support.polling import until
 
 
@@ -24,9 +24,9 @@ async def reporting(client: Client, identity: str, up: Callable[[], dict[str, Po
     assert task.cancelled()
 
 
-async def until_known(client: Client, project: str, wanted: MachineCounts | None) -> None:
+async def until_known(client: Client, project: str, wanted: PoolUsage | None) -> None:
     async def is_known() -> bool:
-        return (await read_machine_counts(client) or {}).get(project) == wanted
+        return (await read_usage(client) or {}).get(project) == wanted
 
     await until(is_known)
 
@@ -34,12 +34,12 @@ async def until_known(client: Client, project: str, wanted: MachineCounts | None
 async def test_changes_are_told_and_the_end(client: Client, name: str) -> None:
     up = {name: PoolUsage(busy=1)}
     async with reporting(client, name, lambda: up):
-        await until_known(client, name, MachineCounts(busy=1))
+        await until_known(client, name, PoolUsage(busy=1))
         up = {name: PoolUsage(warm=1)}
-        await until_known(client, name, MachineCounts(warm=1))
+        await until_known(client, name, PoolUsage(warm=1))
         up = {name: PoolUsage()}
-        await until_known(client, name, MachineCounts())
-    assert name not in (await read_machine_counts(client) or {})
+        await until_known(client, name, PoolUsage())
+    assert name not in (await read_usage(client) or {})
 
 
 async def test_a_temporal_that_does_not_take_it_ends_nothing(client: Client, name: str) -> None:
@@ -53,4 +53,4 @@ async def test_a_temporal_that_does_not_take_it_ends_nothing(client: Client, nam
 
     async with reporting(elsewhere, name, up):
         await until(lambda: looks >= 3)
-    assert name not in (await read_machine_counts(client) or {})
+    assert name not in (await read_usage(client) or {})

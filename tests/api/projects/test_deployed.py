@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporal.pool_usage import MachineCounts
+from temporal.pool_usage import PoolUsage
 from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
+from tests.support.fleet_stage import fleet_state
 
 PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"
 
@@ -26,7 +27,14 @@ async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api) -
         "apis": ["list", "products/details"],
         "apiAccess": True,
         "authSessions": None,
-        "machines": {"wanted": 1, "offered": 3, "busy": 2, "warm": 1},
+        "machines": {
+            "wanted": 1,
+            "held": 1,
+            "workers": [{"worker": "worker-1", "host": "host-of-worker-1", "machines": 1}],
+            "missing": None,
+            "busy": 2,
+            "warm": 1,
+        },
         "warnings": [],
     }
     assert len(answer["version"]) == 16
@@ -40,17 +48,28 @@ async def test_all_projects_are_listed_by_name(api: Api) -> None:
     assert shown["shop"] == await get(api, "/shop")
     assert [shown[name]["authSessions"] for name in ("members", "recorded")] == ["API", "MANUAL"]
     assert shown["closed"]["apiAccess"] is False
-    assert shown["members"]["machines"] == {"wanted": 1, "offered": 0, "busy": 0, "warm": 0}
+    assert [shown["members"]["machines"][count] for count in ("held", "busy", "warm")] == [1, 0, 0]
 
 
-async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
-    api.run_queries.offered = None
-    assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": None, "busy": None, "warm": None}
+async def test_where_temporal_cannot_tell_which_machines_are_up_nobody_says_so(api: Api) -> None:
+    api.run_queries.usage = None
+    machines = (await get(api, "/shop"))["machines"]
+    assert (machines["held"], machines["busy"], machines["warm"]) == (1, None, None)
+
+
+async def test_where_no_worker_answers_nobody_says_who_holds_which_machines(api: Api) -> None:
+    api.fleet.state = None
+    machines = (await get(api, "/shop"))["machines"]
+    assert machines == {"wanted": 1, "held": None, "workers": None, "missing": None, "busy": 2, "warm": 1}
 
 
 async def test_the_machines_are_those_of_the_project(api: Api) -> None:
-    api.run_queries.offered = {"shop": MachineCounts(offered=1), "members": MachineCounts(offered=2, busy=2)}
-    assert (await get(api, "/shop"))["machines"] == {"wanted": 1, "offered": 1, "busy": 0, "warm": 0}
+    api.run_queries.usage = {"shop": PoolUsage(), "members": PoolUsage(busy=2)}
+    api.fleet.state = fleet_state({"a": {"members": 1}})
+    shop, members = [(await get(api, f"/{project}"))["machines"] for project in ("shop", "members")]
+    assert (shop["held"], shop["workers"], shop["busy"]) == (0, [], 0)
+    assert shop["missing"] == {"machines": 1, "reason": "not-served", "message": "1 of 1: no worker serves it"}
+    assert (members["held"], members["missing"], members["busy"]) == (1, None, 2)
 
 
 async def test_a_project_that_is_not_there_is_told_as_that(api: Api) -> None:

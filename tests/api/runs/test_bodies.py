@@ -204,7 +204,7 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
         "attempts": [],
         "validates": [],
         "deliveries": [],
-        "waiting": {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False},
+        "waiting": {"ahead": 4, "machinesBusy": 2, "machines": 1, "paused": False},
         "temporal": {
             "workflowId": run_id,
             "url": f"http://127.0.0.1:8233/namespaces/default/workflows/{run_id}/01a210ec-1fdd/history",
@@ -221,9 +221,9 @@ async def test_one_that_is_paused_in_temporal_says_so(api: Api) -> None:
 
 async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
     run_id = await api.run()
-    api.run_queries.offered = {}
-    assert (await get(api, f"/{run_id}"))["waiting"] == {"ahead": 4, "machinesBusy": 0, "machines": 0, "paused": False}
-    api.run_queries.offered = None
+    api.run_queries.usage = {}
+    assert (await get(api, f"/{run_id}"))["waiting"] == {"ahead": 4, "machinesBusy": 0, "machines": 1, "paused": False}
+    api.run_queries.usage = api.fleet.state = None
     answer = await get(api, f"/{run_id}")
     assert answer["waiting"] == {"ahead": 4, "machinesBusy": None, "machines": None, "paused": False}
     assert answer["temporal"] == {"workflowId": run_id, "url": None}

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from schemas.workflow.run import RunStatus
 from temporal.listing import RunPage
-from temporal.pool_usage import MachineCounts
+from temporal.pool_usage import PoolUsage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import browser_client, signed_in_client
+from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
 
 
@@ -78,14 +79,33 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
     client = await signed_in_client(api)
     assert (await client.get("/projects/shop.json")).json()["isolation"] is None
     assert "Isolation" not in (await client.get("/projects/shop")).text
-    api.run_queries.offered = {"shop": MachineCounts(offered=3, busy=2, warm=1, isolation="partial")}
+    api.run_queries.usage = {"shop": PoolUsage(busy=2, warm=1, isolation="partial")}
     assert "<dt>Isolation</dt><dd>partial</dd>" in (await client.get("/projects/shop")).text
     told = (await client.get("/projects/shop.json")).json()
     assert told["isolation"] == "partial"
-    assert (told["machinesBusy"], told["machinesWarm"], told["machinesOffered"], told["waiting"]) == (2, 1, 3, 7)
+    assert (told["machinesBusy"], told["machinesWarm"], told["machinesHeld"], told["waiting"]) == (2, 1, 1, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
     text = (await client.get("/projects")).text
     assert "67 %" in text
     assert "2 busy, 1 warm of 1" in text
     assert 'href="/projects/shop/runs/run-0"' in text
+
+
+async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api) -> None:
+    client = await signed_in_client(api)
+    text = (await client.get("/projects/shop")).text
+    assert "<dt>Machines held</dt>" in text
+    assert '1 of 1</span>, by <span class="mono">worker-1</span> (1)' in text
+    assert "Machines missing" not in text
+    api.fleet.state = fleet_state({"worker-1": {"shop": 0}}, {"shop": 1})
+    for path in ("/projects/shop", "/projects"):
+        assert (
+            "<dt>Machines missing</dt><dd>1 of 1: its workers have no room for more</dd>"
+            in (await client.get(path)).text
+        )
+    told = (await client.get("/projects/shop.json")).json()
+    assert (told["machinesHeld"], told["machinesWorkers"], told["machinesMissing"]["reason"]) == (0, [], "no-room")
+    api.fleet.state = None
+    for path in ("/projects/shop", "/projects"):
+        assert "<dt>Machines held</dt><dd>unknown, as no worker answers</dd>" in (await client.get(path)).text

@@ -1,0 +1,155 @@
+"""Who holds which Machines, and what is missing: what is shown of the workflow `Fleet`, and computed here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from schemas.workflow.fleet import FleetState, MemberState, smallest_limit
+from workflows.fleet import limited_sizes
+
+
+class MissingReason(StrEnum):
+    """Why a project has fewer Machines than it may have."""
+
+    NO_WORKER = "no-worker"
+    NOT_SERVED = "not-served"
+    LIMIT = "limit"
+    NO_ROOM = "no-room"
+    ON_THE_WAY = "on-the-way"
+
+
+_EXPLANATIONS = {
+    MissingReason.NO_WORKER: "no worker of the role all or browser is there",
+    MissingReason.NOT_SERVED: "no worker serves it",
+    MissingReason.LIMIT: "the projects may have no more together",
+    MissingReason.NO_ROOM: "its workers have no room for more",
+    MissingReason.ON_THE_WAY: "a worker is about to get what is missing",
+}
+
+
+@dataclass(frozen=True)
+class WorkerMachines:
+    """The Machines that one worker holds."""
+
+    worker: str
+    host: str
+    capacity: int
+    projects: Mapping[str, int]
+    """How many of each project it may be using."""
+    leaving: bool
+
+    @property
+    def held(self) -> int:
+        """How many it may be using, over all projects."""
+        return sum(self.projects.values())
+
+
+@dataclass(frozen=True)
+class ProjectMachines:
+    """The Machines of one project."""
+
+    project: str
+    wanted: int
+    """How many it may have."""
+    workers: Mapping[str, int]
+    """How many of them each worker may be using."""
+    reason: MissingReason | None = None
+    """Why it has fewer; None if it has all of them."""
+
+    @property
+    def held(self) -> int:
+        """How many of them workers may be using."""
+        return sum(self.workers.values())
+
+    @property
+    def missing(self) -> int:
+        """How many more it may have."""
+        return max(0, self.wanted - self.held)
+
+    @property
+    def shortage(self) -> str | None:
+        """What is missing and why, as a part of a sentence; None if nothing is missing."""
+        return None if self.reason is None else f"{self.missing} of {self.wanted}: {_EXPLANATIONS[self.reason]}"
+
+
+@dataclass(frozen=True)
+class FleetView:
+    """All workers that have Machines, and all projects, in the order of their names."""
+
+    workers: tuple[WorkerMachines, ...]
+    projects: Mapping[str, ProjectMachines]
+    limit: int | None
+    """How many Machines all projects may have together; None for any number."""
+
+    def held(self, project: str) -> int:
+        """Return how many Machines of the project workers may be using."""
+        return self.projects[project].held if project in self.projects else 0
+
+
+def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int] | None = None) -> FleetView:
+    """Return who holds what, and what is missing.
+
+    Args:
+        state: What the workflow knows.
+        now: Workers whose leases have run out by then do not count.
+        deployed: How many Machines each deployed project may have, if that is known; else the workflow's own numbers
+            count, which has no project that no worker serves.
+    """
+    live = {name: member for name, member in sorted(state.members.items()) if member.expires_at > now}
+    known = {project: size.machines for project, size in state.projects.items()}
+    limit = smallest_limit(live.values())
+    wanted = known if deployed is None else deployed
+    allowed = limited_sizes(state.projects, live)
+    return FleetView(
+        workers=tuple(
+            WorkerMachines(name, member.host, member.capacity, _counted(member), member.leaving)
+            for name, member in live.items()
+        ),
+        projects={
+            project: _project_machines(
+                project, count, live, limited=allowed.get(project, 0), settled=known.get(project) == count
+            )
+            for project, count in sorted(wanted.items())
+        },
+        limit=limit,
+    )
+
+
+def _counted(member: MemberState) -> dict[str, int]:
+    """Return how many Machines of each project the worker may be using."""
+    counted = {project: member.counted(project) for project in sorted({*member.shares, *member.held})}
+    return {project: count for project, count in counted.items() if count > 0}
+
+
+def _project_machines(
+    project: str, wanted: int, members: Mapping[str, MemberState], *, limited: int, settled: bool
+) -> ProjectMachines:
+    """Return the Machines of a project.
+
+    Args:
+        project: Its name.
+        wanted: How many it may have by itself.
+        members: All workers whose leases go on.
+        limited: How many it may have beside the other projects.
+        settled: Whether the workflow knows the number `wanted`.
+    """
+    held = {name: count for name, member in members.items() if (count := member.counted(project)) > 0}
+    missing = wanted - sum(held.values())
+    if missing <= 0:
+        return ProjectMachines(project, wanted, held)
+    staying = [member for member in members.values() if not member.leaving]
+    serving = [member for member in staying if project in member.projects]
+    if not staying:
+        reason = MissingReason.NO_WORKER
+    elif not serving:
+        reason = MissingReason.NOT_SERVED
+    elif not settled or sum(held.values()) < sum(member.plan.get(project, 0) for member in serving):
+        reason = MissingReason.ON_THE_WAY
+    elif limited < wanted:
+        reason = MissingReason.LIMIT
+    else:
+        reason = MissingReason.NO_ROOM
+    return ProjectMachines(project, wanted, held, reason)

@@ -1,0 +1,97 @@
+"""Who holds what is asked rarely, however many want to know it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from temporalio.client import Client
+
+from schemas.errors import Unavailable
+from schemas.workflow.fleet import FleetState
+from temporal import fleet_reader
+from temporal.fleet_reader import FleetReader
+from tests.support.fleet_stage import fleet_state
+
+
+class Answers:
+    """Answers in turn in place of the workflow; each takes until `go` is set."""
+
+    def __init__(self, *answers: FleetState | Unavailable) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def read_state(self, _timeout: timedelta) -> FleetState:
+        self.asked += 1
+        await self.go.wait()
+        answer = self.answers[self.asked - 1]
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(fleet_reader, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def reading(client: Client, monkeypatch: pytest.MonkeyPatch):
+    def make(*answers: FleetState | Unavailable) -> tuple[FleetReader, Answers]:
+        told = Answers(*answers)
+        monkeypatch.setattr(fleet_reader, "FleetClient", lambda _client: told)
+        return FleetReader(client), told
+
+    return make
+
+
+ONE, TWO = fleet_state({"a": {"shop": 1}}), fleet_state({"a": {"shop": 2}})
+
+
+async def test_all_who_ask_within_a_second_share_an_answer(reading, clock: Clock) -> None:
+    reader, told = reading(ONE, TWO)
+    told.go.clear()
+    asking = [asyncio.create_task(reader.read()) for _ in range(50)]
+    await asyncio.sleep(0)
+    told.go.set()
+    assert await asyncio.gather(*asking) == [ONE] * 50
+    clock.now += 0.9
+    assert await reader.read() == ONE
+    assert told.asked == 1
+    clock.now += 0.2
+    assert await reader.read() == TWO
+
+
+async def test_a_failure_is_shared_for_some_seconds(reading, clock: Clock) -> None:
+    reader, told = reading(Unavailable("No worker."), ONE)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="No worker"):
+            await reader.read()
+        clock.now += 1.5
+    assert told.asked == 1
+    clock.now += 1.5
+    assert await reader.read() == ONE
+
+
+async def test_whoever_asks_first_and_leaves_takes_the_answer_from_nobody(reading, clock: Clock) -> None:
+    reader, told = reading(ONE, TWO)
+    told.go.clear()
+    first, second = asyncio.create_task(reader.read()), asyncio.create_task(reader.read())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    assert first.cancelled()
+    told.go.set()
+    assert await second == TWO
