@@ -28,7 +28,7 @@ def deploy(
     location = settings.artifact_location
     environments = Environments(settings.data_dir.expanduser().resolve() / "environments")
     store = open_store(location, endpoint=settings.artifacts_endpoint)
-    manifest = asyncio.run(deploy_folder(project_dir, store, environments))
+    manifest = asyncio.run(deploy_folder(project_dir, store, environments, max_machines=settings.max_machines))
     typer.echo(f"Deployed {manifest.project}, version {manifest.version}, to {location}")
     typer.echo(f"APIs: {', '.join(manifest.apis)}")
     for warning in manifest.warnings:

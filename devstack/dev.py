@@ -162,7 +162,14 @@ class DevStack:
         self.url = f"http://127.0.0.1:{free['--port']}"
         store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
         environments = Environments(data / "environments")
-        self.projects = Publisher(self._projects_dir, store, environments, self._report, self.settings.poll_versions)
+        self.projects = Publisher(
+            self._projects_dir,
+            store,
+            environments,
+            self._report,
+            seen_within=self.settings.poll_versions,
+            max_machines=self.settings.max_machines,
+        )
         await resources.enter_async_context(self.projects)
 
         self._children += self.temporal.processes

@@ -74,6 +74,7 @@ class Publisher:
         environments: Environments,
         report: Callable[[str], None],
         seen_within: timedelta,
+        max_machines: int | None = None,
     ) -> None:
         """Create a publisher without deploying anything.
 
@@ -84,12 +85,14 @@ class Publisher:
             report: Function that takes one line for the user.
             seen_within: How long the api may go on with a version that it has seen. A new version is reported only
                 after that time, so that a user who reads the report and starts a Run gets that version.
+            max_machines: How many Machines all projects may have together; None for any number.
         """
         self._parent = parent
         self._store = store
         self._environments = environments
         self._report = report
         self._cache_seconds = seen_within.total_seconds()
+        self._max_machines = max_machines
         self._folders: dict[str, _ProjectFolder] = {}
         self._name_owners: dict[str, _ProjectFolder] = {}
         """The folders that hold the names of projects, by name."""
@@ -216,7 +219,7 @@ class Publisher:
             await self._claim_name(folder)
             if folder.published is not None:
                 await run_in_thread(_refuse_new_syntax_errors, folder.path, folder.published)
-            return await deploy(folder.path, self._store, self._environments)
+            return await deploy(folder.path, self._store, self._environments, max_machines=self._max_machines)
         finally:
             slow.cancel()
 
@@ -239,15 +242,20 @@ class Publisher:
         for name in released:
             del self._name_owners[name]
         if released:  # Another folder may be broken only because this one had its name.
-            for other in self._sorted_folders():
-                if other.broken is not None and other is not folder:
-                    self._schedule_deploy(other)
+            self._retry_broken(folder)
+
+    def _retry_broken(self, freed_by: _ProjectFolder) -> None:
+        for other in self._sorted_folders():
+            if other.broken is not None and other is not freed_by:
+                self._schedule_deploy(other)
 
     def _set_published(self, folder: _ProjectFolder, now: Manifest) -> None:
         before, was_well = folder.published, folder.broken is None and not folder.removed
         folder.published, folder.broken, folder.removed = now, None, False
         folder.has_outcome.set()
         self._release_names(folder, but=now.project)
+        if before is not None and before.settings.machines > now.settings.machines:
+            self._retry_broken(folder)  # Another folder may be broken only because this project had its Machines.
         if before is not None and before.project != now.project:
             self._report_line(messages.format_renamed(folder.path, before, now))
         if _is_new_version(before, now):

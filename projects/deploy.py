@@ -21,6 +21,7 @@ from projects.bundle import extract, pack
 from projects.declaration import FrozenVenv, check_declaration
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
+from projects.machine_limit import ClaimedMachines
 from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
@@ -33,7 +34,9 @@ from storage.store import Store
 _BUNDLE = "bundle.tar.gz"
 
 
-async def deploy(folder: Path, store: Store, environments: Environments | None = None) -> Manifest:
+async def deploy(
+    folder: Path, store: Store, environments: Environments | None = None, *, max_machines: int | None = None
+) -> Manifest:
     """Publish the project in `folder`, and return its manifest with warnings about what will not work.
 
     The same files are the same version: deploying them again only moves the pointer.
@@ -43,10 +46,11 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
         store: The artifact store.
         environments: The environments of this host. The environment of a project that declares dependencies is built
             there, where workers of this host find it. Without this argument, it is built to be thrown away.
+        max_machines: How many Machines all projects may have together; None for any number.
 
     Raises:
-        ProjectError: The folder is not a valid project, or its dependencies cannot be installed; nothing has been
-            written.
+        ProjectError: The folder is not a valid project, its dependencies cannot be installed, or all projects together
+            would have too many Machines; nothing has been written.
         StoreError: The store refused; the version that was deployed before still is.
     """
     # The folder is named before it is created, so that it is removed whatever happens from then on.
@@ -55,6 +59,8 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
         frozen = await freeze_venv(folder)
         manifest = await run_in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
+        claimed = ClaimedMachines(store, project, manifest.settings.machines, max_machines)
+        await claimed.check()  # before an environment is built, which takes a while
         tried_in = environments or Environments(scratch / "environments")
         dependencies = await resolve_and_build(project, scratch / "files", frozen, store, tried_in, scratch)
         if dependencies is not None:
@@ -62,16 +68,20 @@ async def deploy(folder: Path, store: Store, environments: Environments | None =
             manifest = manifest.model_copy(
                 update={"environment": own, "warnings": (*manifest.warnings, *dependencies.warnings)}
             )
-            await store.put(keys.environment(project, own.declaration), dependencies.requirements.encode())
-        if not await store.exists(keys.bundle(project, version)):
-            await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
+        async with claimed:
+            if dependencies is not None:
+                own = dependencies.environment
+                await store.put(keys.environment(project, own.declaration), dependencies.requirements.encode())
+            if not await store.exists(keys.bundle(project, version)):
+                await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
+            earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
+            if earlier is None:
+                await store.put(keys.manifest(project, version), manifest.to_bytes())
+            claimed.confirm()
+            now = datetime.now(UTC)
+            await store.put(keys.current_version(project), Current(version=version, deployed_at=now).to_bytes())
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
-    earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
-    if earlier is None:
-        await store.put(keys.manifest(project, version), manifest.to_bytes())
-    now = datetime.now(UTC)
-    await store.put(keys.current_version(project), Current(version=version, deployed_at=now).to_bytes())
     # The note comes after the pointer: whoever has read the note before looks at the pointer again.
     note = LastDeploy(project=project, version=version, deployed_at=now, id=uuid.uuid4().hex)
     await store.put(keys.LAST_DEPLOY, note.to_bytes())

@@ -69,6 +69,13 @@ class Current(_Stored):
     deployed_at: AwareDatetime
 
 
+class MachineClaim(_Stored):
+    """What a deploy that takes place now asks for, stored as `projects/~machine-claims/{id}.json`."""
+
+    project: str
+    machines: int
+
+
 class LastDeploy(_Stored):
     """The note of the latest deploy, stored as `projects/last-deploy.json`: it tells readers that something changed."""
 

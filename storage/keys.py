@@ -1,6 +1,7 @@
 """Build all keys of the artifact store. No key is built anywhere else.
 
     projects/last-deploy.json                               changes with each deploy of any project
+    projects/~machine-claims/{id}.json                      a deploy that takes place now asks for Machines
     projects/{project}/current.json                         which version is deployed
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
@@ -30,7 +31,13 @@ import hashlib
 
 PROJECTS = "projects/"
 LAST_DEPLOY = "projects/last-deploy.json"
+MACHINE_CLAIMS = "projects/~machine-claims/"
 RUNS = "runs/"
+
+
+def machine_claim(deploy: str) -> str:
+    """Return the key of the claim of a deploy, whose id is random. No project has a name like that of the folder."""
+    return f"{MACHINE_CLAIMS}{deploy}.json"
 
 
 def current_version(project: str) -> str:

@@ -65,6 +65,18 @@ def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: 
     assert not (tmp_path / "store").exists()
 
 
+def test_deploy_beyond_the_limit_of_all_projects_is_refused_with_the_numbers(project: Path, tmp_path: Path) -> None:
+    (project / "Intuned.json").write_text('{"replication": {"maxConcurrentRequests": 3}}')
+    options = ("deploy", project, "--artifacts", tmp_path / "store")
+    done = callboard(*options, cwd=tmp_path, CALLBOARD_MAX_MACHINES="2")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "greeter asks for 3 Machines" in done.stderr
+    assert "may have 2 (CALLBOARD_MAX_MACHINES)" in done.stderr
+    assert not (tmp_path / "store").exists()
+    assert callboard(*options, cwd=tmp_path, CALLBOARD_MAX_MACHINES="3").returncode == 0
+
+
 def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path, tmp_path: Path) -> None:
     for name in ("settings.py", "worker.py", "schemas.py", "cli.py"):
         (project / name).write_text("raise SystemExit('this is user code')\n")

@@ -25,6 +25,8 @@ from tests.support.polling import until
 API = "async def automation(page, params=None, **_):\n    return 1\n"
 PATIENCE = timedelta(seconds=60)
 SEEN_WITHIN = timedelta(seconds=0.3)
+MAX_MACHINES = 8
+"""The limit on the Machines of all projects together."""
 
 
 class World:
@@ -63,7 +65,14 @@ class World:
         return said
 
     def publisher(self) -> Publisher:
-        return Publisher(self.parent, self.store, self.environments, self.lines.append, SEEN_WITHIN)
+        return Publisher(
+            self.parent,
+            self.store,
+            self.environments,
+            self.lines.append,
+            seen_within=SEEN_WITHIN,
+            max_machines=MAX_MACHINES,
+        )
 
     @asynccontextmanager
     async def published(self) -> AsyncGenerator[Publisher]:
@@ -91,6 +100,18 @@ async def test_what_is_there_is_deployed_and_one_that_is_broken_stops_no_other(w
         assert "apiAccess.enabled" in broken.reason
         assert await world.version("c-good") == publisher.deployed[1].version
         assert world.lines == []
+
+
+async def test_a_project_for_which_no_machines_are_left_is_deployed_once_another_one_has_fewer(world: World) -> None:
+    world.project("a", replication={"maxConcurrentRequests": MAX_MACHINES})
+    async with world.published() as publisher:
+        world.project("b", replication={"maxConcurrentRequests": 2})
+        await world.line("NOT DEPLOYED b", f"have {MAX_MACHINES} (a: {MAX_MACHINES}), so 0 can be had")
+        assert [broken.folder.name for broken in publisher.broken] == ["b"]
+        world.project("a", replication={"maxConcurrentRequests": MAX_MACHINES - 2})
+        await world.line("Published a")
+        await world.line("Published b")
+        assert publisher.broken == []
 
 
 async def test_the_second_project_of_a_name_does_not_replace_the_first_until_that_has_left(world: World) -> None:
@@ -246,8 +267,8 @@ async def test_what_changes_during_a_deploy_is_deployed_afterwards(
     world.project("shop")
     packed, go_on = asyncio.Event(), asyncio.Event()
 
-    async def held(folder: Path, *rest: Any) -> Any:
-        manifest = await deploy(folder, *rest)
+    async def held(folder: Path, *rest: Any, **options: Any) -> Any:
+        manifest = await deploy(folder, *rest, **options)
         packed.set()
         await go_on.wait()
         return manifest
@@ -269,10 +290,10 @@ async def test_a_deploy_that_takes_long_is_told_and_holds_up_neither_the_start_n
     world.project("shop")
     go_on = asyncio.Event()
 
-    async def slow(folder: Path, *rest: Any) -> Any:
+    async def slow(folder: Path, *rest: Any, **options: Any) -> Any:
         if folder.name == "shop":
             await go_on.wait()
-        return await deploy(folder, *rest)
+        return await deploy(folder, *rest, **options)
 
     monkeypatch.setattr(publishing, "deploy", slow)
     monkeypatch.setattr(publishing, "_SLOW_DEPLOY_SECONDS", 0.01)
@@ -319,10 +340,10 @@ async def test_a_store_that_refuses_ends_a_start_and_later_is_told_and_tried_aga
     world.project("shop")
     refuses = True
 
-    async def deploy_if_it_may(*arguments: Any) -> Any:
+    async def deploy_if_it_may(*arguments: Any, **options: Any) -> Any:
         if refuses:
             raise StoreError("The artifact store is full.")
-        return await deploy(*arguments)
+        return await deploy(*arguments, **options)
 
     monkeypatch.setattr(publishing, "deploy", deploy_if_it_may)
     monkeypatch.setattr(publishing, "_STORE_RETRY_SECONDS", 0.1)
@@ -342,7 +363,7 @@ async def test_a_defect_is_not_hidden(world: World, monkeypatch: pytest.MonkeyPa
     world.project("shop")
     async with world.published() as publisher:
 
-        async def defect(*_: Any) -> Any:
+        async def defect(*_: Any, **_options: Any) -> Any:
             raise ZeroDivisionError
 
         monkeypatch.setattr(publishing, "deploy", defect)
