@@ -87,6 +87,7 @@ from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
+from temporal.polls import QUEUE_POLLS
 from temporal.worker_shutdown import running_worker
 from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
 from workflows.create import CreateWorkflow
@@ -314,6 +315,7 @@ def _workflow_worker(
         ],
         activities=[activities.record_interrupted, activities.delete_states, activities.sweep_artifacts],
         identity=identity,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
         deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
         workflow_runner=_WORKFLOW_RUNNER,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -361,6 +363,7 @@ async def _delivery_worker(settings: Settings, client: Client, identity: str, st
             activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
             identity=identity,
             max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
             # A Delivery may be tried for days.
             deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
             workflow_runner=_WORKFLOW_RUNNER,

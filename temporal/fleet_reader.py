@@ -17,7 +17,7 @@ _MAX_AGE = 1.0
 """Seconds for which an answer is used. A worker has to compute each, and it is as old as the last renewal anyway."""
 _MAX_FAILURE_AGE = 5.0
 """The same for a failure: while no worker answers, pages wait for it only now and then."""
-_ANSWER_TIMEOUT = timedelta(seconds=2)
+_ANSWER_TIMEOUT = timedelta(seconds=3)
 """How long a page waits for a worker. Those that can answer do so within milliseconds."""
 
 

@@ -40,6 +40,8 @@ class WorkerMachines:
     projects: Mapping[str, int]
     """How many of each project it may be using."""
     leaving: bool
+    limit: int | None
+    """How many Machines all projects may have together, as this worker was told; None for any number."""
 
     @property
     def held(self) -> int:
@@ -103,14 +105,22 @@ def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int]
     limit = smallest_limit(live.values())
     wanted = known if deployed is None else deployed
     allowed = limited_sizes(state.projects, live)
+    planned = len(live) == len(state.members)  # else the workflow plans anew when the next worker asks
     return FleetView(
         workers=tuple(
-            WorkerMachines(name, member.host, member.capacity, _counted(member), member.leaving)
+            WorkerMachines(
+                worker=name,
+                host=member.host,
+                capacity=member.capacity,
+                projects=_counted(member),
+                leaving=member.leaving,
+                limit=member.max_machines,
+            )
             for name, member in live.items()
         ),
         projects={
             project: _project_machines(
-                project, count, live, limited=allowed.get(project, 0), settled=known.get(project) == count
+                project, count, live, limited=allowed.get(project, 0), settled=planned and known.get(project) == count
             )
             for project, count in sorted(wanted.items())
         },
@@ -134,7 +144,7 @@ def _project_machines(
         wanted: How many it may have by itself.
         members: All workers whose leases go on.
         limited: How many it may have beside the other projects.
-        settled: Whether the workflow knows the number `wanted`.
+        settled: Whether the workflow has planned with the number `wanted` and with these workers.
     """
     held = {name: count for name, member in members.items() if (count := member.counted(project)) > 0}
     missing = wanted - sum(held.values())

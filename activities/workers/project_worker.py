@@ -24,14 +24,12 @@ from temporalio.worker import (
 
 from activities.attempt import AttemptActivities
 from schemas.workflow import names
+from temporal.polls import MAX_PROJECT_POLLS
 from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
 _HEARTBEAT_THROTTLE = timedelta(seconds=20)
 """Time between two heartbeats of the SDK, which only keep its own timer going: Attempts send theirs themselves, to hear
 the answer (`activities/heartbeat.py`)."""
-_MAX_POLLERS = 5
-"""How many polls of one project wait at Temporal at most. There is one of a project without Attempts: a frontend lets a
-namespace have no more than 1,200 by default, and there may be a thousand idle projects."""
 _QUIET = 1.0
 """Seconds without a task from a polled queue, after which the queue is taken to be empty."""
 _QUIET_IN_A_HURRY = 0.2
@@ -88,7 +86,7 @@ class ProjectWorker:
             identity=identity,
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorAutoscaling(
-                minimum=1, maximum=min(slots, _MAX_POLLERS), initial=1
+                minimum=1, maximum=min(slots, MAX_PROJECT_POLLS), initial=1
             ),
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

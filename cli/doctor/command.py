@@ -18,14 +18,16 @@ from rich.text import Text
 from cli.doctor import host, keys
 from cli.doctor.builds import check_builds
 from cli.doctor.findings import Finding, Status, skipped
+from cli.doctor.limit import check_limit
 from cli.doctor.order import check_order
+from cli.doctor.polls import check_polls
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
 from cli.doctor.workers import check_projects, check_workers
 from settings import Settings
 
-_SERVING = ("Workers", "Builds of workers", "Projects", "Order of Runs")
+_SERVING = ("Workers", "Builds of workers", "Projects", "Limit of Machines", "Polls", "Order of Runs")
 """Checks that need Temporal."""
 _MARKS = {
     Status.OK: Text("✓", style="green"),
@@ -86,6 +88,8 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
                 check_workers(found.client),
                 check_builds(found.client),
                 check_projects(found.client, opened),
+                check_limit(found.client, opened, place),
+                check_polls(found.client, opened),
                 check_order(found.client, opened),
             )
         )

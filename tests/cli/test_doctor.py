@@ -20,7 +20,10 @@ from temporalio.worker import Worker
 
 from cli.doctor import host, keys
 from cli.doctor.findings import Finding, Status
+from cli.doctor.limit import check_limit
+from cli.doctor.polls import check_polls
 from cli.doctor.store import check_artifact_store
+from cli.doctor.target import Installation
 from cli.doctor.temporal import check_temporal
 from cli.doctor.workers import check_projects, check_workers
 from devstack import ports
@@ -36,6 +39,7 @@ from storage.folder import FolderStore
 from temporal.client import connect
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.namespace import Retention, ensure_namespace
+from tests.support.fleet_stage import fleet_state
 from workflows.sweep import SweepWorkflow
 
 GOOD_KEY = "a-key-of-this-test-of-no-worth"
@@ -104,6 +108,8 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
         "Workers": "skipped",
         "Builds of workers": "skipped",
         "Projects": "skipped",
+        "Limit of Machines": "skipped",
+        "Polls": "skipped",
         "Order of Runs": "skipped",
     }
     for check in told["checks"]:
@@ -142,7 +148,7 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
     assert "ok       API keys: 2 keys are set; the first is the newest." in lines
     there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
     assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
-    assert lines[-1] == "Checked the settings of the environment: 1 of 17 checks failed."
+    assert lines[-1] == "Checked the settings of the environment: 1 of 19 checks failed."
     assert GOOD_KEY not in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -378,6 +384,77 @@ async def test_who_holds_the_machines_is_told_by_the_fleet(server: TemporalServe
         assert found.status is Status.WARNING
         assert found.message == "Machines are missing: shop (5 of 9: its workers have no room for more)."
     await client.get_workflow_handle(names.FLEET_ID).terminate()
+
+
+async def store_with(folder: Path, **machines: int) -> FolderStore:
+    """A store with projects that have so many Machines."""
+    store = FolderStore(folder / "store")
+    for project, count in machines.items():
+        write_skeleton(folder, project)
+        (folder / project / "Intuned.jsonc").write_text(
+            json.dumps({"projectName": project, "replication": {"maxConcurrentRequests": count}})
+        )
+        await deploy(folder / project, store)
+    return store
+
+
+def with_state(monkeypatch: pytest.MonkeyPatch, state: FleetState) -> None:
+    """Have the workflow `Fleet` know this."""
+
+    async def read(_fleet: FleetClient) -> FleetState:
+        return state
+
+    monkeypatch.setattr(FleetClient, "read_state", read)
+
+
+@pytest.mark.parametrize(
+    ("here", "dev", "workers", "status", "said"),
+    [
+        (None, False, {"a": None}, Status.OK, "There is none (CALLBOARD_MAX_MACHINES); all projects together have 5"),
+        (5, False, {"a": 5}, Status.OK, "All projects together may have 5 Machines, and have 5"),
+        (4, False, {"a": 4}, Status.WARNING, "All projects together ask for 5 Machines, and may have 4"),
+        (9, False, {"a": 9, "b": 7, "c": None}, Status.WARNING, "is 9 here, and otherwise on the workers b, c."),
+        (9, False, {"a": 9, "b": 7}, Status.WARNING, "the smallest number that one of them has, which is 7."),
+        (None, True, {"a": 4}, Status.WARNING, "may have 4 (CALLBOARD_MAX_MACHINES)"),
+    ],
+)
+async def test_what_is_not_within_the_limit_of_all_projects_is_told(
+    server: TemporalServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    here: int | None,
+    dev: bool,
+    workers: dict[str, int | None],
+    status: Status,
+    said: str,
+) -> None:
+    _, client = await namespace(server, "limit")
+    store = await store_with(tmp_path, shop=3, mail=2)
+    limits = {worker: {"max_machines": limit} for worker, limit in workers.items()}
+    with_state(monkeypatch, fleet_state({worker: {} for worker in workers}, {}, **limits))
+    place = Installation(Settings(max_machines=here), dev=dev)
+    found = await check_limit(client, store, place)
+    assert found.status is status
+    assert said in found.message
+    assert (found.fix is not None) is (status is Status.WARNING)
+
+
+async def test_the_polls_that_workers_need_are_compared_with_what_a_frontend_allows(
+    server: TemporalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = await namespace(server, "polls")
+    store = await store_with(tmp_path, shop=8, mail=2, blog=1)
+    with_state(monkeypatch, fleet_state({"a": {"shop": 7, "mail": 2}, "b": {"shop": 1}}, {"blog": 1}))
+    found = await check_polls(client, store)
+    assert found.status is Status.OK
+    # Each of the workers is polled for by its own name; then shop twice, mail and blog once each.
+    assert "6 times at once while all projects are idle, and up to 11 times" in found.message
+    monkeypatch.setattr("cli.doctor.polls.DEFAULT_FRONTEND_POLLS", 10)
+    found = await check_polls(client, store)
+    assert (found.status, (found.fix or "").partition(",")[2][:38]) == (
+        Status.WARNING,
+        " set frontend.namespaceCount to 100 in",
+    )
 
 
 async def test_that_no_worker_answers_is_told(

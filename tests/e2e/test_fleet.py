@@ -147,6 +147,8 @@ async def test_what_a_killed_worker_held_is_free_as_soon_as_it_is_known_to_be_de
         first.kill()
         before = set(watch.seen)
         await until(lambda: installation.executed == [], within=5)
+        (project,) = (await installation.fleet())["projects"]
+        assert project["held"] == MACHINES, "what the dead one held is counted, and nothing twice"
         await until(lambda: len(set(installation.executed) - before) == MACHINES, within=PATIENCE)
         before = set(watch.seen)
         second.kill()
@@ -180,3 +182,18 @@ async def test_workers_join_and_leave_and_a_deploy_changes_the_number(installati
         assert time.monotonic() - left_at < LEASE_TERM.total_seconds() + STARTS_WITHIN
         await all_complete(installation, 6)
         assert watch.most == 3
+
+
+async def test_workers_keep_to_the_limit_of_all_projects(installation: Installation) -> None:
+    limit = {"CALLBOARD_MAX_MACHINES": "1"}
+    async with AsyncExitStack() as resources:
+        await installation.worker(resources, "first", **TWO, **limit)
+        await installation.worker(resources, "second", **TWO, **limit)
+        watch = await resources.enter_async_context(watched(installation))
+        await start_runs(installation, 3)
+        await until(lambda: len(installation.executed) == 1, within=STARTS_WITHIN)
+        shown = await installation.fleet()
+        (project,) = shown["projects"]
+        assert (shown["limit"], project["held"], project["machines"], project["reason"]) == (1, 1, MACHINES, "limit")
+        await all_complete(installation, 3)
+        assert watch.most == 1

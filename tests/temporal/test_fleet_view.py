@@ -10,7 +10,7 @@ from schemas.workflow.fleet import FleetState
 from temporal.fleet_view import FleetView, MissingReason, describe_fleet
 from tests.support.fleet_stage import fleet_state
 
-GONE = timedelta(minutes=1)
+BEFORE = datetime.now(UTC) - timedelta(minutes=1)
 
 
 def described(state: FleetState, deployed: dict[str, int] | None = None) -> FleetView:
@@ -22,7 +22,7 @@ def test_held_is_what_a_worker_was_given_or_still_uses() -> None:
         {"b": {"shop": 1, "mail": 2}, "a": {"shop": 2}, "dead": {"shop": 1}},
         {"shop": 4},
         a={"held": {"shop": 3}, "leaving": True},
-        dead={"expires_at": datetime.now(UTC) - timedelta(seconds=1)},
+        dead={"expires_at": BEFORE},
     )
     view = described(state)
     assert [(each.worker, each.host, each.held, each.leaving) for each in view.workers] == [
@@ -61,6 +61,11 @@ def test_more_than_wanted_is_not_missing() -> None:
             "1 of 3: a worker is about to get what is missing",
         ),
         (
+            fleet_state({"a": {"shop": 2}, "dead": {"shop": 1}}, dead={"expires_at": BEFORE}),
+            MissingReason.ON_THE_WAY,
+            "1 of 3: a worker is about to get what is missing",
+        ),
+        (
             fleet_state({"a": {"shop": 2}}, {"shop": 3}),
             MissingReason.NO_ROOM,
             "1 of 3: its workers have no room for more",
@@ -76,7 +81,17 @@ def test_more_than_wanted_is_not_missing() -> None:
             "1 of 3: its workers have no room for more",
         ),
     ],
-    ids=["nobody", "all leave", "not served", "planned", "deployed just now", "no room", "limit", "limit not reached"],
+    ids=[
+        "nobody",
+        "all leave",
+        "not served",
+        "planned",
+        "deployed just now",
+        "died just now",
+        "no room",
+        "limit",
+        "limit not reached",
+    ],
 )
 def test_what_is_missing_has_a_reason(state: FleetState, reason: MissingReason, shortage: str) -> None:
     (shop,) = described(state, {"shop": 3}).projects.values()
@@ -88,7 +103,7 @@ def test_the_limit_is_the_smallest_that_a_living_worker_was_told() -> None:
         {"a": {"shop": 1}, "b": {"shop": 1}, "c": {}, "dead": {}},
         a={"max_machines": 9},
         b={"max_machines": 7},
-        dead={"max_machines": 1, "expires_at": datetime.now(UTC) - GONE},
+        dead={"max_machines": 1, "expires_at": BEFORE},
     )
     assert described(state).limit == 7
     assert described(FleetState()).limit is None
