@@ -32,6 +32,7 @@ from temporal import deliveries as temporal_deliveries
 from temporal import run_queries as temporal_run_queries
 from temporal import runs as temporal_runs
 from temporal.client import connect
+from temporal.fleet import FleetClient
 from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
 
@@ -87,7 +88,7 @@ def create_app(
             auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(client),
             deliveries=deliveries or temporal_deliveries.Deliveries(client),
             temporal_health=temporal_health or TemporalHealth(client),
-            fleet=fleet or FleetReader(client),
+            fleet=fleet or FleetReader(FleetClient(client)),
             store=opened_store,
             catalog=Catalog(opened_store, max_age=settings.poll_versions),
             ring=ring,

@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from temporalio.client import Client
-
 from schemas.errors import Unavailable
 from schemas.workflow.fleet import FleetState
 from temporal.fleet import FleetClient
@@ -36,8 +34,8 @@ class _Reading:
 class FleetReader:
     """The state of the workflow `Fleet`, as of a second ago at most."""
 
-    def __init__(self, client: Client) -> None:
-        self._fleet = FleetClient(client)
+    def __init__(self, fleet: FleetClient) -> None:
+        self._fleet = fleet
         self._reading: _Reading | None = None
         self._lock = asyncio.Lock()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import pytest
-from temporalio.client import Client
 
 from schemas.errors import Unavailable
 from schemas.workflow.fleet import FleetState
 from temporal import fleet_reader
+from temporal.fleet import FleetClient
 from temporal.fleet_reader import FleetReader
 from tests.support.fleet_stage import fleet_state
 
@@ -47,20 +48,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture
-def reading(client: Client, monkeypatch: pytest.MonkeyPatch):
-    def make(*answers: FleetState | Unavailable) -> tuple[FleetReader, Answers]:
-        told = Answers(*answers)
-        monkeypatch.setattr(fleet_reader, "FleetClient", lambda _client: told)
-        return FleetReader(client), told
-
-    return make
+def reading(*answers: FleetState | Unavailable) -> tuple[FleetReader, Answers]:
+    told = Answers(*answers)
+    return FleetReader(cast("FleetClient", told)), told
 
 
 ONE, TWO = fleet_state({"a": {"shop": 1}}), fleet_state({"a": {"shop": 2}})
 
 
-async def test_all_who_ask_within_a_second_share_an_answer(reading, clock: Clock) -> None:
+async def test_all_who_ask_within_a_second_share_an_answer(clock: Clock) -> None:
     reader, told = reading(ONE, TWO)
     told.go.clear()
     asking = [asyncio.create_task(reader.read()) for _ in range(50)]
@@ -74,7 +70,7 @@ async def test_all_who_ask_within_a_second_share_an_answer(reading, clock: Clock
     assert await reader.read() == TWO
 
 
-async def test_a_failure_is_shared_for_some_seconds(reading, clock: Clock) -> None:
+async def test_a_failure_is_shared_for_some_seconds(clock: Clock) -> None:
     reader, told = reading(Unavailable("No worker."), ONE)
     for _ in range(3):
         with pytest.raises(Unavailable, match="No worker"):
@@ -85,7 +81,7 @@ async def test_a_failure_is_shared_for_some_seconds(reading, clock: Clock) -> No
     assert await reader.read() == ONE
 
 
-async def test_whoever_asks_first_and_leaves_takes_the_answer_from_nobody(reading, clock: Clock) -> None:
+async def test_whoever_asks_first_and_leaves_takes_the_answer_from_nobody() -> None:
     reader, told = reading(ONE, TWO)
     told.go.clear()
     first, second = asyncio.create_task(reader.read()), asyncio.create_task(reader.read())

@@ -24,6 +24,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from settings import Settings
 from temporal.client import connect
+from temporal.fleet import FleetClient
 from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
@@ -335,7 +336,7 @@ CALLS: dict[str, Call] = {
     "cancel": lambda client: Runs(client).cancel(WORKSPACE, "shop", "run-1"),
     "check": lambda client: TemporalHealth(client).check(),
     "isolation": lambda client: TemporalHealth(client).read_isolation(),
-    "fleet": lambda client: FleetReader(client).read(),
+    "fleet": lambda client: FleetReader(FleetClient(client)).read(),
 }
 
 
