@@ -24,8 +24,6 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from settings import Settings
 from temporal.client import connect
-from temporal.fleet import FleetClient
-from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
@@ -336,7 +334,6 @@ CALLS: dict[str, Call] = {
     "cancel": lambda client: Runs(client).cancel(WORKSPACE, "shop", "run-1"),
     "check": lambda client: TemporalHealth(client).check(),
     "isolation": lambda client: TemporalHealth(client).read_isolation(),
-    "fleet": lambda client: FleetReader(FleetClient(client)).read(),
 }
 
 
