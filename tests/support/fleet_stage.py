@@ -135,4 +135,19 @@ async def share_a_project(client: Client) -> WorkflowHistory:
         return await fleet.history()
 
 
-FLEETS = {"fleet-that-shares-a-project": share_a_project}
+async def keep_to_a_limit(client: Client) -> WorkflowHistory:
+    """Two workers have a limit for all projects together, which one of them lowers: the history of all that."""
+    async with Fleet.up(client) as fleet:
+        first, second = Asking(fleet, "first", 4, max_machines=4), Asking(fleet, "second", 4, max_machines=4)
+        await first.ask({"shop": size(4)})
+        first.running = {"shop": 3}
+        await second.ask({"mail": size(4, deploy=1)})
+        await first.ask()
+        await second.ask()
+        first.running = {}
+        await first.ask(max_machines=2)
+        await second.ask()
+        return await fleet.history()
+
+
+FLEETS = {"fleet-that-shares-a-project": share_a_project, "fleet-that-keeps-to-a-limit": keep_to_a_limit}
