@@ -1,7 +1,8 @@
 """The catalog of deployed projects and of their versions, answered from memory where possible.
 
 Every deploy writes a small note (`keys.LAST_DEPLOY`) last. While that note stays the same, nothing else is read:
-however many projects there are, to follow them costs one request now and then.
+however many projects there are, to follow them costs one request now and then. When it has changed, a list of all
+pointers to deployed versions tells by their tags which of them have to be read again.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class _Answer[T]:
     """The note of the latest deploy, as it was before this was read."""
     read_at: float
     """When the read began, on the event loop's clock. The answer may be as old as that."""
+    tag: str | None = None
+    """The tag that the pointer had in a list that was read before; None if there was no such list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +61,20 @@ class Catalog:
         self._store = store
         self._max_age = max_age.total_seconds()
         self._note: _Answer[None] | None = None
-        self._projects: _Answer[list[str]] | None = None
+        self._pointers: _Answer[dict[str, str | None]] | None = None
+        """The deployed projects in the order of their names, with the tags of their pointers."""
         self._answers: OrderedDict[str, _Answer[Deployment | None]] = OrderedDict()
         self._manifests: OrderedDict[tuple[str, str], Manifest] = OrderedDict()
         self._note_reads: SingleFlight[None, bytes | None] = SingleFlight()
-        self._list_reads: SingleFlight[bytes | None, list[str]] = SingleFlight()
+        self._list_reads: SingleFlight[bytes | None, dict[str, str | None]] = SingleFlight()
         self._reads: SingleFlight[tuple[str, bytes | None], Deployment | None] = SingleFlight()
 
     async def list_projects(self) -> list[str]:
         """Return the sorted names of the deployed projects. Raises StoreError if the store failed."""
         note = await self._last_deploy()
-        if self._projects is not None and _is_valid(self._projects, note):
-            return self._projects.value
-        return await self._list_reads.run(note, lambda: self._read_projects(note))
+        if self._pointers is not None and _is_valid(self._pointers, note):
+            return list(self._pointers.value)
+        return list(await self._list_reads.run(note, lambda: self._read_pointers(note)))
 
     async def get_current(self, project: str) -> Manifest | None:
         """Return the manifest of the deployed version of `project`, or None if there is no such project.
@@ -93,6 +97,9 @@ class Catalog:
         answer = self._answers.get(project)
         if answer is not None and _is_valid(answer, note):
             return answer.value
+        if answer is not None and (same := self._still_valid(project, answer, note)) is not None:
+            _put_in_cache(self._answers, project, same)
+            return same.value
         return await self._reads.run((project, note), lambda: self._read_current(project, note))
 
     async def sizes(self) -> dict[str, int]:
@@ -128,19 +135,35 @@ class Catalog:
         self._note = _Answer(None, note, asked)
         return note
 
-    async def _read_projects(self, note: bytes | None) -> list[str]:
+    async def _read_pointers(self, note: bytes | None) -> dict[str, str | None]:
         asked = asyncio.get_running_loop().time()
-        names = [
-            key.split("/")[1]
-            async for key in self._store.list(keys.PROJECTS)
-            if key.count("/") == 2 and key.endswith("/current.json")
-        ]
-        projects = sorted(name for name in names if is_project_name(name))
-        self._projects = _Answer(projects, note, asked)
-        return projects
+        tags = {
+            entry.key.split("/")[1]: entry.tag
+            async for entry in self._store.entries(keys.PROJECTS)
+            if entry.key.count("/") == 2 and entry.key.endswith("/current.json")
+        }
+        pointers = {name: tags[name] for name in sorted(tags) if is_project_name(name)}
+        self._pointers = _Answer(pointers, note, asked)
+        return pointers
+
+    def _listed_tag(self, project: str, note: bytes | None) -> str | None:
+        """Return the tag of the project's pointer in a list that can be believed; None if there is none."""
+        if self._pointers is None or not _is_valid(self._pointers, note):
+            return None
+        return self._pointers.value.get(project)
+
+    def _still_valid[T](self, project: str, answer: _Answer[T], note: bytes | None) -> _Answer[T] | None:
+        """Return the answer as one of the latest list, if the pointer is still the one that was read; None otherwise.
+
+        The answer was read after a list with the same tag, and before this one: so nothing else was there meanwhile.
+        """
+        tag = self._listed_tag(project, note)
+        if self._pointers is None or tag is None or tag != answer.tag or self._pointers.read_at < answer.read_at:
+            return None
+        return _Answer(answer.value, note, self._pointers.read_at, tag)
 
     async def _read_current(self, project: str, note: bytes | None) -> Deployment | None:
-        asked = asyncio.get_running_loop().time()
+        asked, tag = asyncio.get_running_loop().time(), self._listed_tag(project, note)
         current = await read_current(self._store, project)
         deployment = None
         if current is not None:
@@ -151,7 +174,7 @@ class Catalog:
                     "artifact store. Deploy the project again."
                 )
             deployment = Deployment(manifest, current.deployed_at)
-        _put_in_cache(self._answers, project, _Answer(deployment, note, asked))
+        _put_in_cache(self._answers, project, _Answer(deployment, note, asked, tag))
         return deployment
 
 

@@ -80,7 +80,7 @@ class FolderStore:
                 yield key
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """Yield these keys with the time of their last write, from the first key after `after` on."""
+        """Yield these keys with the time and tag of their last write, from the first key after `after` on."""
         check_prefix(prefix)
         found = self._with_times(_walk(self._root, "", prefix, after))
         while batch := await asyncio.to_thread(self._next_batch, prefix, found):
@@ -171,7 +171,9 @@ class FolderStore:
     def _with_times(self, keys: Generator[str]) -> Generator[Entry]:
         for key in keys:
             with suppress(FileNotFoundError):  # the object has just been removed
-                yield Entry(key, datetime.fromtimestamp((self._root / key).stat().st_mtime, UTC))
+                status = (self._root / key).stat()
+                tag = f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+                yield Entry(key, datetime.fromtimestamp(status.st_mtime, UTC), tag)
 
     def _next_batch[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
         try:

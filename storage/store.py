@@ -20,6 +20,8 @@ class Entry:
     modified: datetime
     """When the object was written, in UTC, by the clock of whoever stores the objects; it may be truncated to the
     second."""
+    tag: str | None = None
+    """Changes when another object is written under the key; None if the store tells nothing of the kind."""
 
 
 class Store(Protocol):
@@ -59,7 +61,7 @@ class Store(Protocol):
         ...
 
     def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """Yield what `list` yields, with the time of each last write, from the first key after `after` on.
+        """Yield what `list` yields, with the time and tag of each last write, from the first key after `after` on.
 
         `after` need not be a key.
         """

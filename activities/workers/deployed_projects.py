@@ -14,6 +14,9 @@ from schemas.workflow.fleet import ProjectSize
 
 log = logging.getLogger(__name__)
 
+_READS_AT_ONCE = 16
+"""How many projects are read at the same time: a worker that starts reads all of them, from a store that may be far."""
+
 
 class DeployedProjects:
     """The deployed projects that this worker serves."""
@@ -54,22 +57,32 @@ class DeployedProjects:
             self._problems.note("the projects", error.message)
             return
         self._problems.note("the projects", None)
-        sizes: dict[str, ProjectSize] = {}
-        for project in projects:
-            if self._only and project not in self._only:
-                continue
-            problem = None
-            before = self._sizes.get(project)
-            try:
-                size = await self._read(project, before)
-            except CallboardError as error:
-                size, problem = before, error.message
-            if size is not None:
-                sizes[project] = size
-            self._problems.note(f"project {project}", problem)
+        served = [project for project in projects if not self._only or project in self._only]
+        read: dict[str, ProjectSize | None] = {}
+        left = iter(served)
+
+        async def read_some() -> None:
+            for project in left:
+                read[project] = await self._try_read(project)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_READS_AT_ONCE):
+                group.create_task(read_some())
+        sizes = {project: size for project in served if (size := read[project]) is not None}
         if sizes != self._sizes:
             self._sizes = sizes
             self.changed.set()
+
+    async def _try_read(self, project: str) -> ProjectSize | None:
+        """Return the project's size, or the last known one if it cannot be read; None if there is none."""
+        problem = None
+        before = self._sizes.get(project)
+        try:
+            size = await self._read(project, before)
+        except CallboardError as error:
+            size, problem = before, error.message
+        self._problems.note(f"project {project}", problem)
+        return size
 
     async def _read(self, project: str, before: ProjectSize | None) -> ProjectSize | None:
         deployment = await self._catalog.get_deployment(project)

@@ -15,6 +15,7 @@ from projects.deploy import deploy
 from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
+from storage.store import Entry
 from tests.support.polling import until
 
 Make = Callable[..., Path]
@@ -46,9 +47,9 @@ class Counting(FolderStore):
             raise self.error
         return await super().get(key)
 
-    def list(self, prefix: str) -> AsyncIterator[str]:
+    def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
         self.lists += 1
-        return super().list(prefix)
+        return super().entries(prefix, after=after)
 
 
 @pytest.fixture
@@ -103,6 +104,48 @@ async def test_while_nothing_is_deployed_only_the_note_of_the_latest_deploy_is_r
         assert await catalog.get_current("b") == manifest
     assert counting.reads == {"last-deploy.json": 6}
     assert counting.lists == 0
+
+
+async def test_after_a_deploy_only_what_has_changed_is_read_again(make_project: Make, counting: Counting) -> None:
+    catalog = Catalog(counting, timedelta(0))
+    manifests = {name: await deploy(make_project(name=name), counting) for name in ("a", "b", "c")}
+    for name in await catalog.list_projects():
+        assert await catalog.get_current(name) == manifests[name]
+    manifests["b"] = await deploy(make_project({"api/more.py": ""}, name="b"), counting)
+    counting.reads.clear()
+    counting.lists = 0
+    for name in await catalog.list_projects():
+        assert await catalog.get_current(name) == manifests[name]
+    assert (counting.reads["current.json"], counting.reads["manifest.json"], counting.lists) == (1, 1, 1)
+
+
+async def test_what_was_read_before_any_list_is_read_again(make_project: Make, counting: Counting) -> None:
+    catalog = Catalog(counting, timedelta(0))
+    await deploy(make_project(name="a"), counting)
+    assert await catalog.get_current("a") is not None
+    await deploy(make_project(name="b"), counting)
+    counting.reads.clear()
+    assert await catalog.list_projects() == ["a", "b"]
+    assert await catalog.get_current("a") is not None
+    assert counting.reads["current.json"] == 1, "nobody knows whether it was replaced between the read and the list"
+
+
+async def test_a_deploy_during_a_read_is_seen_also_where_a_list_is_newer(
+    make_project: Make, counting: Counting
+) -> None:
+    catalog = Catalog(counting, timedelta(0))
+    folder = make_project()
+    first = await deploy(folder, counting)
+    await catalog.list_projects()
+    counting.hold("current.json")
+    slow = asyncio.create_task(catalog.get_current("shop"))
+    await until(lambda: counting.reads["current.json"] == 1)
+    (folder / "api" / "more.py").write_text("")
+    second = await deploy(folder, counting)
+    await catalog.list_projects()
+    counting.open.set()
+    assert await slow in (first, second)
+    assert await catalog.get_current("shop") == second
 
 
 async def test_the_same_version_deployed_again_is_looked_at_again_but_not_its_manifest(

@@ -139,6 +139,17 @@ async def test_entries_tell_when_each_object_was_written_last(store: Store) -> N
     assert [entry async for entry in store.entries("runs/")] == [second]
 
 
+async def test_entries_have_a_tag_that_changes_when_another_object_is_written(store: Store) -> None:
+    await store.put("runs/shop/1/a", b"1")
+    await store.put("runs/shop/2/a", b"1")
+    (first, second) = [entry.tag async for entry in store.entries("runs/")]
+    assert first is not None
+    await store.put("runs/shop/1/a", b"2")
+    (other, same) = [entry.tag async for entry in store.entries("runs/")]
+    assert other not in (first, None)
+    assert same == second
+
+
 async def test_entries_go_on_after_a_key_whether_it_is_still_there_or_not(store: Store) -> None:
     names = ["a.json", "a/b", "a/c/d", "ab", "b/1", "b/1-v1", "b/10", "b/2"]
     for name in names:
