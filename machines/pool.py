@@ -53,6 +53,11 @@ class Pool:
         return sum(slot.machine is not None for slot in self._free)
 
     @property
+    def size(self) -> int:
+        """How many Machines there may be."""
+        return self._size
+
+    @property
     def bound(self) -> int:
         """Most Machines that the pool has until its size is changed: more than that if some are still busy."""
         return max(self._size, len(self._busy) + len(self._warming) + len(self._closing))

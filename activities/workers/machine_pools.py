@@ -31,6 +31,11 @@ class MachinePools:
         """Return how many Machines there are at most of each project until its pool is resized."""
         return {project: pool.bound for project, pool in self._pools.items()}
 
+    def size(self, project: str) -> int:
+        """Return how many Machines the project may have, as it was set last."""
+        pool = self._pools.get(project)
+        return 0 if pool is None else pool.size
+
     async def resize(self, project: str, machines: int) -> None:
         """Change how many Machines the project may have; its pool is created the first time."""
         pool = self._pools.get(project)

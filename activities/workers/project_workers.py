@@ -105,8 +105,9 @@ class ProjectWorkerManager:
         return {project: count for project, count in accepted.items() if count > 0}
 
     async def serve(self) -> None:
-        """Follow the shares once."""
-        await asyncio.gather(*(self._serve(project) for project in sorted({*self._served, *self._shares.projects})))
+        """Follow the shares once. What follows them already costs next to nothing: most projects are idle."""
+        projects = sorted({*self._served, *self._shares.projects})
+        await asyncio.gather(*(self._serve(project) for project in projects if not self._follows_share(project)))
 
     async def interrupt_all(self, message: str) -> None:
         """Interrupt every Attempt, as the lease is over, and serve nothing until there is another one."""
@@ -126,6 +127,15 @@ class ProjectWorkerManager:
             # This is repeated, as Temporal may have handed out an Attempt just before it heard that this worker leaves.
             self._running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
             await asyncio.wait(self._tasks, timeout=_INTERRUPT_INTERVAL)
+
+    def _follows_share(self, project: str) -> bool:
+        """Tell whether nothing is to be done for the project."""
+        share, served = self._share(project), self._served.get(project)
+        return (
+            served is not None
+            and served.machines == share == served.reserved == sum(worker.slots for worker in served.accepting)
+            and self._pools.size(project) == min(self._shares.most(project), share)
+        )
 
     async def _serve(self, project: str) -> None:
         problem = None
