@@ -39,6 +39,9 @@ DYNAMIC_CONFIG = (
     # The dev server's HTTP API cannot be switched off, and would take requests of web pages of any site. Callboard and
     # the Web UI speak gRPC, so nobody needs it. No Host header has spaces in it, so this value allows no request.
     'frontend.httpAllowedHosts=["no host at all"]',
+    # By default, a namespace may have 1,200 polls for activities at once, and each project has one or more. Those of
+    # projects beyond that may be refused for minutes.
+    "frontend.namespaceCount=10000",
     # With one partition per task queue, Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
