@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test attacks chaos coverage test-setup check bench bench-lists bench-waits soak scale histories screenshots lock
+.PHONY: setup demo dev test attacks chaos coverage test-setup check bench bench-lists bench-waits bench-fleet soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -56,6 +56,11 @@ bench-lists: setup
 # How soon thousands of clients are told that their Runs have ended. Takes some minutes; leave the machine alone.
 bench-waits: setup
 	@$(PYTHON) -m bench.waits
+
+# What workers do together, and what they cost when idle. `make bench-fleet ARGS="neighbors --projects 50"` measures one
+# part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.
+bench-fleet: setup
+	@$(PYTHON) -m bench.fleet $(ARGS)
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup
