@@ -9,10 +9,10 @@ import argparse
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.fleet import idle, neighbors, pending, shapes, throughput
+from bench.fleet.installation import console
 
 
 async def _throughput(given: argparse.Namespace) -> AsyncGenerator[Table]:
@@ -47,7 +47,6 @@ _PARTS: dict[str, Callable[[argparse.Namespace], AsyncGenerator[Table]]] = {
 
 async def main(given: argparse.Namespace) -> None:
     """Measure the parts one after the other, and print each table as soon as it is there."""
-    console = Console(width=200)
     for part in given.parts or _PARTS:
         async for table in _PARTS[part](given):
             console.print(table)

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 from pydantic import SecretStr
+from rich.console import Console
 from temporalio.client import Client
 
 from bench.fleet.temporal_metrics import TemporalMetrics
@@ -34,6 +35,9 @@ _LOOK_EVERY = 0.1
 _DEPLOYS_AT_ONCE = 8
 QUICK = {"api/work.py": "async def automation(page, params=None, **_kwargs):\n    return 1\n"}
 """The files of a project whose API `work` returns at once."""
+
+
+console = Console(width=200)
 
 
 class Installation:
@@ -145,6 +149,11 @@ class Installation:
             return len(held) == projects and all(member.shares == member.plan for member in members)
 
         await until(is_settled)
+
+
+def progress(text: str) -> None:
+    """Tell whoever waits for the tables how far a measurement is."""
+    console.print(text, style="dim")
 
 
 async def for_each[T](things: Iterable[T], do: Callable[[T], Awaitable[object]], *, at_once: int) -> None:

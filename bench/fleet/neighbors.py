@@ -9,13 +9,13 @@ import time
 from rich.table import Table
 
 from bench.fleet.figures import percentile
-from bench.fleet.installation import QUICK, Installation, until
+from bench.fleet.installation import QUICK, Installation, progress, until
 
 _PROJECT = "busy"
 _MACHINES = 2
 _CAPACITY = 4
 _SETTLE_SECONDS = 15
-_DEPLOYS = 5
+_DEPLOYS = 3
 
 
 async def measure(workers: int, projects: int, repetitions: int) -> Table:
@@ -26,7 +26,7 @@ async def measure(workers: int, projects: int, repetitions: int) -> Table:
         "p95, ms",
         "first of an idle one, ms",
         "taken up within, s",
-        "a deploy is executed after, ms",
+        "a deploy is executed by a new Machine after, ms",
         "memory of workers, MB",
         "polls",
     )
@@ -37,9 +37,11 @@ async def measure(workers: int, projects: int, repetitions: int) -> Table:
             await installation.deploy_idle(idle)
             await installation.until_held(1 + idle)
             taken_up = time.perf_counter() - began
+            progress(f"{1 + idle} projects are leased after {taken_up:.1f} s")
             await asyncio.sleep(_SETTLE_SECONDS)
             await installation.timed(_PROJECT)
             took = [await installation.timed(_PROJECT) for _ in range(repetitions)]
+            progress(f"{repetitions} Runs beside {idle} idle projects took {sum(took):.1f} s")
             cold = [await installation.timed(f"idle-{number}") for number in range(min(idle, _DEPLOYS))]
             deploys = [await _deploy(installation, number) for number in range(_DEPLOYS)]
             table.add_row(
@@ -65,4 +67,6 @@ async def _deploy(installation: Installation, number: int) -> float:
         return result["result"] == f"deploy {number}"
 
     await until(is_executed)
-    return time.perf_counter() - began
+    took = time.perf_counter() - began
+    progress(f"a deploy was executed after {took:.2f} s")
+    return took

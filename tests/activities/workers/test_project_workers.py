@@ -161,6 +161,27 @@ async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: Hous
     assert len([task for task in asyncio.all_tasks() if task.get_name() == f"serve {house.name}"]) == 1
 
 
+async def test_a_project_whose_share_is_the_same_is_not_looked_at_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, changed = await house.deploy(1, "-idle"), await house.deploy(1, "-changed")
+    await house.refresh()
+    resized: list[str] = []
+    resize = house.pools.resize
+
+    async def note(project: str, machines: int) -> None:
+        resized.append(project)
+        await resize(project, machines)
+
+    monkeypatch.setattr(house.pools, "resize", note)
+    await house.refresh()
+    assert resized == []
+    await house.deploy(2, "-changed")
+    await house.refresh()
+    assert set(resized) == {changed}
+    assert {house.pools.size(idle), house.pools.size(changed)} == {1, 2}
+
+
 async def test_more_machines_take_more_attempts_beside_those_that_run(house: House) -> None:
     await house.deploy(1)
     await house.refresh()
