@@ -1,8 +1,8 @@
 """All waits of a process for the ends of Runs: one for each Run, however many clients wait for it.
 
 A wait on a workflow's history hears of its end at once, but occupies a place at Temporal, whose frontend allows 1,200
-such places by default. So only some waits are of this kind. The other Runs are looked up
-in visibility together, about once a second; those that have ended are read from their histories, which takes no time.
+such places by default. So only some waits are of this kind. The other Runs are looked up in visibility together, about
+once a second; those that have ended are read from their histories, which takes no time.
 """
 
 from __future__ import annotations
