@@ -1,10 +1,11 @@
-.PHONY: setup demo dev test attacks chaos coverage test-setup check bench bench-lists bench-waits bench-fleet soak scale histories screenshots lock
+.PHONY: setup demo dev test attacks faults chaos coverage test-setup check bench bench-lists bench-waits bench-fleet soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
 # processes would compile all of them again.
 TEST := PYTHONDONTWRITEBYTECODE= $(PYTHON)
 PYTEST := pytest -n 4 --dist loadfile
+MINUTES := 5
 
 setup:
 	@bash scripts/setup.sh
@@ -24,8 +25,8 @@ test: test-setup
 	@$(TEST) -m $(PYTEST) $(ARGS)
 
 # The tests that kill, cut off or overtax parts of a running stack.
-chaos: test-setup
-	@$(TEST) -m $(PYTEST) -m chaos $(ARGS)
+faults: test-setup
+	@$(TEST) -m $(PYTEST) -m faults $(ARGS)
 
 # The tests in which user code and pages try to get out of their Machines, as root and as a user without privileges.
 attacks: test-setup
@@ -61,6 +62,11 @@ bench-waits: setup
 # part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.
 bench-fleet: setup
 	@$(PYTHON) -m bench.fleet $(ARGS)
+
+# Kills, stops and cuts off parts of a whole installation at random, and checks from outside that every promise was kept:
+# `make chaos MINUTES=180`. Another run with its SEED has the same faults and deploys.
+chaos: setup
+	@$(PYTHON) -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup

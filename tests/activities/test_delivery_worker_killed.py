@@ -19,7 +19,7 @@ from tests.support.delivery_worker import SECRET, Delivering
 from tests.support.repository import REPOSITORY
 from tests.support.webhook_receiver import answers, receiver
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.faults
 
 Start = Callable[[], Awaitable[asyncio.subprocess.Process]]
 

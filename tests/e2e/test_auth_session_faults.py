@@ -16,7 +16,7 @@ from tests.support.example_auth_sessions import AuthStates
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 PATIENCE = 90
 """Seconds. Temporal gives a lost worker up after 30."""

@@ -124,7 +124,7 @@ def _alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     "course",
     [
-        pytest.param(SHORT, marks=[pytest.mark.chaos, pytest.mark.timeout(600)], id="short"),
+        pytest.param(SHORT, marks=[pytest.mark.faults, pytest.mark.timeout(600)], id="short"),
         pytest.param(LONG, marks=[pytest.mark.soak, pytest.mark.timeout(3600)], id="long"),
     ],
 )

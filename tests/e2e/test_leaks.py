@@ -22,7 +22,7 @@ from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.worker_in_process import Inside
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 QUARTER = [replace(kind, runs=math.ceil(kind.runs / 4)) for kind in MIX]
 """All kinds, and fewer Attempts: processes, files and folders that one Attempt leaves show with one as with many."""

@@ -24,6 +24,7 @@ class S3Server:
     endpoint: str
     access_key: str
     secret_key: str
+    process: SupervisedProcess
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,7 +43,7 @@ async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
     """The server over `folder`, with one bucket, `BUCKET`; on a free port unless one is named."""
     (folder / "buckets" / BUCKET).mkdir(parents=True)
     port = ports.choose_ports({"--addr": port})["--addr"]
-    server = S3Server(f"http://127.0.0.1:{port}", "callboard-of-tests", "a-secret-of-no-worth")
+    access_key, secret_key = "callboard-of-tests", "a-secret-of-no-worth"
     child = SupervisedProcess(
         "rclone",
         [
@@ -53,7 +54,7 @@ async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
         log=folder / "s3.log",
         environment={
             "HOME": str(folder),
-            "RCLONE_AUTH_KEY": f'"{server.access_key},{server.secret_key}"',
+            "RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"',
         },
         grace=timedelta(seconds=5),
         report=print,
@@ -61,7 +62,7 @@ async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
     try:
         await child.start()
         await child.wait_until_ready(_answers(port))
-        yield server
+        yield S3Server(f"http://127.0.0.1:{port}", access_key, secret_key, child)
     finally:
         await child.stop()
 

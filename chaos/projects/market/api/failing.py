@@ -1,0 +1,6 @@
+from recording import executed
+
+
+async def automation(page, params, **_kwargs):
+    with executed("api"):
+        raise ValueError("the price is missing")
