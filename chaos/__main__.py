@@ -25,12 +25,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=None, help="repeats the faults and deploys of another run")
     parser.add_argument("--clients", type=int, default=24, help="Runs without logins under way at the same time")
+    parser.add_argument("--every", type=float, default=10, help="mean number of seconds between two faults")
     parser.add_argument("--check", type=Path, help="only check this record of an earlier run")
     given = parser.parse_args()
     if given.check is not None:
         sys.exit(_judge(Record.model_validate_json(given.check.read_text())))
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    course = Course(seed, seconds=60 * given.minutes, clients=given.clients)
+    course = Course(seed, seconds=60 * given.minutes, fault_every=given.every, clients=given.clients)
     folder = Path(tempfile.mkdtemp(prefix="callboard-chaos-"))
     print(f"Seed {seed}, {given.minutes:g} minutes, in {folder}", flush=True)
     record = asyncio.run(execute(course, folder, _print), loop_factory=uvloop.new_event_loop)

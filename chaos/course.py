@@ -38,7 +38,7 @@ class Course:
 
     seed: int
     seconds: float = 300
-    fault_every: float = 6
+    fault_every: float = 10
     """Mean number of seconds between two faults."""
     deploy_every: float = 60
     clients: int = 24
@@ -70,7 +70,7 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
         await load.log_in()
         memory = Memory(installation)
         async with _going_on(memory.keep_measuring()):
-            planned = plan_faults(chance.getrandbits(32), course.seconds, every=course.fault_every)
+            planned = plan_faults(course.seed, course.seconds, every=course.fault_every)
             report("The load begins.")
             stop = asyncio.Event()
             clients = [

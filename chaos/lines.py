@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
@@ -43,7 +45,7 @@ class Line:
             return
         self._refused = True
         for writer in self._connections.values():
-            writer.transport.abort()
+            _reset(writer)
 
     def mend(self) -> None:
         """Let everything through again, also what was held back."""
@@ -53,7 +55,7 @@ class Line:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if self._refused or task is None:
-            writer.transport.abort()
+            _reset(writer)
             return
         self._connections[task] = writer
         try:
@@ -61,7 +63,8 @@ class Line:
                 await self._carry(reader, writer)
         finally:
             del self._connections[task]
-            writer.transport.abort()
+            writer.close()
+            await _closed(writer)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._passing.wait()
@@ -73,13 +76,26 @@ class Line:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            far_writer.close()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            far_writer.transport.abort()
+            await _closed(far_writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             await self._passing.wait()
             writer.write(data)
             await writer.drain()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):  # the other side is gone
+        await writer.wait_closed()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End the connection at once, so that the other side sees an error (RST)."""
+    own: socket.socket = writer.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
