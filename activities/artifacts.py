@@ -31,7 +31,7 @@ class ArtifactActivities:
     @activity.defn(name=names.RECORD_INTERRUPTED)
     async def record_interrupted(self, input: InterruptedInput) -> None:
         """Record the Attempt as interrupted, on top of what its worker had written. Raises StoreError."""
-        await self._records.record_interrupted(input, within=_INTERRUPTED_RECORD_TIMEOUT)
+        await self._records.record_interrupted(input, unheard=True, within=_INTERRUPTED_RECORD_TIMEOUT)
 
     @activity.defn(name=names.DELETE_STATES)
     async def delete_states(self, input: DeleteStatesInput) -> None:

@@ -63,14 +63,26 @@ class AttemptRecords:
             log.exception("Run %s, Attempt %d: it is not known whether there is a record", run_id, number)
             return False
 
-    async def record_interrupted(self, interrupted: InterruptedInput, *, within: timedelta) -> None:
+    async def record_interrupted(
+        self, interrupted: InterruptedInput, *, unheard: bool = False, within: timedelta
+    ) -> None:
         """Record an Attempt as interrupted whose worker has not recorded its end, and what is missing of it.
+
+        Args:
+            interrupted: The Attempt.
+            unheard: Whether its Run has gone on without its end, so that an end which its worker has recorded does not
+                count: Temporal has not heard of it.
+            within: How long each request to the store is retried.
 
         Raises:
             StoreError: What is stored cannot be read. (A record that cannot be written is lost, as by `write`.)
         """
         of = (interrupted.project, interrupted.run_id, interrupted.number)
         known = await retry_store(within, lambda: self.read(*of))
+        if unheard and known is not None and known.status in {AttemptStatus.COMPLETED, AttemptStatus.FAILED}:
+            changes = {"status": AttemptStatus.INTERRUPTED, "error": interruption(interrupted.cause)}
+            await self.write(interrupted.project, known.model_copy(update=changes), within=within)
+            return
         if known is not None and known.status is not AttemptStatus.STARTED:
             return
         base = known or AttemptRecord(

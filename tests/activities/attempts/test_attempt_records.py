@@ -72,3 +72,28 @@ async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -
     await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
     await records.record_interrupted(lost(), within=PATIENCE)
     assert await status(records) is AttemptStatus.COMPLETED
+
+
+@pytest.mark.parametrize("end", [AttemptStatus.COMPLETED, AttemptStatus.FAILED])
+async def test_an_end_of_which_the_run_has_not_heard_is_interrupted_as_it_does_not_count(
+    tmp_path: Path, end: AttemptStatus
+) -> None:
+    records = AttemptRecords(FolderStore(tmp_path))
+    written = record(end).model_copy(update={"log": True, "screenshot": True})
+    await records.write("shop", written, within=PATIENCE)
+    await records.record_interrupted(lost(), unheard=True, within=PATIENCE)
+    known = await records.read("shop", "run-1", 1)
+    assert known is not None
+    assert known.status is AttemptStatus.INTERRUPTED
+    assert known.error is not None
+    assert known.error.message == "It was lost."
+    assert (known.log, known.screenshot, known.missing) == (True, True, {}), "what it has stored is there"
+
+
+@pytest.mark.parametrize("end", [AttemptStatus.CANCELED, AttemptStatus.INTERRUPTED])
+async def test_an_end_by_a_stop_stands_although_the_run_has_not_heard_of_it(tmp_path: Path, end: AttemptStatus) -> None:
+    records = AttemptRecords(FolderStore(tmp_path))
+    await records.write("shop", record(end), within=PATIENCE)
+    await records.record_interrupted(lost(), unheard=True, within=PATIENCE)
+    known = await records.read("shop", "run-1", 1)
+    assert known == record(end)
