@@ -53,7 +53,7 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
     faults: list[str] = []
 
     def report_restart(line: str) -> None:
-        restarts.append(line.partition(" Log: ")[0])
+        restarts.append(line.partition(" and is restarted")[0])
 
     def report_fault(line: str) -> None:
         faults.append(line)

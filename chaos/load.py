@@ -10,8 +10,8 @@ import itertools
 import random
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,6 +25,8 @@ from settings import Settings
 _LONGEST_WAIT = 20
 _READERS = 8
 """How many Runs are read at the same time when all is over."""
+_CANCELED_WHILE_IT_RUNS = 0.8
+"""Of the Runs that are canceled, this part has begun before; the others may wait for a Machine."""
 _AUTH_SESSIONS = ("member-1", "member-2", "member-3")
 
 
@@ -109,15 +111,7 @@ class Load:
 
     async def read_all(self) -> None:
         """Read every Run once more."""
-        left = iter(self.runs)
-
-        async def read() -> None:
-            for run in left:
-                await self._read(run)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_READERS):
-                group.create_task(read())
+        await _for_each(self.runs, self._read)
 
     async def list_all(self) -> list[str]:
         """Return the ids of all Runs of APIs, as lists tell."""
@@ -134,18 +128,10 @@ class Load:
 
     async def until_delivered(self, within: float) -> None:
         """Wait until no Delivery is pending, or the time is over."""
-
-        async def wait(run: Run) -> None:
-            while "pending" in await self._deliveries(run) or (run.sink and not run.deliveries and _delivers(run)):
-                await asyncio.sleep(1)
-
-        try:
+        delivered = [run for run in self.runs if run.sink and run.told and run.told.status in {"completed", "failed"}]
+        with suppress(TimeoutError):  # the checker finds what is missing
             async with asyncio.timeout(within):
-                for run in self.runs:
-                    if run.sink is not None and run.told is not None:
-                        await wait(run)
-        except TimeoutError:
-            return  # the checker finds what is missing
+                await _for_each(delivered, self._until_delivered)
 
     async def _run(self, kind: Kind) -> None:
         n = next(self._numbers)
@@ -178,13 +164,19 @@ class Load:
         self.runs.append(run)
         path = f"{run.project}/run/{run.run_id}"
         if kind.canceled:
-            await asyncio.sleep(self._chance.uniform(0, 4))
+            if self._chance.random() < _CANCELED_WHILE_IT_RUNS:
+                await self._until_begun(path)
+            await asyncio.sleep(self._chance.uniform(0, 2))
             await self._ask("POST", f"{path}/cancel", params={"wait": 0})
         while True:
             answer = await self._ask("GET", f"{path}/result", params={"wait": _LONGEST_WAIT})
             if answer["status"] in ENDED:
                 break
         run.told, run.told_at = _answer(answer), time.monotonic()
+
+    async def _until_begun(self, path: str) -> None:
+        while (await self._ask("GET", f"{path}/result"))["status"] == "pending":
+            await asyncio.sleep(0.2)
 
     def _choose_sink(self) -> Sink | None:
         number = self._chance.random()
@@ -203,10 +195,12 @@ class Load:
         ]
         run.deliveries = [each["status"] for each in found["deliveries"]]
 
-    async def _deliveries(self, run: Run) -> list[str]:
-        found = await self._ask("GET", f"{run.project}/runs/{run.run_id}/deliveries")
-        run.deliveries = [each["status"] for each in found["deliveries"]]
-        return run.deliveries
+    async def _until_delivered(self, run: Run) -> None:
+        while True:
+            found = await self._ask("GET", f"{run.project}/runs/{run.run_id}/deliveries")
+            if found["deliveries"] and all(each["status"] != "pending" for each in found["deliveries"]):
+                return
+            await asyncio.sleep(1)
 
     async def _ask(self, method: str, path: str, **options: Any) -> Any:
         """Ask one api or the other, until one of them answers.
@@ -228,8 +222,17 @@ class Load:
             await asyncio.sleep(0.2)
 
 
-def _delivers(run: Run) -> bool:
-    return run.told is not None and run.told.status in {"completed", "failed"}
+async def _for_each(runs: Iterable[Run], do: Callable[[Run], Awaitable[None]]) -> None:
+    """Do this with some Runs at a time."""
+    left = iter(runs)
+
+    async def work() -> None:
+        for run in left:
+            await do(run)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_READERS):
+            group.create_task(work())
 
 
 def _answer(body: Mapping[str, Any]) -> Answer:

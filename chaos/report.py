@@ -40,6 +40,7 @@ def _lines(record: Record, violations: Mapping[str, Sequence[str]]) -> Iterator[
 def _counts(record: Record) -> Iterator[tuple[str, int]]:
     inflicted = [fault.partition("s: ")[2].split() for fault in record.faults if "left out" not in fault]
     yield from sorted(Counter(f"{act} {part.partition('-')[0]}" for act, part, *_ in inflicted).items())
+    yield from sorted(Counter(record.restarts).items())
     yield "deploys", len(record.deploys)
     for kind, count in sorted(Counter(each.kind for each in record.executions).items()):
         yield f"executions of {kind}", count
