@@ -157,8 +157,8 @@ def machines_at(deploys: list[Deploy], time: float) -> int:
     """Return how many Machines a project may have at most, as its deploys say, which are in their order."""
     most = 0
     for deploy, following in zip(deploys, [*deploys[1:], None], strict=True):
-        until = None if following is None else following.finished + SETTLES_WITHIN.total_seconds()
-        if deploy.began <= time and (until is None or time <= until):
+        finished = following.finished if following is not None else None
+        if deploy.began <= time and (finished is None or time <= finished + SETTLES_WITHIN.total_seconds()):
             most = max(most, deploy.machines)
     return most
 

@@ -99,7 +99,7 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
         listed=listed,
         refused=load.refused,
         executions=observer.executions,
-        deploys=[deploy for deploy in deploys.done if deploy.finished],
+        deploys=deploys.done,
         delivered=[*webhook.delivered, *read_bucket(installation.folder / "store" / "buckets" / RESULTS)],
         left=left,
         growth=memory.growth(),

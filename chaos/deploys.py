@@ -46,7 +46,7 @@ class Deploys:
         """Run `callboard deploy` until it succeeds: the store may be away."""
         number = next(self._numbers)
         folder = await asyncio.to_thread(self._write, project, machines, number)
-        deploy = Deploy(project=project, number=number, machines=machines, began=time.monotonic(), finished=0)
+        deploy = Deploy(project=project, number=number, machines=machines, began=time.monotonic())
         self.done.append(deploy)
         while await self._installation.command("deploy", folder) is None:
             self._report(f"deploy {number} of {project} has failed and is made again")

@@ -78,7 +78,8 @@ class Deploy(BaseModel):
     number: int
     machines: int
     began: float
-    finished: float
+    finished: float | None = None
+    """None: the run of chaos was over before, and nobody knows how far the deploy had come."""
 
 
 class Delivered(BaseModel):
