@@ -42,7 +42,7 @@ class Course:
     """Mean number of seconds between two faults."""
     deploy_every: float = 60
     clients: int = 24
-    """How many Runs without logins are under way at the same time, and four times as many as there are with logins."""
+    """How many Runs without logins are under way at the same time. Beside them is a quarter of that with logins."""
 
 
 async def execute(course: Course, folder: Path, report: Callable[[str], None]) -> Record:

@@ -122,7 +122,7 @@ async def installed(folder: Path, exchange: Path, report: Callable[[str], None])
         temporal = TemporalServer(folder / "temporal", port=free["temporal"], ui_port=free["ui"], report=report)
         resources.push_async_callback(temporal.stop)
         await temporal.start()
-        store = await resources.enter_async_context(s3_server(folder / "store", free["store"]))
+        store = await resources.enter_async_context(s3_server(folder / "store", free["store"], report=report))
         (folder / "store" / "buckets" / RESULTS).mkdir()
         environment = _environment(folder, exchange, store)
         parts: dict[str, Part] = {

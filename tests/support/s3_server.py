@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,8 +39,11 @@ class S3Server:
 
 
 @asynccontextmanager
-async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
-    """The server over `folder`, with one bucket, `BUCKET`; on a free port unless one is named."""
+async def s3_server(folder: Path, port: int = 0, *, report: Callable[[str], None] = print) -> AsyncGenerator[S3Server]:
+    """The server over `folder`, with one bucket, `BUCKET`; on a free port unless one is named.
+
+    It reports when the server has died and is started again.
+    """
     (folder / "buckets" / BUCKET).mkdir(parents=True)
     port = ports.choose_ports({"--addr": port})["--addr"]
     access_key, secret_key = "callboard-of-tests", "a-secret-of-no-worth"
@@ -57,7 +60,7 @@ async def s3_server(folder: Path, port: int = 0) -> AsyncGenerator[S3Server]:
             "RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"',
         },
         grace=timedelta(seconds=5),
-        report=print,
+        report=report,
     )
     try:
         await child.start()
