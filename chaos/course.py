@@ -69,7 +69,7 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
         load = await resources.enter_async_context(Load(chance.getrandbits(32), installation.apis, sinks))
         await load.log_in()
         memory = Memory(installation)
-        async with _going_on(memory.keep_measuring()):
+        async with _going_on(memory.keep_measuring()), _going_on(_watch(installation)):
             planned = plan_faults(course.seed, course.seconds, every=course.fault_every)
             report("The load begins.")
             stop = asyncio.Event()
@@ -127,6 +127,11 @@ async def _until_ended(clients: Iterable[Coroutine[Any, Any, None]], stop: async
         await asyncio.wait(tasks, timeout=_ENDS_WITHIN)
         for task in tasks:
             task.cancel()
+
+
+async def _watch(installation: Installation) -> None:
+    """Wait until a part dies so often that it is not started again; raises StackError."""
+    await asyncio.gather(*(part.process.wait_until_given_up() for part in installation.parts.values()))
 
 
 async def _tell_progress(load: Load, report: Callable[[str], None]) -> None:
