@@ -9,6 +9,8 @@ from chaos.record import Record, Run
 
 _SHOWN = 10
 """How many violations of one invariant are shown."""
+_LEFT_OUT = ": left out"
+"""What stands behind a fault that could not be inflicted."""
 
 
 def write_report(record: Record, violations: Mapping[str, Sequence[str]]) -> str:
@@ -38,7 +40,10 @@ def _lines(record: Record, violations: Mapping[str, Sequence[str]]) -> Iterator[
 
 
 def _counts(record: Record) -> Iterator[tuple[str, int]]:
-    inflicted = [fault.partition("s: ")[2].split() for fault in record.faults if "left out" not in fault]
+    left_out = {fault.partition(_LEFT_OUT)[0] for fault in record.faults if _LEFT_OUT in fault}
+    inflicted = [
+        fault.partition("s: ")[2].split() for fault in record.faults if _LEFT_OUT not in fault and fault not in left_out
+    ]
     yield from sorted(Counter(f"{act} {part.partition('-')[0]}" for act, part, *_ in inflicted).items())
     yield from sorted(Counter(record.restarts).items())
     yield "deploys", len(record.deploys)
