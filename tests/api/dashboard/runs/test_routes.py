@@ -12,6 +12,7 @@ from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunS
 from temporal.listing import RunPage
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.dashboard_client import form_token, signed_in_client
+from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
 
 EVIL = "</script><img src=x onerror=alert(1)>\"'"
@@ -136,6 +137,7 @@ async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api) -> None
 
 async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api) -> None:
     run_id = await api.run()
+    api.fleet.state = fleet_state({"worker-1": {"shop": 3}})
     client = await signed_in_client(api)
     text = (await client.get(f"/projects/shop/runs/{run_id}")).text
     assert "4 Runs are ahead of it, 2 of 3 Machines are busy" in text
