@@ -72,6 +72,8 @@ async def api_of(settings: Settings, log: Path) -> AsyncGenerator[asyncio.subpro
     async with process("-m", "api", environment=build_environment(settings), log=log) as started:
         async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as http:
             while not await _is_ready(http, settings.port):
+                if started.returncode is not None:
+                    raise RuntimeError(f"The api has ended: {log.read_text()}")
                 await asyncio.sleep(0.1)
         yield started
 
