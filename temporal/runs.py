@@ -29,9 +29,9 @@ from workflows import visibility
 _MAX_REMEMBERED = 50_000
 """How many Runs a process remembers: more than the number of clients that may wait at the same time."""
 
-_READINGS = 100
-"""How many states of Runs are read at once for clients that wait. Thousands may want one at the same moment, and each
-should have its answer before it is too old."""
+_READINGS = 10
+"""How many states of Runs are read at once for clients that wait. Thousands may want one at the same moment; more
+readings at once would hold up the lookups that tell which Runs have ended."""
 
 _READING_TIMEOUT = 5.0
 """Seconds that a client whose time is over waits for the state of its Run, before it is told the last known one."""
@@ -167,16 +167,33 @@ class Runs:
                     return state
                 known = _KnownRun(workspace, project, state)
         outcome = await self._waits.wait(run_id, timedelta(seconds=max(0.0, deadline - loop.time())))
-        if outcome is not None:
-            return replace(known.state, status=outcome.status, outcome=outcome, paused=False)
+        if outcome is None:
+            return await self._read_or_recall(workspace, project, known)
+        return _ended(known.state, outcome)
+
+    async def _read_or_recall(self, workspace: str, project: str, known: _KnownRun) -> RunState:
+        """Return the Run's state now, or the last known one if Temporal does not tell it soon. Raises RPCError.
+
+        It may be the Run's turn to be read only after seconds, so the wait for its end goes on meanwhile.
+        """
+        run_id = known.state.run_id
+        reading = asyncio.create_task(self._share_reading(workspace, project, run_id))
+        ending = asyncio.create_task(self._waits.wait(run_id, timedelta(seconds=_READING_TIMEOUT)))
         try:
-            async with asyncio.timeout(_READING_TIMEOUT):
-                return await self._share_reading(workspace, project, run_id)
-        except TimeoutError:
-            pass  # as on overload, the last known state is answered
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            outcome = ending.result()
         except RPCError as error:
             if not is_overload(error):
                 raise
+            outcome = None
+        finally:
+            reading.cancel()
+            ending.cancel()
+            await asyncio.gather(reading, ending, return_exceptions=True)
+        if outcome is not None:
+            return _ended(known.state, outcome)
         return (self._known_run(workspace, project, run_id) or known).state
 
     def _known_run(self, workspace: str, project: str, run_id: str) -> _KnownRun | None:
@@ -251,6 +268,10 @@ class Runs:
             description.typed_search_attributes.get(visibility.AUTH_SESSION),
             paused,
         )
+
+
+def _ended(state: RunState, outcome: RunOutcome) -> RunState:
+    return replace(state, status=outcome.status, outcome=outcome, paused=False)
 
 
 def _static_details(run_input: RunInput) -> str:

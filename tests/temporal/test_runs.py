@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -172,6 +172,27 @@ async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Ru
     assert await waiting == RunState(stage.run_id, RunStatus.STARTED)
     held.end(completed())
     await stage.ended()  # a worker that is stopped just as an Attempt ends has been seen to wait without end
+
+
+async def test_the_end_of_a_run_is_told_also_while_its_state_is_being_read(
+    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, asked = HeldAttempt(stage), asyncio.Event()
+    await stage.serve_attempts(held)
+    await start(runs, stage)
+    await held.began.wait()
+
+    async def never_tells(*_run: str) -> Never:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(runs, "describe", never_tells)
+    waiting = asyncio.create_task(state(runs, stage, timedelta(seconds=0.1)))
+    await asked.wait()
+    held.end(completed())
+    assert (await waiting).status is RunStatus.COMPLETED
+    await runs.close()
 
 
 @pytest.mark.parametrize(
