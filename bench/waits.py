@@ -15,7 +15,6 @@ import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
+from bench.concurrency import for_each
 from bench.servers import api_of, temporal_tuned
 from devstack import ports
 from schemas.workflow.base import JsonRef
@@ -137,7 +137,7 @@ async def main(clients: int, ends: int, ends_per_second: int) -> None:
 
 async def _start(client: Client, settings: Settings, run_ids: list[str]) -> None:
     runs, run_input = Runs(client), _run_input(settings)
-    await _for_each(run_ids, lambda run_id: runs.start(run_id, run_input, fingerprint=""))
+    await for_each(run_ids, lambda run_id: runs.start(run_id, run_input, fingerprint=""), at_once=_AT_ONCE)
     console.print(f"{len(run_ids)} Runs are there", style="dim")
 
 
@@ -179,7 +179,7 @@ async def _measure(
         await client.get_workflow_handle(ended[number]).terminate()
         ended_at[ended[number]] = time.perf_counter()
 
-    await _for_each(range(len(ended)), end)
+    await for_each(range(len(ended)), end, at_once=_AT_ONCE)
     concerned = [waiting_client for waiting_client in waiting if waiting_client.run_id in ended_at]
     while not all(waiting_client.done.done() for waiting_client in concerned):
         peak = max(peak, api.memory_info().rss)
@@ -199,18 +199,6 @@ async def _connect(
         lambda: WaitingClient(settings, run_id, ended_at, told), "127.0.0.1", settings.port
     )
     return client
-
-
-async def _for_each[T](things: Iterable[T], do: Callable[[T], Awaitable[object]]) -> None:
-    left = iter(things)
-
-    async def work() -> None:
-        for thing in left:
-            await do(thing)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(work())
 
 
 if __name__ == "__main__":

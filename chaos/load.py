@@ -10,13 +10,14 @@ import itertools
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
+from bench.concurrency import for_each
 from chaos.checker import ENDED
 from chaos.installation import KEY
 from chaos.record import Answer, Attempt, Run, Sink
@@ -111,7 +112,7 @@ class Load:
 
     async def read_all(self) -> None:
         """Read every Run once more."""
-        await _for_each(self.runs, self._read)
+        await for_each(self.runs, self._read, at_once=_READERS)
 
     async def list_all(self) -> list[str]:
         """Return the ids of all Runs of APIs, as lists tell."""
@@ -131,7 +132,7 @@ class Load:
         delivered = [run for run in self.runs if run.sink and run.told and run.told.status in {"completed", "failed"}]
         with suppress(TimeoutError):  # the checker finds what is missing
             async with asyncio.timeout(within):
-                await _for_each(delivered, self._until_delivered)
+                await for_each(delivered, self._until_delivered, at_once=_READERS)
 
     async def _run(self, kind: Kind) -> None:
         n = next(self._numbers)
@@ -220,19 +221,6 @@ class Load:
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 raise Refused(f"{method} {path} was answered {answer.status_code}: {answer.text}")
             await asyncio.sleep(0.2)
-
-
-async def _for_each(runs: Iterable[Run], do: Callable[[Run], Awaitable[None]]) -> None:
-    """Do this with some Runs at a time."""
-    left = iter(runs)
-
-    async def work() -> None:
-        for run in left:
-            await do(run)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_READERS):
-            group.create_task(work())
 
 
 def _answer(body: Mapping[str, Any]) -> Answer:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from temporalio.client import Client
 
+from bench.concurrency import for_each
 from bench.fleet.temporal_metrics import TemporalMetrics
 from bench.servers import api_of, process, temporal_tuned
 from devstack import ports
@@ -29,13 +30,16 @@ from settings import Settings
 from storage.factory import open_store
 from temporal.client import connect
 from temporal.fleet import FleetClient
+from tests.support.polling import until
 
 _KEY = "key-of-the-bench-of-fleets"
-_LOOK_EVERY = 0.1
 _DEPLOYS_AT_ONCE = 8
 QUICK = {"api/work.py": "async def automation(page, params=None, **_kwargs):\n    return 1\n"}
 """The files of a project whose API `work` returns at once."""
 
+
+wait_until = partial(until, within=300, every=0.1)
+"""Waits for what is slow to come, and looks so rarely that it costs the measurement little."""
 
 console = Console(width=200)
 
@@ -93,7 +97,7 @@ class Installation:
                     process("-m", "worker", environment=build_environment(its), log=log)
                 )
                 started.append(psutil.Process(worker.pid))
-                await until(lambda log=log: "is ready" in log.read_text())
+                await wait_until(lambda log=log: "is ready" in log.read_text())
             yield started
             for worker in started:
                 worker.terminate()
@@ -138,7 +142,7 @@ class Installation:
 
     async def fleet(self) -> FleetState:
         """Return who holds which Machines."""
-        return await self._fleet.read_state() or FleetState()
+        return await self._fleet.read_state()
 
     async def until_held(self, projects: int) -> None:
         """Wait until workers have the Machines of this many projects, and nothing moves between them any more."""
@@ -148,32 +152,9 @@ class Installation:
             held = {project for member in members for project in member.shares}
             return len(held) == projects and all(member.shares == member.plan for member in members)
 
-        await until(is_settled)
+        await wait_until(is_settled)
 
 
 def progress(text: str) -> None:
     """Tell whoever waits for the tables how far a measurement is."""
     console.print(text, style="dim")
-
-
-async def for_each[T](things: Iterable[T], do: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
-    """Do something with each of these, a few at a time."""
-    left = iter(things)
-
-    async def work() -> None:
-        for thing in left:
-            await do(thing)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(work())
-
-
-async def until(condition: Callable[[], Awaitable[bool] | bool], within: float = 300) -> None:
-    """Wait until the condition holds."""
-    async with asyncio.timeout(within):
-        while True:
-            holds = condition()
-            if holds if isinstance(holds, bool) else await holds:
-                return
-            await asyncio.sleep(_LOOK_EVERY)

@@ -9,7 +9,7 @@ import time
 from rich.table import Table
 
 from bench.fleet.figures import percentile
-from bench.fleet.installation import QUICK, Installation, progress, until
+from bench.fleet.installation import QUICK, Installation, progress, wait_until
 
 _PROJECT = "busy"
 _MACHINES = 2
@@ -66,7 +66,7 @@ async def _deploy(installation: Installation, number: int) -> float:
         result = await installation.result(_PROJECT, await installation.start(_PROJECT))
         return result["result"] == f"deploy {number}"
 
-    await until(is_executed)
+    await wait_until(is_executed)
     took = time.perf_counter() - began
     progress(f"a deploy was executed after {took:.2f} s")
     return took

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from bench.concurrency import for_each
 from bench.fleet.figures import percentile
-from bench.fleet.installation import QUICK, Installation, for_each
+from bench.fleet.installation import QUICK, Installation
 
 _PROJECT = "queued"
 _STARTS_AT_ONCE = 16

@@ -14,7 +14,8 @@ from typing import Any
 from rich.table import Table
 from temporalio.client import WorkflowExecutionStatus
 
-from bench.fleet.installation import QUICK, Installation, for_each, until
+from bench.concurrency import for_each
+from bench.fleet.installation import QUICK, Installation, wait_until
 from schemas.workflow import names
 from settings import Settings
 from workflows.fleet import RENEW_INTERVAL
@@ -101,7 +102,7 @@ async def _execute(installation: Installation, shape: Shape, runs: int) -> Writt
     async def execute(count: int) -> tuple[tuple[int, int, int], Counter[str]]:
         """Execute Runs, and return the totals after them."""
         await for_each(range(count), once, at_once=_MACHINES)
-        await until(lambda: _all_closed(installation))
+        await wait_until(lambda: _all_closed(installation))
         return await _totals(installation), await _settled_actions(installation)
 
     before, counted = await execute(_MACHINES)  # now all Machines are warm
@@ -161,7 +162,7 @@ async def _log_in(installation: Installation) -> None:
             raise RuntimeError(f"the login of the bench is {status}")
         return status == "done"
 
-    await until(is_done)
+    await wait_until(is_done)
 
 
 @asynccontextmanager
