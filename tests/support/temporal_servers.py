@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -18,6 +19,9 @@ from temporalio.testing import WorkflowEnvironment
 from devstack import ports
 from devstack.temporal import NAMESPACE, TemporalServer
 from schemas.workflow.names import SEARCH_ATTRIBUTES
+from settings import Settings
+from temporal.client import connect
+from temporal.namespace import Retention, ensure_namespace
 from tests.support.run_stage import IDENTITY, Stage
 
 LONG_HISTORY = 60
@@ -75,3 +79,11 @@ async def dev_client(server: TemporalServer, identity: str = IDENTITY) -> Client
     return await Client.connect(
         server.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, identity=identity
     )
+
+
+async def set_up_namespace(server: TemporalServer, name: str, **fields: Any) -> tuple[Settings, Client]:
+    """A namespace that is set up, as settings and a client."""
+    settings = Settings(temporal_address=server.address, temporal_namespace=name, **fields)
+    client = await connect(settings)
+    await ensure_namespace(client, Retention.from_settings(Settings()))
+    return settings, client
