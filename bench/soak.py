@@ -26,6 +26,7 @@ from rich.table import Table
 from devstack.dev import DevStack
 from machines.runner.folders import ATTEMPT
 from settings import Settings
+from tests.support.processes import command_line, find_child
 
 MACHINES = 3
 _PROJECT = Path(__file__).parents[1] / "tests" / "e2e" / "projects" / "lab"
@@ -155,7 +156,7 @@ class Soak:
 
     def keepers(self) -> list[psutil.Process]:
         """Return the keeper processes of the existing Machines."""
-        return [child for child in self._service("worker").children() if "keeper.py" in " ".join(child.cmdline())]
+        return [child for child in self._service("worker").children() if "keeper.py" in " ".join(command_line(child))]
 
     def zombies(self) -> list[psutil.Process]:
         """Return the processes below both services that have ended, and that nobody has waited for."""
@@ -169,7 +170,7 @@ class Soak:
     def trace_processes(self) -> list[psutil.Process]:
         """Return the processes that mask traces; they belong to the worker, and outlive Machines."""
         return [
-            child for child in self._service("worker").children() if "trace_process.py" in " ".join(child.cmdline())
+            child for child in self._service("worker").children() if "trace_process.py" in " ".join(command_line(child))
         ]
 
     def holding(self) -> Holding:
@@ -189,11 +190,7 @@ class Soak:
         )
 
     def _service(self, module: str) -> psutil.Process:
-        for child in psutil.Process().children():
-            ours = child.environ().get("CALLBOARD_DATA_DIR") == str(self._data)
-            if ours and child.cmdline()[-2:] == ["-m", module]:
-                return child
-        raise RuntimeError(f"there is no process {module}")
+        return find_child(module, self._data)
 
     def _client(self) -> httpx.AsyncClient:
         """Return a client for one round, as the connections that it keeps open are open files of the api."""

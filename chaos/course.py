@@ -21,6 +21,7 @@ from chaos.observer import Observer
 from chaos.receivers import MoodyWebhook, read_bucket
 from chaos.record import Left, Record, Sink
 from chaos.schedule import CONTROL, WORKERS, plan_faults
+from machines.runner import tree
 from machines.scratch_cleanup import processes_of
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from tests.support.polling import until
@@ -182,7 +183,8 @@ async def _processes_left(folder: Path) -> list[str]:
     try:
         await until(has_none, within=_GONE_WITHIN, every=0.5)
     except TimeoutError:
-        return [f"{pid} {' '.join(psutil.Process(pid).cmdline())[:200]}" for pid in left if psutil.pid_exists(pid)]
+        lines = {pid: tree.read(f"/proc/{pid}/cmdline") for pid in left if psutil.pid_exists(pid)}
+        return [f"{pid} {line.replace(b'\0', b' ').decode(errors='replace')[:200]}" for pid, line in lines.items()]
     return []
 
 

@@ -21,6 +21,7 @@ from activities import heartbeat
 from activities.attempts.running_attempts import Cause, RunningAttempt
 from activities.heartbeat import HEARTBEAT_INTERVAL, RETRY_INTERVAL, SILENCE_LIMIT, heartbeats
 from tests.support.polling import until
+from tests.support.processes import command_line, program
 from tests.support.temporal_servers import dev_client, dev_server
 from workflows.browser_workflow import HEARTBEAT_TIMEOUT
 
@@ -130,7 +131,7 @@ async def test_it_is_told_while_temporal_is_silent(tmp_path: Path, name: str) ->
         (temporal,) = [
             process
             for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            if "start-dev" in process.cmdline() and Path(process.exe()).name == "temporal"
+            if "start-dev" in command_line(process) and program(process) == "temporal"
         ]
         async with executing(counted(client, beats), name) as silence:
             await until(lambda: beats.recorded >= 3)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.processes import find_child
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
@@ -88,11 +89,7 @@ async def test_no_credential_and_no_cookie_is_anywhere(own: Stack) -> None:
 
 def worker_of(stack: Stack) -> psutil.Process:
     """Of this stack: another may be up beside it."""
-    return next(
-        child
-        for child in psutil.Process().children()
-        if child.cmdline()[-2:] == ["-m", "worker"] and child.environ().get("CALLBOARD_DATA_DIR") == str(stack.data)
-    )
+    return find_child("worker", stack.data)
 
 
 def attempts(stack: Stack, project: str, run_id: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from machines.scratch_cleanup import processes_of
 from tests.support.machine_processes import USER, find_process
+from tests.support.processes import command_line, find_child, program
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client
@@ -91,8 +92,11 @@ class Runs:
 
 
 @pytest.fixture
-def runs(faulty: Stack, tmp_path: Path) -> Runs:
-    return Runs(faulty, tmp_path)
+def runs(faulty: Stack, tmp_path: Path) -> Iterator[Runs]:
+    """What a failed test leaves waiting is let go, or it would hold the Machines of the tests after it."""
+    runs = Runs(faulty, tmp_path)
+    yield runs
+    runs.go()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -103,26 +107,23 @@ async def until(condition: Callable[[], object]) -> None:
 
 def service(stack: Stack, module: str) -> psutil.Process:
     """The api or worker process of this stack."""
-    for child in psutil.Process().children():
-        if child.cmdline()[-2:] == ["-m", module] and str(stack.data) in child.environ().get("CALLBOARD_DATA_DIR", ""):
-            return child
-    raise AssertionError(f"no process {module}")
+    return find_child(module, stack.data)
 
 
 def temporal(stack: Stack) -> psutil.Process:
     for child in psutil.Process().children():
-        if any(part == str(stack.data / "temporal.db") for part in child.cmdline()):
+        if str(stack.data / "temporal.db") in command_line(child):
             return child
     raise AssertionError("no Temporal server")
 
 
 def keepers(stack: Stack) -> list[psutil.Process]:
-    return [child for child in service(stack, "worker").children() if "keeper.py" in " ".join(child.cmdline())]
+    return [child for child in service(stack, "worker").children() if "keeper.py" in " ".join(command_line(child))]
 
 
 def browsers(keeper: psutil.Process) -> list[psutil.Process]:
     """All of the browser's processes; not the shell script by which Debian starts it."""
-    return [process for process in keeper.children(recursive=True) if "chrom" in Path(process.exe()).name]
+    return [process for process in keeper.children(recursive=True) if "chrom" in program(process)]
 
 
 def check_all_completed(answers: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from playwright.async_api import async_playwright
 from machines.browser import browser_args, find_browser
 from schemas.errors import MachineError
 from settings import Settings
+from tests.support.processes import command_line
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -135,7 +136,7 @@ async def test_the_browser_of_this_machine_runs_and_talks_to_nobody_of_its_own_a
             lines = [
                 line
                 for process in psutil.Process().children(recursive=True)
-                if "--remote-debugging-pipe" in (line := process.cmdline())
+                if "--remote-debugging-pipe" in (line := command_line(process))
                 and not any(argument.startswith("--type=") for argument in line)  # one of the browser's helpers
             ]
         finally:

@@ -18,6 +18,7 @@ from machines.trace_redaction import RedactionOptions, TraceError
 from machines.trace_redactor import TraceRedactor
 from security.masking import Masker
 from tests.support.polling import until
+from tests.support.processes import command_line
 
 SECRET = "correct horse"
 LIMIT = 64 * 1024 * 1024
@@ -47,7 +48,7 @@ class Bench:
 
 def processes() -> list[psutil.Process]:
     """Those that mask traces for us."""
-    return [child for child in psutil.Process().children() if child.cmdline()[-1:][0].endswith("trace_process.py")]
+    return [child for child in psutil.Process().children() if "trace_process.py" in " ".join(command_line(child))]
 
 
 @pytest.fixture
