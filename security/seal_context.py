@@ -11,3 +11,8 @@ def run(workspace: str, project: str, run_id: str) -> str:
 def auth_session(workspace: str, project: str, owner: str) -> str:
     """Return the owner of the parameters and states of an AuthSession; `owner` is that of an `AuthSessionRef`."""
     return f"{workspace}/{project}/auth-session/{owner}"
+
+
+def job(workspace: str, project: str, job_id: str) -> str:
+    """Return the owner of the secrets of a Job: its proxy's credentials, and those of its sink and notifications."""
+    return f"{workspace}/{project}/job/{job_id}"

@@ -20,6 +20,11 @@
     runs/{project}/{runId}/accepted.json                    a Create or Update was accepted, and of which AuthSession
     auth-sessions/{project}/{owner}/state-{token}.sealed    the browser state of an AuthSession
     auth-sessions/{project}/{owner}/parameters-{runId}.sealed    what a Create, an Update or a runtimeInput logs in with
+    jobs/{project}/{jobId}/{definition}/definition.json     a definition of a Job, which is never changed
+    jobs/{project}/{jobId}/{definition}/payload/{first}.jsonl    items of its payload, a line each
+    job-runs/{project}/{jobRunId}/plan.json                 what all Runs of a JobRun have in common
+    job-runs/{project}/{jobRunId}/payload/{first}.jsonl     items that its Runs have added
+    job-runs/{project}/{jobRunId}/results/{shard}-{try}.jsonl    results of its Runs, a line each
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
 
 Everything below `projects/` is code that workers execute: give it credentials of its own.
@@ -33,6 +38,8 @@ PROJECTS = "projects/"
 LAST_DEPLOY = "projects/last-deploy.json"
 MACHINE_CLAIMS = "projects/~machine-claims/"
 RUNS = "runs/"
+JOBS = "jobs/"
+JOB_RUNS = "job-runs/"
 
 
 def machine_claim(deploy: str) -> str:
@@ -171,3 +178,43 @@ def auth_session_state(project: str, owner: str, token: str) -> str:
 def auth_session_parameters(project: str, owner: str, run_id: str) -> str:
     """Return the key of the parameters that came with a Create, an Update, or a Run with `runtimeInput`."""
     return f"{auth_session(project, owner)}parameters-{run_id}.sealed"
+
+
+def job_definition(project: str, job_id: str, definition: str) -> str:
+    """Return the key of a definition of a Job."""
+    return f"{job_definition_prefix(project, job_id, definition)}definition.json"
+
+
+def job_definition_prefix(project: str, job_id: str, definition: str) -> str:
+    """Return the prefix of all artifacts of a definition of a Job."""
+    return f"{JOBS}{project}/{job_id}/{definition}/"
+
+
+def job_payload(project: str, job_id: str, definition: str, first: int) -> str:
+    """Return the key of items of a Job's payload; `first` is the number of the first one."""
+    return f"{job_definition_prefix(project, job_id, definition)}payload/{first:08}.jsonl"
+
+
+def job_run(project: str, job_run_id: str) -> str:
+    """Return the prefix of all artifacts of a JobRun."""
+    return f"{JOB_RUNS}{project}/{job_run_id}/"
+
+
+def job_run_plan(project: str, job_run_id: str) -> str:
+    """Return the key of what all Runs of a JobRun have in common."""
+    return f"{job_run(project, job_run_id)}plan.json"
+
+
+def job_run_payload(project: str, job_run_id: str, first: int) -> str:
+    """Return the key of items that Runs of a JobRun have added; `first` is the number of the first one."""
+    return f"{job_run(project, job_run_id)}payload/{first:08}.jsonl"
+
+
+def job_run_results(project: str, job_run_id: str) -> str:
+    """Return the prefix of all shards of the results of a JobRun."""
+    return f"{job_run(project, job_run_id)}results/"
+
+
+def job_run_shard(project: str, job_run_id: str, shard: int, try_number: int) -> str:
+    """Return the key of a shard of results, as this try of its activity has written it: the last try counts."""
+    return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:04}.jsonl"

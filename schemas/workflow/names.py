@@ -24,7 +24,19 @@ SEARCH_STATUS = "CallboardStatus"
 SEARCH_RUN_TYPE = "CallboardRunType"
 SEARCH_AUTH_SESSION = "CallboardAuthSession"
 
-SEARCH_ATTRIBUTES = (SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION)
+# Search attributes of Jobs, of JobRuns, and of the Runs of JobRuns.
+SEARCH_JOB = "CallboardJob"
+SEARCH_JOB_RUN = "CallboardJobRun"
+
+SEARCH_ATTRIBUTES = (
+    SEARCH_PROJECT,
+    SEARCH_API,
+    SEARCH_STATUS,
+    SEARCH_RUN_TYPE,
+    SEARCH_AUTH_SESSION,
+    SEARCH_JOB,
+    SEARCH_JOB_RUN,
+)
 """All search attributes that a namespace must have; each of them is of type Keyword."""
 
 RUN = "Run"
@@ -45,6 +57,15 @@ SINK_TEST = "SinkTest"
 
 SWEEP = "Sweep"
 """Workflow type of a sweep of the artifact store."""
+
+JOB_RUN = "JobRun"
+"""Workflow type of a JobRun; the workflow id is the JobRun's id."""
+
+TRIGGER_JOB = "TriggerJob"
+"""Workflow type of what a Job's Schedule starts: it starts a JobRun."""
+
+JOB_LOCK = "JobLock"
+"""Workflow type of the lock that the active JobRun of a Job holds; `job_lock_workflow_id` builds the workflow id."""
 
 FLEET = "Fleet"
 """Workflow type of the one workflow that leases Machines to workers."""
@@ -74,6 +95,12 @@ PREPARE_DELIVERY = "prepare_delivery"
 SEND_DELIVERY = "send_delivery"
 SEND_TEST = "send_test"
 SWEEP_ARTIFACTS = "sweep_artifacts"
+ACQUIRE_JOB_LOCK = "acquire_job_lock"
+RELEASE_JOB_LOCK = "release_job_lock"
+PREPARE_JOB_RUN = "prepare_job_run"
+EXECUTE_JOB_ITEMS = "execute_job_items"
+AWAIT_AUTH_SESSION = "await_auth_session"
+NOTIFY_JOB_RUN_END = "notify_job_run_end"
 
 ATTEMPT_STARTED = "attempt_started"
 """Signal from the activity `attempt`, `check` or `create` to its workflow."""
@@ -95,6 +122,17 @@ RECREATED = "recreated"
 REDELIVER = "redeliver"
 """Signal to the workflow `Deliver` to send again, now."""
 
+# Signals to the workflow `JobRun`.
+PAUSE_JOB_RUN = "pause"
+RESUME_JOB_RUN = "resume"
+TERMINATE_JOB_RUN = "terminate"
+
+RELEASE = "release"
+"""Signal to the workflow `JobLock` to end."""
+
+JOB_RUN_TERMINATED = "job_run_terminated"
+"""Signal to a Run that its JobRun is terminated, and so it is canceled."""
+
 MEMO_VIEW = "authSession"
 """Memo field of the workflow `AuthSession`: an `AuthSessionView`."""
 
@@ -113,6 +151,9 @@ MEMO_OUTCOME = "outcome"
 MEMO_RERUN_OF = "rerunOf"
 """Memo field of a Run that was started with the inputs of another one: the id of that Run."""
 
+MEMO_JOB_RUN = "jobRun"
+"""Memo field of the workflow `JobRun`: a `JobRunView`, which it keeps up to date."""
+
 MEMO_PROJECT = "project"
 """Memo field of the workflow `Deliver`: its project."""
 
@@ -128,10 +169,16 @@ PRIORITY_STARTED = 1
 PRIORITY_PENDING = 3
 """Temporal priority of a Run that is pending."""
 
+PRIORITY_JOB = 4
+"""Temporal priority of a pending Run of a JobRun: one that somebody waits for takes precedence."""
+
 PRIORITY_SWEEP = 5
 """Temporal priority of a sweep: whatever a Run needs takes precedence."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_JOB_RUN_PREFIX = "jr_"
+_JOB_RUN_ID = re.compile(r"jr_[A-Za-z0-9_-]{21}")
 _RUNTIME_OWNER_PREFIX = "~"
 
 
@@ -150,6 +197,41 @@ def fairness_key(name: str) -> str:
 def is_run_id(text: str) -> bool:
     """Tell whether a Run may have this id, so that it may be part of a workflow id or of a key of the store."""
     return _RUN_ID.fullmatch(text) is not None
+
+
+def is_job_id(text: str) -> bool:
+    """Tell whether a Job may have this id: it stands in URLs, in workflow ids and in keys of the store."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def is_job_run_id(text: str) -> bool:
+    """Tell whether a JobRun may have this id."""
+    return _JOB_RUN_ID.fullmatch(text) is not None
+
+
+def job_run_id(token: str) -> str:
+    """Return the id of a JobRun; `token` is 21 random characters of those that a Run's id has."""
+    return f"{_JOB_RUN_PREFIX}{token}"
+
+
+def job_item_run_id(job_run_id: str, item: int) -> str:
+    """Return the id of the Run of an item of a JobRun; items are counted from 0."""
+    return f"{job_run_id.removeprefix(_JOB_RUN_PREFIX)}-{item}"
+
+
+def job_schedule_id(project: str, job_id: str) -> str:
+    """Return the id of the Schedule that is a Job."""
+    return f"job:{project}:{job_id}"
+
+
+def job_trigger_workflow_id(project: str, job_id: str) -> str:
+    """Return how the ids of the workflows begin that a Job's Schedule starts."""
+    return f"job-trigger:{project}:{job_id}"
+
+
+def job_lock_workflow_id(project: str, job_id: str) -> str:
+    """Return the workflow id of the lock that the active JobRun of a Job holds."""
+    return f"job-lock:{project}:{job_id}"
 
 
 def runtime_owner(run_id: str) -> str:

@@ -58,6 +58,14 @@ class ReasonType(OpenStrEnum):
     TERMINATED = "terminated"
     API_ACCESS_DISABLED = "api-access-disabled"
     VALIDATE_FAILED = "auth-session-validate-dependency-failed"
+    JOB_RUN_TERMINATED = "job-run-terminated"
+
+
+class RunJob(FlowModel):
+    """The JobRun that a Run belongs to."""
+
+    job_id: str
+    job_run_id: str
 
 
 class RunInput(FlowModel):
@@ -80,6 +88,8 @@ class RunInput(FlowModel):
     """AuthSession of a Run in a project that logs in: each Attempt comes after a Validate of this AuthSession."""
     sink: SealedSink | None = None
     """Where the result is delivered."""
+    job: RunJob | None = None
+    """The JobRun that has started the Run; None for a Run that was started by itself."""
 
 
 class RunError(FlowModel):

@@ -1,0 +1,135 @@
+"""A JobRun: one execution of a Job, which starts a Run for each item of its payload (docs/contract.md, section 14)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from schemas.workflow.auth import RunAuth
+from schemas.workflow.base import FlowModel, OpenStrEnum
+from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.sink import SealedSink, SealedWebhook
+from schemas.workflow.trace import TraceMode
+
+
+class JobRunType(OpenStrEnum):
+    """What has started a JobRun."""
+
+    MANUAL = "MANUAL"
+    SCHEDULED = "SCHEDULED"
+
+
+class JobRunStatus(OpenStrEnum):
+    """Status of a JobRun. One that executes its Runs is `PENDING`: the contract has no other word for it."""
+
+    PENDING = "PENDING"
+    PAUSING = "PAUSING"
+    PAUSED = "PAUSED"
+    RESUMING = "RESUMING"
+    SUCCESS = "SUCCESS"
+    """All its Runs have ended; some may have failed."""
+    FAILURE = "FAILURE"
+    """It could not go on."""
+    TERMINATED = "TERMINATED"
+    """Somebody has ended it."""
+    CANCELED = "CANCELED"
+    """It was kept from starting any Run."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a JobRun with this status has ended."""
+        return self in {JobRunStatus.SUCCESS, JobRunStatus.FAILURE, JobRunStatus.TERMINATED, JobRunStatus.CANCELED}
+
+
+class JobRunReasonType(OpenStrEnum):
+    """`reason.type` of a JobRun: why it was canceled, terminated or paused."""
+
+    TERMINATED = "terminated"
+    USER_REQUEST = "user-request"
+    AUTH_SESSION_NOT_FOUND = "auth-session-not-found"
+    AUTH_SESSION_INVALID = "auth-session-invalid-mid-job"
+    VALIDATE_FAILED = "auth-session-validate-dependency-failed"
+    ANOTHER_JOB_RUN_ACTIVE = "another-job-run-active"
+
+
+class JobRunReason(FlowModel):
+    """Why a JobRun was canceled, terminated or paused."""
+
+    type: JobRunReasonType
+    message: str
+    details: dict[str, Any] | None = None
+
+
+class JobRunPlan(FlowModel):
+    """All that the Runs of a JobRun have in common, resolved when it begins, and stored for it.
+
+    Secrets are sealed for the JobRun (`security.seal_context.run`, with the JobRun's id).
+    """
+
+    workspace: str
+    project: str
+    job_id: str
+    job_run_id: str
+    definition: str
+    """`JobDefinition.ref`."""
+    version: str
+    """The version of the project that all Runs execute: the one that was deployed when the JobRun began."""
+    payload_count: int
+    window: int
+    """How many Runs are in flight at most."""
+    max_runs: int | None = None
+    """How many Runs are started at most; None for any number."""
+    maximum_attempts: int
+    request_timeout: timedelta
+    queue_timeout: timedelta | None = None
+    trace: TraceMode = TraceMode.ALWAYS
+    proxy: SealedProxy | None = None
+    auth: RunAuth | None = None
+    sink: SealedSink | None = None
+    notifications: tuple[SealedWebhook, ...] = ()
+
+
+class JobRunProgress(FlowModel):
+    """How far a JobRun has come. Items are counted from 0, those of the payload first, then those that Runs added."""
+
+    total: int = 0
+    """How many items there are by now."""
+    next: int = 0
+    """The next item to start."""
+    in_flight: tuple[int, ...] = ()
+    """Items whose Runs were started, and are not known to have ended."""
+    succeeded: int = 0
+    failed: int = 0
+    """How many Runs have failed or were canceled."""
+    shards: int = 0
+    """How many shards of results were written."""
+
+
+class JobRunInput(FlowModel):
+    """Input of the workflow `JobRun`, whose id is the JobRun's id."""
+
+    workspace: str
+    project: str
+    job_id: str
+    definition: str
+    """`JobDefinition.ref`."""
+    type: JobRunType
+
+
+class JobRunView(FlowModel):
+    """What is shown of a JobRun: a memo field that its workflow keeps up to date (`names.MEMO_JOB_RUN`)."""
+
+    workspace: str
+    project: str
+    job_id: str
+    definition: str
+    """`JobDefinition.ref`."""
+    type: JobRunType
+    status: JobRunStatus = JobRunStatus.PENDING
+    version: str | None = None
+    """The version of the project; None until the JobRun has begun."""
+    progress: JobRunProgress = JobRunProgress()
+    reason: JobRunReason | None = None
+    error: str | None = None
+    """Why it could not go on."""
+    updated_at: datetime | None = None
