@@ -2,7 +2,8 @@
 
 A wait on a workflow's history hears of its end at once, but occupies a place at Temporal, whose frontend allows 1,200
 such places by default. So only some waits are of this kind. The other Runs are looked up in visibility together, about
-once a second; those that have ended are read from their histories, which takes no time.
+once a second; those that have ended are read from their histories, which takes no time. The same lookups tell which of
+the others have started, so that nobody has to ask for each of them when thousands of waits are over at once.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from datetime import timedelta
 from itertools import batched
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 
-from schemas.workflow.run import RunOutcome
+from schemas.workflow import names
+from schemas.workflow.run import RunOutcome, RunStatus
 from temporal.closing import wait_for_outcome
 from temporal.rpc_errors import RPC_TIMEOUT, is_overload
 
@@ -41,9 +43,9 @@ _LONGEST_INTERVAL = 16.0
 _BATCH = 2500
 """Run ids in one query. Databases allow more, but each query should be quick."""
 
-_QUERY_PAUSE = 0.25
-"""Least seconds between two queries. A frontend allows each namespace 10 queries a second by default, and lists of Runs
-need some of them."""
+_QUERY_INTERVAL = 0.25
+"""Least seconds from the beginning of a query to that of the next one. A frontend allows each namespace 10 queries a
+second by default, and lists of Runs need some of them."""
 
 _PAGE_SIZE = 1000
 
@@ -57,6 +59,8 @@ class _Wait:
         self.settled = asyncio.Event()
         self.outcome: RunOutcome | None = None
         self.error: Exception | None = None
+        self.status: RunStatus | None = None
+        """Status of the Run at its last lookup in visibility; None if there was none."""
         self.task: asyncio.Task[None] | None = None
         """Wait on the history; None while the Run is looked up in visibility."""
 
@@ -75,10 +79,11 @@ class RunWaits:
         self._direct_waits = 0
         self._reads = asyncio.Semaphore(_READS)
 
-    async def wait(self, run_id: str, timeout: timedelta) -> RunOutcome | None:
-        """Return how the Run ended, as soon as it has; None if that takes longer than `timeout`, or after `close`.
+    async def wait(self, run_id: str, timeout: timedelta) -> RunOutcome | RunStatus | None:
+        """Return how the Run ended, as soon as it has.
 
-        A caller that is cancelled leaves nothing behind.
+        If that takes longer than `timeout`, return its status of a moment ago, if visibility was asked for it, else
+        None; after `close`, None. A caller that is cancelled leaves nothing behind.
 
         Raises:
             RPCError, RuntimeError: Temporal does not answer.
@@ -89,7 +94,7 @@ class RunWaits:
             async with asyncio.timeout(timeout.total_seconds()):
                 await wait.settled.wait()
         except TimeoutError:
-            return None
+            return wait.status
         finally:
             wait.waiters -= 1
             if not wait.waiters:
@@ -173,13 +178,15 @@ class RunWaits:
 
     async def _look_up_all(self) -> None:
         """Look up the Runs again and again, as long as there are any."""
+        loop = asyncio.get_running_loop()
         interval = _LOOKUP_INTERVAL
         while self._looked_up:
             batches = list(batched(self._looked_up, _BATCH))
             try:
                 for batch in batches:
-                    self._read_all(await self._find_ended(batch))
-                    await asyncio.sleep(max(interval / len(batches), _QUERY_PAUSE))
+                    next_query = loop.time() + max(interval / len(batches), _QUERY_INTERVAL)
+                    await self._look_up_batch(batch)
+                    await asyncio.sleep(next_query - loop.time())
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                 if not is_overload(error):
                     self._settle_looked_up(error)
@@ -190,15 +197,23 @@ class RunWaits:
             else:
                 interval = _LOOKUP_INTERVAL
 
-    async def _find_ended(self, run_ids: Sequence[str]) -> list[str]:
-        """Return those of the Runs that have ended. Raises RPCError."""
+    async def _look_up_batch(self, run_ids: Sequence[str]) -> None:
+        """Note which of the Runs have started, and begin to read those that have ended. Raises RPCError."""
         quoted = ", ".join(f"'{run_id}'" for run_id in run_ids)  # A Run's id needs no escaping.
-        query = f"WorkflowId IN ({quoted}) AND ExecutionStatus != 'Running'"
+        is_told = f"(ExecutionStatus != 'Running' OR {names.SEARCH_STATUS} = '{RunStatus.STARTED}')"
+        query = f"WorkflowId IN ({quoted}) AND {is_told}"
         executions = self._client.list_workflows(query, page_size=_PAGE_SIZE, rpc_timeout=RPC_TIMEOUT)
-        return [execution.id async for execution in executions]
-
-    def _read_all(self, run_ids: Sequence[str]) -> None:
-        for run_id in run_ids:
+        statuses = dict.fromkeys(run_ids, RunStatus.PENDING)
+        ended: list[str] = []
+        async for execution in executions:
+            if execution.status is WorkflowExecutionStatus.RUNNING:
+                statuses[execution.id] = RunStatus.STARTED
+            else:
+                ended.append(execution.id)
+        for run_id, status in statuses.items():
+            if run_id in self._looked_up:
+                self._looked_up[run_id].status = status
+        for run_id in ended:
             wait = self._looked_up.pop(run_id, None)
             if wait is not None:
                 wait.task = self._create_task(self._read(wait))

@@ -150,7 +150,8 @@ class Runs:
     async def _wait_for_end(self, workspace: str, project: str, run_id: str, wait: timedelta) -> RunState:
         """Return the Run's state as soon as it has ended, or after `wait`. Raises NotFound, or RPCError.
 
-        If Temporal is asked too much to tell, the state is the one that this process last heard of.
+        If Temporal is asked too much to tell, the state is the one that this process last heard of. Where lookups tell
+        whether the Run has started, it is not read, too.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
@@ -166,10 +167,16 @@ class Runs:
                 if state.outcome is not None:
                     return state
                 known = _KnownRun(workspace, project, state)
-        outcome = await self._waits.wait(run_id, timedelta(seconds=max(0.0, deadline - loop.time())))
-        if outcome is None:
+        told = await self._waits.wait(run_id, timedelta(seconds=max(0.0, deadline - loop.time())))
+        if isinstance(told, RunOutcome):
+            return _ended(known.state, told)
+        if told is None:
             return await self._read_or_recall(workspace, project, known)
-        return _ended(known.state, outcome)
+        state = self._recall(known)
+        if told is RunStatus.STARTED and state.status is RunStatus.PENDING:
+            state = replace(state, status=told, paused=False)
+            self._remember(_KnownRun(workspace, project, state))
+        return state
 
     async def _read_or_recall(self, workspace: str, project: str, known: _KnownRun) -> RunState:
         """Return the Run's state now, or the last known one if Temporal does not tell it soon. Raises RPCError.
@@ -183,18 +190,21 @@ class Runs:
             await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 return reading.result()
-            outcome = ending.result()
+            told = ending.result()
         except RPCError as error:
             if not is_overload(error):
                 raise
-            outcome = None
+            told = None
         finally:
             reading.cancel()
             ending.cancel()
             await asyncio.gather(reading, ending, return_exceptions=True)
-        if outcome is not None:
-            return _ended(known.state, outcome)
-        return (self._known_run(workspace, project, run_id) or known).state
+        return _ended(known.state, told) if isinstance(told, RunOutcome) else self._recall(known)
+
+    def _recall(self, known: _KnownRun) -> RunState:
+        """Return the last state of the Run that this process has heard of."""
+        newest = self._known_run(known.workspace, known.project, known.state.run_id)
+        return (newest or known).state
 
     def _known_run(self, workspace: str, project: str, run_id: str) -> _KnownRun | None:
         known = self._known_runs.get(run_id)

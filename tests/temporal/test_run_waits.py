@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.errors import Unavailable
@@ -20,7 +20,7 @@ from temporal import closing, run_waits
 from temporal.run_waits import RunWaits
 from temporal.runs import Runs, RunState
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE, Stage, completed, ends, run_input
+from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, run_input
 
 LONG = timedelta(seconds=30)
 COMPLETED = RunOutcome(status=RunStatus.COMPLETED)
@@ -67,7 +67,7 @@ class ScriptedTemporal:
             raise self.list_error
         for run_id, ended in self.ended.items():
             if ended.is_set() and f"'{run_id}'" in query:
-                yield SimpleNamespace(id=run_id)
+                yield SimpleNamespace(id=run_id, status=WorkflowExecutionStatus.COMPLETED)
 
     def end(self, run_id: str) -> None:
         self._ended(run_id).set()
@@ -80,7 +80,7 @@ class ScriptedTemporal:
 def quick_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_waits, "_LOOKUP_INTERVAL", 0.02)
     monkeypatch.setattr(run_waits, "_LONGEST_INTERVAL", 0.04)
-    monkeypatch.setattr(run_waits, "_QUERY_PAUSE", 0.01)
+    monkeypatch.setattr(run_waits, "_QUERY_INTERVAL", 0.01)
 
 
 async def test_all_who_wait_for_one_run_share_one_wait() -> None:
@@ -123,7 +123,7 @@ async def test_a_run_without_a_place_is_found_in_visibility(
     assert await waiting[2] == closing.TERMINATED
     await stage.serve_attempts(ends(completed()), ends(completed()))
     outcomes = await asyncio.gather(*waiting[:2])
-    assert [outcome and outcome.status for outcome in outcomes] == [RunStatus.COMPLETED] * 2
+    assert [isinstance(told, RunOutcome) and told.status for told in outcomes] == [RunStatus.COMPLETED] * 2
 
 
 async def test_a_run_that_was_reset_is_waited_for_until_it_ends_again(
@@ -138,7 +138,7 @@ async def test_a_run_that_was_reset_is_waited_for_until_it_ends_again(
     await client.start_workflow(names.RUN, run_input(stage.project), **started)
     waits = RunWaits(client)
     waiting = asyncio.create_task(waits.wait(stage.run_id, LONG))
-    assert await waits.wait(stage.run_id, timedelta(seconds=1)) is None
+    assert await waits.wait(stage.run_id, timedelta(seconds=1)) is RunStatus.PENDING
     await client.get_workflow_handle(stage.run_id).terminate()
     assert await waiting == closing.TERMINATED
 
@@ -211,7 +211,35 @@ async def test_close_releases_all_who_wait_and_leaves_no_task(monkeypatch: pytes
     assert asyncio.all_tasks() <= before
 
 
-# What a client is told while Temporal refuses.
+# What a client is told that has waited as long as it wanted.
+
+
+async def test_whether_a_run_without_a_place_has_started_is_told_without_a_request_of_its_own(
+    client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_waits, "_DIRECT_WAITS", 0)
+    runs, held = Runs(client), HeldAttempt(stage, announced=True)
+    await runs.start(stage.run_id, run_input(stage.project), fingerprint="")
+
+    async def refuse(*_arguments: object) -> None:
+        raise AssertionError("it was asked for")
+
+    monkeypatch.setattr(runs, "describe", refuse)
+
+    async def told() -> RunState:
+        return await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=timedelta(seconds=0.5))
+
+    assert await told() == RunState(stage.run_id, RunStatus.PENDING)
+    await stage.serve_attempts(held)
+    await held.began.wait()
+    async with asyncio.timeout(20):
+        while await told() != RunState(stage.run_id, RunStatus.STARTED):
+            pass
+    held.end(completed())
+    ended = await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=LONG)
+    assert ended.status is RunStatus.COMPLETED
+    await stage.ended()
+    await runs.close()
 
 
 async def test_a_client_that_has_waited_is_told_the_state_that_was_heard_of_last(
