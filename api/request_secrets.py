@@ -7,31 +7,11 @@ import logging
 from api.dependencies import Services
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, ConfigurationError, Conflict, NotFound, StoreError
-from schemas.rest.proxy import split_proxy
 from schemas.workflow.proxy import SealedProxy
 from security import seal_context
+from security.sealed_proxies import seal_proxy
 
 log = logging.getLogger(__name__)
-
-
-def seal_proxy(services: Services, project: str, url: str, owner: str) -> SealedProxy:
-    """Return a proxy with its credentials sealed.
-
-    Args:
-        services: The services of the request.
-        project: The project that the proxy is used for.
-        url: The URL of the proxy, as a client or a project's settings write it.
-        owner: The owner as in `SealedProxy`: the id of a Run, or the result of `owned_by_auth_session`.
-
-    Raises:
-        ConfigurationError: There is no key to seal with.
-    """
-    bound_to = seal_context.run(services.settings.workspace, project, owner)
-    proxy = split_proxy(url)
-    sealed = [
-        services.ring.seal(text, bound_to=bound_to) if text else None for text in (proxy.username, proxy.password)
-    ]
-    return SealedProxy(server=proxy.server, username=sealed[0], password=sealed[1], owner=owner)
 
 
 def resolve_proxy(
@@ -44,7 +24,10 @@ def resolve_proxy(
     if requested is None and fallback is not None:
         return fallback
     url = manifest.settings.proxy_in(services.settings.environment) if requested is None else requested
-    return None if url is None else seal_proxy(services, manifest.project, url, run_id)
+    if url is None:
+        return None
+    workspace = services.settings.workspace
+    return seal_proxy(url, services.ring, workspace=workspace, project=manifest.project, owner=run_id)
 
 
 async def store_sealed(services: Services, project: str, owner: str, key: str, text: str) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.deliveries.run_sink import seal_sink
 from devstack import ports
 from devstack.data_folder import new_webhook_secret
 from devstack.dev import WEBHOOK_SECRET_FILE
 from schemas.rest.delivery import DeliveryList
 from schemas.rest.start import StartRequest
+from security.sealed_sinks import seal_sink
 from security.signing import WebhookSigner
 from settings import Settings
 from tests.support.delivery_inputs import QUICK, RING

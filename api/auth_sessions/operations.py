@@ -11,9 +11,8 @@ from api.auth_sessions.lookup import require_auth_session
 from api.auth_sessions.operation_result import record_accepted
 from api.contract_values import contract_auth_session
 from api.dependencies import Services
-from api.egress_checks import check_proxy
 from api.http.json_body import validate_body
-from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, seal_proxy, store_sealed
+from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
 from api.runs.ids import new_run_id
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict, NotFound
@@ -31,6 +30,8 @@ from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, Log
 from schemas.workflow.proxy import owned_by_auth_session
 from schemas.workflow.run import RunType
 from schemas.workflow.trace import TraceMode
+from security.egress_checks import check_proxy
+from security.sealed_proxies import seal_proxy
 from storage import keys
 
 
@@ -44,7 +45,7 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -
         StoreError, Unavailable: It is not known that anything was started.
     """
     request = validate_body(CreateAuthSession, body)
-    await check_proxy(services, "proxy", request.proxy)
+    await check_proxy(services.egress, "proxy", request.proxy)
     _require_automatic_logins(manifest)
     owner = request.id or _new_id()
     if request.id is not None:
@@ -80,7 +81,7 @@ async def update(
         StoreError, Unavailable: It is not known that anything was started.
     """
     request = validate_body(UpdateAuthSession, body)
-    await check_proxy(services, "proxy", request.proxy)
+    await check_proxy(services.egress, "proxy", request.proxy)
     view = await require_auth_session(services, manifest.project, auth_session_id)
     if view.type is AuthSessionType.RECORDER:
         raise _recorded_error(f"AuthSession {view.id} was recorded by a person")
@@ -107,7 +108,7 @@ async def validate(
         Unavailable: Temporal does not answer.
     """
     request = validate_body(ValidateAuthSession, body)
-    await check_proxy(services, "proxy", request.proxy)
+    await check_proxy(services.egress, "proxy", request.proxy)
     view = await require_auth_session(services, manifest.project, auth_session_id)
     run_id = new_run_id()
     spec = ValidateInput(
@@ -173,7 +174,13 @@ def _login_spec(
     run_id = new_run_id()
     if request.proxy is not None:
         # The proxy becomes the AuthSession's own, so it is sealed for the AuthSession and not for the Run.
-        proxy = seal_proxy(services, manifest.project, request.proxy, owned_by_auth_session(owner))
+        proxy = seal_proxy(
+            request.proxy,
+            services.ring,
+            workspace=services.settings.workspace,
+            project=manifest.project,
+            owner=owned_by_auth_session(owner),
+        )
     else:
         proxy = resolve_proxy(services, manifest, run_id, None, view and view.proxy)
     return LoginSpec(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from api.dependencies import Services
 from api.http.json_body import validate_body
@@ -27,6 +26,8 @@ from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput
 from schemas.workflow.sink import SealedSink
 from security import seal_context
+from security.sealed_proxies import open_proxy
+from security.sealed_sinks import open_sink
 from storage import keys
 
 
@@ -102,46 +103,23 @@ def _auth(opener: _SecretOpener, run_id: str, auth: RunAuth) -> dict[str, Any]:
 
 
 class _SecretOpener:
-    """Opens the secrets that were sealed for one Run."""
+    """Opens the secrets of one Run."""
 
     def __init__(self, services: Services, workspace: str, project: str, run_id: str) -> None:
         self._ring = services.ring
+        self._workspace = workspace
+        self._project = project
         self._run_id = run_id
-        self._bound_to = seal_context.run(workspace, project, run_id)
 
     def proxy(self, proxy: SealedProxy | None) -> str | None:
         """Return the URL of a proxy, with its credentials.
 
         Return None if there is no proxy, and also if it is the AuthSession's own: the new Run finds it there.
         """
-        if proxy is None or proxy.owner not in (None, self._run_id):
+        if proxy is None or proxy.belongs_to_auth_session:
             return None
-        scheme, _, host = proxy.server.partition("://")
-        if proxy.username is None:
-            return proxy.server
-        user = [quote(self._open(part), safe="") for part in (proxy.username, proxy.password) if part is not None]
-        return f"{scheme}://{':'.join(user)}@{host}"
+        return open_proxy(proxy, self._ring, workspace=self._workspace, project=self._project, carrier=self._run_id)
 
     def sink(self, sink: SealedSink) -> dict[str, Any]:
         """Return a sink as a client writes it."""
-        shared = {"skipOnFail": sink.skip_on_fail, "apisToSend": sink.apis_to_send and list(sink.apis_to_send)}
-        if sink.webhook is not None:
-            headers = {name: self._open(value) for name, value in sink.webhook.headers.items()}
-            return {"type": "webhook", "url": self._open(sink.webhook.sealed_url), "headers": headers, **shared}
-        if sink.bucket is None:
-            raise ValueError("A sink is a webhook or a bucket")
-        bucket = sink.bucket
-        return {
-            "type": "s3",
-            "bucket": bucket.bucket,
-            "region": bucket.region,
-            "prefix": bucket.prefix,
-            "endpoint": bucket.endpoint,
-            "forcePathStyle": bucket.force_path_style,
-            "accessKeyId": self._open(bucket.access_key_id),
-            "secretAccessKey": self._open(bucket.secret_access_key),
-            **shared,
-        }
-
-    def _open(self, token: str) -> str:
-        return self._ring.open(token, bound_to=self._bound_to)
+        return open_sink(sink, self._ring, seal_context.run(self._workspace, self._project, self._run_id))

@@ -10,7 +10,6 @@ from typing import Any
 
 from api.deliveries.run_sink import resolve_run_sink
 from api.dependencies import Services
-from api.egress_checks import check_proxy
 from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy
 from api.runs.idempotency import RunIdentity, resolve_identity
@@ -25,6 +24,7 @@ from schemas.rest.start import StartRequest, StartResponse
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RunInput
 from schemas.workflow.trace import TraceMode
+from security.egress_checks import check_proxy
 from storage import keys
 
 # The text up to the colon is the one that clients of the contract look for, so it stays word for word.
@@ -51,8 +51,8 @@ async def start_run(
     _require_auth_session(manifest, body.get("authSession"))
     request = validate_body(StartRequest, body)
     check_api_and_auth(manifest, request)
-    await check_proxy(services, "proxy", request.proxy)
-    await check_proxy(services, "authSession.proxy", request.auth_session and request.auth_session.proxy)
+    await check_proxy(services.egress, "proxy", request.proxy)
+    await check_proxy(services.egress, "authSession.proxy", request.auth_session and request.auth_session.proxy)
     # The fingerprint is made from the request before defaults are applied, so that a redeploy does not change it.
     identity = await resolve_identity(services, manifest.project, request.canonical(), idempotency_key)
     await create_run(services, manifest, request, identity)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from schemas.workflow.base import FlowModel
 
+_OF_AUTH_SESSION = "auth-session/"
+
 
 class SealedProxy(FlowModel):
     """A proxy whose credentials are sealed. `server` holds scheme, host and port only."""
@@ -17,7 +19,17 @@ class SealedProxy(FlowModel):
     """Owner that the seals are bound to, in addition to workspace and project; None for the id of the Run that
     carries them."""
 
+    @property
+    def belongs_to_auth_session(self) -> bool:
+        """Whether it is the own proxy of an AuthSession."""
+        return self.owner is not None and self.owner.startswith(_OF_AUTH_SESSION)
+
 
 def owned_by_auth_session(owner: str) -> str:
     """Return the `SealedProxy.owner` of a proxy that belongs to an AuthSession, whoever carries it."""
-    return f"auth-session/{owner}"
+    return f"{_OF_AUTH_SESSION}{owner}"
+
+
+def owned_by_job(job_id: str) -> str:
+    """Return the `SealedProxy.owner` of a proxy that belongs to a Job, whoever carries it."""
+    return f"job/{job_id}"

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from api.deliveries.run_sink import seal_sink
 from schemas.rest.sink import S3Sink, Sink, WebhookSink
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
@@ -17,6 +16,7 @@ from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule, SealedSink
 from security import seal_context
 from security.keyring import KeyRing
+from security.sealed_sinks import seal_sink
 from tests.support.run_stage import WORKSPACE
 
 KEY = "the secret key of these tests"

@@ -18,10 +18,10 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import Worker
 
-from api.deliveries.run_sink import delivery_schedule
 from schemas.workflow import names
 from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, PreparedDelivery, SendInput
 from schemas.workflow.sink import DeliverySchedule
+from security.sealed_sinks import delivery_schedule
 from settings import Settings
 from temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import QUICK, delivery, webhook
