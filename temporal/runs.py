@@ -12,7 +12,6 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowHandle,
 )
-from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -22,6 +21,7 @@ from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
 from temporal.closing import wait_for_outcome
 from temporal.coalescing import Coalescer
 from temporal.rpc_errors import RPC_TIMEOUT, is_overload, translate_rpc_errors
+from temporal.run_start import start_run_workflow
 from temporal.run_status import Progress, read_progress
 from temporal.run_waits import RunWaits
 from workflows import visibility
@@ -101,21 +101,11 @@ class Runs:
         """
         with translate_rpc_errors():
             try:
-                await self._client.start_workflow(
-                    names.RUN,
+                await start_run_workflow(
+                    self._client,
+                    run_id,
                     run_input,
-                    id=run_id,
-                    task_queue=names.CALLBOARD_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    static_summary=f"{run_input.project}/{run_input.api}",
-                    static_details=_static_details(run_input),
-                    priority=Priority(
-                        priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(run_input.project)
-                    ),
                     memo=visibility.run_memo(run_input, fingerprint=fingerprint, rerun_of=rerun_of),
-                    search_attributes=visibility.run_search_attributes(run_input),
-                    rpc_timeout=RPC_TIMEOUT,
                 )
             except WorkflowAlreadyStartedError as error:
                 description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
@@ -282,18 +272,3 @@ class Runs:
 
 def _ended(state: RunState, outcome: RunOutcome) -> RunState:
     return replace(state, status=outcome.status, outcome=outcome, paused=False)
-
-
-def _static_details(run_input: RunInput) -> str:
-    """Describe the Run for the reader of the Temporal Web UI, in Markdown, without any secret."""
-    lines = [
-        f"API `{run_input.api}` of project `{run_input.project}`, version `{run_input.version}`",
-        f"Up to {run_input.maximum_attempts} Attempt(s) of {run_input.request_timeout.total_seconds():g} seconds",
-    ]
-    if run_input.queue_timeout is not None:
-        lines.append(f"Fails if it waits longer than {run_input.queue_timeout.total_seconds():g} seconds for a Machine")
-    if run_input.auth is not None:
-        lines.append(f"AuthSession `{run_input.auth.ref.id}`, validated before each Attempt")
-    if run_input.sink is not None:
-        lines.append(f"The result is delivered to `{run_input.sink.target}`")
-    return "\n".join(f"- {line}" for line in lines)

@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.workflow.run import RunError, RunOutcome, RunStatus, RunSummary
     from workflows.outcomes import cause_of, close
+    from workflows.priorities import pending_priority
     from workflows.visibility import STATUS, code_block
 
 OUTER_LIMIT = timedelta(hours=12, minutes=5)
@@ -117,7 +118,7 @@ class BrowserWorkflow:
             activity_id=activity_id,
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
-            priority=Priority(priority_key=names.PRIORITY_STARTED if is_run_started else names.PRIORITY_PENDING),
+            priority=_priority(attempt, is_run_started=is_run_started),
             schedule_to_start_timeout=queue_timeout,
             start_to_close_timeout=OUTER_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -226,3 +227,10 @@ class BrowserWorkflow:
             workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 [STATUS.value_set(status.value)]
             )
+
+
+def _priority(attempt: AttemptInput, *, is_run_started: bool) -> Priority:
+    """Return the priority of a browser activity: that of its Run while this is pending, and a higher one afterwards."""
+    if is_run_started:
+        return Priority(priority_key=names.PRIORITY_STARTED)
+    return pending_priority(attempt.job)

@@ -1,4 +1,4 @@
-"""Start the child workflows of a Run: Validates, the Delivery of its result, an AuthSession of its own."""
+"""Start the child workflows of Runs and JobRuns: Validates, Deliveries, an AuthSession of a Run's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.auth import AuthSessionStatus, RunAuth
     from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
     from schemas.workflow.delivery import DeliverInput
-    from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
+    from schemas.workflow.job_run import JobRunPlan
+    from schemas.workflow.run import RunInput, RunJob, RunOutcome, RunStatus, RunType
     from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
 
 
@@ -38,6 +39,7 @@ async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWork
             proxy=auth.proxy,
             parent_run_id=run_id,
             is_run_started=number > 1,
+            job=run.job,
         ),
         id=names.validate_run_id(run_id, number),
         result_type=RunOutcome,
@@ -47,6 +49,35 @@ async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWork
         search_attributes=auth_run_search_attributes(run.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
         static_summary=f"Validate {auth.ref.id} of {run.project}",
         static_details=f"Before Attempt {number} of Run `{run_id}`",
+    )
+
+
+async def start_job_run_validate(plan: JobRunPlan, auth: RunAuth) -> ChildWorkflowHandle[Any, RunOutcome]:
+    """Start the Validate before the first Run of a JobRun: a Run of its own, which is canceled with the JobRun."""
+    return await workflow.start_child_workflow(
+        names.VALIDATE,
+        ValidateInput(
+            workspace=plan.workspace,
+            project=plan.project,
+            version=plan.version,
+            ref=auth.ref,
+            auto_recreate=auth.auto_recreate,
+            check_attempts=auth.check_attempts,
+            create_attempts=auth.create_attempts,
+            request_timeout=auth.request_timeout,
+            trace=auth.trace,
+            save_back=auth.save_back,
+            proxy=auth.proxy,
+            job=RunJob(job_id=plan.job_id, job_run_id=plan.job_run_id),
+        ),
+        id=names.validate_run_id(plan.job_run_id, 1),
+        result_type=RunOutcome,
+        cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+        memo=auth_run_memo(plan.workspace, plan.version, None),
+        search_attributes=auth_run_search_attributes(plan.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
+        static_summary=f"Validate {auth.ref.id} of {plan.project}",
+        static_details=f"Before the first Run of JobRun `{plan.job_run_id}`",
     )
 
 
@@ -90,31 +121,55 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
     if not sink.delivers(run.api, failed=outcome.status is RunStatus.FAILED):
         return
     run_id = workflow.info().workflow_id
+    delivery = DeliverInput(
+        workspace=run.workspace,
+        project=run.project,
+        run_id=run_id,
+        delivery_id=names.SINK_DELIVERY,
+        api=run.api,
+        parameters=run.parameters,
+        auth_session_id=None if run.auth is None else run.auth.ref.id,
+        sink=sink,
+        job=run.job,
+    )
+    await _start_delivery(delivery, f"Deliver the result of {run.project}/{run.api}", f"Run `{run_id}`")
+
+
+async def start_notifications(plan: JobRunPlan) -> None:
+    """Start a Delivery for each receiver that is to hear of the end of this JobRun.
+
+    They wait until the JobRun is closed, so that a receiver that asks for it finds its end.
+    """
+    for number, sink in enumerate(plan.notifications, start=1):
+        notification = DeliverInput(
+            workspace=plan.workspace,
+            project=plan.project,
+            run_id=plan.job_run_id,
+            delivery_id=names.job_run_notification_id(number),
+            sink=sink,
+            job=RunJob(job_id=plan.job_id, job_run_id=plan.job_run_id),
+        )
+        summary = f"Tell of the end of a JobRun of {plan.project}/{plan.job_id}"
+        await _start_delivery(notification, summary, f"JobRun `{plan.job_run_id}`")
+
+
+async def _start_delivery(delivery: DeliverInput, summary: str, details: str) -> None:
     try:
         await workflow.start_child_workflow(
             names.DELIVER,
-            DeliverInput(
-                workspace=run.workspace,
-                project=run.project,
-                run_id=run_id,
-                delivery_id=names.SINK_DELIVERY,
-                api=run.api,
-                parameters=run.parameters,
-                auth_session_id=None if run.auth is None else run.auth.ref.id,
-                sink=sink,
-            ),
-            id=names.delivery_workflow_id(run_id, names.SINK_DELIVERY),
+            delivery,
+            id=names.delivery_workflow_id(delivery.run_id, delivery.delivery_id),
             task_queue=names.DELIVERIES_QUEUE,
-            priority=Priority(fairness_key=sink.fairness_key),
+            priority=Priority(fairness_key=delivery.sink.fairness_key),
             parent_close_policy=ParentClosePolicy.ABANDON,
             cancellation_type=ChildWorkflowCancellationType.ABANDON,
             memo={
-                names.MEMO_WORKSPACE: run.workspace,
-                names.MEMO_PROJECT: run.project,
-                names.MEMO_SINK: sink.masked(),
+                names.MEMO_WORKSPACE: delivery.workspace,
+                names.MEMO_PROJECT: delivery.project,
+                names.MEMO_SINK: delivery.sink.masked(),
             },
-            static_summary=f"Deliver the result of {run.project}/{run.api}",
-            static_details=f"Run `{run_id}`",
+            static_summary=summary,
+            static_details=details,
         )
-    except WorkflowAlreadyStartedError:  # This Run started it before somebody reset the Run.
-        workflow.logger.info("Run %s has its Delivery already", run_id)
+    except WorkflowAlreadyStartedError:  # This workflow started it before somebody reset it.
+        workflow.logger.info("%s has Delivery %s already", delivery.run_id, delivery.delivery_id)

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
     from schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus
     from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
-    from schemas.workflow.run import ErrorCode, RunInput, RunOutcome, RunStatus
+    from schemas.workflow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunReason, RunStatus
     from workflows import outcomes
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
@@ -21,6 +21,11 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn(name=names.RUN)
 class RunWorkflow(BrowserWorkflow):
     """One Run. Its id is the Run's id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cancel_reason: RunReason | None = None
+        """Why the Run is canceled, if nobody asked for that but its JobRun."""
 
     @workflow.run
     async def run(self, input: RunInput) -> RunOutcome:
@@ -44,7 +49,7 @@ class RunWorkflow(BrowserWorkflow):
                 self._record_start(validate.started_at, first=number == 1)
                 login = validate.login
                 if self._cancel_requested:
-                    return outcomes.canceled(number - 1)
+                    return self._canceled(number - 1)
                 if validate.error is not None and validate.error.code is ErrorCode.QUEUE_TIMEOUT:
                     return outcomes.not_begun(validate.error)
                 if login is None:
@@ -69,11 +74,11 @@ class RunWorkflow(BrowserWorkflow):
                     return outcomes.canceled(number, attempt_outcome.reason)
                 case AttemptStatus.CANCELED:
                     reached_worker = attempt_outcome.started_at is not None or self._location_of(number) is not None
-                    return outcomes.canceled(number if reached_worker else number - 1)
+                    return self._canceled(number if reached_worker else number - 1)
                 case AttemptStatus.INTERRUPTED:
                     await self._record_interrupted(attempt_input, number, attempt_outcome.error)
                     if self._cancel_requested:
-                        return outcomes.canceled(number)
+                        return self._canceled(number)
                     interruptions += 1
                     is_last = run.maximum_attempts == 1 or interruptions > MAXIMUM_INTERRUPTIONS
                 case _:
@@ -89,7 +94,10 @@ class RunWorkflow(BrowserWorkflow):
             message = attempt_outcome.error.message if attempt_outcome.error else "it gave no reason."
             self._last_failure = f"\n\nAttempt {number} {attempt_outcome.status}:{code_block(message)}"
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
-        return outcomes.canceled(number)
+        return self._canceled(number)
+
+    def _canceled(self, attempts: int) -> RunOutcome:
+        return outcomes.canceled(attempts, self._cancel_reason)
 
     async def _validate(self, run: RunInput, auth: RunAuth, number: int) -> RunOutcome:
         """Have the AuthSession validated before Attempt `number`, and return how that Run ended."""
@@ -126,6 +134,14 @@ class RunWorkflow(BrowserWorkflow):
         self._record_start(workflow.now())
         self._update_summary()
 
+    @workflow.signal(name=names.JOB_RUN_TERMINATED)
+    def job_run_terminated(self) -> None:
+        """Cancel this Run, as its JobRun is terminated."""
+        if not self._cancel_requested:
+            message = "The Run was canceled because its JobRun was terminated."
+            self._cancel_reason = RunReason(type=ReasonType.JOB_RUN_TERMINATED, message=message)
+            self._cancel_requested = True
+
 
 def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> AttemptInput:
     return AttemptInput(
@@ -140,4 +156,5 @@ def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> Atte
         trace=run.trace,
         proxy=run.proxy,
         auth=run.auth and AttemptAuth(ref=run.auth.ref, initial_login=login, save_back=run.auth.save_back),
+        job=run.job,
     )

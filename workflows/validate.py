@@ -121,6 +121,7 @@ def _check_input(validate: ValidateInput, initial_login: LoginState | None = Non
         kind=AttemptKind.CHECK,
         auth=AttemptAuth(ref=validate.ref, initial_login=initial_login, save_back=validate.save_back),
         parent_run_id=validate.parent_run_id,
+        job=validate.job,
     )
 
 

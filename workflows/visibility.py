@@ -8,6 +8,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 
 from schemas.workflow import names
 from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, JobRunView
 from schemas.workflow.run import RunInput, RunStatus, RunSummary, RunType
 
 PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
@@ -15,6 +16,8 @@ API = SearchAttributeKey.for_keyword(names.SEARCH_API)
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 RUN_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_RUN_TYPE)
 AUTH_SESSION = SearchAttributeKey.for_keyword(names.SEARCH_AUTH_SESSION)
+JOB = SearchAttributeKey.for_keyword(names.SEARCH_JOB)
+JOB_RUN = SearchAttributeKey.for_keyword(names.SEARCH_JOB_RUN)
 
 MEMO_FINGERPRINT = "fingerprint"
 """Name of the memo field with a keyed hash of the request body, against which an Idempotency-Key is checked."""
@@ -30,6 +33,9 @@ def run_search_attributes(run_input: RunInput) -> TypedSearchAttributes:
     ]
     if run_input.auth is not None:
         pairs.append(SearchAttributePair(AUTH_SESSION, run_input.auth.ref.id))
+    if run_input.job is not None:
+        pairs.append(SearchAttributePair(JOB, run_input.job.job_id))
+        pairs.append(SearchAttributePair(JOB_RUN, run_input.job.job_run_id))
     return TypedSearchAttributes(pairs)
 
 
@@ -77,6 +83,43 @@ def auth_session_search_attributes(project: str, auth_session: str) -> TypedSear
 def auth_session_memo(workspace: str, view: AuthSessionView) -> dict[str, Any]:
     """Return the memo of an AuthSession: the workspace, and its state."""
     return {names.MEMO_WORKSPACE: workspace, names.MEMO_VIEW: view.model_dump(mode="json")}
+
+
+def job_run_search_attributes(job_run: JobRunInput) -> TypedSearchAttributes:
+    """Return the search attributes of a JobRun, at its start or as it continues as new."""
+    status = JobRunStatus.PENDING if job_run.state is None else job_run.state.view.status
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(PROJECT, job_run.project),
+            SearchAttributePair(JOB, job_run.job_id),
+            SearchAttributePair(STATUS, status.value),
+        ]
+    )
+
+
+def job_run_memo(job_run: JobRunInput) -> dict[str, Any]:
+    """Return the memo of a JobRun, at its start or as it continues as new: the workspace, and its state."""
+    view = job_run_view(job_run)
+    return {names.MEMO_WORKSPACE: job_run.workspace, names.MEMO_JOB_RUN: view.model_dump(mode="json")}
+
+
+def job_run_view(job_run: JobRunInput) -> JobRunView:
+    """Return what is shown of a JobRun when this execution of its workflow begins."""
+    if job_run.state is not None:
+        return job_run.state.view
+    return JobRunView(
+        workspace=job_run.workspace,
+        project=job_run.project,
+        job_id=job_run.job_id,
+        definition=job_run.definition,
+        type=job_run.type,
+    )
+
+
+def job_run_static_details(job_run: JobRunInput) -> str:
+    """Describe a JobRun for the reader of the Temporal Web UI."""
+    cause = "by its Schedule" if job_run.type is JobRunType.SCHEDULED else "by hand"
+    return f"JobRun of Job `{job_run.job_id}` of project `{job_run.project}`, started {cause}"
 
 
 def code_block(message: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from schemas.workflow.auth import AttemptAuth, LoginState
 from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RunError, RunReason
+from schemas.workflow.run import RunError, RunJob, RunReason
 from schemas.workflow.trace import TraceMode
 
 INTERRUPTED = "AttemptInterrupted"
@@ -79,6 +79,8 @@ class AttemptInput(FlowModel):
     queue_timeout: timedelta | None = None
     """Longest time that the Attempt may wait for a Machine, counted from when Temporal was told of it: Temporal watches
     it until a worker takes the Attempt, and then that worker does, which may have to wait for room."""
+    job: RunJob | None = None
+    """The JobRun that the Run belongs to, or that waits for this check."""
 
 
 class AttemptOutcome(FlowModel):

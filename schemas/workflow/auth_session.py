@@ -10,7 +10,7 @@ from pydantic import Field
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, LoginState
 from schemas.workflow.base import FlowModel
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RunError, RunType
+from schemas.workflow.run import RunError, RunJob, RunType
 from schemas.workflow.trace import TraceMode
 
 
@@ -104,6 +104,8 @@ class ValidateInput(FlowModel):
     parent_run_id: str | None = None
     is_run_started: Annotated[bool, Field(alias="begun")] = False
     """Whether the Run that waits for this Validate has started, and so takes precedence over others."""
+    job: RunJob | None = None
+    """The JobRun that waits for this Validate, or that the Run belongs to which waits for it."""
 
 
 class RecreateRequest(FlowModel):

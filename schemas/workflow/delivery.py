@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
+from schemas.workflow.run import RunJob
 from schemas.workflow.sink import SealedSink
 
 TRY_FAILED = "TryFailed"
@@ -30,11 +31,20 @@ class DeliverInput(FlowModel):
     workspace: str
     project: str
     run_id: str
+    """The Run whose result is delivered, or the JobRun of whose end a receiver is told."""
     delivery_id: str
-    api: str
-    parameters: JsonRef
+    api: str = ""
+    """The API of the Run; empty for a JobRun."""
+    parameters: JsonRef = JsonRef(text="{}", size=2)
     auth_session_id: str | None = None
     sink: SealedSink
+    job: RunJob | None = None
+    """The JobRun that the Run belongs to."""
+
+    @property
+    def is_notification(self) -> bool:
+        """Whether a receiver is told of the end of a JobRun."""
+        return self.job is not None and self.job.job_run_id == self.run_id
 
 
 class PreparedDelivery(FlowModel):

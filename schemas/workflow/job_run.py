@@ -8,7 +8,7 @@ from typing import Any
 from schemas.workflow.auth import RunAuth
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.sink import SealedSink, SealedWebhook
+from schemas.workflow.sink import SealedSink
 from schemas.workflow.trace import TraceMode
 
 
@@ -86,7 +86,8 @@ class JobRunPlan(FlowModel):
     proxy: SealedProxy | None = None
     auth: RunAuth | None = None
     sink: SealedSink | None = None
-    notifications: tuple[SealedWebhook, ...] = ()
+    notifications: tuple[SealedSink, ...] = ()
+    """Who is told of the JobRun's end: webhooks, with the schedule by which they are tried."""
 
 
 class JobRunProgress(FlowModel):
@@ -103,17 +104,6 @@ class JobRunProgress(FlowModel):
     """How many Runs have failed or were canceled."""
     shards: int = 0
     """How many shards of results were written."""
-
-
-class JobRunInput(FlowModel):
-    """Input of the workflow `JobRun`, whose id is the JobRun's id."""
-
-    workspace: str
-    project: str
-    job_id: str
-    definition: str
-    """`JobDefinition.ref`."""
-    type: JobRunType
 
 
 class JobRunView(FlowModel):
@@ -133,3 +123,31 @@ class JobRunView(FlowModel):
     error: str | None = None
     """Why it could not go on."""
     updated_at: datetime | None = None
+
+
+class JobRunState(FlowModel):
+    """What one execution of the workflow `JobRun` hands on to the next one."""
+
+    view: JobRunView
+    plan: JobRunPlan
+    piece: int
+    """Number of the last piece."""
+    is_locked: bool
+    """Whether the JobRun holds the lock of its Job."""
+    pause: JobRunReason | None = None
+    """Why the JobRun is paused, or is to be paused."""
+    bad_login: int | None = None
+    """`JobItemsResult.bad_login` of the piece after which the JobRun paused itself."""
+
+
+class JobRunInput(FlowModel):
+    """Input of the workflow `JobRun`, whose id is the JobRun's id."""
+
+    workspace: str
+    project: str
+    job_id: str
+    definition: str
+    """`JobDefinition.ref`."""
+    type: JobRunType
+    state: JobRunState | None = None
+    """What the JobRun has come to, if this execution of its workflow continues another one."""

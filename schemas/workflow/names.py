@@ -100,7 +100,6 @@ RELEASE_JOB_LOCK = "release_job_lock"
 PREPARE_JOB_RUN = "prepare_job_run"
 EXECUTE_JOB_ITEMS = "execute_job_items"
 AWAIT_AUTH_SESSION = "await_auth_session"
-NOTIFY_JOB_RUN_END = "notify_job_run_end"
 
 ATTEMPT_STARTED = "attempt_started"
 """Signal from the activity `attempt`, `check` or `create` to its workflow."""
@@ -175,10 +174,13 @@ PRIORITY_JOB = 4
 PRIORITY_SWEEP = 5
 """Temporal priority of a sweep: whatever a Run needs takes precedence."""
 
+JOB_RUN_TOKEN_LENGTH = 21
+"""How many random characters the id of a JobRun has."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _JOB_RUN_PREFIX = "jr_"
-_JOB_RUN_ID = re.compile(r"jr_[A-Za-z0-9_-]{21}")
+_JOB_RUN_ID = re.compile(rf"jr_[A-Za-z0-9_-]{{{JOB_RUN_TOKEN_LENGTH}}}")
 _RUNTIME_OWNER_PREFIX = "~"
 
 
@@ -227,6 +229,11 @@ def job_schedule_id(project: str, job_id: str) -> str:
 def job_trigger_workflow_id(project: str, job_id: str) -> str:
     """Return how the ids of the workflows begin that a Job's Schedule starts."""
     return f"job-trigger:{project}:{job_id}"
+
+
+def job_run_notification_id(number: int) -> str:
+    """Return the id of the Delivery that tells a receiver of a JobRun's end; receivers are counted from 1."""
+    return f"notification-{number}"
 
 
 def job_lock_workflow_id(project: str, job_id: str) -> str:

@@ -1,0 +1,96 @@
+"""Inputs and results of the activities of JobRuns, and of the workflow `JobLock`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from schemas.workflow.auth import RunAuth
+from schemas.workflow.base import FlowModel
+from schemas.workflow.job_run import JobRunProgress
+
+JOB_BUSY = "JobBusy"
+"""Type of the application failure of `acquire_job_lock` while a JobRun waits for another one of its Job: it is tried
+again."""
+
+AUTH_SESSION_NOT_FOUND = "AuthSessionNotFound"
+"""Type of the application failure of `prepare_job_run` if the AuthSession of the Job does not exist."""
+
+NOT_PREPARED = "NotPrepared"
+"""Type of the application failure of `prepare_job_run` if something else that the JobRun needs does not exist."""
+
+NOT_READY = "NotReady"
+"""Type of the application failure of `await_auth_session` while nobody has mended the login: it is tried again."""
+
+
+class JobLockInput(FlowModel):
+    """The input of the workflow `JobLock`, and of the activities that acquire and release it."""
+
+    project: str
+    job_id: str
+    holder: str
+    """Id of the JobRun that holds the lock, or wants to."""
+    definition: str = ""
+    """`JobDefinition.ref`; says what to do if another JobRun is active."""
+
+
+class JobLockResult(FlowModel):
+    """Result of the activity `acquire_job_lock`."""
+
+    active: str | None = None
+    """Id of the other JobRun that is active, and keeps this one from starting; None if there is none."""
+
+
+class PrepareJobRunInput(FlowModel):
+    """Input of the activity `prepare_job_run`."""
+
+    workspace: str
+    project: str
+    job_id: str
+    job_run_id: str
+    definition: str
+
+
+class JobItemsMode(StrEnum):
+    """What a piece of a JobRun does."""
+
+    RUN = "run"
+    """It starts Runs, and collects those that end."""
+    DRAIN = "drain"
+    """It starts no Run, and collects those that end."""
+    TERMINATE = "terminate"
+    """It cancels all Runs, and collects them as they end."""
+
+
+class JobItemsInput(FlowModel):
+    """Input of the activity `execute_job_items`, which executes one piece of a JobRun."""
+
+    project: str
+    job_run_id: str
+    piece: int
+    """Number of the piece, from 1; each activity has another one."""
+    progress: JobRunProgress
+    mode: JobItemsMode = JobItemsMode.RUN
+    is_first: bool = False
+    """Whether the piece ends as soon as it has started Runs, so that the JobRun can show that it goes on."""
+    follows_lost_piece: bool = False
+    """Whether the piece before was lost: it may have started Runs that are not in `progress`."""
+
+
+class JobItemsResult(FlowModel):
+    """Result of the activity `execute_job_items`."""
+
+    progress: JobRunProgress
+    bad_login: int | None = None
+    """Version of the login of the JobRun's AuthSession, if a Run found that this is not good."""
+    is_login_bad: bool = False
+    """Whether a Run found that the AuthSession is not good (any more)."""
+
+
+class AwaitAuthSessionInput(FlowModel):
+    """Input of the activity `await_auth_session`."""
+
+    workspace: str
+    project: str
+    auth: RunAuth
+    bad_login: int | None = None
+    """Version of the login that was not good; another one must be there. None if there was none."""
