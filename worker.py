@@ -9,8 +9,8 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,12 @@ if __name__ == "__main__":
 
 import uvloop
 from temporalio.client import Client
-from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import (
     PollerBehaviorSimpleMaximum,
-    UnsandboxedWorkflowRunner,
     Worker,
-    WorkerDeploymentConfig,
 )
 
-from activities.artifact_sweeper import ArtifactSweeper
-from activities.artifacts import ArtifactActivities
 from activities.attempt import AttemptActivities
 from activities.attempts.artifact_uploader import ArtifactUploader
 from activities.attempts.attempt_executor import AttemptExecutor
@@ -48,8 +43,6 @@ from activities.attempts.retryable_attempts import RetryableAttempts
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.attempts.start_signals import StartSignals
-from activities.deliveries.delivery_sender import DeliverySender
-from activities.delivery import DeliveryActivities
 from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_heartbeat
 from activities.workers.delegated_group import delegated_group
@@ -59,6 +52,7 @@ from activities.workers.machine_pools import MachinePools
 from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
+from control_worker import GRACEFUL_SHUTDOWN_TIMEOUT, delivery_worker, workflow_worker
 from machines.browser import browser_args, find_browser
 from machines.capacity import Capacity, host_capacity
 from machines.isolation import Isolation, Level, find_isolation
@@ -76,44 +70,21 @@ from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import CallboardError, Unavailable
 from schemas.workflow import names
-from security.egress import EgressPolicy
 from security.keyring import KeyRing
-from security.pinned_transport import PinnedTransport
-from security.signing import WebhookSigner
-from settings import Settings, installed_version
+from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
-from temporal.polls import QUEUE_POLLS
 from temporal.worker_shutdown import running_worker
-from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
-from workflows.create import CreateWorkflow
-from workflows.deliver import DeliverWorkflow
-from workflows.run import RunWorkflow
-from workflows.sink_test import SinkTestWorkflow
-from workflows.sweep import SweepWorkflow
-from workflows.validate import ValidateWorkflow
 
 log = logging.getLogger("worker")
 
 BackgroundWork = Coroutine[Any, Any, None]
 """Work that the worker has to do for as long as it lives; if it fails, the worker ends."""
 
-_STICKY_TIMEOUT = timedelta(seconds=1)
-"""How long a workflow task of a Run waits for the worker that has the Run in its cache. By default it is ten
-seconds, for which every Run of a killed worker would stand still; a worker that takes over only reads a short
-history again."""
-_WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
-"""Runner that executes workflows without the SDK's sandbox: all are Callboard's own, and tests run and replay them
-in the sandbox. Here the sandbox would take a third of what a worker computes for a Run."""
-_GRACEFUL_SHUTDOWN_TIMEOUT = timedelta(seconds=5)
-"""How long the light activities, and the tries of Deliveries, may go on when the worker stops."""
-_MAX_CONCURRENT_DELIVERIES = 500
-"""How many tries of Deliveries run at the same time: one that waits for an unreachable receiver takes one of these
-for half a minute, and the memory of what it sends."""
 _TEMPORAL_TIMEOUT = timedelta(seconds=30)
 """How long the worker tries to connect to Temporal when it starts."""
 _BUCKET_LOG_INTERVAL = timedelta(seconds=3)
@@ -138,8 +109,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         await resources.enter_async_context(fleet_worker(client, identity))
         if settings.role != "browser":
-            await resources.enter_async_context(_workflow_worker(settings, client, identity, store))
-            await resources.enter_async_context(_delivery_worker(settings, client, identity, store))
+            await resources.enter_async_context(workflow_worker(settings, client, identity, store))
+            await resources.enter_async_context(delivery_worker(settings, client, identity, store))
         background: list[BackgroundWork] = []
         if browser is not None and isolation is not None:
             log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
@@ -298,82 +269,6 @@ async def _run_until_stopped(stop: asyncio.Event, *background: BackgroundWork) -
         await asyncio.wait(tasks)
 
 
-def _workflow_worker(
-    settings: Settings, client: Client, identity: str, store: Store
-) -> AbstractAsyncContextManager[None]:
-    """Return the running Temporal worker for workflows and the activities on artifacts."""
-    activities = ArtifactActivities(store, ArtifactSweeper(client, store))
-    worker = Worker(
-        client,
-        task_queue=names.CALLBOARD_QUEUE,
-        workflows=[
-            RunWorkflow,
-            ValidateWorkflow,
-            CreateWorkflow,
-            AuthSessionWorkflow if settings.build_id is None else UpgradingAuthSessionWorkflow,
-            SweepWorkflow,
-        ],
-        activities=[activities.record_interrupted, activities.delete_states, activities.sweep_artifacts],
-        identity=identity,
-        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
-        deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
-        workflow_runner=_WORKFLOW_RUNNER,
-        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
-    )
-    return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
-
-
-def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:
-    """Return the version of a Worker Deployment that a worker with this build id is; None if it has none.
-
-    Only workers for workflows have one. Those for Attempts serve every build, as what they are sent is only added to.
-
-    Args:
-        build_id: The build id, or None.
-        behavior: Whether workflows stay on the build that they began on, unless their definition says otherwise.
-    """
-    if build_id is None:
-        return None
-    version = WorkerDeploymentVersion(names.DEPLOYMENT, build_id)
-    return WorkerDeploymentConfig(version, use_worker_versioning=True, default_versioning_behavior=behavior)
-
-
-@asynccontextmanager
-async def _delivery_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
-    """Return the running Temporal worker that delivers results.
-
-    It has a task queue and slots of its own, so that dead receivers delay nothing else.
-    """
-    async with PinnedTransport(EgressPolicy(settings.egress_allow)) as transport:
-        delivery_sender = DeliverySender(
-            store=store,
-            transport=transport,
-            keyring=_keyring(settings),
-            signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
-            user_agent=f"callboard/{installed_version()}",
-        )
-        activities = DeliveryActivities(
-            client=client, store=store, delivery_sender=delivery_sender, places=_MAX_CONCURRENT_DELIVERIES
-        )
-        worker = Worker(
-            client,
-            task_queue=names.DELIVERIES_QUEUE,
-            workflows=[DeliverWorkflow, SinkTestWorkflow],
-            activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
-            identity=identity,
-            max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
-            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
-            # A Delivery may be tried for days.
-            deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
-            workflow_runner=_WORKFLOW_RUNNER,
-            sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-            graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
-        )
-        async with running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT):
-            yield
-
-
 def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempts) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker for activities that are addressed to this worker process alone."""
     worker = Worker(
@@ -382,9 +277,9 @@ def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempt
         activities=[StopActivities(running_attempts).stop_attempt],
         identity=identity,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
-        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN_TIMEOUT,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running_worker(worker, grace=_GRACEFUL_SHUTDOWN_TIMEOUT)
+    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
 def _launch_options(

@@ -43,6 +43,7 @@ async def heartbeats(
     *,
     details: Callable[[], Sequence[object]] = tuple,
     on_silence: OnSilence | None = None,
+    interval: float = HEARTBEAT_INTERVAL,
 ) -> AsyncGenerator[None]:
     """Send heartbeats for as long as the block lasts.
 
@@ -52,6 +53,7 @@ async def heartbeats(
         details: Gives the details to send; the next try of the activity gets the last ones.
         on_silence: Is told if no heartbeat was recorded for `SILENCE_LIMIT`, whether Temporal did not answer or refused
             it. Give it to an activity of which there must never be two copies.
+        interval: Seconds between two heartbeats: an activity that is cancelled hears of it at the next one.
     """
 
     async def send_heartbeats() -> None:
@@ -60,21 +62,21 @@ async def heartbeats(
         await asyncio.sleep(FIRST_HEARTBEAT)
         while True:
             activity.heartbeat(*details())  # also if we ask ourselves: the SDK measures the heartbeat timeout, too
-            interval = HEARTBEAT_INTERVAL
+            pause = interval
             if on_silence is not None or (on_cancellation is not None and activity.cancellation_details() is not None):
                 sent = loop.time()
                 try:
                     reason = await record_heartbeat(*details(), within=min(_RPC_TIMEOUT, max(deadline - sent, 0.1)))
                 except RPCError as error:
                     log.info("A heartbeat could not be recorded: %s", error.message)
-                    interval = RETRY_INTERVAL
-                    if on_silence is not None and loop.time() + interval >= deadline:
+                    pause = RETRY_INTERVAL
+                    if on_silence is not None and loop.time() + pause >= deadline:
                         on_silence(error.message or error.status.name)
                 else:
                     deadline = sent + SILENCE_LIMIT
                     if reason is not None and on_cancellation is not None:
                         on_cancellation(reason)
-            await asyncio.sleep(interval)
+            await asyncio.sleep(pause)
 
     async with background_task(send_heartbeats(), "heartbeats"):
         yield

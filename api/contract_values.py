@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from api.runs.outcome_json import error_json, reason_json
 from schemas.errors import Category
 from schemas.rest import result
 from schemas.rest.auth_sessions import AuthSessionBody
+from schemas.rest.outcome_json import error_json, reason_json
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunOutcome, RunStatus

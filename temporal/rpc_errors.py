@@ -40,6 +40,11 @@ def is_overload(error: Exception) -> bool:
     return isinstance(error, RPCError) and error.status in _OVERLOAD_STATUSES
 
 
+def is_transient(error: RPCError) -> bool:
+    """Tell whether repeating a call may help that Temporal has refused, or has not answered."""
+    return error.status not in _PERMANENT_STATUSES
+
+
 @contextmanager
 def translate_rpc_errors(not_found_message: str = "There is no such Run.") -> Generator[None]:
     """Translate the SDK's errors into Callboard's errors.

@@ -71,7 +71,7 @@ class BrowserWorkflow:
                 await asyncio.shield(running)
             except asyncio.CancelledError:
                 self._cancel_requested = True
-        outcome = running.result().model_copy(update={"started_at": self._started_at})
+        outcome = running.result().model_copy(update={"started_at": self._started_at, "ended_at": workflow.now()})
         cause = cause_of(outcome)
         why = f": {cause.code}{code_block(cause.message)}" if cause else ""
         self._set_status(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}")

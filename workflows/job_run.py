@@ -78,6 +78,8 @@ class JobRunWorkflow:
         self._bad_login = state and state.bad_login
         self._is_piece_lost = False
         self._is_termination_requested = False
+        self._are_runs_canceled = False
+        """Whether all Runs in flight were canceled."""
         self._is_closing = False
 
     @workflow.run
@@ -221,7 +223,7 @@ class JobRunWorkflow:
                 piece=self._piece,
                 progress=self._view.progress,
                 mode=mode,
-                is_first=self._view.status is JobRunStatus.RESUMING,
+                is_first=self._is_first_piece(mode),
                 follows_lost_piece=self._is_piece_lost,
             ),
             activity_id=f"piece-{self._piece}",
@@ -243,6 +245,7 @@ class JobRunWorkflow:
             self._is_piece_lost = True  # Its worker was lost, too: nobody could tell what it has started.
             return
         self._is_piece_lost = False
+        self._are_runs_canceled = mode is JobItemsMode.TERMINATE
         self._display.show_progress(result.progress)
         if result.is_login_bad and self._mode is JobItemsMode.RUN and plan.auth is not None:
             self._pause = job_run_ends.paused_by_bad_login(plan.auth.ref.id)
@@ -250,6 +253,12 @@ class JobRunWorkflow:
             self._display.show_status(JobRunStatus.PAUSING, self._pause)
         elif self._view.status is JobRunStatus.RESUMING and mode is JobItemsMode.RUN:
             self._display.show_status(JobRunStatus.PENDING, self._view.reason)
+
+    def _is_first_piece(self, mode: JobItemsMode) -> bool:
+        """Tell whether this is the first piece after the JobRun was resumed or is to be terminated."""
+        if mode is JobItemsMode.TERMINATE:
+            return not self._are_runs_canceled
+        return mode is JobItemsMode.RUN and self._view.status is JobRunStatus.RESUMING
 
     async def _wait_while_paused(self, plan: JobRunPlan, pause: JobRunReason) -> None:
         """Wait until somebody resumes or terminates the JobRun, or mends the login for the want of which it paused."""

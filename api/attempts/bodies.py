@@ -6,9 +6,10 @@ import asyncio
 from collections import defaultdict
 
 from api.dependencies import Services
-from api.runs.outcome_json import error_json
 from schemas.errors import NotFound
 from schemas.rest.attempt import AttemptBody, UsageBody
+from schemas.rest.outcome_json import error_json
+from schemas.rest.paths import attempt_path
 from schemas.rest.result import RecordedError
 from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
 from storage import keys
@@ -87,8 +88,7 @@ async def _attempt_body(
     record = await read_record(services, *of) if keys.record(*of) in artifacts else None
     if record is None:
         return None
-    # The links are paths without a host, because a proxy may stand before this server.
-    path = f"/api/v1/workspace/{services.settings.workspace}/projects/{project}/runs/{run_id}/attempts/{number}"
+    path = attempt_path(services.settings.workspace, project, run_id, number)
     whole_log = keys.log(*of) in artifacts
     has_pieces = any(key.startswith(keys.log_pieces(*of)) for key in artifacts)
     has_log = whole_log or has_pieces or record.status is AttemptStatus.STARTED

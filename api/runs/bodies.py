@@ -12,10 +12,10 @@ from api.dependencies import Services
 from api.http.cursor import decode_cursor, encode_cursor
 from api.projects.machines import read_machines
 from api.runs.input_view import masked_input
-from api.runs.outcome_json import error_json, reason_json
 from api.runs.result import returned_values
 from api.runs.stored_json import load_json
 from schemas.rest.base import ResponseModel
+from schemas.rest.outcome_json import error_json, reason_json
 from schemas.rest.runs import (
     ErrorSummary,
     QueueState,

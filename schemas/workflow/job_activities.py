@@ -71,7 +71,8 @@ class JobItemsInput(FlowModel):
     progress: JobRunProgress
     mode: JobItemsMode = JobItemsMode.RUN
     is_first: bool = False
-    """Whether the piece ends as soon as it has started Runs, so that the JobRun can show that it goes on."""
+    """Whether the piece is the first one after the JobRun was resumed, or since it is to be terminated. The former ends
+    as soon as it has started Runs, so that the JobRun can show that it goes on; the latter cancels Runs."""
     follows_lost_piece: bool = False
     """Whether the piece before was lost: it may have started Runs that are not in `progress`."""
 

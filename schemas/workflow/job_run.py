@@ -81,7 +81,6 @@ class JobRunPlan(FlowModel):
     """How many Runs are started at most; None for any number."""
     maximum_attempts: int
     request_timeout: timedelta
-    queue_timeout: timedelta | None = None
     trace: TraceMode = TraceMode.ALWAYS
     proxy: SealedProxy | None = None
     auth: RunAuth | None = None

@@ -153,6 +153,9 @@ MEMO_RERUN_OF = "rerunOf"
 MEMO_JOB_RUN = "jobRun"
 """Memo field of the workflow `JobRun`: a `JobRunView`, which it keeps up to date."""
 
+MEMO_HOLDER = "holder"
+"""Memo field of the workflow `JobLock`: the id of the JobRun that holds the lock."""
+
 MEMO_PROJECT = "project"
 """Memo field of the workflow `Deliver`: its project."""
 

@@ -134,6 +134,8 @@ class RunOutcome(FlowModel):
     """The login that a completed Validate found good, or that a completed Create or Update made."""
     started_at: datetime | None = None
     """When the first Attempt, or Validate, of the Run began on a Machine, as far as that is known."""
+    ended_at: datetime | None = None
+    """When the Run ended; None if its workflow was ended in Temporal itself."""
 
 
 class RunCause(FlowModel):

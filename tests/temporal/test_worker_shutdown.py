@@ -79,6 +79,7 @@ STUCK = """
 import asyncio
 from functools import partial
 from temporalio.worker import Worker
+import control_worker
 import worker
 
 async def stubborn():
@@ -94,8 +95,8 @@ async def never(self, *_exception):
 
 stuck = []
 Worker.__aexit__ = never
-worker.running_worker = partial(worker.running_worker, margin=worker.timedelta(seconds=0.1))
-worker._CONTROL_GRACE = worker.timedelta()
+no_time = control_worker.timedelta(seconds=0.1)
+control_worker.running_worker = partial(control_worker.running_worker, margin=no_time)
 worker.main()
 """
 

@@ -10,12 +10,12 @@ from temporalio.common import VersioningBehavior
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from control_worker import deployment
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
 from tests.support.auth_stage import LoginStage
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
-from worker import deployment
 from workflows.auth_session import UpgradingAuthSessionWorkflow
 
 

@@ -1,0 +1,179 @@
+"""The activities of JobRuns, on the common task queue."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import activity
+from temporalio.activity import ActivityCancellationDetails
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.background import background_task, forward_cancellation
+from activities.heartbeat import heartbeats
+from activities.jobs.item_runs import ItemRuns
+from activities.jobs.job_definitions import read_definition, read_plan
+from activities.jobs.job_locks import JobLocks
+from activities.jobs.job_run_preparation import JobRunPreparation
+from activities.jobs.piece import Piece, PieceResult
+from schemas.errors import ConfigurationError, NotFound, SealError
+from schemas.workflow import names
+from schemas.workflow.auth import AuthSessionStatus
+from schemas.workflow.job import JobOverlap
+from schemas.workflow.job_activities import (
+    JOB_BUSY,
+    NOT_PREPARED,
+    NOT_READY,
+    AwaitAuthSessionInput,
+    JobItemsInput,
+    JobItemsResult,
+    JobLockInput,
+    JobLockResult,
+    PrepareJobRunInput,
+)
+from schemas.workflow.job_run import JobRunPlan
+from security.keyring import KeyRing
+from storage.store import Store
+from temporal.auth_sessions import AuthSessions
+from temporal.run_waits import RunWaits
+
+_HEARTBEAT_INTERVAL = 2.0
+"""Seconds between two heartbeats of a piece: so soon it hears that its JobRun is paused or terminated."""
+
+
+class JobRunActivities:
+    """The activities of JobRuns."""
+
+    def __init__(
+        self, *, client: Client, store: Store, ring: KeyRing, waits: RunWaits, preparation: JobRunPreparation
+    ) -> None:
+        """Set up without doing anything yet.
+
+        Args:
+            client: The Temporal client.
+            store: The artifact store, which holds definitions, items, plans and results.
+            ring: The keys to open what is sealed for JobRuns, and to seal it for their Runs.
+            waits: Tell when Runs end. Whoever created them closes them.
+            preparation: Makes the plans of JobRuns.
+        """
+        self._client = client
+        self._store = store
+        self._ring = ring
+        self._waits = waits
+        self._preparation = preparation
+        self._locks = JobLocks(client)
+        self._auth_sessions = AuthSessions(client)
+
+    @activity.defn(name=names.ACQUIRE_JOB_LOCK)
+    async def acquire_job_lock(self, input: JobLockInput) -> JobLockResult:
+        """Acquire the lock of a Job for a JobRun, unless the Job allows several JobRuns at the same time.
+
+        Raises:
+            ApplicationError: Of type `JobBusy`: another JobRun is active, and this one waits for it.
+            StoreError, RPCError: Repeating helps.
+        """
+        definition = await read_definition(self._store, input.project, input.job_id, input.definition)
+        overlap = JobOverlap.SKIP if definition is None else definition.overlap
+        if overlap is JobOverlap.ALLOW:
+            return JobLockResult()
+        active = await self._locks.acquire(input)
+        if active is not None and overlap is JobOverlap.QUEUE:
+            raise ApplicationError(
+                f"JobRun {active} of this Job is active.", type=JOB_BUSY, category=ApplicationErrorCategory.BENIGN
+            )
+        return JobLockResult(active=active)
+
+    @activity.defn(name=names.RELEASE_JOB_LOCK)
+    async def release_job_lock(self, input: JobLockInput) -> None:
+        """Release the lock of a Job, if the JobRun holds it. Raises RPCError."""
+        await self._locks.release(input)
+
+    @activity.defn(name=names.PREPARE_JOB_RUN)
+    async def prepare_job_run(self, input: PrepareJobRunInput) -> JobRunPlan:
+        """Make and store the plan of a JobRun. Raises what `JobRunPreparation.prepare` raises."""
+        return await self._preparation.prepare(input)
+
+    @activity.defn(name=names.EXECUTE_JOB_ITEMS)
+    async def execute_job_items(self, input: JobItemsInput) -> JobItemsResult:
+        """Execute one piece of a JobRun; a cancel, or the worker's shutdown, only makes it end sooner.
+
+        Raises:
+            ApplicationError: Of type `NotPrepared`: something that the JobRun needs is missing.
+            StoreError, RPCError: Repeating helps.
+        """
+        plan = await read_plan(self._store, input.project, input.job_run_id)
+        if plan is None:
+            raise _not_prepared(f"The plan of JobRun {input.job_run_id} is not in the artifact store any more.")
+        runs = ItemRuns(plan, client=self._client, store=self._store, ring=self._ring, waits=self._waits)
+        piece = Piece(input, plan, runs, self._store, try_number=activity.info().attempt)
+        try:
+            result = await _execute(piece)
+        except (SealError, ConfigurationError) as error:
+            raise _not_prepared(error.message) from error
+        bad_login = await self._login_version(plan) if result.is_login_bad else None
+        return JobItemsResult(progress=result.progress, is_login_bad=result.is_login_bad, bad_login=bad_login)
+
+    @activity.defn(name=names.AWAIT_AUTH_SESSION)
+    async def await_auth_session(self, input: AwaitAuthSessionInput) -> None:
+        """Find that the AuthSession is good again: it has another login, and that is ready.
+
+        Raises:
+            ApplicationError: Of type `NotReady`: it is not, yet.
+            Unavailable: Repeating helps.
+        """
+        auth_session = input.auth.ref.id
+        try:
+            view = await self._auth_sessions.get(input.workspace, input.project, auth_session)
+        except NotFound as error:
+            raise _not_ready(f"There is no AuthSession {auth_session!r} any more.") from error
+        if view.status is not AuthSessionStatus.READY:
+            raise _not_ready(f"AuthSession {auth_session!r} is {view.status}.")
+        if view.login_version == input.bad_login:
+            raise _not_ready(f"AuthSession {auth_session!r} has no other login yet.")
+
+    async def _login_version(self, plan: JobRunPlan) -> int | None:
+        """Return the version of the login that is not good; None if there is none."""
+        if plan.auth is None:
+            return None
+        try:
+            return (await self._auth_sessions.get(plan.workspace, plan.project, plan.auth.ref.id)).login_version
+        except NotFound:
+            return None
+
+
+async def _execute(piece: Piece) -> PieceResult:
+    """Execute a piece to its end, unless Temporal is about to give it to another worker, or has done so."""
+    executing = asyncio.create_task(piece.execute(), name="execute a piece of a JobRun")
+
+    def on_cancellation(details: ActivityCancellationDetails | None) -> None:
+        if details is not None and (details.not_found or details.timed_out):
+            executing.cancel()
+        else:
+            piece.stop()
+
+    def on_silence(_why: str) -> None:
+        executing.cancel()
+
+    async def stop_at_shutdown() -> None:
+        await activity.wait_for_worker_shutdown()
+        piece.stop()
+
+    async def execute() -> PieceResult:
+        async with (
+            heartbeats(on_cancellation, on_silence=on_silence, interval=_HEARTBEAT_INTERVAL),
+            background_task(stop_at_shutdown(), "stop a piece of a JobRun at the worker's shutdown"),
+        ):
+            await asyncio.wait({executing})
+            if executing.cancelled():
+                raise ApplicationError("Temporal has not recorded heartbeats of this piece; it is executed anew.")
+            return executing.result()
+
+    return await forward_cancellation(execute(), on_cancellation)
+
+
+def _not_prepared(message: str) -> ApplicationError:
+    return ApplicationError(message, type=NOT_PREPARED, non_retryable=True)
+
+
+def _not_ready(message: str) -> ApplicationError:
+    return ApplicationError(message, type=NOT_READY, category=ApplicationErrorCategory.BENIGN)

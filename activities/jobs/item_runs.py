@@ -1,0 +1,116 @@
+"""The Runs of a JobRun, by the numbers of their items: start one, find one, cancel one, wait for its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.store_retry import retry_store
+from jobs.payloads import JobItem
+from jobs.run_inputs import make_run_input
+from schemas.workflow import names
+from schemas.workflow.job_run import JobRunPlan
+from schemas.workflow.run import RunOutcome
+from security.keyring import KeyRing
+from storage.store import Store
+from temporal.closing import TERMINATED
+from temporal.rpc_errors import RPC_TIMEOUT, is_transient
+from temporal.run_start import start_run_workflow
+from temporal.run_waits import RunWaits
+
+log = logging.getLogger(__name__)
+
+STORE_TIMEOUT = timedelta(minutes=10)
+"""How long a piece of a JobRun retries a store that fails, before Temporal begins the piece anew."""
+
+_WAIT = timedelta(minutes=10)
+_PAUSE = 1.0
+"""Seconds until Temporal is asked again after it has not answered."""
+
+
+class ItemRuns:
+    """The Runs of the items of one JobRun."""
+
+    def __init__(self, plan: JobRunPlan, *, client: Client, store: Store, ring: KeyRing, waits: RunWaits) -> None:
+        self._plan = plan
+        self._client = client
+        self._store = store
+        self._ring = ring
+        self._waits = waits
+
+    def id_of(self, number: int) -> str:
+        """Return the id of the Run of an item."""
+        return names.job_item_run_id(self._plan.job_run_id, number)
+
+    async def start(self, number: int, item: JobItem) -> None:
+        """Start the Run of an item, unless an earlier try of this piece has started it.
+
+        Raises:
+            StoreError: The store has failed for long.
+            RPCError: Temporal refuses for good.
+        """
+        run_id = self.id_of(number)
+        run_input = await retry_store(
+            STORE_TIMEOUT,
+            lambda: make_run_input(self._plan, item, run_id, store=self._store, ring=self._ring),
+        )
+        while True:
+            try:
+                await start_run_workflow(self._client, run_id, run_input)
+            except WorkflowAlreadyStartedError:
+                return
+            except (RPCError, RuntimeError) as error:
+                await _pause(error, f"start Run {run_id}")
+            else:
+                return
+
+    async def exists(self, number: int) -> bool:
+        """Tell whether the Run of an item was started. Raises RPCError."""
+        try:
+            await self._client.get_workflow_handle(self.id_of(number)).describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def terminate(self, number: int) -> None:
+        """Tell a Run that its JobRun is terminated, if it has not ended yet. Raises RPCError."""
+        try:
+            handle = self._client.get_workflow_handle(self.id_of(number))
+            await handle.signal(names.JOB_RUN_TERMINATED, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def wait(self, number: int) -> RunOutcome:
+        """Return how the Run of an item ended, as soon as it has.
+
+        Raises:
+            RPCError: Temporal refuses for good.
+        """
+        run_id = self.id_of(number)
+        while True:
+            try:
+                told = await self._waits.wait(run_id, _WAIT)
+            except (RPCError, RuntimeError) as error:
+                if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+                    log.warning("Run %s is not in Temporal any more; it counts as terminated", run_id)
+                    return TERMINATED
+                await _pause(error, f"wait for the end of Run {run_id}")
+            else:
+                if isinstance(told, RunOutcome):
+                    return told
+
+
+async def _pause(error: RPCError | RuntimeError, operation: str) -> None:
+    """Wait a moment if repeating may help; raise the error if not."""
+    if isinstance(error, RPCError) and not is_transient(error):
+        raise error
+    log.info("Temporal did not %s: %s", operation, error)
+    await asyncio.sleep(_PAUSE)

@@ -1,0 +1,165 @@
+"""Compose the part of a worker process that has the role `control`: workflows, light activities, Deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import (
+    PollerBehaviorSimpleMaximum,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+)
+
+from activities.artifact_sweeper import ArtifactSweeper
+from activities.artifacts import ArtifactActivities
+from activities.deliveries.delivery_sender import DeliverySender
+from activities.delivery import DeliveryActivities
+from activities.job_run import JobRunActivities
+from activities.jobs.job_run_preparation import JobRunPreparation
+from jobs.plan import JobPlanner
+from projects.catalog import Catalog
+from schemas.workflow import names
+from security.egress import EgressPolicy
+from security.keyring import KeyRing
+from security.pinned_transport import PinnedTransport
+from security.sealed_sinks import delivery_schedule
+from security.signing import WebhookSigner
+from settings import Settings, installed_version
+from storage.store import Store
+from temporal.polls import QUEUE_POLLS
+from temporal.run_waits import RunWaits
+from temporal.worker_shutdown import running_worker
+from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
+from workflows.create import CreateWorkflow
+from workflows.deliver import DeliverWorkflow
+from workflows.job_lock import JobLockWorkflow
+from workflows.job_run import JobRunWorkflow
+from workflows.run import RunWorkflow
+from workflows.sink_test import SinkTestWorkflow
+from workflows.sweep import SweepWorkflow
+from workflows.trigger_job import TriggerJobWorkflow
+from workflows.validate import ValidateWorkflow
+
+GRACEFUL_SHUTDOWN_TIMEOUT = timedelta(seconds=5)
+"""How long the light activities, and the tries of Deliveries, may go on when the worker stops."""
+
+_STICKY_TIMEOUT = timedelta(seconds=1)
+"""How long a workflow task of a Run waits for the worker that has the Run in its cache. By default it is ten
+seconds, for which every Run of a killed worker would stand still; a worker that takes over only reads a short
+history again."""
+_WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
+"""Runner that executes workflows without the SDK's sandbox: all are Callboard's own, and tests run and replay them
+in the sandbox. Here the sandbox would take a third of what a worker computes for a Run."""
+_MAX_CONCURRENT_ACTIVITIES = 1_000
+"""How many light activities run at the same time. Each JobRun that is active occupies one, which mostly waits."""
+_MAX_CONCURRENT_DELIVERIES = 500
+"""How many tries of Deliveries run at the same time: one that waits for an unreachable receiver takes one of these
+for half a minute, and the memory of what it sends."""
+
+
+@asynccontextmanager
+async def workflow_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
+    """Run the Temporal worker for workflows, for the activities on artifacts and for those of JobRuns."""
+    artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
+    waits = RunWaits(client)
+    ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
+    planner = JobPlanner(ring=ring, environment=settings.environment, schedule=delivery_schedule(settings))
+    catalog = Catalog(store, max_age=settings.poll_versions)
+    job_runs = JobRunActivities(
+        client=client,
+        store=store,
+        ring=ring,
+        waits=waits,
+        preparation=JobRunPreparation(client=client, store=store, catalog=catalog, planner=planner),
+    )
+    worker = Worker(
+        client,
+        task_queue=names.CALLBOARD_QUEUE,
+        workflows=[
+            RunWorkflow,
+            ValidateWorkflow,
+            CreateWorkflow,
+            AuthSessionWorkflow if settings.build_id is None else UpgradingAuthSessionWorkflow,
+            SweepWorkflow,
+            TriggerJobWorkflow,
+            JobRunWorkflow,
+            JobLockWorkflow,
+        ],
+        activities=[
+            artifacts.record_interrupted,
+            artifacts.delete_states,
+            artifacts.sweep_artifacts,
+            job_runs.acquire_job_lock,
+            job_runs.release_job_lock,
+            job_runs.prepare_job_run,
+            job_runs.execute_job_items,
+            job_runs.await_auth_session,
+        ],
+        identity=identity,
+        max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
+        deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
+        workflow_runner=_WORKFLOW_RUNNER,
+        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
+    )
+    try:
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
+            yield
+    finally:
+        await waits.close()
+
+
+def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:
+    """Return the version of a Worker Deployment that a worker with this build id is; None if it has none.
+
+    Only workers for workflows have one. Those for Attempts serve every build, as what they are sent is only added to.
+
+    Args:
+        build_id: The build id, or None.
+        behavior: Whether workflows stay on the build that they began on, unless their definition says otherwise.
+    """
+    if build_id is None:
+        return None
+    version = WorkerDeploymentVersion(names.DEPLOYMENT, build_id)
+    return WorkerDeploymentConfig(version, use_worker_versioning=True, default_versioning_behavior=behavior)
+
+
+@asynccontextmanager
+async def delivery_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
+    """Run the Temporal worker that delivers results.
+
+    It has a task queue and slots of its own, so that dead receivers delay nothing else.
+    """
+    async with PinnedTransport(EgressPolicy(settings.egress_allow)) as transport:
+        delivery_sender = DeliverySender(
+            store=store,
+            transport=transport,
+            keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+            signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
+            user_agent=f"callboard/{installed_version()}",
+        )
+        activities = DeliveryActivities(
+            client=client, store=store, delivery_sender=delivery_sender, places=_MAX_CONCURRENT_DELIVERIES
+        )
+        worker = Worker(
+            client,
+            task_queue=names.DELIVERIES_QUEUE,
+            workflows=[DeliverWorkflow, SinkTestWorkflow],
+            activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
+            identity=identity,
+            max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
+            # A Delivery may be tried for days.
+            deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
+            workflow_runner=_WORKFLOW_RUNNER,
+            sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+            graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
+        )
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
+            yield
