@@ -37,7 +37,7 @@ _READ_TIMEOUT = 5.0
 _LOOKUP_INTERVAL = 1.0
 """Seconds between two lookups of the same Run."""
 
-_LONGEST_INTERVAL = 16.0
+_LONGEST_INTERVAL = 4.0
 """Seconds between two lookups while Temporal refuses them; each refusal doubles the interval up to this."""
 
 _BATCH = 2500
