@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -87,6 +87,8 @@ BackgroundWork = Coroutine[Any, Any, None]
 
 _TEMPORAL_TIMEOUT = timedelta(seconds=30)
 """How long the worker tries to connect to Temporal when it starts."""
+_CONNECT_INTERVAL = 1.0
+"""Seconds between two of these tries."""
 _BUCKET_LOG_INTERVAL = timedelta(seconds=3)
 """Time between two pieces of a log that is being written: each is a request that is paid for."""
 
@@ -104,7 +106,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     if browser is not None and (refusal := await asyncio.to_thread(sandbox_refusal, browser)):
         log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
     isolation = None if browser is None else await asyncio.to_thread(find_isolation, settings.isolation)
-    client = await _connect_to_temporal(settings, identity)
+    client = await _connect_to_temporal(settings, identity, stop)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         await resources.enter_async_context(fleet_worker(client, identity))
@@ -245,15 +247,29 @@ def attempt_activities(
     return AttemptActivities(executor, RetryableAttempts(executor, records))
 
 
-async def _connect_to_temporal(settings: Settings, identity: str) -> Client:
-    try:
-        client = await connect(settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT)
-    except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
-        raise Unavailable(
-            f"Temporal cannot be reached at {settings.temporal_address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
-        ) from error
-    await TemporalHealth(client).check()
-    return client
+async def _connect_to_temporal(settings: Settings, identity: str, stop: asyncio.Event) -> Client:
+    """Connect to Temporal; it may not be there yet, as both are started at the same time.
+
+    Raises:
+        Unavailable: It could not be reached for `_TEMPORAL_TIMEOUT`, or until the worker was told to stop.
+        ConfigurationError: It refuses, such as for a namespace that does not exist.
+    """
+    message = f"Temporal cannot be reached at {settings.temporal_address}."
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _TEMPORAL_TIMEOUT.total_seconds()
+    while True:
+        try:
+            client = await connect(settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT)
+        except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
+            if stop.is_set() or loop.time() > deadline:
+                raise Unavailable(f"{message} Start it, or set CALLBOARD_TEMPORAL_ADDRESS.") from error
+            log.warning("%s The worker tries again.", message)
+        else:
+            await TemporalHealth(client).check()
+            return client
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_INTERVAL):
+                await stop.wait()
 
 
 async def _run_until_stopped(stop: asyncio.Event, *background: BackgroundWork) -> None:

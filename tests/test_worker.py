@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,6 +15,7 @@ import pytest
 from temporalio.client import Client
 
 import worker
+from chaos.lines import Line
 from devstack import ports
 from machines.isolation import find_isolation
 from schemas.errors import ConfigurationError
@@ -97,19 +99,17 @@ async def test_killed_while_it_was_idle_it_is_tidied_up_after_by_the_next(start:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"CALLBOARD_TEMPORAL_ADDRESS": "127.0.0.1:{free}"}, "Temporal cannot be reached at 127.0.0.1:"),
         ({"CALLBOARD_TEMPORAL_NAMESPACE": "nowhere"}, "Namespace nowhere is not found"),
         ({"CALLBOARD_CHROMIUM": "/nowhere/chromium"}, "CALLBOARD_CHROMIUM names /nowhere/chromium"),
         ({"CALLBOARD_SECRET_KEY": "short"}, "CALLBOARD_SECRET_KEY"),
         ({"CALLBOARD_BROWSER_DENY": "nowhere.invalid"}, "CALLBOARD_BROWSER_DENY names the host nowhere.invalid"),
     ],
-    ids=["address", "namespace", "chromium", "secret-key", "browser-deny"],
+    ids=["namespace", "chromium", "secret-key", "browser-deny"],
 )
 async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     start: Start, tmp_path: Path, settings: dict[str, str], words: str
 ) -> None:
-    free = ports.choose_ports({"--port": 0})["--port"]
-    process = await start(**{name: value.format(free=free) for name, value in settings.items()})
+    process = await start(**settings)
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     last = output.decode().splitlines()[-1]
     assert process.returncode == 1
@@ -118,6 +118,40 @@ async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     assert "Traceback" not in output.decode()
     workers = tmp_path / "data" / "workers"
     assert not workers.exists() or list(workers.iterdir()) == []
+
+
+async def test_it_waits_for_a_temporal_that_is_not_there_yet(start: Start, client: Client) -> None:
+    server = int(client.service_client.config.target_host.rpartition(":")[2])
+    async with Line.to(server, ports.choose_ports({"--port": 0})["--port"]) as line:
+        line.cut("refused")
+        process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{line.port}", CALLBOARD_ISOLATION="partial")
+        assert await said(process, "cannot be reached at 127.0.0.1:.* The worker tries again")
+        line.mend()
+        assert await said(process, "is ready")
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), PATIENCE)
+        assert process.returncode == 0
+
+
+async def test_told_to_stop_it_does_not_wait_for_temporal_any_longer(start: Start) -> None:
+    free = ports.choose_ports({"--port": 0})["--port"]
+    process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{free}")
+    assert await said(process, "The worker tries again")
+    process.send_signal(signal.SIGTERM)
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 1
+    last = output.decode().splitlines()[-1]
+    assert last.startswith(f"callboard worker: Temporal cannot be reached at 127.0.0.1:{free}. Start it, or set")
+
+
+async def said(process: asyncio.subprocess.Process, words: str) -> bool:
+    """Read the output until a line says so; False if it ends first."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        async for line in process.stdout:
+            if re.search(words, line.decode()):
+                return True
+    return False
 
 
 async def test_told_to_isolate_fully_it_does_not_start_where_that_is_not_to_be_had(
