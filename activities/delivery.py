@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 from temporalio.activity import ActivityCancellationDetails
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.background import forward_cancellation
 from activities.deliveries.delivery_records import DeliveryRecords
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
+from activities.deliveries.notification import notification_payload
 from activities.deliveries.payload import GoneError, delivery_payload
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import heartbeats, record_heartbeat
@@ -30,11 +31,13 @@ from schemas.workflow.delivery import (
     SinkTestInput,
     SinkTestOutcome,
 )
+from schemas.workflow.job_run import JobRunView
 from schemas.workflow.run import RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule
 from storage import keys
 from storage.store import Store
-from temporal.closing import wait_for_outcome
+from temporal.closing import wait_for_outcome, wait_for_result
+from temporal.rpc_errors import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class DeliveryActivities:
 
     @activity.defn(name=names.PREPARE_DELIVERY)
     async def prepare_delivery(self, input: DeliverInput) -> PreparedDelivery:
-        """Wait until the Run is closed, and store what is sent, once and for all.
+        """Wait until the Run, or the JobRun, is closed, and store what is sent, once and for all.
 
         Raises:
             StoreError: The store failed; repeating helps.
@@ -71,6 +74,9 @@ class DeliveryActivities:
         key = keys.delivery_body(input.project, input.run_id, input.delivery_id)
         async with heartbeats():
             if await self._store.exists(key):
+                return PreparedDelivery(body_key=key)
+            if input.is_notification:
+                await self._store.put(key, await self._notification(input))
                 return PreparedDelivery(body_key=key)
             outcome = await self._outcome(input.run_id)
             if outcome is None or outcome.status is RunStatus.CANCELED:
@@ -174,6 +180,16 @@ class DeliveryActivities:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
+
+    async def _notification(self, delivery: DeliverInput) -> bytes:
+        """Return what is sent of a JobRun, once it is closed. Raises RPCError."""
+        handle = self._client.get_workflow_handle(delivery.run_id, result_type=JobRunView)
+        try:
+            view = await wait_for_result(handle)
+        except WorkflowFailureError:
+            description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+            view = await description.memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
+        return notification_payload(delivery.run_id, view)
 
 
 def next_delay(requested: timedelta | None, schedule: DeliverySchedule, tries: int, attempt: int) -> timedelta | None:

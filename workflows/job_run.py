@@ -104,7 +104,7 @@ class JobRunWorkflow:
         if self._is_locked:
             await self._release_lock()
         self._is_closing = True
-        self._display.show_status(end.status, end.reason, end.error)
+        self._display.show_end(end)
         if self._plan is not None:
             await start_notifications(self._plan)
         return job_run_ends.close(self._view)
@@ -119,6 +119,7 @@ class JobRunWorkflow:
         Raises:
             ActivityError: The JobRun cannot begin or go on, or its termination was requested.
         """
+        self._display.show_begin(workflow.info().start_time)
         workflow.set_current_details("The JobRun waits until no other one of its Job is active")
         self._is_locked = True
         lock = await self._step(names.ACQUIRE_JOB_LOCK, self._lock_input(), JobLockResult, "Lock the Job", _POLLS)
@@ -135,7 +136,7 @@ class JobRunWorkflow:
         )
         plan = await self._step(names.PREPARE_JOB_RUN, prepare, JobRunPlan, "Pin the version, apply defaults")
         self._plan = plan
-        self._display.begin(plan.version, plan.payload_count)
+        self._display.show_plan(plan.version, plan.payload_count)
         return await self._validate(plan) or await self._execute_items(plan)
 
     async def _step[T](

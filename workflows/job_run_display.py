@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -10,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
     from schemas.workflow.job_activities import JobItemsMode
     from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunStatus, JobRunView
+    from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import STATUS, code_block
 
 
@@ -19,7 +21,11 @@ class JobRunDisplay:
     def __init__(self, view: JobRunView) -> None:
         self.view = view
 
-    def begin(self, version: str, items: int) -> None:
+    def show_begin(self, started_at: datetime) -> None:
+        """Show when the JobRun began."""
+        self._update(started_at=started_at)
+
+    def show_plan(self, version: str, items: int) -> None:
         """Show that the JobRun executes this version, for so many items."""
         self._update(version=version, progress=JobRunProgress(total=items))
 
@@ -27,13 +33,18 @@ class JobRunDisplay:
         """Show how far the JobRun has come."""
         self._update(progress=progress)
 
-    def show_status(self, status: JobRunStatus, reason: JobRunReason | None, error: str | None = None) -> None:
+    def show_end(self, end: JobRunEnd) -> None:
+        """Show how the JobRun has ended."""
+        self._update(ended_at=workflow.now(), error=end.error)
+        self.show_status(end.status, end.reason)
+
+    def show_status(self, status: JobRunStatus, reason: JobRunReason | None) -> None:
         """Show another status, or another reason for the same one."""
         if status is not self.view.status:
             workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 [STATUS.value_set(status.value)]
             )
-        self._update(status=status, reason=reason, error=error)
+        self._update(status=status, reason=reason)
 
     def _update(self, **fields: Any) -> None:
         changed = self.view.model_copy(update=fields)

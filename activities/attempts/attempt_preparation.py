@@ -102,6 +102,8 @@ class AttemptPreparation:
         services = RuntimeServices(self._store, attempt.project)
         if attempt.parent_run_id is not None:
             run_info["parent_run_id"] = attempt.parent_run_id
+        if attempt.job is not None:
+            run_info |= {"job_id": attempt.job.job_id, "job_run_id": attempt.job.job_run_id}
         if attempt.auth is not None and opened_login is not None:
             run_info["auth_session_id"] = attempt.auth.ref.id
             services = RuntimeServices(

@@ -46,7 +46,7 @@ class MachineAttempts:
             ApplicationError: Of type `NoLogin` or `AuthSessionGone`: the Attempt has no login to begin with.
         """
         try:
-            if attempt.kind is AttemptKind.API and not await self._is_access_enabled(attempt.project):
+            if not await self._is_access_enabled(attempt):
                 return access_disabled(attempt.project)
             prepared = await self._preparation.prepare(attempt, progress)
             self._set_masker(attempt, progress, masker_for(prepared.spec))
@@ -63,9 +63,14 @@ class MachineAttempts:
         except StoreError as error:
             return store_failed(error.message)
 
-    async def _is_access_enabled(self, project: str) -> bool:
-        """Tell whether the project's API access is on, by the version that is deployed now, not by the Run's."""
-        current = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: self._catalog.get_current(project))
+    async def _is_access_enabled(self, attempt: AttemptInput) -> bool:
+        """Tell whether the project's API access is on, by the version that is deployed now, not by the Run's.
+
+        Only Runs of APIs need it that do not belong to a JobRun.
+        """
+        if attempt.kind is not AttemptKind.API or attempt.job is not None:
+            return True
+        current = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: self._catalog.get_current(attempt.project))
         return current is None or current.settings.api_access.enabled
 
     def _set_masker(self, attempt: AttemptInput, progress: AttemptProgress, masker: Masker) -> None:

@@ -36,6 +36,9 @@ async def delivery_payload(delivery: DeliverInput, outcome: RunOutcome, store: S
     }
     if delivery.auth_session_id is not None:
         members["authSession"] = {"id": delivery.auth_session_id}
+    if delivery.job is not None:
+        members["projectJob"] = {"id": delivery.job.job_id}
+        members["projectJobRun"] = {"id": delivery.job.job_run_id}
     return dump_object(members).text
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from jobs.payloads import JobItem
 from schemas.rest.outcome_json import error_json, reason_json
 from schemas.rest.paths import attempt_path
+from schemas.timestamps import utc_text
 from schemas.workflow.base import JsonRef
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.run import RunOutcome, RunStatus
@@ -44,8 +45,8 @@ async def result_line(plan: JobRunPlan, item: JobItem, run_id: str, outcome: Run
                 "parameters": item.parameters,
                 "runId": run_id,
                 "result": result,
-                "started_at": None if outcome.started_at is None else _text(outcome.started_at),
-                "ended_at": _text(ended_at),
+                "started_at": None if outcome.started_at is None else utc_text(outcome.started_at),
+                "ended_at": utc_text(ended_at),
                 "error": None if outcome.error is None else error_json(outcome.error),
                 "reason": None if outcome.reason is None else reason_json(outcome.reason),
                 **_evidence(plan, run_id, outcome),
@@ -83,7 +84,3 @@ async def _value(value: JsonRef | None, run_id: str, store: Store) -> RawJson | 
     if found is None:
         log.warning("Run %s: %s is not in the artifact store any more", run_id, value.key)
     return found
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -121,6 +121,9 @@ class JobRunView(FlowModel):
     reason: JobRunReason | None = None
     error: str | None = None
     """Why it could not go on."""
+    started_at: datetime | None = None
+    """When the JobRun began; None until its workflow has begun."""
+    ended_at: datetime | None = None
     updated_at: datetime | None = None
 
 
