@@ -119,7 +119,7 @@ class JobRunWorkflow:
         Raises:
             ActivityError: The JobRun cannot begin or go on, or its termination was requested.
         """
-        self._display.show_begin(workflow.info().start_time)
+        self._display.show_begin(workflow.info().workflow_start_time)
         workflow.set_current_details("The JobRun waits until no other one of its Job is active")
         self._is_locked = True
         lock = await self._step(names.ACQUIRE_JOB_LOCK, self._lock_input(), JobLockResult, "Lock the Job", _POLLS)

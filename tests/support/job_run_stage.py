@@ -1,0 +1,288 @@
+"""A stage for JobRuns: the real workflow on a real Temporal server, with activities that follow a script.
+
+The tests and `scripts/record_histories.py` play the same shapes on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Self
+
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from schemas.workflow import names
+from schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
+from schemas.workflow.auth_session import ValidateInput
+from schemas.workflow.job_activities import (
+    AwaitAuthSessionInput,
+    JobItemsInput,
+    JobItemsMode,
+    JobItemsResult,
+    JobLockInput,
+    JobLockResult,
+    PrepareJobRunInput,
+)
+from schemas.workflow.job_run import (
+    JobRunInput,
+    JobRunPlan,
+    JobRunProgress,
+    JobRunStatus,
+    JobRunType,
+    JobRunView,
+)
+from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
+from temporal.closing import wait_for_result
+from tests.support.polling import until
+from tests.support.run_stage import DEADLINE, IDENTITY, WORKSPACE
+from workflows import outcomes
+from workflows.job_lock import JobLockWorkflow
+from workflows.job_run import JobRunWorkflow
+from workflows.trigger_job import TriggerJobWorkflow
+from workflows.visibility import job_run_memo, job_run_search_attributes
+
+GOOD, BAD = "good-login", "bad-login"
+"""AuthSessions whose Validates complete, and fail."""
+
+PieceScript = Callable[[JobItemsInput], Awaitable[JobItemsResult]]
+"""What a piece does."""
+
+
+@workflow.defn(name=names.VALIDATE, sandboxed=False)
+class ScriptedValidate:
+    """A Validate that ends as the name of its AuthSession says."""
+
+    @workflow.run
+    async def run(self, input: ValidateInput) -> RunOutcome:
+        if input.ref.id == GOOD:
+            return RunOutcome(status=RunStatus.COMPLETED, login=LoginState(login_version=1, key="state"))
+        error = RunError(code=ErrorCode.CHECK_ATTEMPTS_FAILED, category="auth", message="The login is not good.")
+        return outcomes.close(RunOutcome(status=RunStatus.FAILED, error=error), cancel_requested=False)
+
+
+JOB_RUN_WORKFLOWS = (JobRunWorkflow, TriggerJobWorkflow, JobLockWorkflow)
+
+
+def auth(auth_session: str) -> RunAuth:
+    """The AuthSession of a JobRun."""
+    return RunAuth(
+        ref=AuthSessionRef(id=auth_session, type=AuthSessionType.CREDENTIALS, owner=auth_session),
+        auto_recreate=True,
+        check_attempts=1,
+        create_attempts=1,
+        request_timeout=timedelta(minutes=1),
+    )
+
+
+def receiver() -> SealedSink:
+    """A webhook that is told of the end of a JobRun."""
+    webhook = SealedWebhook(url="https://receiver.example.com/***", sealed_url="sealed")
+    schedule = DeliverySchedule(
+        first_delay=timedelta(seconds=1),
+        factor=2,
+        max_delay=timedelta(minutes=1),
+        give_up_after=timedelta(hours=1),
+        timeout=timedelta(seconds=30),
+    )
+    return SealedSink(webhook=webhook, schedule=schedule)
+
+
+def progress(**fields: Any) -> JobRunProgress:
+    return JobRunProgress(**fields)
+
+
+class HeldPiece:
+    """A piece that lasts until it is cancelled, or told to end; then it returns `result`, or what `ends` says."""
+
+    def __init__(self, result: JobRunProgress) -> None:
+        self.result = JobItemsResult(progress=result)
+        self.began = asyncio.Event()
+        self.cancelled = False
+        self._end = asyncio.Event()
+
+    async def __call__(self, _input: JobItemsInput) -> JobItemsResult:
+        self.began.set()
+        try:
+            while not self._end.is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            self.cancelled = True
+        return self.result
+
+    def end(self) -> None:
+        self._end.set()
+
+
+def returns(result: JobRunProgress, **fields: Any) -> PieceScript:
+    """A piece that ends at once."""
+
+    async def piece(_input: JobItemsInput) -> JobItemsResult:
+        return JobItemsResult(progress=result, **fields)
+
+    return piece
+
+
+def raises(error: Exception) -> PieceScript:
+    """A piece that fails."""
+
+    async def piece(_input: JobItemsInput) -> JobItemsResult:
+        raise error
+
+    return piece
+
+
+async def one_by_one(input: JobItemsInput) -> JobItemsResult:
+    """A piece in which one Run ends."""
+    before = input.progress
+    if input.mode is not JobItemsMode.RUN:
+        ended = len(before.in_flight)
+        return JobItemsResult(progress=before.model_copy(update={"in_flight": (), "failed": before.failed + ended}))
+    changed = {"next": before.next + 1, "succeeded": before.succeeded + 1, "shards": before.shards + 1}
+    return JobItemsResult(progress=before.model_copy(update=changed))
+
+
+class JobRunStage:
+    """One JobRun, its worker, and what it asked of that."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client = client
+        self.project = name
+        self.job_run_id = names.job_run_id(hashlib.sha256(name.encode()).hexdigest()[: names.JOB_RUN_TOKEN_LENGTH])
+        self.queue = f"{names.CALLBOARD_QUEUE}-{name}"
+        self.locks: list[JobLockInput] = []
+        self.releases: list[JobLockInput] = []
+        self.pieces: list[JobItemsInput] = []
+        self.awaits: list[AwaitAuthSessionInput] = []
+        self.on_lock: Callable[[JobLockInput], Awaitable[JobLockResult]] = _free
+        self.on_prepare: Callable[[JobRunPlan], Awaitable[JobRunPlan]] = _as_planned
+        self.on_await: Callable[[AwaitAuthSessionInput], Awaitable[None]] = _mended
+        self.script: list[PieceScript] = []
+        """What the first pieces do; those that follow do what the last one did."""
+        self.plan = JobRunPlan(
+            workspace=WORKSPACE,
+            project=name,
+            job_id="nightly",
+            job_run_id=self.job_run_id,
+            definition="d1",
+            version="0123456789abcdef",
+            payload_count=3,
+            window=2,
+            maximum_attempts=3,
+            request_timeout=timedelta(minutes=10),
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        @activity.defn(name=names.ACQUIRE_JOB_LOCK)
+        async def acquire(input: JobLockInput) -> JobLockResult:
+            self.locks.append(input)
+            return await self.on_lock(input)
+
+        @activity.defn(name=names.RELEASE_JOB_LOCK)
+        async def release(input: JobLockInput) -> None:
+            self.releases.append(input)
+
+        @activity.defn(name=names.PREPARE_JOB_RUN)
+        async def prepare(_input: PrepareJobRunInput) -> JobRunPlan:
+            return await self.on_prepare(self.plan)
+
+        @activity.defn(name=names.EXECUTE_JOB_ITEMS)
+        async def execute(input: JobItemsInput) -> JobItemsResult:
+            self.pieces.append(input)
+            script = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+            return await script(input)
+
+        @activity.defn(name=names.AWAIT_AUTH_SESSION)
+        async def wait(input: AwaitAuthSessionInput) -> None:
+            self.awaits.append(input)
+            await self.on_await(input)
+
+        throttle = timedelta(milliseconds=20)
+        worker = Worker(
+            self.client,
+            task_queue=self.queue,
+            workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
+            activities=[acquire, release, prepare, execute, wait],
+            identity=IDENTITY,
+            max_cached_workflows=0,  # Each workflow task replays all that was before.
+            max_heartbeat_throttle_interval=throttle,
+            default_heartbeat_throttle_interval=throttle,
+        )
+        await self._stack.enter_async_context(worker)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def handle(self) -> WorkflowHandle[JobRunWorkflow, JobRunView]:
+        return self.client.get_workflow_handle_for(JobRunWorkflow.run, self.job_run_id)
+
+    def plan_with(self, **fields: Any) -> None:
+        self.plan = self.plan.model_copy(update=fields)
+
+    async def start(self, *script: PieceScript) -> None:
+        """Start the JobRun, whose pieces follow this script."""
+        self.script = list(script) or [one_by_one]
+        job_run = JobRunInput(
+            workspace=WORKSPACE, project=self.project, job_id="nightly", definition="d1", type=JobRunType.MANUAL
+        )
+        await self.client.start_workflow(
+            JobRunWorkflow.run,
+            job_run,
+            id=self.job_run_id,
+            task_queue=self.queue,
+            memo=job_run_memo(job_run),
+            search_attributes=job_run_search_attributes(job_run),
+        )
+
+    async def signal(self, name: str) -> None:
+        await self.handle.signal(name)
+
+    async def view(self) -> JobRunView:
+        """What is shown of it now."""
+        return await (await self.handle.describe()).memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
+
+    async def until_status(self, status: JobRunStatus) -> JobRunView:
+        """Wait until it shows this status."""
+
+        async def reached() -> bool:
+            return (await self.view()).status is status
+
+        await until(reached, DEADLINE)
+        return await self.view()
+
+    async def ended(self) -> JobRunView:
+        """Wait for its end. Its workflow must have closed by itself, and its memo must say the same."""
+        async with asyncio.timeout(DEADLINE):
+            try:
+                closed, kind = await wait_for_result(self.handle), None
+            except WorkflowFailureError as error:
+                if not isinstance(error.cause, ApplicationError):
+                    raise
+                closed, kind = error.cause.details[0], error.cause.type
+        view = JobRunView.model_validate(closed)
+        expected = None if view.status is JobRunStatus.SUCCESS else "failure"
+        assert kind == (view.reason.type.value if view.reason else expected)
+        assert view == await self.view()
+        return view
+
+
+async def _free(_input: JobLockInput) -> JobLockResult:
+    return JobLockResult()
+
+
+async def _as_planned(plan: JobRunPlan) -> JobRunPlan:
+    return plan
+
+
+async def _mended(_input: AwaitAuthSessionInput) -> None:
+    pass

@@ -1,0 +1,310 @@
+"""A JobRun executes its items piece by piece, and can be paused, resumed and terminated at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from schemas.workflow import names
+from schemas.workflow.delivery import DeliverInput
+from schemas.workflow.job_activities import JobItemsMode, JobLockInput, JobLockResult
+from schemas.workflow.job_run import JobRunReasonType, JobRunStatus
+from tests.support.job_run_stage import (
+    HeldPiece,
+    JobRunStage,
+    one_by_one,
+    progress,
+    raises,
+    receiver,
+    returns,
+)
+from tests.support.polling import until
+from tests.support.run_stage import DEADLINE
+
+RUN, DRAIN, TERMINATE = JobItemsMode.RUN, JobItemsMode.DRAIN, JobItemsMode.TERMINATE
+
+
+@pytest.fixture
+async def job_run(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
+    async with JobRunStage(temporal, name) as stage:
+        yield stage
+
+
+async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRunStage) -> None:
+    await job_run.start()
+    view = await job_run.ended()
+    assert view.progress == progress(total=3, next=3, succeeded=3, shards=3)
+    assert [piece.progress.next for piece in job_run.pieces] == [0, 1, 2]
+    assert [piece.piece for piece in job_run.pieces] == [1, 2, 3]
+    assert {piece.mode for piece in job_run.pieces} == {RUN}
+    assert view.version == job_run.plan.version
+    assert view.started_at is not None
+    assert view.ended_at is not None
+    assert view.started_at <= view.ended_at
+
+
+async def test_the_job_is_locked_while_the_job_run_is_active(job_run: JobRunStage) -> None:
+    await job_run.start()
+    await job_run.ended()
+    lock = JobLockInput(project=job_run.project, job_id="nightly", holder=job_run.job_run_id, definition="d1")
+    assert job_run.locks == job_run.releases == [lock]
+
+
+async def test_a_job_run_goes_on_until_added_items_have_ended_too(job_run: JobRunStage) -> None:
+    grown = progress(total=5, next=3, succeeded=3, shards=1)
+    await job_run.start(returns(grown), one_by_one)
+    view = await job_run.ended()
+    assert view.progress == progress(total=5, next=5, succeeded=5, shards=3)
+
+
+async def test_no_piece_follows_when_as_many_runs_have_ended_as_there_may_be(job_run: JobRunStage) -> None:
+    job_run.plan_with(payload_count=10, max_runs=2)
+    await job_run.start()
+    view = await job_run.ended()
+    assert view.progress == progress(total=10, next=2, succeeded=2, shards=2)
+
+
+async def test_a_job_run_without_items_succeeds(job_run: JobRunStage) -> None:
+    job_run.plan_with(payload_count=0)
+    await job_run.start()
+    assert (await job_run.ended()).progress == progress()
+    assert job_run.pieces == []
+
+
+async def test_a_paused_job_run_shows_each_step(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
+    draining = HeldPiece(progress(total=3, next=2, succeeded=2, shards=1))
+    first = HeldPiece(progress(total=3, next=3, in_flight=(2,), succeeded=2, shards=1))
+    await job_run.start(running, draining, first, returns(progress(total=3, next=3, succeeded=3, shards=2)))
+    await running.began.wait()
+    await job_run.signal(names.PAUSE_JOB_RUN)
+    await draining.began.wait()
+    view = await job_run.until_status(JobRunStatus.PAUSING)
+    assert running.cancelled
+    assert view.progress.in_flight == (0, 1)
+    assert view.reason is not None
+    assert view.reason.type is JobRunReasonType.USER_REQUEST
+
+    draining.end()
+    view = await job_run.until_status(JobRunStatus.PAUSED)
+    assert view.progress == draining.result.progress
+
+    await job_run.signal(names.RESUME_JOB_RUN)
+    await first.began.wait()
+    view = await job_run.until_status(JobRunStatus.RESUMING)
+    assert view.reason is None
+
+    first.end()
+    view = await job_run.ended()
+    assert (view.status, view.reason) == (JobRunStatus.SUCCESS, None)
+    assert [(piece.mode, piece.is_first) for piece in job_run.pieces] == [
+        (RUN, False),
+        (DRAIN, False),
+        (RUN, True),
+        (RUN, False),
+    ]
+
+
+async def test_it_reads_pending_again_once_runs_have_started(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3))
+    after = HeldPiece(progress(total=3, next=3, succeeded=3))
+    await job_run.start(running, returns(progress(total=3, next=1, in_flight=(0,))), after)
+    await running.began.wait()
+    await job_run.signal(names.PAUSE_JOB_RUN)
+    await job_run.until_status(JobRunStatus.PAUSED)
+    await job_run.signal(names.RESUME_JOB_RUN)
+    await after.began.wait()
+    assert (await job_run.view()).status is JobRunStatus.PENDING
+    after.end()
+    await job_run.ended()
+
+
+async def test_a_job_run_that_is_resumed_while_runs_still_end_starts_further_ones_at_once(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
+    draining = HeldPiece(progress(total=3, next=2, in_flight=(1,), succeeded=1, shards=1))
+    await job_run.start(running, draining, returns(progress(total=3, next=3, succeeded=3, shards=2)))
+    await running.began.wait()
+    await job_run.signal(names.PAUSE_JOB_RUN)
+    await draining.began.wait()
+    await job_run.signal(names.RESUME_JOB_RUN)
+    view = await job_run.ended()
+    assert draining.cancelled
+    assert view.status is JobRunStatus.SUCCESS
+    assert job_run.pieces[2].progress == draining.result.progress
+
+
+async def test_a_terminated_job_run_ends_when_its_runs_have(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
+    canceling = HeldPiece(progress(total=3, next=2, in_flight=(1,), failed=1, shards=1))
+    await job_run.start(running, canceling, returns(progress(total=3, next=2, failed=2, shards=2)))
+    await running.began.wait()
+    await job_run.signal(names.TERMINATE_JOB_RUN)
+    await canceling.began.wait()
+    assert (await job_run.handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    canceling.end()
+    view = await job_run.ended()
+    assert view.status is JobRunStatus.TERMINATED
+    assert view.progress == progress(total=3, next=2, failed=2, shards=2)
+    assert view.reason is not None
+    assert view.reason.type is JobRunReasonType.TERMINATED
+    assert [(piece.mode, piece.is_first) for piece in job_run.pieces[1:]] == [(TERMINATE, True), (TERMINATE, False)]
+    assert len(job_run.releases) == 1
+
+
+async def test_a_paused_job_run_is_terminated_without_a_further_piece(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=1, succeeded=1, shards=1))
+    await job_run.start(running)
+    await running.began.wait()
+    await job_run.signal(names.PAUSE_JOB_RUN)
+    await job_run.until_status(JobRunStatus.PAUSED)
+    await job_run.signal(names.TERMINATE_JOB_RUN)
+    assert (await job_run.ended()).status is JobRunStatus.TERMINATED
+    assert len(job_run.pieces) == 1
+
+
+async def test_a_cancel_request_in_temporal_terminates_a_job_run(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=1, in_flight=(0,)))
+    await job_run.start(running, one_by_one)
+    await running.began.wait()
+    await job_run.handle.cancel()
+    view = await job_run.ended()
+    assert (view.status, view.progress.failed) == (JobRunStatus.TERMINATED, 1)
+    assert job_run.pieces[-1].mode is TERMINATE
+
+
+async def test_when_all_runs_have_ended_a_late_request_changes_nothing(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=3, succeeded=3, shards=1))
+    await job_run.start(running)
+    await running.began.wait()
+    await job_run.signal(names.TERMINATE_JOB_RUN)
+    view = await job_run.ended()
+    assert (view.status, view.reason) == (JobRunStatus.SUCCESS, None)
+
+
+async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage) -> None:
+    other = names.job_run_id("o" * names.JOB_RUN_TOKEN_LENGTH)
+
+    async def is_taken(_input: JobLockInput) -> JobLockResult:
+        return JobLockResult(active=other)
+
+    job_run.on_lock = is_taken
+    await job_run.start()
+    view = await job_run.ended()
+    assert view.status is JobRunStatus.CANCELED
+    assert view.reason is not None
+    assert view.reason.type is JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE
+    assert view.reason.details == {"jobRunId": other}
+    assert (job_run.pieces, job_run.releases) == ([], [])
+
+
+async def test_a_job_run_that_waits_for_another_one_can_be_terminated(job_run: JobRunStage) -> None:
+    async def is_busy(_input: JobLockInput) -> JobLockResult:
+        raise ApplicationError("Another one is active.", type="JobBusy")
+
+    job_run.on_lock = is_busy
+    await job_run.start()
+    await until(lambda: job_run.locks)
+    await job_run.signal(names.TERMINATE_JOB_RUN)
+    assert (await job_run.ended()).status is JobRunStatus.TERMINATED
+    assert job_run.pieces == []
+    assert len(job_run.releases) == 1, "the last try may have acquired it"
+
+
+async def test_a_piece_that_was_lost_as_the_job_run_was_paused_is_told_to_the_next(job_run: JobRunStage) -> None:
+    lost = raises(RuntimeError("The worker is lost."))
+    drained = returns(progress(total=3, next=2, succeeded=2, shards=1))
+    await job_run.start(lost, drained, one_by_one)
+    await job_run_until_tried(job_run)
+    await job_run.signal(names.PAUSE_JOB_RUN)
+    view = await job_run.until_status(JobRunStatus.PAUSED)
+    assert view.progress.succeeded == 2
+    draining = next(piece for piece in job_run.pieces if piece.mode is DRAIN)
+    assert draining.follows_lost_piece
+    assert draining.progress == progress(total=3)
+    assert draining.piece == 2
+    await job_run.signal(names.RESUME_JOB_RUN)
+    await job_run.ended()
+    assert not job_run.pieces[-1].follows_lost_piece
+
+
+async def job_run_until_tried(job_run: JobRunStage) -> None:
+    """Wait until the piece has failed, and waits for its next try."""
+
+    async def has_failed() -> bool:
+        pending = (await job_run.handle.describe()).raw_description.pending_activities
+        return any(activity.HasField("last_failure") for activity in pending)
+
+    await until(has_failed, DEADLINE)
+
+
+async def test_a_piece_that_fails_for_good_fails_the_job_run(job_run: JobRunStage) -> None:
+    broken = ApplicationError("The plan is gone.", type="NotPrepared", non_retryable=True)
+    await job_run.start(raises(broken))
+    view = await job_run.ended()
+    assert (view.status, view.error, view.reason) == (JobRunStatus.FAILURE, "The plan is gone.", None)
+    assert len(job_run.releases) == 1
+
+
+async def test_a_long_job_run_goes_on_with_a_fresh_history_and_keeps_everything(job_run: JobRunStage) -> None:
+    job_run.plan_with(payload_count=30)
+    await job_run.start()
+    view = await job_run.ended()
+    assert view.progress == progress(total=30, next=30, succeeded=30, shards=30)
+    assert [piece.piece for piece in job_run.pieces] == list(range(1, 31))
+    assert len(job_run.locks) == len(job_run.releases) == 1
+    last = await job_run.handle.describe()
+    first = last.raw_description.workflow_execution_info.first_run_id
+    assert first != last.run_id
+    begun = await job_run.client.get_workflow_handle(job_run.job_run_id, run_id=first).describe()
+    assert begun.status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+    assert view.started_at == begun.start_time
+    assert last.typed_search_attributes == begun.typed_search_attributes.updated(
+        *[pair for pair in last.typed_search_attributes if pair.key.name == names.SEARCH_STATUS]
+    )
+
+
+async def test_a_job_run_that_continues_as_new_while_runs_end_is_still_to_be_paused(job_run: JobRunStage) -> None:
+    running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
+    still = progress(total=3, next=2, in_flight=(1,), succeeded=1, shards=1)
+    await job_run.start(
+        running, *[returns(still)] * 15, returns(progress(total=3, next=2, succeeded=2, shards=2)), one_by_one
+    )
+    await running.began.wait()
+    await job_run.signal(names.PAUSE_JOB_RUN)
+    view = await job_run.until_status(JobRunStatus.PAUSED)
+    assert view.reason is not None
+    last = await job_run.handle.describe()
+    assert last.run_id != last.raw_description.workflow_execution_info.first_run_id
+    assert {piece.mode for piece in job_run.pieces[1:]} == {DRAIN}
+    await job_run.signal(names.RESUME_JOB_RUN)
+    assert (await job_run.ended()).progress.succeeded == 3
+
+
+@pytest.mark.parametrize("ending", [one_by_one, raises(ApplicationError("It broke.", non_retryable=True))])
+async def test_receivers_are_told_of_the_end(job_run: JobRunStage, ending: object) -> None:
+    job_run.plan_with(notifications=(receiver(), receiver()))
+    await job_run.start(ending)  # type: ignore[arg-type]
+    await job_run.ended()
+    for number in (1, 2):
+        delivery_id = names.job_run_notification_id(number)
+        handle = job_run.client.get_workflow_handle(names.delivery_workflow_id(job_run.job_run_id, delivery_id))
+        async for event in handle.fetch_history_events(page_size=1):
+            payloads = event.workflow_execution_started_event_attributes.input.payloads
+            (delivery,) = await job_run.client.data_converter.decode(payloads, [DeliverInput])
+            assert isinstance(delivery, DeliverInput)
+            assert delivery.is_notification
+            assert (delivery.run_id, delivery.delivery_id) == (job_run.job_run_id, delivery_id)
+            break
+        await handle.terminate()
+
+
+async def test_nobody_is_told_who_does_not_want_to_hear(job_run: JobRunStage) -> None:
+    await job_run.start()
+    await job_run.ended()
+    delivery = names.delivery_workflow_id(job_run.job_run_id, names.job_run_notification_id(1))
+    with pytest.raises(RPCError, match="not found"):
+        await job_run.client.get_workflow_handle(delivery).describe()
