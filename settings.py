@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     max_connections: int = Field(default=2000, ge=10)
     """How many connections each of these two ports has at the same time. A client that waits for a Run occupies one,
     and about 40 kB of memory. When there are more, those without a request in progress are closed."""
+    job_limit: ByteSize = Field(default=ByteSize(256 * 1024 * 1024), ge=1024 * 1024)
+    """Largest Job in bytes, or as `256MiB`, that is sent as lines. It goes to the artifact store as it arrives."""
     ready_needs_workers: bool = False
     """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 

@@ -14,21 +14,29 @@ from api.attempts import routes as attempt_routes
 from api.auth_sessions import routes as auth_session_routes
 from api.dashboard.install import install_dashboard
 from api.deliveries import routes as delivery_routes
-from api.dependencies import AuthSessions, Deliveries, Fleet, Health, RunQueries, Runs, Services
+from api.dependencies import AuthSessions, Deliveries, Fleet, Health, JobRuns, Jobs, RunQueries, Runs, Services
 from api.http import errors, openapi
 from api.http.key_check import KeyCheck
 from api.http.middleware import RequestMiddleware
+from api.jobs import results as job_run_results
+from api.jobs import routes as job_routes
+from api.jobs import run_routes as job_run_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
+from jobs.definition import JobDefiner
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
+from security.sealed_sinks import delivery_schedule
+from security.signed_results_urls import SignedResultsUrls
 from settings import Settings, installed_version
 from storage.factory import open_store
 from storage.store import Store
 from temporal import auth_sessions as temporal_auth_sessions
 from temporal import deliveries as temporal_deliveries
+from temporal import job_runs as temporal_job_runs
+from temporal import jobs as temporal_jobs
 from temporal import run_queries as temporal_run_queries
 from temporal import runs as temporal_runs
 from temporal.client import connect
@@ -49,6 +57,8 @@ def create_app(
     run_queries: RunQueries | None = None,
     auth_sessions: AuthSessions | None = None,
     deliveries: Deliveries | None = None,
+    jobs: Jobs | None = None,
+    job_runs: JobRuns | None = None,
     temporal_health: Health | None = None,
     fleet: Fleet | None = None,
     store: Store | None = None,
@@ -61,6 +71,8 @@ def create_app(
         run_queries: The access to lists and details of Runs; by default it uses the settings' Temporal connection.
         auth_sessions: The access to AuthSessions; by default it uses the same connection.
         deliveries: The access to Deliveries; by default it uses the same connection.
+        jobs: The access to Jobs; by default it uses the same connection.
+        job_runs: The access to JobRuns; by default it uses the same connection.
         temporal_health: The health of Temporal; by default as seen by the same connection.
         fleet: The access to who holds which Machines; by default it uses the same connection.
         store: The artifact store; by default the one that the settings name.
@@ -87,6 +99,9 @@ def create_app(
             run_queries=run_queries or temporal_run_queries.RunQueries(client),
             auth_sessions=auth_sessions or temporal_auth_sessions.AuthSessions(client),
             deliveries=deliveries or temporal_deliveries.Deliveries(client),
+            jobs=jobs or temporal_jobs.Jobs(client),
+            job_runs=job_runs or temporal_job_runs.JobRuns(client),
+            job_definer=JobDefiner(settings.workspace, opened_store, ring, egress, delivery_schedule(settings)),
             temporal_health=temporal_health or TemporalHealth(client),
             fleet=fleet or FleetReader(FleetClient(client)),
             store=opened_store,
@@ -113,10 +128,14 @@ def create_app(
         attempt_routes.router,
         auth_session_routes.router,
         delivery_routes.router,
+        job_routes.router,
+        job_run_routes.router,
+        job_run_results.router,
         project_routes.router,
         health.router,
     ):
         app.include_router(router)
+    app.state.job_run_results = SignedResultsUrls(ring)
     install_dashboard(app, api_keys=api_keys, keys=keys, ring=ring)
     app.add_middleware(RequestMiddleware, keys=keys)
     errors.install_error_handlers(app)

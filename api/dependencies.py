@@ -7,24 +7,31 @@ raises, and tests put classes of their own in their place.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 from fastapi import Depends, Request
 
 from api.http.key_check import KeyCheck
 from api.runs.queue_counts import QueueCounts
+from jobs.definition import JobDefiner
 from projects.catalog import Catalog
+from schemas.rest.job_runs import SortKey
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from schemas.workflow.fleet import FleetState
+from schemas.workflow.job import JobRef
+from schemas.workflow.job_run import JobRunInput
 from schemas.workflow.run import RunInput
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
 from settings import Settings
 from storage.store import Store
 from temporal.deliveries import DeliveryState
+from temporal.job_run_listing import JobRunPage, JobRunState
+from temporal.jobs import JobState
 from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import PoolUsage
 from temporal.run_queries import RunDetails, ValidateListItem
@@ -105,6 +112,48 @@ class Deliveries(Protocol):
     async def test_sink(self, test: SinkTestInput, /) -> SinkTestOutcome: ...
 
 
+class Jobs(Protocol):
+    """What the api needs of `temporal.jobs.Jobs`."""
+
+    async def create(self, ref: JobRef, schedule: dict[str, Any] | None, /) -> None: ...
+
+    async def get(self, workspace: str, project: str, job_id: str, /) -> JobState: ...
+
+    async def list_all(self, workspace: str, project: str, /) -> list[JobState]: ...
+
+    async def update(
+        self, workspace: str, project: str, job_id: str, definition: str, schedule: dict[str, Any] | None, /
+    ) -> None: ...
+
+    async def delete(self, workspace: str, project: str, job_id: str, /) -> None: ...
+
+    async def pause(self, workspace: str, project: str, job_id: str, note: str, /) -> None: ...
+
+    async def resume(self, workspace: str, project: str, job_id: str, note: str, /) -> None: ...
+
+
+class JobRuns(Protocol):
+    """What the api needs of `temporal.job_runs.JobRuns`."""
+
+    async def start(self, job_run_id: str, job_run: JobRunInput, /) -> None: ...
+
+    async def get(self, workspace: str, project: str, job_id: str, job_run_id: str, /) -> JobRunState: ...
+
+    async def list_page(
+        self, workspace: str, project: str, job_id: str, /, *, sort: Sequence[SortKey], first: int, count: int
+    ) -> JobRunPage: ...
+
+    async def pause(self, workspace: str, project: str, job_id: str, job_run_id: str, /) -> None: ...
+
+    async def resume(self, workspace: str, project: str, job_id: str, job_run_id: str, /) -> None: ...
+
+    async def terminate(self, workspace: str, project: str, job_id: str, job_run_id: str, /) -> None: ...
+
+    async def pause_active(self, project: str, job_id: str, /) -> None: ...
+
+    async def resume_active(self, project: str, job_id: str, /) -> None: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """The settings, and the services that were made from them."""
@@ -115,6 +164,9 @@ class Services:
     run_queries: RunQueries
     auth_sessions: AuthSessions
     deliveries: Deliveries
+    jobs: Jobs
+    job_runs: JobRuns
+    job_definer: JobDefiner
     temporal_health: Health
     fleet: Fleet
     store: Store

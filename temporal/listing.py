@@ -9,7 +9,7 @@ left out. A Run that ends meanwhile may be listed twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,6 +19,7 @@ from schemas.workflow import names
 from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunSummary, RunType
 from temporal import closing
 from temporal.rpc_errors import RPC_TIMEOUT
+from temporal.visibility_queries import equals, is_one_of
 from workflows import visibility
 from workflows.outcomes import cause_of
 
@@ -31,6 +32,8 @@ class RunFilter:
     apis: frozenset[str] = frozenset()
     types: frozenset[RunType] = frozenset()
     auth_sessions: frozenset[str] = frozenset()
+    jobs: frozenset[str] = frozenset()
+    job_runs: frozenset[str] = frozenset()
     parent_run_id: str | None = None
     """The Run that waits for the listed Runs, which are its Validates."""
     created_after: datetime | None = None
@@ -51,6 +54,8 @@ class RunListItem:
     version: str
     auth_session_id: str | None
     parent_run_id: str | None
+    job_id: str | None
+    job_run_id: str | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -95,11 +100,13 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         abnormal: The statuses of Runs among them whose workflows closed abnormally.
     """
     conditions = [
-        _in_condition(names.SEARCH_PROJECT, [project]),
-        _in_condition(names.SEARCH_RUN_TYPE, run_filter.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
-        _in_condition(names.SEARCH_API, run_filter.apis),
-        _in_condition(names.SEARCH_AUTH_SESSION, run_filter.auth_sessions),
-        "" if run_filter.parent_run_id is None else f"ParentWorkflowId = {_quote(run_filter.parent_run_id)}",
+        is_one_of(names.SEARCH_PROJECT, [project]),
+        is_one_of(names.SEARCH_RUN_TYPE, run_filter.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
+        is_one_of(names.SEARCH_API, run_filter.apis),
+        is_one_of(names.SEARCH_AUTH_SESSION, run_filter.auth_sessions),
+        is_one_of(names.SEARCH_JOB, run_filter.jobs),
+        is_one_of(names.SEARCH_JOB_RUN, run_filter.job_runs),
+        "" if run_filter.parent_run_id is None else equals("ParentWorkflowId", run_filter.parent_run_id),
         " OR ".join(_status_condition(status, abnormal) for status in sorted(run_filter.statuses)),
         "" if run_filter.created_after is None else f"StartTime >= '{_format_time(run_filter.created_after)}'",
         "" if run_filter.created_before is None else f"StartTime < '{_format_time(run_filter.created_before)}'",
@@ -122,6 +129,8 @@ async def read_list_item(execution: WorkflowExecution) -> RunListItem:
         version=summary.version,
         auth_session_id=attributes.get(visibility.AUTH_SESSION),
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
+        job_id=attributes.get(visibility.JOB),
+        job_run_id=attributes.get(visibility.JOB_RUN),
         created_at=execution.start_time,
         started_at=summary.started_at,
         ended_at=execution.close_time,
@@ -172,7 +181,7 @@ def _abnormal_condition(status: RunStatus) -> str:
         for close_status, outcome in _ABNORMAL_OUTCOMES.items()
         if outcome.status is status
     ]
-    return f"{_in_condition(names.SEARCH_STATUS, _UNFINISHED)} AND {_in_condition('ExecutionStatus', close_statuses)}"
+    return f"{is_one_of(names.SEARCH_STATUS, _UNFINISHED)} AND {is_one_of('ExecutionStatus', close_statuses)}"
 
 
 async def _abnormal_statuses(client: Client, project: str, run_filter: RunFilter) -> frozenset[RunStatus]:
@@ -182,7 +191,7 @@ async def _abnormal_statuses(client: Client, project: str, run_filter: RunFilter
     abnormal equivalent: where few Runs have that status, all Runs of the project would be read for it.
     """
     statuses = sorted(run_filter.statuses - _UNFINISHED - {RunStatus.COMPLETED})
-    runs = f"{_in_condition(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
+    runs = f"{is_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
     counts = await asyncio.gather(
         *(
             client.count_workflows(f"{runs} AND {_abnormal_condition(status)}", rpc_timeout=RPC_TIMEOUT)
@@ -194,20 +203,6 @@ async def _abnormal_statuses(client: Client, project: str, run_filter: RunFilter
 
 async def _belongs_to(execution: WorkflowExecution, workspace: str) -> bool:
     return await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace
-
-
-def _in_condition(name: str, values: Iterable[str]) -> str:
-    """Return a condition that the attribute has one of the values; empty if there are no values."""
-    literals = [_quote(value) for value in sorted(values)]
-    if len(literals) > 1:
-        return f"{name} IN ({', '.join(literals)})"
-    return f"{name} = {literals[0]}" if literals else ""
-
-
-def _quote(value: str) -> str:
-    """Return a value quoted for a query, whatever characters it contains."""
-    escaped = value.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
 
 
 def _format_time(at: datetime) -> str:

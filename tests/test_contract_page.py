@@ -16,6 +16,9 @@ from api import health
 from api.attempts import routes as attempts
 from api.auth_sessions import routes as auth_sessions
 from api.deliveries import routes as deliveries
+from api.jobs import results as job_run_results
+from api.jobs import routes as jobs
+from api.jobs import run_routes as job_runs
 from api.projects import routes as projects
 from api.runs import routes as runs
 from projects.settings import ProjectSettings
@@ -26,6 +29,9 @@ from schemas.rest.attempt import AttemptBody, UsageBody
 from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, ValidateAuthSession
 from schemas.rest.delivery import DeliveryBody, TryBody
 from schemas.rest.error_body import ErrorBody
+from schemas.rest.job_runs import JobRunBody, JobRunsQuery
+from schemas.rest.job_schedule import Calendar, JobSchedule
+from schemas.rest.jobs import CreateJob, JobAuthSession, JobBody, JobConfiguration, JobListItem, PayloadItem
 from schemas.rest.projects import ProjectBody
 from schemas.rest.result import ResultResponse
 from schemas.rest.run_auth_session import StoredAuthSession
@@ -94,6 +100,15 @@ def sink_fields(model: type[BaseModel]) -> set[str]:
         ("13.4", 0, fields(AttemptBody)),
         ("13.5", 0, fields(DeliveryBody)),
         ("13.5", 1, fields(TryBody)),
+        ("17.2", 0, fields(CreateJob)),
+        ("17.2", 1, fields(PayloadItem)),
+        ("17.2", 2, fields(JobConfiguration)),
+        ("17.2", 3, fields(JobAuthSession)),
+        ("17.3", 0, fields(JobSchedule)),
+        ("17.3", 1, fields(Calendar)),
+        ("17.4", 0, fields(JobListItem) & fields(JobBody) - fields(CreateJob)),
+        ("17.4", 2, fields(JobRunBody)),
+        ("17.4", 3, fields(JobRunsQuery)),
     ],
 )
 def test_a_table_has_the_fields_of_its_model(number: str, index: int, expected: set[str]) -> None:
@@ -112,6 +127,10 @@ def requests() -> Iterator[tuple[str, int, type[BaseModel]]]:
     yield "11", 1, WebhookSink
     yield "11", 2, S3Sink
     yield "13.1", 0, RunsQuery
+    yield "17.2", 0, CreateJob
+    yield "17.2", 3, JobAuthSession
+    yield "17.3", 0, JobSchedule
+    yield "17.4", 3, JobRunsQuery
 
 
 @pytest.mark.parametrize(("number", "index", "model"), list(requests()))
@@ -180,7 +199,7 @@ def row_of(number: str, index: int, name: str) -> list[str]:
 
 def test_every_route_stands_on_the_page() -> None:
     """By its last parts, since the page writes `…` for what all paths begin with."""
-    modules = (attempts, auth_sessions, deliveries, projects, health)
+    modules = (attempts, auth_sessions, deliveries, jobs, job_runs, job_run_results, projects, health)
     routers = (*runs.routers, *(module.router for module in modules))
     paths = {route.path for router in routers for route in router.routes if isinstance(route, APIRoute)}
     assert len(paths) > 20

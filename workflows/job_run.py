@@ -1,4 +1,4 @@
-"""The workflow `JobRun`: execute all items of a Job's payload, each as a Run (docs/contract.md, section 14).
+"""The workflow `JobRun`: execute all items of a Job's payload, each as a Run (docs/contract.md, section 17).
 
 Its steps follow each other: it takes the lock of its Job, prepares, validates the AuthSession, executes items piece by
 piece, and tells who wants to know of its end. A piece is one activity, which keeps a window of Runs in flight and

@@ -49,19 +49,26 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         PayloadTooLarge: The body has more than `limit` bytes, whatever its content-length says.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > limit:
-        raise _too_large(limit)
+    refuse_announced(request, limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
     return bytes(body)
 
 
-def parse_json(body: bytes) -> Any:
-    """Return the JSON value in `body`, which is parsed twice, because the first parser lets some errors pass.
+def refuse_announced(request: Request, limit: int) -> None:
+    """Raise PayloadTooLarge if the request announces a body of more than `limit` bytes."""
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > limit:
+        raise too_large(limit)
+
+
+def parse_json(body: bytes, name: str = "The body") -> Any:
+    """Return the JSON value in `body`, which errors call `name`.
+
+    It is parsed twice, because the first parser lets some errors pass.
 
     The first parser refuses broken UTF-8, half surrogate pairs, NaN and Infinity, and more than 200 levels. The second
     refuses a name that occurs twice in one object (parsers disagree on which of the two values they take) and a number
@@ -75,7 +82,7 @@ def parse_json(body: bytes) -> Any:
         hooks = _ParserHooks()
         value = json.loads(body.decode(), object_pairs_hook=hooks.object, parse_float=hooks.float)
     except ValueError as error:
-        raise _invalid_json(error) from error
+        raise _invalid_json(error, name) from error
     if hooks.found_error:
         for path, item in _walk(value):
             if isinstance(item, _DuplicateName):
@@ -125,13 +132,14 @@ def _walk(value: Any) -> Iterator[tuple[list[int | str], Any]]:
             stack.extend(([*path, index], inner) for index, inner in enumerate(cast("list[Any]", item)))
 
 
-def _invalid_json(error: ValueError) -> BadRequest:
+def _invalid_json(error: ValueError, name: str) -> BadRequest:
     # The parser's message names the rule that was broken and the place, and does not quote the text.
     why = str(error).replace("recursion limit exceeded", "more than 200 levels deep")
-    return field_error("", "JSON as RFC 8259 has it, in UTF-8", f"The body is not JSON: {why}.")
+    return field_error("", "JSON as RFC 8259 has it, in UTF-8", f"{name} is not JSON: {why}.")
 
 
-def _too_large(limit: int) -> PayloadTooLarge:
+def too_large(limit: int) -> PayloadTooLarge:
+    """Return the error for a body of more than `limit` bytes."""
     details = {"path": "", "expected": f"at most {limit} bytes"}
     hint = " Store large parameters elsewhere and send their URL." if limit == BODY_LIMIT else ""
     return PayloadTooLarge(

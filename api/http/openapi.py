@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, UpdateAuthSession, ValidateAuthSession
+from schemas.rest.jobs import CreateJob, UpdateJob
 from schemas.rest.start import StartRequest
 
 _REF = "#/components/schemas/{model}"
@@ -18,6 +19,8 @@ _BODIES: tuple[type[BaseModel], ...] = (
     UpdateAuthSession,
     ValidateAuthSession,
     ImportAuthSession,
+    CreateJob,
+    UpdateJob,
 )
 
 
@@ -25,6 +28,14 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """Return the addition to a route's OpenAPI description for a body that the route reads by itself."""
     content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def job_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the addition to a route's OpenAPI description for a Job, which may also be sent as lines."""
+    described = request_body(model)
+    lines = {"schema": {"type": "string", "description": "The Job without its payload, and an item on each line."}}
+    described["requestBody"]["content"]["application/x-ndjson"] = lines
+    return described
 
 
 def install_openapi(app: FastAPI) -> None:

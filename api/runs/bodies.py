@@ -46,6 +46,8 @@ async def list_runs(services: Services, project: str, query: RunsQuery) -> RunLi
         types=frozenset(query.type),
         apis=frozenset(query.api),
         auth_sessions=frozenset(query.auth_session),
+        jobs=frozenset(query.job_id),
+        job_runs=frozenset(query.job_run_id),
         created_after=query.started_after,
         created_before=query.started_before,
     )
@@ -77,6 +79,8 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
         version=item.version,
         auth_session_id=item.auth_session_id,
         parent_run_id=item.parent_run_id,
+        job_id=item.job_id,
+        job_run_id=item.job_run_id,
         created_at=item.created_at,
         started_at=item.started_at,
         ended_at=item.ended_at,
@@ -172,6 +176,7 @@ def _dump(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:
 
 def _list_id(query: RunsQuery) -> str:
     """Return a text that is equal for two queries that ask for the same list."""
-    values = {name: sorted(set(getattr(query, name))) for name in ("status", "type", "api", "auth_session")}
+    fields = ("status", "type", "api", "auth_session", "job_id", "job_run_id")
+    values = {name: sorted(set(getattr(query, name))) for name in fields}
     times = [when and when.timestamp() for when in (query.started_after, query.started_before)]
     return json.dumps([values, times])

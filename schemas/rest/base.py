@@ -56,6 +56,11 @@ class RequestModel(BaseModel):
         return {key: item for key, item in given.items() if item is not None or key not in optional}
 
 
+def absent_if_none(value: object) -> bool:
+    """Return whether a field of an answer is left out: `Field(default=None, exclude_if=absent_if_none)`."""
+    return value is None
+
+
 class ResponseModel(BaseModel):
     """A part of an answer."""
 

@@ -53,6 +53,8 @@ class RunsQuery(BaseModel):
     )
     api: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
     auth_session: list[_Name] = Field(default_factory=list[str], description="An id. May be given several times.")
+    job_id: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
+    job_run_id: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
     started_after: _When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
     started_before: _When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
     limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(
@@ -91,6 +93,9 @@ class _Run(ResponseModel):
     auth_session_id: str | None
     parent_run_id: str | None
     """The id of the Run that waits for this one."""
+    job_id: str | None
+    """The id of the Job that the Run belongs to."""
+    job_run_id: str | None
     created_at: datetime
     """The time when the Run was accepted."""
     started_at: datetime | None
@@ -108,6 +113,8 @@ _SUMMARY: dict[str, JsonValue] = {
     "version": "0f1e2d3c4b5a6978",
     "authSessionId": None,
     "parentRunId": None,
+    "jobId": None,
+    "jobRunId": None,
     "createdAt": "2026-11-24T10:00:00.000000Z",
     "startedAt": "2026-11-24T10:00:00.120000Z",
     "endedAt": "2026-11-24T10:00:31.400000Z",

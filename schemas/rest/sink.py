@@ -82,7 +82,7 @@ _PREFIX_BYTES = 800
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_webhook_url)), expects(_HTTP_URL)]
 _Endpoint = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_endpoint)), expects(_ENDPOINT)]
 _Apis = Annotated[list[ApiName], Field(max_length=500), expects("an array of at most 500 names of APIs")]
-_Headers = Annotated[dict[str, str], AfterValidator(_check_headers), expects(_HEADERS)]
+Headers = Annotated[dict[str, str], AfterValidator(_check_headers), expects(_HEADERS)]
 _Prefix = Annotated[str, AfterValidator(checked(_check_prefix)), expects(_PREFIX)]
 _Key = Annotated[
     str,
@@ -117,7 +117,7 @@ class WebhookSink(_Sink):
 
     type: Literal["webhook"]
     url: HttpUrl = Field(repr=False)
-    headers: _Headers = Field(default_factory=dict[str, str], repr=False)
+    headers: Headers = Field(default_factory=dict[str, str], repr=False)
 
 
 class _S3(_Sink):

@@ -1,4 +1,4 @@
-"""A Job as it is stored, and what its Schedule starts (docs/contract.md, section 14).
+"""A Job as it is stored, and what its Schedule starts (docs/contract.md, section 17).
 
 A Job is a Temporal Schedule, and its definition is an artifact that is never changed: an update stores another one, and
 points the Schedule at it.

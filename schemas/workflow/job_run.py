@@ -1,4 +1,4 @@
-"""A JobRun: one execution of a Job, which starts a Run for each item of its payload (docs/contract.md, section 14)."""
+"""A JobRun: one execution of a Job, which starts a Run for each item of its payload (docs/contract.md, section 17)."""
 
 from __future__ import annotations
 

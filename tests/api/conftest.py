@@ -19,6 +19,7 @@ from tests.support.api_in_process import KEY, PROJECTS, SECRET, Api, MakeApi, Qu
 from tests.support.api_process import ApiProcess
 from tests.support.constants import WORKSPACE
 from tests.support.fleet_stage import fleet_state
+from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
     MemoryAuthSessions,
     MemoryDeliveries,
@@ -58,6 +59,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
     async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
         engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
         records, deliveries = MemoryRunQueries(engine), MemoryDeliveries()
+        jobs, job_runs = MemoryJobs(), MemoryJobRuns()
         fleet = MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)}))
         app = create_app(
             api_settings(**fields),
@@ -65,6 +67,8 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
             run_queries=records,
             auth_sessions=auth_sessions,
             deliveries=deliveries,
+            jobs=jobs,
+            job_runs=job_runs,
             temporal_health=engine,
             fleet=fleet,
             store=store or deployed,
@@ -74,7 +78,7 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://api.test", headers={"x-api-key": KEY})
         opened.append((client, lifespan))
-        return Api(app, client, engine, records, auth_sessions, deliveries, fleet, store or deployed)
+        return Api(app, client, engine, records, auth_sessions, deliveries, fleet, store or deployed, jobs, job_runs)
 
     yield make
     for client, lifespan in opened:

@@ -19,6 +19,7 @@ from schemas.workflow.run import RunInput
 from settings import Settings
 from storage.folder import FolderStore
 from tests.support.constants import WORKSPACE
+from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
     MemoryAuthSessions,
     MemoryDeliveries,
@@ -47,6 +48,8 @@ class Api:
     deliveries: MemoryDeliveries
     fleet: MemoryFleet
     store: FolderStore
+    jobs: MemoryJobs
+    job_runs: MemoryJobRuns
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
     @property

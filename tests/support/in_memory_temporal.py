@@ -195,6 +195,8 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
         "version": "0123456789abcdef",
         "auth_session_id": None,
         "parent_run_id": None,
+        "job_id": None,
+        "job_run_id": None,
         "created_at": BEGAN,
         "started_at": None,
         "ended_at": None,

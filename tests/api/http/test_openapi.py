@@ -12,6 +12,8 @@ from tests.support.api_in_process import Api
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 RUN = f"{PROJECT}/run"
 AUTH = f"{PROJECT}/auth-sessions"
+JOBS = f"{PROJECT}/jobs"
+JOB_RUN = f"{JOBS}/{{jobId}}/runs/{{jobRunId}}"
 ATTEMPT = f"{PROJECT}/runs/{{runId}}/attempts/{{number}}"
 
 
@@ -39,6 +41,12 @@ async def test_openapi_describes_every_route_with_its_errors(api: Api):
         f"{AUTH}/{{authSessionId}}/update/{{operationId}}/result",
         f"{AUTH}/{{authSessionId}}/validate/start",
         f"{AUTH}/{{authSessionId}}/validate/{{operationId}}/result",
+        JOBS,
+        f"{JOBS}/{{jobId}}",
+        *(f"{JOBS}/{{jobId}}/{name}" for name in ("payload", "pause", "resume", "trigger", "runs")),
+        JOB_RUN,
+        *(f"{JOB_RUN}/{name}" for name in ("pause", "resume", "terminate", "results")),
+        "/job-run-results",
         PROJECT.rpartition("/")[0],
         PROJECT,
         "/healthz",

@@ -1,0 +1,1 @@
+"""Jobs and JobRuns over REST (docs/contract.md, section 17)."""

@@ -1,0 +1,131 @@
+"""The calls about Jobs: those of the contract, and the payload of one (docs/contract.md, section 17)."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.dependencies import ServicesDep
+from api.http.errors import error_responses
+from api.http.openapi import job_body as job_request_body
+from api.http.workspace_router import workspace_router
+from api.jobs import bodies
+from api.jobs.changes import create_job, get_job, update_job
+from api.jobs.lines import NDJSON
+from api.projects.lookup import require_project
+from api.runs.ids import new_run_id
+from jobs.payloads import stream_payload
+from schemas.errors import BadRequest, Conflict, PayloadTooLarge
+from schemas.rest.jobs import (
+    CreateJob,
+    JobBody,
+    JobCreated,
+    JobListItem,
+    JobPaused,
+    JobResumed,
+    JobTriggered,
+    JobUpdated,
+    UpdateJob,
+)
+from schemas.workflow import names
+from schemas.workflow.job_run import JobRunInput, JobRunType
+
+_PAUSED = "The Job was paused by a request."
+_RESUMED = "The Job was resumed by a request."
+
+router = workspace_router("/{projectName}/jobs", tag="Jobs")
+
+
+@router.get("", summary="List a project's Jobs")
+async def list_all(services: ServicesDep, projectName: str) -> list[JobListItem]:  # noqa: N803 - the contract's names
+    """List all Jobs, sorted by id, each with the first 100 items of its payload at most."""
+    manifest = await require_project(services, projectName)
+    states = await services.jobs.list_all(services.settings.workspace, manifest.project)
+    return await bodies.job_list(services, states)
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a Job",
+    openapi_extra=job_request_body(CreateJob),
+    responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
+)
+async def create(request: Request, services: ServicesDep, projectName: str) -> JobCreated:  # noqa: N803
+    """Create a Job. It is sent as JSON, or as lines: all but its payload, and then an item of it on each line."""
+    return await create_job(services, await require_project(services, projectName), request)
+
+
+@router.get("/{jobId}", summary="Get a Job")
+async def get(services: ServicesDep, projectName: str, jobId: str) -> JobBody:  # noqa: N803
+    """Get all of the Job; its payload only if it has 1,000 items or fewer."""
+    manifest = await require_project(services, projectName)
+    return await bodies.job_body(services, await get_job(services, manifest.project, jobId))
+
+
+@router.put(
+    "/{jobId}",
+    summary="Update a Job",
+    openapi_extra=job_request_body(UpdateJob),
+    responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
+)
+async def update(request: Request, services: ServicesDep, projectName: str, jobId: str) -> JobUpdated:  # noqa: N803
+    """Replace all of the Job but its id. JobRuns that have begun execute what they began with."""
+    return await update_job(services, await require_project(services, projectName), jobId, request)
+
+
+@router.delete(
+    "/{jobId}", status_code=204, summary="Delete a Job", response_class=Response, responses=error_responses(Conflict)
+)
+async def delete(services: ServicesDep, projectName: str, jobId: str) -> None:  # noqa: N803
+    """Delete the Job. Its active JobRuns go on."""
+    manifest = await require_project(services, projectName)
+    await services.jobs.delete(services.settings.workspace, manifest.project, jobId)
+
+
+@router.get(
+    "/{jobId}/payload",
+    summary="Get a Job's payload",
+    response_class=StreamingResponse,
+    responses={200: {"content": {NDJSON: {}}, "description": "The items, a line each"}},
+)
+async def payload(services: ServicesDep, projectName: str, jobId: str) -> Response:  # noqa: N803
+    """Get all items of the payload, one JSON object on each line."""
+    manifest = await require_project(services, projectName)
+    definition = await bodies.definition_of(services, await get_job(services, manifest.project, jobId))
+    return StreamingResponse(stream_payload(services.store, definition), media_type=NDJSON)
+
+
+@router.post("/{jobId}/pause", summary="Pause a Job")
+async def pause(services: ServicesDep, projectName: str, jobId: str) -> JobPaused:  # noqa: N803
+    """Start no JobRun by the schedule any more, and pause the active ones. A trigger starts one nevertheless."""
+    manifest = await require_project(services, projectName)
+    await services.jobs.pause(services.settings.workspace, manifest.project, jobId, _PAUSED)
+    await services.job_runs.pause_active(manifest.project, jobId)
+    return JobPaused()
+
+
+@router.post("/{jobId}/resume", summary="Resume a Job")
+async def resume(services: ServicesDep, projectName: str, jobId: str) -> JobResumed:  # noqa: N803
+    """Start JobRuns by the schedule again, and resume the active ones."""
+    manifest = await require_project(services, projectName)
+    await services.jobs.resume(services.settings.workspace, manifest.project, jobId, _RESUMED)
+    await services.job_runs.resume_active(manifest.project, jobId)
+    return JobResumed()
+
+
+@router.post("/{jobId}/trigger", summary="Trigger a Job")
+async def trigger(services: ServicesDep, projectName: str, jobId: str) -> JobTriggered:  # noqa: N803
+    """Start a JobRun now, also of a Job that is paused."""
+    manifest = await require_project(services, projectName)
+    ref = (await get_job(services, manifest.project, jobId)).ref
+    job_run_id = names.job_run_id(new_run_id())
+    job_run = JobRunInput(
+        workspace=ref.workspace,
+        project=ref.project,
+        job_id=ref.job_id,
+        definition=ref.definition,
+        type=JobRunType.MANUAL,
+    )
+    await services.job_runs.start(job_run_id, job_run)
+    return JobTriggered(job_run_id=job_run_id)

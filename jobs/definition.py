@@ -1,0 +1,211 @@
+"""Definitions of Jobs: what somebody has written is checked, and stored with its secrets sealed for the Job."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from jobs.payloads import JobItem, JobItemRetry, PayloadWriter
+from projects.manifest import Manifest
+from schemas.errors import BadRequest, StoreError
+from schemas.rest.field_errors import field_error
+from schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT, JobAuthSession, JobConfiguration, JobHead, PayloadItem
+from schemas.rest.start import Retry
+from schemas.workflow.base import clip
+from schemas.workflow.job import JobAuth, JobDefinition, JobOverlap
+from schemas.workflow.proxy import owned_by_job
+from schemas.workflow.sink import DeliverySchedule
+from security import seal_context
+from security.egress import EgressPolicy
+from security.egress_checks import check_proxy, check_sink, check_url
+from security.keyring import KeyRing
+from security.sealed_proxies import seal_proxy
+from security.sealed_sinks import seal_sink, seal_webhook
+from storage import keys
+from storage.store import Store
+
+_REF_BYTES = 12
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobDefiner:
+    """Checks what somebody has written of a Job, and stores it."""
+
+    workspace: str
+    store: Store
+    ring: KeyRing
+    egress: EgressPolicy
+    schedule: DeliverySchedule
+    """When a Delivery to the sink of the Job is tried again."""
+
+    async def define(
+        self, manifest: Manifest, job_id: str, head: JobHead, items: AsyncIterable[PayloadItem], *, digest: str = ""
+    ) -> JobDefinition:
+        """Store a definition of a Job, and return it. If that fails, nothing of it stays in the store.
+
+        Args:
+            manifest: The version of the project that the Job is checked against.
+            job_id: The id of the Job.
+            head: All of the Job but its payload.
+            items: Its payload; whoever reads it has checked the items by `check_item`.
+            digest: The hash of the file that the Job was read from, if it was.
+
+        Raises:
+            BadRequest: A field is wrong.
+            ConfigurationError: Something must be sealed, and there is no key to seal it with.
+            StoreError: The store failed.
+        """
+        await self._check(manifest, head)
+        project, ref = manifest.project, secrets.token_urlsafe(_REF_BYTES)
+        try:
+            writer = PayloadWriter(self.store, lambda first: keys.job_payload(project, job_id, ref, first))
+            async with writer:
+                async for item in items:
+                    await writer.add(_stored_item(item).to_line())
+            definition = self._seal(project, job_id, ref, head, writer.count, digest)
+            await self.store.put(keys.job_definition(project, job_id, ref), definition.model_dump_json().encode())
+        except BaseException:
+            await discard_definition(self.store, project, job_id, ref)
+            raise
+        return definition
+
+    async def _check(self, manifest: Manifest, head: JobHead) -> None:
+        check_auth_session(manifest, head)
+        if head.sink is not None:
+            await check_sink(self.egress, head.sink)
+        await check_proxy(self.egress, "proxy", head.proxy)
+        await check_proxy(self.egress, "configuration.proxy", head.configuration.proxy)
+        for index, notification in enumerate(head.notifications):
+            path = f"notifications[{index}].url"
+            await check_url(self.egress, path, notification.url, path)
+
+    def _seal(
+        self, project: str, job_id: str, ref: str, head: JobHead, payload_count: int, digest: str
+    ) -> JobDefinition:
+        bound_to = seal_context.job(self.workspace, project, job_id)
+        configuration, schedule, url = head.configuration, head.schedule, head.proxy or head.configuration.proxy
+        return JobDefinition(
+            workspace=self.workspace,
+            project=project,
+            job_id=job_id,
+            ref=ref,
+            payload_count=payload_count,
+            configuration=configuration.model_dump(by_alias=True, exclude_unset=True, exclude={"proxy"}),
+            maximum_attempts=_maximum_attempts(configuration.retry),
+            request_timeout=_request_timeout(configuration),
+            max_concurrent_requests=configuration.max_concurrent_requests,
+            max_runs=configuration.max_runs,
+            schedule=None if schedule is None else schedule.model_dump(by_alias=True, exclude_unset=True),
+            overlap=JobOverlap.SKIP if schedule is None else schedule.overlap_policy,
+            sink=None if head.sink is None else seal_sink(head.sink, self.schedule, self.ring, bound_to),
+            proxy=(
+                None
+                if url is None
+                else seal_proxy(url, self.ring, workspace=self.workspace, project=project, owner=owned_by_job(job_id))
+            ),
+            auth=None if head.auth_session is None else _auth(head.auth_session),
+            notifications=tuple(
+                seal_webhook(notification.url, notification.headers, self.ring, bound_to)
+                for notification in head.notifications
+            ),
+            digest=digest,
+        )
+
+
+def check_auth_session(manifest: Manifest, head: JobHead) -> None:
+    """Check that a Job names an AuthSession if, and only if, its project logs in. Raises BadRequest."""
+    expected, project = "an object with the id of an AuthSession", manifest.project
+    if manifest.settings.auth_sessions.enabled and head.auth_session is None:
+        message = f'auth_session: project {project} logs in, so its Jobs need auth_session, such as {{"id": "…"}}.'
+        raise field_error("auth_session", expected, message)
+    if head.auth_session is not None and not manifest.settings.auth_sessions.enabled:
+        message = f"auth_session: project {project} does not use AuthSessions (authSessions.enabled is false)."
+        raise field_error("auth_session", "no auth_session for this project", message)
+
+
+def check_item(manifest: Manifest, item: PayloadItem, index: int) -> None:
+    """Check that the project has the API of an item. Raises BadRequest."""
+    if item.api_name not in manifest.apis:
+        raise _unknown_api(manifest, item.api_name, f"payload[{index}].apiName")
+
+
+async def checked_items(manifest: Manifest, items: Sequence[PayloadItem]) -> AsyncIterator[PayloadItem]:
+    """Yield the items of a payload that is known as a whole. Raises BadRequest for one whose API does not exist."""
+    for index, item in enumerate(items):
+        check_item(manifest, item, index)
+        yield item
+
+
+async def read_definition(store: Store, project: str, job_id: str, ref: str) -> JobDefinition:
+    """Return a definition of a Job.
+
+    Raises:
+        StoreError: The store failed, or the definition is missing.
+    """
+    key = keys.job_definition(project, job_id, ref)
+    data = await store.get(key)
+    if data is None:
+        raise StoreError(f"The definition of Job {job_id} is missing in the artifact store: {key}.")
+    return JobDefinition.model_validate_json(data)
+
+
+async def delete_definition(store: Store, project: str, job_id: str, ref: str) -> None:
+    """Delete a definition and its payload. Raises StoreError."""
+    found = [key async for key in store.list(keys.job_definition_prefix(project, job_id, ref))]
+    for key in reversed(found):  # The payload goes first: a definition that is found has one.
+        await store.delete(key)
+
+
+async def discard_definition(store: Store, project: str, job_id: str, ref: str) -> None:
+    """Delete a definition that no Job has; log a warning if that fails."""
+    try:
+        await delete_definition(store, project, job_id, ref)
+    except StoreError:
+        log.warning("A definition of Job %s is of no use and could not be removed", job_id, exc_info=True)
+
+
+def shown_items(items: Sequence[JobItem]) -> list[dict[str, Any]]:
+    """Return items as they are answered."""
+    return [item.model_dump(by_alias=True, exclude_none=True) for item in items]
+
+
+def _unknown_api(manifest: Manifest, api: str, path: str) -> BadRequest:
+    similar = difflib.get_close_matches(api, manifest.apis, n=1)
+    hint = f" Did you mean {similar[0]}?" if similar else ""
+    message = f"{path}: project {manifest.project} has no API {clip(api, 100)!r}.{hint}"
+    return field_error(path, "the name of an API of the project", message)
+
+
+def _stored_item(item: PayloadItem) -> JobItem:
+    maximum_attempts = _maximum_attempts(item.retry)
+    return JobItem(
+        api_name=item.api_name,
+        parameters=item.parameters,
+        request_timeout=None if item.request_timeout == DEFAULT_REQUEST_TIMEOUT else item.request_timeout,
+        retry=None if maximum_attempts is None else JobItemRetry(maximum_attempts=maximum_attempts),
+    )
+
+
+def _maximum_attempts(retry: Retry) -> int | None:
+    return retry.maximum_attempts if "maximum_attempts" in retry.model_fields_set else None
+
+
+def _request_timeout(configuration: JobConfiguration) -> timedelta | None:
+    seconds = configuration.request_timeout
+    return None if seconds == DEFAULT_REQUEST_TIMEOUT else timedelta(seconds=seconds)
+
+
+def _auth(auth_session: JobAuthSession) -> JobAuth:
+    return JobAuth(
+        id=auth_session.id,
+        check_attempts=auth_session.check_attempts,
+        create_attempts=auth_session.create_attempts,
+        save_trace=auth_session.save_trace,
+    )

@@ -1,0 +1,244 @@
+"""Create, read, change and delete Jobs, each of which is a Temporal Schedule."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleDescription,
+    ScheduleHandle,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
+
+from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.rest.field_errors import field_error
+from schemas.workflow import names
+from schemas.workflow.job import JobRef, JobSource
+from temporal.job_run_listing import read_last_run_time
+from temporal.job_schedule import catchup_window, schedule_spec
+from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
+from temporal.visibility_queries import equals
+from workflows import visibility
+
+_DESCRIBED_AT_ONCE = 10
+"""How many Jobs are read at once for a list."""
+
+_NOT_FOUND = "There is no such Job."
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What Temporal knows of a Job; its definition is in the artifact store."""
+
+    ref: JobRef
+    schedule_id: str
+    paused: bool
+    note: str | None
+    """Why it is paused, or what was last done to it."""
+    next_run_times: tuple[datetime, ...]
+    """The next times at which a JobRun begins; empty while the Job is paused."""
+    last_run_time: datetime | None
+    """When the last JobRun began that has ended."""
+
+
+class Jobs:
+    """The Jobs of one Temporal namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def create(self, ref: JobRef, schedule: dict[str, Any] | None) -> None:
+        """Create a Job with this schedule, as its definition has it.
+
+        Raises:
+            Conflict: There is a Job with this id.
+            BadRequest: Temporal refuses the schedule.
+            ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
+            Unavailable: Temporal cannot be reached; whether the Job was created is not known.
+        """
+        attributes = [
+            SearchAttributePair(visibility.PROJECT, ref.project),
+            SearchAttributePair(visibility.JOB, ref.job_id),
+        ]
+        with translate_rpc_errors(_NOT_FOUND):
+            try:
+                await self._client.create_schedule(
+                    names.job_schedule_id(ref.project, ref.job_id),
+                    _schedule(ref, schedule, ScheduleState()),
+                    memo={names.MEMO_WORKSPACE: ref.workspace},
+                    search_attributes=TypedSearchAttributes(attributes),
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+            except ScheduleAlreadyRunningError as error:
+                raise Conflict(f"There is a Job {ref.job_id} already. Update it, or choose another id.") from error
+            except RPCError as error:
+                raise _refused_schedule(error) or error from error
+
+    async def get(self, workspace: str, project: str, job_id: str) -> JobState:
+        """Return a Job.
+
+        Raises:
+            NotFound: There is no such Job in this workspace and project.
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors(_NOT_FOUND):
+            return await self._read(workspace, project, job_id)
+
+    async def list_all(self, workspace: str, project: str) -> list[JobState]:
+        """Return the Jobs of a project, sorted by their ids. Raises Unavailable."""
+        with translate_rpc_errors(_NOT_FOUND):
+            prefix = names.job_schedule_id(project, "")
+            query = equals(names.SEARCH_PROJECT, project)
+            listed = await self._client.list_schedules(query, page_size=1000, rpc_timeout=RPC_TIMEOUT)
+            job_ids = [entry.id.removeprefix(prefix) async for entry in listed if entry.id.startswith(prefix)]
+            places = asyncio.Semaphore(_DESCRIBED_AT_ONCE)
+
+            async def read(job_id: str) -> JobState | None:
+                async with places:
+                    try:
+                        return await self._read(workspace, project, job_id)
+                    except NotFound:
+                        return None
+                    except RPCError as error:
+                        if is_missing_entity(error):
+                            return None  # It has been deleted meanwhile.
+                        raise
+
+            found = await asyncio.gather(*(read(job_id) for job_id in sorted(job_ids)))
+            return [state for state in found if state is not None]
+
+    async def update(
+        self,
+        workspace: str,
+        project: str,
+        job_id: str,
+        definition: str,
+        schedule: dict[str, Any] | None,
+        *,
+        source: JobSource = JobSource.API,
+        digest: str = "",
+    ) -> None:
+        """Let a Job have another definition, with this schedule. Whether it is paused stays as it is.
+
+        Raises:
+            NotFound: There is no such Job in this workspace and project.
+            Conflict: The Job comes from elsewhere than `source`.
+            BadRequest: Temporal refuses the schedule.
+            Unavailable: Temporal cannot be reached; whether the Job was updated is not known.
+        """
+        with translate_rpc_errors(_NOT_FOUND):
+
+            async def replace(update: ScheduleUpdateInput) -> ScheduleUpdate:
+                ref = await self._read_ref(update.description, workspace)
+                require_source(ref, source)
+                changed = ref.model_copy(update={"definition": definition, "digest": digest})
+                return ScheduleUpdate(_schedule(changed, schedule, update.description.schedule.state))
+
+            try:
+                await self._handle(project, job_id).update(replace, rpc_timeout=RPC_TIMEOUT)
+            except RPCError as error:
+                raise _refused_schedule(error) or error from error
+
+    async def delete(self, workspace: str, project: str, job_id: str, *, source: JobSource = JobSource.API) -> None:
+        """Delete a Job. Its JobRuns go on.
+
+        Raises:
+            NotFound: There is no such Job in this workspace and project.
+            Conflict: The Job comes from elsewhere than `source`.
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors(_NOT_FOUND):
+            handle = self._handle(project, job_id)
+            require_source(await self._read_ref(await handle.describe(rpc_timeout=RPC_TIMEOUT), workspace), source)
+            await handle.delete(rpc_timeout=RPC_TIMEOUT)
+
+    async def pause(self, workspace: str, project: str, job_id: str, note: str) -> None:
+        """Let no JobRun begin by itself any more. Raises as `get` does."""
+        with translate_rpc_errors(_NOT_FOUND):
+            handle = self._handle(project, job_id)
+            await self._read_ref(await handle.describe(rpc_timeout=RPC_TIMEOUT), workspace)
+            await handle.pause(note=note, rpc_timeout=RPC_TIMEOUT)
+
+    async def resume(self, workspace: str, project: str, job_id: str, note: str) -> None:
+        """Let JobRuns begin by themselves again. Raises as `get` does."""
+        with translate_rpc_errors(_NOT_FOUND):
+            handle = self._handle(project, job_id)
+            await self._read_ref(await handle.describe(rpc_timeout=RPC_TIMEOUT), workspace)
+            await handle.unpause(note=note, rpc_timeout=RPC_TIMEOUT)
+
+    def _handle(self, project: str, job_id: str) -> ScheduleHandle:
+        if not names.is_job_id(job_id):
+            raise NotFound(_NOT_FOUND)
+        return self._client.get_schedule_handle(names.job_schedule_id(project, job_id))
+
+    async def _read(self, workspace: str, project: str, job_id: str) -> JobState:
+        description = await self._handle(project, job_id).describe(rpc_timeout=RPC_TIMEOUT)
+        ref = await self._read_ref(description, workspace)
+        paused = description.schedule.state.paused
+        return JobState(
+            ref=ref,
+            schedule_id=description.id,
+            paused=paused,
+            note=description.schedule.state.note,
+            next_run_times=() if paused else tuple(description.info.next_action_times),
+            last_run_time=await read_last_run_time(self._client, project, job_id),
+        )
+
+    async def _read_ref(self, description: ScheduleDescription, workspace: str) -> JobRef:
+        """Return which definition the Schedule starts. Raises NotFound if it is not a Job of the workspace."""
+        action = description.schedule.action
+        if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != names.TRIGGER_JOB:
+            raise NotFound(_NOT_FOUND)
+        payloads = description.raw_description.schedule.action.start_workflow.input.payloads
+        (ref,) = await self._client.data_converter.decode(list(payloads), [JobRef])
+        if not isinstance(ref, JobRef) or ref.workspace != workspace:
+            raise NotFound(_NOT_FOUND)
+        return ref
+
+
+def require_source(ref: JobRef, source: JobSource) -> None:
+    """Refuse a change of a Job that comes from elsewhere. Raises Conflict."""
+    if ref.source is source:
+        return
+    if ref.source is JobSource.CODE:
+        raise Conflict(
+            f"Job {ref.job_id} is a file of project {ref.project}. Edit the file, or remove it, and deploy the project."
+        )
+    raise Conflict(f"Job {ref.job_id} of project {ref.project} was created by a request, and not by a file.")
+
+
+def _schedule(ref: JobRef, schedule: dict[str, Any] | None, state: ScheduleState) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            names.TRIGGER_JOB,
+            ref,
+            id=names.job_trigger_workflow_id(ref.project, ref.job_id),
+            task_queue=names.CALLBOARD_QUEUE,
+            static_summary=f"Start a JobRun of Job {ref.job_id} of {ref.project}",
+        ),
+        spec=schedule_spec(schedule),
+        # JobRuns themselves see to it that only one of them is active.
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.ALLOW_ALL, catchup_window=catchup_window(schedule)),
+        state=state,
+    )
+
+
+def _refused_schedule(error: RPCError) -> BadRequest | None:
+    """Return the error for a schedule that Temporal refuses for a reason that is not known here."""
+    if error.status is not RPCStatusCode.INVALID_ARGUMENT or "spec" not in error.message.lower():
+        return None
+    expected = "a schedule that Temporal accepts"
+    return field_error("schedule", expected, f"schedule: Temporal refuses it: {error.message.rstrip('.')}.")

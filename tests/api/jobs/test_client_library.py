@@ -1,0 +1,222 @@
+"""The published client library, unmodified, over HTTP: it makes every call about Jobs, and reads every answer."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from intuned_client import AsyncIntunedClient, IntunedClient, models
+from intuned_client.exceptions import NotFoundError, ValidationError
+
+from schemas.workflow.job_run import (
+    JobRunProgress,
+    JobRunReason,
+    JobRunReasonType,
+    JobRunStatus,
+)
+from tests.support.api_in_process import KEY, Api
+from tests.support.constants import WORKSPACE
+from tests.support.present import present
+
+JOB = "nightly"
+SCHEDULE = {
+    "calendars": [
+        {
+            "second": "*",
+            "minute": [0, {"start": 30, "end": 50, "step": 10}],
+            "hour": {"start": 6, "end": 18},
+            "dayOfWeek": ["MONDAY", {"start": "WEDNESDAY", "end": "FRIDAY"}],
+            "month": "JANUARY",
+            "dayOfMonth": 1,
+            "year": 2030,
+            "comment": "In winter.",
+        }
+    ],
+    "intervals": [{"every": "1h"}, {"every": 60_000}],
+    "jitter": "6h",
+}
+
+
+@pytest.fixture
+def address(served: str) -> str:
+    return f"{served}/api/v1/workspace"
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncGenerator[AsyncIntunedClient]:
+    client = AsyncIntunedClient(api_key=KEY, workspace_id=WORKSPACE, base_url=address, timeout=30)
+    yield client
+    await client.aclose()
+
+
+def body(**fields: Any) -> models.JobsCreateRequestBody:
+    given = {"id": JOB, "payload": [{"apiName": "list", "parameters": {"page": 1}}], "configuration": {}, **fields}
+    return models.JobsCreateRequestBody.model_validate(given)
+
+
+FULL: dict[str, Any] = {
+    "configuration": {
+        "maxConcurrentRequests": 5,
+        "maxRuns": 100,
+        "requestTimeout": 90,
+        "retry": {"maximumAttempts": 2},
+    },
+    "payload": [
+        {"apiName": "list", "parameters": {}, "requestTimeout": 30, "retry": {"maximumAttempts": 1}},
+        {"apiName": "products/details", "parameters": {"id": 7}},
+    ],
+    "schedule": SCHEDULE,
+    "sink": {"type": "webhook", "url": "http://127.0.0.1:9/in?token=t0p-s3cret", "headers": {"x-a": "t0p-s3cret"}},
+    "proxy": "http://anna:t0p-s3cret@127.0.0.1:3128",
+    "notifications": [{"type": "webhook", "url": "http://127.0.0.1:9/ended", "headers": {"x-b": "t0p-s3cret"}}],
+}
+
+
+@pytest.fixture
+async def api(make_api: Callable[..., Any]) -> Api:
+    return await make_api(egress_allow=["127.0.0.0/8"])
+
+
+async def test_it_creates_a_job_and_reads_it(api: Api, client: AsyncIntunedClient):
+    created = await client.projects.jobs.create(project_name="shop", body=body())
+    assert (created.id, created.message) == (JOB, "created")
+    job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
+    assert (job.id, job.state, job.project_id) == (JOB, "ACTIVE", "shop")
+    assert [(item.api_name, item.parameters) for item in present(job.payload)] == [("list", {"page": 1})]
+    assert (job.schedule, job.proxy, job.next_run_time, job.last_run_time) == (None, None, None, None)
+
+
+async def test_it_reads_all_that_a_job_may_have(api: Api, client: AsyncIntunedClient):
+    await client.projects.jobs.create(project_name="shop", body=body(**FULL))
+    api.jobs.change("shop", JOB, next_run_times=(datetime(2030, 1, 1, 6, tzinfo=UTC),))
+    job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
+    assert job.configuration.max_concurrent_requests == 5
+    assert present(job.configuration.retry).maximum_attempts == 2
+    assert present(job.payload)[0].request_timeout == 30
+    assert present(job.payload)[1].request_timeout == 600
+    assert present(job.schedule).model_dump(by_alias=True, exclude_none=True) == SCHEDULE
+    assert (job.proxy, job.next_run_time) == ("http://***@127.0.0.1:3128", "2030-01-01T06:00:00Z")
+    assert isinstance(job.sink, models.JobsGetResponseSinkWebhookSinkConfiguration)
+    assert "t0p-s3cret" not in job.model_dump_json()
+
+
+async def test_it_lists_jobs(api: Api, client: AsyncIntunedClient):
+    assert await client.projects.jobs.list(project_name="shop") == []
+    await client.projects.jobs.create(project_name="shop", body=body(**FULL))
+    await client.projects.jobs.create(project_name="shop", body=body(id="another"))
+    api.jobs.change("shop", "another", paused=True, note="Paused by hand.")
+    other, full = await client.projects.jobs.list(project_name="shop")
+    assert (other.id, other.state, present(other.reason).message) == ("another", "PAUSED", "Paused by hand.")
+    assert (other.proxy, other.sink, other.schedule, other.source) == (None, None, None, "API")
+    assert present(full.proxy).url == "http://***@127.0.0.1:3128"
+    assert (full.workspace_id, full.project_id, full.schedule_id) == (WORKSPACE, "shop", f"job:shop:{JOB}")
+    assert present(full.notifications)[0].url == "http://127.0.0.1:9/ended"
+    assert full.reason is None
+    assert "t0p-s3cret" not in full.model_dump_json()
+
+
+async def test_it_updates_a_job(api: Api, client: AsyncIntunedClient):
+    await client.projects.jobs.create(project_name="shop", body=body(**FULL))
+    change = models.JobsUpdateRequestBody.model_validate({"payload": [], "configuration": {"maxRuns": 3}})
+    updated = await client.projects.jobs.update(project_name="shop", job_id=JOB, body=change)
+    assert (updated.id, updated.message) == (JOB, "updated job successfully")
+    job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
+    assert (job.payload, job.configuration.max_runs, job.schedule, job.sink, job.proxy) == ([], 3, None, None, None)
+
+
+async def test_it_pauses_resumes_and_deletes_a_job(api: Api, client: AsyncIntunedClient):
+    await client.projects.jobs.create(project_name="shop", body=body())
+    assert (await client.projects.jobs.pause(project_name="shop", job_id=JOB)).message == "Paused"
+    assert (await client.projects.jobs.get(project_name="shop", job_id=JOB)).state == "PAUSED"
+    assert (await client.projects.jobs.resume(project_name="shop", job_id=JOB)).message == "Resumed"
+    assert (await client.projects.jobs.get(project_name="shop", job_id=JOB)).state == "ACTIVE"
+    await client.projects.jobs.delete(project_name="shop", job_id=JOB)
+    with pytest.raises(NotFoundError):
+        await client.projects.jobs.get(project_name="shop", job_id=JOB)
+
+
+async def test_it_triggers_a_job_and_reads_the_job_run(api: Api, client: AsyncIntunedClient):
+    await client.projects.jobs.create(project_name="shop", body=body(**FULL))
+    triggered = await client.projects.jobs.trigger(project_name="shop", job_id=JOB)
+    answer = await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=triggered.job_run_id)
+    job_run = answer.job_run
+    assert (job_run.id, job_run.type, job_run.status) == (triggered.job_run_id, "MANUAL", "PENDING")
+    assert (job_run.end_time, job_run.payloads, job_run.error, job_run.reason) == (None, 0, None, None)
+    snapshot = job_run.job_configuration_snapshot
+    assert present(snapshot.proxy).url == "http://***@127.0.0.1:3128"
+    assert snapshot.configuration.max_runs == 100
+    assert answer.results is None
+
+
+@pytest.mark.parametrize("status", list(JobRunStatus))
+async def test_it_reads_every_status(api: Api, client: AsyncIntunedClient, status: JobRunStatus):
+    await client.projects.jobs.create(project_name="shop", body=body())
+    job_run_id = (await client.projects.jobs.trigger(project_name="shop", job_id=JOB)).job_run_id
+    ended = datetime(2026, 11, 24, 11, tzinfo=UTC) if status.has_ended else None
+    progress = JobRunProgress(total=9, next=8, in_flight=(7,), succeeded=5, failed=2)
+    api.job_runs.change(job_run_id, status=status, ended_at=ended, progress=progress, error="No.")
+    answer = await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=job_run_id)
+    job_run = answer.job_run
+    assert job_run.status == status
+    assert (job_run.payloads, job_run.successful_runs, job_run.failed_runs) == (9, 5, 2)
+    assert present(job_run.error).message == "No."
+    assert (job_run.end_time is None) is (answer.results is None) is (not status.has_ended)
+
+
+@pytest.mark.parametrize("reason", list(JobRunReasonType))
+async def test_it_reads_every_reason(api: Api, client: AsyncIntunedClient, reason: JobRunReasonType):
+    await client.projects.jobs.create(project_name="shop", body=body())
+    job_run_id = (await client.projects.jobs.trigger(project_name="shop", job_id=JOB)).job_run_id
+    why = JobRunReason(type=reason, message="So.", details={"runId": "jr_x"})
+    api.job_runs.change(job_run_id, status=JobRunStatus.CANCELED, reason=why)
+    answer = await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=job_run_id)
+    assert present(answer.job_run.reason).type == reason
+    assert present(answer.job_run.reason).details == {"runId": "jr_x"}
+
+
+async def test_it_lists_and_terminates_job_runs(api: Api, client: AsyncIntunedClient):
+    await client.projects.jobs.create(project_name="shop", body=body())
+    runs = client.projects.jobs.runs
+    assert (await runs.list(project_name="shop", job_id=JOB)).total_count == 0
+    ids = [(await client.projects.jobs.trigger(project_name="shop", job_id=JOB)).job_run_id for _ in range(3)]
+    page = await runs.list(
+        project_name="shop", job_id=JOB, page_size="2", page_number="1", sort_by="start_time,desc/status,asc"
+    )
+    assert ([job_run.id for job_run in page.job_runs], page.total_count) == (ids[2:], 3)
+    await runs.terminate(project_name="shop", job_id=JOB, job_run_id=ids[0])
+    assert api.job_runs.steered == [(ids[0], "terminate")]
+
+
+async def test_it_reads_refusals(client: AsyncIntunedClient):
+    await client.projects.jobs.create(project_name="shop", body=body())
+    with pytest.raises(ValidationError) as taken:
+        await client.projects.jobs.create(project_name="shop", body=body())
+    assert taken.value.status_code == 409
+    with pytest.raises(ValidationError) as refused:
+        await client.projects.jobs.create(
+            project_name="shop", body=body(id="other", schedule={"calendars": [{"hour": 99}]})
+        )
+    assert refused.value.status_code == 400
+    with pytest.raises(NotFoundError):
+        await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id="jr_" + "x" * 21)
+
+
+async def test_the_synchronous_client_makes_the_same_calls(address: str):
+    def use() -> None:
+        with IntunedClient(api_key=KEY, workspace_id=WORKSPACE, base_url=address, timeout=30) as client:
+            jobs = client.projects.jobs
+            assert jobs.create(project_name="shop", body=body(**FULL)).message == "created"
+            assert jobs.get(project_name="shop", job_id=JOB).id == JOB
+            assert [job.id for job in jobs.list(project_name="shop")] == [JOB]
+            change = models.JobsUpdateRequestBody.model_validate({"payload": [], "configuration": {}})
+            assert jobs.update(project_name="shop", job_id=JOB, body=change).id == JOB
+            assert jobs.pause(project_name="shop", job_id=JOB).message == "Paused"
+            assert jobs.resume(project_name="shop", job_id=JOB).message == "Resumed"
+            job_run_id = jobs.trigger(project_name="shop", job_id=JOB).job_run_id
+            assert jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=job_run_id).job_run.id == job_run_id
+            assert len(jobs.runs.list(project_name="shop", job_id=JOB)) == 1
+            assert jobs.runs.terminate(project_name="shop", job_id=JOB, job_run_id=job_run_id).message
+            jobs.delete(project_name="shop", job_id=JOB)
+
+    await asyncio.to_thread(use)

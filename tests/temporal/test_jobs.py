@@ -1,0 +1,288 @@
+"""Jobs on a real Temporal: created, read, changed and deleted, and what their Schedules start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from temporalio.client import Client, ScheduleBackfill, ScheduleCalendarSpec, ScheduleOverlapPolicy, ScheduleSpec
+from temporalio.worker import Worker
+
+from devstack.temporal import TemporalServer
+from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.workflow import names
+from schemas.workflow.job import JobRef, JobSource
+from schemas.workflow.job_run import JobRunStatus, JobRunType
+from temporal.job_run_listing import JobRunState
+from temporal.job_runs import JobRuns
+from temporal.jobs import Jobs
+from tests.support.job_run_stub import FINISH, StubJobRun
+from tests.support.polling import until
+from tests.support.run_stage import IDENTITY, WORKSPACE
+from tests.support.temporal_servers import set_up_namespace
+from workflows.trigger_job import TriggerJobWorkflow
+
+ELSEWHERE = "11111111-1111-1111-1111-111111111111"
+JOB = "nightly"
+CREATED = datetime(2026, 11, 24, 10, tzinfo=UTC)
+SECONDLY = {"intervals": [{"every": 1000}]}
+RARELY = {"calendars": [{"year": 2099}]}
+NAMESPACE = "jobs"
+
+
+@pytest.fixture(scope="session")
+async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
+    """A client of a namespace of these tests' own, whose worker has the stub in the place of JobRuns."""
+    _, client = await set_up_namespace(temporal, NAMESPACE)
+    workflows = [TriggerJobWorkflow, StubJobRun]
+    async with Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=workflows, identity=IDENTITY):
+        yield client
+
+
+@pytest.fixture
+def jobs(client: Client) -> Jobs:
+    return Jobs(client)
+
+
+@pytest.fixture
+def job_runs(client: Client) -> JobRuns:
+    return JobRuns(client)
+
+
+def reference(project: str, job_id: str = JOB, **fields: Any) -> JobRef:
+    given: dict[str, Any] = {"workspace": WORKSPACE, "definition": "first", "created_at": CREATED, **fields}
+    return JobRef(project=project, job_id=job_id, **given)
+
+
+Create = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def create(name: str, jobs: Jobs) -> AsyncGenerator[Create]:
+    """Creates a Job of the project `name`, and deletes it in the end."""
+
+    async def make(schedule: dict[str, Any] | None = None, job_id: str = JOB, **fields: Any) -> None:
+        await jobs.create(reference(name, job_id, **fields), schedule)
+
+    yield make
+    for state in await jobs.list_all(WORKSPACE, name):
+        await jobs.delete(WORKSPACE, name, state.ref.job_id, source=state.ref.source)
+
+
+async def all_runs(job_runs: JobRuns, project: str) -> tuple[JobRunState, ...]:
+    return (await job_runs.list_page(WORKSPACE, project, JOB, sort=(), first=0, count=1000)).job_runs
+
+
+async def test_a_job_is_known_once_it_is_created(name: str, jobs: Jobs, create: Create):
+    await create(RARELY)
+    state = await jobs.get(WORKSPACE, name, JOB)
+    assert state.ref == reference(name)
+    assert (state.schedule_id, state.paused, state.last_run_time) == (f"job:{name}:{JOB}", False, None)
+    assert state.next_run_times[0] == datetime(2099, 1, 1, tzinfo=UTC)
+    assert len(state.next_run_times) == 10
+
+
+async def test_a_job_needs_no_schedule(name: str, jobs: Jobs, create: Create):
+    await create(None)
+    assert (await jobs.get(WORKSPACE, name, JOB)).next_run_times == ()
+
+
+async def test_an_id_is_taken_once(name: str, create: Create):
+    await create()
+    with pytest.raises(Conflict, match=JOB):
+        await create()
+
+
+async def test_a_job_is_found_in_its_project_and_workspace_only(name: str, jobs: Jobs, create: Create):
+    await create()
+    for where in (
+        (WORKSPACE, "another", JOB),
+        (ELSEWHERE, name, JOB),
+        (WORKSPACE, name, "other"),
+        (WORKSPACE, name, "?"),
+    ):
+        with pytest.raises(NotFound):
+            await jobs.get(*where)
+        with pytest.raises(NotFound):
+            await jobs.delete(*where)
+        with pytest.raises(NotFound):
+            await jobs.pause(*where, "No.")
+        with pytest.raises(NotFound):
+            await jobs.update(*where, "second", None)
+    assert await jobs.list_all(ELSEWHERE, name) == []
+
+
+async def test_jobs_are_listed_by_their_ids(name: str, jobs: Jobs, create: Create):
+    for job_id in ("b", "a", "c"):
+        await create(None, job_id)
+
+    async def ids() -> list[str]:
+        return [state.ref.job_id for state in await jobs.list_all(WORKSPACE, name)]
+
+    async def listed() -> bool:
+        return await ids() == ["a", "b", "c"]
+
+    await until(listed)
+    await jobs.delete(WORKSPACE, name, "b")
+    assert await ids() == ["a", "c"]
+
+
+async def test_an_update_replaces_definition_and_schedule_and_nothing_else(name: str, jobs: Jobs, create: Create):
+    await create(RARELY)
+    await jobs.pause(WORKSPACE, name, JOB, "For a while.")
+    await jobs.update(WORKSPACE, name, JOB, "second", {"calendars": [{"year": 2098}]})
+    state = await jobs.get(WORKSPACE, name, JOB)
+    assert state.ref == reference(name, definition="second")
+    assert (state.paused, state.note) == (True, "For a while.")
+    await jobs.resume(WORKSPACE, name, JOB, "Go on.")
+    assert (await jobs.get(WORKSPACE, name, JOB)).next_run_times[0].year == 2098
+
+
+async def test_a_job_of_a_file_is_changed_by_a_deploy_alone(name: str, jobs: Jobs, create: Create):
+    await create(RARELY, source=JobSource.CODE, digest="0f1e")
+    with pytest.raises(Conflict, match="Edit the file"):
+        await jobs.update(WORKSPACE, name, JOB, "second", None)
+    with pytest.raises(Conflict, match="Edit the file"):
+        await jobs.delete(WORKSPACE, name, JOB)
+    await jobs.update(WORKSPACE, name, JOB, "second", None, source=JobSource.CODE, digest="2d3c")
+    ref = (await jobs.get(WORKSPACE, name, JOB)).ref
+    assert (ref.definition, ref.digest, ref.source) == ("second", "2d3c", JobSource.CODE)
+    await jobs.pause(WORKSPACE, name, JOB, "It may be paused.")
+
+
+async def test_a_deploy_does_not_change_a_job_of_a_request(name: str, jobs: Jobs, create: Create):
+    await create()
+    with pytest.raises(Conflict, match="by a request"):
+        await jobs.update(WORKSPACE, name, JOB, "second", None, source=JobSource.CODE)
+
+
+async def test_a_schedule_that_temporal_alone_refuses_is_a_bad_request(
+    name: str, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+):
+    spec = ScheduleSpec(calendars=[ScheduleCalendarSpec()], time_zone_name="Callboard/Nowhere")
+    monkeypatch.setattr("temporal.jobs.schedule_spec", lambda _schedule: spec)  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(BadRequest, match=r"schedule: Temporal refuses it: .* unknown time zone") as refused:
+        await jobs.create(reference(name), RARELY)
+    assert (refused.value.details or {})["path"] == "schedule"
+
+
+async def test_times_follow_the_clocks_of_their_time_zone(name: str, jobs: Jobs, create: Create):
+    # In Berlin, clocks go forward on 28 March 2027, and 02:30 does not exist that day.
+    days = {"year": 2027, "month": "MARCH", "dayOfMonth": {"start": 26, "end": 30}}
+    times = [{"hour": 2, "minute": 30, **days}, {"hour": 6, "minute": 30, **days}]
+    await create({"calendars": times, "timezone": "Europe/Berlin"})
+    zone = ZoneInfo("Europe/Berlin")
+    found = [at.astimezone(zone) for at in (await jobs.get(WORKSPACE, name, JOB)).next_run_times]
+    mornings = [at for at in found if at.hour == 6]
+    assert [(at.day, at.minute) for at in mornings] == [(day, 30) for day in range(26, 31)]
+    assert [at.astimezone(UTC).hour for at in mornings] == [5, 5, 4, 4, 4]
+    assert [at.day for at in found if at.hour == 2] == [26, 27, 29, 30]
+
+
+async def test_times_without_a_time_zone_are_those_of_utc(name: str, jobs: Jobs, create: Create):
+    await create({"calendars": [{"year": 2027, "month": "JULY", "dayOfMonth": 1, "hour": 6}]})
+    assert (await jobs.get(WORKSPACE, name, JOB)).next_run_times == (datetime(2027, 7, 1, 6, tzinfo=UTC),)
+
+
+async def test_an_interval_of_a_second_starts_job_runs(name: str, jobs: Jobs, job_runs: JobRuns, create: Create):
+    await create(SECONDLY)
+
+    async def three() -> bool:
+        return len(await all_runs(job_runs, name)) >= 3
+
+    await until(three, every=0.2)
+    assert {(state.type, state.definition) for state in await all_runs(job_runs, name)} == {
+        (JobRunType.SCHEDULED, "first")
+    }
+
+
+async def test_a_paused_job_starts_none_and_a_resumed_one_does(
+    name: str, jobs: Jobs, job_runs: JobRuns, create: Create, client: Client
+):
+    await create(SECONDLY)
+    await until(lambda: all_runs(job_runs, name), every=0.2)
+    await jobs.pause(WORKSPACE, name, JOB, "Enough.")
+    schedule = client.get_schedule_handle(names.job_schedule_id(name, JOB))
+    state = await jobs.get(WORKSPACE, name, JOB)
+    assert (state.paused, state.note, state.next_run_times) == (True, "Enough.", ())
+    taken = (await schedule.describe()).info.num_actions
+    # Temporal has gone by two more times of the interval when another one of its Schedules has started two workflows.
+    await jobs.create(reference(name, "clock"), SECONDLY)
+    clock = client.get_schedule_handle(names.job_schedule_id(name, "clock"))
+
+    async def two() -> bool:
+        return (await clock.describe()).info.num_actions >= 2
+
+    await until(two, every=0.2)
+    assert (await schedule.describe()).info.num_actions == taken
+    await jobs.resume(WORKSPACE, name, JOB, "Go on.")
+
+    async def more() -> bool:
+        return (await schedule.describe()).info.num_actions > taken
+
+    await until(more, every=0.2)
+
+
+async def test_job_runs_that_begin_after_an_update_execute_the_new_definition(
+    name: str, jobs: Jobs, job_runs: JobRuns, create: Create
+):
+    await create(SECONDLY)
+
+    async def of(definition: str) -> list[str]:
+        return [state.id for state in await all_runs(job_runs, name) if state.definition == definition]
+
+    await until(lambda: of("first"), every=0.2)
+    (first, *_) = await of("first")
+    await jobs.update(WORKSPACE, name, JOB, "second", SECONDLY)
+    await until(lambda: of("second"), every=0.2)
+    assert (await job_runs.get(WORKSPACE, name, JOB, first)).definition == "first"
+
+
+async def test_a_deleted_job_starts_none_and_its_job_runs_go_on(
+    name: str, jobs: Jobs, job_runs: JobRuns, create: Create, client: Client
+):
+    await create(SECONDLY)
+    await until(lambda: all_runs(job_runs, name), every=0.2)
+    (active, *_) = await all_runs(job_runs, name)
+    await jobs.delete(WORKSPACE, name, JOB)
+    with pytest.raises(NotFound):
+        await jobs.get(WORKSPACE, name, JOB)
+    await client.get_workflow_handle(active.id).signal(FINISH, JobRunStatus.SUCCESS)
+
+    async def ended() -> bool:
+        return (await job_runs.get(WORKSPACE, name, JOB, active.id)).status is JobRunStatus.SUCCESS
+
+    await until(ended)
+
+
+async def test_times_that_have_passed_can_be_made_up_for(
+    name: str, jobs: Jobs, job_runs: JobRuns, create: Create, client: Client
+):
+    await create({"intervals": [{"every": "1h"}]})
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
+    schedule = client.get_schedule_handle(names.job_schedule_id(name, JOB))
+    backfill = ScheduleBackfill(end - timedelta(hours=4, minutes=30), end, overlap=ScheduleOverlapPolicy.ALLOW_ALL)
+    await schedule.backfill(backfill)
+
+    async def five() -> bool:
+        return len(await all_runs(job_runs, name)) == 5
+
+    await until(five)
+
+
+async def test_the_last_run_time_is_that_of_the_last_job_run_that_has_ended(
+    name: str, jobs: Jobs, job_runs: JobRuns, create: Create, client: Client
+):
+    await create(SECONDLY)
+    await until(lambda: all_runs(job_runs, name), every=0.2)
+    (active, *_) = await all_runs(job_runs, name)
+    assert (await jobs.get(WORKSPACE, name, JOB)).last_run_time is None
+    await client.get_workflow_handle(active.id).signal(FINISH, JobRunStatus.SUCCESS)
+
+    async def known() -> bool:
+        return (await jobs.get(WORKSPACE, name, JOB)).last_run_time == active.started_at
+
+    await until(known, every=0.2)
