@@ -126,7 +126,7 @@ async def read_job_run(execution: WorkflowExecution) -> JobRunState:
         type=view.type,
         status=status,
         started_at=view.started_at or execution.start_time,
-        ended_at=execution.close_time if ended else None,
+        ended_at=view.ended_at or (execution.close_time if ended else None),
         updated_at=view.updated_at or execution.start_time,
         progress=view.progress,
         version=view.version,

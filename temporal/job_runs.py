@@ -12,7 +12,6 @@ from temporalio.service import RPCError
 from schemas.errors import Conflict, NotFound
 from schemas.rest.job_runs import SortKey
 from schemas.workflow import names
-from schemas.workflow.job_activities import JobLockInput
 from schemas.workflow.job_run import JobRunInput
 from temporal.job_run_listing import (
     JobRunPage,
@@ -130,14 +129,12 @@ class JobRuns:
         """Return the JobRun that holds the lock of a Job; None if there is none. Raises RPCError."""
         handle = self._client.get_workflow_handle(names.job_lock_workflow_id(project, job_id))
         try:
-            async for event in handle.fetch_history_events(page_size=1, rpc_timeout=RPC_TIMEOUT):
-                payloads = event.workflow_execution_started_event_attributes.input.payloads
-                (lock,) = await self._client.data_converter.decode(payloads, [JobLockInput])
-                return lock.holder
+            description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
-            if not is_missing_entity(error):
-                raise
-        return None
+            if is_missing_entity(error):
+                return None
+            raise
+        return await description.memo_value(names.MEMO_HOLDER, default=None)
 
     async def _describe(
         self, workspace: str, project: str, job_id: str, job_run_id: str

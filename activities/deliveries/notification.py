@@ -1,4 +1,4 @@
-"""Build what receivers are sent that want to hear of the ends of JobRuns (docs/contract.md, section 14)."""
+"""Build what receivers are sent that want to hear of the ends of JobRuns (docs/contract.md, section 17)."""
 
 from __future__ import annotations
 

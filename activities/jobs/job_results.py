@@ -1,4 +1,4 @@
-"""The results of a JobRun: a line of JSON for each Run that has ended (docs/contract.md, section 14).
+"""The results of a JobRun: a line of JSON for each Run that has ended (docs/contract.md, section 17).
 
 What user code returned is inserted as text, without being parsed.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -9,14 +10,30 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
+    from schemas.workflow.job_run import JobRunInput, JobRunPlan, JobRunProgress, JobRunState, JobRunStatus
     from workflows.job_run_display import JobRunDisplay
+    from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import job_run_memo, job_run_search_attributes, job_run_view
 
 FINISH = "finish"
 """Signal to end with this status."""
 CONTINUE = "continue"
 """Signal to go on in a new execution."""
+
+
+_PLAN = JobRunPlan(
+    workspace="",
+    project="",
+    job_id="",
+    job_run_id="",
+    definition="",
+    version="",
+    payload_count=0,
+    window=1,
+    maximum_attempts=1,
+    request_timeout=timedelta(minutes=10),
+)
+"""The plan of a JobRun that executes nothing."""
 
 
 @workflow.defn(name=names.JOB_RUN)
@@ -33,14 +50,18 @@ class StubJobRun:
     @workflow.run
     async def run(self, input: JobRunInput) -> dict[str, Any]:
         """Run until a signal says how it ends."""
-        if self._display.view.version is None:
-            self._display.begin("0123456789abcdef", 2)
+        if input.state is None:
+            self._display.show_begin(workflow.info().start_time)
+            self._display.show_plan("0123456789abcdef", 2)
         await workflow.wait_condition(lambda: self._continues or self._end is not None)
         if self._end is None:
-            memo = job_run_memo(input) | {names.MEMO_JOB_RUN: self._display.view.model_dump(mode="json")}
-            workflow.continue_as_new(input, memo=memo, search_attributes=job_run_search_attributes(input))
+            state = JobRunState(view=self._display.view, plan=_PLAN, piece=0, is_locked=False)
+            going_on = input.model_copy(update={"state": state})
+            workflow.continue_as_new(
+                going_on, memo=job_run_memo(going_on), search_attributes=job_run_search_attributes(going_on)
+            )
         self._display.show_progress(JobRunProgress(total=2, next=2, succeeded=1, failed=1))
-        self._display.show_status(self._end, None)
+        self._display.show_end(JobRunEnd(self._end))
         view = self._display.view.model_dump(mode="json")
         if self._end is not JobRunStatus.SUCCESS:
             raise ApplicationError("It was told to.", view, type=self._end, non_retryable=True)
