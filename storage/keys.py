@@ -217,4 +217,4 @@ def job_run_results(project: str, job_run_id: str) -> str:
 
 def job_run_shard(project: str, job_run_id: str, shard: int, try_number: int) -> str:
     """Return the key of a shard of results, as this try of its activity has written it: the last try counts."""
-    return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:04}.jsonl"
+    return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:016}.jsonl"

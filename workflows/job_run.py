@@ -193,7 +193,7 @@ class JobRunWorkflow:
                 continue
             await self._execute_piece(plan, self._mode)
             self._continue_as_new_if_long(plan)
-        return job_run_ends.SUCCESS
+        return job_run_ends.TERMINATED if self._are_runs_canceled else job_run_ends.SUCCESS
 
     def _has_ended_items(self, plan: JobRunPlan) -> bool:
         """Tell whether the Runs of all items have ended."""

@@ -1,0 +1,320 @@
+"""JobRuns with real Runs: each item is executed once, its result is there, and Runs add further items."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+
+from jobs.payloads import JobItem
+from schemas.workflow import names
+from schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from schemas.workflow.base import INLINE_LIMIT
+from schemas.workflow.job import PAYLOAD_CHUNK, JobOverlap
+from schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus, JobRunView
+from schemas.workflow.run import RunInput, RunJob
+from storage import keys
+from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
+from tests.support.polling import until
+from tests.support.run_stage import completed, failed
+from workflows import visibility
+
+
+def parameters(attempt: AttemptInput) -> dict[str, Any]:
+    assert attempt.parameters.text is not None
+    return json.loads(attempt.parameters.text)
+
+
+async def until_in_flight(job_lab: JobLab, handle: WorkflowHandle[Any, JobRunView], count: int) -> None:
+    """Wait until the workflow knows of so many Runs: a piece has come to its end."""
+
+    async def knows() -> bool:
+        return len((await job_lab.view(handle)).progress.in_flight) == count
+
+    await until(knows)
+
+
+async def test_each_item_is_executed_once_and_its_result_is_there(job_lab: JobLab) -> None:
+    handle = await job_lab.start(await job_lab.define(items(30)))
+    view = await job_lab.ended(handle)
+    assert view.status is JobRunStatus.SUCCESS
+    assert view.progress == JobRunProgress(total=30, next=30, succeeded=30, shards=view.progress.shards)
+    assert sorted(parameters(attempt)["n"] for attempt in job_lab.attempts) == list(range(30))
+    results = await job_lab.results(handle.id)
+    found = {line["apiInfo"]["runId"]: line["apiInfo"]["result"]["output"]["n"] for line in results}
+    assert found == {names.job_item_run_id(handle.id, number): number for number in range(30)}
+    assert len(results) == 30
+
+
+async def test_no_more_runs_are_in_flight_than_there_may_be(job_lab: JobLab) -> None:
+    held = [True]
+
+    async def waits(attempt: AttemptInput) -> AttemptOutcome:
+        await until(lambda: not held[0])
+        return await echo(attempt)
+
+    job_lab.on_attempt = waits
+    handle = await job_lab.start(await job_lab.define(items(12), max_concurrent_requests=3))
+    await until(lambda: job_lab.running == 3)
+    held[0] = False
+    assert (await job_lab.ended(handle)).progress.succeeded == 12
+    assert job_lab.most_running == 3
+
+
+async def test_by_default_there_are_two_runs_for_each_machine(job_lab: JobLab) -> None:
+    job_lab.on_attempt = until_canceled
+    handle = await job_lab.start(await job_lab.define(items(12)))
+    await until(lambda: job_lab.running == 4)
+    await handle.signal(names.PAUSE_JOB_RUN)
+    await until_in_flight(job_lab, handle, 4)
+    await handle.signal(names.TERMINATE_JOB_RUN)
+    assert (await job_lab.ended(handle)).progress.failed == 4
+    assert len(job_lab.attempts) == 4
+
+
+async def test_a_run_belongs_to_its_job_run(job_lab: JobLab, client: Client) -> None:
+    handle = await job_lab.start(await job_lab.define(items(1)))
+    view = await job_lab.ended(handle)
+    job = RunJob(job_id="nightly", job_run_id=handle.id)
+    (attempt,) = job_lab.attempts
+    assert attempt.job == job
+    run = client.get_workflow_handle(names.job_item_run_id(handle.id, 0))
+    description = await run.describe()
+    assert description.typed_search_attributes[visibility.JOB] == "nightly"
+    assert description.typed_search_attributes[visibility.JOB_RUN] == handle.id
+    priorities = []
+    async for event in run.fetch_history_events():
+        if event.HasField("workflow_execution_started_event_attributes"):
+            started = event.workflow_execution_started_event_attributes
+            priorities.append((started.priority.priority_key, started.priority.fairness_key))
+            (run_input,) = await client.data_converter.decode(started.input.payloads, [RunInput])
+            assert isinstance(run_input, RunInput)
+            assert (run_input.job, run_input.version) == (job, view.version)
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            priority = event.activity_task_scheduled_event_attributes.priority
+            priorities.append((priority.priority_key, priority.fairness_key))
+    assert priorities == [(names.PRIORITY_JOB, handle.id)] * 2
+
+
+async def test_failed_runs_do_not_fail_the_job_run(job_lab: JobLab) -> None:
+    async def every_third_fails(attempt: AttemptInput) -> AttemptOutcome:
+        return failed(final=True) if parameters(attempt)["n"] % 3 == 0 else await echo(attempt)
+
+    job_lab.on_attempt = every_third_fails
+    handle = await job_lab.start(await job_lab.define(items(9)))
+    view = await job_lab.ended(handle)
+    assert (view.status, view.progress.succeeded, view.progress.failed) == (JobRunStatus.SUCCESS, 6, 3)
+    info = {line["apiInfo"]["parameters"]["n"]: line["apiInfo"] for line in await job_lab.results(handle.id)}
+    assert info[3]["result"] is None
+    assert info[3]["error"]["code"] == "script-execution-exception"
+    assert info[4]["error"] is None
+    assert info[4]["trace_url"].endswith(f"/runs/{names.job_item_run_id(handle.id, 4)}/attempts/1/trace")
+
+
+async def test_what_an_item_says_goes_before_what_the_job_says(job_lab: JobLab) -> None:
+    own = JobItem.model_validate(
+        {"apiName": "other", "parameters": {"n": 1}, "requestTimeout": 7, "retry": {"maximumAttempts": 1}}
+    )
+
+    async def fails(attempt: AttemptInput) -> AttemptOutcome:
+        return failed()
+
+    job_lab.on_attempt = fails
+    definition = await job_lab.define([*items(1), own], maximum_attempts=2, max_concurrent_requests=1)
+    await job_lab.ended(await job_lab.start(definition))
+    made = [(attempt.api, attempt.number, attempt.request_timeout.total_seconds()) for attempt in job_lab.attempts]
+    assert made == [("item", 1, 600), ("item", 2, 600), ("other", 1, 7)]
+
+
+async def test_large_parameters_are_kept_in_the_store(job_lab: JobLab) -> None:
+    job_lab.on_attempt = lambda _attempt: _done()
+    handle = await job_lab.start(await job_lab.define(items(2, text="x" * INLINE_LIMIT)))
+    await job_lab.ended(handle)
+    for attempt in job_lab.attempts:
+        assert attempt.parameters.key is not None
+        assert attempt.parameters.key.startswith(keys.run(job_lab.project, attempt.run_id))
+        assert await job_lab.store.exists(attempt.parameters.key)
+
+
+async def _done() -> AttemptOutcome:
+    return completed()
+
+
+async def test_runs_add_items_to_any_depth(job_lab: JobLab) -> None:
+    async def two_children_twice(attempt: AttemptInput) -> AttemptOutcome:
+        own = parameters(attempt)
+        depth = own.get("depth", 0)
+        if depth == 2:
+            return await echo(attempt)
+        children = [{"path": [*own.get("path", [own["n"]]), child], "depth": depth + 1} for child in (0, 1)]
+        return extending(await echo(attempt), *[{"n": own["n"], **child} for child in children])
+
+    job_lab.on_attempt = two_children_twice
+    handle = await job_lab.start(await job_lab.define(items(3)))
+    view = await job_lab.ended(handle)
+    assert view.progress.total == view.progress.succeeded == 3 + 6 + 12
+    results = await job_lab.results(handle.id)
+    paths = [tuple(line["apiInfo"]["parameters"].get("path", [line["apiInfo"]["parameters"]["n"]])) for line in results]
+    assert sorted(paths) == sorted(
+        [(n,) for n in range(3)]
+        + [(n, first) for n in range(3) for first in (0, 1)]
+        + [(n, first, second) for n in range(3) for first in (0, 1) for second in (0, 1)]
+    )
+
+
+async def test_a_run_that_has_failed_adds_nothing(job_lab: JobLab) -> None:
+    async def fails(attempt: AttemptInput) -> AttemptOutcome:
+        return extending(failed(final=True), {"n": 7})
+
+    job_lab.on_attempt = fails
+    view = await job_lab.ended(await job_lab.start(await job_lab.define(items(2))))
+    assert (view.progress.total, view.progress.failed) == (2, 2)
+
+
+async def test_more_items_than_one_artifact_holds_are_added(job_lab: JobLab) -> None:
+    count = PAYLOAD_CHUNK + 10
+
+    async def adds_many(attempt: AttemptInput) -> AttemptOutcome:
+        own = parameters(attempt)
+        if "child" in own:
+            return await echo(attempt)
+        return extending(await echo(attempt), *[{"n": own["n"], "child": child} for child in range(count)])
+
+    job_lab.on_attempt = adds_many
+    handle = await job_lab.start(await job_lab.define(items(2), max_runs=8))
+    view = await job_lab.ended(handle)
+    assert view.progress.total == 2 + 2 * count
+    assert view.progress.succeeded == view.progress.next == 8
+    found = [key async for key in job_lab.store.list(f"{keys.job_run(job_lab.project, handle.id)}payload/")]
+    assert found == [
+        keys.job_run_payload(job_lab.project, handle.id, 2 + first) for first in (0, PAYLOAD_CHUNK, 2 * PAYLOAD_CHUNK)
+    ]
+
+
+async def test_no_more_runs_are_started_than_max_runs(job_lab: JobLab) -> None:
+    handle = await job_lab.start(await job_lab.define(items(10), max_runs=4))
+    view = await job_lab.ended(handle)
+    assert view.status is JobRunStatus.SUCCESS
+    assert view.progress == JobRunProgress(total=10, next=4, succeeded=4, shards=view.progress.shards)
+    assert sorted(parameters(attempt)["n"] for attempt in job_lab.attempts) == [0, 1, 2, 3]
+
+
+async def test_a_terminated_job_run_cancels_its_runs_and_says_why(job_lab: JobLab) -> None:
+    job_lab.on_attempt = until_canceled
+    handle = await job_lab.start(await job_lab.define(items(10), max_concurrent_requests=3))
+    await until(lambda: job_lab.running == 3)
+    await handle.signal(names.TERMINATE_JOB_RUN)
+    view = await job_lab.ended(handle)
+    assert job_lab.running == 0
+    assert view.status is JobRunStatus.TERMINATED
+    assert view.progress == JobRunProgress(total=10, next=3, failed=3, shards=view.progress.shards)
+    reasons = [line["apiInfo"]["reason"]["type"] for line in await job_lab.results(handle.id)]
+    assert reasons == ["job-run-terminated"] * 3
+
+
+async def test_a_paused_job_run_starts_nothing_until_it_is_resumed(job_lab: JobLab) -> None:
+    held = [True]
+
+    async def waits(attempt: AttemptInput) -> AttemptOutcome:
+        await until(lambda: not held[0])
+        return await echo(attempt)
+
+    job_lab.on_attempt = waits
+    handle = await job_lab.start(await job_lab.define(items(6), max_concurrent_requests=2))
+    await until(lambda: job_lab.running == 2)
+    await handle.signal(names.PAUSE_JOB_RUN)
+    await until_in_flight(job_lab, handle, 2)
+    assert (await job_lab.view(handle)).status is JobRunStatus.PAUSING
+    held[0] = False
+    view = await job_lab.until_status(handle, JobRunStatus.PAUSED)
+    assert view.progress == JobRunProgress(total=6, next=2, succeeded=2, shards=view.progress.shards)
+    assert len(job_lab.attempts) == 2
+    await handle.signal(names.RESUME_JOB_RUN)
+    assert (await job_lab.ended(handle)).progress.succeeded == 6
+
+
+async def test_a_run_that_somebody_terminates_in_temporal_is_counted(job_lab: JobLab, client: Client) -> None:
+    job_lab.on_attempt = until_canceled
+    handle = await job_lab.start(await job_lab.define(items(1)))
+    await until(lambda: job_lab.running == 1)
+    await client.get_workflow_handle(names.job_item_run_id(handle.id, 0)).terminate()
+    view = await job_lab.ended(handle)
+    assert (view.status, view.progress.failed) == (JobRunStatus.SUCCESS, 1)
+    (line,) = await job_lab.results(handle.id)
+    assert line["apiInfo"]["reason"]["type"] == "terminated"
+
+
+async def test_the_version_that_is_deployed_when_a_job_run_begins_is_executed(job_lab: JobLab) -> None:
+    handle = await job_lab.start(await job_lab.define(items(1)))
+    view = await job_lab.ended(handle)
+    current = await job_lab.catalog.get_current(job_lab.project)
+    assert current is not None
+    assert view.version == job_lab.attempts[0].version == current.version
+
+
+@pytest.mark.parametrize("overlap", [JobOverlap.SKIP, JobOverlap.QUEUE, JobOverlap.ALLOW])
+async def test_what_becomes_of_a_job_run_while_another_is_active(job_lab: JobLab, overlap: JobOverlap) -> None:
+    job_lab.on_attempt = until_canceled
+    definition = await job_lab.define(items(1), overlap=overlap)
+    first = await job_lab.start(definition)
+    await until(lambda: job_lab.running == 1)
+    second = await job_lab.start(definition)
+    match overlap:
+        case JobOverlap.SKIP:
+            view = await job_lab.ended(second)
+            assert view.status is JobRunStatus.CANCELED
+            assert view.reason is not None
+            assert view.reason.type is JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE
+            assert view.reason.details == {"jobRunId": first.id}
+        case JobOverlap.QUEUE:
+
+            async def was_refused() -> bool:
+                pending = (await second.describe()).raw_description.pending_activities
+                return any(activity.last_failure.message.startswith(f"JobRun {first.id}") for activity in pending)
+
+            await until(was_refused)
+            assert job_lab.running == 1
+        case _:
+            await until(lambda: job_lab.running == 2)
+    job_lab.on_attempt = echo
+    await first.signal(names.TERMINATE_JOB_RUN)
+    assert (await job_lab.ended(first)).status is JobRunStatus.TERMINATED
+    if overlap is JobOverlap.ALLOW:
+        await second.signal(names.TERMINATE_JOB_RUN)
+    ends = {
+        JobOverlap.SKIP: JobRunStatus.CANCELED,
+        JobOverlap.QUEUE: JobRunStatus.SUCCESS,
+        JobOverlap.ALLOW: JobRunStatus.TERMINATED,
+    }
+    assert (await job_lab.ended(second)).status is ends[overlap]
+
+
+async def test_a_lock_whose_job_run_was_ended_in_temporal_is_no_obstacle(job_lab: JobLab, client: Client) -> None:
+    job_lab.on_attempt = until_canceled
+    definition = await job_lab.define(items(1))
+    first = await job_lab.start(definition)
+    await until(lambda: job_lab.running == 1)
+    await first.terminate()
+    job_lab.on_attempt = echo
+    second = await job_lab.start(definition)
+    assert (await job_lab.ended(second)).status is JobRunStatus.SUCCESS
+    await client.get_workflow_handle(names.job_item_run_id(first.id, 0)).cancel()
+
+
+async def test_the_lock_is_gone_when_the_job_run_has_ended(job_lab: JobLab, client: Client) -> None:
+    definition = await job_lab.define(items(1))
+    for _ in range(2):
+        assert (await job_lab.ended(await job_lab.start(definition))).status is JobRunStatus.SUCCESS
+    lock = client.get_workflow_handle(names.job_lock_workflow_id(job_lab.project, "nightly"))
+    with pytest.raises(RPCError):
+        await lock.signal(names.RELEASE)
+
+
+async def test_a_job_run_of_a_project_that_is_not_deployed_says_so(job_lab: JobLab) -> None:
+    definition = await job_lab.define(items(1))
+    await job_lab.store.delete(keys.current_version(job_lab.project))
+    view = await job_lab.ended(await job_lab.start(definition))
+    assert (view.status, view.error) == (JobRunStatus.FAILURE, f"Project {job_lab.project} is not deployed.")
