@@ -27,6 +27,7 @@ from tests.support.auth_shape_player import histories, login_histories, played_l
 from tests.support.auth_shapes import LOGIN_SHAPES  # noqa: E402
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
 from tests.support.fleet_stage import FLEETS  # noqa: E402
+from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
 from tests.support.sink_test_stage import SINK_TESTS, sink_tested  # noqa: E402
 from tests.support.sweep_stage import SWEEPS, skipping_client, swept  # noqa: E402
@@ -55,6 +56,8 @@ async def record(shapes: list[str], folder: Path) -> None:
                         write(folder, name, history)
             for shape in (shape for shape in shapes if shape in DELIVERIES):
                 write(folder, shape, await (await DELIVERIES[shape](client, shape)).handle.fetch_history())
+            for shape in (shape for shape in shapes if shape in JOB_RUNS):
+                write(folder, shape, await played_job_run(client, shape))
             for shape in (shape for shape in shapes if shape in SINK_TESTS):
                 write(folder, shape, await sink_tested(client, shape))
             for shape in (shape for shape in shapes if shape in SHAPES):
@@ -80,7 +83,10 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    known = {**{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *SINK_TESTS, *SWEEPS, *FLEETS)}, **login_histories()}
+    known = {
+        **{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *JOB_RUNS, *SINK_TESTS, *SWEEPS, *FLEETS)},
+        **login_histories(),
+    }
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:
         sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")

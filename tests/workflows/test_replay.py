@@ -21,6 +21,8 @@ from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from tests.support.auth_shape_player import login_histories
 from tests.support.delivery_stage import DELIVERIES
 from tests.support.fleet_stage import FLEETS
+from tests.support.job_run_shapes import JOB_RUNS
+from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
 from tests.support.sink_test_stage import SINK_TESTS
@@ -43,7 +45,7 @@ def history(path: Path) -> WorkflowHistory:
 @pytest.fixture(scope="module")
 async def failures() -> dict[str, Exception | None]:
     """What each replay failed with. By one worker for all of them: to make one costs more than to replay a history."""
-    workflows = [*WORKFLOWS, DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow]
+    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow]
     replayer = Replayer(workflows=workflows, data_converter=pydantic_data_converter)
     replayed: dict[str, Exception | None] = {}
 
@@ -69,6 +71,7 @@ def test_every_shape_has_its_history() -> None:
     wanted = [
         *SHAPES,
         *DELIVERIES,
+        *JOB_RUNS,
         *SINK_TESTS,
         *SWEEPS,
         *FLEETS,
