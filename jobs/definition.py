@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import logging
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from jobs.payloads import JobItem, JobItemRetry, PayloadWriter
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, StoreError
+from schemas.mask import MASK
 from schemas.rest.field_errors import field_error
 from schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT, JobAuthSession, JobConfiguration, JobHead, PayloadItem
+from schemas.rest.proxy import split_proxy
+from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.rest.start import Retry
 from schemas.workflow.base import clip
 from schemas.workflow.job import JobAuth, JobDefinition, JobOverlap
@@ -78,6 +82,7 @@ class JobDefiner:
 
     async def _check(self, manifest: Manifest, head: JobHead) -> None:
         check_auth_session(manifest, head)
+        _refuse_masks(head)
         if head.sink is not None:
             await check_sink(self.egress, head.sink)
         await check_proxy(self.egress, "proxy", head.proxy)
@@ -174,6 +179,33 @@ async def discard_definition(store: Store, project: str, job_id: str, ref: str) 
 def shown_items(items: Sequence[JobItem]) -> list[dict[str, Any]]:
     """Return items as they are answered."""
     return [item.model_dump(by_alias=True, exclude_none=True) for item in items]
+
+
+def _refuse_masks(head: JobHead) -> None:
+    """Refuse a secret that is masked: whoever has copied it from an answer would lose the secret itself."""
+    for path, secrets_there in _secrets(head):
+        if MASK in secrets_there:
+            message = f"{path}: {MASK} stands for a secret that is not shown. Write the secret itself."
+            raise field_error(path, "the secret itself", message)
+
+
+def _secrets(head: JobHead) -> Iterator[tuple[str, Sequence[str | None]]]:
+    for path, url in (("proxy", head.proxy), ("configuration.proxy", head.configuration.proxy)):
+        if url is not None:
+            proxy = split_proxy(url)
+            yield path, (proxy.username, proxy.password)
+    match head.sink:
+        case WebhookSink(url=url, headers=headers):
+            yield "sink.url", (urlsplit(url).query,)
+            yield "sink.headers", [*headers.values()]
+        case S3Sink(access_key_id=key_id, secret_access_key=key):
+            yield "sink.accessKeyId", (key_id,)
+            yield "sink.secretAccessKey", (key,)
+        case None:
+            pass
+    for index, notification in enumerate(head.notifications):
+        yield f"notifications[{index}].url", (urlsplit(notification.url).query,)
+        yield f"notifications[{index}].headers", [*notification.headers.values()]
 
 
 def _unknown_api(manifest: Manifest, api: str, path: str) -> BadRequest:

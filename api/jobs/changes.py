@@ -34,8 +34,8 @@ async def create_job(services: Services, manifest: Manifest, request: Request) -
         StoreError, Unavailable: It is not known that the Job was created.
     """
     if is_ndjson(request):
-        lines = await read_job_lines(request, services.settings.job_limit)
-        head, items = validate_body(NewJobHead, lines.head), lines.items(manifest)
+        lines = await read_job_lines(request, NewJobHead, services.settings.job_limit)
+        head, items = lines.head, lines.items(manifest)
     else:
         head = validate_body(CreateJob, await read_json_object(request, JSON_LIMIT))
         items = checked_items(manifest, head.payload)
@@ -61,8 +61,8 @@ async def update_job(services: Services, manifest: Manifest, job_id: str, reques
     state = await get_job(services, manifest.project, job_id)
     require_source(state.ref, JobSource.API)
     if is_ndjson(request):
-        lines = await read_job_lines(request, services.settings.job_limit)
-        head, items = validate_body(JobHead, lines.head), lines.items(manifest)
+        lines = await read_job_lines(request, JobHead, services.settings.job_limit)
+        head, items = lines.head, lines.items(manifest)
     else:
         head = validate_body(UpdateJob, await read_json_object(request, JSON_LIMIT))
         items = checked_items(manifest, head.payload)

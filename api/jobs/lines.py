@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import ByteSize
 from starlette.requests import Request
 
 from api.http.json_body import BODY_LIMIT, parse_json, refuse_announced, too_large, validate_body
@@ -17,7 +16,7 @@ from jobs.definition import check_item
 from projects.manifest import Manifest
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import field_error
-from schemas.rest.jobs import PayloadItem
+from schemas.rest.jobs import JobHead, PayloadItem
 
 NDJSON = "application/x-ndjson"
 
@@ -26,10 +25,10 @@ ITEM_LIMIT = 256 * 1024
 
 
 @dataclass(frozen=True)
-class JobLines:
+class JobLines[Head: JobHead]:
     """A Job whose first line was read."""
 
-    head: dict[str, Any]
+    head: Head
     _lines: AsyncIterator[tuple[int, bytes]]
 
     async def items(self, manifest: Manifest) -> AsyncIterator[PayloadItem]:
@@ -54,8 +53,8 @@ def is_ndjson(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON
 
 
-async def read_job_lines(request: Request, limit: ByteSize) -> JobLines:
-    """Return the Job that the request sends as lines, once its first line has come.
+async def read_job_lines[Head: JobHead](request: Request, model: type[Head], limit: int) -> JobLines[Head]:
+    """Return the Job that the request sends as lines, once its first line has come, which has to fit the model.
 
     Raises:
         PayloadTooLarge: The body has more than `limit` bytes.
@@ -65,7 +64,7 @@ async def read_job_lines(request: Request, limit: ByteSize) -> JobLines:
     lines = _split_lines(request, limit)
     async for number, line in lines:
         try:
-            return JobLines(_parse_object(line), lines)
+            return JobLines(validate_body(model, _parse_object(line)), lines)
         except BadRequest as error:
             raise _in_line(error, number) from error
     raise field_error("", "a line with the Job, and a line for each item of its payload", "The body is empty.")

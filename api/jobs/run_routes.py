@@ -32,8 +32,10 @@ async def list_page(
 ) -> JobRunList:
     """List JobRuns, newest first unless `sortBy` says otherwise. One appears here within two seconds of its start."""
     manifest = await require_project(services, projectName)
-    await get_job(services, manifest.project, jobId)
-    return await job_run_list(services, manifest.project, jobId, query)
+    page = await job_run_list(services, manifest.project, jobId, query)
+    if not page.total_count:  # JobRuns are found also if their Job is deleted.
+        await get_job(services, manifest.project, jobId)
+    return page
 
 
 @router.get("/{jobRunId}", summary="Get a JobRun")

@@ -1,0 +1,166 @@
+"""JobRuns over REST: what they are started with and steered by, and their results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from schemas.workflow import names
+from schemas.workflow.job_run import JobRunProgress, JobRunStatus
+from storage import keys
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
+
+PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"
+BASE = f"{PROJECTS}/shop/jobs"
+RUNS = f"{BASE}/nightly/runs"
+ENDED = {"status": JobRunStatus.SUCCESS, "ended_at": datetime(2026, 11, 24, 11, tzinfo=UTC)}
+
+
+async def trigger(api: Api, **fields: Any) -> str:
+    """Create the Job `nightly`, and trigger it."""
+    if ("shop", "nightly") not in api.jobs.known:
+        job = {"id": "nightly", "payload": [{"apiName": "list", "parameters": {}}], "configuration": {}, **fields}
+        assert (await api.client.post(BASE, json=job)).status_code == 201
+    return (await api.client.post(f"{BASE}/nightly/trigger")).json()["jobRunId"]
+
+
+async def put_shard(api: Api, job_run_id: str, shard: int, try_number: int, *values: Any) -> None:
+    text = "".join(json.dumps({"value": value}) + "\n" for value in values)
+    await api.store.put(keys.job_run_shard("shop", job_run_id, shard, try_number), text.encode())
+
+
+def values(text: str) -> list[Any]:
+    return [json.loads(line)["value"] for line in text.splitlines()]
+
+
+async def test_a_trigger_starts_a_job_run_of_the_definition_of_the_moment(api: Api):
+    first = await trigger(api)
+    assert names.is_job_run_id(first)
+    known = api.jobs.known["shop", "nightly"].ref.definition
+    assert api.job_runs.known[first].definition == known
+    await api.client.put(f"{BASE}/nightly", json={"payload": [], "configuration": {"maxRuns": 7}})
+    second = await trigger(api)
+    assert api.job_runs.known[second].definition != known
+    snapshots = [
+        (await api.client.get(f"{RUNS}/{job_run_id}")).json()["jobRun"]["job_configuration_snapshot"]
+        for job_run_id in (first, second)
+    ]
+    assert [snapshot["configuration"] for snapshot in snapshots] == [{}, {"maxRuns": 7}]
+
+
+async def test_a_paused_job_is_triggered_nevertheless(api: Api):
+    await trigger(api)
+    await api.client.post(f"{BASE}/nightly/pause")
+    assert names.is_job_run_id(await trigger(api))
+
+
+async def test_pausing_and_resuming_a_job_does_so_to_its_active_job_runs(api: Api):
+    await trigger(api)
+    await api.client.post(f"{BASE}/nightly/pause")
+    assert api.jobs.known["shop", "nightly"].paused
+    await api.client.post(f"{BASE}/nightly/resume")
+    assert not api.jobs.known["shop", "nightly"].paused
+    assert api.job_runs.steered == [("shop/nightly", "pause"), ("shop/nightly", "resume")]
+
+
+async def test_a_job_run_is_paused_resumed_and_terminated(api: Api):
+    job_run_id = await trigger(api)
+    for call, message in (("pause", "Paused"), ("resume", "Resumed"), ("terminate", "Job run terminated")):
+        answer = await api.client.post(f"{RUNS}/{job_run_id}/{call}")
+        assert (answer.status_code, answer.json()) == (200, {"message": message})
+    assert api.job_runs.steered == [(job_run_id, call) for call in ("pause", "resume", "terminate")]
+
+
+async def test_one_that_has_ended_is_terminated_in_vain_and_not_paused(api: Api):
+    job_run_id = await trigger(api)
+    api.job_runs.change(job_run_id, **ENDED)
+    assert (await api.client.post(f"{RUNS}/{job_run_id}/terminate")).status_code == 200
+    for call in ("pause", "resume"):
+        answer = await api.client.post(f"{RUNS}/{job_run_id}/{call}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+async def test_the_page_of_a_list_is_asked_for_by_its_number(api: Api):
+    await trigger(api)
+    await api.client.get(RUNS)
+    await api.client.get(f"{RUNS}?pageSize=20&pageNumber=3&sortBy=status,asc/start_time,desc")
+    (default, first, count), (sort, *of) = api.job_runs.asked
+    assert ([(key.field, key.descending) for key in default], first, count) == ([("start_time", True)], 0, 50)
+    assert ([(key.field, key.descending) for key in sort], of) == ([("status", False), ("start_time", True)], [60, 20])
+
+
+async def test_job_runs_of_a_job_that_is_deleted_are_still_there(api: Api):
+    job_run_id = await trigger(api)
+    await api.client.delete(f"{BASE}/nightly")
+    assert (await api.client.get(f"{RUNS}/{job_run_id}")).status_code == 200
+    assert (await api.client.get(RUNS)).json()["totalCount"] == 1
+    assert (await api.client.post(f"{RUNS}/{job_run_id}/terminate")).status_code == 200
+
+
+async def test_results_come_by_a_link_without_a_key_once_the_job_run_has_ended(
+    api: Api, caplog: pytest.LogCaptureFixture
+):
+    job_run_id = await trigger(api)
+    await put_shard(api, job_run_id, 0, 1, 1, 2)
+    await put_shard(api, job_run_id, 1, 1, "a try that was lost")
+    await put_shard(api, job_run_id, 1, 2, 3)
+    await put_shard(api, job_run_id, 2, 1, "a piece that does not count")
+    api.job_runs.change(job_run_id, progress=JobRunProgress(total=3, shards=2))
+    assert "results" not in (await api.client.get(f"{RUNS}/{job_run_id}")).json()
+    api.job_runs.change(job_run_id, **ENDED)
+    results = (await api.client.get(f"{RUNS}/{job_run_id}")).json()["results"]
+    assert (results["format"], set(results)) == ("jsonl", {"format", "signed_url", "signed_url_expiration"})
+    link = urlsplit(results["signed_url"])
+    assert (link.scheme, link.netloc) == ("http", "api.test")
+    del api.client.headers["x-api-key"]
+    with caplog.at_level(logging.INFO):
+        answer = await api.client.get(results["signed_url"])
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    assert answer.headers["cache-control"] == "no-store"
+    assert values(answer.text) == [1, 2, 3]
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("api.")]
+    assert any("/job-run-results" in line for line in logged)
+    assert not any(link.query in line for line in logged)
+
+
+async def test_results_so_far_come_with_a_key(api: Api):
+    job_run_id = await trigger(api)
+    assert (await api.client.get(f"{RUNS}/{job_run_id}/results")).text == ""
+    await put_shard(api, job_run_id, 0, 1, 1)
+    api.job_runs.change(job_run_id, progress=JobRunProgress(total=3, shards=1))
+    assert values((await api.client.get(f"{RUNS}/{job_run_id}/results")).text) == [1]
+
+
+async def test_a_link_that_is_made_up_or_of_another_workspace_leads_nowhere(api: Api, make_api: MakeApi):
+    assert (await api.client.get("/job-run-results?link=v1.made.up")).status_code == 404
+    assert (await api.client.get("/job-run-results")).status_code == 400
+    job_run_id = await trigger(api)
+    api.job_runs.change(job_run_id, **ENDED)
+    link = (await api.client.get(f"{RUNS}/{job_run_id}")).json()["results"]["signed_url"]
+    assert (await api.client.get(link)).status_code == 200
+    elsewhere = await make_api(workspace_id="11111111-1111-1111-1111-111111111111")
+    answer = await elsewhere.client.get(link)
+    assert (answer.status_code, "expired" in answer.json()["message"]) == (404, True)
+
+
+async def test_results_that_are_not_kept_any_more_are_not_found(api: Api):
+    job_run_id = await trigger(api)
+    api.job_runs.change(job_run_id, progress=JobRunProgress(total=3, shards=2), **ENDED)
+    await put_shard(api, job_run_id, 1, 1, 3)
+    answer = await api.client.get(f"{RUNS}/{job_run_id}/results")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+async def test_without_a_secret_key_there_is_no_link_but_the_results_are_there(make_api: MakeApi):
+    api = await make_api(secret_key=[])
+    job_run_id = await trigger(api)
+    await put_shard(api, job_run_id, 0, 1, 1)
+    api.job_runs.change(job_run_id, progress=JobRunProgress(total=1, shards=1), **ENDED)
+    assert "results" not in (await api.client.get(f"{RUNS}/{job_run_id}")).json()
+    assert values((await api.client.get(f"{RUNS}/{job_run_id}/results")).text) == [1]
