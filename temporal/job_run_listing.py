@@ -20,7 +20,7 @@ from schemas.workflow.job_run import (
     JobRunView,
 )
 from temporal.rpc_errors import RPC_TIMEOUT
-from temporal.visibility_queries import equals
+from temporal.visibility_queries import equals, quote
 
 _FETCHED_AT_ONCE = 1_000
 
@@ -88,8 +88,12 @@ async def fetch_active_job_runs(client: Client, project: str, job_id: str) -> li
 
 
 async def read_last_run_time(client: Client, project: str, job_id: str) -> datetime | None:
-    """Return when the last JobRun of a Job began that has ended; None if none has ended. Raises RPCError."""
-    query = f"{job_runs_query(project, job_id)} AND ExecutionStatus != 'Running'"
+    """Return when the last JobRun of a Job began that has ended; None if none has. Raises RPCError.
+
+    One that was kept from starting does not count.
+    """
+    executed = f"{names.SEARCH_STATUS} != {quote(JobRunStatus.CANCELED)}"
+    query = f"{job_runs_query(project, job_id)} AND ExecutionStatus != 'Running' AND {executed}"
     # Temporal lists what has ended by its end, newest first.
     async for execution in client.list_workflows(query, page_size=1, limit=1, rpc_timeout=RPC_TIMEOUT):
         return (await read_job_run(execution)).started_at

@@ -51,7 +51,7 @@ class JobState:
     next_run_times: tuple[datetime, ...]
     """The next times at which a JobRun begins; empty while the Job is paused."""
     last_run_time: datetime | None
-    """When the last JobRun began that has ended."""
+    """When the last JobRun began that has ended, and was not canceled."""
 
 
 class Jobs:

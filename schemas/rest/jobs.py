@@ -233,7 +233,7 @@ class _Job(SnakeModel):
     next_run_time: datetime | None
     """When the next JobRun begins by itself; null without a schedule, and while the Job is paused."""
     last_run_time: datetime | None
-    """When the last JobRun began that has ended."""
+    """When the last JobRun began that has ended, and was not canceled."""
     source: JobSource
 
 

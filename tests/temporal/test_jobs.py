@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from devstack.temporal import TemporalServer
 from schemas.errors import BadRequest, Conflict, NotFound
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
-from schemas.workflow.job_run import JobRunStatus, JobRunType
+from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType
 from temporal.job_run_listing import JobRunState
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs
@@ -278,6 +279,7 @@ async def test_the_last_run_time_is_that_of_the_last_job_run_that_has_ended(
 ):
     await create(SECONDLY)
     await until(lambda: all_runs(job_runs, name), every=0.2)
+    await jobs.pause(WORKSPACE, name, JOB, "One is enough.")
     (active, *_) = await all_runs(job_runs, name)
     assert (await jobs.get(WORKSPACE, name, JOB)).last_run_time is None
     await client.get_workflow_handle(active.id).signal(FINISH, JobRunStatus.SUCCESS)
@@ -286,3 +288,13 @@ async def test_the_last_run_time_is_that_of_the_last_job_run_that_has_ended(
         return (await jobs.get(WORKSPACE, name, JOB)).last_run_time == active.started_at
 
     await until(known, every=0.2)
+    canceled = names.job_run_id(secrets.token_urlsafe(16)[:21])
+    job_run = JobRunInput(workspace=WORKSPACE, project=name, job_id=JOB, definition="first", type=JobRunType.MANUAL)
+    await job_runs.start(canceled, job_run)
+    await client.get_workflow_handle(canceled).signal(FINISH, JobRunStatus.CANCELED)
+
+    async def recorded() -> bool:
+        return JobRunStatus.CANCELED in {state.status for state in await all_runs(job_runs, name)}
+
+    await until(recorded, every=0.2)
+    assert (await jobs.get(WORKSPACE, name, JOB)).last_run_time == active.started_at

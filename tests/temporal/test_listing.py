@@ -18,7 +18,7 @@ from schemas.errors import NotFound
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from schemas.workflow.run import RunCause, RunStatus, RunType
+from schemas.workflow.run import RunCause, RunJob, RunStatus, RunType
 from temporal.listing import RunFilter, RunListItem
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
@@ -183,6 +183,29 @@ async def test_filters_hold_together_and_each_takes_any_of_its_values(
     elsewhere = middle.astimezone(timezone(timedelta(hours=5))) - timedelta(minutes=5)
     assert await found(created_after=elsewhere) == everything
     for run_id in everything - {strange}:
+        await stage.client.get_workflow_handle(run_id).terminate()
+
+
+async def test_the_runs_of_a_job_are_found_and_those_of_one_job_run(
+    records: RunQueries, runs: Runs, stage: Stage
+) -> None:
+    alone = await start(runs, stage)
+    first, second, other = [
+        await start(runs, stage, job=RunJob(job_id=job_id, job_run_id=job_run_id))
+        for job_id, job_run_id in (("nightly", "jr_1"), ("nightly", "jr_2"), ("hourly", "jr_3"))
+    ]
+    await until_listed(records, stage, [alone, first, second, other])
+
+    async def found(**fields: Any) -> set[str]:
+        return {line.run_id for line in await listed(records, stage, RunFilter(**fields))}
+
+    assert await found(jobs=frozenset({"nightly"})) == {first, second}
+    assert await found(jobs=frozenset({"nightly", "hourly"})) == {first, second, other}
+    assert await found(job_runs=frozenset({"jr_2"})) == {second}
+    assert await found(jobs=frozenset({"hourly"}), job_runs=frozenset({"jr_2"})) == set()
+    lines = {line.run_id: (line.job_id, line.job_run_id) for line in await listed(records, stage)}
+    assert (lines[first], lines[alone]) == (("nightly", "jr_1"), (None, None))
+    for run_id in (alone, first, second, other):
         await stage.client.get_workflow_handle(run_id).terminate()
 
 

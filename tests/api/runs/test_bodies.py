@@ -101,6 +101,8 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
         "type": "api",
         "api": ["list", "it's"],
         "authSession": ["anna@shop"],
+        "jobId": ["nightly"],
+        "jobRunId": ["jr_1", "jr_2"],
         "startedAfter": "2026-11-24T11:00:00+01:00",
         "startedBefore": "2026-11-24T12:00:00.5Z",
         "limit": 200,
@@ -111,6 +113,8 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
         types=frozenset({RunType.API}),
         apis=frozenset({"list", "it's"}),
         auth_sessions=frozenset({"anna@shop"}),
+        jobs=frozenset({"nightly"}),
+        job_runs=frozenset({"jr_1", "jr_2"}),
         created_after=BEGAN,
         created_before=datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC),
     )
