@@ -40,6 +40,7 @@ from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.rest.start import Retry, StartRequest
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.job_run import JobRunReasonType
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 
 PAGE = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
@@ -109,6 +110,7 @@ def sink_fields(model: type[BaseModel]) -> set[str]:
         ("17.4", 0, fields(JobListItem) & fields(JobBody) - fields(CreateJob)),
         ("17.4", 2, fields(JobRunBody)),
         ("17.4", 3, fields(JobRunsQuery)),
+        ("17.6", 0, set(JobRunReasonType)),
     ],
 )
 def test_a_table_has_the_fields_of_its_model(number: str, index: int, expected: set[str]) -> None:
