@@ -79,8 +79,20 @@ class ApiClient:
             CallboardError: The API refuses the request; the message is the API's own.
             Unavailable: The API cannot be reached, or the answer is not that of a Callboard API.
         """
-        content = None if body is None else json.dumps(body)
+        return self._send(method, path, None if body is None else json.dumps(body), query, headers)
 
+    def upload(self, method: str, path: str, content: Iterable[bytes], content_type: str) -> Any:
+        """Send a request whose body is written as it is read; return and raise the same as `request`."""
+        return self._send(method, path, content, None, {"content-type": content_type})
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: str | Iterable[bytes] | None,
+        query: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Any:
         def ask() -> httpx.Response:
             with self._client(headers) as client:
                 return client.request(method, self._url(path), content=content, params=query)
@@ -116,8 +128,8 @@ class ApiClient:
         return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
 
     @contextmanager
-    def _client(self, headers: Mapping[str, str] | None = None) -> Generator[httpx.Client]:
-        common = {"x-api-key": self.key, "content-type": "application/json"}
+    def _client(self, headers: Mapping[str, str] | None = None, *, anonymous: bool = False) -> Generator[httpx.Client]:
+        common = {} if anonymous else {"x-api-key": self.key, "content-type": "application/json"}
         try:
             with httpx.Client(
                 timeout=_TIMEOUT, trust_env=not self.on_this_host, headers={**common, **(headers or {})}

@@ -21,6 +21,8 @@ _MODULES = {
     "config": "cli.config",
     "runs": "cli.runs",
     "attempts": "cli.attempts",
+    "jobs": "cli.jobs",
+    "jobruns": "cli.jobruns",
     "authsessions": "cli.authsessions",
     "deliveries": "cli.deliveries",
     "projects": "cli.projects",

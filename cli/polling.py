@@ -1,4 +1,4 @@
-"""Waiting for a Run or an operation to end, with a line that shows its status."""
+"""Waiting for a Run, a JobRun or an operation to end, with a line that shows its status."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typer import Exit as Leave
 
 from cli.exit_codes import ExitCode
 from cli.output import print_message
+from cli.render import format_run_counts
 from cli.with_api import ProjectApi, quote_segment
 from schemas.errors import Unavailable
 
@@ -27,6 +28,7 @@ _RETRY_SECONDS = 60.0
 
 UNFINISHED = ("pending", "started")
 UNFINISHED_OPERATION = ("pending", "in_progress")
+_UNFINISHED_JOB_RUN = ("PENDING", "PAUSING", "PAUSED", "RESUMING")
 
 
 def wait_for_run(target: ProjectApi, run_id: str) -> dict[str, Any]:
@@ -44,6 +46,30 @@ def wait_for_run(target: ProjectApi, run_id: str) -> dict[str, Any]:
                 run = retry_unavailable(lambda: target.request("GET", f"runs/{quote_segment(run_id)}"))
                 line.update(Text(f"Run {run_id} {_describe_progress(run)}, {time.monotonic() - since:.0f} s"))
         return answer
+
+
+def wait_for_job_run(target: ProjectApi, job_id: str, job_run_id: str) -> dict[str, Any]:
+    """Wait until an existing JobRun has ended, and return it. Ctrl-C ends the waiting, not the JobRun.
+
+    Raises:
+        CallboardError: The API refuses, or has not answered for a minute.
+    """
+    place = f"jobs/{quote_segment(job_id)}/runs/{quote_segment(job_run_id)}"
+    since = time.monotonic()
+    with _status_line(f"JobRun {job_run_id}", f"callboard jobruns get {job_run_id} -p {target.project}") as line:
+        while True:
+            answer = retry_unavailable(lambda: target.request("GET", place))
+            job_run: dict[str, Any] = answer["jobRun"]
+            if job_run["status"] not in _UNFINISHED_JOB_RUN:
+                return answer
+            if line:
+                line.update(
+                    Text(
+                        f"JobRun {job_run_id} is {job_run['status']}: {format_run_counts(job_run)}, "
+                        f"{time.monotonic() - since:.0f} s"
+                    )
+                )
+            time.sleep(_POLL_SECONDS)
 
 
 def wait_for_operation(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta) -> dict[str, Any]:

@@ -103,6 +103,36 @@ def print_attempt(attempt: dict[str, Any]) -> None:
         print_text(value) if isinstance(value, str) else print_json(value)
 
 
+def print_job_run(answer: dict[str, Any]) -> None:
+    """Print all that is known of a JobRun, except for its results."""
+    job_run = answer["jobRun"]
+    print_fields(
+        {
+            "JobRun": job_run["id"],
+            "Status": job_run["status"],
+            "Reason": format_cause(job_run),
+            "Job": job_run["job_id"],
+            "Type": job_run["type"],
+            "Runs": format_run_counts(job_run),
+            "Started": format_time(job_run["start_time"]),
+            "Ended": format_time(job_run["end_time"]),
+            "Duration": format_elapsed(job_run["start_time"], job_run["end_time"]),
+            "Version": job_run.get("version"),
+        }
+    )
+    print_heading("Configuration")
+    print_json(job_run["job_configuration_snapshot"])
+
+
+def format_run_counts(job_run: dict[str, Any]) -> str:
+    """Return how many of the Runs of a JobRun have ended, and how."""
+    counts = [job_run["payloads"], job_run["successful_runs"], job_run["failed_runs"]]
+    if None in counts:
+        return "No Run has been started"
+    total, completed, failed = counts
+    return f"{completed + failed} of {total} Runs have ended: {completed} completed, {failed} failed"
+
+
 def print_deliveries(deliveries: list[dict[str, Any]]) -> None:
     """Print Deliveries, with the outcome of their last try."""
     rows = [

@@ -76,8 +76,8 @@ def list_runs(
 ) -> None:
     """List Runs: unfinished ones first, then the newest.
 
-    Filters: status=, type=, api=, authSession=, startedAfter=, startedBefore=. A Run must match one value of each
-    filter that is given.
+    Filters: status=, type=, api=, authSession=, jobId=, jobRunId=, startedAfter=, startedBefore=. A Run must match one
+    value of each filter that is given.
     """
     query = parse_run_filters(filters)
     runs: list[dict[str, Any]] = []

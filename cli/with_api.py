@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,8 +53,12 @@ class ProjectApi:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Send a request like `Remote.call`, with a path below the project."""
+        """Send a request like `ApiClient.request`, with a path below the project."""
         return self.api.request(method, self.path(path), body, query=query, headers=headers)
+
+    def upload(self, method: str, path: str, content: Iterable[bytes], content_type: str) -> Any:
+        """Send a request like `ApiClient.upload`, with a path below the project."""
+        return self.api.upload(method, self.path(path), content, content_type)
 
     def path(self, path: str) -> str:
         """Return the path below the workspace for a path below the project."""

@@ -63,6 +63,11 @@ class JobRuns:
         with translate_rpc_errors(_NOT_FOUND):
             return await read_job_run(await self._describe(workspace, project, job_id, job_run_id))
 
+    async def find(self, workspace: str, project: str, job_run_id: str) -> JobRunState:
+        """Return a JobRun of a project, whichever Job it belongs to. Raises as `get` does."""
+        with translate_rpc_errors(_NOT_FOUND):
+            return await read_job_run(await self._describe(workspace, project, None, job_run_id))
+
     async def list_page(
         self, workspace: str, project: str, job_id: str, *, sort: Sequence[SortKey], first: int, count: int
     ) -> JobRunPage:
@@ -137,7 +142,7 @@ class JobRuns:
         return await description.memo_value(names.MEMO_HOLDER, default=None)
 
     async def _describe(
-        self, workspace: str, project: str, job_id: str, job_run_id: str
+        self, workspace: str, project: str, job_id: str | None, job_run_id: str
     ) -> WorkflowExecutionDescription:
         if not names.is_job_run_id(job_run_id):
             raise NotFound(_NOT_FOUND)
@@ -146,7 +151,7 @@ class JobRuns:
         if (
             description.workflow_type != names.JOB_RUN
             or attributes.get(visibility.PROJECT) != project
-            or attributes.get(visibility.JOB) != job_id
+            or job_id not in (None, attributes.get(visibility.JOB))
             or await description.memo_value(names.MEMO_WORKSPACE, default=None) != workspace
         ):
             raise NotFound(_NOT_FOUND)

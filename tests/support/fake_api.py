@@ -30,6 +30,7 @@ class Asked:
     """With its query; what comes before the project is left out."""
     key: str | None
     body: Any
+    """What was sent: parsed if it is JSON, else bytes."""
     headers: dict[str, str]
 
 
@@ -46,14 +47,15 @@ class FakeApi:
     def served(cls) -> Generator[FakeApi]:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
-                text = self.rfile.read(int(self.headers.get("content-length", 0)))
+                text = self._read_chunks() if self.headers.get("transfer-encoding") == "chunked" else self._read()
+                is_json = self.headers.get("content-type") == "application/json"
                 base = f"/api/v1/workspace/{WORKSPACE}/"
                 api.asked.append(
                     Asked(
                         self.command,
                         self.path.removeprefix(base),
                         self.headers["x-api-key"],
-                        json.loads(text) if text else None,
+                        None if not text else json.loads(text) if is_json else text,
                         {name.lower(): value for name, value in self.headers.items()},
                     )
                 )
@@ -64,7 +66,18 @@ class FakeApi:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the library's names
+
+            def _read(self) -> bytes:
+                return self.rfile.read(int(self.headers.get("content-length", 0)))
+
+            def _read_chunks(self) -> bytes:
+                text = b""
+                while size := int(self.rfile.readline(), 16):
+                    text += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return text
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
                 pass

@@ -113,6 +113,10 @@ class MemoryJobRuns:
             raise NotFound("There is no such JobRun.")
         return state
 
+    async def find(self, workspace: str, project: str, job_run_id: str) -> JobRunState:
+        job_id = self.known[job_run_id].job_id if job_run_id in self.known else ""
+        return await self.get(workspace, project, job_id, job_run_id)
+
     async def list_page(
         self, workspace: str, project: str, job_id: str, *, sort: Sequence[SortKey], first: int, count: int
     ) -> JobRunPage:

@@ -123,6 +123,14 @@ async def test_a_job_run_is_found_below_its_job_only(job_runs: JobRunsOfTest):
     assert (await job_runs.get(job_run_id)).status is JobRunStatus.PENDING
 
 
+async def test_a_job_run_is_found_by_its_id_alone_in_its_project_only(job_runs: JobRunsOfTest):
+    job_run_id = await job_runs.start()
+    assert (await job_runs.all.find(WORKSPACE, job_runs.project, job_run_id)).job_id == JOB
+    for place in ((ELSEWHERE, job_runs.project, job_run_id), (WORKSPACE, "elsewhere", job_run_id)):
+        with pytest.raises(NotFound):
+            await job_runs.all.find(*place)
+
+
 async def test_a_workflow_that_is_no_job_run_is_not_found(job_runs: JobRunsOfTest, client: Client):
     lock_id = names.job_run_id("lock-with-such-an-id.".replace(".", "-"))
     lock = JobLockInput(project=job_runs.project, job_id=JOB, holder="somebody")
