@@ -21,6 +21,11 @@ from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.job_run import JobRunActivities
 from activities.jobs.job_run_preparation import JobRunPreparation
+from activities.resource import ResourceActivities
+from activities.resources.file_auth_sessions import FileAuthSessions
+from activities.resources.file_jobs import FileJobs
+from activities.resources.resource_applier import ResourceApplier
+from jobs.definition import JobDefiner
 from jobs.plan import JobPlanner
 from projects.catalog import Catalog
 from schemas.workflow import names
@@ -31,9 +36,12 @@ from security.sealed_sinks import delivery_schedule
 from security.signing import WebhookSigner
 from settings import Settings, installed_version
 from storage.store import Store
+from temporal.auth_sessions import AuthSessions
+from temporal.jobs import Jobs
 from temporal.polls import QUEUE_POLLS
 from temporal.run_waits import RunWaits
 from temporal.worker_shutdown import running_worker
+from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
@@ -64,7 +72,7 @@ for half a minute, and the memory of what it sends."""
 
 @asynccontextmanager
 async def workflow_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
-    """Run the Temporal worker for workflows, for the activities on artifacts and for those of JobRuns."""
+    """Run the Temporal worker for workflows, for the activities on artifacts and for those of Jobs."""
     artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
     waits = RunWaits(client)
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
@@ -77,6 +85,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         waits=waits,
         preparation=JobRunPreparation(client=client, store=store, catalog=catalog, planner=planner),
     )
+    resources = ResourceActivities(_resource_applier(settings, client, store, ring))
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
@@ -89,6 +98,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             TriggerJobWorkflow,
             JobRunWorkflow,
             JobLockWorkflow,
+            ApplyResourcesWorkflow,
         ],
         activities=[
             artifacts.record_interrupted,
@@ -99,6 +109,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             job_runs.prepare_job_run,
             job_runs.execute_job_items,
             job_runs.await_auth_session,
+            resources.update_resources,
         ],
         identity=identity,
         max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
@@ -113,6 +124,25 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             yield
     finally:
         await waits.close()
+
+
+def _resource_applier(settings: Settings, client: Client, store: Store, ring: KeyRing) -> ResourceApplier:
+    egress = EgressPolicy(settings.egress_allow)
+    jobs = FileJobs(
+        workspace=settings.workspace,
+        store=store,
+        ring=ring,
+        definer=JobDefiner(settings.workspace, store, ring, egress, delivery_schedule(settings)),
+        jobs=Jobs(client),
+    )
+    auth_sessions = FileAuthSessions(
+        workspace=settings.workspace,
+        environment=settings.environment,
+        store=store,
+        ring=ring,
+        auth_sessions=AuthSessions(client),
+    )
+    return ResourceApplier(store, jobs, auth_sessions)
 
 
 def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:

@@ -47,6 +47,7 @@ from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_heartbeat
 from activities.workers.delegated_group import delegated_group
 from activities.workers.deployed_projects import DeployedProjects
+from activities.workers.deployed_resources import DeployedResources
 from activities.workers.fleet_member import FleetMember
 from activities.workers.machine_pools import MachinePools
 from activities.workers.machine_shares import MachineShares
@@ -78,6 +79,7 @@ from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
+from temporal.resources import ResourceApplications
 from temporal.worker_shutdown import running_worker
 
 log = logging.getLogger("worker")
@@ -110,13 +112,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         await resources.enter_async_context(fleet_worker(client, identity))
+        catalog = Catalog(store, max_age=settings.poll_versions)
+        background: list[BackgroundWork] = []
         if settings.role != "browser":
             await resources.enter_async_context(workflow_worker(settings, client, identity, store))
             await resources.enter_async_context(delivery_worker(settings, client, identity, store))
-        background: list[BackgroundWork] = []
+            deployed = DeployedResources(settings.workspace, catalog, ResourceApplications(client))
+            background.append(deployed.follow(settings.poll_versions))
         if browser is not None and isolation is not None:
             log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
-            background = await _start_attempt_workers(resources, settings, client, identity, store, browser, isolation)
+            background += await _start_attempt_workers(
+                resources, settings, client, identity, store, catalog, browser, isolation
+            )
         log.info("worker %s is ready (role: %s)", identity, settings.role)
         await _run_until_stopped(stop, *background)
         log.info("worker %s is leaving", identity)
@@ -128,6 +135,7 @@ async def _start_attempt_workers(
     client: Client,
     identity: str,
     store: Store,
+    catalog: Catalog,
     browser: Path,
     isolation: Isolation,
 ) -> list[BackgroundWork]:
@@ -163,7 +171,6 @@ async def _start_attempt_workers(
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
     await resources.enter_async_context(_stop_worker(client, identity, running_attempts))
-    catalog = Catalog(store, max_age=settings.poll_versions)
     deployed = DeployedProjects(catalog, only=settings.projects)
     project_workers = ProjectWorkerManager(
         client=client,

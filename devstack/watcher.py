@@ -1,4 +1,4 @@
-"""Watching project folders for changes, as the kernel reports them. Files that a deploy leaves out are ignored."""
+"""Watching project folders for changes, as the kernel reports them. Files that a deploy does not read are ignored."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Self
 from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]  # trio is not installed
 
 from projects.files import is_project_path
+from projects.resource_files import is_auth_session_file
 
 FileChange = tuple[Change, str]
 
@@ -116,7 +117,12 @@ def _is_relevant(root: Path, path: Path) -> bool:
     name, *rest = path.relative_to(root).parts
     if name.startswith("."):
         return False
-    return not rest or is_project_path(root / name, path) or _is_installed_package(rest)
+    return (
+        not rest
+        or is_project_path(root / name, path)
+        or _is_installed_package(rest)
+        or is_auth_session_file(Path(*rest))
+    )
 
 
 def _is_installed_package(parts: list[str]) -> bool:

@@ -46,6 +46,8 @@ class Deployment:
     manifest: Manifest
     deployed_at: datetime
     """Time of the deploy, by the clock of whoever deployed."""
+    has_resources: bool = False
+    """Whether there are, or were, Jobs or AuthSessions that are files of the project."""
 
 
 class Catalog:
@@ -173,7 +175,7 @@ class Catalog:
                     f"Version {current.version} of project {project!r} is deployed, but its manifest is not in the "
                     "artifact store. Deploy the project again."
                 )
-            deployment = Deployment(manifest, current.deployed_at)
+            deployment = Deployment(manifest, current.deployed_at, current.has_resources)
         _put_in_cache(self._answers, project, _Answer(deployment, note, asked, tag))
         return deployment
 

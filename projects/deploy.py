@@ -23,6 +23,13 @@ from projects.dependencies import resolve_and_build
 from projects.environments import Environments
 from projects.machine_limit import ClaimedMachines
 from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
+from projects.resource_files import (
+    check_ignored_resources,
+    find_auth_session_files,
+    find_job_files,
+    usable_auth_sessions,
+)
+from projects.resources import Resources
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
 from projects.threads import run_in_thread
@@ -57,7 +64,7 @@ async def deploy(
     scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
     try:
         frozen = await freeze_venv(folder)
-        manifest = await run_in_thread(_prepare, folder, scratch, frozen)
+        manifest, resources = await run_in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
         claimed = ClaimedMachines(store, project, manifest.settings.machines, max_machines)
         await claimed.check()  # before an environment is built, which takes a while
@@ -77,9 +84,13 @@ async def deploy(
             earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
             if earlier is None:
                 await store.put(keys.manifest(project, version), manifest.to_bytes())
+            if resources or await store.exists(keys.resources(project, version)):
+                await store.put(keys.resources(project, version), resources.to_bytes())
+            has_resources = bool(resources) or await _had_resources(store, project)
             claimed.confirm()
             now = datetime.now(UTC)
-            await store.put(keys.current_version(project), Current(version=version, deployed_at=now).to_bytes())
+            current = Current(version=version, deployed_at=now, has_resources=has_resources)
+            await store.put(keys.current_version(project), current.to_bytes())
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
     # The note comes after the pointer: whoever has read the note before looks at the pointer again.
@@ -102,15 +113,32 @@ def _matching_manifest(stored: bytes | None, manifest: Manifest) -> Manifest | N
     return earlier if earlier == manifest.model_copy(update={"created_at": earlier.created_at}) else None
 
 
-def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest:
+async def _had_resources(store: Store, project: str) -> bool:
+    """Tell whether there may be Jobs or AuthSessions of files of the version that is still deployed.
+
+    A damaged pointer tells nothing, and this deploy repairs it.
+    """
+    data = await store.get(keys.current_version(project))
+    try:
+        return data is not None and Current.model_validate_json(data).has_resources
+    except ValidationError:
+        return True
+
+
+def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> tuple[Manifest, Resources]:
     _check_project(folder)  # This comes first, so that most mistakes are found without the cost of packing.
     scratch.mkdir(mode=0o700)
+    auth_sessions = find_auth_session_files(folder)
     beside = f"{frozen.python}\n{frozen.requirements}" if frozen is not None else ""
     version = pack(folder, scratch / _BUNDLE, extra=beside)
     # The manifest describes the files that were packed, as files of the folder may change at any time.
     extract(scratch / _BUNDLE, scratch / "files")
     file, apis = _check_project(scratch / "files")
-    return Manifest(
+    resources = Resources(
+        jobs=tuple(find_job_files(scratch / "files", file.settings, apis)),
+        auth_sessions=usable_auth_sessions(file.settings, auth_sessions),
+    )
+    manifest = Manifest(
         project=resolve_project_name(folder, file.settings),
         version=version,
         settings=file.settings,
@@ -118,6 +146,7 @@ def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest
         warnings=(
             *(DeployWarning(file=file.name, message=message) for message in file.ignored),
             *_check_ignored_files(folder, file.name),
+            *check_ignored_resources(folder, file.settings, auth_sessions),
             *check_languages(scratch / "files"),
             *check_names(apis),
             *check_syntax(scratch / "files"),
@@ -125,14 +154,13 @@ def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> Manifest
         ),
         created_at=datetime.now(UTC),
     )
+    return manifest, resources
 
 
 def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]:
     for other in SETTINGS_PARSERS:
         if other != settings and (folder / other).is_file():
             yield DeployWarning(file=other, message=f"ignored, as the settings are read from {settings}")
-    if (folder / "intuned-resources").is_dir():
-        yield DeployWarning(file="intuned-resources", message="ignored, as a deploy makes no Jobs and AuthSessions")
 
 
 def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:

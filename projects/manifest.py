@@ -17,7 +17,7 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
-class _Stored(BaseModel):
+class Stored(BaseModel):
     """A frozen model with camelCase keys. Unknown keys are ignored, as a newer Callboard may have written them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
@@ -27,7 +27,7 @@ class _Stored(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode() + b"\n"
 
 
-class DeployWarning(_Stored):
+class DeployWarning(Stored):
     """Something in a project that will not work, but does not prevent the rest from working."""
 
     file: str
@@ -39,7 +39,7 @@ class DeployWarning(_Stored):
         return f"{where}: {self.message}"
 
 
-class OwnEnvironment(_Stored):
+class OwnEnvironment(Stored):
     """The environment that a version runs in, if it does not run in Callboard's own."""
 
     source: str
@@ -49,7 +49,7 @@ class OwnEnvironment(_Stored):
     """Name of the list of its packages, which is at `projects/{project}/environments/{declaration}.txt`."""
 
 
-class Manifest(_Stored):
+class Manifest(Stored):
     """A version of a project, stored as `projects/{project}/versions/{version}/manifest.json`."""
 
     project: str
@@ -62,21 +62,24 @@ class Manifest(_Stored):
     """Time at which this version was first deployed."""
 
 
-class Current(_Stored):
+class Current(Stored):
     """The pointer to the deployed version of a project, stored as `projects/{project}/current.json`."""
 
     version: str
     deployed_at: AwareDatetime
+    has_resources: bool = False
+    """Whether this version, or one before it, has files of Jobs or AuthSessions: workers make what exists agree with
+    them."""
 
 
-class MachineClaim(_Stored):
+class MachineClaim(Stored):
     """What a deploy that takes place now asks for, stored as `projects/~machine-claims/{id}.json`."""
 
     project: str
     machines: int
 
 
-class LastDeploy(_Stored):
+class LastDeploy(Stored):
     """The note of the latest deploy, stored as `projects/last-deploy.json`: it tells readers that something changed."""
 
     project: str

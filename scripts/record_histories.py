@@ -28,6 +28,7 @@ from tests.support.auth_shapes import LOGIN_SHAPES  # noqa: E402
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
 from tests.support.fleet_stage import FLEETS  # noqa: E402
 from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
+from tests.support.resource_stage import APPLICATIONS  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
 from tests.support.sink_test_stage import SINK_TESTS, sink_tested  # noqa: E402
 from tests.support.sweep_stage import SWEEPS, skipping_client, swept  # noqa: E402
@@ -38,13 +39,15 @@ HISTORIES = REPOSITORY / "tests" / "histories"
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    if any(shape in SWEEPS or shape in FLEETS for shape in shapes):
+    if any(shape in SWEEPS or shape in FLEETS or shape in APPLICATIONS for shape in shapes):
         async with skipping_client() as client:
+            for shape in (shape for shape in shapes if shape in APPLICATIONS):
+                write(folder, shape, await (await APPLICATIONS[shape](client, shape)).fetch_history())
             for shape in (shape for shape in shapes if shape in FLEETS):
                 write(folder, shape, await FLEETS[shape](client))
             for shape in (shape for shape in shapes if shape in SWEEPS):
                 write(folder, shape, (await swept(shape, client)).first)
-    shapes = [shape for shape in shapes if shape not in SWEEPS and shape not in FLEETS]
+    shapes = [shape for shape in shapes if shape not in {*SWEEPS, *FLEETS, *APPLICATIONS}]
     if not shapes:
         return
     with tempfile.TemporaryDirectory() as data:
@@ -83,10 +86,8 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    known = {
-        **{shape: [shape] for shape in (*SHAPES, *DELIVERIES, *JOB_RUNS, *SINK_TESTS, *SWEEPS, *FLEETS)},
-        **login_histories(),
-    }
+    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *SINK_TESTS, *SWEEPS, *FLEETS, *APPLICATIONS)
+    known = {**{shape: [shape] for shape in plain}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:
         sys.exit(f"There is no shape {', '.join(unknown)}. There are: {', '.join(known)}.")

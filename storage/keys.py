@@ -5,6 +5,7 @@
     projects/{project}/current.json                         which version is deployed
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
+    projects/{project}/versions/{version}/resources.json    its files of Jobs and AuthSessions, if it has any
     projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
     runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
@@ -60,6 +61,11 @@ def manifest(project: str, version: str) -> str:
 def bundle(project: str, version: str) -> str:
     """Return the key of a version's files."""
     return f"projects/{project}/versions/{version}/bundle.tar.gz"
+
+
+def resources(project: str, version: str) -> str:
+    """Return the key of a version's files of Jobs and AuthSessions."""
+    return f"projects/{project}/versions/{version}/resources.json"
 
 
 def environment(project: str, declaration: str) -> str:

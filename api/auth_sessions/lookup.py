@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.dependencies import Services
-from schemas.errors import NotFound
+from schemas.errors import Conflict, NotFound
 from schemas.rest.run_auth_session import is_auth_session_id
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.base import clip
@@ -32,3 +32,20 @@ async def require_auth_session(
             pass
     details = None if path is None else {"path": path}
     raise NotFound(f"Project {project} has no AuthSession {clip(auth_session_id, 100)!r}.", details=details)
+
+
+async def require_changeable_auth_session(services: Services, project: str, auth_session_id: str) -> AuthSessionView:
+    """Return the project's AuthSession with this id, which requests may change and delete.
+
+    Raises:
+        NotFound: There is no such AuthSession.
+        Conflict: It is a file of the project.
+        Unavailable: Temporal does not answer.
+    """
+    view = await require_auth_session(services, project, auth_session_id)
+    if view.from_file:
+        raise Conflict(
+            f"AuthSession {view.id} is a file of project {project}. Edit the file, or remove it, and deploy the "
+            "project."
+        )
+    return view

@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from api.auth_sessions.lookup import require_auth_session
+from api.auth_sessions.lookup import require_auth_session, require_changeable_auth_session
 from api.auth_sessions.operation_result import record_accepted
 from api.contract_values import contract_auth_session
 from api.dependencies import Services
@@ -76,13 +76,14 @@ async def update(
 
     Raises:
         BadRequest: A field is wrong, the AuthSession was recorded, or people record the logins of this project.
+        Conflict: The AuthSession is a file of the project.
         NotFound: There is no such AuthSession.
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started.
     """
     request = validate_body(UpdateAuthSession, body)
     await check_proxy(services.egress, "proxy", request.proxy)
-    view = await require_auth_session(services, manifest.project, auth_session_id)
+    view = await require_changeable_auth_session(services, manifest.project, auth_session_id)
     if view.type is AuthSessionType.RECORDER:
         raise _recorded_error(f"AuthSession {view.id} was recorded by a person")
     _require_automatic_logins(manifest)

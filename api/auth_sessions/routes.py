@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from api.auth_sessions import operations
-from api.auth_sessions.lookup import require_auth_session
+from api.auth_sessions.lookup import require_auth_session, require_changeable_auth_session
 from api.auth_sessions.operation_result import operation_result
 from api.contract_values import contract_auth_session
 from api.dependencies import Services, ServicesDep
@@ -93,11 +93,17 @@ async def get(services: ServicesDep, projectName: str, authSessionId: str) -> Au
     return contract_auth_session(await require_auth_session(services, manifest.project, authSessionId))
 
 
-@router.delete("/{authSessionId}", status_code=204, summary="Delete an AuthSession", response_class=Response)
+@router.delete(
+    "/{authSessionId}",
+    status_code=204,
+    summary="Delete an AuthSession",
+    response_class=Response,
+    responses=error_responses(Conflict),
+)
 async def delete(services: ServicesDep, projectName: str, authSessionId: str) -> None:  # noqa: N803
     """Delete the AuthSession with its login and parameters. Runs that still need it are canceled."""
     manifest = await require_project(services, projectName)
-    view = await require_auth_session(services, manifest.project, authSessionId)
+    view = await require_changeable_auth_session(services, manifest.project, authSessionId)
     await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)
 
 
@@ -106,7 +112,7 @@ async def delete(services: ServicesDep, projectName: str, authSessionId: str) ->
     status_code=201,
     summary="Update an AuthSession",
     openapi_extra=request_body(UpdateAuthSession),
-    responses=_STARTING,
+    responses=_STARTING | error_responses(Conflict),
 )
 async def update(
     request: Request,

@@ -34,6 +34,8 @@ class AuthSessionView(FlowModel):
     pending_run_id: Annotated[str | None, Field(alias="making")] = None
     """The Create or Update that makes the login, until the login is kept or, if that failed, what is left of it is
     removed."""
+    from_file: bool = False
+    """Whether it is a file of the project: only a deploy changes and removes it."""
 
     @property
     def login(self) -> LoginState | None:

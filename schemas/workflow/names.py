@@ -6,6 +6,7 @@ A comment above a group of names describes all of them; a text below a name desc
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 CALLBOARD_QUEUE = "callboard"
 """Task queue of workflows and light activities."""
@@ -67,6 +68,10 @@ TRIGGER_JOB = "TriggerJob"
 JOB_LOCK = "JobLock"
 """Workflow type of the lock that the active JobRun of a Job holds; `job_lock_workflow_id` builds the workflow id."""
 
+APPLY_RESOURCES = "ApplyResources"
+"""Workflow type of what follows a deploy: it makes Jobs and AuthSessions agree with the files of the project;
+`apply_resources_workflow_id` builds the workflow id."""
+
 FLEET = "Fleet"
 """Workflow type of the one workflow that leases Machines to workers."""
 
@@ -95,6 +100,7 @@ PREPARE_DELIVERY = "prepare_delivery"
 SEND_DELIVERY = "send_delivery"
 SEND_TEST = "send_test"
 SWEEP_ARTIFACTS = "sweep_artifacts"
+UPDATE_RESOURCES = "update_resources"
 ACQUIRE_JOB_LOCK = "acquire_job_lock"
 RELEASE_JOB_LOCK = "release_job_lock"
 PREPARE_JOB_RUN = "prepare_job_run"
@@ -242,6 +248,11 @@ def job_run_notification_id(number: int) -> str:
 def job_lock_workflow_id(project: str, job_id: str) -> str:
     """Return the workflow id of the lock that the active JobRun of a Job holds."""
     return f"job-lock:{project}:{job_id}"
+
+
+def apply_resources_workflow_id(project: str, deployed_at: datetime) -> str:
+    """Return the workflow id of what follows a deploy of a project at this time; no Run can have such an id."""
+    return f"apply-resources:{project}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def runtime_owner(run_id: str) -> str:

@@ -126,15 +126,14 @@ async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make
             "Intuned.toml": "",
             "api/old.ts": "",
             "api/types.d.ts": "",
-            "intuned-resources/auth-sessions/me.auth-session.json": "{}",
-            "intuned-resources/jobs/nightly.job.json": "{}",
+            "intuned-resources/buckets/b.bucket.json": "{}",
         }
     )
     manifest = await deploy(folder, store)
     assert [str(warning) for warning in manifest.warnings] == [
         "Intuned.jsonc: region: ignored, as Runs are executed wherever the workers are",
         "Intuned.toml: ignored, as the settings are read from Intuned.jsonc",
-        "intuned-resources: ignored, as a deploy makes no Jobs and AuthSessions",
+        "intuned-resources/buckets: ignored, as a deploy makes Jobs and AuthSessions only",
         "api/old.ts: not served, as projects in TypeScript are out of scope",
     ]
     assert manifest.apis == ("list",)

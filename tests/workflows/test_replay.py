@@ -23,10 +23,12 @@ from tests.support.delivery_stage import DELIVERIES
 from tests.support.fleet_stage import FLEETS
 from tests.support.job_run_shapes import JOB_RUNS
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
+from tests.support.resource_stage import APPLICATIONS
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
 from tests.support.sink_test_stage import SINK_TESTS
 from tests.support.sweep_stage import SWEEPS
+from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.fleet import FleetWorkflow
 from workflows.sink_test import SinkTestWorkflow
@@ -45,7 +47,8 @@ def history(path: Path) -> WorkflowHistory:
 @pytest.fixture(scope="module")
 async def failures() -> dict[str, Exception | None]:
     """What each replay failed with. By one worker for all of them: to make one costs more than to replay a history."""
-    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow]
+    others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow]
+    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others]
     replayer = Replayer(workflows=workflows, data_converter=pydantic_data_converter)
     replayed: dict[str, Exception | None] = {}
 
@@ -75,6 +78,7 @@ def test_every_shape_has_its_history() -> None:
         *SINK_TESTS,
         *SWEEPS,
         *FLEETS,
+        *APPLICATIONS,
         *(name for names in login_histories().values() for name in names),
     ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"

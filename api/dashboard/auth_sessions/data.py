@@ -48,6 +48,7 @@ def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> d
         "id": view.id,
         "type": view.type.value,
         "status": view.status.value,
+        "fromFile": view.from_file,
         "createdAt": view.created_at.isoformat(),
         "updatedAt": view.updated_at.isoformat(),
         "lastValidate": validate,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.auth_sessions import operations
-from api.auth_sessions.lookup import require_auth_session
+from api.auth_sessions.lookup import require_changeable_auth_session
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.auth_sessions.data import auth_sessions_data, credentials_body, import_body, login_sample_parameters
 from api.dashboard.forms import errors_by_path
@@ -60,7 +60,7 @@ async def update(request: Request, services: ServicesDep, form: FormDep, project
     manifest = await require_auth_project(services, project)
     try:
         await operations.update(services, manifest, id, credentials_body(form, with_id=False))
-    except BadRequest as error:
+    except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form=f"update {id}", values=form, error=error)
     return _redirect_to_list(project, done="update", id=id)
 
@@ -76,7 +76,7 @@ async def validate(services: ServicesDep, _: FormDep, project: str, id: str) -> 
 async def delete(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
     """Delete the AuthSession with its login and parameters."""
     manifest = await require_auth_project(services, project)
-    view = await require_auth_session(services, manifest.project, id)
+    view = await require_changeable_auth_session(services, manifest.project, id)
     await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)
     return _redirect_to_list(project, done="delete", id=view.id)
 

@@ -17,6 +17,7 @@ from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunType
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
+from storage import keys
 from storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
@@ -519,6 +520,19 @@ async def test_delete_is_204_and_then_404(api: Api, call: Call):
     assert (answer.status_code, answer.content) == (204, b"")
     refused(await call("DELETE", "/anna%40home"), 404, "not-found")
     assert api.auth_sessions.known == {}
+
+
+async def test_one_that_is_a_file_of_the_project_is_not_changed_by_requests(api: Api, call: Call):
+    there_is(api, a_view("from-a-file").model_copy(update={"from_file": True}))
+    for method, path, body in (
+        ("POST", "/from-a-file/update", {"parameters": PARAMETERS}),
+        ("DELETE", "/from-a-file", None),
+    ):
+        assert "Edit the file, or remove it, and deploy" in refused(await call(method, path, body), 409, "conflict")
+    assert (await call("POST", "/from-a-file/validate/start", {})).status_code == 201
+    assert api.auth_sessions.updates == []
+    assert ("members", "from-a-file") in api.auth_sessions.known
+    assert [key async for key in api.store.list(keys.auth_session("members", "from-a-file"))] == []
 
 
 async def test_a_delete_that_no_worker_took_up_is_503_and_may_be_tried_again(api: Api, call: Call):

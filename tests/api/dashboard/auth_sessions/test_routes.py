@@ -91,6 +91,21 @@ async def test_one_is_validated_updated_and_deleted(api: Api, anna: None) -> Non
     assert (await send(api, f"{PATH}/anna%40shop/delete")).status_code == 404
 
 
+async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api, anna: None) -> None:
+    known = api.auth_sessions.known
+    known["members", "anna@shop"] = known["members", "anna@shop"].model_copy(update={"from_file": True})
+    client = await signed_in_client(api)
+    text = (await client.get(PATH)).text
+    assert "a file of the project" in text
+    assert f"{PATH}/anna%40shop/validate" in text
+    assert f"{PATH}/anna%40shop/delete" not in text
+    assert f"{PATH}/anna%40shop/update" not in text
+    assert (await client.get(f"{PATH}.json")).json()["authSessions"][0]["fromFile"]
+    assert (await send(api, f"{PATH}/anna%40shop/update", parameters="{}")).status_code == 409
+    assert (await send(api, f"{PATH}/anna%40shop/delete")).status_code == 409
+    assert ("members", "anna@shop") in known
+
+
 async def test_recorded_ones_are_imported(api: Api) -> None:
     client = await signed_in_client(api)
     assert "Import an AuthSession" in (await client.get("/projects/recorded/auth-sessions")).text

@@ -1,0 +1,1 @@
+"""The Jobs and AuthSessions that are files of a project, and what exists of them."""

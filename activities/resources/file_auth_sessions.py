@@ -1,0 +1,164 @@
+"""Make the AuthSessions of a project agree with its files: created, updated with other parameters, removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from projects.manifest import Manifest
+from projects.resources import AuthSessionFile
+from projects.settings import Environment
+from schemas.errors import Conflict, NotFound, Unavailable
+from schemas.rest.auth_sessions import UpdateAuthSession
+from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec
+from schemas.workflow.resources import ResourceChanges
+from schemas.workflow.run import RunType
+from schemas.workflow.trace import TraceMode
+from security import seal_context
+from security.keyring import KeyRing
+from security.sealed_proxies import seal_proxy
+from storage import keys
+from storage.store import Store
+from temporal.auth_sessions import AuthSessions
+
+
+class FileAuthSessions:
+    """The AuthSessions of files. Those that came by a request are left as they are."""
+
+    def __init__(
+        self, *, workspace: str, environment: Environment, store: Store, ring: KeyRing, auth_sessions: AuthSessions
+    ) -> None:
+        """Set up without reading anything yet.
+
+        Args:
+            workspace: The workspace that they belong to.
+            environment: Where projects run, which decides about their proxies.
+            store: The artifact store.
+            ring: The keys that parameters are sealed with.
+            auth_sessions: The AuthSessions in Temporal.
+        """
+        self._workspace = workspace
+        self._environment: Environment = environment
+        self._store = store
+        self._ring = ring
+        self._auth_sessions = auth_sessions
+
+    async def apply(self, manifest: Manifest, files: Sequence[AuthSessionFile]) -> ResourceChanges:
+        """Start all changes that are needed; what comes of the logins is seen later.
+
+        Raises:
+            CallboardError: Something does not answer, or cannot be sealed; repeating helps when that is mended.
+        """
+        created: list[str] = []
+        updated: list[str] = []
+        refused: list[str] = []
+        for file in files:
+            try:
+                if (view := await self._find(manifest.project, file.id)) is None:
+                    await self._create(manifest, file)
+                    created.append(file.id)
+                elif not view.from_file:
+                    raise _taken(file)
+                elif await self._current_parameters(manifest.project, view) != file.parameters:
+                    await self._update(manifest, file, view)
+                    updated.append(file.id)
+            except Conflict as error:
+                refused.append(error.message)
+        removed = await self._remove_others(manifest.project, {file.id for file in files})
+        return ResourceChanges(
+            created=tuple(created), updated=tuple(updated), removed=tuple(removed), refused=tuple(refused)
+        )
+
+    async def _remove_others(self, project: str, kept: set[str]) -> list[str]:
+        removed: list[str] = []
+        for view in await self._auth_sessions.list_all(self._workspace, project):
+            if not view.from_file or view.id in kept:
+                continue
+            try:
+                await self._auth_sessions.delete(self._workspace, project, view.id)
+            except NotFound:
+                continue  # It could not be created, and is gone.
+            removed.append(view.id)
+        return removed
+
+    async def _create(self, manifest: Manifest, file: AuthSessionFile) -> None:
+        now = datetime.now(UTC)
+        spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_CREATE)
+        created = AuthSessionInput(
+            workspace=self._workspace,
+            project=manifest.project,
+            ref=AuthSessionRef(id=file.id, type=AuthSessionType.CREDENTIALS, owner=file.id),
+            view=AuthSessionView(
+                id=file.id,
+                type=AuthSessionType.CREDENTIALS,
+                status=AuthSessionStatus.PENDING,
+                created_at=now,
+                updated_at=now,
+                from_file=True,
+            ),
+            create=spec,
+        )
+        await self._store_parameters(manifest.project, file, spec)
+        try:
+            await self._auth_sessions.create(created)
+        except Conflict as error:
+            await self._store.delete(spec.parameters_key)
+            raise _taken(file) from error
+
+    async def _update(self, manifest: Manifest, file: AuthSessionFile, view: AuthSessionView) -> None:
+        spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_UPDATE)
+        await self._store_parameters(manifest.project, file, spec)
+        await self._auth_sessions.update(self._workspace, manifest.project, view.id, spec)
+
+    def _login_spec(self, manifest: Manifest, file: AuthSessionFile, run_type: RunType) -> LoginSpec:
+        request = UpdateAuthSession(parameters=file.parameters)
+        run_id, url = uuid4().hex, manifest.settings.proxy_in(self._environment)
+        proxy = (
+            None
+            if url is None
+            else seal_proxy(url, self._ring, workspace=self._workspace, project=manifest.project, owner=run_id)
+        )
+        return LoginSpec(
+            run_id=run_id,
+            type=run_type,
+            version=manifest.version,
+            parameters_key=keys.auth_session_parameters(manifest.project, file.id, run_id),
+            create_attempts=request.create_attempts,
+            check_attempts=request.check_attempts,
+            request_timeout=timedelta(seconds=request.request_timeout),
+            trace=TraceMode.of(request.save_trace),
+            proxy=proxy,
+        )
+
+    async def _store_parameters(self, project: str, file: AuthSessionFile, spec: LoginSpec) -> None:
+        text = json.dumps(file.parameters, separators=(",", ":"))
+        sealed = self._ring.seal(text, bound_to=self._owner(project, file.id))
+        await self._store.put(spec.parameters_key, sealed.encode("ascii"))
+
+    async def _current_parameters(self, project: str, view: AuthSessionView) -> Any:
+        """Return the parameters of the login that is being made, else those of the current one."""
+        pending = view.pending_run_id and keys.auth_session_parameters(project, view.id, view.pending_run_id)
+        for key in (pending, view.parameters_key):
+            if key is not None and (sealed := await self._store.get(key)) is not None:
+                return json.loads(self._ring.open(sealed.decode("ascii"), bound_to=self._owner(project, view.id)))
+        raise Unavailable(f"AuthSession {view.id} of project {project} is just being created.")
+
+    async def _find(self, project: str, auth_session_id: str) -> AuthSessionView | None:
+        try:
+            return await self._auth_sessions.get(self._workspace, project, auth_session_id)
+        except NotFound:
+            return None
+
+    def _owner(self, project: str, auth_session_id: str) -> str:
+        return seal_context.auth_session(self._workspace, project, auth_session_id)
+
+
+def _taken(file: AuthSessionFile) -> Conflict:
+    return Conflict(
+        f"{file.file}: there is an AuthSession {file.id!r} that was created by a request. Delete that one, or rename "
+        "the file, and deploy the project again."
+    )

@@ -1,0 +1,102 @@
+"""What docs/jobs.md shows is typed, in its order, on the real stack; its file is one that a deploy applies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.command_line import PROGRAM, Command
+from tests.support.polling import until
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
+
+PAGE = (REPOSITORY / "docs" / "jobs.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+FILE = re.findall(r"`(intuned-resources/jobs/\S+)`\n\n```jsonc\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"  # beside those that are published, as something is saved there
+    shutil.copytree(stack.projects / "shop", folder)
+    script = "".join(BLOCKS)
+    script = script.replace("http://127.0.0.1:8400", stack.url).replace("~/.local/share/callboard", str(stack.data))
+    script = script.replace('{"pages"', f'{{"baseUrl": {json.dumps(stack.site)}, "pages"')
+    environment = Command(stack, "shop").environment()
+    environment["PATH"] = f"{PROGRAM.parent}:{environment['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-eu", "-o", "pipefail", "-c", script),
+        cwd=folder,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 200)
+    assert process.returncode == 0, (out.decode(), err.decode())
+    said = out.decode()
+    assert "1 of 1 Runs have ended: 1 completed, 0 failed" in said
+    assert '"message":"updated job successfully"' in said
+    assert "Job long is paused.\nJob long is resumed.\n" in said
+    assert (folder / "results.jsonl").is_file()
+    assert {job["id"] for job in await jobs(stack, "shop")}.isdisjoint({"every-morning", "by-hand", "long"})
+
+
+async def test_a_file_is_a_job_that_comes_changes_and_goes_with_it(stack: Stack) -> None:
+    ((path, text),) = FILE
+    folder = stack.projects / "job-files"
+    (folder / "api").mkdir(parents=True)
+    (folder / "Intuned.json").write_text("{}")
+    (folder / "api" / "list-products.py").write_text("async def automation(page, params, **_):\n    return params\n")
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_text(text)
+
+    async def is_there() -> bool:
+        return [job["id"] for job in await jobs(stack, "job-files")] == ["nightly"]
+
+    await until(is_there, every=0.2)
+    (job,) = await jobs(stack, "job-files")
+    assert (job["source"], job["schedule"]["timezone"], job["payload_count"]) == ("CODE", "Europe/Berlin", 1)
+    assert job["next_run_time"] is not None
+    url = place(stack, "job-files", "jobs/nightly")
+    refused = await stack.http.delete(url)
+    assert (refused.status_code, "Edit the file" in refused.json()["message"]) == (409, True)
+
+    triggered = (await stack.http.post(f"{url}/trigger")).json()
+
+    async def has_ended() -> bool:
+        answer = (await stack.http.get(place(stack, "job-files", f"job-runs/{triggered['jobRunId']}"))).json()
+        return answer["jobRun"]["status"] == "SUCCESS"
+
+    await until(has_ended, every=0.2)
+    (line,) = (await stack.http.get(f"{url}/runs/{triggered['jobRunId']}/results")).text.splitlines()
+    assert json.loads(line)["apiInfo"]["result"]["output"] == {"pages": 1}
+
+    (folder / path).write_text(text.replace('"pages": 1', '"pages": 2'))
+
+    async def has_changed() -> bool:
+        (job,) = await jobs(stack, "job-files")
+        return job["payload"][0]["parameters"] == {"pages": 2}
+
+    await until(has_changed, every=0.2)
+    (folder / path).unlink()
+
+    async def is_gone() -> bool:
+        return not await jobs(stack, "job-files")
+
+    await until(is_gone, every=0.2)
+    shutil.rmtree(folder)
+
+
+def place(stack: Stack, project: str, rest: str) -> str:
+    return f"/api/v1/workspace/{stack.workspace}/projects/{project}/{rest}"
+
+
+async def jobs(stack: Stack, project: str) -> list[Any]:
+    """The Jobs of a project; none while it is not deployed."""
+    answer: httpx.Response = await stack.http.get(place(stack, project, "jobs"))
+    return answer.json() if answer.status_code == 200 else []

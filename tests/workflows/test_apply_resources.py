@@ -1,0 +1,45 @@
+"""Files of a project are applied however often that takes, and the Web UI says what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from schemas.workflow import names
+from schemas.workflow.resources import ResourceChanges
+from tests.support.resource_stage import APPLICATIONS, REFUSED, Applying
+from tests.support.sweep_stage import skipping_client
+from workflows.apply_resources import ApplyResourcesWorkflow
+
+
+@pytest.fixture(scope="module")
+async def skipping() -> AsyncGenerator[Client]:
+    async with skipping_client() as client:
+        yield client
+
+
+async def details(client: Client, handle: Applying) -> str:
+    """What the Web UI shows of a workflow that has ended."""
+    queue = f"{names.CALLBOARD_QUEUE}-{handle.id}"
+    async with Worker(client, task_queue=queue, workflows=[ApplyResourcesWorkflow]):
+        metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return metadata.current_details
+
+
+async def test_what_has_changed_is_returned_and_told(skipping: Client) -> None:
+    handle = await APPLICATIONS["resources-applied"](skipping, "resources-applied")
+    jobs = (await handle.result()).jobs
+    assert jobs == ResourceChanges(created=("a", "b"), updated=("c",), removed=("d",))
+    assert await details(skipping, handle) == "Jobs created: a, b; Jobs updated: c; Jobs removed: d"
+
+
+async def test_it_is_tried_until_it_succeeds_and_what_was_refused_is_told(skipping: Client) -> None:
+    handle = await APPLICATIONS["resources-applied-at-last"](skipping, "resources-applied-at-last")
+    assert (await handle.result()).jobs.refused == (REFUSED,)
+    told = await details(skipping, handle)
+    assert told.startswith("Jobs refused: 1")
+    assert REFUSED in told
