@@ -1,9 +1,12 @@
-"""Remove the artifacts of Runs that ended long enough ago.
+"""Remove the artifacts of Runs and JobRuns that ended long enough ago, and of definitions of Jobs that nobody needs.
 
 A Run is examined when its newest artifact is old: what a Delivery writes for it later keeps all of its artifacts. They
 stay while the Run is in flight, and until its end is long enough ago. For a Run that Temporal no longer knows, only the
 age of its artifacts counts. Its artifacts are listed anew right before they are removed, since a start with the same
 Idempotency-Key may have started it once more.
+
+A JobRun is treated as a Run is. A definition of a Job stays while the Job has it, or had it a short time ago, and while
+Temporal knows a JobRun that executes it, or has executed it.
 
 Sweeps may run concurrently: removing what is gone already is no error.
 """
@@ -12,18 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from temporalio.client import Client
 
+from activities.artifact_groups import SWEPT, ArtifactGroup, stored_groups
 from schemas.errors import NotFound, StoreError
-from schemas.workflow import names
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
-from storage import keys
 from storage.store import Store
+from temporal.job_definitions import is_definition_needed
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 log = logging.getLogger(__name__)
@@ -34,20 +37,6 @@ _MAX_RUNS = 2_000
 """How many Runs one part examines at most."""
 _MAX_DURATION = timedelta(minutes=5)
 """Time after which a part ends, wherever it has come to."""
-
-
-@dataclass
-class _StoredRun:
-    """What the store holds of a Run."""
-
-    id: str
-    prefix: str
-    newest: datetime
-
-    @property
-    def key_after(self) -> str:
-        """A key that sorts after all keys of this Run, and before those of the next one."""
-        return self.prefix.removesuffix("/") + "0"  # the character after the slash
 
 
 @dataclass
@@ -100,16 +89,17 @@ class ArtifactSweeper:
         """
         if not await self._sweep_runs(part, progress):
             return progress.result()
-        await self._store.tidy(keys.RUNS, part.before)
+        for prefix in SWEPT:
+            await self._store.tidy(prefix, part.before)
         return SweepPartResult(totals=progress.totals)
 
     async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
         """Examine the Runs of this part, and tell whether the end of the store was reached."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._max_duration.total_seconds()
-        due: list[_StoredRun] = []
+        due: list[ArtifactGroup] = []
         examined = 0
-        async with aclosing(self._runs(progress.after)) as runs:
+        async with aclosing(stored_groups(self._store, progress.after)) as runs:
             async for run in runs:
                 if run.newest < part.before:
                     due.append(run)
@@ -125,24 +115,7 @@ class ArtifactSweeper:
         progress.totals = progress.totals.plus(await self._remove_all(due, part.before))
         return True
 
-    async def _runs(self, after: str) -> AsyncGenerator[_StoredRun]:
-        """Yield the Runs that have artifacts, in the order of their keys."""
-        run: _StoredRun | None = None
-        async for entry in self._store.entries(keys.RUNS, after=after):
-            parts = entry.key.split("/", 3)
-            if len(parts) < 4 or not names.is_run_id(parts[2]):
-                continue  # Callboard did not write it
-            prefix = keys.run(parts[1], parts[2])
-            if run is not None and run.prefix == prefix:
-                run.newest = max(run.newest, entry.modified)
-                continue
-            if run is not None:
-                yield run
-            run = _StoredRun(parts[2], prefix, entry.modified)
-        if run is not None:
-            yield run
-
-    async def _remove_all(self, runs: list[_StoredRun], before: datetime) -> SweepTotals:
+    async def _remove_all(self, runs: list[ArtifactGroup], before: datetime) -> SweepTotals:
         """Remove the artifacts of the Runs that are over. If one fails, raise after all have been tried."""
         totals = SweepTotals()
         for removed in await asyncio.gather(*(self._remove(run, before) for run in runs), return_exceptions=True):
@@ -151,8 +124,8 @@ class ArtifactSweeper:
             totals = totals.plus(removed)
         return totals
 
-    async def _remove(self, run: _StoredRun, before: datetime) -> SweepTotals:
-        if not await self._is_over(run.id, before):
+    async def _remove(self, run: ArtifactGroup, before: datetime) -> SweepTotals:
+        if not await self._is_over(run, before):
             return SweepTotals()
         try:
             entries = [entry async for entry in self._store.entries(run.prefix)]
@@ -161,15 +134,20 @@ class ArtifactSweeper:
             for entry in entries:
                 await self._store.delete(entry.key)
         except StoreError as error:
-            log.warning("Run %s stays in the artifact store: %s", run.id, error.message)
+            log.warning("%s stays in the artifact store: %s", run.prefix, error.message)
             return SweepTotals(failed=1, failure=error.message)
-        return SweepTotals(runs=1, artifacts=len(entries))
+        return SweepTotals(runs=0 if run.definition else 1, artifacts=len(entries))
 
-    async def _is_over(self, run_id: str, before: datetime) -> bool:
-        """Tell whether the Run ended before then, or is not known any more."""
+    async def _is_over(self, group: ArtifactGroup, before: datetime) -> bool:
+        """Tell whether the Run, or the JobRun, ended before then, or is not known any more."""
+        if group.definition is not None:
+            with translate_rpc_errors():
+                return not await is_definition_needed(
+                    self._client, group.project, group.id, group.definition, after=before
+                )
         try:
             with translate_rpc_errors():
-                run = await self._client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
+                run = await self._client.get_workflow_handle(group.id).describe(rpc_timeout=RPC_TIMEOUT)
         except NotFound:
             return True
         return run.close_time is not None and run.close_time < before
