@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
 from schemas.workflow import names
@@ -23,6 +25,11 @@ async def sweep(lab: JobLab, *, age: timedelta = timedelta(seconds=-1)) -> Sweep
 
 async def stored(lab: JobLab, prefix: str) -> list[str]:
     return [key async for key in lab.store.list(prefix)]
+
+
+async def definitions(lab: JobLab) -> set[str]:
+    """The definitions of the project's Job that are in the store."""
+    return {key.split("/")[3] for key in await stored(lab, f"{keys.JOBS}{lab.project}/")}
 
 
 async def create_job(lab: JobLab, definition: JobDefinition) -> None:
@@ -75,17 +82,24 @@ async def test_the_definition_of_a_job_stays_and_one_that_nobody_needs_goes(job_
     current, other = await job_lab.define(items(1)), await job_lab.define(items(1))
     await create_job(job_lab, current)
     await sweep(job_lab)
-    left = await stored(job_lab, f"{keys.JOBS}{job_lab.project}/")
-    assert {key.split("/")[3] for key in left} == {current.ref, other.ref}, "it may have been current a moment ago"
-    await Jobs(job_lab.client).delete(WORKSPACE, job_lab.project, current.job_id)
-    await create_job(job_lab, current)
-    long_after = timedelta(hours=-1)
-    await sweep(job_lab, age=long_after)
-    left = await stored(job_lab, f"{keys.JOBS}{job_lab.project}/")
-    assert {key.split("/")[3] for key in left} == {current.ref}
+    assert await definitions(job_lab) == {current.ref}
+    assert not await job_lab.store.exists(keys.job_definition(job_lab.project, "nightly", other.ref))
     await Jobs(job_lab.client).delete(WORKSPACE, job_lab.project, current.job_id)
     await sweep(job_lab)
-    assert await stored(job_lab, f"{keys.JOBS}{job_lab.project}/") == []
+    assert await definitions(job_lab) == set()
+
+
+async def test_a_definition_that_was_replaced_a_moment_ago_stays(job_lab: JobLab, tmp_path: Path) -> None:
+    replaced, current = await job_lab.define(items(1)), await job_lab.define(items(1))
+    await create_job(job_lab, replaced)
+    await Jobs(job_lab.client).update(WORKSPACE, job_lab.project, "nightly", current.ref, None)
+    two_hours_ago = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
+    for key in await stored(job_lab, keys.JOBS):
+        os.utime(tmp_path / "store" / key, (two_hours_ago, two_hours_ago))
+    await sweep(job_lab, age=timedelta(hours=1))
+    assert await definitions(job_lab) == {replaced.ref, current.ref}
+    await sweep(job_lab)
+    assert await definitions(job_lab) == {current.ref}
 
 
 async def test_the_definition_that_a_known_job_run_has_executed_stays(job_lab: JobLab) -> None:

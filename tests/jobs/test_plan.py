@@ -1,0 +1,162 @@
+"""What the Runs of a JobRun have in common: the Job goes before the project, and the project before what is usual."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobs.payloads import JobItem
+from jobs.plan import JobPlanner
+from jobs.run_inputs import make_run_input
+from projects.manifest import Manifest
+from projects.settings import ProjectSettings
+from schemas.errors import SealError
+from schemas.rest.sink import WebhookSink
+from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.job import JobAuth, JobDefinition
+from schemas.workflow.job_run import JobRunPlan
+from schemas.workflow.proxy import owned_by_auth_session, owned_by_job
+from schemas.workflow.trace import TraceMode
+from security import seal_context
+from security.sealed_proxies import open_proxy, seal_proxy
+from security.sealed_sinks import open_sink, seal_sink, seal_webhook
+from storage.folder import FolderStore
+from tests.support.delivery_inputs import QUICK, RING
+from tests.support.run_stage import WORKSPACE
+
+JOB_RUN = "jr_0123456789abcdefghijk"
+OF_JOB = seal_context.job(WORKSPACE, "shop", "nightly")
+OF_JOB_RUN = seal_context.run(WORKSPACE, "shop", JOB_RUN)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROJECT_SINK = {"type": "webhook", "url": "https://of-project.example.com/"}
+
+
+def definition(**fields: Any) -> JobDefinition:
+    defaults: dict[str, Any] = {
+        "workspace": WORKSPACE,
+        "project": "shop",
+        "job_id": "nightly",
+        "ref": "d1",
+        "payload_count": 7,
+        "configuration": {},
+    }
+    return JobDefinition.model_validate(defaults | fields)
+
+
+def plan(job: JobDefinition, auth_session: AuthSessionView | None = None, **settings: Any) -> JobRunPlan:
+    manifest = Manifest(
+        project="shop",
+        version="0123456789abcdef",
+        settings=ProjectSettings.model_validate(settings),
+        apis=("item",),
+        created_at=NOW,
+    )
+    planner = JobPlanner(ring=RING, environment="deployed", schedule=QUICK)
+    return planner.make_plan(job, manifest, JOB_RUN, auth_session)
+
+
+def auth_session(**fields: Any) -> AuthSessionView:
+    defaults: dict[str, Any] = {
+        "id": "anna@shop",
+        "type": AuthSessionType.CREDENTIALS,
+        "status": AuthSessionStatus.READY,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+    return AuthSessionView.model_validate(defaults | fields)
+
+
+def test_without_anything_said_runs_are_as_those_of_a_start() -> None:
+    made = plan(definition())
+    assert (made.maximum_attempts, made.request_timeout, made.trace) == (3, timedelta(seconds=600), TraceMode.ALWAYS)
+    assert (made.window, made.max_runs, made.payload_count) == (2, None, 7)
+    assert (made.proxy, made.auth, made.sink, made.notifications) == (None, None, None, ())
+    assert (made.version, made.definition, made.job_run_id) == ("0123456789abcdef", "d1", JOB_RUN)
+
+
+def test_the_project_says_what_the_job_does_not() -> None:
+    settings: dict[str, Any] = {
+        "replication": {"maxConcurrentRequests": 5},
+        "defaults": {"retry": {"maximumAttempts": 4}},
+    }
+    settings["defaults"]["requestTimeout"] = 30
+    made = plan(definition(), **settings)
+    assert (made.window, made.maximum_attempts, made.request_timeout) == (10, 4, timedelta(seconds=30))
+
+
+def test_the_job_goes_before_the_project() -> None:
+    job = definition(max_concurrent_requests=3, maximum_attempts=1, request_timeout=timedelta(seconds=5), max_runs=2)
+    settings: dict[str, Any] = {
+        "replication": {"maxConcurrentRequests": 5},
+        "defaults": {"retry": {"maximumAttempts": 4}},
+    }
+    made = plan(job, **settings)
+    assert (made.window, made.maximum_attempts, made.request_timeout) == (3, 1, timedelta(seconds=5))
+    assert made.max_runs == 2
+
+
+@pytest.mark.parametrize("kind", [AuthSessionType.CREDENTIALS, AuthSessionType.RECORDER])
+def test_a_login_is_recreated_where_that_is_possible(kind: AuthSessionType) -> None:
+    job = definition(auth=JobAuth(id="anna@shop", check_attempts=2, create_attempts=1, save_trace="on-failure"))
+    made = plan(job, auth_session(type=kind)).auth
+    assert made is not None
+    assert made.auto_recreate is (kind is AuthSessionType.CREDENTIALS)
+    assert (made.ref.id, made.ref.owner, made.ref.type) == ("anna@shop", "anna@shop", kind)
+    assert (made.check_attempts, made.create_attempts, made.trace) == (2, 1, TraceMode.ON_FAILURE)
+
+
+def opened(made: JobRunPlan) -> str | None:
+    if made.proxy is None:
+        return None
+    return open_proxy(made.proxy, RING, workspace=WORKSPACE, project="shop", carrier="another Run")
+
+
+def test_the_proxy_is_that_of_the_job_else_of_the_auth_session_else_of_the_project() -> None:
+    def sealed(name: str, owner: str) -> Any:
+        return seal_proxy(f"http://user:pw@{name}:1", RING, workspace=WORKSPACE, project="shop", owner=owner)
+
+    own = sealed("of-job", owned_by_job("nightly"))
+    of_login = sealed("of-login", owned_by_auth_session("anna@shop"))
+    settings: dict[str, Any] = {"defaults": {"proxy": "http://user:pw@of-project:1"}}
+    auth = JobAuth(id="anna@shop")
+    assert opened(plan(definition(proxy=own, auth=auth), auth_session(proxy=of_login), **settings)) == (
+        "http://user:pw@of-job:1"
+    )
+    assert opened(plan(definition(auth=auth), auth_session(proxy=of_login), **settings)) == "http://user:pw@of-login:1"
+    assert opened(plan(definition(), **settings)) == "http://user:pw@of-project:1"
+    assert opened(plan(definition())) is None
+
+
+def webhook(url: str) -> WebhookSink:
+    return WebhookSink(type="webhook", url=url, headers={"x-token": "secret"})
+
+
+async def test_sinks_and_receivers_are_sealed_for_the_job_run_and_then_for_each_run(tmp_path: Any) -> None:
+    job = definition(
+        sink=seal_sink(webhook("https://of-job.example.com/in?key=1"), QUICK, RING, OF_JOB),
+        notifications=(seal_webhook("https://told.example.com/in", {"x-token": "secret"}, RING, OF_JOB),),
+    )
+    made = plan(job, defaults={"sink": {"deployed": PROJECT_SINK}})
+    assert made.sink is not None
+    assert open_sink(made.sink, RING, OF_JOB_RUN)["url"] == "https://of-job.example.com/in?key=1"
+    (told,) = made.notifications
+    assert open_sink(told, RING, OF_JOB_RUN)["headers"] == {"x-token": "secret"}
+    with pytest.raises(SealError):
+        open_sink(made.sink, RING, OF_JOB)
+
+    item = JobItem(api_name="item", parameters={"n": 1})
+    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
+    assert run_input.sink is not None
+    of_run = seal_context.run(WORKSPACE, "shop", "run-1")
+    assert open_sink(run_input.sink, RING, of_run)["headers"] == {"x-token": "secret"}
+    with pytest.raises(SealError):
+        open_sink(run_input.sink, RING, OF_JOB_RUN)
+
+
+def test_the_project_s_own_sink_is_that_of_a_job_without_one() -> None:
+    made = plan(definition(), defaults={"sink": {"deployed": PROJECT_SINK}})
+    assert made.sink is not None
+    assert open_sink(made.sink, RING, OF_JOB_RUN)["url"] == "https://of-project.example.com/"
