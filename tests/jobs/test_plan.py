@@ -31,6 +31,10 @@ JOB_RUN = "jr_0123456789abcdefghijk"
 OF_JOB = seal_context.job(WORKSPACE, "shop", "nightly")
 OF_JOB_RUN = seal_context.run(WORKSPACE, "shop", JOB_RUN)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SETTINGS: dict[str, Any] = {
+    "replication": {"maxConcurrentRequests": 5},
+    "defaults": {"retry": {"maximumAttempts": 4}, "requestTimeout": 30},
+}
 PROJECT_SINK = {"type": "webhook", "url": "https://of-project.example.com/"}
 
 
