@@ -24,6 +24,9 @@ from temporal.visibility_queries import equals, quote
 
 _FETCHED_AT_ONCE = 1_000
 
+_IS_LAST = "ExecutionStatus != 'ContinuedAsNew'"
+"""Condition of the last execution of a JobRun, which may have several."""
+
 _MAX_SORTED = 10_000
 """How many JobRuns of a Job are sorted at most: the unfinished ones, and those that have ended last."""
 
@@ -80,6 +83,14 @@ async def fetch_job_runs(
     return JobRunPage(tuple(found[first : first + count]), max(total, len(found)))
 
 
+async def fetch_latest_job_runs(client: Client, workspace: str, project: str, count: int) -> list[JobRunState]:
+    """Return JobRuns of all Jobs of a project: unfinished ones, then those that have ended last. Raises RPCError."""
+    query = f"{equals('WorkflowType', names.JOB_RUN)} AND {equals(names.SEARCH_PROJECT, project)} AND {_IS_LAST}"
+    executions = client.list_workflows(query, page_size=count, limit=count, rpc_timeout=RPC_TIMEOUT)
+    found = [await read_job_run(execution) async for execution in executions]
+    return [state for state in found if state.workspace == workspace]
+
+
 async def fetch_active_job_runs(client: Client, project: str, job_id: str) -> list[str]:
     """Return the ids of the JobRuns of a Job that have not ended, as far as visibility knows them. Raises RPCError."""
     query = f"{job_runs_query(project, job_id)} AND ExecutionStatus = 'Running'"
@@ -106,7 +117,7 @@ def job_runs_query(project: str, job_id: str) -> str:
         equals("WorkflowType", names.JOB_RUN),
         equals(names.SEARCH_PROJECT, project),
         equals(names.SEARCH_JOB, job_id),
-        "ExecutionStatus != 'ContinuedAsNew'",
+        _IS_LAST,
     ]
     return " AND ".join(conditions)
 

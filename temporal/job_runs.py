@@ -18,6 +18,7 @@ from temporal.job_run_listing import (
     JobRunState,
     fetch_active_job_runs,
     fetch_job_runs,
+    fetch_latest_job_runs,
     read_job_run,
 )
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
@@ -67,6 +68,15 @@ class JobRuns:
         """Return a JobRun of a project, whichever Job it belongs to. Raises as `get` does."""
         with translate_rpc_errors(_NOT_FOUND):
             return await read_job_run(await self._describe(workspace, project, None, job_run_id))
+
+    async def list_latest(self, workspace: str, project: str, count: int) -> list[JobRunState]:
+        """Return JobRuns of all Jobs of a project: the unfinished ones, then those that have ended last.
+
+        Raises:
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors(_NOT_FOUND):
+            return await fetch_latest_job_runs(self._client, workspace, project, count)
 
     async def list_page(
         self, workspace: str, project: str, job_id: str, *, sort: Sequence[SortKey], first: int, count: int

@@ -40,6 +40,8 @@ class RunFilter:
     """Lists Runs that were created at this time or later."""
     created_before: datetime | None = None
     """Lists Runs that were created before this time."""
+    ended_after: datetime | None = None
+    """Lists Runs that have ended at this time or later."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,15 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         " OR ".join(_status_condition(status, abnormal) for status in sorted(run_filter.statuses)),
         "" if run_filter.created_after is None else f"StartTime >= '{_format_time(run_filter.created_after)}'",
         "" if run_filter.created_before is None else f"StartTime < '{_format_time(run_filter.created_before)}'",
+        "" if run_filter.ended_after is None else f"CloseTime >= '{_format_time(run_filter.ended_after)}'",
     ]
     return " AND ".join(f"({part})" for part in conditions if part)
+
+
+async def count_runs(client: Client, project: str, run_filter: RunFilter) -> int:
+    """Count the Runs of a project. Raises RPCError."""
+    query = build_query(project, run_filter, await _abnormal_statuses(client, project, run_filter))
+    return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
 
 
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:

@@ -11,7 +11,7 @@ from schemas.errors import NotFound
 from schemas.workflow import names
 from schemas.workflow.auth_session import CreateInput, ValidateInput
 from schemas.workflow.run import RunInput, RunStatus, RunType
-from temporal import pool_usage
+from temporal import listing, pool_usage
 from temporal.listing import RunFilter, RunListItem, RunPage, build_query, fetch_page, read_list_item
 from temporal.pool_usage import PoolUsage
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
@@ -111,6 +111,11 @@ class RunQueries:
             )
         create_run_ids = {create.parent_run_id: create.run_id for create in creates.runs}
         return [ValidateListItem(validate, create_run_ids.get(validate.run_id)) for validate in validates]
+
+    async def count_runs(self, project: str, run_filter: RunFilter) -> int:
+        """Count the Runs of a project, as visibility knows them. Raises Unavailable."""
+        with translate_rpc_errors():
+            return await listing.count_runs(self._client, project, run_filter)
 
     async def count_ahead(self, run: RunListItem) -> int:
         """Count the Runs of the project that were created before this one and wait, too. Raises Unavailable."""

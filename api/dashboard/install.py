@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from api.dashboard import assets, sign_in
 from api.dashboard.auth import DashboardAuth
 from api.dashboard.auth_sessions import routes as auth_session_routes
+from api.dashboard.jobs import job_routes, job_run_routes
 from api.dashboard.playground import routes as playground_routes
 from api.dashboard.projects import routes as project_routes
 from api.dashboard.runs import list_routes, run_routes
@@ -32,6 +33,8 @@ def install_dashboard(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, 
         project_routes.router,
         list_routes.router,
         *run_routes.routers,
+        *job_routes.routers,
+        *job_run_routes.routers,
         playground_routes.router,
         *auth_session_routes.routers,
     ):

@@ -135,6 +135,15 @@ def format_bytes(value: int) -> str:
     return f"{size:.1f} GB"
 
 
+def _thousands(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _rate(value: float) -> str:
+    """Return a rate with two digits at least, since it changes all the time."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
 def _segment(value: str) -> str:
     return quote(value, safe="")
 
@@ -173,7 +182,7 @@ def _environment() -> Environment:
         "segment": _segment,
         "pretty": _pretty,
     }
-    filters |= {"bytes": format_bytes, "without": _without}
+    filters |= {"bytes": format_bytes, "without": _without, "thousands": _thousands, "rate": _rate}
     variables: dict[str, Any] = environment.globals
     variables |= {
         "assets": ASSETS,

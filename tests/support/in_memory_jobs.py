@@ -117,6 +117,10 @@ class MemoryJobRuns:
         job_id = self.known[job_run_id].job_id if job_run_id in self.known else ""
         return await self.get(workspace, project, job_id, job_run_id)
 
+    async def list_latest(self, workspace: str, project: str, count: int) -> list[JobRunState]:
+        found = [state for state in self.known.values() if (state.workspace, state.project) == (workspace, project)]
+        return found[:count]
+
     async def list_page(
         self, workspace: str, project: str, job_id: str, *, sort: Sequence[SortKey], first: int, count: int
     ) -> JobRunPage:

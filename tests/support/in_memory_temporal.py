@@ -105,10 +105,16 @@ class MemoryRunQueries:
     def __init__(self, runs: MemoryRuns) -> None:
         self._runs = runs
         self.asked: list[tuple[RunFilter, int, bytes | None]] = []
+        self.counted: list[tuple[str, RunFilter]] = []
         self.answer = RunPage((), None)
         self.inputs: dict[str, AnyInput] = {}
         """Of Runs that are no API's."""
         self.validated: list[ValidateListItem] = []
+        self.belongs_to: tuple[str | None, str | None] = (None, None)
+        """The Job and the JobRun that Runs belong to."""
+        self.counts: dict[RunStatus, int] = {}
+        """How many Runs of a JobRun have each status."""
+        self.recently_ended = 0
         self.usage: dict[str, PoolUsage] | None = {"shop": PoolUsage(busy=2, warm=1)}
 
     async def list_runs(
@@ -124,8 +130,17 @@ class MemoryRunQueries:
         state = await self._runs.get_state(workspace, project, run_id)
         entry = self._runs.entries.get(run_id)
         run_input = self.inputs[run_id] if entry is None else entry.input
+        job_id, job_run_id = self.belongs_to
         return RunDetails(
-            list_item=line(run_id, project, status=state.status, type=state.type, api=getattr(run_input, "api", None)),
+            list_item=line(
+                run_id,
+                project,
+                status=state.status,
+                type=state.type,
+                api=getattr(run_input, "api", None),
+                job_id=job_id,
+                job_run_id=job_run_id,
+            ),
             state=state,
             input=run_input,
             rerun_of=entry and entry.rerun_of,
@@ -134,6 +149,12 @@ class MemoryRunQueries:
 
     async def list_validates(self, workspace: str, run: RunListItem) -> list[ValidateListItem]:  # noqa: ARG002
         return self.validated
+
+    async def count_runs(self, project: str, run_filter: RunFilter) -> int:
+        self.counted.append((project, run_filter))
+        if run_filter.ended_after is not None:
+            return self.recently_ended
+        return sum(self.counts.get(status, 0) for status in run_filter.statuses)
 
     async def count_ahead(self, run: RunListItem) -> int:  # noqa: ARG002
         return 4

@@ -17,6 +17,7 @@ from temporal.listing import RunFilter, RunListItem
 PROJECT_TABS = (
     ("overview", "", "Overview"),
     ("runs", "/runs", "Runs"),
+    ("jobs", "/jobs", "Jobs"),
     ("playground", "/playground", "Playground"),
     ("auth-sessions", "/auth-sessions", "AuthSessions"),
 )

@@ -17,7 +17,7 @@ from schemas.rest.field_errors import validation_error
 from schemas.rest.runs import RunsQuery
 from schemas.workflow.run import RunStatus
 
-_REPEATABLE = ("status", "type", "api", "authSession")
+_REPEATABLE = ("status", "type", "api", "authSession", "jobId", "jobRunId")
 _SINGLE = ("startedAfter", "startedBefore", "cursor", "limit")
 
 AGES = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}

@@ -90,7 +90,7 @@ async function follow() {
           const before = document.querySelector("h1 + .status")?.textContent;
           refresh(new DOMParser().parseFromString(await answer.text(), "text/html"));
           const now = document.querySelector("h1 + .status")?.textContent;
-          if (now && now !== before) announce(`The Run is ${now}`);
+          if (now && now !== before) announce(`The ${document.querySelector("[data-named]")?.dataset.named ?? "Run"} is ${now}`);
         }
       } catch { /* the page is fetched again in a moment */ }
     }

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.dashboard.jobs.schedule_text import describe_schedule
+
+
+@pytest.mark.parametrize(
+    ("calendar", "words"),
+    [
+        ({}, "at 00:00, every day (UTC)"),
+        ({"hour": 6, "minute": 30}, "at 06:30, every day (UTC)"),
+        ({"hour": [9, 17], "minute": [0, 30]}, "at 09:00, 09:30, 17:00 and 17:30, every day (UTC)"),
+        ({"hour": 6, "second": 5}, "at 06:00:05, every day (UTC)"),
+        ({"second": "*", "minute": "*", "hour": "*"}, "every second (UTC)"),
+        ({"minute": "*", "hour": "*"}, "every minute (UTC)"),
+        ({"second": 30, "minute": "*", "hour": "*"}, "at second 30 of every minute (UTC)"),
+        ({"hour": "*"}, "every hour (UTC)"),
+        ({"minute": 15, "hour": "*"}, "at minute 15 of every hour (UTC)"),
+        ({"minute": "*", "hour": {"start": 9, "end": 17}}, "every minute of hours 9 to 17, every day (UTC)"),
+        (
+            {"minute": {"start": 0, "end": 59, "step": 5}, "hour": "*"},
+            "at minutes 0 to 55 in steps of 5 of every hour (UTC)",
+        ),
+        (
+            {"hour": 12, "minute": 51, "dayOfWeek": {"start": "MONDAY", "end": "FRIDAY"}},
+            "at 12:51, Monday to Friday (UTC)",
+        ),
+        ({"dayOfWeek": ["SUNDAY", "SATURDAY"]}, "at 00:00, Saturday and Sunday (UTC)"),
+        ({"dayOfMonth": [1, 15]}, "at 00:00, on days 1 and 15 of the month (UTC)"),
+        (
+            {"dayOfMonth": 1, "month": "JANUARY", "year": 2027},
+            "at 00:00, on day 1 of the month, in January, in 2027 (UTC)",
+        ),
+        (
+            {"month": [{"start": "MARCH", "end": "MAY"}, "OCTOBER"], "comment": "spring & one more"},
+            "at 00:00, in March to May and October, “spring & one more” (UTC)",
+        ),
+    ],
+)
+def test_a_calendar_reads_as_a_phrase(calendar: dict[str, Any], words: str) -> None:
+    assert describe_schedule({"calendars": [calendar]}).times == (words,)
+
+
+def test_intervals_and_calendars_stand_beside_each_other_with_their_zone() -> None:
+    schedule = {
+        "intervals": [{"every": "1h"}, {"every": 90_000}, {"every": "2 days"}],
+        "calendars": [{"hour": 6}],
+        "timezone": "Europe/Berlin",
+    }
+    text = describe_schedule(schedule)
+    assert text.short == "every hour; every 90 seconds; every 2 days; at 06:00, every day (Europe/Berlin)"
+
+
+def test_what_holds_for_all_times_reads_as_sentences() -> None:
+    schedule = {"intervals": [{"every": "1h"}], "jitter": "5 minutes", "overlap": "queue", "catchupWindow": "1 minute"}
+    assert describe_schedule(schedule).notes == (
+        "Each JobRun is delayed at random, by 5 minutes at most.",
+        "A JobRun that was missed is made up for within 1 minute.",
+        "A JobRun that begins while another one is active waits for its end.",
+    )
+
+
+def test_a_job_without_times_has_no_words_for_them() -> None:
+    assert describe_schedule(None).times == ()
+    text = describe_schedule({"overlap": "allow"})
+    assert (text.short, text.notes) == ("", ("A JobRun begins also while another one is active.",))
