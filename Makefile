@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test attacks faults chaos coverage test-setup check bench bench-lists bench-waits bench-fleet soak scale histories screenshots lock
+.PHONY: setup demo dev test attacks faults chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -57,6 +57,11 @@ bench-lists: setup
 # How soon thousands of clients are told that their Runs have ended. Takes some minutes; leave the machine alone.
 bench-waits: setup
 	@$(PYTHON) -m bench.waits
+
+# How quick the Runs of JobRuns are beside others, and what long JobRuns and long payloads cost. Takes half an hour and
+# more; leave the machine alone.
+bench-jobs: setup
+	@$(PYTHON) -m bench.jobs
 
 # What workers do together, and what they cost when idle. `make bench-fleet ARGS="neighbors --projects 50"` measures one
 # part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.
