@@ -43,7 +43,7 @@ async def heartbeats(
     *,
     details: Callable[[], Sequence[object]] = tuple,
     on_silence: OnSilence | None = None,
-    interval: float = HEARTBEAT_INTERVAL,
+    interval: float | None = None,
 ) -> AsyncGenerator[None]:
     """Send heartbeats for as long as the block lasts.
 
@@ -53,7 +53,8 @@ async def heartbeats(
         details: Gives the details to send; the next try of the activity gets the last ones.
         on_silence: Is told if no heartbeat was recorded for `SILENCE_LIMIT`, whether Temporal did not answer or refused
             it. Give it to an activity of which there must never be two copies.
-        interval: Seconds between two heartbeats: an activity that is cancelled hears of it at the next one.
+        interval: Seconds between two heartbeats, if not the usual ones: an activity hears at the next one that it is
+            cancelled.
     """
 
     async def send_heartbeats() -> None:
@@ -62,7 +63,7 @@ async def heartbeats(
         await asyncio.sleep(FIRST_HEARTBEAT)
         while True:
             activity.heartbeat(*details())  # also if we ask ourselves: the SDK measures the heartbeat timeout, too
-            pause = interval
+            pause = HEARTBEAT_INTERVAL if interval is None else interval
             if on_silence is not None or (on_cancellation is not None and activity.cancellation_details() is not None):
                 sent = loop.time()
                 try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from schemas.workflow.auth import RunAuth
-from schemas.workflow.base import FlowModel
+from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.job_run import JobRunProgress
 
 JOB_BUSY = "JobBusy"
@@ -50,7 +48,7 @@ class PrepareJobRunInput(FlowModel):
     definition: str
 
 
-class JobItemsMode(StrEnum):
+class JobItemsMode(OpenStrEnum):
     """What a piece of a JobRun does."""
 
     RUN = "run"

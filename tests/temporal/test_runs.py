@@ -105,9 +105,9 @@ async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, st
     held.end(completed("[1]"))
     ended = await state(runs, stage, LONG)
     result = JsonRef(text="[1]", size=3)
-    assert ended == RunState(
-        stage.run_id, RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED, result=result, attempts=1)
-    )
+    assert ended.outcome
+    outcome = RunOutcome(status=RunStatus.COMPLETED, result=result, attempts=1, ended_at=ended.outcome.ended_at)
+    assert ended == RunState(stage.run_id, RunStatus.COMPLETED, outcome)
     assert await state(runs, stage) == ended
 
 

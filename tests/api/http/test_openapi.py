@@ -46,6 +46,7 @@ async def test_openapi_describes_every_route_with_its_errors(api: Api):
         *(f"{JOBS}/{{jobId}}/{name}" for name in ("payload", "pause", "resume", "trigger", "runs")),
         JOB_RUN,
         *(f"{JOB_RUN}/{name}" for name in ("pause", "resume", "terminate", "results")),
+        f"{PROJECT}/job-runs/{{jobRunId}}",
         "/job-run-results",
         PROJECT.rpartition("/")[0],
         PROJECT,
@@ -97,14 +98,22 @@ async def test_openapi_describes_the_calls_about_auth_sessions(api: Api):
     for path, body, success, refusals in (
         ("/create", "CreateAuthSession", "OperationStarted", {"400", "403", "409", "413"}),
         ("/import", "ImportAuthSession", "AuthSessionBody", {"400", "403", "409", "413"}),
-        ("/{authSessionId}/update", "UpdateAuthSession", "OperationStarted", {"400", "403", "413"}),
+        ("/{authSessionId}/update", "UpdateAuthSession", "OperationStarted", {"400", "403", "409", "413"}),
         ("/{authSessionId}/validate/start", "ValidateAuthSession", "ValidateStarted", {"400", "403", "413"}),
     ):
         operation = paths[AUTH + path]["post"]
         assert content(operation["requestBody"]) == {"$ref": f"#/components/schemas/{body}"}
         assert content(operation["responses"]["201"]) == {"$ref": f"#/components/schemas/{success}"}
         assert set(operation["responses"]) == {"201", "401", "404", "429", "500", "503", *refusals}
-    assert set(paths[f"{AUTH}/{{authSessionId}}"]["delete"]["responses"]) == {"204", "401", "404", "429", "500", "503"}
+    assert set(paths[f"{AUTH}/{{authSessionId}}"]["delete"]["responses"]) == {
+        "204",
+        "401",
+        "404",
+        "409",
+        "429",
+        "500",
+        "503",
+    }
     result = paths[f"{AUTH}/create/{{operationId}}/result"]["get"]["responses"]
     assert len(content(result["200"])["anyOf"]) == 5
 
