@@ -131,7 +131,7 @@ async def test_what_was_read_before_any_list_is_read_again(make_project: Make, c
 
 
 async def test_a_deploy_during_a_read_is_seen_also_where_a_list_is_newer(
-    make_project: Make, counting: Counting
+    make_project: Make, counting: Counting, tmp_path: Path
 ) -> None:
     catalog = Catalog(counting, timedelta(0))
     folder = make_project()
@@ -141,7 +141,7 @@ async def test_a_deploy_during_a_read_is_seen_also_where_a_list_is_newer(
     slow = asyncio.create_task(catalog.get_current("shop"))
     await until(lambda: counting.reads["current.json"] == 1)
     (folder / "api" / "more.py").write_text("")
-    second = await deploy(folder, counting)
+    second = await deploy(folder, FolderStore(tmp_path / "artifacts"))  # whose reads are not held up
     await catalog.list_projects()
     counting.open.set()
     assert await slow in (first, second)
@@ -161,7 +161,9 @@ async def test_the_same_version_deployed_again_is_looked_at_again_but_not_its_ma
     assert counting.reads["manifest.json"] == 0
 
 
-async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(make_project: Make, counting: Counting) -> None:
+async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
+    make_project: Make, counting: Counting, tmp_path: Path
+) -> None:
     catalog = Catalog(counting, timedelta(0))
     folder = make_project()
     first = await deploy(folder, counting)
@@ -169,7 +171,7 @@ async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(make_project: M
     slow = asyncio.create_task(catalog.get_current("shop"))
     await until(lambda: counting.reads["current.json"] == 1)
     (folder / "api" / "more.py").write_text("")
-    second = await deploy(folder, counting)
+    second = await deploy(folder, FolderStore(tmp_path / "artifacts"))  # whose reads are not held up
     counting.open.set()
     assert await slow in (first, second)
     assert await catalog.get_current("shop") == second
