@@ -51,7 +51,7 @@ class StubJobRun:
     async def run(self, input: JobRunInput) -> dict[str, Any]:
         """Run until a signal says how it ends."""
         if input.state is None:
-            self._display.show_begin(workflow.info().start_time)
+            self._display.show_begin(workflow.info().workflow_start_time)
             self._display.show_plan("0123456789abcdef", 2)
         await workflow.wait_condition(lambda: self._continues or self._end is not None)
         if self._end is None:
