@@ -130,7 +130,7 @@ async def _execute_singles(installation: Installation, count: int) -> float:
     run_ids: list[str] = []
 
     async def start(_number: int) -> None:
-        run_ids.append(await installation.start(_PROJECT))
+        run_ids.append(await installation.start(_PROJECT, saveTrace=True))  # as Runs of JobRuns do
 
     await for_each(range(count), start, at_once=_STARTS_AT_ONCE)
     results = await asyncio.gather(*(installation.result(_PROJECT, run_id) for run_id in run_ids))
