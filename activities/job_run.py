@@ -12,10 +12,11 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.background import background_task, forward_cancellation
 from activities.heartbeat import heartbeats
 from activities.jobs.item_runs import ItemRuns
-from activities.jobs.job_definitions import read_definition, read_plan
 from activities.jobs.job_locks import JobLocks
+from activities.jobs.job_run_plans import read_plan
 from activities.jobs.job_run_preparation import JobRunPreparation
 from activities.jobs.piece import Piece, PieceResult
+from jobs.definition import find_definition
 from schemas.errors import ConfigurationError, NotFound, SealError
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus
@@ -72,7 +73,7 @@ class JobRunActivities:
             ApplicationError: Of type `JobBusy`: another JobRun is active, and this one waits for it.
             StoreError, RPCError: Repeating helps.
         """
-        definition = await read_definition(self._store, input.project, input.job_id, input.definition)
+        definition = await find_definition(self._store, input.project, input.job_id, input.definition)
         overlap = JobOverlap.SKIP if definition is None else definition.overlap
         if overlap is JobOverlap.ALLOW:
             return JobLockResult()

@@ -148,17 +148,23 @@ async def checked_items(manifest: Manifest, items: Sequence[PayloadItem]) -> Asy
         yield item
 
 
+async def find_definition(store: Store, project: str, job_id: str, ref: str) -> JobDefinition | None:
+    """Return a definition of a Job; None if there is none. Raises StoreError."""
+    data = await store.get(keys.job_definition(project, job_id, ref))
+    return None if data is None else JobDefinition.model_validate_json(data)
+
+
 async def read_definition(store: Store, project: str, job_id: str, ref: str) -> JobDefinition:
     """Return a definition of a Job.
 
     Raises:
         StoreError: The store failed, or the definition is missing.
     """
-    key = keys.job_definition(project, job_id, ref)
-    data = await store.get(key)
-    if data is None:
+    definition = await find_definition(store, project, job_id, ref)
+    if definition is None:
+        key = keys.job_definition(project, job_id, ref)
         raise StoreError(f"The definition of Job {job_id} is missing in the artifact store: {key}.")
-    return JobDefinition.model_validate_json(data)
+    return definition
 
 
 async def delete_definition(store: Store, project: str, job_id: str, ref: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
-from activities.jobs.job_definitions import read_definition, read_plan, write_plan
+from activities.jobs.job_run_plans import read_plan, write_plan
+from jobs.definition import find_definition
 from jobs.plan import JobPlanner
 from projects.catalog import Catalog
 from projects.manifest import Manifest
@@ -37,7 +38,7 @@ class JobRunPreparation:
         plan = await read_plan(self._store, input.project, input.job_run_id)
         if plan is not None:
             return plan
-        definition = await read_definition(self._store, input.project, input.job_id, input.definition)
+        definition = await find_definition(self._store, input.project, input.job_id, input.definition)
         if definition is None:
             raise _not_prepared(f"This definition of Job {input.job_id} is not in the artifact store any more.")
         manifest = await self._catalog.get_current(input.project)

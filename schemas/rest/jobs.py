@@ -38,7 +38,7 @@ LISTED_ITEMS = 100
 SHOWN_ITEMS = 1_000
 """How many items a payload may have that is shown with its Job; a longer one is read by itself."""
 
-_ID_RULE = "an id of 1 to 128 characters, letters, digits and . _ ~ - only, with a letter or digit first"
+_ID_RULE = "an id of 1 to 128 characters, letters, digits, _ and - only, with a letter or digit first"
 _WINDOW = "a whole number from 1 to 1000"
 
 
@@ -56,7 +56,7 @@ JobId = Annotated[
     str,
     BeforeValidator(lambda value: checked(_check_id)(value) if isinstance(value, str) else value),
     expects(_ID_RULE),
-    Field(json_schema_extra={"minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._~-]*$"}),
+    Field(json_schema_extra={"minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*$"}),
 ]
 _Window = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole_number), expects(_WINDOW)]
 _MaxRuns = Annotated[int, Field(ge=1, le=10_000_000), expects("a whole number from 1 to 10000000")]

@@ -187,7 +187,7 @@ JOB_RUN_TOKEN_LENGTH = 21
 """How many random characters the id of a JobRun has."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _JOB_RUN_PREFIX = "jr_"
 _JOB_RUN_ID = re.compile(rf"jr_[A-Za-z0-9_-]{{{JOB_RUN_TOKEN_LENGTH}}}")
 _RUNTIME_OWNER_PREFIX = "~"

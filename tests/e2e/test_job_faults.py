@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
+from tests.support.polling import until
 from tests.support.processes import command_line, find_child
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
@@ -47,24 +48,25 @@ class Job:
         self._path = f"/api/v1/workspace/{stack.workspace}/projects/lab/jobs"
 
     async def call(self, method: str, path: str = "", **options: Any) -> httpx.Response:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                try:
-                    answer = await self._stack.http.request(method, self._path + path, **options)
-                except httpx.TransportError:
-                    await asyncio.sleep(0.1)
-                    continue
-                if answer.status_code < 500:
-                    return answer
-                await asyncio.sleep(0.1)
+        answers: list[httpx.Response] = []
+
+        async def is_answered() -> bool:
+            with suppress(httpx.TransportError):  # the api is not there
+                answers.append(await self._stack.http.request(method, self._path + path, **options))
+            return bool(answers) and answers[-1].status_code < 500
+
+        await until(is_answered, within=PATIENCE, every=0.1)
+        return answers[-1]
 
     async def until(self, job_run: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                shown = (await self.call("GET", f"/quick/runs/{job_run}")).json()
-                if condition(shown["jobRun"]):
-                    return shown
-                await asyncio.sleep(0.1)
+        shown: dict[str, Any] = {}
+
+        async def is_so() -> bool:
+            shown.update((await self.call("GET", f"/quick/runs/{job_run}")).json())
+            return condition(shown["jobRun"])
+
+        await until(is_so, within=PATIENCE, every=0.1)
+        return shown
 
     async def until_ended(self, job_run: str, count: int) -> None:
         """Wait until so many Runs have ended, as far as the JobRun knows."""

@@ -147,7 +147,7 @@ async def test_a_file_of_an_auth_session_that_is_removed_is_removed_from_its_ver
         (
             {f"{JOBS}/a b.job.json": json.dumps(JOB)},
             (
-                f"{JOBS}/a b.job.json: expected an id of 1 to 128 characters, letters, digits and . _ ~ - only, with a "
+                f"{JOBS}/a b.job.json: expected an id of 1 to 128 characters, letters, digits, _ and - only, with a "
                 "letter or digit first, before .job.json in the file's name."
             ),
         ),

@@ -232,9 +232,11 @@ async def test_whether_a_run_without_a_place_has_started_is_told_without_a_reque
     assert await told() == RunState(stage.run_id, RunStatus.PENDING)
     await stage.serve_attempts(held)
     await held.began.wait()
-    async with asyncio.timeout(20):
-        while await told() != RunState(stage.run_id, RunStatus.STARTED):
-            pass
+
+    async def is_started() -> bool:
+        return await told() == RunState(stage.run_id, RunStatus.STARTED)
+
+    await until(is_started)
     held.end(completed())
     ended = await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=LONG)
     assert ended.status is RunStatus.COMPLETED

@@ -1,17 +1,10 @@
-"""Read and write what JobRuns keep in the artifact store beside payloads and results: definitions and plans."""
+"""Read and write the plans of JobRuns in the artifact store."""
 
 from __future__ import annotations
 
-from schemas.workflow.job import JobDefinition
 from schemas.workflow.job_run import JobRunPlan
 from storage import keys
 from storage.store import Store
-
-
-async def read_definition(store: Store, project: str, job_id: str, ref: str) -> JobDefinition | None:
-    """Return a definition of a Job; None if there is none. Raises StoreError."""
-    data = await store.get(keys.job_definition(project, job_id, ref))
-    return None if data is None else JobDefinition.model_validate_json(data)
 
 
 async def read_plan(store: Store, project: str, job_run_id: str) -> JobRunPlan | None:
