@@ -19,7 +19,7 @@ from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-ITEMS = 150
+ITEMS = 500
 PATIENCE = 300
 """Seconds. Temporal gives a lost worker up after 30, and the host may be busy."""
 
