@@ -256,10 +256,11 @@ class JobRunWorkflow:
             self._display.show_status(JobRunStatus.PENDING, self._view.reason)
 
     def _is_first_piece(self, mode: JobItemsMode) -> bool:
-        """Tell whether this is the first piece after the JobRun was resumed or is to be terminated."""
+        """Tell whether this is the first piece of all, or since the JobRun was resumed or is to be terminated."""
         if mode is JobItemsMode.TERMINATE:
             return not self._are_runs_canceled
-        return mode is JobItemsMode.RUN and self._view.status is JobRunStatus.RESUMING
+        begins = self._view.progress.next == 0 or self._view.status is JobRunStatus.RESUMING
+        return mode is JobItemsMode.RUN and begins
 
     async def _wait_while_paused(self, plan: JobRunPlan, pause: JobRunReason) -> None:
         """Wait until somebody resumes or terminates the JobRun, or mends the login for the want of which it paused."""

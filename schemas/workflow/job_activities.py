@@ -69,8 +69,8 @@ class JobItemsInput(FlowModel):
     progress: JobRunProgress
     mode: JobItemsMode = JobItemsMode.RUN
     is_first: bool = False
-    """Whether the piece is the first one after the JobRun was resumed, or since it is to be terminated. The former ends
-    as soon as it has started Runs, so that the JobRun can show that it goes on; the latter cancels Runs."""
+    """Whether the piece is the first one of all, or since the JobRun was resumed or is to be terminated. Where it
+    starts Runs, it ends as soon as it has, so that the JobRun can show them in flight; else it cancels Runs."""
     follows_lost_piece: bool = False
     """Whether the piece before was lost: it may have started Runs that are not in `progress`."""
 

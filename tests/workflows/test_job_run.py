@@ -102,7 +102,7 @@ async def test_a_paused_job_run_shows_each_step(job_run: JobRunStage) -> None:
     view = await job_run.ended()
     assert (view.status, view.reason) == (JobRunStatus.SUCCESS, None)
     assert [(piece.mode, piece.is_first) for piece in job_run.pieces] == [
-        (RUN, False),
+        (RUN, True),
         (DRAIN, False),
         (RUN, True),
         (RUN, False),

@@ -215,6 +215,14 @@ async def test_a_terminated_job_run_cancels_its_runs_and_says_why(job_lab: JobLa
     assert reasons == ["job-run-terminated"] * 3
 
 
+async def test_runs_are_shown_in_flight_before_any_has_ended(job_lab: JobLab) -> None:
+    job_lab.on_attempt = until_canceled
+    handle = await job_lab.start(await job_lab.define(items(10), max_concurrent_requests=3))
+    await until_in_flight(job_lab, handle, 3)
+    await handle.signal(names.TERMINATE_JOB_RUN)
+    assert (await job_lab.ended(handle)).progress.failed == 3
+
+
 async def test_a_paused_job_run_starts_nothing_until_it_is_resumed(job_lab: JobLab) -> None:
     held = [True]
 
@@ -226,8 +234,7 @@ async def test_a_paused_job_run_starts_nothing_until_it_is_resumed(job_lab: JobL
     handle = await job_lab.start(await job_lab.define(items(6), max_concurrent_requests=2))
     await until(lambda: job_lab.running == 2)
     await handle.signal(names.PAUSE_JOB_RUN)
-    await until_in_flight(job_lab, handle, 2)
-    assert (await job_lab.view(handle)).status is JobRunStatus.PAUSING
+    await job_lab.until_status(handle, JobRunStatus.PAUSING)
     held[0] = False
     view = await job_lab.until_status(handle, JobRunStatus.PAUSED)
     assert view.progress == JobRunProgress(total=6, next=2, succeeded=2, shards=view.progress.shards)

@@ -166,7 +166,7 @@ async def test_without_a_lost_piece_nothing_is_looked_for(bench: Bench) -> None:
     assert result.progress == bench.begin
 
 
-async def test_the_first_piece_after_a_pause_ends_as_soon_as_runs_have_started(bench: Bench) -> None:
+async def test_a_first_piece_ends_as_soon_as_runs_have_started(bench: Bench) -> None:
     bench.lab.on_attempt = until_canceled
     result = await bench.execute(is_first=True)
     assert result.progress == JobRunProgress(total=6, next=3, in_flight=(0, 1, 2))
