@@ -37,6 +37,16 @@ async def until_in_flight(job_lab: JobLab, handle: WorkflowHandle[Any, JobRunVie
     await until(knows)
 
 
+async def until_draining(handle: WorkflowHandle[Any, JobRunView]) -> None:
+    """Wait until a piece is there that starts no Run: the one before has heard that the JobRun pauses."""
+
+    async def drains() -> bool:
+        scheduled = [event.activity_task_scheduled_event_attributes async for event in handle.fetch_history_events()]
+        return any(b'"mode":"drain"' in payload.data for each in scheduled for payload in each.input.payloads)
+
+    await until(drains)
+
+
 async def test_each_item_is_executed_once_and_its_result_is_there(job_lab: JobLab) -> None:
     handle = await job_lab.start(await job_lab.define(items(30)))
     view = await job_lab.ended(handle)
@@ -235,6 +245,7 @@ async def test_a_paused_job_run_starts_nothing_until_it_is_resumed(job_lab: JobL
     await until(lambda: job_lab.running == 2)
     await handle.signal(names.PAUSE_JOB_RUN)
     await job_lab.until_status(handle, JobRunStatus.PAUSING)
+    await until_draining(handle)
     held[0] = False
     view = await job_lab.until_status(handle, JobRunStatus.PAUSED)
     assert view.progress == JobRunProgress(total=6, next=2, succeeded=2, shards=view.progress.shards)
