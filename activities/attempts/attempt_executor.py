@@ -85,7 +85,8 @@ class AttemptExecutor:
                 evidence = Evidence(folder, attempt.trace, self._trace_limit)
                 progress = AttemptProgress(attempt, self._worker, evidence, attempt_log)
                 task = asyncio.create_task(
-                    self._run(attempt, progress), name=f"attempt {attempt.run_id} {attempt.number}"
+                    self._machine_attempts.execute(attempt, progress),
+                    name=f"attempt {attempt.run_id} {attempt.number}",
                 )
                 entry = JournalEntry(attempt.run_id, attempt.number, activity.info().task_token, attempt.kind)
                 # The Attempt is in both or in neither at any moment: nothing is awaited between the two.
@@ -95,12 +96,6 @@ class AttemptExecutor:
                 ):
                     finalizing = self._await_and_finalize(attempt, progress, running_attempt, task)
                     return await forward_cancellation(finalizing, running_attempt.on_cancellation)
-
-    async def _run(self, attempt: AttemptInput, progress: AttemptProgress) -> AttemptOutcome:
-        # The record of the start is written with the start signals, and before the task counts as done: it must not
-        # come after that of the end.
-        async with self._start_signals.sending(attempt, progress):
-            return await self._machine_attempts.execute(attempt, progress)
 
     async def _await_and_finalize(
         self,
@@ -112,7 +107,10 @@ class AttemptExecutor:
         """Await the Attempt's task with heartbeats, and store what it left before its end is returned or raised."""
         details = progress.heartbeat_details
         async with heartbeats(running_attempt.on_cancellation, details=details, on_silence=running_attempt.on_silence):
-            await asyncio.wait({task})
+            # The record of the start is written with the start signals: it must not come after that of the end. It is
+            # no part of the task, so that no stop reaches a task whose outcome exists.
+            async with self._start_signals.sending(attempt, progress):
+                await asyncio.wait({task})
             progress.mark_ended()
             lost = _lease_end(task)
             if lost is not None and running_attempt.cause is None:
