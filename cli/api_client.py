@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from typing import Any, BinaryIO
 
 import httpx
@@ -118,11 +118,18 @@ class ApiClient:
     @contextmanager
     def stream_lines(self, path: str, headers: Mapping[str, str] | None = None) -> Generator[Generator[str]]:
         """Open an answer that comes line by line until the block ends; raise the same errors as `request`."""
-        with self._client(headers) as client:
-            request = client.build_request("GET", self._url(path))
-            with closing(_run_in_thread(lambda: client.send(request, stream=True))) as answer:
-                self._raise_for_stream_status(answer)
-                yield _split_lines(answer.iter_bytes())
+
+        def open_answer() -> tuple[httpx.Response, ExitStack]:
+            with ExitStack() as opened:
+                client = opened.enter_context(self._client(headers))
+                request = client.build_request("GET", self._url(path))
+                answer = opened.enter_context(closing(client.send(request, stream=True)))
+                return answer, opened.pop_all()
+
+        answer, opened = _run_in_thread(open_answer, discard=lambda came: came[1].close())
+        with opened:
+            self._raise_for_stream_status(answer)
+            yield _split_lines(answer.iter_bytes())
 
     def _url(self, path: str) -> str:
         return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
@@ -132,7 +139,9 @@ class ApiClient:
         common = {} if anonymous else {"x-api-key": self.key, "content-type": "application/json"}
         try:
             with httpx.Client(
-                timeout=_TIMEOUT, trust_env=not self.on_this_host, headers={**common, **(headers or {})}
+                timeout=_TIMEOUT,
+                trust_env=not self.on_this_host,
+                headers={**common, **(headers or {})},
             ) as client:
                 yield client
         except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -169,13 +178,19 @@ def _join_errors(message: str, details: Any) -> str:
     return " ".join(errors) if len(errors) > 1 else message
 
 
-def _run_in_thread[T](work: Callable[[], T]) -> T:
+def _run_in_thread[T](work: Callable[[], T], *, discard: Callable[[T], None] | None = None) -> T:
     """Run `work`, which makes a request, in a thread and wait for it.
 
     Ctrl-C raises wherever the main thread is. Within httpx, that can be between taking a lock and releasing it; then
-    closing the client would wait for that lock for ever.
+    closing the client would wait for that lock for ever. What comes of `work` when nobody waits any more is given to
+    `discard`, perhaps twice.
     """
     ended: SimpleQueue[Future[T]] = SimpleQueue()
+    abandoned = Event()
+
+    def drop(came: Future[T]) -> None:
+        if discard is not None and came.exception() is None:
+            discard(came.result())
 
     def run() -> None:
         came: Future[T] = Future()
@@ -184,9 +199,18 @@ def _run_in_thread[T](work: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001  # The waiting thread raises it.
             came.set_exception(error)
         ended.put(came)
+        if abandoned.is_set():
+            drop(came)
 
     Thread(target=run, name="request", daemon=True).start()
-    return ended.get().result()
+    try:
+        came = ended.get()
+    except BaseException:  # The thread looks after it has put its end, so one of the two sees what the other did.
+        abandoned.set()
+        with suppress(Empty):
+            drop(ended.get_nowait())
+        raise
+    return came.result()
 
 
 def _split_lines(chunks: Iterable[bytes]) -> Generator[str]:
