@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
@@ -12,7 +11,7 @@ from cli.exit_codes import ExitCode
 from cli.filters import parse_run_filters
 from schemas.rest.runs import RunsQuery
 from settings import Settings
-from tests.support.command_line import PROGRAM, Command
+from tests.support.command_line import Command
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
@@ -26,18 +25,7 @@ async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
     script = "".join(BLOCKS)
     at = f'"baseUrl": {json.dumps(stack.site)}'
     script = script.replace('"pages": 1', f'"pages": 1, {at}').replace('{"user"', f'{{{at}, "user"')
-    environment = Command(stack, "shop").environment()
-    environment["PATH"] = f"{PROGRAM.parent}:{environment['PATH']}"
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-eu", "-o", "pipefail", "-c", script),
-        cwd=folder,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 110)
-    assert process.returncode == 0, (out.decode(), err.decode())
-    said = out.decode()
+    said = await Command(stack, "shop").script(script, folder, within=110)
     assert said.count('"Oak Lamp"') == 4, "the results of start, result, get and rerun"
     assert said.count("AuthSession alice is READY.\n") == 2
     assert (folder / "trace.zip").read_bytes().startswith(b"PK")

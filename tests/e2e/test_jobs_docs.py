@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.command_line import PROGRAM, Command
+from tests.support.command_line import Command
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
@@ -27,18 +26,7 @@ async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
     script = "".join(BLOCKS)
     script = script.replace("http://127.0.0.1:8400", stack.url).replace("~/.local/share/callboard", str(stack.data))
     script = script.replace('{"pages"', f'{{"baseUrl": {json.dumps(stack.site)}, "pages"')
-    environment = Command(stack, "shop").environment()
-    environment["PATH"] = f"{PROGRAM.parent}:{environment['PATH']}"
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-eu", "-o", "pipefail", "-c", script),
-        cwd=folder,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 200)
-    assert process.returncode == 0, (out.decode(), err.decode())
-    said = out.decode()
+    said = await Command(stack, "shop").script(script, folder, within=200)
     assert "1 of 1 Runs have ended: 1 completed, 0 failed" in said
     assert '"message":"updated job successfully"' in said
     assert "Job long is paused.\nJob long is resumed.\n" in said

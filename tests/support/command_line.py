@@ -113,6 +113,17 @@ class Command:
                 process.kill()
                 await process.communicate()
 
+    async def script(self, text: str, cwd: Path, *, within: float) -> str:
+        """Type lines of a shell, which have to succeed within these seconds; return what they say."""
+        environment = self.environment()
+        environment["PATH"] = f"{PROGRAM.parent}:{environment['PATH']}"
+        pipe = asyncio.subprocess.PIPE
+        shell = ("bash", "-eu", "-o", "pipefail", "-c", text)
+        process = await asyncio.create_subprocess_exec(*shell, cwd=cwd, env=environment, stdout=pipe, stderr=pipe)
+        out, err = await asyncio.wait_for(process.communicate(), within)
+        assert process.returncode == 0, (out.decode(), err.decode())
+        return out.decode()
+
     @asynccontextmanager
     async def on_terminal(self, *arguments: str) -> AsyncGenerator[Terminal]:
         """The same on a terminal."""
