@@ -75,6 +75,7 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
+from telemetry.logs import configure_logging
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
@@ -380,7 +381,7 @@ async def _main() -> NoReturn:
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging()
     asyncio.run(_main(), loop_factory=uvloop.new_event_loop)
 
 

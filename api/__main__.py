@@ -29,6 +29,7 @@ from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
 from storage.factory import open_store
+from telemetry.logs import configure_logging
 
 log = logging.getLogger("api")
 
@@ -121,7 +122,7 @@ def _bind_viewer_port(settings: Settings) -> socket.socket:
 
 def main() -> None:
     """Serve until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging()
     try:
         settings = Settings()
         raise_open_files_limit(2 * settings.max_connections)

@@ -1,0 +1,1 @@
+"""What the processes of Callboard tell about themselves: logs, traces, metrics."""
