@@ -46,9 +46,11 @@ check: setup
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/lint-imports
 
-# Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
+# Compares with the plain Playwright loop and with bare Temporal, and JobRuns with Runs that clients start. Takes some
+# minutes; leave the machine alone.
 bench: setup
 	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench.jobs throughput
 
 # How quick lists of Runs are among 10,000 of them. Takes some minutes; leave the machine alone.
 bench-lists: setup

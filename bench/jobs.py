@@ -1,4 +1,4 @@
-"""`make bench-jobs`: JobRuns beside Runs that are started one by one, a long JobRun, and a long payload.
+"""`make bench-jobs`: JobRuns, Runs that clients start one by one, a long JobRun, and a long payload.
 
 Quote ratios and medians: Temporal, api, worker and browsers share the host's processors.
 """
@@ -20,6 +20,7 @@ import psutil
 from rich.table import Table
 
 from bench.concurrency import for_each
+from bench.fleet.figures import percentile
 from bench.fleet.installation import QUICK, Installation, console, progress, wait_until
 from schemas.workflow import names
 
@@ -32,6 +33,12 @@ _SETTLED_READINGS = 6
 _OF_THE_FLEET = ("message_UpdateWorkflowExecution", "grpc_ExecuteMultiOperation", "grpc_QueryWorkflow")
 _OTHER_PROCESSOR_FREE = 0.2
 """Seconds between two readings of a JobRun that goes on: each of them costs the api a request to Temporal."""
+
+
+_ENDLESS = 10_000
+"""Items of a JobRun that does not end while it is measured."""
+_SHARED_RUNS = 200
+"""So many Runs of a JobRun that came second have ended when it is seen how two JobRuns share Machines."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,13 @@ class Jobs:
         """Wait for the end of a JobRun."""
         while True:
             answer = await self.read(job_id, job_run_id)
-            if answer["jobRun"]["status"] != "PENDING":
+            if answer["jobRun"]["end_time"] is not None:
                 return answer
             await asyncio.sleep(_OTHER_PROCESSOR_FREE)
+
+    async def terminate(self, job_id: str, job_run_id: str) -> None:
+        """Terminate a JobRun."""
+        (await self._installation.http.post(f"{self._jobs}/{job_id}/runs/{job_run_id}/terminate")).raise_for_status()
 
     async def lines_of_results(self, answer: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """Yield the lines of the results of a JobRun that has ended."""
@@ -202,6 +213,45 @@ async def payload(items: int) -> Table:
     return table
 
 
+async def beside(repetitions: int, machines: int) -> Table:
+    """Time Runs that a client starts beside JobRuns that occupy all Machines, and see how two of these share them."""
+    async with _installation(machines) as (installation, _):
+        jobs = Jobs(installation)
+        for job_id in ("first", "second"):
+            await jobs.create(job_id, _ENDLESS)
+        await _execute_singles(installation, machines)  # now all Machines are warm
+        alone = [await installation.timed(_PROJECT) for _ in range(repetitions)]
+        first = await jobs.trigger("first")
+        await _until_succeeded(jobs, "first", first, machines)
+        beside_one = [await installation.timed(_PROJECT) for _ in range(repetitions)]
+        second = await jobs.trigger("second")
+        before = await _succeeded(jobs, "first", first)
+        await _until_succeeded(jobs, "second", second, _SHARED_RUNS)
+        of_first = await _succeeded(jobs, "first", first) - before
+        of_second = await _succeeded(jobs, "second", second)
+        beside_two = [await installation.timed(_PROJECT) for _ in range(repetitions)]
+        for job_id, job_run_id in (("first", first), ("second", second)):
+            await jobs.terminate(job_id, job_run_id)
+            await jobs.until_ended(job_id, job_run_id)
+    table = Table(f"a Run, {machines} Machines, {repetitions} times", "p50, ms", "p95, ms", "of alone")
+    for name, took in (("alone", alone), ("beside a JobRun", beside_one), ("beside two JobRuns", beside_two)):
+        ratio = statistics.median(took) / statistics.median(alone)
+        table.add_row(name, *(f"{percentile(took, of) * 1000:.0f}" for of in (50, 95)), f"{ratio:.2f}")
+    table.add_row("Runs of a JobRun that was there, and of one that came", f"{of_first}, {of_second}")
+    return table
+
+
+async def _succeeded(jobs: Jobs, job_id: str, job_run_id: str) -> int:
+    return (await jobs.read(job_id, job_run_id))["jobRun"]["successful_runs"] or 0
+
+
+async def _until_succeeded(jobs: Jobs, job_id: str, job_run_id: str, count: int) -> None:
+    async def have_succeeded() -> bool:
+        return await _succeeded(jobs, job_id, job_run_id) >= count
+
+    await wait_until(have_succeeded)
+
+
 @asynccontextmanager
 async def _installation(machines: int) -> AsyncGenerator[tuple[Installation, psutil.Process]]:
     """Run an installation with one worker until the block ends."""
@@ -232,7 +282,7 @@ def _memory(process: psutil.Process) -> float:
     return process.memory_full_info().uss / 1e6
 
 
-_PARTS = ("throughput", "payload", "long")
+_PARTS = ("throughput", "beside", "payload", "long")
 
 
 async def main(given: argparse.Namespace) -> None:
@@ -241,6 +291,8 @@ async def main(given: argparse.Namespace) -> None:
         match part:
             case "throughput":
                 console.print(await throughput(given.rounds, given.quick, given.machines))
+            case "beside":
+                console.print(await beside(given.repetitions, given.machines))
             case "payload":
                 console.print(await payload(given.payload))
             case _:
@@ -253,6 +305,7 @@ if __name__ == "__main__":
     parser.add_argument("--machines", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5, help="of `throughput`")
     parser.add_argument("--quick", type=int, default=200, help="Runs of each kind in a round of `throughput`")
+    parser.add_argument("--repetitions", type=int, default=50, help="of `beside`")
     parser.add_argument("--items", type=int, default=10_000, help="of `long`")
     parser.add_argument("--payload", type=int, default=100_000, help="items of `payload`")
     asyncio.run(main(parser.parse_args()))
