@@ -24,6 +24,7 @@ from schemas.workflow.base import clip
 from schemas.workflow.job import JobAuth, JobDefinition, JobOverlap
 from schemas.workflow.proxy import owned_by_job
 from schemas.workflow.sink import DeliverySchedule
+from schemas.workflow.trace import TraceMode
 from security import seal_context
 from security.egress import EgressPolicy
 from security.egress_checks import check_proxy, check_sink, check_url
@@ -107,6 +108,7 @@ class JobDefiner:
             request_timeout=_request_timeout(configuration),
             max_concurrent_requests=configuration.max_concurrent_requests,
             max_runs=configuration.max_runs,
+            trace=TraceMode.of(configuration.save_trace),
             schedule=None if schedule is None else schedule.model_dump(by_alias=True, exclude_unset=True),
             overlap=JobOverlap.SKIP if schedule is None else schedule.overlap_policy,
             sink=None if head.sink is None else seal_sink(head.sink, self.schedule, self.ring, bound_to),

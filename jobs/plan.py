@@ -81,6 +81,7 @@ class JobPlanner:
             max_runs=definition.max_runs,
             maximum_attempts=definition.maximum_attempts or defaults.retry.maximum_attempts or _ATTEMPTS,
             request_timeout=request_timeout,
+            trace=definition.trace,
             proxy=definition.proxy or (own_proxy if auth is None else auth.proxy),
             auth=auth,
             sink=self._sink(definition, manifest, job_run_id),

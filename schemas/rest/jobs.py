@@ -26,7 +26,7 @@ from schemas.rest.job_schedule import JobSchedule
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.run_auth_session import AuthAttempts
 from schemas.rest.sink import Headers, HttpUrl, Sink
-from schemas.rest.start import Retry
+from schemas.rest.start import Retry, SaveTrace
 from schemas.workflow import names
 from schemas.workflow.job import JobSource
 
@@ -88,6 +88,8 @@ class JobConfiguration(RequestModel):
     """The time limit of one Attempt in seconds; 600 counts as absent."""
     max_runs: _MaxRuns | None = None
     """The largest number of Runs that a JobRun starts."""
+    save_trace: SaveTrace = True
+    """Whether Attempts leave a trace. An addition to the contract."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     """The proxy of the Runs; `proxy` of the Job takes precedence."""
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.sink import SealedSink, SealedWebhook
+from schemas.workflow.trace import TraceMode
 
 PAYLOAD_CHUNK = 250
 """How many items of a payload one artifact holds."""
@@ -68,6 +69,7 @@ class JobDefinition(FlowModel):
     """How many Runs of a JobRun are in flight at most; None for twice the project's Machines."""
     max_runs: int | None = None
     """How many Runs a JobRun starts at most; None for any number."""
+    trace: TraceMode = TraceMode.ALWAYS
     schedule: dict[str, Any] | None = None
     """`schedule` of the request, as it is answered; None for a Job that is started by hand only."""
     overlap: JobOverlap = JobOverlap.SKIP

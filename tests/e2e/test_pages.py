@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from storage import keys
+from tests.support.accessibility import problems_of, serious_findings
 from tests.support.example_auth_sessions import AuthStates
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
@@ -310,16 +310,10 @@ async def test_pages_are_for_everybody_in_both_themes_on_phone_and_desktop(
     context = await browser.new_context(base_url=stack.url, color_scheme=theme)
     page = await context.new_page()
     await page.goto("/sign-in")
-    problems = await faults(page)
+    problems = await serious_findings(page)
     await context.add_cookies(cookies)
     for path in [*MAIN, of(with_evidence, "shop"), "/projects/x"]:
-        await page.goto(path)
-        for width in (1280, 390):
-            await page.set_viewport_size({"width": width, "height": 844})
-            if width == (390 if theme == "dark" else 1280):  # each takes seconds
-                problems += await faults(page)
-            wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert wide <= 0, f"{path} is {wide} px wider than a screen of {width}"
+        problems += await problems_of(page, path, scan_at=390 if theme == "dark" else 1280)
     await context.close()
     assert problems == []
 
@@ -341,14 +335,3 @@ async def test_a_page_of_runs_is_light(browser: Browser, stack: Stack, cookies: 
     each = await page.evaluate("document.querySelector('tbody tr').outerHTML.length")
     await context.close()
     assert sum(came) + (50 - rows) * each < 150_000
-
-
-async def faults(page: Page) -> list[str]:
-    """What axe finds that is serious, or worse."""
-    # Pages let no code in but their own; the tool is put in beside that.
-    found = await Axe().run(page)
-    return [
-        f"{page.url} {each['id']}: {[node['html'][:150] for node in each['nodes'][:3]]}"
-        for each in found.response["violations"]
-        if each["impact"] in {"serious", "critical"}
-    ]

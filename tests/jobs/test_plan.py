@@ -102,6 +102,11 @@ def test_the_job_goes_before_the_project() -> None:
     assert made.max_runs == 2
 
 
+def test_the_job_says_which_attempts_leave_a_trace() -> None:
+    assert plan(definition()).trace is TraceMode.ALWAYS
+    assert plan(definition(trace=TraceMode.ON_FAILURE)).trace is TraceMode.ON_FAILURE
+
+
 @pytest.mark.parametrize("kind", [AuthSessionType.CREDENTIALS, AuthSessionType.RECORDER])
 def test_a_login_is_recreated_where_that_is_possible(kind: AuthSessionType) -> None:
     job = definition(auth=JobAuth(id="anna@shop", check_attempts=2, create_attempts=1, save_trace="on-failure"))

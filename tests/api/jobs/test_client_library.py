@@ -60,6 +60,7 @@ FULL: dict[str, Any] = {
         "maxConcurrentRequests": 5,
         "maxRuns": 100,
         "requestTimeout": 90,
+        "saveTrace": "on-failure",
         "retry": {"maximumAttempts": 2},
     },
     "payload": [

@@ -72,6 +72,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (job(configuration={"maxConcurrentRequests": 2.5}), "configuration.maxConcurrentRequests", "from 1 to 1000"),
     (job(configuration={"maxConcurrentRequests": True}), "configuration.maxConcurrentRequests", "from 1 to 1000"),
     (job(configuration={"maxRuns": 0}), "configuration.maxRuns", "a whole number"),
+    (job(configuration={"saveTrace": "never"}), "configuration.saveTrace", "on-failure"),
     (job(configuration={"proxy": "ftp://x"}), "configuration.proxy", "a proxy URL"),
     (job(configuration={"proxy": "http://10.0.0.1:1"}), "configuration.proxy", "an address that is public"),
     (job(proxy={"version": "v1", "url": "http://127.0.0.1:1"}), "proxy", "a proxy URL"),

@@ -1,0 +1,114 @@
+"""The pages of Jobs in a real browser, on the real stack."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.support.accessibility import problems_of
+from tests.support.stack import Stack
+
+ITEMS = 4
+MANY = 200
+"""More items than Runs that end until a JobRun, which is told to pause, starts no further one."""
+SLOW = 60_000
+"""Milliseconds within which a JobRun gets on."""
+PATIENT = {"calendars": [{"hour": 3}], "timezone": "Europe/Berlin"}
+
+
+@asynccontextmanager
+async def job(stack: Stack, job_id: str, payload: list[dict[str, Any]], **fields: Any) -> AsyncGenerator[str]:
+    """Create a Job, and yield the path of its page; remove it afterwards."""
+    jobs = f"/api/v1/workspace/{stack.workspace}/projects/lab/jobs"
+    answer = await stack.http.post(jobs, json={"id": job_id, "payload": payload, "configuration": {}} | fields)
+    assert answer.status_code == 201, answer.text
+    yield f"/projects/lab/jobs/{job_id}"
+    assert (await stack.http.delete(f"{jobs}/{job_id}")).status_code == 204
+
+
+def echoes(count: int) -> list[dict[str, Any]]:
+    return [{"apiName": "echo", "parameters": {"n": number}} for number in range(count)]
+
+
+def held(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Items whose Runs last until a file is there."""
+    parameters = {"began": str(folder / "began"), "go": str(folder / "go")}
+    return [{"apiName": "until-told", "parameters": parameters} for _ in range(count)]
+
+
+async def trigger(page: Page, path: str) -> None:
+    """Trigger the Job on its page, which leads to the page of the JobRun."""
+    await page.goto(path)
+    await page.get_by_role("button", name="Trigger").click()
+    await page.wait_for_url(re.compile(r"/runs/jr_[\w-]+$"))
+
+
+async def shows(page: Page, status: str) -> None:
+    """Wait until the page of the JobRun shows this status."""
+    await expect(page.locator("h1 + .status")).to_have_text(status, timeout=SLOW, ignore_case=True)
+
+
+async def test_a_job_is_triggered_and_its_job_run_followed_to_its_results(page: Page, stack: Stack) -> None:
+    async with job(stack, "browsed", echoes(ITEMS), schedule=PATIENT) as path:
+        await page.goto("/projects/lab/jobs")
+        await expect(page.locator("tr", has_text="browsed")).to_contain_text("at 03:00")
+        await page.get_by_role("link", name="browsed").click()
+        await expect(page.locator("#next li")).to_have_count(10)
+        await trigger(page, path)
+        await page.evaluate("window.same = true")
+        await shows(page, "success")
+        await expect(page.locator("#progress")).to_contain_text(f"{ITEMS} of {ITEMS} Runs ended")
+        assert await page.evaluate("window.same")
+        async with page.expect_download() as download:
+            await page.get_by_role("link", name="Download results").click()
+        lines = (await (await download.value).path()).read_text().splitlines()
+        assert sorted(json.loads(line)["apiInfo"]["result"]["output"]["n"] for line in lines) == list(range(ITEMS))
+        await page.get_by_role("link", name="All Runs").click()
+        await expect(page.locator("tbody tr")).to_have_count(ITEMS)
+
+
+async def test_a_job_run_is_paused_resumed_and_terminated_on_its_page(page: Page, stack: Stack, tmp_path: Path) -> None:
+    async with job(stack, "steered", held(tmp_path, MANY), configuration={"maxConcurrentRequests": 1}) as path:
+        await trigger(page, path)
+        await expect(page.locator("#by-status")).to_contain_text("1 Run, started", timeout=SLOW)
+        await page.get_by_role("button", name="Pause").click()
+        await shows(page, "pausing")
+        (tmp_path / "go").touch()
+        await shows(page, "paused")
+        (tmp_path / "go").unlink()
+        await page.get_by_role("button", name="Resume").click()
+        await expect(page.locator("#by-status")).to_contain_text("1 Run, started", timeout=SLOW)
+        await page.locator("summary", has_text="Terminate").click()
+        await page.get_by_role("button", name="Terminate this JobRun").click()
+        await shows(page, "terminated")
+        await expect(page.locator("#why")).to_contain_text("terminated by request")
+        await expect(page.locator("#progress")).not_to_contain_text(f"{MANY} of {MANY} Runs ended")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_pages_of_jobs_are_for_everybody_in_both_themes_on_phone_and_desktop(
+    browser: Browser, stack: Stack, cookies: Any, tmp_path: Path, theme: Any
+) -> None:
+    context = await browser.new_context(base_url=stack.url, color_scheme=theme)
+    await context.add_cookies(cookies)
+    page = await context.new_page()
+    async with job(stack, f"seen-in-{theme}", held(tmp_path, ITEMS), schedule=PATIENT) as path:
+        await trigger(page, path)
+        unfinished = page.url.removeprefix(stack.url)
+        await expect(page.locator("#by-status")).to_contain_text("started", timeout=SLOW)
+        scan_at = 390 if theme == "dark" else 1280
+        problems: list[str] = []
+        for each in ("/projects/lab/jobs", path, unfinished):
+            problems += await problems_of(page, each, scan_at=scan_at)
+        (tmp_path / "go").touch()
+        await shows(page, "success")
+        problems += await problems_of(page, unfinished, scan_at=scan_at)
+    await context.close()
+    assert problems == []
