@@ -1,4 +1,4 @@
-"""What a demo or a test asks of the shop behind its pages: expire sessions, read counters, open a member's mail."""
+"""What a demo or a test asks of the shop behind its pages: expire sessions, lock accounts, read counters, open a member's mail."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def routes(logins: Logins) -> APIRouter:
     @router.post("/expire")
     async def expire(user: _User) -> dict[str, int]:
         return {"expired": logins.expire(user)}
+
+    @router.post("/lock", status_code=204)
+    async def lock(user: _User) -> None:
+        logins.lock(user)
+
+    @router.post("/unlock", status_code=204)
+    async def unlock(user: _User) -> None:
+        logins.unlock(user)
 
     @router.get("/code")
     async def code(user: _User) -> dict[str, str]:

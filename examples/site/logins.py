@@ -45,6 +45,8 @@ class Record:
     logins: int = 0
     """That succeeded."""
     failed: int = 0
+    is_locked: bool = False
+    """Whether no login succeeds for now."""
     breaks_next: bool = True
     """Whether a flaky account's next login meets an error page."""
     cookies: deque[str] = field(default_factory=lambda: deque[str](maxlen=1000))
@@ -72,7 +74,7 @@ class Logins:
         try:
             if password != account.password:
                 raise RefusedError(_WRONG)
-            if account.is_locked:
+            if account.is_locked or record.is_locked:
                 raise RefusedError("This account is locked.", 403)
             if account.is_flaky:
                 breaks, record.breaks_next = record.breaks_next, not record.breaks_next
@@ -133,6 +135,14 @@ class Logins:
         before = len(self._sessions)
         self._sessions = [session for session in self._sessions if session.account.user != user]
         return before - len(self._sessions)
+
+    def lock(self, user: str) -> None:
+        """Let no login of an account succeed until `unlock`."""
+        self._records[user].is_locked = True
+
+    def unlock(self, user: str) -> None:
+        """Take back what `lock` did."""
+        self._records[user].is_locked = False
 
     def record(self, user: str) -> Record:
         """What has happened to the account; it must be one."""

@@ -125,6 +125,13 @@ async def test_a_locked_account_is_never_let_in(client: httpx.AsyncClient) -> No
         assert await counters(client, "locked") == expected
 
 
+async def test_an_account_is_locked_for_a_while(client: httpx.AsyncClient) -> None:
+    await client.post("/accounts/bob/lock")
+    assert (await sign_in(client, "bob")).status_code == 403
+    await client.post("/accounts/bob/unlock")
+    assert (await sign_in(client, "bob")).url.path == "/orders"
+
+
 async def test_every_other_login_of_a_flaky_account_meets_an_error_page(
     visitors: Callable[[], httpx.AsyncClient],
 ) -> None:

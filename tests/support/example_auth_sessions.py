@@ -89,3 +89,12 @@ class AuthStates:
     async def expire(self, user: str) -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.post(f"{self.stack.site}/accounts/{user}/expire")).is_success
+
+    async def lock(self, user: str) -> None:
+        """Let no login of an account succeed until `unlock`."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.post(f"{self.stack.site}/accounts/{user}/lock")).is_success
+
+    async def unlock(self, user: str) -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.post(f"{self.stack.site}/accounts/{user}/unlock")).is_success
