@@ -1,4 +1,4 @@
-"""What a demo or a test asks of the shop behind its pages: expire sessions, lock accounts, read counters, open a member's mail."""
+"""What demos and tests ask of the shop behind its pages: end sessions, lock accounts, read counters, open mail."""
 
 from __future__ import annotations
 
