@@ -31,8 +31,8 @@ from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
 from tests.support.resource_stage import APPLICATIONS  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
 from tests.support.sink_test_stage import SINK_TESTS, sink_tested  # noqa: E402
-from tests.support.sweep_stage import SWEEPS, skipping_client, swept  # noqa: E402
-from tests.support.temporal_servers import dev_client, dev_server  # noqa: E402
+from tests.support.sweep_stage import SWEEPS, swept  # noqa: E402
+from tests.support.temporal_servers import dev_client, dev_server, skipping_client  # noqa: E402
 
 HISTORIES = REPOSITORY / "tests" / "histories"
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from schemas.workflow import names
@@ -101,24 +96,6 @@ SWEEPS: dict[str, Callable[[], Part]] = {
     "sweep-store-away-for-long": lambda: _always_away,
     "sweep-that-may-not-remove": lambda: parts(REFUSED, some("runs/shop/c0"), REFUSED, some(None)),
 }
-
-
-@asynccontextmanager
-async def skipping_environment() -> AsyncGenerator[WorkflowEnvironment]:
-    """A server that skips time whenever somebody waits for a result."""
-    program = Path(sys.executable).parent / "temporal-test-server"
-    starting = WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(program), data_converter=pydantic_data_converter, identity=IDENTITY
-    )
-    async with await starting as environment:
-        yield environment
-
-
-@asynccontextmanager
-async def skipping_client() -> AsyncGenerator[Client]:
-    """A client of such a server."""
-    async with skipping_environment() as environment:
-        yield environment.client
 
 
 async def swept(shape: str, client: Client) -> Sweeping:

@@ -29,10 +29,13 @@ LONG_HISTORY = 60
 
 
 @asynccontextmanager
-async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S]:
-    """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
+async def skipping_environment() -> AsyncGenerator[WorkflowEnvironment]:
+    """A server of its own, with our search attributes, which skips time while somebody waits for a result."""
     program = Path(sys.executable).parent / "temporal-test-server"
-    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(program)) as environment:
+    starting = WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(program), data_converter=pydantic_data_converter, identity=IDENTITY
+    )
+    async with await starting as environment:
         keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
@@ -40,6 +43,20 @@ async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S
                 search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword),
             )
         )
+        yield environment
+
+
+@asynccontextmanager
+async def skipping_client() -> AsyncGenerator[Client]:
+    """A client of such a server."""
+    async with skipping_environment() as environment:
+        yield environment.client
+
+
+@asynccontextmanager
+async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S]:
+    """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
+    async with skipping_environment() as environment:
         # Not the environment's own client, which skips time by itself while it waits for a result.
         client = await environment.connect_client(data_converter=pydantic_data_converter, identity=IDENTITY)
 

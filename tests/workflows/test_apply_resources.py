@@ -12,7 +12,7 @@ from temporalio.worker import Worker
 from schemas.workflow import names
 from schemas.workflow.resources import ResourceChanges
 from tests.support.resource_stage import APPLICATIONS, REFUSED, Applying
-from tests.support.sweep_stage import skipping_client
+from tests.support.temporal_servers import skipping_client
 from workflows.apply_resources import ApplyResourcesWorkflow
 
 

@@ -12,7 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from tests.support.fleet_stage import Asking, Fleet, size
-from tests.support.sweep_stage import skipping_environment
+from tests.support.temporal_servers import skipping_environment
 from workflows.fleet import RENEW_INTERVAL, STALE, WAITING_INTERVAL
 
 GONE = LEASE_TERM + LEASE_MARGIN

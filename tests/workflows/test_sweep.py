@@ -9,7 +9,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from schemas.workflow.sweep import SweepPart, SweepTotals
-from tests.support.sweep_stage import A_WEEK, skipping_client, swept
+from tests.support.sweep_stage import A_WEEK, swept
+from tests.support.temporal_servers import skipping_client
 from workflows.sweep import PARTS
 
 
