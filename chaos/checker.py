@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from chaos.record import Answer, Delivered, Deploy, Execution, Record, Run
+from chaos.record import Answer, Delivered, Deploy, Execution, JobRun, Record, Run
 
 SETTLES_WITHIN = timedelta(seconds=60)
 """How long after a deploy with fewer Machines another Attempt may begin by the larger number: a worker that is cut off
@@ -99,6 +99,31 @@ def _untrue(run: Run, answer: Answer, executions: list[Execution], creates: set[
         case _:
             return "has not ended"
     return None
+
+
+def every_job_run_ended_with_a_run_of_each_item(record: Record) -> Violations:
+    """A JobRun has one Run of each item, all with the code of one deploy, unless another one was active; it says so."""
+    executions = _by_run(record)
+    by_id = {run.run_id: run for run in record.runs}
+    for job_run in record.job_runs:
+        name = f"JobRun {job_run.job_run_id}"
+        if (job_run.status, job_run.reason) == ("CANCELED", "another-job-run-active"):
+            if job_run.results:
+                yield f"{name} did not begin, but has results: {job_run.results}."
+            continue
+        if job_run.status != "SUCCESS":
+            yield f"{name} has ended with status {job_run.status}, reason {job_run.reason}."
+        if sorted(item for item, _ in job_run.results) != list(range(job_run.items)):
+            yield f"{name} of {job_run.items} items has these results: {sorted(job_run.results)}."
+        completed = sum(run.told is not None and run.told.status == "completed" for run in _runs_of(job_run, by_id))
+        if (job_run.succeeded, job_run.failed) != (completed, len(job_run.results) - completed):
+            yield f"{name} tells of {job_run.succeeded} and {job_run.failed} Runs, but {completed} have completed."
+        if len(deploys := {each.deploy for _, run_id in job_run.results for each in executions[run_id]}) > 1:
+            yield f"{name} has executed the code of several deploys: {sorted(deploys)}."
+
+
+def _runs_of(job_run: JobRun, by_id: dict[str, Run]) -> Iterator[Run]:
+    return (by_id[run_id] for _, run_id in job_run.results if run_id in by_id)
 
 
 def no_automation_ran_too_often(record: Record) -> Violations:
@@ -229,6 +254,7 @@ def memory_is_flat(record: Record) -> Violations:
 INVARIANTS: tuple[Callable[[Record], Violations], ...] = (
     every_run_ended_once,
     every_run_ended_truly,
+    every_job_run_ended_with_a_run_of_each_item,
     no_automation_ran_too_often,
     never_two_copies,
     never_more_attempts_than_machines,

@@ -12,9 +12,11 @@ from typing import Any
 
 import psutil
 
+from chaos.clients import Clients
 from chaos.deploys import Deploys
 from chaos.faults import inflict
 from chaos.installation import RESULTS, Installation, installed
+from chaos.jobs import JobLoad
 from chaos.load import MEMBERS, MIX, Load
 from chaos.memory import Memory
 from chaos.observer import Observer
@@ -43,7 +45,8 @@ class Course:
     """Mean number of seconds between two faults."""
     deploy_every: float = 60
     clients: int = 24
-    """How many Runs without logins are under way at the same time. Beside them is a quarter of that with logins."""
+    """How many Runs without logins are under way at the same time. Beside them is a quarter of that with logins, and a
+    JobRun."""
 
 
 async def execute(course: Course, folder: Path, report: Callable[[str], None]) -> Record:
@@ -67,24 +70,31 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
         deploys = Deploys(chance.getrandbits(32), installation, report)
         await deploys.deploy_all()
         sinks: dict[Sink, Any] = {"webhook": {"type": "webhook", "url": webhook.url}, "bucket": _bucket(installation)}
-        load = await resources.enter_async_context(Load(chance.getrandbits(32), installation.apis, sinks))
+        clients = await resources.enter_async_context(Clients(chance.getrandbits(32), installation.apis))
+        load = Load(chance.getrandbits(32), clients, sinks)
         await load.log_in()
+        jobs = JobLoad(clients, sinks["webhook"])
+        await jobs.create()
         memory = Memory(installation)
         async with _going_on(memory.keep_measuring()), _going_on(_watch(installation)):
             planned = plan_faults(course.seed, course.seconds, every=course.fault_every)
             report("The load begins.")
             stop = asyncio.Event()
-            clients = [
+            working = [
                 load.keep_starting(MEMBERS if number % 5 == 4 else MIX, stop)
                 for number in range(course.clients * 5 // 4)
             ]
-            async with _until_ended(clients, stop), _going_on(_tell_progress(load, report)):
+            async with (
+                _until_ended([*working, jobs.keep_triggering(stop)], stop),
+                _going_on(_tell_progress(load, report)),
+            ):
                 async with _going_on(deploys.keep_deploying(course.deploy_every)):
                     await inflict(planned, course.seconds, installation, report_fault)
                 report(f"{len(load.runs)} Runs were accepted. What was begun has to end.")
-            await load.until_delivered(_DELIVERED_WITHIN)
+            await jobs.read_all()
+            await load.until_delivered(jobs.runs, _DELIVERED_WITHIN)
         report("Everything is read once more.")
-        await load.read_all()
+        await load.read_all(jobs.runs)
         listed = await load.list_all()
         await installation.stop(*WORKERS)
         left = Left(leases=await _leases_left(installation))
@@ -96,9 +106,10 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
     return Record(
         seed=course.seed,
         minutes=course.seconds / 60,
-        runs=load.runs,
+        runs=[*load.runs, *jobs.runs],
+        job_runs=jobs.job_runs,
         listed=listed,
-        refused=load.refused,
+        refused=[*load.refused, *jobs.refused],
         executions=observer.executions,
         deploys=deploys.done,
         delivered=[*webhook.delivered, *read_bucket(installation.folder / "store" / "buckets" / RESULTS)],

@@ -15,7 +15,7 @@ from chaos.installation import Installation
 from chaos.record import Deploy
 
 _PROJECTS = Path(__file__).parent / "projects"
-MACHINES = {"market": (2, 3, 4, 5), "members": (1, 2, 3)}
+MACHINES = {"market": (2, 3, 4, 5), "members": (1, 2, 3), "batch": (1, 2, 3)}
 """The numbers of Machines that each project may be given."""
 _LOGINS = {"enabled": True, "type": "API"}
 

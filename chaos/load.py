@@ -1,7 +1,4 @@
-"""Clients that start Runs of all kinds, wait for their ends, and cancel some; and one that reads everything afterwards.
-
-A client whose api does not answer asks the other one, with the same `Idempotency-Key`.
-"""
+"""Start Runs of all kinds, wait for their ends and cancel some, and read everything afterwards."""
 
 from __future__ import annotations
 
@@ -10,20 +7,16 @@ import itertools
 import random
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
-
-import httpx
+from typing import Any
 
 from bench.concurrency import for_each
 from chaos.checker import ENDED
-from chaos.installation import KEY
+from chaos.clients import LONGEST_WAIT, Clients, Refused
 from chaos.record import Answer, Attempt, Run, Sink
-from settings import Settings
 
-_LONGEST_WAIT = 20
 _READERS = 8
 """How many Runs are read at the same time when all is over."""
 _CANCELED_WHILE_IT_RUNS = 0.8
@@ -58,45 +51,24 @@ MIX = (
 MEMBERS = (Kind("account", 9, project="members"), Kind("account", 1, canceled=True, project="members"))
 
 
-class Refused(Exception):  # noqa: N818  # it is an answer
-    """An answer that is right under no circumstances."""
-
-
 class Load:
     """All clients, and the Runs that they have started."""
 
-    def __init__(self, seed: int, apis: list[str], sinks: Mapping[Sink, Any]) -> None:
+    def __init__(self, seed: int, clients: Clients, sinks: Mapping[Sink, Any]) -> None:
         self.runs: list[Run] = []
         self.refused: list[str] = []
         self._chance = random.Random(seed)
+        self._clients = clients
         self._sinks = sinks
         self._numbers = itertools.count()
-        self._addresses = apis
-        self._clients: list[httpx.AsyncClient] = []
-        self._resources = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        for address in self._addresses:
-            client = httpx.AsyncClient(
-                base_url=f"{address}/api/v1/workspace/{Settings().workspace}/projects/",
-                headers={"x-api-key": KEY},
-                timeout=_LONGEST_WAIT + 15,
-                limits=httpx.Limits(max_connections=None),
-                trust_env=False,
-            )
-            self._clients.append(await self._resources.enter_async_context(client))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._resources.aclose()
 
     async def log_in(self) -> None:
         """Create the AuthSessions."""
         for id_ in _AUTH_SESSIONS:
             body = {"id": id_, "parameters": {"user": id_}}
-            created = await self._ask("POST", "members/auth-sessions/create", json=body)
+            created = await self._clients.ask("POST", "members/auth-sessions/create", json=body)
             path = f"members/auth-sessions/create/{created['operationId']}/result"
-            while (answer := await self._ask("GET", path))["status"] in {"pending", "in_progress"}:
+            while (answer := await self._clients.ask("GET", path))["status"] in {"pending", "in_progress"}:
                 await asyncio.sleep(0.1)
             if answer["status"] != "done":
                 raise RuntimeError(f"AuthSession {id_} could not be created: {answer}")
@@ -110,26 +82,27 @@ class Load:
             except Refused as refused:
                 self.refused.append(str(refused))
 
-    async def read_all(self) -> None:
-        """Read every Run once more."""
-        await for_each(self.runs, self._read, at_once=_READERS)
+    async def read_all(self, others: Iterable[Run]) -> None:
+        """Read every Run once more, also others than those that these clients have started."""
+        await for_each([*self.runs, *others], self._read, at_once=_READERS)
 
     async def list_all(self) -> list[str]:
         """Return the ids of all Runs of APIs, as lists tell."""
         found: list[str] = []
-        for project in ("market", "members"):
+        for project in ("market", "members", "batch"):
             cursor: dict[str, str] = {}
             while True:
-                page = await self._ask("GET", f"{project}/runs", params={"type": "api", "limit": 200, **cursor})
+                page = await self._clients.ask("GET", f"{project}/runs", params={"type": "api", "limit": 200, **cursor})
                 found += [run["runId"] for run in page["runs"]]
                 if page["nextCursor"] is None:
                     break
                 cursor = {"cursor": page["nextCursor"]}
         return found
 
-    async def until_delivered(self, within: float) -> None:
-        """Wait until no Delivery is pending, or the time is over."""
-        delivered = [run for run in self.runs if run.sink and run.told and run.told.status in {"completed", "failed"}]
+    async def until_delivered(self, others: Iterable[Run], within: float) -> None:
+        """Wait until no Delivery is pending, also of others than these clients' Runs, or the time is over."""
+        runs = [*self.runs, *others]
+        delivered = [run for run in runs if run.sink and run.told and run.told.status in {"completed", "failed"}]
         with suppress(TimeoutError):  # the checker finds what is missing
             async with asyncio.timeout(within):
                 await for_each(delivered, self._until_delivered, at_once=_READERS)
@@ -152,7 +125,7 @@ class Load:
                 {"id": self._chance.choice(_AUTH_SESSIONS)} if stored else {"runtimeInput": {"user": "nobody"}}
             )
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        started = await self._ask("POST", f"{kind.project}/run/start", json=body, headers=headers)
+        started = await self._clients.ask("POST", f"{kind.project}/run/start", json=body, headers=headers)
         run = Run(
             run_id=started["runId"],
             n=n,
@@ -168,15 +141,15 @@ class Load:
             if self._chance.random() < _CANCELED_WHILE_IT_RUNS:
                 await self._until_begun(path)
             await asyncio.sleep(self._chance.uniform(0, 2))
-            await self._ask("POST", f"{path}/cancel", params={"wait": 0})
+            await self._clients.ask("POST", f"{path}/cancel", params={"wait": 0})
         while True:
-            answer = await self._ask("GET", f"{path}/result", params={"wait": _LONGEST_WAIT})
+            answer = await self._clients.ask("GET", f"{path}/result", params={"wait": LONGEST_WAIT})
             if answer["status"] in ENDED:
                 break
-        run.told, run.told_at = _answer(answer), time.monotonic()
+        run.told, run.told_at = answer_of(answer), time.monotonic()
 
     async def _until_begun(self, path: str) -> None:
-        while (await self._ask("GET", f"{path}/result"))["status"] == "pending":
+        while (await self._clients.ask("GET", f"{path}/result"))["status"] == "pending":
             await asyncio.sleep(0.2)
 
     def _choose_sink(self) -> Sink | None:
@@ -185,55 +158,37 @@ class Load:
 
     async def _read(self, run: Run) -> None:
         try:
-            found = await self._ask("GET", f"{run.project}/runs/{run.run_id}")
+            found = await self._clients.ask("GET", f"{run.project}/runs/{run.run_id}")
         except Refused as refused:
             self.refused.append(str(refused))
             return
-        run.read = _answer(found)
+        run.read = answer_of(found)
         run.attempts = [
-            Attempt(number=each["number"], status=each["status"], error=_part(each, "error").get("code"))
+            Attempt(number=each["number"], status=each["status"], error=part_of(each, "error").get("code"))
             for each in found["attempts"]
         ]
         run.deliveries = [each["status"] for each in found["deliveries"]]
 
     async def _until_delivered(self, run: Run) -> None:
         while True:
-            found = await self._ask("GET", f"{run.project}/runs/{run.run_id}/deliveries")
+            found = await self._clients.ask("GET", f"{run.project}/runs/{run.run_id}/deliveries")
             if found["deliveries"] and all(each["status"] != "pending" for each in found["deliveries"]):
                 return
             await asyncio.sleep(1)
 
-    async def _ask(self, method: str, path: str, **options: Any) -> Any:
-        """Ask one api or the other, until one of them answers.
 
-        Raises:
-            Refused: The answer is right under no circumstances.
-        """
-        while True:
-            client = self._chance.choice(self._clients)
-            try:
-                answer = await client.request(method, path, **options)
-            except httpx.TransportError:
-                await asyncio.sleep(0.2)
-                continue
-            if answer.is_success:
-                return answer.json()
-            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                raise Refused(f"{method} {path} was answered {answer.status_code}: {answer.text}")
-            await asyncio.sleep(0.2)
-
-
-def _answer(body: Mapping[str, Any]) -> Answer:
-    error = _part(body, "error")
+def answer_of(body: Mapping[str, Any]) -> Answer:
+    """Return how a Run ended, as an answer or a line of results tells."""
+    error = part_of(body, "error")
     return Answer(
         status=body["status"],
         result=body.get("result"),
         error=error.get("code"),
-        last_error=_part(_part(error, "details"), "last_error").get("code"),
-        reason=_part(body, "reason").get("type"),
+        last_error=part_of(part_of(error, "details"), "last_error").get("code"),
+        reason=part_of(body, "reason").get("type"),
     )
 
 
-def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return an object within an answer; an empty one if it is absent or null."""
     return body.get(name) or {}

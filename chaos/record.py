@@ -71,6 +71,21 @@ class Run(BaseModel):
     """Statuses of its Deliveries."""
 
 
+class JobRun(BaseModel):
+    """A JobRun, as REST tells of it when all is over."""
+
+    job_run_id: str
+    items: int
+    """How many items the payload of its Job has; they are numbered from 0."""
+    status: str
+    reason: str | None = None
+    """`reason.type`."""
+    succeeded: int
+    failed: int
+    results: list[tuple[int, str]]
+    """The item and the Run of each line of its results."""
+
+
 class Deploy(BaseModel):
     """A deploy that has changed a project's code and, perhaps, its number of Machines."""
 
@@ -118,6 +133,8 @@ class Record(BaseModel):
     seed: int
     minutes: float
     runs: list[Run]
+    """Those of JobRuns included."""
+    job_runs: list[JobRun] = []
     listed: list[str]
     """Ids of all Runs of APIs, as the lists of all projects tell."""
     executions: list[Execution]

@@ -46,6 +46,8 @@ def _counts(record: Record) -> Iterator[tuple[str, int]]:
     ]
     yield from sorted(Counter(f"{act} {part.partition('-')[0]}" for act, part, *_ in inflicted).items())
     yield from sorted(Counter(record.restarts).items())
+    ends = Counter(job_run.reason or job_run.status for job_run in record.job_runs)
+    yield from ((f"JobRuns {end}", count) for end, count in sorted(ends.items()))
     yield "deploys", len(record.deploys)
     for kind, count in sorted(Counter(each.kind for each in record.executions).items()):
         yield f"executions of {kind}", count

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaos.checker import INVARIANTS, SETTLES_WITHIN, check
-from chaos.record import Answer, Attempt, Delivered, Deploy, Execution, Growth, Left, Record, Run
+from chaos.record import Answer, Attempt, Delivered, Deploy, Execution, Growth, JobRun, Left, Record, Run
 from chaos.report import write_report
 
 BROKEN: list[tuple[str, Callable[[Record], None]]] = []
@@ -66,6 +66,20 @@ def true_record() -> Record:
         seed=1,
         minutes=5,
         runs=runs,
+        job_runs=[
+            JobRun(
+                job_run_id="batch", items=2, status="SUCCESS", succeeded=1, failed=1, results=[(1, "bad"), (0, "done")]
+            ),
+            JobRun(
+                job_run_id="other",
+                items=2,
+                status="CANCELED",
+                reason="another-job-run-active",
+                succeeded=0,
+                failed=0,
+                results=[],
+            ),
+        ],
         listed=[run.run_id for run in runs],
         executions=[
             execution("done-1", "done", 10, 20, how=None),
@@ -240,6 +254,42 @@ def it_was_canceled_for_a_login_that_it_does_not_use(record: Record) -> None:
 @breaks("every_run_ended_truly")
 def its_attempts_had_the_code_of_two_deploys(record: Record) -> None:
     recorded(record, "done-1").deploy = 3
+
+
+JOB_RUNS = "every_job_run_ended_with_a_run_of_each_item"
+
+
+@breaks(JOB_RUNS)
+def an_item_has_no_result(record: Record) -> None:
+    record.job_runs[0].results.pop()
+    record.job_runs[0].succeeded -= 1
+
+
+@breaks(JOB_RUNS)
+def an_item_has_two_results(record: Record) -> None:
+    record.job_runs[0].results.append((0, "twin"))
+    record.job_runs[0].succeeded += 1
+
+
+@breaks(JOB_RUNS)
+def a_job_run_counts_wrongly(record: Record) -> None:
+    record.job_runs[0].succeeded = 2
+
+
+@breaks(JOB_RUNS)
+def a_job_run_does_not_end(record: Record) -> None:
+    record.job_runs[0].status = "PENDING"
+
+
+@breaks(JOB_RUNS)
+def a_job_run_that_did_not_begin_has_results(record: Record) -> None:
+    record.job_runs[1].results.append((0, "once"))
+
+
+@breaks(JOB_RUNS)
+def runs_of_a_job_run_had_the_code_of_two_deploys(record: Record) -> None:
+    recorded(record, "bad-2").deploy = 3
+    recorded(record, "bad-1").deploy = 3
 
 
 @breaks("no_automation_ran_too_often")
