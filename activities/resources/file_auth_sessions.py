@@ -1,13 +1,14 @@
-"""Make the AuthSessions of a project agree with its files: created, updated with other parameters, removed."""
+"""The AuthSessions that are files of a project."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, override
 from uuid import uuid4
 
+from activities.resources.file_resources import FileResources
 from projects.manifest import Manifest
 from projects.resources import AuthSessionFile
 from projects.settings import Environment
@@ -15,7 +16,6 @@ from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.rest.auth_sessions import UpdateAuthSession
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec
-from schemas.workflow.resources import ResourceChanges
 from schemas.workflow.run import RunType
 from schemas.workflow.trace import TraceMode
 from security import seal_context
@@ -26,8 +26,10 @@ from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 
 
-class FileAuthSessions:
-    """The AuthSessions of files. Those that came by a request are left as they are."""
+class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
+    """The AuthSessions of files. What comes of their logins is seen later."""
+
+    kind = "an AuthSession"
 
     def __init__(
         self, *, workspace: str, environment: Environment, store: Store, ring: KeyRing, auth_sessions: AuthSessions
@@ -47,44 +49,7 @@ class FileAuthSessions:
         self._ring = ring
         self._auth_sessions = auth_sessions
 
-    async def apply(self, manifest: Manifest, files: Sequence[AuthSessionFile]) -> ResourceChanges:
-        """Start all changes that are needed; what comes of the logins is seen later.
-
-        Raises:
-            CallboardError: Something does not answer, or cannot be sealed; repeating helps when that is mended.
-        """
-        created: list[str] = []
-        updated: list[str] = []
-        refused: list[str] = []
-        for file in files:
-            try:
-                if (view := await self._find(manifest.project, file.id)) is None:
-                    await self._create(manifest, file)
-                    created.append(file.id)
-                elif not view.from_file:
-                    raise _taken(file)
-                elif await self._current_parameters(manifest.project, view) != file.parameters:
-                    await self._update(manifest, file, view)
-                    updated.append(file.id)
-            except Conflict as error:
-                refused.append(error.message)
-        removed = await self._remove_others(manifest.project, {file.id for file in files})
-        return ResourceChanges(
-            created=tuple(created), updated=tuple(updated), removed=tuple(removed), refused=tuple(refused)
-        )
-
-    async def _remove_others(self, project: str, kept: set[str]) -> list[str]:
-        removed: list[str] = []
-        for view in await self._auth_sessions.list_all(self._workspace, project):
-            if not view.from_file or view.id in kept:
-                continue
-            try:
-                await self._auth_sessions.delete(self._workspace, project, view.id)
-            except NotFound:
-                continue  # It could not be created, and is gone.
-            removed.append(view.id)
-        return removed
-
+    @override
     async def _create(self, manifest: Manifest, file: AuthSessionFile) -> None:
         now = datetime.now(UTC)
         spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_CREATE)
@@ -107,12 +72,13 @@ class FileAuthSessions:
             await self._auth_sessions.create(created)
         except Conflict as error:
             await self._store.delete(spec.parameters_key)
-            raise _taken(file) from error
+            raise self._taken(file) from error
 
-    async def _update(self, manifest: Manifest, file: AuthSessionFile, view: AuthSessionView) -> None:
+    @override
+    async def _update(self, manifest: Manifest, file: AuthSessionFile, found: AuthSessionView) -> None:
         spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_UPDATE)
         await self._store_parameters(manifest.project, file, spec)
-        await self._auth_sessions.update(self._workspace, manifest.project, view.id, spec)
+        await self._auth_sessions.update(self._workspace, manifest.project, found.id, spec)
 
     def _login_spec(self, manifest: Manifest, file: AuthSessionFile, run_type: RunType) -> LoginSpec:
         request = UpdateAuthSession(parameters=file.parameters)
@@ -147,18 +113,32 @@ class FileAuthSessions:
                 return json.loads(self._ring.open(sealed.decode("ascii"), bound_to=self._owner(project, view.id)))
         raise Unavailable(f"AuthSession {view.id} of project {project} is just being created.")
 
-    async def _find(self, project: str, auth_session_id: str) -> AuthSessionView | None:
+    @override
+    async def _find(self, project: str, resource_id: str) -> AuthSessionView | None:
         try:
-            return await self._auth_sessions.get(self._workspace, project, auth_session_id)
+            return await self._auth_sessions.get(self._workspace, project, resource_id)
         except NotFound:
             return None
 
+    @override
+    async def _list(self, project: str) -> Sequence[AuthSessionView]:
+        return await self._auth_sessions.list_all(self._workspace, project)
+
+    @override
+    def _id_of(self, found: AuthSessionView) -> str:
+        return found.id
+
+    @override
+    def _is_from_file(self, found: AuthSessionView) -> bool:
+        return found.from_file
+
+    @override
+    async def _has_changed(self, project: str, file: AuthSessionFile, found: AuthSessionView) -> bool:
+        return await self._current_parameters(project, found) != file.parameters
+
+    @override
+    async def _delete(self, project: str, resource_id: str) -> None:
+        await self._auth_sessions.delete(self._workspace, project, resource_id)
+
     def _owner(self, project: str, auth_session_id: str) -> str:
         return seal_context.auth_session(self._workspace, project, auth_session_id)
-
-
-def _taken(file: AuthSessionFile) -> Conflict:
-    return Conflict(
-        f"{file.file}: there is an AuthSession {file.id!r} that was created by a request. Delete that one, or rename "
-        "the file, and deploy the project again."
-    )

@@ -1,25 +1,27 @@
-"""Make the Jobs of a project agree with its files: created, updated when a file has changed, removed."""
+"""The Jobs that are files of a project."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import override
 
+from activities.resources.file_resources import FileResources
 from jobs.definition import JobDefiner, checked_items, discard_definition
 from projects.manifest import Manifest
 from projects.resources import JobFile
-from schemas.errors import BadRequest, CallboardError, ConfigurationError, Conflict, NotFound, Unavailable
+from schemas.errors import CallboardError, ConfigurationError, Conflict, NotFound, Unavailable
 from schemas.rest.jobs import UpdateJob
 from schemas.workflow.job import JobDefinition, JobRef, JobSource
-from schemas.workflow.resources import ResourceChanges
 from security.keyring import KeyRing
 from storage.store import Store
 from temporal.jobs import Jobs
 
 
-class FileJobs:
-    """The Jobs of files. Those that came by a request are left as they are."""
+class FileJobs(FileResources[JobFile, JobRef]):
+    """The Jobs of files."""
+
+    kind = "a Job"
 
     def __init__(self, *, workspace: str, store: Store, ring: KeyRing, definer: JobDefiner, jobs: Jobs) -> None:
         """Set up without reading anything yet.
@@ -37,49 +39,9 @@ class FileJobs:
         self._definer = definer
         self._jobs = jobs
 
-    async def apply(self, manifest: Manifest, files: Sequence[JobFile]) -> ResourceChanges:
-        """Make all changes that are needed.
-
-        Raises:
-            CallboardError: Something does not answer, or cannot be sealed; repeating helps when that is mended.
-        """
-        created: list[str] = []
-        updated: list[str] = []
-        refused: list[str] = []
-        for file in files:
-            fingerprints = self._fingerprints(manifest.project, file)
-            try:
-                if (ref := await self._find(manifest.project, file.id)) is None:
-                    await self._create(manifest, file, fingerprints[0])
-                    created.append(file.id)
-                elif ref.source is not JobSource.CODE:
-                    raise _taken(file)
-                elif ref.digest not in fingerprints:
-                    await self._update(manifest, file, fingerprints[0])
-                    updated.append(file.id)
-            except Conflict as error:
-                refused.append(error.message)
-            except BadRequest as error:
-                refused.append(f"{file.file}: {error.message}")
-        removed = await self._remove_others(manifest.project, {file.id for file in files})
-        return ResourceChanges(
-            created=tuple(created), updated=tuple(updated), removed=tuple(removed), refused=tuple(refused)
-        )
-
-    async def _remove_others(self, project: str, kept: set[str]) -> list[str]:
-        removed: list[str] = []
-        for state in await self._jobs.list_all(self._workspace, project):
-            job_id = state.ref.job_id
-            if state.ref.source is not JobSource.CODE or job_id in kept:
-                continue
-            try:
-                await self._jobs.delete(self._workspace, project, job_id, source=JobSource.CODE)
-            except NotFound:
-                continue  # Another worker has removed it.
-            removed.append(job_id)
-        return removed
-
-    async def _create(self, manifest: Manifest, file: JobFile, digest: str) -> None:
+    @override
+    async def _create(self, manifest: Manifest, file: JobFile) -> None:
+        digest = self._fingerprints(manifest.project, file)[0]
         definition = await self._define(manifest, file, digest)
         ref = JobRef(
             workspace=self._workspace,
@@ -94,12 +56,14 @@ class FileJobs:
             await self._jobs.create(ref, definition.schedule)
         except Conflict as error:
             await self._discard(definition)
-            raise _taken(file) from error
+            raise self._taken(file) from error
         except CallboardError as error:
             await self._discard_unless_unknown(definition, error)
             raise
 
-    async def _update(self, manifest: Manifest, file: JobFile, digest: str) -> None:
+    @override
+    async def _update(self, manifest: Manifest, file: JobFile, found: JobRef) -> None:
+        digest = self._fingerprints(manifest.project, file)[0]
         definition = await self._define(manifest, file, digest)
         try:
             await self._jobs.update(
@@ -128,11 +92,32 @@ class FileJobs:
     async def _discard(self, definition: JobDefinition) -> None:
         await discard_definition(self._store, definition.project, definition.job_id, definition.ref)
 
-    async def _find(self, project: str, job_id: str) -> JobRef | None:
+    @override
+    async def _find(self, project: str, resource_id: str) -> JobRef | None:
         try:
-            return (await self._jobs.get(self._workspace, project, job_id)).ref
+            return (await self._jobs.get(self._workspace, project, resource_id)).ref
         except NotFound:
             return None
+
+    @override
+    async def _list(self, project: str) -> list[JobRef]:
+        return [state.ref for state in await self._jobs.list_all(self._workspace, project)]
+
+    @override
+    def _id_of(self, found: JobRef) -> str:
+        return found.job_id
+
+    @override
+    def _is_from_file(self, found: JobRef) -> bool:
+        return found.source is JobSource.CODE
+
+    @override
+    async def _has_changed(self, project: str, file: JobFile, found: JobRef) -> bool:
+        return found.digest not in self._fingerprints(project, file)
+
+    @override
+    async def _delete(self, project: str, resource_id: str) -> None:
+        await self._jobs.delete(self._workspace, project, resource_id, source=JobSource.CODE)
 
     def _fingerprints(self, project: str, file: JobFile) -> list[str]:
         """Return the keyed hashes of a file, the one by the newest key first. A file may have secrets in it."""
@@ -144,10 +129,3 @@ class FileJobs:
                 "Set it to 16 or more random characters, the same for every api and worker."
             )
         return found
-
-
-def _taken(file: JobFile) -> Conflict:
-    return Conflict(
-        f"{file.file}: there is a Job {file.id!r} that was created by a request. Delete that one, or rename the file, "
-        "and deploy the project again."
-    )
