@@ -115,9 +115,16 @@ class Settings(BaseSettings):
     """How long the artifacts of a Run are kept after its end. Unset: a day longer than Runs, so that every Run that
     is known has its artifacts. It is not shorter than the retention of Runs: a result may be an artifact."""
 
-    # These settings are about Temporal.
-    temporal_address: str = "127.0.0.1:7233"
-    temporal_namespace: str = "default"
+    # These settings are about Temporal. What they leave open, and TLS, certificates and API keys, come from Temporal's
+    # own configuration, which all of its tools read: the variables `TEMPORAL_*`, and the profiles in its TOML file.
+    temporal_address: str | None = None
+    """Host and port of Temporal. Unset: what Temporal's own configuration says (`TEMPORAL_ADDRESS`), else
+    `127.0.0.1:7233`."""
+    temporal_namespace: str | None = None
+    """The namespace. Unset: what Temporal's own configuration says (`TEMPORAL_NAMESPACE`), else `default`."""
+    temporal_environment_config: bool = True
+    """Whether Temporal's own configuration is read. If not, connections are plain (the embedded stack sets this to
+    false, as it has a Temporal of its own)."""
     temporal_ui_url: str | None = None
     """Address of the Temporal Web UI, for links. Unset: no links."""
 

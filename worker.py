@@ -77,6 +77,7 @@ from storage.factory import open_store
 from storage.store import Store
 from telemetry.logs import configure_logging
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
+from temporal.connection_config import Connection, find_connection
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
@@ -104,12 +105,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         RuntimeError: Temporal refuses this worker.
     """
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    connection = find_connection(settings)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
     browser = None if settings.role == "control" else await asyncio.to_thread(find_browser, settings.chromium)
     if browser is not None and (refusal := await asyncio.to_thread(sandbox_refusal, browser)):
         log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
     isolation = None if browser is None else await asyncio.to_thread(find_isolation, settings.isolation)
-    client = await _connect_to_temporal(settings, identity, stop)
+    client = await _connect_to_temporal(settings, connection, identity, stop)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
         await resources.enter_async_context(fleet_worker(client, identity))
@@ -123,7 +125,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if browser is not None and isolation is not None:
             log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
             background += await _start_attempt_workers(
-                resources, settings, client, identity, store, catalog, browser, isolation
+                resources, settings, connection, client, identity, store, catalog, browser, isolation
             )
         log.info("worker %s is ready (role: %s)", identity, settings.role)
         await _run_until_stopped(stop, *background)
@@ -133,6 +135,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _start_attempt_workers(
     resources: AsyncExitStack,
     settings: Settings,
+    connection: Connection,
     client: Client,
     identity: str,
     store: Store,
@@ -148,7 +151,7 @@ async def _start_attempt_workers(
     dead = await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
-    reach = await find_reach(settings)
+    reach = await find_reach(settings, temporal_address=connection.address)
     places = settings.capacity or host_capacity()
     log.info("there is room for %d Machine(s) at once", places)
     lease, shares = Lease(deadline=0), MachineShares()
@@ -175,7 +178,7 @@ async def _start_attempt_workers(
     deployed = DeployedProjects(catalog, only=settings.projects)
     project_workers = ProjectWorkerManager(
         client=client,
-        connect=partial(connect, settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT),
+        connect=partial(connect, settings, connection=connection, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT),
         identity=identity,
         shares=shares,
         pools=pools,
@@ -255,25 +258,27 @@ def attempt_activities(
     return AttemptActivities(executor, RetryableAttempts(executor, records))
 
 
-async def _connect_to_temporal(settings: Settings, identity: str, stop: asyncio.Event) -> Client:
+async def _connect_to_temporal(
+    settings: Settings, connection: Connection, identity: str, stop: asyncio.Event
+) -> Client:
     """Connect to Temporal; it may not be there yet, as both are started at the same time.
 
     Raises:
         Unavailable: It could not be reached for `_TEMPORAL_TIMEOUT`, or until the worker was told to stop.
-        ConfigurationError: It refuses, such as for a namespace that does not exist.
+        ConfigurationError: It refuses, such as an API key, or for a namespace that does not exist.
     """
-    message = f"Temporal cannot be reached at {settings.temporal_address}."
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _TEMPORAL_TIMEOUT.total_seconds()
     while True:
         try:
-            client = await connect(settings, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT)
-        except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
+            client = await connect(settings, connection=connection, identity=identity, retry_timeout=_TEMPORAL_TIMEOUT)
+        except Unavailable as error:
             if stop.is_set() or loop.time() > deadline:
-                raise Unavailable(f"{message} Start it, or set CALLBOARD_TEMPORAL_ADDRESS.") from error
-            log.warning("%s The worker tries again.", message)
+                raise
+            log.warning("%s The worker tries again.", error.message)
         else:
             await TemporalHealth(client).check()
+            log.info("Temporal at %s", connection)
             return client
         with suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_INTERVAL):

@@ -30,6 +30,8 @@ from security.masking import mask_url
 from settings import Settings
 from storage.factory import open_store
 from telemetry.logs import configure_logging
+from temporal.connection_config import find_connection
+from temporal.health import check_access
 
 log = logging.getLogger("api")
 
@@ -128,7 +130,9 @@ def main() -> None:
         raise_open_files_limit(2 * settings.max_connections)
         listener = _bind_viewer_port(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
+        connection = find_connection(settings)
         app = create_app(settings)
+        problem = asyncio.run(check_access(settings, connection))
         viewer = create_viewer(
             workspace=settings.workspace,
             ring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
@@ -141,7 +145,9 @@ def main() -> None:
     except CallboardError as error:
         log.error("%s", error.message)  # noqa: TRY400 - the message says what is wrong, a traceback would not
         sys.exit(2)
-    log.info("Temporal at %s, artifacts in %s", settings.temporal_address, mask_url(settings.artifact_location))
+    log.info("Temporal at %s, artifacts in %s", connection, mask_url(settings.artifact_location))
+    if problem is not None:
+        log.warning("%s The api starts nevertheless, and tries again at each request.", problem)
     server = _ApiServer(app, settings, _ViewerServer(viewer, settings, listener))
     server.run()
     if not server.started:

@@ -41,6 +41,7 @@ from temporal import jobs as temporal_jobs
 from temporal import run_queries as temporal_run_queries
 from temporal import runs as temporal_runs
 from temporal.client import connect
+from temporal.connection_config import find_connection
 from temporal.fleet import FleetClient
 from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
@@ -80,18 +81,25 @@ def create_app(
 
     Raises:
         ConfigurationError: There is no API key, an API key or a key of the ring is too short, or the setting of where
-            sinks may lead, or of where artifacts are kept, is wrong.
+            sinks may lead, or of where artifacts are kept, is wrong, or Temporal's own configuration.
     """
     api_keys = [key.get_secret_value() for key in settings.api_keys]
     keys = KeyCheck(ApiKeys(api_keys))
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
     egress = EgressPolicy(settings.egress_allow)
+    connection = find_connection(settings)
     opened_store = store or open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         # The connection is lazy: if Temporal is down, the first call raises Unavailable.
-        client = await connect(settings, lazy=True, identity="callboard-api", retry_timeout=_TEMPORAL_RETRY_TIMEOUT)
+        client = await connect(
+            settings,
+            connection=connection,
+            lazy=True,
+            identity="callboard-api",
+            retry_timeout=_TEMPORAL_RETRY_TIMEOUT,
+        )
         opened_runs = runs or temporal_runs.Runs(client)
         app.state.services = Services(
             settings=settings,
@@ -104,6 +112,7 @@ def create_app(
             job_runs=job_runs or temporal_job_runs.JobRuns(client),
             job_definer=JobDefiner(settings.workspace, opened_store, ring, egress, delivery_schedule(settings)),
             temporal_health=temporal_health or TemporalHealth(client),
+            temporal_namespace=connection.namespace,
             fleet=fleet or FleetReader(FleetClient(client)),
             store=opened_store,
             catalog=Catalog(opened_store, max_age=settings.poll_versions),

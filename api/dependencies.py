@@ -174,6 +174,7 @@ class Services:
     job_runs: JobRuns
     job_definer: JobDefiner
     temporal_health: Health
+    temporal_namespace: str
     fleet: Fleet
     store: Store
     catalog: Catalog

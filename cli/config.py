@@ -10,10 +10,11 @@ from pydantic import SecretStr
 
 from cli.options import load_settings
 from settings import Settings
+from temporal.connection_config import find_connection
 
 
 def config() -> None:
-    """Print all settings with their sources and values. Secrets are masked."""
+    """Print all settings with their sources and values, and how Temporal is connected to. Secrets are masked."""
     settings = load_settings()
     rows = [("VARIABLE", "SOURCE", "VALUE")]
     for field in Settings.model_fields:
@@ -22,6 +23,8 @@ def config() -> None:
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     for variable, source, value in rows:
         typer.echo(f"{variable:{first}}  {source:{second}}  {value}")
+    # It comes last: if it cannot be used, its error stands below the settings.
+    typer.echo(f"{'TEMPORAL_*':{first}}  {'together':{second}}  {find_connection(settings)}")
 
 
 def _format_value(value: object) -> str:

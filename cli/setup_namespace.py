@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
@@ -12,13 +13,16 @@ from temporalio.client import Client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cli.doctor.order import order_fix
+from cli.exit_codes import ExitCode
 from cli.options import load_settings
 from schemas.errors import Unavailable
 from schemas.workflow import names
 from settings import Settings
 from temporal.client import connect
+from temporal.connection_config import Connection, find_connection
 from temporal.durations import format_duration
-from temporal.namespace import Retention, ensure_namespace
+from temporal.namespace import NamespaceSetup, Retention, set_up_namespace
+from temporal.namespace_steps import Step, format_steps, is_cloud
 from temporal.partitions import count_partitions
 
 _RETRY_TIMEOUT = timedelta(seconds=60)
@@ -40,29 +44,52 @@ def setup_namespace(
     """Create or update the Temporal namespace that Callboard uses.
 
     This sets the retention of Runs, adds the search attributes, and schedules the removal of old artifacts, in the
-    namespace CALLBOARD_TEMPORAL_NAMESPACE at CALLBOARD_TEMPORAL_ADDRESS. It is safe to repeat, also at every start.
+    namespace CALLBOARD_TEMPORAL_NAMESPACE at CALLBOARD_TEMPORAL_ADDRESS, or in that of Temporal's own configuration. It
+    is safe to repeat, also at every start. Where Temporal refuses a part of it, as Temporal Cloud does, the steps that
+    are left are printed, and the exit code is 1.
     """
     settings = load_settings(run_retention=retention, artifact_retention=artifact_retention)
-    done = asyncio.run(_set_up(settings))
-    for line in [*(done.changes or [_up_to_date(settings)]), *done.advice]:
+    connection = find_connection(settings)
+    done = asyncio.run(_set_up(settings, connection))
+    for line in done.setup.changes:
+        typer.echo(line)
+    if done.setup.steps:
+        for line in _describe_steps(connection, done.setup.steps):
+            typer.echo(line)
+        raise typer.Exit(ExitCode.FAILED)
+    if not done.setup.changes:
+        typer.echo(_up_to_date(settings, connection))
+    for line in done.advice:
         typer.echo(line)
 
 
 @dataclass(frozen=True)
 class _Done:
-    changes: list[str]
+    setup: NamespaceSetup
     advice: list[str]
     """What Temporal's operator has to set, as no client can."""
 
 
-async def _set_up(settings: Settings) -> _Done:
-    client = await connect(settings, lazy=True, identity="callboard-setup-namespace")
-    return _Done(await _ensure_namespace(client, settings), await _advise(client))
+async def _set_up(settings: Settings, connection: Connection) -> _Done:
+    client = await connect(settings, connection=connection, lazy=True, identity="callboard-setup-namespace")
+    return _Done(await _set_up_namespace(client, settings), await _advise(client))
+
+
+def _describe_steps(connection: Connection, steps: Sequence[Step]) -> list[str]:
+    left = (
+        f"Temporal at {connection.address} does not let this client do the rest in the namespace"
+        f" {connection.namespace!r}. It is left to somebody with the rights to change the namespace:"
+    )
+    return [
+        left,
+        *format_steps(steps),
+        "Then run `callboard setup-namespace` again, until it says that the namespace is up to date.",
+    ]
 
 
 async def _advise(client: Client) -> list[str]:
     queue = names.project_queue("PROJECT")
-    if (partitions := await count_partitions(client, queue)) == 1:
+    if is_cloud(client) or (partitions := await count_partitions(client, queue)) in {None, 1}:
         return []
     divided = (
         f"Temporal divides task queues into {partitions} partitions: of Runs of a project that wait at the same time,"
@@ -71,7 +98,7 @@ async def _advise(client: Client) -> list[str]:
     return [f"{divided} {order_fix(queue)}"]
 
 
-async def _ensure_namespace(client: Client, settings: Settings) -> list[str]:
+async def _set_up_namespace(client: Client, settings: Settings) -> NamespaceSetup:
     told = False
 
     def tell(state: RetryCallState) -> None:
@@ -88,12 +115,12 @@ async def _ensure_namespace(client: Client, settings: Settings) -> list[str]:
         before_sleep=tell,
         reraise=True,
     )
-    return await retrying(ensure_namespace, client, Retention.from_settings(settings))
+    return await retrying(set_up_namespace, client, Retention.from_settings(settings))
 
 
-def _up_to_date(settings: Settings) -> str:
+def _up_to_date(settings: Settings, connection: Connection) -> str:
     return (
-        f"Namespace {settings.temporal_namespace!r} at {settings.temporal_address} is up to date: Runs are kept for"
+        f"Namespace {connection.namespace!r} at {connection.address} is up to date: Runs are kept for"
         f" {format_duration(settings.run_retention)}, and their artifacts for"
         f" {format_duration(settings.artifacts_kept)}."
     )

@@ -226,6 +226,7 @@ class DevStack:
                 "viewer_port": viewer_port,
                 "temporal_address": self.temporal.address,
                 "temporal_namespace": NAMESPACE,
+                "temporal_environment_config": False,
                 "temporal_ui_url": self.temporal.ui_url,
                 "ready_needs_workers": True,
                 "drain": self._set_or_default("drain", DRAIN_TIMEOUT),

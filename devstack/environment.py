@@ -12,15 +12,21 @@ from pydantic import SecretStr
 from settings import Settings
 
 _PREFIX = "CALLBOARD_"
+_TEMPORAL_PREFIX = "TEMPORAL_"
 
 
 def build_environment(settings: Settings) -> dict[str, str]:
     """Return this process's environment, with exactly these settings in it.
 
-    All settings in the environment are replaced, so that parent and children cannot differ.
+    All settings in the environment are replaced, so that parent and children cannot differ. Variables of Temporal's own
+    configuration are left out: they are about another Temporal, and keys may be among them.
     """
     names = {_PREFIX + field.upper() for field in Settings.model_fields}
-    environment = {name: value for name, value in os.environ.items() if name.upper() not in names}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in names and not name.startswith(_TEMPORAL_PREFIX)
+    }
     for field in Settings.model_fields:
         value: object = getattr(settings, field)
         if value is not None:

@@ -9,13 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from devstack.child import SupervisedProcess
 from devstack.programs import find_program
 from devstack.temporal_ui import TemporalUiProxy, Upstream
 from schemas.errors import StackError, Unavailable
 from settings import Settings
+from temporal.client import connect
 from temporal.namespace import Retention, ensure_namespace
 
 NAMESPACE = "default"
@@ -122,9 +122,10 @@ class TemporalServer:
     async def _wait_until_set_up(self) -> None:
         try:
             async with asyncio.timeout(_READY_TIMEOUT.total_seconds()):
-                client = await Client.connect(
-                    self.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, lazy=True
+                settings = Settings(
+                    temporal_address=self.address, temporal_namespace=NAMESPACE, temporal_environment_config=False
                 )
+                client = await connect(settings, lazy=True)
                 while not await self._try_set_up(client):  # noqa: ASYNC110 - a server is asked
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:

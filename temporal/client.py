@@ -1,4 +1,4 @@
-"""Connect to Temporal in one way, for the API and for workers."""
+"""Connect to Temporal in one way, for the API, for workers and for commands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
-from temporalio.service import RetryConfig
+from temporalio.service import ConnectConfig, RetryConfig
 
+from schemas.errors import ConfigurationError, Unavailable
 from settings import Settings
+from temporal.connection_config import Connection, find_connection
+from temporal.connection_errors import explain_connect_failure
 
 WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 """Time between two heartbeats in which a worker tells Temporal what it offers."""
@@ -18,6 +21,7 @@ WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 async def connect(
     settings: Settings,
     *,
+    connection: Connection | None = None,
     lazy: bool = False,
     identity: str | None = None,
     retry_timeout: timedelta = timedelta(seconds=10),
@@ -26,21 +30,33 @@ async def connect(
     """Return a Temporal client with the pydantic converter.
 
     Args:
-        settings: Address and namespace.
+        settings: Address and namespace; what they leave open, and TLS and keys, come from Temporal's own configuration.
+        connection: What `find_connection` has made of the settings, if it was asked already.
         lazy: Connect at the first call, so that a process can start while Temporal is down.
         identity: The name that Temporal shows for this process.
         retry_timeout: How long the SDK repeats a call while Temporal cannot be reached.
         runtime: The SDK runtime; a default one if absent.
 
     Raises:
-        RuntimeError: Temporal cannot be reached (only if not lazy).
+        ConfigurationError: Temporal's own configuration cannot be used, or Temporal refuses this client (the latter
+            only if not lazy).
+        Unavailable: Temporal cannot be reached (only if not lazy).
     """
-    return await Client.connect(
-        settings.temporal_address,
-        namespace=settings.temporal_namespace,
-        data_converter=pydantic_data_converter,
-        lazy=lazy,
-        identity=identity,
-        runtime=runtime,
-        retry_config=RetryConfig(max_elapsed_time_millis=int(retry_timeout.total_seconds() * 1000)),
-    )
+    connection = connection or find_connection(settings)
+    tls = connection.tls or False  # False, since None would be TLS for the SDK if there is an API key
+    try:
+        return await Client.connect(
+            connection.address,
+            namespace=connection.namespace,
+            tls=tls,
+            api_key=connection.api_key,
+            rpc_metadata=connection.metadata,
+            data_converter=pydantic_data_converter,
+            lazy=lazy,
+            identity=identity,
+            runtime=runtime,
+            retry_config=RetryConfig(max_elapsed_time_millis=int(retry_timeout.total_seconds() * 1000)),
+        )
+    except RuntimeError as error:
+        failure = explain_connect_failure(ConnectConfig(connection.address, connection.api_key, tls), error)
+        raise (ConfigurationError if failure.permanent else Unavailable)(failure.message) from error

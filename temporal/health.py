@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio.client import Client
 
+from schemas.errors import ConfigurationError, Unavailable
+from settings import Settings
+from temporal.client import connect
+from temporal.connection_config import Connection
+from temporal.connection_errors import explain_connect_failure
 from temporal.pool_usage import read_usage
-from temporal.rpc_errors import translate_rpc_errors
+from temporal.rpc_errors import is_refused, translate_rpc_errors
 
 _CHECK_TIMEOUT = timedelta(seconds=3)
+_FIRST_CHECK_TIMEOUT = 5.0
 
 
 class TemporalHealth:
@@ -20,11 +27,38 @@ class TemporalHealth:
 
     async def check(self) -> None:
         """Check that Temporal answers for the namespace. Raises Unavailable, or ConfigurationError."""
-        with translate_rpc_errors():
-            await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=_CHECK_TIMEOUT)
+        try:
+            with translate_rpc_errors():
+                await self._client.count_workflows("WorkflowId = 'readiness'", rpc_timeout=_CHECK_TIMEOUT)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, RuntimeError):
+                raise
+            failure = explain_connect_failure(self._client.service_client.config, error.__cause__)
+            raise (ConfigurationError if failure.permanent else Unavailable)(failure.message) from error.__cause__
 
     async def read_isolation(self) -> dict[str, str]:
         """Return how far the Machines of each project are isolated, as far as live workers tell it."""
         with translate_rpc_errors():
             usage = await read_usage(self._client) or {}
         return {project: machines.isolation for project, machines in usage.items() if machines.isolation}
+
+
+async def check_access(settings: Settings, connection: Connection) -> str | None:
+    """Try to use Temporal once, and return what is wrong now, if anything, that may be right later.
+
+    Raises:
+        ConfigurationError: Temporal refuses this client: its API key, its client certificate, or TLS is wrong.
+    """
+    try:
+        async with asyncio.timeout(_FIRST_CHECK_TIMEOUT):
+            client = await connect(settings, connection=connection, retry_timeout=_CHECK_TIMEOUT)
+            await TemporalHealth(client).check()
+    except TimeoutError:
+        return f"Temporal at {connection.address} has not answered within {_FIRST_CHECK_TIMEOUT:g} seconds."
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, RuntimeError) or is_refused(error.__cause__):
+            raise
+        return error.message  # such as a namespace that is about to be made
+    except Unavailable as error:
+        return error.message
+    return None

@@ -1,6 +1,7 @@
 """Inspect and set up a Temporal namespace: its retention, its search attributes, the Schedule of the sweep.
 
-`callboard setup-namespace` and `callboard dev` use `ensure_namespace`, and `callboard doctor` uses `inspect_namespace`.
+`callboard setup-namespace` uses `set_up_namespace`, `callboard dev` uses `ensure_namespace`, and `callboard doctor`
+uses `inspect_namespace`. Temporal may not let clients change a namespace: Temporal Cloud never does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,16 @@ from schemas.errors import ConfigurationError
 from schemas.workflow import names
 from settings import Settings
 from temporal.durations import format_duration
-from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
+from temporal.namespace_steps import (
+    Step,
+    add_search_attributes,
+    cloud_retention,
+    create_namespace,
+    format_steps,
+    is_cloud,
+    set_retention,
+)
+from temporal.rpc_errors import RPC_TIMEOUT, is_refused, translate_operator_errors
 from temporal.sweep_schedule import SweepSchedule, ensure_sweep_schedule, find_sweep_schedule
 
 _KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
@@ -56,9 +66,19 @@ class NamespaceState:
     missing_attributes: tuple[str, ...] = ()
     """Search attributes that the namespace does not have."""
     mistyped_attributes: dict[str, str] = field(default_factory=dict[str, str])
-    """Search attributes of a type other than Keyword, with that type."""
+    """Search attributes of a type other than Keyword, with that type. It is empty where Temporal does not list them."""
     sweep: SweepSchedule | None = None
     """The Schedule of the sweep; None if there is none."""
+
+
+@dataclass(frozen=True)
+class NamespaceSetup:
+    """What was done to a namespace, and what only somebody with other rights can do."""
+
+    changes: list[str] = field(default_factory=list[str])
+    """One line for each change; empty if there was nothing to do."""
+    steps: list[Step] = field(default_factory=list[Step])
+    """What is left to do by hand, as Temporal has refused it to this client."""
 
 
 async def inspect_namespace(client: Client) -> NamespaceState | None:
@@ -85,33 +105,81 @@ async def ensure_namespace(client: Client, retention: Retention) -> list[str]:
         ConfigurationError: Temporal refuses, or something stands in the way; the message says what to do.
         Unavailable: Temporal cannot be reached, or not everything was ready. The call may be repeated from the start.
     """
-    changes = await _ensure_retention(client, retention.runs)
-    changes += await _ensure_search_attributes(client)
-    return changes + await _retry_until_propagated(lambda: ensure_sweep_schedule(client, retention.artifacts))
+    setup = await set_up_namespace(client, retention)
+    if setup.steps:
+        raise ConfigurationError("\n".join(["Temporal refuses to set up the namespace.", *format_steps(setup.steps)]))
+    return setup.changes
 
 
-async def _ensure_retention(client: Client, retention: timedelta) -> list[str]:
+async def set_up_namespace(client: Client, retention: Retention) -> NamespaceSetup:
+    """Create the client's namespace, or bring it up to date, as far as Temporal lets this client do it.
+
+    Raises:
+        ConfigurationError: There is no namespace and none can be made, or something stands in the way; the message says
+            what to do.
+        Unavailable: Temporal cannot be reached, or not everything was ready. The call may be repeated from the start.
+    """
+    setup = NamespaceSetup()
+    await _ensure_retention(client, retention.runs, setup)
+    await _ensure_search_attributes(client, setup)
+    setup.changes.extend(await _retry_until_propagated(lambda: ensure_sweep_schedule(client, retention.artifacts)))
+    return setup
+
+
+async def _ensure_retention(client: Client, retention: timedelta, setup: NamespaceSetup) -> None:
     current = await _read_retention(client)
     if current == retention:
-        return []
+        return
+    if current is None:
+        try:
+            created = await _create_namespace(client, retention)
+        except ConfigurationError as error:
+            if not is_refused(error.__cause__):
+                raise
+            steps = format_steps([create_namespace(client, retention)])
+            missing = f"There is no namespace {client.namespace!r}, and Temporal does not let this client make it."
+            raise ConfigurationError("\n".join([missing, *steps, "Then repeat this command."])) from error
+        if not created:
+            await _ensure_retention(client, retention, setup)  # another process has created it meanwhile
+            return
+        setup.changes.append(f"Namespace {client.namespace!r} is made; it keeps Runs for {format_duration(retention)}.")
+        return
+    try:
+        await _update_retention(client, retention)
+    except ConfigurationError as error:
+        if not is_refused(error.__cause__):
+            raise
+        if not (is_cloud(client) and current == cloud_retention(retention)):
+            setup.steps.append(set_retention(client, retention, current))
+        return
+    now, before = format_duration(retention), format_duration(current)
+    setup.changes.append(f"Namespace {client.namespace!r} keeps Runs for {now} now; it was {before}.")
+
+
+async def _create_namespace(client: Client, retention: timedelta) -> bool:
+    """Create the client's namespace; False if there is one already."""
     ttl = Duration()
     ttl.FromTimedelta(retention)
-    if current is None:
-        with translate_operator_errors(client, f"make the namespace {client.namespace!r}"):
-            try:
-                await client.workflow_service.register_namespace(
-                    RegisterNamespaceRequest(
-                        namespace=client.namespace,
-                        description="Runs of Callboard",
-                        workflow_execution_retention_period=ttl,
-                    ),
-                    timeout=RPC_TIMEOUT,
-                )
-            except RPCError as error:
-                if error.status is not RPCStatusCode.ALREADY_EXISTS:
-                    raise
-                return await _ensure_retention(client, retention)  # another process has created it meanwhile
-        return [f"Namespace {client.namespace!r} is made; it keeps Runs for {format_duration(retention)}."]
+    with translate_operator_errors(client, f"make the namespace {client.namespace!r}"):
+        try:
+            await client.workflow_service.register_namespace(
+                RegisterNamespaceRequest(
+                    namespace=client.namespace,
+                    description="Runs of Callboard",
+                    workflow_execution_retention_period=ttl,
+                ),
+                timeout=RPC_TIMEOUT,
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.ALREADY_EXISTS:
+                raise
+            return False
+    return True
+
+
+async def _update_retention(client: Client, retention: timedelta) -> None:
+    ttl = Duration()
+    ttl.FromTimedelta(retention)
     with translate_operator_errors(client, f"keep Runs for {format_duration(retention)}"):
         await client.workflow_service.update_namespace(
             UpdateNamespaceRequest(
@@ -119,11 +187,9 @@ async def _ensure_retention(client: Client, retention: timedelta) -> list[str]:
             ),
             timeout=RPC_TIMEOUT,
         )
-    now, before = format_duration(retention), format_duration(current)
-    return [f"Namespace {client.namespace!r} keeps Runs for {now} now; it was {before}."]
 
 
-async def _ensure_search_attributes(client: Client) -> list[str]:
+async def _ensure_search_attributes(client: Client, setup: NamespaceSetup) -> None:
     missing, mistyped = await _retry_until_propagated(lambda: _inspect_search_attributes(client))
     if mistyped:
         listed = ", ".join(f"{name} ({kind})" for name, kind in mistyped.items())
@@ -145,20 +211,26 @@ async def _ensure_search_attributes(client: Client) -> list[str]:
                     if error.status is not RPCStatusCode.ALREADY_EXISTS:
                         raise
 
-        await _retry_until_propagated(add_missing)
+        try:
+            await _retry_until_propagated(add_missing)
+        except ConfigurationError as error:
+            if not is_refused(error.__cause__):
+                raise
+            setup.steps.append(add_search_attributes(client, missing))
+            return
+        setup.changes.append(f"Search attributes are added: {', '.join(missing)}.")
     # A new search attribute is not valid in a query for a while.
     await _retry_until_propagated(
         lambda: _query_search_attributes(client), also_transient=RPCStatusCode.INVALID_ARGUMENT
     )
-    return [f"Search attributes are added: {', '.join(missing)}."] if missing else []
 
 
-async def _query_search_attributes(client: Client) -> None:
-    """Use the search attributes in a query, as lists of Runs do.
+async def _query_search_attributes(client: Client, *attributes: str) -> None:
+    """Use the search attributes in a query, as lists of Runs do: all of them if none is named.
 
     Raises ConfigurationError as long as the query is not understood.
     """
-    query = " AND ".join(f"{name} = 'set-up'" for name in names.SEARCH_ATTRIBUTES)
+    query = " AND ".join(f"{name} = 'set-up'" for name in attributes or names.SEARCH_ATTRIBUTES)
     with translate_operator_errors(client, "list Runs"):
         await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)
 
@@ -178,10 +250,15 @@ async def _read_retention(client: Client) -> timedelta | None:
 
 async def _inspect_search_attributes(client: Client) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the search attributes that are missing, and those of a wrong type."""
-    with translate_operator_errors(client, "list search attributes"):
-        response = await client.operator_service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
-        )
+    try:
+        with translate_operator_errors(client, "list search attributes"):
+            response = await client.operator_service.list_search_attributes(
+                ListSearchAttributesRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
+            )
+    except ConfigurationError as error:
+        if not is_refused(error.__cause__):
+            raise
+        return await _find_missing_attributes(client), {}
     registered = response.custom_attributes
     missing = tuple(name for name in names.SEARCH_ATTRIBUTES if name not in registered)
     mistyped = {
@@ -190,6 +267,20 @@ async def _inspect_search_attributes(client: Client) -> tuple[tuple[str, ...], d
         if name in registered and registered[name] != _KEYWORD
     }
     return missing, mistyped
+
+
+async def _find_missing_attributes(client: Client) -> tuple[str, ...]:
+    """Return the search attributes that queries do not know, for a Temporal that does not list them."""
+    missing: list[str] = []
+    for name in names.SEARCH_ATTRIBUTES:
+        try:
+            await _query_search_attributes(client, name)
+        except ConfigurationError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, RPCError) and cause.status is RPCStatusCode.INVALID_ARGUMENT):
+                raise
+            missing.append(name)
+    return tuple(missing)
 
 
 async def _retry_until_propagated[T](

@@ -19,10 +19,10 @@ from temporalio.api.enums.v1 import WorkerStatus
 from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerHostInfo, WorkerSlotsInfo
 from temporalio.api.workflowservice.v1 import ListWorkersRequest, RecordWorkerHeartbeatRequest
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from schemas.workflow import names
-from temporal.rpc_errors import RPC_TIMEOUT
+from temporal.rpc_errors import RPC_TIMEOUT, is_refused
 
 POOL_HEARTBEAT_INTERVAL = timedelta(seconds=5)
 """Time between two heartbeats in which a worker publishes its Machines; a change is published sooner."""
@@ -89,7 +89,7 @@ async def publish_usage(
 
 
 async def read_usage(client: Client) -> dict[str, PoolUsage] | None:
-    """Return the Machines by project, as of some seconds ago; None if the server does not keep heartbeats.
+    """Return the Machines by project, as of some seconds ago; None if the server keeps no heartbeats, or for others.
 
     Raises RPCError.
     """
@@ -113,7 +113,7 @@ async def _list_heartbeats(client: Client) -> list[WorkerHeartbeat] | None:
         try:
             response = await client.workflow_service.list_workers(request, timeout=RPC_TIMEOUT)
         except RPCError as error:
-            if error.status is RPCStatusCode.UNIMPLEMENTED:
+            if is_refused(error):
                 return None
             raise
         for info in response.workers_info:

@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.errors import ConfigurationError, NotFound, Unavailable
+from temporal.connection_errors import explain_connect_failure
 
 RPC_TIMEOUT = timedelta(seconds=10)
 
@@ -23,6 +24,9 @@ _PERMANENT_STATUSES = {
 }
 """Statuses that will be the same at the next try: something is not set up as it must be."""
 
+_REFUSED_STATUSES = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
+"""Statuses that are about who calls. Temporal Cloud also gives them to calls that are not for its clients."""
+
 _OVERLOAD_STATUSES = {
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -33,6 +37,12 @@ _OVERLOAD_STATUSES = {
 def is_missing_entity(error: RPCError) -> bool:
     """Tell whether there is no such workflow or Schedule; a missing namespace is reported by the same status."""
     return error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace")
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Tell whether Temporal does not let this client call this: it lacks the permission, or nobody has it."""
+    statuses = {*_REFUSED_STATUSES, RPCStatusCode.UNIMPLEMENTED}
+    return isinstance(error, RPCError) and error.status in statuses
 
 
 def is_overload(error: Exception) -> bool:
@@ -59,6 +69,12 @@ def translate_rpc_errors(not_found_message: str = "There is no such Run.") -> Ge
     except RPCError as error:
         if is_missing_entity(error):
             raise NotFound(not_found_message) from error
+        if error.status in _REFUSED_STATUSES:
+            raise ConfigurationError(
+                f"Temporal refuses this client: {error.message.rstrip('.')}. Check its API key (TEMPORAL_API_KEY) or"
+                " client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH), and that it may use the namespace that is set"
+                " (CALLBOARD_TEMPORAL_NAMESPACE, TEMPORAL_NAMESPACE)."
+            ) from error
         if error.status in _PERMANENT_STATUSES:
             raise ConfigurationError(
                 f"Temporal refuses what Callboard asks of it: {error.message} Check CALLBOARD_TEMPORAL_ADDRESS and"
@@ -79,7 +95,8 @@ def translate_operator_errors(client: Client, operation: str) -> Generator[None]
         ConfigurationError: Temporal refuses.
         Unavailable: Temporal cannot be reached.
     """
-    address = client.service_client.config.target_host
+    config = client.service_client.config
+    address = config.target_host
     try:
         yield
     except RPCError as error:
@@ -92,6 +109,5 @@ def translate_operator_errors(client: Client, operation: str) -> Generator[None]
             f"Temporal at {address} did not {operation} ({status}: {error.message.rstrip('.')})."
         ) from error
     except RuntimeError as error:  # a lazy client that cannot connect
-        raise Unavailable(
-            f"Temporal cannot be reached at {address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS."
-        ) from error
+        failure = explain_connect_failure(config, error)
+        raise (ConfigurationError if failure.permanent else Unavailable)(failure.message) from error

@@ -17,6 +17,7 @@ from activities.workers.machine_pools import MachinePools
 from activities.workers.machine_shares import MachineShares
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import ProjectWorker
+from schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +142,8 @@ class ProjectWorkerManager:
         problem = None
         try:
             await self._follow_share(project, self._served.setdefault(project, _ServedProject()))
-        except RuntimeError as error:  # the SDK raises it if Temporal cannot be reached
-            problem = str(error)
+        except CallboardError as error:  # Temporal cannot be reached
+            problem = error.message
         self._problems.note(f"project {project}", problem)
 
     async def _follow_share(self, project: str, served: _ServedProject) -> None:

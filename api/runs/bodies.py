@@ -164,7 +164,7 @@ def _temporal_link(services: Services, details: RunDetails) -> TemporalLink:
     settings, run_id = services.settings, details.list_item.run_id
     url = None
     if settings.temporal_ui_url is not None:
-        namespace = quote(settings.temporal_namespace, safe="")
+        namespace = quote(services.temporal_namespace, safe="")
         path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{details.execution_id}/history"
         url = f"{settings.temporal_ui_url.rstrip('/')}/{path}"
     return TemporalLink(workflow_id=run_id, url=url)

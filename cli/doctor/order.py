@@ -24,9 +24,12 @@ async def check_order(client: Client, store: Store | None) -> Finding:
         # As long as no project is deployed, a queue that does not exist yet tells what the first one would get.
         projects = await Catalog(store).list_projects() or ["PROJECT"]
         queues = [names.project_queue(project) for project in projects]
-        divided = {queue: count for queue in queues if (count := await count_partitions(client, queue)) > 1}
+        counts = {queue: await count_partitions(client, queue) for queue in queues}
     except (StoreError, Unavailable, ConfigurationError) as error:
         return failed(_CHECK, error.message, "Try again; if the error stays, fix what it names.")
+    if None in counts.values():
+        return skipped(_CHECK, "Temporal does not tell this client how it divides task queues.")
+    divided = {queue: count for queue, count in counts.items() if count is not None and count > 1}
     if divided:
         return warning(_CHECK, _divided(divided), order_fix(*list(divided)[:_MOST_NAMES]))
     return ok(_CHECK, "The Runs of each project begin in the order in which they were accepted")

@@ -38,6 +38,7 @@ def find_installation(data: Path | None) -> Installation:
         "data_dir": folder,
         "temporal_address": connection["temporalAddress"],
         "temporal_namespace": NAMESPACE,
+        "temporal_environment_config": False,
         "api_keys": [SecretStr(connection["apiKey"])],
         "secret_key": settings.secret_key or _read_secret(folder / "secret-key"),
         "webhook_secrets": settings.webhook_secrets or _read_secret(folder / WEBHOOK_SECRET_FILE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
@@ -13,6 +13,7 @@ from schemas.errors import ConfigurationError, Unavailable
 from schemas.workflow import names
 from settings import Settings
 from temporal.client import connect
+from temporal.connection_config import Connection, find_connection
 from temporal.durations import format_duration
 from temporal.namespace import NamespaceState, inspect_namespace
 from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
@@ -22,7 +23,16 @@ _START_TEMPORAL = (
     "Start Temporal (`docker compose up` starts everything; `callboard dev` brings its own), or set"
     " CALLBOARD_TEMPORAL_ADDRESS."
 )
+_CERTIFICATE_WARNING = timedelta(days=30)
+"""Time before the end of the client certificate at which the doctor begins to warn."""
 _DEPENDENT_CHECKS = ("Namespace", "Search attributes", "Sweeps")
+
+
+_UNREACHABLE = "Temporal cannot be used."
+_FIXES = {
+    Unavailable: _START_TEMPORAL,
+    ConfigurationError: "Correct the address of Temporal, or its TLS and keys (docs/temporal-cloud.md).",
+}
 
 
 @dataclass(frozen=True)
@@ -35,40 +45,65 @@ class TemporalFindings:
 
 async def check_temporal(settings: Settings) -> TemporalFindings:
     """Check Temporal as far as it can be reached."""
-    client = await connect(settings, lazy=True, identity="callboard-doctor", retry_timeout=timedelta(seconds=3))
+    try:
+        connection = find_connection(settings)
+    except ConfigurationError as error:
+        fix = "Correct the variables TEMPORAL_*, or the file of profiles (docs/temporal-cloud.md)."
+        first = failed("Temporal", error.message, fix)
+        return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
+    client = await connect(
+        settings, connection=connection, lazy=True, identity="callboard-doctor", retry_timeout=timedelta(seconds=3)
+    )
     try:
         with translate_operator_errors(client, "describe itself"):
             system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC_TIMEOUT)
-    except Unavailable:
-        first = failed("Temporal", f"Temporal cannot be reached at {settings.temporal_address}.", _START_TEMPORAL)
-        return TemporalFindings(
-            [first, *(skipped(check, "Temporal cannot be reached.") for check in _DEPENDENT_CHECKS)]
-        )
-    except ConfigurationError as error:
-        first = failed("Temporal", error.message, "Set CALLBOARD_TEMPORAL_ADDRESS to the address of a Temporal server.")
-        return TemporalFindings(
-            [first, *(skipped(check, "Temporal cannot be reached.") for check in _DEPENDENT_CHECKS)]
-        )
-    reached = ok("Temporal", f"{system.server_version} at {settings.temporal_address}")
+    except (Unavailable, ConfigurationError) as error:
+        first = failed("Temporal", error.message, _FIXES[type(error)])
+        return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
+    reached = _check_connection(connection, system.server_version)
     try:
         found = await inspect_namespace(client)
     except (Unavailable, ConfigurationError) as error:
-        fix = "Check the permissions of this client in Temporal, and CALLBOARD_TEMPORAL_NAMESPACE."
+        fix = (
+            "Check the permissions of this client in Temporal, and the namespace (CALLBOARD_TEMPORAL_NAMESPACE, or"
+            " TEMPORAL_NAMESPACE). In Temporal Cloud it is NAME.ACCOUNT."
+        )
         return TemporalFindings([reached, failed("Namespace", error.message, fix)])
     if found is None:
-        missing = f"There is no namespace {settings.temporal_namespace!r}."
+        missing = f"There is no namespace {connection.namespace!r}."
         fix = f"{_RUN_SETUP} Or set CALLBOARD_TEMPORAL_NAMESPACE to an existing namespace."
         first = failed("Namespace", missing, fix)
         return TemporalFindings(
             [reached, first, *(skipped(check, "There is no namespace.") for check in _DEPENDENT_CHECKS[1:])]
         )
     return TemporalFindings(
-        [reached, _check_namespace(settings, found), _check_search_attributes(found), _check_sweeps(found)], client
+        [reached, _check_namespace(settings, connection, found), _check_search_attributes(found), _check_sweeps(found)],
+        client,
     )
 
 
-def _check_namespace(settings: Settings, found: NamespaceState) -> Finding:
-    words = f"{settings.temporal_namespace}: Runs are kept for {format_duration(found.retention)} after they end"
+def _check_connection(connection: Connection, version: str) -> Finding:
+    """Say how Temporal is connected to."""
+    words = f"{version} at {connection.address}, {connection.kind}"
+    if connection.tls is None and connection.leaves_this_host:
+        secrets = "Runs" if connection.api_key is None else "Runs and the API key"
+        return warning(
+            "Temporal",
+            f"{words}: {secrets} are sent in clear to another host.",
+            "Keep it in a private network, or let Temporal use TLS and set TEMPORAL_TLS=true (docs/temporal-cloud.md).",
+        )
+    ends = connection.certificate_ends
+    if ends is not None and ends - datetime.now(UTC) < _CERTIFICATE_WARNING:
+        return warning(
+            "Temporal",
+            f"{words}, which ends on {ends:%Y-%m-%d %H:%M} UTC.",
+            "Replace the client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH), and restart api and workers.",
+        )
+    return ok("Temporal", words)
+
+
+def _check_namespace(settings: Settings, connection: Connection, found: NamespaceState) -> Finding:
+    words = f"{connection.namespace}: Runs are kept for {format_duration(found.retention)} after they end"
     if "run_retention" in settings.model_fields_set and settings.run_retention != found.retention:
         return warning(
             "Namespace",

@@ -18,7 +18,9 @@ from settings import Settings
 NAMES = {"temporal": ["10.7.0.2"], "store.example": ["93.184.216.34"], "intranet": ["10.8.0.1", "fd00:8::1"]}
 
 
-async def reach_of(names: Mapping[str, list[str]] = NAMES, **settings: Any) -> Reach:
+async def reach_of(
+    names: Mapping[str, list[str]] = NAMES, temporal_address: str = "127.0.0.1:7233", **settings: Any
+) -> Reach:
     async def resolve(host: str, _port: int) -> list[str]:
         if host in names:
             return names[host]
@@ -27,7 +29,7 @@ async def reach_of(names: Mapping[str, list[str]] = NAMES, **settings: Any) -> R
         except ValueError:
             raise socket.gaierror(socket.EAI_NONAME, "not known") from None
 
-    return await find_reach(Settings(**settings), resolve=resolve)
+    return await find_reach(Settings(**settings), temporal_address=temporal_address, resolve=resolve)
 
 
 def refusal(reach: Reach, address: str, port: int = 443) -> str | None:
@@ -80,7 +82,7 @@ async def test_a_name_that_is_not_found_opens_nothing(caplog: pytest.LogCaptureF
 @pytest.mark.parametrize("setting", ["browser_allow", "browser_deny"])
 async def test_what_is_neither_a_network_nor_a_name_is_refused(setting: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^CALLBOARD_{setting.upper()}: 'http://x/' is neither a network"):
-        await find_reach(Settings.model_validate({setting: ["http://x/"]}))
+        await find_reach(Settings.model_validate({setting: ["http://x/"]}), temporal_address="127.0.0.1:7233")
 
 
 async def test_all_addresses_of_this_host_are_closed() -> None:

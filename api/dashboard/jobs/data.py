@@ -119,5 +119,5 @@ def temporal_url(services: Services, kind: str, entity_id: str) -> str | None:
     settings = services.settings
     if settings.temporal_ui_url is None:
         return None
-    namespace = quote(settings.temporal_namespace, safe="")
+    namespace = quote(services.temporal_namespace, safe="")
     return f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{namespace}/{kind}/{quote(entity_id, safe='')}"
