@@ -34,13 +34,13 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "ca.pem"
         authority = (
-            _builder(self._name, self._name, self._key, timedelta(days=30))
+            _builder(self._name, self._name, self._key, timedelta(days=90))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.file.write_bytes(authority.public_bytes(Encoding.PEM))
 
-    def sign(self, name: str, *hosts: str, valid: timedelta = timedelta(days=30)) -> Signed:
+    def sign(self, name: str, *hosts: str, valid: timedelta = timedelta(days=90)) -> Signed:
         """A certificate that ends after this time. `hosts` are the names and addresses of a server."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(name), self._name, key, valid)

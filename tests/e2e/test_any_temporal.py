@@ -1,0 +1,182 @@
+"""A Temporal that wants TLS, a client certificate or an API key, and refuses what Temporal Cloud refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from devstack.temporal import TemporalServer
+from machines.scratch_cleanup import processes_of
+from schemas.workflow import names
+from settings import Settings
+from tests.support.certificates import Authority
+from tests.support.cloud_installation import (
+    API_KEY,
+    JOBS,
+    NAMESPACE,
+    PATIENCE,
+    RUNS,
+    SERVER_NAME,
+    CloudInstallation,
+)
+from tests.support.cloud_proxy import CloudProxy
+from tests.support.polling import until
+from tests.support.temporal_servers import dev_server, set_up_namespace
+from tests.support.webhook_receiver import receiver
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TemporalServer]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def namespace(temporal: TemporalServer) -> Client:
+    """The namespace, as somebody with all rights has set it up."""
+    _, client = await set_up_namespace(temporal, NAMESPACE, temporal_environment_config=False)
+    return client
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module", params=["client certificate", "API key"])
+async def cloud(
+    request: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    temporal: TemporalServer,
+    namespace: Client,
+    authority: Authority,
+) -> AsyncIterator[CloudInstallation]:
+    folder = tmp_path_factory.mktemp("cloud")
+    by_key = request.param == "API key"
+    proxy = CloudProxy(
+        temporal.address,
+        authority.sign("server", SERVER_NAME),
+        namespace=NAMESPACE,
+        client_ca=None if by_key else authority.file.read_bytes(),
+        api_key=API_KEY if by_key else None,
+    )
+    async with proxy:
+        installation = CloudInstallation(folder, authority, proxy)
+        if by_key:
+            installation.use_api_key()
+        else:
+            installation.use_certificate()
+        async with installation.running():
+            yield installation
+    assert processes_of(folder) == []
+    assert list((folder / "worker" / "workers").iterdir()) == []
+
+
+async def test_a_run_in_a_browser_completes_in_one_attempt(cloud: CloudInstallation) -> None:
+    run_id = await cloud.start("title")
+    assert (await cloud.result(run_id))["result"] == "in the cloud"
+    details = (await cloud.http.get(f"{RUNS}s/{run_id}")).json()
+    assert [attempt["status"] for attempt in details["attempts"]] == ["completed"], details
+    listed = (await cloud.http.get(f"{RUNS}s", params={"status": "completed"})).json()
+    assert run_id in [run["runId"] for run in listed["runs"]]
+
+
+async def test_an_attempt_outlasts_its_heartbeats_and_a_cut_of_the_connection(
+    cloud: CloudInstallation, tmp_path: Path
+) -> None:
+    folder = cloud.folder / "cut"
+    folder.mkdir()
+    run_id = await cloud.start("gate", {"folder": str(folder), "n": 1})
+    await until((folder / "begun-1").exists, PATIENCE)
+    cloud.proxy.passed.clear()
+    await until(lambda: "RecordActivityTaskHeartbeat" in cloud.proxy.passed, PATIENCE)
+    await cloud.proxy.stop()
+    cut = await cloud.http.get("/readyz")
+    assert cut.status_code == 503
+    assert cut.json()["temporal"]["status"] == "failed"
+    await asyncio.sleep(3)  # the length of the cut itself, and not a wait for something
+    cloud.proxy.passed.clear()
+    await cloud.proxy.start()
+    await until(lambda: "RecordActivityTaskHeartbeat" in cloud.proxy.passed, PATIENCE)
+    (folder / "go").touch()
+    assert (await cloud.result(run_id))["result"] == 1
+    details = (await cloud.http.get(f"{RUNS}s/{run_id}")).json()
+    assert [attempt["status"] for attempt in details["attempts"]] == ["completed"]
+
+
+async def test_a_run_is_canceled(cloud: CloudInstallation) -> None:
+    folder = cloud.folder / "cancel"
+    folder.mkdir()
+    run_id = await cloud.start("gate", {"folder": str(folder), "n": 1})
+    await until((folder / "begun-1").exists, PATIENCE)
+    assert (await cloud.http.post(f"{RUNS}/{run_id}/cancel", params={"wait": 30})).status_code == 200
+    assert (await cloud.result(run_id))["status"] == "canceled"
+
+
+async def test_a_result_is_delivered(cloud: CloudInstallation) -> None:
+    async with receiver() as inbox:
+        run_id = await cloud.start("title", sink={"type": "webhook", "url": inbox.url})
+        (request,) = await inbox.until(1)
+        assert json.loads(request.body)["apiInfo"]["runId"] == run_id
+
+
+async def test_a_job_runs_by_its_schedule_and_by_hand(cloud: CloudInstallation, namespace: Client) -> None:
+    body = {
+        "id": "titles",
+        "payload": [{"apiName": "title", "parameters": {}}] * 3,
+        "configuration": {},
+        "schedule": {"intervals": [{"every": "1h"}]},
+    }
+    answer = await cloud.http.post(JOBS, json=body)
+    assert answer.status_code == 201, answer.text
+    job_run = (await cloud.http.post(f"{JOBS}/titles/trigger")).json()["jobRunId"]
+
+    async def has_ended() -> bool:
+        shown = (await cloud.http.get(f"{JOBS}/titles/runs/{job_run}")).json()
+        return shown["jobRun"]["status"] == "SUCCESS" and shown["jobRun"]["successful_runs"] == 3
+
+    await until(has_ended, PATIENCE, every=0.1)
+    assert [schedule.id async for schedule in await namespace.list_schedules() if "titles" in schedule.id]
+    assert (await cloud.http.delete(f"{JOBS}/titles")).is_success
+
+
+async def test_user_code_sees_nothing_of_temporals_configuration(cloud: CloudInstallation) -> None:
+    seen = (await cloud.result(await cloud.start("variables")))["result"]
+    assert [name for name in seen if name.startswith("TEMPORAL_")] == []
+    assert API_KEY not in json.dumps(seen)
+
+
+async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallation) -> None:
+    code, out, err = await cloud.command("fleet", "--json")
+    assert code == 0, err
+    assert [project["held"] for project in json.loads(out)["projects"]] == [2]
+    kind = "TLS, with an API key" if cloud.proxy.api_key else "TLS with a client certificate"
+    code, out, err = await cloud.command("config")
+    assert code == 0, err
+    assert f"{cloud.proxy.address}, namespace {NAMESPACE} ({kind})" in out
+    assert API_KEY not in out
+    code, out, err = await cloud.command("doctor", "--json")
+    checks = {check["check"]: check for check in json.loads(out)["checks"]}
+    assert (code, err) == (0, ""), out
+    assert checks["Temporal"]["status"] == "ok"
+    assert checks["Temporal"]["message"].endswith(f"at {cloud.proxy.address}, {kind}")
+    for check in ("Namespace", "Search attributes", "Sweeps", "Workers", "Projects"):
+        assert checks[check]["status"] == "ok", checks[check]
+    assert checks["Order of Runs"]["status"] == "skipped"
+
+
+async def test_nothing_that_is_refused_is_needed(cloud: CloudInstallation) -> None:
+    allowed = {"ListSearchAttributes", "ListTaskQueuePartitions", "ListWorkers", "RecordWorkerHeartbeat"}
+    assert set(cloud.proxy.refused) <= allowed
+    assert "is leaving" not in cloud.log("worker")
+    for name in ("api", "worker"):
+        assert API_KEY not in cloud.log(name)
+        assert f"Temporal at {cloud.proxy.address}, namespace {NAMESPACE} (TLS" in cloud.log(name)
