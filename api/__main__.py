@@ -31,6 +31,7 @@ from settings import Settings
 from storage.factory import open_store
 from telemetry.logs import configure_logging
 from temporal.connection_config import find_connection
+from temporal.hard_exit import hard_exit
 from temporal.health import check_access
 
 log = logging.getLogger("api")
@@ -144,7 +145,7 @@ def main() -> None:
         sys.exit(2)
     except CallboardError as error:
         log.error("%s", error.message)  # noqa: TRY400 - the message says what is wrong, a traceback would not
-        sys.exit(2)
+        hard_exit(2)  # it may have talked to Temporal
     log.info("Temporal at %s, artifacts in %s", connection, mask_url(settings.artifact_location))
     if problem is not None:
         log.warning("%s The api starts nevertheless, and tries again at each request.", problem)

@@ -25,15 +25,16 @@ def explain_connect_failure(config: ConnectConfig, error: RuntimeError) -> Conne
             return ConnectFailure(explanation.format(address=address), permanent=True)
     if "code: Unauthenticated" in text or "code: PermissionDenied" in text:
         return ConnectFailure(_explain_refusal(config), permanent=True)
-    if any(sign in text for sign in _HANG_UPS):
+    if "after connection" in text and any(sign in text for sign in _HANG_UPS):
         return ConnectFailure(_explain_hang_up(config), permanent=False)
     return ConnectFailure(
         f"Temporal cannot be reached at {address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS.", permanent=False
     )
 
 
-_HANG_UPS = ("close_notify", "connection closed", "broken pipe", "Connection reset")
-"""Signs in the text of the SDK that the connection was made, and closed at once."""
+_HANG_UPS = ("transport error", "connection closed")
+"""Signs in the text of the SDK that a connection that was made has been closed at once. A server that does not take the
+client certificate does just this: in TLS 1.3, it looks at the certificate after the client has begun to speak."""
 
 _PERMANENT = {
     "NotValidForName": (

@@ -13,8 +13,6 @@ from temporalio.client import Client
 
 from devstack.temporal import TemporalServer
 from machines.scratch_cleanup import processes_of
-from schemas.workflow import names
-from settings import Settings
 from tests.support.certificates import Authority
 from tests.support.cloud_installation import (
     API_KEY,
