@@ -197,6 +197,34 @@ def test_killed_it_leaves_no_process_and_runs_again_on_the_same_data(projects: P
             block_until(lambda: processes_on(data) == [])
 
 
+def test_a_shell_that_is_set_up_for_another_temporal_changes_nothing(projects: Path, tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "home" / ".config" / "temporalio" / "temporal.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[profile.default]\naddress = "nowhere.tmprl.cloud:7233"\napi_key = "a-key-of-another"\n')
+    other = {
+        "HOME": str(tmp_path / "home"),
+        "TEMPORAL_ADDRESS": "shop.abc12.tmprl.cloud:7233",
+        "TEMPORAL_NAMESPACE": "shop.abc12",
+        "TEMPORAL_TLS_CLIENT_CERT_PATH": "/no/where",
+    }
+    with dev(projects, data, **other) as terminal:
+        terminal.read_until("Press Ctrl-C to stop.")
+        card = json.loads((data / "dev.json").read_text())
+        plain = f"Temporal at {card['temporalAddress']}, namespace default (plain, without TLS)"
+        assert plain in (data / "logs" / "api.log").read_text()
+        assert plain in (data / "logs" / "worker.log").read_text()
+        doctor = subprocess.run(
+            [Path(sys.executable).with_name("callboard"), "doctor", "--data", data, "--json"],
+            env=os.environ | other, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        checks = {check["check"]: check for check in json.loads(doctor.stdout)["checks"]}
+        assert checks["Temporal"]["status"] == "ok"
+        assert checks["Temporal"]["message"].endswith(f"at {card['temporalAddress']}, plain, without TLS")
+        assert {checks[check]["status"] for check in ("Namespace", "Workers", "Projects")} == {"ok"}
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 0, terminal.text
+
+
 def test_ctrl_c_while_it_starts_stops_it(projects: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with dev(projects, data) as terminal:

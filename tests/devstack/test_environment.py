@@ -64,3 +64,11 @@ def test_what_the_environment_says_otherwise_does_not_reach_a_child(monkeypatch:
     assert environment["CALLBOARD_PORT"] == "1"
     assert "CALLBOARD_ARTIFACTS" not in environment
     assert environment["CALLBOARD_USER_GREETING"] == "hello"
+
+
+def test_a_child_gets_nothing_of_the_configuration_of_another_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_API_KEY", "a-key-of-another-temporal")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "shop.abc12.tmprl.cloud:7233")
+    environment = build_environment(Settings(temporal_environment_config=False))
+    assert [name for name in environment if name.startswith("TEMPORAL_")] == []
+    assert settings_from(environment).temporal_environment_config is False

@@ -152,6 +152,17 @@ async def test_user_code_sees_nothing_of_temporals_configuration(cloud: CloudIns
     assert API_KEY not in json.dumps(seen)
 
 
+async def test_the_temporal_that_is_used_is_closed_to_user_code(cloud: CloudInstallation) -> None:
+    port = int(cloud.proxy.address.rpartition(":")[2])
+    assert (await cloud.result(await cloud.start("connect", {"port": port})))["result"] == "closed"
+    async with receiver() as inbox:
+
+        async def is_open() -> bool:  # what listens is reached at most a second after it has begun to
+            return (await cloud.result(await cloud.start("connect", {"port": inbox.port}))).get("result") == "open"
+
+        await until(is_open, PATIENCE)
+
+
 async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallation) -> None:
     code, out, err = await cloud.command("fleet", "--json")
     assert code == 0, err

@@ -42,6 +42,18 @@ import os
 async def automation(page, params=None, **_):
     return dict(os.environ)
 """,
+    "api/connect.py": """
+import asyncio
+
+
+async def automation(page, params, **_):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", params["port"])
+    except PermissionError:
+        return "closed"
+    writer.close()
+    return "open"
+""",
     "api/gate.py": """
 import asyncio
 from pathlib import Path
@@ -74,6 +86,7 @@ class CloudInstallation:
             "CALLBOARD_SECRET_KEY": "sealing-key-of-the-cloud",
             "CALLBOARD_WEBHOOK_SECRETS": "whsec_" + "c2lnbmluZyBzZWNyZXQgb2YgdGhlIGNsb3VkIQ==",
             "CALLBOARD_EGRESS_ALLOW": "127.0.0.0/8",
+            "CALLBOARD_BROWSER_ALLOW": "127.0.0.0/8",
             "CALLBOARD_ARTIFACTS": str(folder / "artifacts"),
             "CALLBOARD_VIEWER_PORT": "0",
             "CALLBOARD_SHARED_FOLDERS": str(folder),
