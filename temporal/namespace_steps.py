@@ -64,8 +64,8 @@ def set_retention(client: Client, wanted: timedelta, current: timedelta) -> Step
     return Step(
         f"Let the namespace keep closed workflows for {format_duration(retention)}; {kept}",
         (
-            f"temporal cloud namespace retention set {options}",
             f"tcld namespace retention set {options}",
+            f"temporal cloud namespace retention set {options}",
             f"{_UI} > {client.namespace} > Edit > Retention Policy",
             other,
         ),
@@ -83,8 +83,8 @@ def add_search_attributes(client: Client, missing: Sequence[str]) -> Step:
     return Step(
         what,
         (
-            f'for name in {" ".join(missing)}; do {create} --name "$name"; done',
             f"tcld namespace search-attributes add --namespace {client.namespace} {pairs}",
+            f'for name in {" ".join(missing)}; do {create} --name "$name"; done',
             f"{_UI} > {client.namespace} > Edit > Custom Search Attributes",
         ),
     )

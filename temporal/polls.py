@@ -15,6 +15,8 @@ _SHARED_QUEUES = 2
 """Task queues of a worker that sequences Runs on which there are activities: `callboard` and `callboard-deliveries`."""
 DEFAULT_FRONTEND_POLLS = 1200
 """How many polls of each kind a namespace may have on each frontend host, unless `frontend.namespaceCount` is set."""
+CLOUD_POLLS = 20_000
+"""How many polls of each kind Temporal Cloud allows a namespace (docs.temporal.io/cloud/limits)."""
 
 
 def count_activity_polls(fleet: FleetView, control_workers: Collection[str]) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from schemas.workflow import names
 from storage.store import Store
 from temporal.fleet import FleetClient
 from temporal.fleet_view import describe_fleet
+from temporal.namespace_steps import is_cloud
 from temporal.pollers import list_pollers
-from temporal.polls import DEFAULT_FRONTEND_POLLS, count_activity_polls
+from temporal.polls import CLOUD_POLLS, DEFAULT_FRONTEND_POLLS, count_activity_polls
 
 _CHECK = "Polls"
 
@@ -35,9 +36,13 @@ async def check_polls(client: Client, store: Store | None) -> Finding:
         f"Workers poll for Attempts and other activities {idle} times at once while all projects are idle, and up to"
         f" {most} times"
     )
-    allowed = f"a frontend of Temporal allows {DEFAULT_FRONTEND_POLLS} by default"
-    if most <= DEFAULT_FRONTEND_POLLS:
+    cloud = is_cloud(client)
+    limit = CLOUD_POLLS if cloud else DEFAULT_FRONTEND_POLLS
+    allowed = f"Temporal Cloud allows {limit}" if cloud else f"a frontend of Temporal allows {limit} by default"
+    if most <= limit:
         return ok(_CHECK, f"{found}; {allowed}")
+    if cloud:
+        return warning(_CHECK, f"{found}, but {allowed}.", "Ask Temporal's support for more, or deploy fewer projects.")
     enough = -(-most // 100) * 100
     return warning(
         _CHECK,

@@ -57,9 +57,9 @@ def use(monkeypatch: pytest.MonkeyPatch, signed: Signed) -> None:
     monkeypatch.setenv("TEMPORAL_TLS_CLIENT_KEY_PATH", str(signed.key))
 
 
-async def failure(address: str, kind: type[ConfigurationError | Unavailable], **fields: str) -> str:
+async def failure(address: str, kind: type[ConfigurationError | Unavailable]) -> str:
     """What everybody is told who connects: at once, at the first call, and in a first check."""
-    settings = Settings(temporal_address=address, **fields)
+    settings = Settings(temporal_address=address)
     with pytest.raises(kind) as first:
         await connect(settings)
     client = await connect(settings, lazy=True, retry_timeout=timedelta(seconds=1))
