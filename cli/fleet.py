@@ -71,7 +71,7 @@ async def _read_view(settings: Settings) -> FleetView:
 
 
 async def _read_state(settings: Settings) -> FleetState:
-    client = await connect(settings, lazy=True, identity="callboard-fleet")
+    client = await connect(settings, identity="callboard-fleet")
     return await FleetClient(client).read_state()
 
 

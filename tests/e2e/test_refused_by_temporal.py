@@ -172,7 +172,7 @@ async def test_on_a_temporal_of_ones_own_it_is_told_by_its_own_commands(
 @pytest.mark.parametrize("lists", [True], indirect=True)
 async def test_a_wrong_api_key_ends_each_process_at_its_start_with_a_sentence(cloud: CloudInstallation) -> None:
     refusal = f"Temporal at {cloud.proxy.address} refuses the API key (TEMPORAL_API_KEY, or of the profile)."
-    for command in ("api", "worker", "setup-namespace"):
+    for command in ("api", "worker", "setup-namespace", "fleet"):
         code, out, err = await cloud.command(command, TEMPORAL_API_KEY="another-key", CALLBOARD_PORT="0")
         assert code in {1, 2}, (command, out, err)
         assert refusal in err, command
