@@ -267,7 +267,7 @@ async def _connect_to_temporal(
         Unavailable: It could not be reached for `_TEMPORAL_TIMEOUT`, or until the worker was told to stop.
         ConfigurationError: It refuses, such as an API key, or for a namespace that does not exist.
     """
-    loop = asyncio.get_running_loop()
+    loop, told = asyncio.get_running_loop(), ""
     deadline = loop.time() + _TEMPORAL_TIMEOUT.total_seconds()
     while True:
         try:
@@ -275,7 +275,9 @@ async def _connect_to_temporal(
         except Unavailable as error:
             if stop.is_set() or loop.time() > deadline:
                 raise
-            log.warning("%s The worker tries again.", error.message)
+            if error.message != told:
+                told = error.message
+                log.warning("%s The worker tries again for %g seconds.", told, _TEMPORAL_TIMEOUT.total_seconds())
         else:
             await TemporalHealth(client).check()
             log.info("Temporal at %s", connection)

@@ -96,7 +96,9 @@ def find_connection(settings: Settings) -> Connection:
         settings.temporal_namespace or profile.namespace or _DEFAULT_NAMESPACE,
         tls,
         _check_api_key(profile.api_key),
-        profile.grpc_meta,
+        # The SDK adds the namespace to each call that has one. Elder guides say to set it here, where it would also be
+        # in calls that have none, which Temporal Cloud refuses.
+        {name: value for name, value in profile.grpc_meta.items() if name != "temporal-namespace"},
         certificate_ends,
     )
 

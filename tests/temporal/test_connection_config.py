@@ -91,6 +91,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 def test_an_api_key_is_sent_by_tls_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_API_KEY", SECRET)
     monkeypatch.setenv("TEMPORAL_GRPC_META_X_TEAM", SECRET)
+    monkeypatch.setenv("TEMPORAL_GRPC_META_TEMPORAL_NAMESPACE", "default")  # the SDK adds it where it belongs
     found = find_connection(Settings(temporal_address="temporal.example:7233"))
     assert (found.api_key, found.metadata) == (SECRET, {"x-team": SECRET})
     assert found.tls is not None
