@@ -1,6 +1,9 @@
 # The image of both services: `docker run … callboard api`, `docker run … callboard worker`, and of the other commands.
 
-FROM debian:13-slim AS build
+# `@sha256:…`, or nothing; scripts/pin-images.sh tells it to Compose.
+ARG DEBIAN_DIGEST=
+
+FROM debian:13-slim${DEBIAN_DIGEST} AS build
 # Debian keeps only the newest of each package, so a version named here could not be installed next month.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -15,7 +18,7 @@ COPY . ./
 RUN /opt/callboard/bin/pip install --no-cache-dir --no-index --no-deps --no-build-isolation . \
     && /opt/callboard/bin/pip uninstall --yes hatchling
 
-FROM debian:13-slim
+FROM debian:13-slim${DEBIAN_DIGEST}
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \

@@ -34,9 +34,12 @@ from devstack import temporal as embedded
 from devstack.child import SupervisedProcess
 from devstack.temporal_ui import CADDYFILE
 from machines import network_launcher
+from machines.capacity import host_capacity
+from machines.limits import MOST_THREADS
 from machines.network import network_refusal
 from machines.network_launcher import Plan
 from machines.runner.reach import Reach
+from schemas.errors import StoreError
 from settings import Settings
 from storage.factory import open_store
 from temporal.client import connect
@@ -59,13 +62,15 @@ SECRETS = {
     "CALLBOARD_SECRET_KEY",
     "CALLBOARD_WEBHOOK_SECRETS",
     "POSTGRES_PASSWORD",
-    "ARTIFACTS_ACCESS_KEY",
-    "ARTIFACTS_SECRET_KEY",
+    "ARTIFACTS_API_SECRET",
+    "ARTIFACTS_WORKER_SECRET",
+    "ARTIFACTS_DEPLOY_SECRET",
 }
 
 
 def filled(text: str, values: dict[str, str]) -> str:
-    """`text` as Compose gives it to a container."""
+    """`text` as Compose gives it to a container, without digests of images."""
+    text = re.sub(r"\$\{\w+_DIGEST:-\}", "", text)
     return re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found[1]], text).replace("$$", "$")
 
 
@@ -77,8 +82,9 @@ def pins(lock: str) -> dict[str, str]:
 
 def inline_dockerfiles() -> dict[str, str]:
     """The Dockerfiles that are part of the compose file, by their services."""
-    builds = {name: service["build"] for name, service in SERVICES.items() if isinstance(service.get("build"), dict)}
-    return {name: build["dockerfile_inline"] for name, build in builds.items()}
+    builds = {name: service["build"] for name, service in SERVICES.items() if "build" in service}
+    inline = {name: build["dockerfile_inline"] for name, build in builds.items() if "dockerfile_inline" in build}
+    return {name: filled(dockerfile, {}) for name, dockerfile in inline.items()}
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -87,28 +93,27 @@ def test_hadolint_finds_nothing() -> None:
         assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
-def test_the_compose_file_is_one() -> None:
-    command = [
-        BESIDE / "check-jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
-        REPOSITORY / "docker-compose.yml",
-    ]
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.tls.yml"])
+def test_the_compose_file_is_one(name: str) -> None:
+    command = [BESIDE / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", REPOSITORY / name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 
 
 def test_every_image_that_is_not_ours_has_a_version() -> None:
     versioned = r"[\w./-]+:\d+(\.\d+){0,2}"
+    digest = r"\$\{[A-Z_]+_DIGEST:-\}"
     for name, service in SERVICES.items():
-        if service.get("build") == ".":
+        if service.get("build", {}).get("context") == ".":
             assert service["image"] == "callboard:local", name
+            assert service["build"]["args"] == {"DEBIAN_DIGEST": "${DEBIAN_DIGEST:-}"}
         elif "build" in service:
             assert service["image"] == f"callboard-{name}:local"
+            assert len(re.findall(digest, service["build"]["dockerfile_inline"])) == 2
         else:
-            assert re.fullmatch(versioned, service["image"]), name
+            assert re.fullmatch(versioned + digest, service["image"]), name
     for image in re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE):
-        assert image == "debian:13-slim"
+        assert image == "debian:13-slim${DEBIAN_DIGEST}"
     for name, dockerfile in inline_dockerfiles().items():
         images = re.findall(r"^FROM (\S+)|--from=(\S+)", dockerfile, flags=re.MULTILINE)
         assert images
@@ -172,10 +177,21 @@ def test_machines_reach_no_service_of_this_installation() -> None:
 
 def test_our_services_gain_no_privileges() -> None:
     ours = [service for service in SERVICES.values() if service["image"] == "callboard:local"]
-    assert len(ours) == 3
+    assert len(ours) == 4
     for service in ours:
-        assert "no-new-privileges:true" in service["security_opt"]
         assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"] is True
+    assert all("no-new-privileges:true" in service["security_opt"] for service in SERVICES.values())
+
+
+def test_every_service_has_limits_and_the_workers_leave_room_for_its_machines(tmp_path: Path) -> None:
+    for name, service in SERVICES.items():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert service["pids_limit"] > 0, name
+    worker = SERVICES["worker"]
+    (tmp_path / "memory.max").write_text(str(int(worker["mem_limit"].removesuffix("g")) * 1024**3))
+    machines = min(6, host_capacity(tmp_path))  # fewer, if this host has few cores
+    assert machines * MOST_THREADS < worker["pids_limit"], "no Machine can use up what others need"
 
 
 def test_the_init_process_is_closed_to_its_own_user() -> None:
@@ -197,17 +213,17 @@ def test_services_wait_for_what_they_need() -> None:
             else:
                 assert how["condition"] == "service_completed_successfully"
                 assert SERVICES[other].get("restart", "no") != "unless-stopped", f"{other} never completes"
-    volumes = {mount.partition(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
-    assert volumes == set(COMPOSE["volumes"])
+    mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", [])]
+    assert {mount.partition(":")[0] for mount in mounts if mount[0] != "/"} == set(COMPOSE["volumes"])
 
 
 def test_secrets_come_from_outside_and_have_no_default() -> None:
-    used = re.findall(r"(?<!\$)\$\{?([^\s}$]+)", COMPOSE_TEXT)
+    used = [name for name in re.findall(r"(?<!\$)\$\{?([^\s}$]+)", COMPOSE_TEXT) if not name.endswith("_DIGEST:-")]
     assert {name.partition(":?")[0] for name in used} == SECRETS
     assert all(":?" in name for name in used)
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            if re.search(r"SECRET|PASSWORD|PWD|KEY", name):
+            if re.search(r"SECRET|PASSWORD|PWD|KEY", name) and name != "AWS_ACCESS_KEY_ID":  # a name, as of a user
                 assert value.startswith(("${", '"${')), name
 
 
@@ -369,10 +385,12 @@ async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypat
     port = ports.choose_ports({"": 0})[""]
     rclone = BESIDE / "rclone"
     environment = {"HOME": str(tmp_path), "RCLONE_CONFIG": os.devnull}
+    (tmp_path / "data").mkdir()
 
     def command(service: str) -> list[str]:
         parts: list[str] = SERVICES[service]["command"]
-        return [part.replace("/data", str(tmp_path)).replace(":8333", f"127.0.0.1:{port}") for part in parts]
+        data = str(tmp_path / "data")
+        return [part.replace("/data", data).replace(":8333", f"127.0.0.1:{port}") for part in parts]
 
     making = await asyncio.create_subprocess_exec(rclone, *command("bucket"), env=environment)
     assert await making.wait() == 0
@@ -381,18 +399,13 @@ async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypat
         [rclone, *command("artifacts")],
         log=tmp_path / "log",
         environment=environment
-        | {name: filled(value, secrets) for name, value in SERVICES["artifacts"]["environment"].items()},
+        | {name: filled(value, secrets) for name, value in SERVICES["artifacts"]["environment"].items()}
+        | {"RCLONE_CACHE_DIR": str(tmp_path / "cache")},
         grace=timedelta(seconds=5),
         report=print,
     )
-    given = {name: filled(value, secrets) for name, value in SERVICES["api"]["environment"].items()}
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in given.items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    assert given["CALLBOARD_ARTIFACTS_ENDPOINT"] == "http://artifacts:8333"
-    store = open_store(given["CALLBOARD_ARTIFACTS"], endpoint=f"http://127.0.0.1:{port}")
     try:
         await server.start()
         async with asyncio.timeout(30):
@@ -405,6 +418,17 @@ async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypat
                 writer.close()
                 await writer.wait_closed()
                 break
-        await store.check()
+        accepted: set[str] = set()
+        for service in ("api", "worker", "deploy"):
+            given = {name: filled(value, secrets) for name, value in SERVICES[service]["environment"].items()}
+            assert given["CALLBOARD_ARTIFACTS_ENDPOINT"] == "http://artifacts:8333"
+            accepted.add(given["AWS_ACCESS_KEY_ID"] + given["AWS_SECRET_ACCESS_KEY"])
+            for name in (name for name in given if name.startswith("AWS_")):
+                monkeypatch.setenv(name, given[name])
+            await open_store(given["CALLBOARD_ARTIFACTS"], endpoint=f"http://127.0.0.1:{port}").check()
+        assert len(accepted) == 3, "each has a key of its own"
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-another-service")
+        with pytest.raises(StoreError):
+            await open_store(given["CALLBOARD_ARTIFACTS"], endpoint=f"http://127.0.0.1:{port}").check()
     finally:
         await server.stop()

@@ -1,4 +1,4 @@
-"""The commands that pages of docs show, as a test types them; what no test types is found by tests/test_doc_commands.py.
+"""The commands that docs show, as a test types them; what no test types is found by tests/test_doc_commands.py.
 
 A test gets them through `typed` only, with the page and its heading as literals, so that it can be told from the source
 of the tests which commands are typed.
