@@ -99,7 +99,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         namespace = service("namespace")
         temporal = service("temporal")
         await running.enter_async_context(temporal.running(temporal_command(free["temporal"]), HOME=str(folder)))
-        bucket = service("bucket", data=places["data"])
+        bucket = service("bucket", data=places["data"], cache=places["cache"])
         artifacts = service("artifacts", data=places["data"], cache=places["cache"])
         artifacts_command = artifacts.command("rclone")
         await bucket.complete(bucket.command("rclone"))

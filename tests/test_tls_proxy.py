@@ -1,4 +1,4 @@
-"""Caddy, with the very file that docker-compose.tls.yml gives it, in front of a running api: TLS, addresses, long polls.
+"""Caddy, with the very file that docker-compose.tls.yml gives it, in front of a running api.
 
 Names below `.localhost` get certificates of an authority that Caddy makes for itself, so no other is asked.
 """
@@ -6,9 +6,10 @@ Names below `.localhost` get certificates of an authority that Caddy makes for i
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+import re
 import ssl
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from devstack import ports
 from tests.support.compose_file import PROGRAMS, load
@@ -28,6 +28,20 @@ TLS = load("docker-compose.tls.yml")
 PROXY: dict[str, Any] = TLS["services"]["proxy"]
 CADDYFILE = REPOSITORY / TLS["configs"]["caddy"]["file"]
 NAME, VIEWER = "callboard.localhost", "viewer.localhost"
+
+
+class ToLoopback(httpx.AsyncHTTPTransport):
+    """Reaches every name at 127.0.0.1, whether or not this host can look it up."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        at_loopback = httpx.Request(
+            request.method,
+            request.url.copy_with(host="127.0.0.1"),
+            headers=request.headers,  # Host keeps the name
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": request.url.host},
+        )
+        return await super().handle_async_request(at_loopback)
 
 
 @dataclass
@@ -79,7 +93,7 @@ async def proxied(tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch) ->
             await until(lambda: authority.read_text().endswith("-----END CERTIFICATE-----\n"))
             trusting = ssl.create_default_context(cafile=str(authority))
             url = f"https://{NAME}:{free['https']}"
-            async with httpx.AsyncClient(verify=trusting, base_url=url, timeout=90, trust_env=False) as http:
+            async with httpx.AsyncClient(transport=ToLoopback(verify=trusting), base_url=url, timeout=90) as http:
 
                 async def answers() -> bool:
                     try:
@@ -128,7 +142,7 @@ async def test_the_api_knows_of_tls_and_of_clients_behind_the_proxy_and_calls_wa
     assert signed_in.headers["strict-transport-security"]
 
     # The trace is shown by the other name.
-    shown = await http.get(f"/projects/lab/runs/{run_id}/attempts/1/viewer", follow_redirects=False)
+    shown = await http.get(f"/projects/lab/runs/{run_id}/attempts/1/trace/view", follow_redirects=False)
     assert shown.status_code == 303, shown.text
     assert shown.headers["location"].startswith(f"{proxied.viewer_url}/")
     viewer = await http.get(shown.headers["location"])
@@ -150,14 +164,10 @@ def test_only_the_proxy_is_believed() -> None:
     address = PROXY["networks"]["default"]["ipv4_address"]
     assert TLS["services"]["api"]["environment"]["CALLBOARD_TRUSTED_PROXIES"] == address
     (config,) = load()["networks"]["default"]["ipam"]["config"]
-    import ipaddress
-
     assert ipaddress.ip_address(address) in ipaddress.ip_network(config["subnet"])
     assert ipaddress.ip_address(address) not in ipaddress.ip_network(config["ip_range"]), "nobody else gets it"
 
 
 def test_all_that_the_file_asks_for_is_given() -> None:
-    asked = set(__import__("re").findall(r"\{\$(\w+)\}", CADDYFILE.read_text()))
+    asked = set(re.findall(r"\{\$(\w+)\}", CADDYFILE.read_text()))
     assert asked <= PROXY["environment"].keys()
-    assert yaml.safe_load((REPOSITORY / "docker-compose.tls.yml").read_text())["services"].keys() == {"api", "proxy"}
-    assert time.monotonic() > 0
