@@ -68,7 +68,8 @@ def temporal_command(port: int) -> list[str]:
 async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Composed]:
     """All services, in the order in which they wait for each other."""
     folder = tmp_path_factory.mktemp("composed")
-    free = ports.choose_ports({"temporal": 0, "artifacts": 0, "api": 0, "viewer": 0})
+    names = ("temporal", "artifacts", "api", "viewer", "metrics of the api", "metrics of the worker")
+    free = ports.choose_ports(dict.fromkeys(names, 0))
     places = {name: folder / name for name in ("data", "worker", "cache", "deploy", "projects")}
     for place in places.values():
         place.mkdir()
@@ -107,7 +108,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
 
         async def is_set_up() -> bool:
             try:
-                await namespace.complete(namespace.command("callboard"), **here)
+                await namespace.complete(namespace.command("callboard"), HOME=str(folder))
             except AssertionError:  # as `restart: on-failure` does
                 return False
             return True
@@ -116,7 +117,13 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         await until(lambda: _listens(free["artifacts"]))
         worker = service("worker", home=places["worker"])
         api = service("api")
-        await running.enter_async_context(api.running(api.command("callboard"), **here))
+        await running.enter_async_context(
+            api.running(
+                api.command("callboard"),
+                **here,
+                CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the api']}",
+            )
+        )
         # The project is the first thing to be deployed, as in docs/operations.md.
         project = places["projects"] / "hello"
         (project / "api").mkdir(parents=True)
@@ -128,7 +135,12 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         said = await deploy.complete(deploying, HOME=str(folder), CALLBOARD_DATA_DIR=str(places["deploy"]))
         assert "s3://callboard" in said
         await running.enter_async_context(
-            worker.running(worker.command("callboard"), **here, CALLBOARD_DATA_DIR=str(places["worker"]))
+            worker.running(
+                worker.command("callboard"),
+                **here,
+                CALLBOARD_DATA_DIR=str(places["worker"]),
+                CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the worker']}",
+            )
         )
         client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{free['api']}",

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from schemas.workflow.names import SWEEP_SCHEDULE
@@ -63,11 +64,31 @@ def test_the_times_that_are_told_are_the_defaults() -> None:
 def test_the_secrets_of_the_env_file_are_those_that_compose_asks_for() -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / "docker-compose.yml").read_text()))
     assert set(re.findall(r"^(\w+)=", block("POSTGRES_PASSWORD="), flags=re.MULTILINE)) == asked
+    assert f"with {('six', 'seven', 'eight')[len(asked) - 6]} secrets" in PAGE
+    tls = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / "docker-compose.tls.yml").read_text()))
+    names = set(re.findall(r"^(\w+)=", block("COMPOSE_FILE="), flags=re.MULTILINE))
+    assert names == tls | {"COMPOSE_FILE"}
+    files = re.findall(r"^COMPOSE_FILE=(.*)$", block("COMPOSE_FILE="), flags=re.MULTILINE)
+    assert all((REPOSITORY / name).is_file() for name in files[0].split(":"))
+
+
+def test_the_limits_that_are_told_are_those_of_the_compose_file() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) (GB|MB) \| ([\d,]+) \|", PAGE, flags=re.MULTILINE)
+    assert len(rows) == 8
+    for name, number, unit, processes in rows:
+        service = COMPOSE["services"][name]
+        assert service["mem_limit"] == number + unit[0].lower()
+        assert service["pids_limit"] == int(processes.replace(",", ""))
+    others = [service for name, service in COMPOSE["services"].items() if name not in {row[0] for row in rows}]
+    assert {service["mem_limit"] for service in others if "profiles" not in service} == {"256m"}
+    assert {service["pids_limit"] for service in others if "profiles" not in service} == {128, 256}
+    shards = COMPOSE["services"]["temporal"]["environment"]["NUM_HISTORY_SHARDS"]
+    assert f"divided into {shards} shards (`NUM_HISTORY_SHARDS`)" in PAGE
 
 
 def test_compose_has_the_services_ports_and_volumes_that_are_named() -> None:
     commands = block("docker compose up")
-    assert re.search(r"--rm --volume \S+ api deploy ", commands)
+    assert re.search(r"--rm --volume \S+ deploy /", commands)
     assert "--scale worker=2" in commands
     assert {"api", "worker", "namespace"} <= set(COMPOSE["services"])
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", PAGE):
@@ -76,7 +97,8 @@ def test_compose_has_the_services_ports_and_volumes_that_are_named() -> None:
         )
     named = re.search(r"Everything is kept in three volumes: (.*)\.$", PAGE, flags=re.MULTILINE)
     assert named is not None
-    assert set(re.findall(r"`(\w+)`", named[1])) == set(COMPOSE["volumes"])
+    assert set(re.findall(r"`(\w+)`", named[1])) | {"metrics", "grafana"} == set(COMPOSE["volumes"])
+    assert "more, `metrics` and `grafana`." in PAGE
 
 
 def test_the_namespace_is_set_up_by_a_command_that_takes_these_options() -> None:
@@ -96,18 +118,25 @@ def test_the_doctor_is_asked_as_it_can_be() -> None:
     assert "--json" in done.stdout
 
 
-def test_credentials_are_told_for_every_prefix_that_is_used() -> None:
+@pytest.mark.parametrize(("who", "column"), [("api", 3), ("worker", 4), ("deploy", 5)])
+def test_credentials_are_told_for_every_prefix_that_is_used(who: str, column: int) -> None:
     rows = [
         [cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| `[\w-]+/` \|.*", PAGE, flags=re.MULTILINE)
     ]
-    table = {prefix.strip("`"): worker for _, prefix, _, _, worker, *_ in rows}
+    table = {cells[1].strip("`"): cells[column] for cells in rows}
     assert set(table) == prefixes_in_use()
+    (policy,) = re.findall(rf"^`{who}-policy\.json`\n\n```json\n(.*?)```", PAGE, flags=re.DOTALL | re.MULTILINE)
     actions: dict[str, set[str]] = {}
-    for statement in json.loads(block('"Statement"'))["Statement"]:
+    for statement in json.loads(policy)["Statement"]:
+        assert statement["Effect"] == "Allow"
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in resources:
+            assert resource.startswith("arn:aws:s3:::BUCKET")
             allowed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
             actions.setdefault(resource.partition("BUCKET/")[2].removesuffix("*"), set()).update(allowed)
     verbs = {"read": "s3:GetObject", "write": "s3:PutObject", "delete": "s3:DeleteObject"}
-    told = {prefix: {verbs[verb] for verb in cell.split(", ")} for prefix, cell in table.items() if cell}
+    told = {prefix: {verbs[verb] for verb in cell.split(";")[0].split(", ")} for prefix, cell in table.items() if cell}
+    if who == "deploy":
+        assert f"delete below `{keys.MACHINE_CLAIMS}`" in PAGE
+        told[keys.MACHINE_CLAIMS] = {"s3:DeleteObject"}
     assert actions == {"": {"s3:ListBucket"}, **told}

@@ -74,7 +74,7 @@ async def proxied(tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch) ->
             "XDG_DATA_HOME": str(tmp_path / "caddy"),
             "XDG_CONFIG_HOME": str(tmp_path / "caddy"),
             **{name: value for name, value in PROXY["environment"].items() if "$" not in value},
-            "CALLBOARD_HOSTNAME": NAME,
+            "API_HOSTNAME": NAME,
             "VIEWER_HOSTNAME": VIEWER,
             "API_UPSTREAM": stack.url.removeprefix("http://"),
             "VIEWER_UPSTREAM": f"127.0.0.1:{free['viewer']}",
