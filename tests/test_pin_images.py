@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import doc_commands
 from tests.support.repository import REPOSITORY
 
+(COMMAND,) = doc_commands.typed("docs/operations.md", "Images by their digests")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 DOCKER = f"""#!/bin/bash
 [ "$1 $2 $3" = "buildx imagetools inspect" ] && [ "$5" = --format ] && [ "$6" = '{{{{.Manifest.Digest}}}}' ] || exit 64
@@ -40,8 +42,8 @@ def folder(tmp_path: Path) -> Path:
 
 def pin(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     given = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "UNKNOWN": "", "NONSENSE": "", **environment}
-    command = ["bash", REPOSITORY / "scripts" / "pin-images.sh", folder]
-    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=60)
+    command = ["bash", "-c", f"{COMMAND.text.strip()} {folder}"]
+    return subprocess.run(command, cwd=REPOSITORY, env=given, capture_output=True, text=True, timeout=60)
 
 
 def test_every_image_of_the_compose_files_gets_its_digest(folder: Path) -> None:

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 
 from devstack import ports
+from tests.support import doc_commands
 from tests.support.repository import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
 CALLBOARD = Path(sys.executable).with_name("callboard")
+DEV, BY_HAND = doc_commands.typed("README.md", "Write a project")
+(CLIENTS,) = doc_commands.typed("README.md", "The command line")
 
 
 def block(language: str, beginning: str) -> str:
@@ -36,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     for name, text in re.findall(r"`(projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", README, flags=re.DOTALL):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    command = block("sh", ".venv/bin/callboard dev").split()
+    command = DEV.text.split()
     free = ports.choose_ports({"--port": 0, "--temporal-port": 0, "--ui-port": 0})
     options = [f"{name}={port}" for name, port in free.items()]
     with (folder / "dev.log").open("w") as log:
@@ -59,7 +62,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 
 
 def test_the_calls_by_hand_work(served: dict[str, Any]) -> None:
-    lines = block("sh", "API=").replace("http://127.0.0.1:8400", served["url"])
+    lines = BY_HAND.text.replace("http://127.0.0.1:8400", served["url"])
     start, result, cancel = lines.index("curl -X POST $API/run/start"), lines.index('curl "$API'), lines.rindex("curl")
     script = (
         lines[:start]
@@ -91,7 +94,7 @@ def test_the_client_code_works(served: dict[str, Any]) -> None:
 def test_the_commands_of_clients_work(served: dict[str, Any]) -> None:
     path = f"{CALLBOARD.parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-euc", block("sh", "cd projects/hello")],
+        ["bash", "-euc", CLIENTS.text],
         cwd=served["folder"],
         env=os.environ | {"CALLBOARD_DATA_DIR": str(served["folder"] / "data"), "PATH": path},
         capture_output=True,

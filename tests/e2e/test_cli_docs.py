@@ -11,12 +11,13 @@ from cli.exit_codes import ExitCode
 from cli.filters import parse_run_filters
 from schemas.rest.runs import RunsQuery
 from settings import Settings
+from tests.support import doc_commands
 from tests.support.command_line import Command
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
 PAGE = (REPOSITORY / "docs" / "cli.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = [block.text for block in doc_commands.typed("docs/cli.md")]
 
 
 async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:

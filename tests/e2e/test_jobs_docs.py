@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx
 
+from tests.support import doc_commands
 from tests.support.command_line import Command
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
 PAGE = (REPOSITORY / "docs" / "jobs.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = [block.text for block in doc_commands.typed("docs/jobs.md")]
 FILE = re.findall(r"`(intuned-resources/jobs/\S+)`\n\n```jsonc\n(.*?)```", PAGE, flags=re.DOTALL)
 
 

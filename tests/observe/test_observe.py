@@ -87,13 +87,13 @@ def test_every_metric_and_label_is_one_that_there_is(where: str, expression: str
     assert grouped <= set().union(*(table[name] for name in names)), where
 
 
-@pytest.mark.parametrize(("where", "expression"), QUERIES, ids=[where for where, _ in QUERIES])
-def test_every_expression_is_one_that_a_parser_takes(where: str, expression: str) -> None:
+def test_every_expression_is_one_that_a_parser_takes() -> None:
     try:
         parser = importlib.import_module("promql_parser")
     except ModuleNotFoundError:
         pytest.skip("promql-parser is not installed.")
-    assert parser.parse(expression) is not None, where
+    for where, expression in QUERIES:
+        assert parser.parse(expression) is not None, where
 
 
 def test_every_metric_of_ours_is_shown_or_watched() -> None:

@@ -1,7 +1,7 @@
 """The commands that docs show, as a test types them; what no test types is found by tests/test_doc_commands.py.
 
-A test gets them through `typed` only, with the page and its heading as literals, so that it can be told from the source
-of the tests which commands are typed.
+A test gets them through `typed` only, with the page and its heading as literals, so that the source of the tests tells
+which commands are typed.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def blocks(page: str) -> list[Block]:
     ]
 
 
-def typed(page: str, heading: str) -> list[Block]:
-    """The blocks below a heading of a page, of which the test that asks types all.
+def typed(page: str, heading: str | None = None) -> list[Block]:
+    """The blocks of a page, or below one heading of it, of which the test that asks types all.
 
     Raises:
         AssertionError: There are none.
     """
-    found = [block for block in blocks(page) if block.heading == heading]
+    found = [block for block in blocks(page) if heading in {None, block.heading}]
     assert found, f"{page} has no commands below {heading!r}"
     return found
 
