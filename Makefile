@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test attacks faults chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet soak scale histories screenshots lock
+.PHONY: setup demo dev test attacks faults chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet bench-sizing soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -69,6 +69,10 @@ bench-jobs: setup
 # part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.
 bench-fleet: setup
 	@$(PYTHON) -m bench.fleet $(ARGS)
+
+# Memory and processor time of the services, of each Machine and of each Run. Takes some minutes.
+bench-sizing: setup
+	@$(PYTHON) -m bench.sizing $(ARGS)
 
 # Kills, stops and cuts off parts of a whole installation at random, and checks from outside that every promise was kept:
 # `make chaos MINUTES=180`. Another run with its SEED has the same faults and deploys.
