@@ -15,7 +15,7 @@ from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 TROUBLE = doc_commands.typed("docs/troubleshooting.md")
 (SET_UP,) = doc_commands.typed("docs/operations.md", "The Temporal namespace and retention")
@@ -42,7 +42,7 @@ async def test_the_commands_of_troubleshooting_say_something(stack: Stack, tmp_p
     script = script.replace(" $RUN_ID", " $RUN_ID -p lab").replace(
         "runs list -f status=failed", "runs list -p lab -f status=failed"
     )
-    said = await command.script(given + script, folder, within=200)
+    said = await command.script(given + script, folder, within=300)
     assert said.count("Temporal") > 4, "the doctor"
     assert said.count('"status":"ready"') == 2
     assert f'"{run_id}"' in said or run_id in said
