@@ -68,7 +68,7 @@ def temporal_command(port: int) -> list[str]:
 async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Composed]:
     """All services, in the order in which they wait for each other."""
     folder = tmp_path_factory.mktemp("composed")
-    names = ("temporal", "artifacts", "api", "viewer", "metrics of the api", "metrics of the worker")
+    names = ("temporal", "artifacts", "api", "viewer", "metrics of the api", "metrics of the worker", "health")
     free = ports.choose_ports(dict.fromkeys(names, 0))
     places = {name: folder / name for name in ("data", "worker", "cache", "deploy", "projects")}
     for place in places.values():
@@ -140,6 +140,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
                 **here,
                 CALLBOARD_DATA_DIR=str(places["worker"]),
                 CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the worker']}",
+                CALLBOARD_HEALTH_ADDRESS=f"127.0.0.1:{free['health']}",
             )
         )
         client = httpx.AsyncClient(

@@ -28,8 +28,9 @@ def load(name: str = "docker-compose.yml") -> dict[str, Any]:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Return `text` as Compose gives it to a container: with these values, and without digests of images."""
-    text = re.sub(r"\$\{\w+_DIGEST:-\}", "", text)
+    """Return `text` as Compose gives it to a container, with these values of variables."""
+    text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found[1]) or found[2], text)
+    text = re.sub(r"\$\{(\w+):\+([^}]*)\}", lambda found: found[2] if values.get(found[1]) else "", text)
     return re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found[1]], text).replace("$$", "$")
 
 
