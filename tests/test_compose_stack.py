@@ -1,6 +1,7 @@
 """What docker-compose.yml starts is started as plain processes, with its commands and environments, and executes a Run.
 
-Where the file says that a service sees its files read-only, so does its process here, by bubblewrap. The dev server
+Where the file says that a service sees its files read-only, so does its process here, by bubblewrap. Before the store
+is a proxy that enforces the policies of docs/operations.md, as a bucket of AWS would. The dev server
 stands in for Temporal on PostgreSQL, with the file's dynamic configuration: that one comes as an image only.
 """
 
@@ -24,6 +25,9 @@ from devstack import ports
 from settings import Settings
 from tests.support.compose_file import PROGRAMS, Service, load
 from tests.support.polling import until
+from tests.support.repository import REPOSITORY
+from tests.support.s3_policies import PolicyProxy, documented, policy_proxy
+from tests.support.webhook_receiver import receiver
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -38,8 +42,12 @@ SECRETS = {
     "POSTGRES_PASSWORD": "of-a-database-that-is-not-here",
 }
 API = """
+from intuned_runtime import persistent_store
+
 async def automation(page, params, **_):
     await page.goto(params["url"])
+    await persistent_store.set("last", params["url"])
+    assert await persistent_store.get("last") == params["url"]
     return await page.title()
 """
 RUNS = f"/api/v1/workspace/{Settings().workspace}/projects/hello/run"
@@ -53,6 +61,8 @@ class Composed:
     viewer: str
     folder: Path
     logs: dict[str, Path]
+    store: PolicyProxy
+    store_port: int
 
 
 def temporal_command(port: int) -> list[str]:
@@ -75,7 +85,6 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         place.mkdir()
     moved = {
         "temporal:7233": f"127.0.0.1:{free['temporal']}",
-        "artifacts:8333": f"127.0.0.1:{free['artifacts']}",
         ":8333": f"127.0.0.1:{free['artifacts']}",
     }
 
@@ -89,6 +98,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         "CALLBOARD_HOST": "127.0.0.1",
         "CALLBOARD_PORT": str(free["api"]),
         "CALLBOARD_VIEWER_PORT": str(free["viewer"]),
+        "CALLBOARD_EGRESS_ALLOW": "127.0.0.0/8",  # where receivers of tests are
     }
     for name in ("CALLBOARD_CHROMIUM", "PLAYWRIGHT_BROWSERS_PATH"):  # of this host; the image has a browser of its own
         if name in os.environ:
@@ -96,7 +106,11 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
     browsers = Path("~/.cache/ms-playwright").expanduser()
     here.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(browsers))
 
+    policies = {f"callboard-{who}": documented(who, "callboard") for who in ("api", "worker", "deploy")}
     async with AsyncExitStack() as running:
+        proxied = policy_proxy(f"http://127.0.0.1:{free['artifacts']}", policies)
+        store, port = await running.enter_async_context(proxied)
+        moved = {"artifacts:8333": f"127.0.0.1:{port}", **moved}
         namespace = service("namespace")
         temporal = service("temporal")
         await running.enter_async_context(temporal.running(temporal_command(free["temporal"]), HOME=str(folder)))
@@ -131,9 +145,15 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         (project / "api" / "title.py").write_text(API)
         deploy = service("deploy", home=places["deploy"], projects=places["projects"])
         assert deploy.definition["entrypoint"] == ["tini", "--", "callboard", "deploy"]
-        deploying = deploy.command("callboard", "deploy", "/projects/hello")
-        said = await deploy.complete(deploying, HOME=str(folder), CALLBOARD_DATA_DIR=str(places["deploy"]))
-        assert "s3://callboard" in said
+        shutil.copytree(REPOSITORY / "tests" / "e2e" / "projects" / "guarded", places["projects"] / "guarded")
+        for name in ("hello", "guarded"):
+            said = await deploy.complete(
+                deploy.command("callboard", "deploy", f"/projects/{name}"),
+                HOME=str(folder),
+                CALLBOARD_DATA_DIR=str(places["deploy"]),
+                CALLBOARD_MAX_MACHINES="100",  # so that it notes what it asks for, and deletes that
+            )
+            assert "s3://callboard" in said
         await running.enter_async_context(
             worker.running(
                 worker.command("callboard"),
@@ -159,7 +179,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
 
         await until(is_ready, every=0.1)
         logs = {each.log.stem: each.log for each in (api, worker, artifacts)}
-        yield Composed(client, f"http://127.0.0.1:{free['viewer']}", folder, logs)
+        yield Composed(client, f"http://127.0.0.1:{free['viewer']}", folder, logs, store, port)
 
 
 async def _listens(port: int) -> bool:
@@ -189,6 +209,65 @@ async def test_a_run_is_executed(composed: Composed) -> None:
     assert record.content.startswith(b"PK"), "the store has it"
 
 
-async def test_the_viewer_has_an_origin_of_its_own(composed: Composed) -> None:
+async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
+    """For a Run with all that it may leave, a login, a Job, a rerun, what `readyz` asks, and deploys."""
+    http, projects = composed.api, RUNS.removesuffix("/hello/run")
+
+    async def post(place: str, body: Any = None) -> Any:
+        answer = await http.post(f"{projects}/{place}", json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json()
+
+    async def ended(place: str, *, while_: set[str]) -> dict[str, Any]:
+        async with asyncio.timeout(120):
+            while True:
+                answer = (await http.get(f"{projects}/{place}")).json()
+                if answer.get("jobRun", answer)["status"] not in while_:
+                    return answer
+                await asyncio.sleep(0.2)
+
+    url = "data:text/html,<title>Composed</title>" + "x" * 40_000  # parameters that are an artifact
+    async with receiver() as inbox:
+        sink = {"type": "webhook", "url": inbox.url}
+        run = await post("hello/run/start", {"api": "title", "parameters": {"url": url}, "sink": sink})
+        answer = await ended(f"hello/run/{run['runId']}/result", while_={"pending", "started"})
+        assert answer["status"] == "completed", answer
+        await inbox.until(1)
+    await post(f"hello/runs/{run['runId']}/rerun", {})
+
+    made = await post("guarded/auth-sessions/create", {"id": "anna", "parameters": {"password": "a-cookie"}})
+    place = f"guarded/auth-sessions/create/{made['operationId']}/result"
+    assert (await ended(place, while_={"pending", "in_progress"}))["status"] == "done"
+    started = await post("guarded/run/start", {"api": "list-orders", "parameters": {}, "authSession": {"id": "anna"}})
+    assert (await ended(f"guarded/run/{started['runId']}/result", while_={"pending", "started"}))[
+        "status"
+    ] == "completed"
+    assert (await http.delete(f"{projects}/guarded/auth-sessions/anna")).status_code == 204
+
+    item = {"apiName": "title", "parameters": {"url": "data:text/html,<title>Job</title>"}}
+    await post("hello/jobs", {"id": "job", "payload": [item], "configuration": {}})
+    triggered = await post("hello/jobs/job/trigger")
+    job_run = f"hello/jobs/job/runs/{triggered['jobRunId']}"
+    assert (await ended(job_run, while_={"PENDING"}))["jobRun"]["status"] == "SUCCESS"
+    assert '"Job"' in (await http.get(f"{projects}/{job_run}/results")).text
+    changed = await http.put(f"{projects}/hello/jobs/job", json={"payload": [item, item], "configuration": {}})
+    assert changed.status_code == 200, changed.text
+    assert (await http.get("/readyz")).status_code == 200
+
+    assert composed.store.denied == [], "nothing was refused"
+    used = composed.store.allowed
+    for who, prefix in (("api", "check"), ("worker", "values"), ("deploy", "projects"), ("api", "jobs")):
+        assert (f"callboard-{who}", "s3:PutObject", prefix) in used
+    assert ("callboard-deploy", "s3:DeleteObject", "projects") in used, "of what it has asked for"
+
+
+async def test_a_worker_cannot_write_what_workers_execute(composed: Composed) -> None:
+    place = f"http://127.0.0.1:{composed.store_port}/callboard/projects/hello/current.json"
     async with httpx.AsyncClient(trust_env=False) as http:
-        assert (await http.get(composed.viewer)).status_code in {200, 404}
+        for who in ("api", "worker"):
+            signed = {
+                "authorization": f"AWS4-HMAC-SHA256 Credential=callboard-{who}/20260101/us-east-1/s3/aws4_request"
+            }
+            assert (await http.put(place, content=b"{}", headers=signed)).status_code == 403
+    assert composed.store.denied.pop()[:2] == ("callboard-worker", "s3:PutObject")
+    composed.store.denied.clear()

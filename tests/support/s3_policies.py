@@ -1,0 +1,105 @@
+"""The policies of docs/operations.md, as S3 would enforce them: a proxy before a store that has none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from devstack import ports
+from tests.support.repository import REPOSITORY
+
+_KEY = re.compile(r"Credential=([^/]+)/")
+_HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "expect"}
+_ACTIONS = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
+_DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+
+def documented(who: str, bucket: str) -> list[dict[str, Any]]:
+    """Return the statements of one of the policies in docs/operations.md, for this bucket."""
+    page = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")
+    (found,) = re.findall(rf"^`{who}-policy\.json`\n\n```json\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)
+    return json.loads(found.replace("BUCKET", bucket))["Statement"]
+
+
+def _allows(statement: dict[str, Any], action: str, resource: str) -> bool:
+    actions, resources = (
+        value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
+    )
+    return action in actions and any(fnmatchcase(resource, pattern) for pattern in resources)
+
+
+@dataclass
+class PolicyProxy:
+    """An ASGI application that forwards what the policy of a request's key allows, and answers 403 to all else."""
+
+    upstream: str
+    policies: Mapping[str, list[dict[str, Any]]]
+    """The statements for each access key."""
+    allowed: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    """Key, action, and first part of the object's key, of requests that were forwarded."""
+    denied: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    """Key, action and resource of those that were not."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        assert scope["type"] == "http"
+        headers = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        key = _KEY.search(dict(headers).get("authorization", ""))
+        bucket, _, name = scope["path"].lstrip("/").partition("/")
+        action = _ACTIONS[scope["method"]] if name else "s3:ListBucket"
+        resource = f"arn:aws:s3:::{bucket}/{name}" if name else f"arn:aws:s3:::{bucket}"
+        who = key[1] if key else ""
+        if not any(_allows(statement, action, resource) for statement in self.policies.get(who, [])):
+            self.denied.append((who, action, resource))
+            await _answer(send, 403, [(b"content-type", b"application/xml")], _DENIED)
+            return
+        self.allowed.add((who, action, name.partition("/")[0]))
+        query = scope["query_string"].decode()
+        place = scope["raw_path"].decode().partition("?")[0] + (f"?{query}" if query else "")
+        passed = [(name, value) for name, value in headers if name not in _HOP_BY_HOP]
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=60) as http,
+            http.stream(scope["method"], f"{self.upstream}{place}", headers=passed, content=body) as answer,
+        ):
+            raw = b"".join([part async for part in answer.aiter_raw()])
+            kept = [pair for pair in answer.headers.raw if pair[0].decode().lower() not in _HOP_BY_HOP]
+            await _answer(send, answer.status_code, kept, raw)
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def policy_proxy(
+    upstream: str, policies: Mapping[str, list[dict[str, Any]]]
+) -> AsyncGenerator[tuple[PolicyProxy, int]]:
+    """Run the proxy on a free port, which it yields beside it."""
+    proxy, port = PolicyProxy(upstream, policies), ports.choose_ports({"": 0})[""]
+    server = uvicorn.Server(
+        uvicorn.Config(proxy, host="127.0.0.1", port=port, log_level="warning", lifespan="off", server_header=False)
+    )
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            assert not serving.done(), "The proxy has not started."
+            await asyncio.sleep(0.01)
+        yield proxy, port
+    finally:
+        server.should_exit = True
+        await serving
