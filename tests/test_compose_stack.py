@@ -271,3 +271,10 @@ async def test_a_worker_cannot_write_what_workers_execute(composed: Composed) ->
             assert (await http.put(place, content=b"{}", headers=signed)).status_code == 403
     assert composed.store.denied.pop()[:2] == ("callboard-worker", "s3:PutObject")
     composed.store.denied.clear()
+
+
+async def test_the_viewer_has_an_origin_of_its_own(composed: Composed) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{composed.viewer}/index.html")
+    assert answer.status_code == 200, answer.text
+    assert "Playwright" in answer.text
