@@ -212,6 +212,14 @@ class Settings(BaseSettings):
     poll_versions: Seconds = timedelta(seconds=2)
     """How often workers and the API look for a newly deployed version."""
 
+    # These settings are about what the processes tell of themselves. Where OpenTelemetry traces go, the standard
+    # variables of OpenTelemetry say (docs/tracing-and-logs.md).
+    log_format: Literal["text", "json"] = "text"
+    """Format of the logs of all processes: lines for people, or `json`, an object on each line."""
+    otel_trace_url: str | None = None
+    """Address of an OpenTelemetry trace for browsers, with `{trace_id}` in place of its id, for links on the pages:
+    `https://grafana.example.com/trace/{trace_id}`. Unset: no links."""
+
     # These settings are about clients: the commands that call an API.
     url: str | None = None
     """Address of the API to call, such as `http://127.0.0.1:8400`. Unset: the `dev` stack on the data folder."""
@@ -225,6 +233,16 @@ class Settings(BaseSettings):
             if not folder.is_absolute() or not folder.is_dir():
                 raise ValueError(f"must name existing folders by absolute paths, and {folder} is none")
         return folders
+
+    @field_validator("otel_trace_url", mode="after")
+    @classmethod
+    def _has_place_of_trace_id(cls, url: str | None) -> str | None:
+        if url is None:
+            return url
+        is_address = url.startswith(("http://", "https://"))
+        if not is_address or "{trace_id}" not in url:
+            raise ValueError("must be an address, http:// or https://, with {trace_id} in place of the id of a trace")
+        return url
 
     @field_validator("delivery_max_delay", mode="after")
     @classmethod

@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from datetime import timedelta
@@ -75,7 +74,9 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
-from telemetry.logs import configure_logging
+from telemetry.core_logs import core_logging
+from telemetry.logs import configure_logging, log_fatal
+from telemetry.tracing import start_tracing, stop_tracing
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.connection_config import Connection, find_connection
 from temporal.fleet import FleetClient, fleet_worker
@@ -375,10 +376,15 @@ async def _main() -> NoReturn:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        Runtime.set_default(Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=WORKER_HEARTBEAT_INTERVAL))
-        await serve(settings, stop)
+        telemetry = TelemetryConfig(logging=core_logging())
+        Runtime.set_default(Runtime(telemetry=telemetry, worker_heartbeat_interval=WORKER_HEARTBEAT_INTERVAL))
+        start_tracing("callboard-worker")
+        try:
+            await serve(settings, stop)
+        finally:
+            stop_tracing()
     except CallboardError as error:
-        print(f"callboard worker: {error.message}", file=sys.stderr)  # noqa: T201  # this is the last output of the process
+        log_fatal("callboard worker", error.message)
         hard_exit(1)
     except Exception:
         log.exception("The worker has failed")

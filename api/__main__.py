@@ -29,7 +29,9 @@ from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
 from storage.factory import open_store
+from telemetry.core_logs import install_core_logging
 from telemetry.logs import configure_logging
+from telemetry.tracing import start_tracing, stop_tracing
 from temporal.connection_config import find_connection
 from temporal.hard_exit import hard_exit
 from temporal.health import check_access
@@ -129,6 +131,8 @@ def main() -> None:
     try:
         settings = Settings()
         raise_open_files_limit(2 * settings.max_connections)
+        install_core_logging()
+        start_tracing("callboard-api")
         listener = _bind_viewer_port(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
         connection = find_connection(settings)
@@ -150,7 +154,10 @@ def main() -> None:
     if problem is not None:
         log.warning("%s The api starts nevertheless, and tries again at each request.", problem)
     server = _ApiServer(app, settings, _ViewerServer(viewer, settings, listener))
-    server.run()
+    try:
+        server.run()
+    finally:
+        stop_tracing()
     if not server.started:
         sys.exit(3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,9 @@ from cli.options import load_settings
 from devstack.banner import banner
 from devstack.dev import DevStack
 from devstack.signals import run_until_signalled
+from telemetry.logs import configure_logging, wants_json_logs
+
+log = logging.getLogger("callboard.dev")
 
 DEFAULT_TEMPORAL_PORT = 7233
 DEFAULT_UI_PORT = 8233
@@ -35,24 +39,35 @@ def dev(
     New and changed project folders are published at once. All ports listen on loopback; 0 picks a free port. Ctrl-C
     stops everything gracefully, a second Ctrl-C at once.
     """
+    if wants_json_logs():
+        configure_logging()
     stack = DevStack(
         projects_dir,
         load_settings(data_dir=data, port=port),
         temporal_port=temporal_port,
         ui_port=ui_port,
-        report=typer.echo,
+        report=_report,
     )
     asyncio.run(run_until_signalled(_serve(stack), on_second_signal=stack.skip_grace))
 
 
 async def _serve(stack: DevStack) -> None:
-    typer.echo("Starting …")
+    _report("Starting …")
     try:
         async with stack:
-            typer.echo(banner(stack))
+            _report(banner(stack, shows_new_key=not wants_json_logs()))
             try:
                 await stack.wait()
             finally:
-                typer.echo("Stopping …")
+                _report("Stopping …")
     finally:
-        typer.echo("Stopped.")
+        _report("Stopped.")
+
+
+def _report(text: str) -> None:
+    """Tell the user something: on a terminal, or as records where the log is JSON, one for each line."""
+    if not wants_json_logs():
+        typer.echo(text)
+        return
+    for line in filter(None, text.splitlines()):
+        log.info("%s", line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from cli.lazy_group import LazyGroup
 from cli.output import print_message
 from schemas.errors import CallboardError
 from security.inspection import forbid_inspection
+from telemetry.logs import configure_logging, log_fatal, wants_json_logs
 from temporal.hard_exit import hard_exit
 
 app = typer.Typer(
@@ -45,10 +47,15 @@ def main() -> None:
     Errors that we raise on purpose are one sentence on stderr; a traceback is a defect of ours.
     """
     forbid_inspection()  # `dev` creates keys, and other commands have keys in their environment.
+    if wants_json_logs():
+        configure_logging(level=logging.WARNING)
     try:
         app()
     except CallboardError as error:
-        print_message(error.message, "red")
+        if wants_json_logs():
+            log_fatal("callboard", error.message)
+        else:
+            print_message(error.message, "red")
         hard_exit(exit_code_for_error(error))
     except SystemExit as end:  # Typer ends every command with this, also after success.
         hard_exit(end.code if isinstance(end.code, int) else int(end.code is not None))

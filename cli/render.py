@@ -23,6 +23,11 @@ def format_cause(answer: dict[str, Any]) -> str:
     return "" if cause is None else f"{cause.get('code') or cause.get('type')}: {cause['message']}"
 
 
+def _format_trace(trace: dict[str, Any] | None) -> str | None:
+    """Return where an OpenTelemetry trace is shown, or its id; an api of an earlier version tells of none."""
+    return None if trace is None else trace["url"] or trace["traceId"]
+
+
 def print_run(run: dict[str, Any]) -> None:
     """Print all that is known of a Run."""
     print_fields(
@@ -43,6 +48,7 @@ def print_run(run: dict[str, Any]) -> None:
             "Rerun of": run["rerunOf"],
             "Reruns": ", ".join(run["reruns"]),
             "Temporal UI": run["temporal"]["url"],
+            "OpenTelemetry trace": _format_trace(run.get("openTelemetry")),
         }
     )
     print_heading("Input")

@@ -9,13 +9,18 @@ from devstack.dev import DevStack
 from projects.manifest import Manifest
 
 
-def banner(stack: DevStack) -> str:
-    """Return the lines of the banner. The API key is among them only if it was created at this start."""
+def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
+    """Return the lines of the banner. The API key is among them only if it was created at this start.
+
+    Args:
+        stack: The stack, which runs.
+        shows_new_key: Whether such a key is shown. A log that is collected must not have it.
+    """
     text = [
         "",
         f"Dashboard    {stack.url}",
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
-        f"API key      {_describe_key(stack)}",
+        f"API key      {_describe_key(stack, shows_new_key=shows_new_key)}",
         f"Workspace    {stack.settings.workspace}",
         f"Webhooks     {_describe_webhook_secret(stack)}",
         f"Temporal UI  {stack.temporal.ui_url}",
@@ -46,8 +51,8 @@ def example_curl(stack: DevStack, manifest: Manifest, api: str | None = None, pa
     return f"  curl -X POST {runs}/start {headers} -d {shlex.quote(body)}"
 
 
-def _describe_key(stack: DevStack) -> str:
-    if stack.new_key_file is not None:
+def _describe_key(stack: DevStack, *, shows_new_key: bool) -> str:
+    if stack.new_key_file is not None and shows_new_key:
         return f"{stack.api_key}   (created now and stored in {stack.new_key_file}; not shown again)"
     if stack.key_file is not None:
         return f"in {stack.key_file}"

@@ -25,7 +25,7 @@ _READY_TIMEOUT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=10)
 _POLL_SECONDS = 0.05
 
-_HIDDEN_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+_HIDDEN_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_", "OTEL_")
 """Prefixes of variables that the dev server does not get. They hold our secrets, which every process of this user could
 read in its environment, or they would change how it runs."""
 _PRAGMAS = ("journal_mode=wal", "synchronous=normal")

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 _MAX_REASON_LENGTH = 600
 """Most characters of a reason. The whole error output of uv may have hundreds of lines."""
 
-_SECRET_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+_SECRET_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_", "OTEL_")
 """Prefixes of variables that are hidden from builds, because building a package may run the code of strangers."""
 
 _REMOVED_VARIABLES = frozenset(

@@ -11,6 +11,7 @@ from temporalio.service import ConnectConfig, RetryConfig
 
 from schemas.errors import ConfigurationError, Unavailable
 from settings import Settings
+from telemetry.interceptors import client_interceptors
 from temporal.connection_config import Connection, find_connection
 from temporal.connection_errors import explain_connect_failure
 
@@ -52,6 +53,7 @@ async def connect(
             api_key=connection.api_key,
             rpc_metadata=connection.metadata,
             data_converter=pydantic_data_converter,
+            interceptors=client_interceptors(),
             lazy=lazy,
             identity=identity,
             runtime=runtime,

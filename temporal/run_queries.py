@@ -38,6 +38,8 @@ class RunDetails:
     rerun_of: str | None
     execution_id: str
     """Temporal's own id of the execution, for links."""
+    trace_id: str | None = None
+    """The id of the OpenTelemetry trace in which the Run was started."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class RunQueries:
                 input=await self._read_input(description),
                 rerun_of=await description.memo_value(names.MEMO_RERUN_OF, None),
                 execution_id=description.run_id,
+                trace_id=await description.memo_value(names.MEMO_TRACE_ID, None),
             )
 
     async def list_validates(self, workspace: str, run: RunListItem) -> list[ValidateListItem]:

@@ -19,6 +19,7 @@ from schemas.workflow.attempt import AttemptInput, AttemptKind
 from security import seal_context
 from security.keyring import KeyRing
 from storage.store import Store
+from telemetry.tracing import current_trace_id, current_traceparent
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class AttemptPreparation:
     ) -> AttemptSpec:
         proxy = self._open_proxy(attempt)
         run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
+        if (traceparent := current_traceparent()) is not None:
+            run_info |= {"trace_id": current_trace_id(), "traceparent": traceparent}
         services = RuntimeServices(self._store, attempt.project)
         if attempt.parent_run_id is not None:
             run_info["parent_run_id"] = attempt.parent_run_id

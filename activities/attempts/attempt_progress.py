@@ -22,6 +22,7 @@ from schemas.workflow.attempt import (
 )
 from schemas.workflow.run import RunError
 from security.masking import Masker
+from telemetry.tracing import current_trace_id
 
 
 class AttemptProgress:
@@ -48,6 +49,7 @@ class AttemptProgress:
         self.room_wait = RoomWait(None if timeout is None else self._queued_at + timeout)
         """Says while the Attempt waits until this worker has room for it."""
         self._start: AttemptStart | None = None
+        self._trace_id = current_trace_id()
         self.attributes: dict[str, Any] | None = None
 
     def mark_started(self, start: AttemptStart) -> None:
@@ -116,6 +118,7 @@ class AttemptProgress:
             log=self.stored_log.size is not None,
             trace=self.artifacts.trace_size is not None,
             screenshot=self.artifacts.screenshot,
+            trace_id=self._trace_id,
             missing={**self.artifacts.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
         )
 

@@ -14,6 +14,7 @@ from schemas.workflow.sink import SealedWebhook
 from security import seal_context
 from security.keyring import KeyRing
 from security.signing import WebhookSigner
+from telemetry.tracing import current_traceparent
 
 
 def build_request(
@@ -26,7 +27,7 @@ def build_request(
     signer: WebhookSigner,
     user_agent: str,
 ) -> PreparedRequest:
-    """Return the request for one try; only its time and signature differ from those of another try.
+    """Return the request for one try; its time, signature and `traceparent` differ from those of another try.
 
     Raises:
         ConfigurationError: There is no secret to sign with, or no key to open with.
@@ -35,11 +36,14 @@ def build_request(
     bound_to = seal_context.run(delivery.workspace, delivery.project, delivery.run_id)
     url = keyring.open(sink.sealed_url, bound_to=bound_to)
     own = {name.lower(): keyring.open(sealed, bound_to=bound_to) for name, sealed in sink.headers.items()}
+    traceparent = current_traceparent()
     headers = {
         "accept": "*/*",
         "accept-encoding": "identity",
         "connection": "close",
         "user-agent": user_agent,
+        # The receiver can take part in the OpenTelemetry trace of the Run. A header of the sink takes precedence.
+        **({} if traceparent is None else {"traceparent": traceparent}),
         **own,
         "content-type": "application/json",
         # The message id is the same for every try, so that receivers recognize what they have received already.

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from api.dependencies import Services
 from schemas.errors import NotFound
-from schemas.rest.attempt import AttemptBody, UsageBody
+from schemas.rest.attempt import AttemptBody, OpenTelemetryLink, UsageBody
 from schemas.rest.outcome_json import error_json
 from schemas.rest.paths import attempt_path
 from schemas.rest.result import RecordedError
@@ -60,6 +60,14 @@ def missing_artifacts(record: AttemptRecord, *, whole_log: bool) -> dict[str, st
     return {artifact: reason for artifact, reason in record.missing.items() if artifact != "log" or not whole_log}
 
 
+def trace_link(services: Services, trace_id: str | None) -> OpenTelemetryLink | None:
+    """Return what is told of an OpenTelemetry trace: its id, and its address if the settings say where it is shown."""
+    if trace_id is None:
+        return None
+    template = services.settings.otel_trace_url
+    return OpenTelemetryLink(trace_id=trace_id, url=template and template.replace("{trace_id}", trace_id))
+
+
 def attempt_not_found(run_id: str, number: int) -> NotFound:
     """Return the error that says that a Run has no such Attempt."""
     return NotFound(f"Run {run_id} has no Attempt {number}, or it has not started yet.")
@@ -106,6 +114,7 @@ async def _attempt_body(
         page_url=record.page_url,
         attributes=record.attributes,
         usage=_usage(record.usage),
+        open_telemetry=trace_link(services, record.trace_id),
         missing=missing_artifacts(record, whole_log=whole_log),
         log=f"{path}/log" if has_log else None,
         trace=f"{path}/trace" if keys.trace(*of) in artifacts else None,

@@ -1,7 +1,8 @@
 """The outermost middleware of the application, through which every request passes.
 
-It gives the request its correlation id, checks the API key before anything else, turns an unexpected exception into an
-answer without internals, and writes one line about the request to the log. Headers are never logged: one may be a key.
+It gives the request its correlation id, checks the API key before anything else, traces the request, turns an
+unexpected exception into an answer without internals, and writes one line about the request to the log. Headers are
+never logged: one may be a key.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +21,8 @@ from api.http.errors import logged_error_response, unexpected_error
 from api.http.key_check import KeyCheck
 from schemas.errors import CallboardError, Unauthorized
 from schemas.workflow.base import clip
+from telemetry.log_context import add_log_fields, current_log_fields, log_fields
+from telemetry.tracing import RequestSpan, current_trace_id, request_span
 
 KEY_HEADER = "x-api-key"
 CORRELATION_HEADER = "x-correlation-id"
@@ -27,6 +31,9 @@ _API_PREFIX = "/api"
 _MAX_LOGGED_PATH = 300
 _HEALTH_PATHS = ("/healthz", "/readyz")
 """Paths of the health checks: they are asked for every few seconds, so they are logged only at level DEBUG."""
+
+_PATH_FIELDS = {"projectName": "project", "project": "project", "runId": "runId", "run_id": "runId"}
+"""Parameters in paths of routes that are told to the log, and the fields that tell them."""
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +55,16 @@ class RequestMiddleware:
             return
         exchange = _Exchange(scope, send, uuid4().hex)
         scope.setdefault("state", {})["correlation_id"] = exchange.correlation_id
+        with log_fields():
+            await self._serve(scope, receive, exchange)
+
+    async def _serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         try:
             self._check_key(scope)
-            await self._app(scope, receive, exchange.send)
+            if scope["path"] in _HEALTH_PATHS:
+                await self._app(scope, receive, exchange.send)
+            else:
+                await self._serve_traced(scope, receive, exchange)
         except ClientDisconnect:
             pass  # the client has left, so there is nobody to answer
         except Exception as error:
@@ -62,6 +76,24 @@ class RequestMiddleware:
             await logged_error_response(error, exchange.correlation_id)(scope, receive, exchange.send)
         finally:
             exchange.log()
+
+    async def _serve_traced(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+        # Only a request with a key is believed which trace it belongs to: anybody can send a header.
+        headers = Headers(scope=scope) if _needs_key(scope["path"]) else Headers()
+        with request_span(headers) as span:
+            if span is None:
+                await self._app(scope, receive, exchange.send)
+                return
+            add_log_fields(traceId=current_trace_id())
+            try:
+                await self._app(scope, receive, exchange.send)
+            except ClientDisconnect:
+                exchange.describe(span, exchange.status)
+                raise
+            except Exception:
+                exchange.describe(span, exchange.status or HTTPStatus.INTERNAL_SERVER_ERROR)
+                raise
+            exchange.describe(span, exchange.status)
 
     def _check_key(self, scope: Scope) -> None:
         if not _needs_key(scope["path"]):
@@ -103,4 +135,21 @@ class _Exchange:
         level = logging.DEBUG if self.scope["path"] in _HEALTH_PATHS else logging.INFO
         milliseconds = (time.monotonic() - self._started_at) * 1000
         status = self.status or "client left"
-        log.log(level, "%s -> %s in %.0f ms [%s]", self.summary, status, milliseconds, self.correlation_id)
+        extra = {"request": {**self._subject(), "correlationId": self.correlation_id}}
+        log.log(level, "%s -> %s in %.0f ms [%s]", self.summary, status, milliseconds, self.correlation_id, extra=extra)
+
+    def describe(self, span: RequestSpan, status: int | None) -> None:
+        """Tell the span which route has answered, how, and about which Run."""
+        route: object = getattr(self.scope.get("route"), "path", None)
+        span.set_end(
+            method=self.scope["method"],
+            route=route if isinstance(route, str) else None,
+            status=status,
+            run_id=self._subject().get("runId"),
+        )
+
+    def _subject(self) -> dict[str, str]:
+        """Return the Run and the project that the request is about, as its path says, or what it has come to."""
+        path: dict[str, str] = self.scope.get("path_params", {})
+        found = {name: str(value) for name, value in current_log_fields().items()}
+        return {field: path[name] for name, field in _PATH_FIELDS.items() if name in path} | found

@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from api.attempts.bodies import list_attempts
+from api.attempts.bodies import list_attempts, trace_link
 from api.deliveries.bodies import list_deliveries
 from api.dependencies import Services
 from api.http.cursor import decode_cursor, encode_cursor
@@ -116,6 +116,7 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
         "waiting": _dump(await _waiting(services, details)) if details.list_item.status is RunStatus.PENDING else None,
         "temporal": _dump(_temporal_link(services, details)),
+        "openTelemetry": None if (link := trace_link(services, details.trace_id)) is None else _dump(link),
     }
     return dump_object(members)
 

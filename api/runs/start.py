@@ -26,6 +26,7 @@ from schemas.workflow.run import RunInput
 from schemas.workflow.trace import TraceMode
 from security.egress_checks import check_proxy
 from storage import keys
+from telemetry.log_context import add_log_fields
 
 # The text up to the colon is the one that clients of the contract look for, so it stays word for word.
 _AUTH_REQUIRED = (
@@ -92,6 +93,7 @@ async def create_run(
         rerun_of: The id of the earlier Run if this one is a rerun.
     """
     workspace, project = services.settings.workspace, manifest.project
+    add_log_fields(runId=identity.run_id, project=project)
     await check_queue(services, manifest, identity)
     effective = _with_defaults(request, manifest.settings)
     auth = (

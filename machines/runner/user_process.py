@@ -120,6 +120,8 @@ class Automation:
     async def run(self) -> None:
         """Call user code and tell how that ended."""
         order = self._order
+        if (traceparent := order["runInfo"].get("traceparent")) is not None:
+            os.environ["TRACEPARENT"] = traceparent  # where SDKs of OpenTelemetry look, also in further processes
         loop = asyncio.get_running_loop()
         runtime = IntunedContext(
             run_context=RunContext(**order["runInfo"]),

@@ -34,6 +34,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     },
     "pageUrl": "https://shop.example.com/products/7",
     "attributes": None,
+    "openTelemetry": None,
     "usage": {
         "peakMemory": 412_000_000,
         "cpuSeconds": 3.1,
@@ -46,6 +47,19 @@ _EXAMPLE: dict[str, JsonValue] = {
     "trace": f"{_HERE}/trace",
     "screenshot": f"{_HERE}/screenshot",
 }
+
+
+class OpenTelemetryLink(ResponseModel):
+    """An OpenTelemetry trace, which is kept by the operator's tracing system. It is no Playwright trace."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "url": None}]}
+    )
+
+    trace_id: str
+    """The id of the trace, in 32 hexadecimal digits."""
+    url: str | None
+    """The address of the trace for browsers, if the operator has set where traces are shown."""
 
 
 class UsageBody(ResponseModel):
@@ -85,6 +99,8 @@ class AttemptBody(ResponseModel):
     """The attributes that user code set with `set_attribute`."""
     usage: UsageBody | None
     """The resources that the Attempt used; null if it has not ended, or ended with its worker."""
+    open_telemetry: OpenTelemetryLink | None
+    """The OpenTelemetry trace that the Attempt belongs to; null if there is none."""
     missing: dict[str, str]
     """The artifacts that are missing (`log`, `trace`, `screenshot`), each with the reason."""
     log: str | None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from schemas.rest.attempt import AttemptBody
+from schemas.rest.attempt import AttemptBody, OpenTelemetryLink
 from schemas.rest.base import ResponseModel, expects, require_known_value
 from schemas.rest.delivery import DeliveryBody
 from schemas.rest.result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
@@ -140,6 +140,7 @@ _RUN: dict[str, JsonValue] = {
     "deliveries": [],
     "waiting": None,
     "temporal": {"workflowId": "V1StGXR8_Z5jdHi6B-myT", "url": None},
+    "openTelemetry": {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "url": None},
 }
 
 
@@ -223,6 +224,8 @@ class RunBody(_Run):
     waiting: QueueState | None
     """The queue while the Run is pending; null afterwards."""
     temporal: TemporalLink
+    open_telemetry: OpenTelemetryLink | None
+    """The OpenTelemetry trace in which the Run was started; null if there is none."""
 
 
 class RerunResponse(ResponseModel):

@@ -204,5 +204,7 @@ class AttemptRecord(FlowModel):
     screenshot: bool = False
     """Whether the last picture of the page is in the store, as `screenshot.png`; only of an Attempt that did not
     complete."""
+    trace_id: str | None = None
+    """The id of the OpenTelemetry trace that the Attempt belongs to; it has nothing to do with `trace`."""
     missing: dict[str, str] = Field(default_factory=dict[str, str])
     """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`), each with a sentence why."""

@@ -156,6 +156,9 @@ MEMO_OUTCOME = "outcome"
 MEMO_RERUN_OF = "rerunOf"
 """Memo field of a Run that was started with the inputs of another one: the id of that Run."""
 
+MEMO_TRACE_ID = "openTelemetryTraceId"
+"""Memo field of a Run: the id of the OpenTelemetry trace in which it was started, if there was one."""
+
 MEMO_JOB_RUN = "jobRun"
 """Memo field of the workflow `JobRun`: a `JobRunView`, which it keeps up to date."""
 

@@ -217,6 +217,7 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
             "workflowId": run_id,
             "url": f"http://127.0.0.1:8233/namespaces/default/workflows/{run_id}/01a210ec-1fdd/history",
         },
+        "openTelemetry": None,
     }
 
 

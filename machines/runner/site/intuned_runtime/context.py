@@ -22,6 +22,10 @@ class RunContext:
     parent_run_id: str | None = None
     auth_session: Any = None
     proxy: str | None = None
+    trace_id: str | None = None
+    """The id of the OpenTelemetry trace that the Attempt belongs to."""
+    traceparent: str | None = None
+    """The header `traceparent` (W3C Trace Context) with which a service that is called takes part in that trace."""
 
 
 def _no_clock() -> None:
