@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from api import health
@@ -47,6 +48,9 @@ from temporal.fleet_reader import FleetReader
 from temporal.health import TemporalHealth
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own telemetry is off: its spans have the queries of addresses, which may hold signatures, and it believes
+everybody's `traceparent`. `api.http.middleware` traces requests."""
 _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
 """How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
 again."""
@@ -132,6 +136,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         swagger_ui_parameters={"validatorUrl": None},  # The default validator is a service on the internet.
+        telemetry=_NO_TELEMETRY,
     )
     for router in (
         *run_routes.routers,
