@@ -40,7 +40,8 @@ def dev(
     stops everything gracefully, a second Ctrl-C at once.
     """
     if wants_json_logs():
-        configure_logging()
+        configure_logging(level=logging.WARNING)
+        log.setLevel(logging.INFO)
     stack = DevStack(
         projects_dir,
         load_settings(data_dir=data, port=port),

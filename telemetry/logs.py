@@ -37,7 +37,7 @@ def configure_logging(*, level: int = logging.INFO) -> None:
     As JSON, also warnings of Python and exceptions that nobody has caught are records.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonFormatter() if wants_json_logs() else _TextFormatter(_TEXT_FORMAT))
+    handler.setFormatter(_JsonFormatter(json_ensure_ascii=False) if wants_json_logs() else _TextFormatter(_TEXT_FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     if wants_json_logs():
         logging.captureWarnings(capture=True)

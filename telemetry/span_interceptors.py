@@ -8,6 +8,7 @@ messages.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, override
@@ -20,7 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 from temporalio import activity, workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.workflow import ChildWorkflowHandle
 
 from schemas.workflow import names
@@ -142,15 +143,9 @@ class _SpansOfActivities(temporalio.worker.ActivityInboundInterceptor):
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            try:
+            with _ends(span):
                 outcome = await super().execute_activity(input)
-            except ApplicationError as error:
-                _set_failed(span, error.type)
-                raise
-            except Exception as error:
-                _set_failed(span, type(error).__name__)
-                raise
-            _set_outcome(span, outcome)
+                _set_outcome(span, outcome)
             return outcome
 
 
@@ -181,23 +176,24 @@ class _SpansOfWorkflow(temporalio.worker.WorkflowInboundInterceptor):
         attributes = _attributes(input.args)
         if info.workflow_type in _RUN_TYPES:
             attributes["callboard.run_id"] = info.workflow_id
-        with self._tracer.start_as_current_span(
-            name, attributes=attributes, record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
+        span = self._tracer.start_span(name, attributes=attributes)
+        token = otel_context.attach(trace.set_span_in_context(span))
+        try:
+            with _ends(span):
                 outcome = await super().execute_workflow(input)
-            except ApplicationError as error:
-                _set_failed(span, error.type)
-                raise
-            except Exception as error:
-                if not workflow.is_failure_exception(error):
-                    # This is a defect, after which Temporal repeats the step. The provider sends a span that has
-                    # recorded such an exception neither now nor then, so that there is one span at the end.
-                    span.record_exception(error)
-                _set_failed(span, type(error).__name__)
-                raise
-            _set_outcome(span, outcome)
-            return outcome
+                _set_outcome(span, outcome)
+        except GeneratorExit:
+            # The execution was evicted from a cache and is thrown away, outside of the workflow and of its context.
+            raise
+        except BaseException as error:
+            otel_context.detach(token)
+            # After a defect, Temporal repeats the step until the workflow can go on: then comes the span's end.
+            if not isinstance(error, Exception) or workflow.is_failure_exception(error):
+                span.end()
+            raise
+        otel_context.detach(token)
+        span.end()
+        return outcome
 
     @override
     async def handle_signal(self, input: temporalio.worker.HandleSignalInput) -> None:
@@ -259,6 +255,24 @@ def _attributes(arguments: Sequence[Any]) -> dict[str, AttributeValue]:
         "callboard.api": getattr(arguments[0], "api", None) if arguments else None,
     }
     return {name: value for name, value in named.items() if value is not None}
+
+
+@contextmanager
+def _ends(span: Span) -> Generator[None]:
+    """Say of the span how the work in the block ended, if it ends by an exception."""
+    try:
+        yield
+    except (asyncio.CancelledError, CancelledError):
+        span.set_attribute("callboard.status", "canceled")
+        raise
+    except ApplicationError as error:
+        _set_failed(span, error.type)
+        for outcome in error.details[:1]:
+            _set_outcome(span, outcome)
+        raise
+    except Exception as error:
+        _set_failed(span, type(error).__name__)
+        raise
 
 
 def _set_outcome(span: Span, outcome: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 
 from temporalio import activity
@@ -23,6 +24,8 @@ from machines.lease import LeaseEndedError
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.run import RunError
 from storage.store import Store
+
+log = logging.getLogger(__name__)
 
 RECORD_TIMEOUT = timedelta(seconds=30)
 """How long an outcome waits for its record to be written: a lost record fails nothing, and must not hold up a Run."""
@@ -156,6 +159,9 @@ class AttemptExecutor:
             self._upload(attempt, progress, status, within=upload_within),
         )
         await self._records.write(attempt.project, progress.record(status, error), within=within)
+        code = "" if error is None else f" ({error.code})"
+        seconds = progress.duration.total_seconds()
+        log.info("Attempt %d of Run %s: %s%s after %.1f s", attempt.number, attempt.run_id, status, code, seconds)
 
     async def _upload(
         self, attempt: AttemptInput, progress: AttemptProgress, status: AttemptStatus, *, within: timedelta

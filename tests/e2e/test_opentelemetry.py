@@ -234,7 +234,9 @@ async def test_each_run_of_a_job_run_has_a_trace_with_a_link_to_it(dev: Dev, col
     job = {"id": "two", "configuration": {}, "payload": [{"apiName": "tells", "parameters": {}}] * 2}
     answer = await dev.http.post(dev.path("traced", "jobs"), json=job)
     assert answer.status_code in (200, 201), answer.text
-    answer = await dev.http.post(dev.path("traced", "jobs/two/trigger"), headers={"traceparent": f"00-{'c' * 32}-{CALLER}-01"})
+    answer = await dev.http.post(
+        dev.path("traced", "jobs/two/trigger"), headers={"traceparent": f"00-{'c' * 32}-{CALLER}-01"}
+    )
     assert answer.status_code in (200, 201), answer.text
     await collector.until("JobRun")
     job_run = one(collector.spans, "JobRun")
@@ -272,6 +274,9 @@ async def test_logs_are_json_and_tell_what_they_belong_to(dev: Dev) -> None:
     started, *_ = [record for record in dev.records("api") if record.get("runId") == run_id]
     assert (started["project"], started["traceId"]) == ("traced", "f" * 32)
     assert "correlationId" in started
+    (ended,) = [record for record in dev.records("worker") if record.get("runId") == run_id]
+    assert (ended["project"], ended["attempt"], ended["traceId"]) == ("traced", 1, "f" * 32)
+    assert ended["message"].startswith(f"Attempt 1 of Run {run_id}: completed after ")
     for record in (*dev.records("api"), *dev.records("worker")):
         assert {"time", "level", "logger", "message"} <= record.keys()
         assert HIDDEN not in str(record)
@@ -290,9 +295,10 @@ async def test_a_collector_that_is_gone_holds_up_nothing(tmp_path: Path) -> None
 
 
 async def test_nothing_is_traced_unless_an_endpoint_is_set(tmp_path: Path, inbox: Receiver) -> None:
-    async with otlp_collector() as unused, dev_process(
-        tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=unused.url, OTEL_SDK_DISABLED="true"
-    ) as dev:
+    async with (
+        otlp_collector() as unused,
+        dev_process(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=unused.url, OTEL_SDK_DISABLED="true") as dev,
+    ):
         sink = {"type": "webhook", "url": inbox.url}
         run_id = await dev.start("tells", traceparent=f"00-{TRACE_ID}-{CALLER}-01", sink=sink)
         run = await dev.ended(run_id)

@@ -1,0 +1,142 @@
+"""The spans of Runs: one for each, whatever happens to their workers, and none of a replay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from temporalio.client import Client, WorkflowHistory
+from temporalio.contrib.opentelemetry import create_tracer_provider
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Interceptor, Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from schemas.workflow import names
+from telemetry.spans import Spans
+from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed
+from tests.support.temporal_servers import dev_client, dev_server
+
+HISTORIES = Path(__file__).parents[1] / "histories"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+_exporter = InMemorySpanExporter()
+
+
+@pytest.fixture(scope="session")
+def all_spans() -> Spans:
+    """The spans of this process: OpenTelemetry has one provider for each."""
+    provider = create_tracer_provider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(_exporter))
+    return Spans(provider)
+
+
+@pytest.fixture
+def spans(all_spans: Spans) -> Iterator[Spans]:
+    _exporter.clear()
+    yield all_spans
+    _exporter.clear()
+
+
+@pytest.fixture(scope="session")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
+
+
+@pytest.fixture
+async def stage(request: pytest.FixtureRequest, temporal: Client, spans: Spans) -> AsyncIterator[Stage]:
+    """A stage whose client and workers trace."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    options = temporal.config()
+    options["interceptors"] = spans.interceptors()
+    async with Stage(Client(**options), name) as stage:
+        yield stage
+
+
+def ended(name: str) -> list[ReadableSpan]:
+    return [span for span in _exporter.get_finished_spans() if span.name == name]
+
+
+@pytest.mark.parametrize("cached", [0, 100])
+@pytest.mark.parametrize("runner", [SandboxedWorkflowRunner(), UnsandboxedWorkflowRunner()])
+async def test_a_run_has_one_span_around_its_attempts(
+    stage: Stage, spans: Spans, runner: WorkflowRunner, cached: int
+) -> None:
+    stage.workflow_options = {"workflow_runner": runner, "max_cached_workflows": cached}
+    await stage.serve(ends(failed()), ends(completed()))
+    with spans.request({"traceparent": TRACEPARENT}):
+        await stage.start()
+        trace_id = spans.current_trace_id()
+    await stage.ended()
+    (request,), (run,), attempts = ended("request"), ended("Run"), ended("Attempt")
+    assert trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert {f"{span.context.trace_id:032x}" for span in (request, run, *attempts) if span.context} == {trace_id}
+    assert run.parent and request.context and run.parent.span_id == request.context.span_id
+    assert [span.parent and span.parent.span_id for span in attempts] == [run.context and run.context.span_id] * 2
+    assert [span.status.status_code for span in attempts] == [StatusCode.ERROR, StatusCode.UNSET]
+    assert run.attributes and run.attributes["callboard.status"] == "completed"
+    assert run.start_time and run.end_time and attempts[0].start_time and attempts[1].end_time
+    assert run.end_time > attempts[1].end_time
+    described = await stage.handle.describe()
+    assert await described.memo_value(names.MEMO_TRACE_ID) == trace_id
+
+
+async def test_a_run_that_changes_its_worker_has_one_span_from_its_beginning(stage: Stage, spans: Spans) -> None:
+    stage.workflow_options = {"max_cached_workflows": 100}
+    held = HeldAttempt(stage, announced=True)
+    await stage.serve(held)
+    with spans.request({}):
+        await stage.start()
+    await held.began.wait()
+    await stage.stop_serving_runs()
+    assert ended("Run") == []  # It was evicted from the cache of that worker.
+    held.end(completed())
+    await stage.serve_runs()
+    await stage.ended()
+    ((run,), (attempt,)) = ended("Run"), ended("Attempt")
+    assert run.context and attempt.parent and attempt.parent.span_id == run.context.span_id
+    assert run.start_time and run.end_time and attempt.start_time and attempt.end_time
+    assert run.start_time <= attempt.start_time
+    assert run.end_time >= attempt.end_time
+
+
+async def test_a_run_that_is_canceled_has_not_failed(stage: Stage, spans: Spans) -> None:
+    held = HeldAttempt(stage, announced=True, beats=True)
+    await stage.serve(held)
+    with spans.request({}):
+        await stage.start()
+    await held.began.wait()
+    await stage.handle.cancel()
+    await stage.ended()
+    (run,) = ended("Run")
+    assert run.attributes and run.attributes["callboard.status"] == "canceled"
+    assert run.status.status_code is StatusCode.UNSET
+
+
+async def test_a_run_that_came_without_a_trace_begins_one(stage: Stage) -> None:
+    await stage.serve(ends(completed()))
+    await stage.start()
+    await stage.ended()
+    (run,) = ended("Run")
+    assert run.parent is None
+
+
+async def test_recorded_histories_replay_and_make_no_spans(spans: Spans) -> None:
+    interceptors = [each for each in spans.interceptors() if isinstance(each, Interceptor)]
+    for runner in (SandboxedWorkflowRunner(), UnsandboxedWorkflowRunner()):
+        replayer = Replayer(
+            workflows=WORKFLOWS,
+            data_converter=pydantic_data_converter,
+            interceptors=interceptors,
+            workflow_runner=runner,
+        )
+        for name in ("retry", "success"):
+            history = WorkflowHistory.from_json(f"run-{name}", (HISTORIES / f"{name}.json").read_text())
+            await replayer.replay_workflow(history)
+    assert _exporter.get_finished_spans() == ()
