@@ -57,6 +57,7 @@ def dev() -> Iterator[dict[str, Any]]:
             "CALLBOARD_SECRET_KEY": f"sealing-{SECRET}",
             "CALLBOARD_VIEWER_PORT": "0",
             "AWS_SECRET_ACCESS_KEY": SECRET,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={SECRET}",
         }
         command = [sys.executable, "-m", "cli", "dev", f"{folder}/projects", "--data", f"{folder}/data"]
         ports = ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]

@@ -112,6 +112,8 @@ class MemoryRunQueries:
         self.validated: list[ValidateListItem] = []
         self.belongs_to: tuple[str | None, str | None] = (None, None)
         """The Job and the JobRun that Runs belong to."""
+        self.trace_id: str | None = None
+        """The OpenTelemetry trace that Runs belong to."""
         self.counts: dict[RunStatus, int] = {}
         """How many Runs of a JobRun have each status."""
         self.recently_ended = 0
@@ -145,6 +147,7 @@ class MemoryRunQueries:
             input=run_input,
             rerun_of=entry and entry.rerun_of,
             execution_id="01a210ec-1fdd",
+            trace_id=self.trace_id,
         )
 
     async def list_validates(self, workspace: str, run: RunListItem) -> list[ValidateListItem]:  # noqa: ARG002

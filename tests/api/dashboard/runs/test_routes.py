@@ -196,3 +196,17 @@ async def test_a_run_that_waits_says_for_what(api: Api) -> None:
     text = (await client.get(f"/projects/shop/runs/{run_id}")).text
     assert "Paused in Temporal." in text
     assert "Waiting for a Machine." not in text
+
+
+@pytest.mark.parametrize(("template", "link"), [(None, None), ("https://t.example/{trace_id}?x=1&y", "t.example")])
+async def test_the_opentelemetry_trace_of_a_run_is_named_and_linked(
+    make_api: MakeApi, template: str | None, link: str | None
+) -> None:
+    api: Api = await make_api(otel_trace_url=template)
+    api.run_queries.trace_id = trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    run_id = await api.run()
+    client = await signed_in_client(api)
+    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    assert "OpenTelemetry trace" in text
+    assert trace_id in text
+    assert (f'<a href="https://t.example/{trace_id}?x=1&amp;y" rel="noreferrer">{trace_id}</a>' in text) is bool(link)
