@@ -102,5 +102,5 @@ def test_the_trace_viewer_has_a_port_of_its_own(given: dict[str, int], listens_o
 @pytest.mark.parametrize("given", ["https://t.example/trace", "t.example/{trace_id}", "javascript:{trace_id}", ""])
 def test_an_address_of_traces_has_a_place_for_their_id(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv("CALLBOARD_OTEL_TRACE_URL", given)
-    with pytest.raises(ValidationError, match="with {trace_id} in place of the id"):
+    with pytest.raises(ValidationError, match=r"with \{trace_id\} in place of the id"):
         Settings()

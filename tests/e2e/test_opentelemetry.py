@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ class Dev:
 
 
 @asynccontextmanager
-async def dev_process(folder: Path, **variables: str) -> AsyncIterator[Dev]:
+async def dev_process(folder: Path, **variables: str) -> AsyncGenerator[Dev]:
     """`callboard dev` with these variables. Every line that it writes itself is checked at its end."""
     for name, text in PROJECTS.items():
         file = folder / "projects" / name

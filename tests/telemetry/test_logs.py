@@ -67,16 +67,23 @@ def test_an_exception_is_in_a_field() -> None:
     assert record["exception"].endswith("ZeroDivisionError: division by zero")
 
 
+FAILS = "def fail(): raise RuntimeError('nobody has caught this')\n"
+FAILS_IN_TASK = """
+import asyncio
+async def fails(): fail()
+async def main():
+    asyncio.create_task(fails())
+    await asyncio.sleep(0)
+asyncio.run(main())
+"""
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "raise RuntimeError('nobody has caught this')",
-        "def fail(): raise RuntimeError('nobody has caught this')\n"
-        "thread = threading.Thread(target=fail); thread.start(); thread.join()",
-        "import asyncio\n"
-        "async def fail(): raise RuntimeError('nobody has caught this')\n"
-        "async def main(): asyncio.create_task(fail()); await asyncio.sleep(0)\n"
-        "asyncio.run(main())",
+        FAILS + "thread = threading.Thread(target=fail); thread.start(); thread.join()",
+        FAILS + FAILS_IN_TASK,
     ],
     ids=["main thread", "thread", "task"],
 )
