@@ -48,6 +48,10 @@ _RUN_TYPES = frozenset({names.RUN, names.VALIDATE, names.CREATE})
 """Workflow types that are Runs, whose memo tells their trace."""
 
 
+_LOGIN_REQUESTS = frozenset({names.RECREATE, names.UPDATE_LOGIN})
+"""Signals by which an AuthSession is asked for a login."""
+
+
 class StartSpans(temporalio.client.Interceptor):
     """Interceptor of clients that tells each Run its trace, and begins one for each Run of a JobRun."""
 
@@ -71,7 +75,7 @@ class _StartSpansOfClient(temporalio.client.OutboundInterceptor):
     ) -> temporalio.client.WorkflowHandle[Any, Any]:
         if input.workflow not in _RUN_TYPES:
             return await super().start_workflow(input)
-        job_run_id = work_of(input.args)["jobRunId"]
+        job_run_id = work_of(input.args)["jobRunId"] if input.workflow == names.RUN else None
         with self._trace_of_its_own(job_run_id):
             input.memo = _with_trace_id(input.memo)
             return await super().start_workflow(input)
@@ -161,7 +165,7 @@ class _SpansOfWorkflow(temporalio.worker.WorkflowInboundInterceptor):
     def __init__(self, next: temporalio.worker.WorkflowInboundInterceptor) -> None:
         super().__init__(next)
         self.requested_by: Context | None = None
-        """Context of the last signal that came with a trace."""
+        """Context of the last signal that asked for a login; without a trace, it is empty."""
 
     @override
     def init(self, outbound: temporalio.worker.WorkflowOutboundInterceptor) -> None:
@@ -197,7 +201,7 @@ class _SpansOfWorkflow(temporalio.worker.WorkflowInboundInterceptor):
 
     @override
     async def handle_signal(self, input: temporalio.worker.HandleSignalInput) -> None:
-        if trace.get_current_span().get_span_context().is_valid:
+        if input.signal in _LOGIN_REQUESTS:
             self.requested_by = otel_context.get_current()
         await super().handle_signal(input)
 

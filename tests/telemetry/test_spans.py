@@ -21,6 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from schemas.workflow import names
 from telemetry.spans import Spans
+from tests.support.auth_stage import LoginStage
 from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed
 from tests.support.temporal_servers import dev_client, dev_server
 
@@ -52,12 +53,21 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cl
 
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest, temporal: Client, spans: Spans) -> AsyncIterator[Stage]:
-    """A stage whose client and workers trace."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+def name(request: pytest.FixtureRequest) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+
+
+@pytest.fixture
+def client(temporal: Client, spans: Spans) -> Client:
+    """A client that traces, and so do workers that use it."""
     options = temporal.config()
     options["interceptors"] = spans.interceptors()
-    async with Stage(Client(**options), name) as stage:
+    return Client(**options)
+
+
+@pytest.fixture
+async def stage(name: str, client: Client) -> AsyncIterator[Stage]:
+    async with Stage(client, name) as stage:
         yield stage
 
 
@@ -145,6 +155,23 @@ async def test_a_run_that_is_canceled_has_not_failed(stage: Stage, spans: Spans)
     await stage.ended()
     (run,) = ended("Run")
     assert (run.status, run.failed) == ("canceled", False)
+
+
+async def test_a_create_is_in_the_trace_of_the_run_that_has_found_the_login_bad(
+    name: str, client: Client, spans: Spans
+) -> None:
+    async with LoginStage(client, name) as stage:
+        await stage.serve(ends(completed()), ends(completed()))
+        with spans.request({}):
+            await stage.bring_up()
+        with spans.request({"traceparent": TRACEPARENT}):
+            await stage.start(auth=stage.auth())
+        await stage.ended()
+        ((run,), (validate,), (create,)) = ended("Run"), ended("Validate"), ended("Create")
+        assert {run.trace_id, validate.trace_id, create.trace_id} == {TRACEPARENT.split("-")[1]}
+        assert (validate.parent, create.parent) == (run.id, validate.id)
+        assert {span.parent for span in ended("Attempt (check)")} == {validate.id}
+        assert {span.parent for span in ended("Attempt (create)")} == {create.id}
 
 
 async def test_a_run_that_came_without_a_trace_begins_one(stage: Stage) -> None:
