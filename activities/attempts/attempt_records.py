@@ -15,6 +15,7 @@ from schemas.workflow.base import MESSAGE_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
 from storage import keys
 from storage.store import Store
+from telemetry.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class AttemptRecords:
             number=interrupted.number,
             kind=interrupted.kind,
             status=AttemptStatus.INTERRUPTED,
+            trace_id=current_trace_id(),
         )
         missing = await retry_store(within, lambda: self._missing(interrupted))
         changes = {
