@@ -30,6 +30,7 @@ from security.masking import mask_url
 from settings import Settings
 from storage.factory import open_store
 from telemetry.logs import configure_logging
+from telemetry.runtime import install_runtime
 from temporal.connection_config import find_connection
 from temporal.hard_exit import hard_exit
 from temporal.health import check_access
@@ -77,6 +78,7 @@ class _ApiServer(uvicorn.Server):
     @override
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         viewer_task = asyncio.create_task(self._viewer.serve_until_exit(), name="trace viewer")
+        self._app.state.liveness.task("The trace viewer", viewer_task)
         try:
             await super().serve(sockets)
         finally:
@@ -86,6 +88,7 @@ class _ApiServer(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.services.shutting_down.set()
+        self._app.state.liveness.leave()
         await super().shutdown(sockets)
 
 
@@ -129,6 +132,7 @@ def main() -> None:
     try:
         settings = Settings()
         raise_open_files_limit(2 * settings.max_connections)
+        install_runtime(settings, "api")
         listener = _bind_viewer_port(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
         connection = find_connection(settings)

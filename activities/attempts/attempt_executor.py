@@ -23,6 +23,7 @@ from machines.lease import LeaseEndedError
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.run import RunError
 from storage.store import Store
+from telemetry import metrics
 
 RECORD_TIMEOUT = timedelta(seconds=30)
 """How long an outcome waits for its record to be written: a lost record fails nothing, and must not hold up a Run."""
@@ -150,6 +151,8 @@ class AttemptExecutor:
         within: timedelta,
     ) -> None:
         """Store the Attempt's log, trace and screenshot, and finally its record, which lists what is stored."""
+        duration = progress.duration if progress.has_started else None
+        metrics.current().attempt_ended(attempt.project, status=status, duration=duration)
         upload_within = min(within, ARTIFACTS_TIMEOUT)
         progress.stored_log, progress.artifacts = await asyncio.gather(
             progress.log.store(*last_line(status, error, progress.duration), within=upload_within),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +20,7 @@ from api.http.errors import logged_error_response, unexpected_error
 from api.http.key_check import KeyCheck
 from schemas.errors import CallboardError, Unauthorized
 from schemas.workflow.base import clip
+from telemetry import metrics
 
 KEY_HEADER = "x-api-key"
 CORRELATION_HEADER = "x-correlation-id"
@@ -27,6 +29,12 @@ _API_PREFIX = "/api"
 _MAX_LOGGED_PATH = 300
 _HEALTH_PATHS = ("/healthz", "/readyz")
 """Paths of the health checks: they are asked for every few seconds, so they are logged only at level DEBUG."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "other"
+"""What is counted in place of a method or a route that there is not, as a caller can invent any number of them."""
+_CLIENT_LEFT = "499"
+"""What is counted as the status of a request whose client has left before its answer, as some proxies do."""
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +70,7 @@ class RequestMiddleware:
             await logged_error_response(error, exchange.correlation_id)(scope, receive, exchange.send)
         finally:
             exchange.log()
+            exchange.count()
 
     def _check_key(self, scope: Scope) -> None:
         if not _needs_key(scope["path"]):
@@ -104,3 +113,20 @@ class _Exchange:
         milliseconds = (time.monotonic() - self._started_at) * 1000
         status = self.status or "client left"
         log.log(level, "%s -> %s in %.0f ms [%s]", self.summary, status, milliseconds, self.correlation_id)
+
+    def count(self) -> None:
+        method = self.scope["method"]
+        metrics.current().request_ended(
+            method=method if method in _METHODS else _OTHER,
+            route=_route_of(self.scope),
+            status=_CLIENT_LEFT if self.status is None else str(self.status),
+            duration=timedelta(seconds=time.monotonic() - self._started_at),
+        )
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the template of the path. A request that is refused before a route is looked up has none."""
+    if (route := scope.get("route")) is not None:
+        return route.path
+    # Routes of the framework itself, such as that of the API's description, have no parameters.
+    return scope["path"] if "endpoint" in scope and not scope["path_params"] else _OTHER
