@@ -39,8 +39,8 @@ async def healthz(
 ) -> JSONResponse:
     """Tell whether the process works. If not, end it and start another one.
 
-    Temporal and the artifact store have no part in this: `readyz` tells whether they are there. Without a valid key, the
-    answer does not say what is wrong. A process whose event loop is stuck does not answer at all.
+    Temporal and the artifact store have no part in this: `readyz` tells whether they are there. Without a valid key,
+    the answer does not say what is wrong. A process whose event loop is stuck does not answer at all.
     """
     problem = services.liveness.problem()
     if problem is None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 LOOP_TICK = timedelta(seconds=1)
@@ -75,15 +75,22 @@ class Liveness:
         """Expect only the event loop to go on: the process is told to end, and its parts end one after the other."""
         self._is_leaving = True
 
-    async def tick(self) -> None:
-        """Show that the event loop turns over, until cancelled."""
-        loop = self._loop = Pulse("The event loop", LOOP_STUCK_AFTER)
+    @asynccontextmanager
+    async def ticking(self) -> AsyncGenerator[None]:
+        """Expect the event loop to turn over for as long as the block lasts."""
+        self._loop = Pulse("The event loop", LOOP_STUCK_AFTER)
+        ticks = asyncio.create_task(self._tick(self._loop), name="tick")
         try:
-            while True:
-                loop.beat()
-                await asyncio.sleep(LOOP_TICK.total_seconds())
+            yield
         finally:
             self._loop = None
+            ticks.cancel()
+            await asyncio.wait({ticks})
+
+    async def _tick(self, loop: Pulse) -> None:
+        while True:
+            loop.beat()
+            await asyncio.sleep(LOOP_TICK.total_seconds())
 
     def problem(self) -> str | None:
         """Return what is wrong first, in a sentence; None if everything goes on."""

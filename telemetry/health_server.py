@@ -45,13 +45,11 @@ async def health_server(address: str | None, liveness: Liveness) -> AsyncGenerat
     listener = listen("CALLBOARD_HEALTH_ADDRESS", address)
     server = _Server(listener, liveness)
     thread = threading.Thread(target=server.serve_forever, name="healthz", daemon=True)
-    ticking = asyncio.create_task(liveness.tick(), name="tick")
     thread.start()
     try:
-        yield
+        async with liveness.ticking():
+            yield
     finally:
-        ticking.cancel()
-        await asyncio.wait({ticking})
         await asyncio.to_thread(server.shutdown)
         server.server_close()
         thread.join()

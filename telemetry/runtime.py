@@ -34,19 +34,26 @@ def install_runtime(
     Raises:
         ConfigurationError: Nothing can listen at the address.
     """
-    exporter = None if settings.metrics_address is None else _exporter(settings.metrics_address)
-    try:
-        # No `service_name`: each sample has the name of its process, as Prometheus puts `job` and `instance` on it.
-        runtime = Runtime(
-            telemetry=TelemetryConfig(metrics=exporter, attach_service_name=False),
-            worker_heartbeat_interval=worker_heartbeat_interval,
-        )
-    except ValueError as error:  # somebody has taken the port since we have looked
-        raise ConfigurationError(f"{_VARIABLE}: {error}.") from error
+    runtime = make_runtime(settings.metrics_address, worker_heartbeat_interval)
     Runtime.set_default(runtime)
-    if exporter is not None:
+    if settings.metrics_address is not None:
         metrics.install(runtime.metric_meter)
         metrics.current().process_started(version=installed_version(), role=role)
+
+
+def make_runtime(metrics_address: str | None, worker_heartbeat_interval: timedelta) -> Runtime:
+    """Return a runtime that exports its metrics at this address, for as long as there are references to it.
+
+    Raises:
+        ConfigurationError: Nothing can listen at the address.
+    """
+    exporter = None if metrics_address is None else _exporter(metrics_address)
+    # No `service_name`: Prometheus itself says of each sample where it comes from.
+    telemetry = TelemetryConfig(metrics=exporter, attach_service_name=False)
+    try:
+        return Runtime(telemetry=telemetry, worker_heartbeat_interval=worker_heartbeat_interval)
+    except ValueError as error:  # somebody has taken the port since we have looked
+        raise ConfigurationError(f"{_VARIABLE}: {error}.") from error
 
 
 def _exporter(address: str) -> PrometheusConfig:
