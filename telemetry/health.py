@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from typing import Any
 
 LOOP_TICK = timedelta(seconds=1)
 LOOP_STUCK_AFTER = timedelta(seconds=30)
@@ -67,7 +68,7 @@ class Liveness:
         self._checks.append(pulse.problem)
         return pulse
 
-    def task(self, what: str, task: asyncio.Task[None]) -> None:
+    def task(self, what: str, task: asyncio.Task[Any]) -> None:
         """Watch a task that should never end while the process works."""
         self._checks.append(lambda: f"{what} has ended." if task.done() else None)
 

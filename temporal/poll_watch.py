@@ -81,6 +81,11 @@ class PollWatch:
         self._quiet_after = quiet_after
         self._watched: list[_Watched] = []
 
+    @property
+    def workers(self) -> list[Worker]:
+        """The workers that are expected to poll now."""
+        return [watched.worker for watched in self._watched]
+
     @contextmanager
     def watching(self, worker: Worker, *, may_pause: Callable[[], bool] = lambda: False) -> Generator[None]:
         """Expect this worker to poll, for as long as the block lasts.
