@@ -32,8 +32,10 @@ class WorkflowMetrics(Interceptor):
     """The interceptor of a worker that counts the ends of its workflows."""
 
     @override
-    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
-        return _WorkflowEnd
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        return _WorkflowEnd if metrics.current().is_on else None
 
 
 class _WorkflowEnd(WorkflowInboundInterceptor):
