@@ -36,8 +36,8 @@ ENV PATH=/opt/callboard/bin:$PATH \
 USER 10001
 WORKDIR /var/lib/callboard
 EXPOSE 8400 8410
-# Of the api; a worker's container switches it off, it listens nowhere and ends when it cannot work.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f\"http://127.0.0.1:{os.environ['CALLBOARD_PORT']}/healthz\", timeout=4)"]
+# Of a worker if there is an address for that, else of the api.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "import os, urllib.request as r; e = os.environ; r.build_opener(r.ProxyHandler({})).open(f\"http://{e.get('CALLBOARD_HEALTH_ADDRESS') or '127.0.0.1:' + e['CALLBOARD_PORT']}/healthz\", timeout=4)"]
 # The first process of a container inherits all orphans. tini reaps them and hands signals on, which Python would not.
 ENTRYPOINT ["tini", "--", "callboard"]
 CMD ["api"]

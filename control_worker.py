@@ -38,9 +38,11 @@ from settings import Settings, installed_version
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs
+from temporal.poll_watch import Watch
 from temporal.polls import QUEUE_POLLS
 from temporal.run_waits import RunWaits
 from temporal.worker_shutdown import running_worker
+from temporal.workflow_metrics import WorkflowMetrics
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
 from workflows.create import CreateWorkflow
@@ -71,7 +73,9 @@ for half a minute, and the memory of what it sends."""
 
 
 @asynccontextmanager
-async def workflow_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
+async def workflow_worker(
+    settings: Settings, client: Client, identity: str, store: Store, watch: Watch
+) -> AsyncGenerator[None]:
     """Run the Temporal worker for workflows, for the activities on artifacts and for those of Jobs."""
     artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
     waits = RunWaits(client)
@@ -117,10 +121,11 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
         workflow_runner=_WORKFLOW_RUNNER,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+        interceptors=[WorkflowMetrics()],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
     try:
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=watch):
             yield
     finally:
         await waits.close()
@@ -161,7 +166,9 @@ def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDepl
 
 
 @asynccontextmanager
-async def delivery_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
+async def delivery_worker(
+    settings: Settings, client: Client, identity: str, store: Store, watch: Watch
+) -> AsyncGenerator[None]:
     """Run the Temporal worker that delivers results.
 
     It has a task queue and slots of its own, so that dead receivers delay nothing else.
@@ -188,8 +195,9 @@ async def delivery_worker(settings: Settings, client: Client, identity: str, sto
             # A Delivery may be tried for days.
             deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
             workflow_runner=_WORKFLOW_RUNNER,
+            interceptors=[WorkflowMetrics()],
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
         )
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=watch):
             yield

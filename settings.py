@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 NO_WORKSPACE = UUID(int=0)
@@ -44,9 +44,18 @@ def _networks(value: object) -> object:
     return value
 
 
+def _listening_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    is_host = host and (":" not in host or (host.startswith("[") and host.endswith("]")))
+    if not is_host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:
+        raise ValueError("must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464")
+    return value
+
+
 Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_comma_separated)]
 Networks = Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_networks)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+ListeningAddress = Annotated[str, AfterValidator(_listening_address)]
 
 
 def default_data_dir() -> Path:
@@ -67,6 +76,13 @@ class Settings(BaseSettings):
     """The settings of an installation. Field `x_y` is the variable `CALLBOARD_X_Y`."""
 
     model_config = SettingsConfigDict(env_prefix="CALLBOARD_", frozen=True, extra="ignore")
+
+    # These settings say where a process tells how it does.
+    metrics_address: ListeningAddress | None = None
+    """Host and port, such as `127.0.0.1:9464`, at which the process answers `/metrics` for Prometheus, without a key.
+    Unset: nothing is counted."""
+    health_address: ListeningAddress | None = None
+    """Host and port at which a worker answers `/healthz`, without a key. Unset: it listens nowhere."""
 
     # These settings say who may call, and for whom.
     api_keys: Secrets = Field(default_factory=list[SecretStr])

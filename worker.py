@@ -22,7 +22,6 @@ if __name__ == "__main__":
 
 import uvloop
 from temporalio.client import Client
-from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import (
     PollerBehaviorSimpleMaximum,
     Worker,
@@ -43,7 +42,7 @@ from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.attempts.start_signals import StartSignals
 from activities.stop_attempt import StopActivities
-from activities.workers import crash_recovery, machine_heartbeat
+from activities.workers import crash_recovery, machine_heartbeat, machine_metrics
 from activities.workers.delegated_group import delegated_group
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.deployed_resources import DeployedResources
@@ -74,14 +73,18 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
-from telemetry.core_logs import core_logging
+from telemetry import metrics
+from telemetry.health import Liveness
+from telemetry.health_server import health_server
 from telemetry.logs import configure_logging, log_fatal
+from telemetry.runtime import install_runtime
 from telemetry.tracing import start_tracing, stop_tracing
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.connection_config import Connection, find_connection
 from temporal.fleet import FleetClient, fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
+from temporal.poll_watch import PollWatch, Watch
 from temporal.resources import ResourceApplications
 from temporal.worker_shutdown import running_worker
 
@@ -94,6 +97,11 @@ _TEMPORAL_TIMEOUT = timedelta(seconds=30)
 """How long the worker tries to connect to Temporal when it starts."""
 _CONNECT_INTERVAL = 1.0
 """Seconds between two of these tries."""
+_ROUND_TIMEOUT = timedelta(minutes=5)
+"""Time after which a part that asks Temporal again and again counts as stuck. Each request is over in seconds."""
+_STORE_TIMEOUT = timedelta(minutes=10)
+"""Time after which a part that asks the artifact store counts as stuck. A request to a bucket that is away is given up
+after 70 seconds."""
 _BUCKET_LOG_INTERVAL = timedelta(seconds=3)
 """Time between two pieces of a log that is being written: each is a request that is paid for."""
 
@@ -105,6 +113,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         CallboardError: There is no browser, the store cannot be opened, or Temporal cannot be reached at the start.
         RuntimeError: Temporal refuses this worker.
     """
+    liveness = Liveness()
+    async with health_server(settings.health_address, liveness):
+        await _serve(settings, stop, liveness)
+
+
+async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) -> None:
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection = find_connection(settings)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
@@ -115,21 +129,39 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     client = await _connect_to_temporal(settings, connection, identity, stop)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
-        await resources.enter_async_context(fleet_worker(client, identity))
+        polls = PollWatch(client, identity)
+        resources.enter_context(liveness.watching(polls.problem))
+        await resources.enter_async_context(fleet_worker(client, identity, polls.watching))
         catalog = Catalog(store, max_age=settings.poll_versions)
         background: list[BackgroundWork] = []
+        if settings.health_address is not None:
+            background.append(polls.follow(liveness.pulse("The watch over polls", _ROUND_TIMEOUT).beat))
         if settings.role != "browser":
-            await resources.enter_async_context(workflow_worker(settings, client, identity, store))
-            await resources.enter_async_context(delivery_worker(settings, client, identity, store))
+            await resources.enter_async_context(workflow_worker(settings, client, identity, store, polls.watching))
+            await resources.enter_async_context(delivery_worker(settings, client, identity, store, polls.watching))
             deployed = DeployedResources(settings.workspace, catalog, ResourceApplications(client))
-            background.append(deployed.follow(settings.poll_versions))
+            pulse = liveness.pulse("The search for deployed Jobs and AuthSessions", _STORE_TIMEOUT)
+            background.append(deployed.follow(settings.poll_versions, pulse.beat))
         if browser is not None and isolation is not None:
             log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
             background += await _start_attempt_workers(
-                resources, settings, connection, client, identity, store, catalog, browser, isolation
+                resources,
+                settings,
+                connection,
+                client,
+                identity,
+                store,
+                catalog,
+                browser,
+                isolation,
+                liveness,
+                polls.watching,
             )
         log.info("worker %s is ready (role: %s)", identity, settings.role)
-        await _run_until_stopped(stop, *background)
+        try:
+            await _run_until_stopped(stop, *background)
+        finally:
+            liveness.leave()
         log.info("worker %s is leaving", identity)
 
 
@@ -143,6 +175,8 @@ async def _start_attempt_workers(
     catalog: Catalog,
     browser: Path,
     isolation: Isolation,
+    liveness: Liveness,
+    watch: Watch,
 ) -> list[BackgroundWork]:
     """Start the Machines and the Temporal workers that use them, and return the background work that goes with them."""
     workers = _folder(settings, "workers")
@@ -165,6 +199,8 @@ async def _start_attempt_workers(
         lease=lease,
         shares=shares,
         dead=dead,
+        on_asked=liveness.pulse("The renewal of the lease of Machines", _ROUND_TIMEOUT).beat,
+        on_served=liveness.pulse("What follows the shares of Machines", _ROUND_TIMEOUT).beat,
     )
     resources.push_async_callback(member.leave)
     launch_options = await asyncio.to_thread(
@@ -175,7 +211,7 @@ async def _start_attempt_workers(
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
-    await resources.enter_async_context(_stop_worker(client, identity, running_attempts))
+    await resources.enter_async_context(_stop_worker(client, identity, running_attempts, watch))
     deployed = DeployedProjects(catalog, only=settings.projects)
     project_workers = ProjectWorkerManager(
         client=client,
@@ -200,14 +236,18 @@ async def _start_attempt_workers(
         ),
         running_attempts=running_attempts,
         drain_timeout=settings.drain,
+        watch=watch,
     )
     member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
     return [
-        deployed.follow(settings.poll_versions),
+        deployed.follow(settings.poll_versions, liveness.pulse("The search for deploys", _STORE_TIMEOUT).beat),
         member.watch(),
         project_workers.watch(),
-        machine_heartbeat.report(client, identity, pools.usage),
+        machine_heartbeat.report(
+            client, identity, pools.usage, liveness.pulse("The report of Machines", _ROUND_TIMEOUT).beat
+        ),
+        *([machine_metrics.publish_machines(pools, shares)] if metrics.current().is_on else []),
     ]
 
 
@@ -301,7 +341,9 @@ async def _run_until_stopped(stop: asyncio.Event, *background: BackgroundWork) -
         await asyncio.wait(tasks)
 
 
-def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempts) -> AbstractAsyncContextManager[None]:
+def _stop_worker(
+    client: Client, identity: str, running_attempts: RunningAttempts, watch: Watch
+) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker for activities that are addressed to this worker process alone."""
     worker = Worker(
         client,
@@ -311,7 +353,7 @@ def _stop_worker(client: Client, identity: str, running_attempts: RunningAttempt
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
+    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=watch)
 
 
 def _launch_options(
@@ -337,6 +379,7 @@ def _launch_options(
         hooks=isolation.level is Level.FULL or settings.partial_hooks,
         lease=lease,
         capacity=capacity,
+        observer=machine_metrics.CountedMachines(),
     )
 
 
@@ -376,8 +419,7 @@ async def _main() -> NoReturn:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        telemetry = TelemetryConfig(logging=core_logging())
-        Runtime.set_default(Runtime(telemetry=telemetry, worker_heartbeat_interval=WORKER_HEARTBEAT_INTERVAL))
+        install_runtime(settings, "worker", worker_heartbeat_interval=WORKER_HEARTBEAT_INTERVAL)
         start_tracing("callboard-worker")
         try:
             await serve(settings, stop)

@@ -36,6 +36,7 @@ from schemas.workflow.run import RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule
 from storage import keys
 from storage.store import Store
+from telemetry import metrics
 from temporal.closing import wait_for_outcome, wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT
 
@@ -130,6 +131,7 @@ class DeliveryActivities:
                 return result
 
         result = await forward_cancellation(send_and_record(), on_cancellation)
+        metrics.current().delivery_tried(sink=input.delivery.sink.kind, outcome=_outcome_of(result))
         if result.failure is not None:
             raise await self._try_failure(result, result.failure, input.delivery)
 
@@ -190,6 +192,13 @@ class DeliveryActivities:
             description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
             view = await description.memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
         return notification_payload(delivery.run_id, view)
+
+
+def _outcome_of(result: SendResult) -> str:
+    """Return in one word what became of a try."""
+    if result.failure is None:
+        return "delivered"
+    return "refused" if result.final else "failed"
 
 
 def next_delay(requested: timedelta | None, schedule: DeliverySchedule, tries: int, attempt: int) -> timedelta | None:

@@ -29,8 +29,8 @@ from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
 from storage.factory import open_store
-from telemetry.core_logs import install_core_logging
 from telemetry.logs import configure_logging
+from telemetry.runtime import install_runtime
 from telemetry.tracing import start_tracing, stop_tracing
 from temporal.connection_config import find_connection
 from temporal.hard_exit import hard_exit
@@ -79,6 +79,7 @@ class _ApiServer(uvicorn.Server):
     @override
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         viewer_task = asyncio.create_task(self._viewer.serve_until_exit(), name="trace viewer")
+        self._app.state.liveness.task("The trace viewer", viewer_task)
         try:
             await super().serve(sockets)
         finally:
@@ -88,6 +89,7 @@ class _ApiServer(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.services.shutting_down.set()
+        self._app.state.liveness.leave()
         await super().shutdown(sockets)
 
 
@@ -131,7 +133,7 @@ def main() -> None:
     try:
         settings = Settings()
         raise_open_files_limit(2 * settings.max_connections)
-        install_core_logging()
+        install_runtime(settings, "api")
         start_tracing("callboard-api")
         listener = _bind_viewer_port(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})

@@ -25,6 +25,7 @@ from api.jobs import run_lookup as job_run_lookup
 from api.jobs import run_routes as job_run_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
+from api.runs.waiting_metrics import published_waiting
 from jobs.definition import JobDefiner
 from projects.catalog import Catalog
 from security.apikeys import ApiKeys
@@ -35,6 +36,7 @@ from security.signed_results_urls import SignedResultsUrls
 from settings import Settings, installed_version
 from storage.factory import open_store
 from storage.store import Store
+from telemetry.health import Liveness
 from temporal import auth_sessions as temporal_auth_sessions
 from temporal import deliveries as temporal_deliveries
 from temporal import job_runs as temporal_job_runs
@@ -92,6 +94,7 @@ def create_app(
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
     egress = EgressPolicy(settings.egress_allow)
     connection = find_connection(settings)
+    liveness = Liveness()
     opened_store = store or open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
 
     @asynccontextmanager
@@ -122,9 +125,11 @@ def create_app(
             catalog=Catalog(opened_store, max_age=settings.poll_versions),
             ring=ring,
             egress=egress,
+            liveness=liveness,
         )
         try:
-            yield
+            async with published_waiting(app.state.services, liveness):
+                yield
         finally:
             await opened_runs.close()
 
@@ -151,6 +156,7 @@ def create_app(
         health.router,
     ):
         app.include_router(router)
+    app.state.liveness = liveness
     app.state.job_run_results = SignedResultsUrls(ring)
     install_dashboard(app, api_keys=api_keys, keys=keys, ring=ring)
     app.add_middleware(RequestMiddleware, keys=keys)

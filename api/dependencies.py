@@ -29,6 +29,7 @@ from security.egress import EgressPolicy
 from security.keyring import KeyRing
 from settings import Settings
 from storage.store import Store
+from telemetry.health import Liveness
 from temporal.deliveries import DeliveryState
 from temporal.job_run_listing import JobRunPage, JobRunState
 from temporal.jobs import JobState
@@ -180,6 +181,8 @@ class Services:
     catalog: Catalog
     ring: KeyRing
     egress: EgressPolicy
+    liveness: Liveness = field(default_factory=Liveness)
+    """What has to go on in this process."""
     queues: QueueCounts = field(default_factory=QueueCounts)
     """How many Runs of each project wait, as far as `maxQueued` needs it."""
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)

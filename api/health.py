@@ -17,7 +17,7 @@ from api.dependencies import Services, ServicesDep
 from api.http.workspace_router import key_header
 from api.projects.machines import read_fleet
 from schemas.errors import CallboardError, TooMany, Unauthorized
-from schemas.rest.health import ComponentStatus, Liveness, Readiness
+from schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness
 from temporal.fleet_view import MissingReason, ProjectMachines
 
 _CHECK_TIMEOUT = 5
@@ -27,10 +27,27 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/healthz", summary="Check liveness")
-async def healthz() -> Liveness:
-    """Answer as long as the process is alive."""
-    return Liveness()
+@router.get(
+    "/healthz",
+    summary="Check liveness",
+    response_model=LivenessAnswer,
+    response_model_exclude_none=True,
+    responses={503: {"model": LivenessAnswer, "description": "The process does not work any more."}},
+)
+async def healthz(
+    request: Request, services: ServicesDep, key: Annotated[str | None, Security(key_header)]
+) -> JSONResponse:
+    """Tell whether the process works. If not, end it and start another one.
+
+    Temporal and the artifact store have no part in this: `readyz` tells whether they are there. Without a valid key,
+    the answer does not say what is wrong. A process whose event loop is stuck does not answer at all.
+    """
+    problem = services.liveness.problem()
+    if problem is None:
+        return JSONResponse(LivenessAnswer(status="alive").model_dump(exclude_none=True))
+    log.error("healthz fails: %s", problem)
+    message = problem if key is not None and _is_accepted(services, key, request) else None
+    return JSONResponse(LivenessAnswer(status="not-alive", message=message).model_dump(exclude_none=True), 503)
 
 
 @router.get(

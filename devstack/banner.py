@@ -24,6 +24,10 @@ def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
         f"Workspace    {stack.settings.workspace}",
         f"Webhooks     {_describe_webhook_secret(stack)}",
         f"Temporal UI  {stack.temporal.ui_url}",
+        *(
+            f"Metrics      http://{address}/metrics   ({service})"
+            for service, address in stack.metrics_addresses.items()
+        ),
         f"Data         {stack.settings.data_dir}   (logs: {stack.settings.data_dir / 'logs'})",
         "",
     ]

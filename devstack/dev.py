@@ -99,6 +99,16 @@ class DevStack:
         self._grace_skipped = False
 
     @property
+    def metrics_addresses(self) -> dict[str, str]:
+        """Where each service answers `/metrics`, if the operator wants that: the worker beside the api."""
+        address = self._settings.metrics_address
+        if address is None:
+            return {}
+        host, _, port = address.rpartition(":")
+        beside = int(port) + (1 if int(port) < 65535 else -1)
+        return {"api": address, "worker": f"{host}:{beside}"}
+
+    @property
     def settings(self) -> Settings:
         """The settings of the stack's processes: those given, completed with ports and keys once it runs."""
         return self._settings
@@ -175,8 +185,10 @@ class DevStack:
         self._children += self.temporal.processes
         resources.push_async_callback(self.temporal.stop)
         await self.temporal.start()
+        of_metrics = [int(address.rpartition(":")[2]) for address in self.metrics_addresses.values()]
+        listened_at = await asyncio.to_thread(_listened_at, self._children)
         self._settings = self._settings.model_copy(
-            update={"own_ports": [*self._settings.own_ports, *await asyncio.to_thread(_listened_at, self._children)]}
+            update={"own_ports": [*self._settings.own_ports, *listened_at, *of_metrics]}
         )
         # The api starts first and the worker second, so that they stop in reverse order.
         api = self._create_service("api", _API_GRACE)
@@ -243,7 +255,7 @@ class DevStack:
             # -P keeps Python from importing a folder `api` or a file `worker.py` of the user's working folder.
             [sys.executable, "-P", "-m", name],
             log=self._settings.data_dir / "logs" / f"{name}.log",
-            environment=build_environment(self._settings),
+            environment=build_environment(self._service_settings(name)),
             grace=grace,
             report=self._report,
         )
@@ -251,6 +263,11 @@ class DevStack:
         if self._grace_skipped:
             child.skip_grace()
         return child
+
+    def _service_settings(self, name: str) -> Settings:
+        """Return the settings of one of the two services, which cannot both listen at the address for metrics."""
+        address = self.metrics_addresses.get(name)
+        return self._settings.model_copy(update={"metrics_address": address})
 
     def _connection(self) -> dict[str, str | int]:
         return {

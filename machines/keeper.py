@@ -12,8 +12,9 @@ to end user code and to save what the Attempt leaves.
             (GROUP is the folder of a control group, or "")
     stdin   a number on a line is a new deadline; anything else, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
-            ended and its log is whole, then at most one {"exited", "tail"} (negative: a signal) or {"limit", "used"}
-            (`memory`, `disk` or `processes`, and how much it was; `lease`), last {"gone": true} or {"left": [pid]}
+            ended and its log is whole, {"memory"} (bytes) every few seconds, then at most one {"exited", "tail"}
+            (negative: a signal) or {"limit", "used"} (`memory`, `disk` or `processes`, and how much it was; `lease`),
+            last {"gone": true} or {"left": [pid]}
 
 The deadline is the end of the worker's lease, by CLOCK_BOOTTIME (`inf` for none). The keeper ends everything then,
 since a worker that is stopped cannot, and another worker may be given its Attempts.
@@ -55,6 +56,8 @@ __all__ = ["descendants", "kill_all", "remove"]
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_INTERVAL = 0.5
 """Seconds between two measurements of what the process tree uses."""
+_TELL_INTERVAL = 5.0
+"""Seconds between two times that the worker is told how much memory the tree has allocated."""
 _TAIL = 4096
 """Bytes of the child's last output that are kept, to explain why a child did not start."""
 _CHUNK = 65536
@@ -94,6 +97,8 @@ class Keeper:
         self._transcript: Transcript | None = None
         """The log of that Attempt, if it has one."""
         self._sources = _OF_USER_CODE
+        self._tell_at = 0.0
+        """When the worker is told of the memory next."""
         self._over_since: float | None = None
         """When a limit was passed while an Attempt ran."""
         self._child = subprocess.Popen(
@@ -174,6 +179,9 @@ class Keeper:
     def _may_go_on(self, now: float) -> bool:
         """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed a limit."""
         passed = self._limits.passed(self._meter)
+        if now >= self._tell_at:
+            self._tell_at = now + _TELL_INTERVAL
+            _say({"memory": self._meter.memory})
         if self._over_since is not None:
             over = now - self._over_since
             return over < _SAVE_WITHIN and (over < _SHRINK_WITHIN or passed is None)

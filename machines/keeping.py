@@ -61,6 +61,8 @@ class Keeping:
         self._unfollow = lease.follow(self._tell_deadline)
         self._tell_deadline(lease.deadline)  # it may have moved while the process was started
         self.child_end = ChildEnd()
+        self.memory = 0
+        """Bytes that the tree had allocated when the keeper has told it last; it does so every few seconds."""
 
     @classmethod
     async def start(
@@ -162,6 +164,8 @@ class Keeping:
                 self.child_end = ChildEnd(message["exited"], limit, message["tail"])
             elif "limit" in message:
                 self.child_end = ChildEnd(limit=message["limit"])
+            elif "memory" in message:
+                self.memory = message["memory"]
             elif "ended" in message:
                 self._attempt_ended(AttemptUsage.model_validate(message["ended"]))
             gone = gone or "gone" in message

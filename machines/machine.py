@@ -34,6 +34,7 @@ from machines.frames import Frames
 from machines.keeping import Keeping
 from machines.lease import Lease
 from machines.network import Network
+from machines.observer import MachineObserver, NoObserver
 from machines.runner import main as runner_main
 from machines.runner.reach import Reach
 from machines.sandbox import sandbox_refusal
@@ -43,6 +44,11 @@ from schemas.workflow.run import ErrorCode
 from security.masking import mask_url
 
 log = logging.getLogger(__name__)
+
+IDLE = "idle"
+CLOSED = "closed"
+PROCESS_ENDED = "its process ended"
+"""Why a Machine is unfit; other reasons are sentences about its clean-up."""
 
 _START_WITHIN = 60.0
 _STOP_WITHIN = 1.5
@@ -80,6 +86,8 @@ class LaunchOptions:
     """Until when the worker may have Machines."""
     capacity: Capacity = field(default_factory=Capacity)
     """How many Machines the worker can have at once."""
+    observer: MachineObserver = field(default_factory=NoObserver)
+    """Hears of the Machines that are started and recycled."""
 
 
 class NotBegunError(MachineError):
@@ -223,6 +231,11 @@ class Machine:
         return timedelta(seconds=time.monotonic() - self._born)
 
     @property
+    def memory(self) -> int:
+        """Bytes that all its processes had allocated a moment ago."""
+        return self._keeping.memory
+
+    @property
     def is_settled(self) -> bool:
         """Whether everything of the last Attempt is cleaned up."""
         return self._idle.is_set()
@@ -241,7 +254,7 @@ class Machine:
             async with asyncio.timeout(within.total_seconds()):
                 await self._keeping.ended()
         except TimeoutError:
-            self.unfit = "idle"
+            self.unfit = IDLE
 
     async def run(self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
         """Execute one Attempt. The Machine must be settled and fit.
@@ -285,7 +298,7 @@ class Machine:
             if done is None:
                 await uncancellable(self.close())
                 if current.begun is None:
-                    error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or 'its process ended'}")
+                    error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or PROCESS_ENDED}")
                     spec.note(error.message, "warning")
                     raise error
                 return current.report(self.name, error=failures.crashed(self._keeping.child_end))
@@ -334,7 +347,7 @@ class Machine:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_REPORT_WITHIN):
                     await self._keeping.ended()
-        self.unfit = self.unfit or "closed"
+        self.unfit = self.unfit or CLOSED
         self._frames.close()
         await self._keeping.kill()
         if self._reading is not None:
@@ -348,7 +361,7 @@ class Machine:
             self._hung_up = True
         except Exception:  # this is a defect of ours, but whoever waits must still hear of an end
             log.exception("Machine %s was not understood", self.name)
-        self.unfit = self.unfit or "its process ended"
+        self.unfit = self.unfit or PROCESS_ENDED
         self._idle.set()
         if self._current is not None:
             self._current.resolve(None)

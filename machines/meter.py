@@ -46,6 +46,8 @@ class Meter:
         """Bytes that each network service had read: when the Attempt began, and at the last look."""
         self._cpu_before = 0.0
         self._peak = 0
+        self.memory = 0
+        """Bytes of memory that the tree had allocated for itself at the last look."""
         self._memory_files = 0
         self._memory_files_at = 0.0
 
@@ -135,9 +137,9 @@ class Meter:
         return ticks / _TICKS + ended.ru_utime + ended.ru_stime
 
     def _see_memory(self) -> int:
-        used = sum(_anonymous(pid) for pid in self._ours)
-        self._peak = max(self._peak, used)
-        return used
+        self.memory = sum(_anonymous(pid) for pid in self._ours)
+        self._peak = max(self._peak, self.memory)
+        return self.memory
 
     def _see_memory_files(self) -> int:
         """Return the bytes of memory files that processes hold open, as of a moment ago."""

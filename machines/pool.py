@@ -53,6 +53,12 @@ class Pool:
         return sum(slot.machine is not None for slot in self._free)
 
     @property
+    def memory(self) -> int:
+        """Bytes that the Machines had allocated a moment ago."""
+        slots = (*self.slots, *self._closing)
+        return sum(slot.machine.memory for slot in slots if slot.machine is not None)
+
+    @property
     def size(self) -> int:
         """How many Machines there may be."""
         return self._size

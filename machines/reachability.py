@@ -52,6 +52,7 @@ async def find_reach(settings: Settings, *, temporal_address: str, resolve: Reso
             log.warning("CALLBOARD_BROWSER_ALLOW names the host %s, which is not found: it opens nothing.", host)
     private = [each for host, _ in parts for each in addresses[host] if non_public_reason(each) is not None]
     ports = [*(port for _, port in parts), settings.port, settings.viewer_listens_on, *settings.own_ports]
+    ports += [int(each.rpartition(":")[2]) for each in (settings.metrics_address, settings.health_address) if each]
     return Reach.of(
         allow=[*allow, *_networks(allowed_hosts, addresses)],
         deny=[*deny, *_networks(denied_hosts, addresses)],

@@ -11,11 +11,19 @@ from datetime import timedelta
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
 from machines.lease import LeaseEndedError
-from machines.machine import AttemptStart, LaunchOptions, Machine, NotBegunError
+from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, LaunchOptions, Machine, NotBegunError
+from machines.observer import RecycleCause
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
 
 log = logging.getLogger(__name__)
+
+_UNFIT = {
+    IDLE: RecycleCause.IDLE,
+    CLOSED: RecycleCause.STOPPED,
+    PROCESS_ENDED: RecycleCause.LOST,
+}
+"""Why a Machine is gone that is unfit for this reason; any other is about its clean-up."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +109,14 @@ class Slot:
     async def close(self) -> None:
         """Stop the Machine, in bounded time."""
         await self._leave_after()
-        await self._drop()
+        await self._drop(RecycleCause.SURPLUS)
 
     async def _ready(self, version: Version, spec: AttemptSpec) -> Machine:
         await self._leave_after()
         if self._machine is not None:
             await self._machine.settled()
             if self._worn(self._machine) or not self.warm_for(version):
-                await uncancellable(self._drop())
+                await uncancellable(self._drop(RecycleCause.VERSION))
         if self._machine is None:
             waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
             spec.note(f"Machine {self._next_name} is being started{waits}")
@@ -133,15 +141,17 @@ class Slot:
             self._check_lease()
             name = self._next_name
             self._started += 1
-            return await Machine.start(name, version, self._launch)
+            machine = await Machine.start(name, version, self._launch)
         except BaseException:
             self._launch.capacity.give_back()
             raise
+        self._launch.observer.started(version.project)
+        return machine
 
     async def _keep(self, machine: Machine) -> None:
         await machine.settled()
         if self._worn(machine) is not None:
-            await self._drop()
+            await self._drop(RecycleCause.UNFIT)
             return
         with self._launch.capacity.offered() as wanted:
             idle = asyncio.create_task(machine.leave_idle(self._limits.idle), name=f"idle {machine.name}")
@@ -150,16 +160,20 @@ class Slot:
             finally:
                 idle.cancel()
                 await uncancellable(asyncio.wait({idle}))
-            await self._drop()
+            # Its process may have ended a moment before it is noticed.
+            await self._drop(RecycleCause.ROOM if wanted.done() else RecycleCause.LOST)
 
-    def _worn(self, machine: Machine) -> str | None:
-        if machine.unfit is not None:
-            return machine.unfit
-        if machine.attempts >= self._limits.attempts:
-            return f"{machine.attempts} Attempts"
-        if machine.age >= self._limits.age:
-            return f"age {machine.age}"
-        return None
+    def _worn(self, machine: Machine) -> RecycleCause | None:
+        """Return why the Machine should take no further Attempt; None if it may."""
+        match machine.unfit:
+            case None if machine.attempts >= self._limits.attempts:
+                return RecycleCause.ATTEMPTS
+            case None if machine.age >= self._limits.age:
+                return RecycleCause.AGE
+            case None:
+                return None
+            case reason:
+                return _UNFIT.get(reason, RecycleCause.UNFIT)
 
     async def _leave_after(self) -> None:
         """End the task that runs `_keep`. If it is already closing the Machine, wait until that is done."""
@@ -170,10 +184,13 @@ class Slot:
             if not after.cancelled() and (error := after.exception()):
                 log.error("Machines of %s: closing one failed", self._name, exc_info=error)
 
-    async def _drop(self) -> None:
+    async def _drop(self, otherwise: RecycleCause) -> None:
+        """Close the Machine, if there is one. `otherwise` is why, unless it should take no further Attempt anyway."""
         machine, self._machine = self._machine, None
         if machine is not None:
-            log.debug("closing Machine %s: %s", machine.name, self._worn(machine) or "idle")
+            cause = self._worn(machine) or otherwise
+            log.debug("closing Machine %s: %s", machine.name, machine.unfit or cause)
+            self._launch.observer.recycled(machine.version.project, cause)
             try:
                 await uncancellable(machine.close())
             finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig
 
 from telemetry.logs import wants_json_logs
 
@@ -17,8 +17,3 @@ def core_logging() -> LoggingConfig:
         logging.getLogger("temporalio.core"), append_target_to_name=False, prepend_target_on_message=True
     )
     return LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
-
-
-def install_core_logging() -> None:
-    """Have the core of this process log like that, before anything connects to Temporal."""
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=core_logging())))

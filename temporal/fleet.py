@@ -23,6 +23,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 from schemas.errors import Unavailable
 from schemas.workflow import names
 from schemas.workflow.fleet import FleetInput, FleetState, LeaveRequest, RenewAnswer, RenewRequest
+from temporal.poll_watch import Watch, unwatched
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
 from temporal.worker_shutdown import running_worker
 from workflows.fleet import FleetWorkflow
@@ -100,7 +101,7 @@ class FleetClient:
             return await _update(update, _start(successor=True))
 
 
-def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[None]:
+def fleet_worker(client: Client, identity: str, watch: Watch = unwatched) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker for the workflow `Fleet`."""
     worker = Worker(
         client,
@@ -112,7 +113,7 @@ def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[N
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACE,
     )
-    return running_worker(worker, grace=_GRACE)
+    return running_worker(worker, grace=_GRACE, watch=watch)
 
 
 async def _update[T](update: Callable[[Start], Coroutine[Any, Any, T]], start: Start) -> T:

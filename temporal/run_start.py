@@ -9,6 +9,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput
+from telemetry import metrics
 from temporal.rpc_errors import RPC_TIMEOUT
 from workflows.priorities import pending_priority
 from workflows.visibility import run_memo, run_search_attributes
@@ -43,6 +44,7 @@ async def start_run_workflow(
         search_attributes=run_search_attributes(run_input),
         rpc_timeout=RPC_TIMEOUT,
     )
+    metrics.current().run_accepted(run_input.project)
 
 
 def _static_details(run_input: RunInput) -> str:

@@ -243,7 +243,7 @@ def test_our_services_are_the_commands_that_everybody_runs() -> None:
         done = subprocess.run([BESIDE / "callboard", command, "--help"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         given = set(SERVICES[name]["environment"])
-        known = {f"CALLBOARD_{field.upper()}" for field in Settings.model_fields} | {"CALLBOARD_METRICS_ADDRESS"}
+        known = {f"CALLBOARD_{field.upper()}" for field in Settings.model_fields}
         assert {variable for variable in given if not variable.startswith("AWS_")} <= known
 
 
@@ -358,14 +358,22 @@ def api() -> Iterator[int]:
         thread.join()
 
 
-def test_the_health_check_tells_an_api_from_none(api: int) -> None:
+def test_the_health_check_tells_an_api_and_a_worker_from_none(api: int) -> None:
     found = re.search(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE, flags=re.MULTILINE)
     assert found is not None
     command: list[str] = json.loads(found[1])
     assert command[0] == "python"
     nobody = ports.choose_ports({"": 0})[""]
-    for port, healthy in ((api, True), (nobody, False)):
-        environment = {"CALLBOARD_PORT": str(port), "http_proxy": f"http://127.0.0.1:{nobody}"}
+    of_a_worker = SERVICES["worker"]["environment"]["CALLBOARD_HEALTH_ADDRESS"]
+    assert "healthcheck" not in SERVICES["worker"]
+    assert of_a_worker.startswith("127.0.0.1:")
+    for told, healthy in (
+        ({"CALLBOARD_PORT": str(api)}, True),
+        ({"CALLBOARD_PORT": str(nobody)}, False),
+        ({"CALLBOARD_PORT": str(nobody), "CALLBOARD_HEALTH_ADDRESS": f"127.0.0.1:{api}"}, True),
+        ({"CALLBOARD_PORT": str(api), "CALLBOARD_HEALTH_ADDRESS": f"127.0.0.1:{nobody}"}, False),
+    ):
+        environment = {**told, "http_proxy": f"http://127.0.0.1:{nobody}"}
         done = subprocess.run([sys.executable, *command[1:]], env=environment, capture_output=True, timeout=60)
         assert (done.returncode == 0) is healthy
 

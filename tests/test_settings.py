@@ -60,6 +60,20 @@ def test_temporal_keeps_nothing_for_less_than_an_hour(monkeypatch: pytest.Monkey
         Settings()
 
 
+@pytest.mark.parametrize("given", ["127.0.0.1:9464", "[::1]:9464", "0.0.0.0:1", "metrics.internal:65535"])
+def test_an_address_to_listen_on_has_host_and_port(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("CALLBOARD_METRICS_ADDRESS", given)
+    monkeypatch.setenv("CALLBOARD_HEALTH_ADDRESS", given)
+    assert (Settings().metrics_address, Settings().health_address) == (given, given)
+
+
+@pytest.mark.parametrize("given", ["", "9464", ":9464", "host", "host:", "host:0", "host:65536", "::1:9464", "h:٣"])
+def test_what_is_no_address_to_listen_on_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("CALLBOARD_METRICS_ADDRESS", given)
+    with pytest.raises(ValidationError, match="must be a host and a port, such as"):
+        Settings()
+
+
 def test_what_sinks_may_lead_to_is_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_EGRESS_ALLOW", "10.1.0.0/16, receiver.internal,")
     assert Settings().egress_allow == ["10.1.0.0/16", "receiver.internal"]

@@ -102,9 +102,11 @@ async def test_killed_while_it_was_idle_it_is_tidied_up_after_by_the_next(start:
         ({"CALLBOARD_TEMPORAL_NAMESPACE": "nowhere"}, "Namespace nowhere is not found"),
         ({"CALLBOARD_CHROMIUM": "/nowhere/chromium"}, "CALLBOARD_CHROMIUM names /nowhere/chromium"),
         ({"CALLBOARD_SECRET_KEY": "short"}, "CALLBOARD_SECRET_KEY"),
+        ({"CALLBOARD_METRICS_ADDRESS": "192.0.2.1:9464"}, "listen at 192.0.2.1:9464"),
+        ({"CALLBOARD_HEALTH_ADDRESS": "192.0.2.1:9470"}, "listen at 192.0.2.1:9470"),
         ({"CALLBOARD_BROWSER_DENY": "nowhere.invalid"}, "CALLBOARD_BROWSER_DENY names the host nowhere.invalid"),
     ],
-    ids=["namespace", "chromium", "secret-key", "browser-deny"],
+    ids=["namespace", "chromium", "secret-key", "metrics-address", "health-address", "browser-deny"],
 )
 async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     start: Start, tmp_path: Path, settings: dict[str, str], words: str

@@ -204,6 +204,20 @@ def cause_of(outcome: RunOutcome) -> RunCause | None:
     return None if cause is None else RunCause(code=_type_of(cause), message=clip(cause.message, _SHORT))
 
 
+def innermost_cause(outcome: RunOutcome) -> str:
+    """Return in one word why the Run failed or was canceled; empty if it completed.
+
+    A Run that has no Attempt left has failed for what its last Attempt has failed for.
+    """
+    cause = outcome.error or outcome.reason
+    if cause is None:
+        return ""
+    if isinstance(cause, RunError) and cause.code is ErrorCode.API_ATTEMPTS_FAILED and cause.details is not None:
+        last = cause.details.get("last_error")
+        return ErrorCode(last["code"]).value if isinstance(last, dict) else cause.code.value
+    return _type_of(cause)
+
+
 def _type_of(cause: RunError | RunReason) -> str:
     return cause.code.value if isinstance(cause, RunError) else cause.type.value
 

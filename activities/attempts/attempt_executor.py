@@ -24,6 +24,7 @@ from machines.lease import LeaseEndedError
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.run import RunError
 from storage.store import Store
+from telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,8 @@ class AttemptExecutor:
         within: timedelta,
     ) -> None:
         """Store the Attempt's log, trace and screenshot, and finally its record, which lists what is stored."""
+        duration = progress.duration if progress.has_started else None
+        metrics.current().attempt_ended(attempt.project, status=status, duration=duration)
         upload_within = min(within, ARTIFACTS_TIMEOUT)
         progress.stored_log, progress.artifacts = await asyncio.gather(
             progress.log.store(*last_line(status, error, progress.duration), within=upload_within),

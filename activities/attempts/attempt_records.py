@@ -15,6 +15,7 @@ from schemas.workflow.base import MESSAGE_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
 from storage import keys
 from storage.store import Store
+from telemetry import metrics
 from telemetry.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class AttemptRecords:
             return
         if known is not None and known.status is not AttemptStatus.STARTED:
             return
+        metrics.current().attempt_ended(interrupted.project, status=AttemptStatus.INTERRUPTED, duration=None)
         base = known or AttemptRecord(
             run_id=interrupted.run_id,
             number=interrupted.number,

@@ -14,11 +14,14 @@ from schemas.errors import StoreError
 from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     AttemptInput,
+    AttemptKind,
     AttemptOutcome,
     AttemptStatus,
     FailedAttemptDetails,
     InterruptedInput,
 )
+from schemas.workflow.run import ErrorCode
+from telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class RetryableAttempts:
             await self._record_interrupted(attempt, number - 1)
         attempt = attempt.model_copy(update={"number": number})
         outcome = await self._executor.execute(attempt)
+        _count(attempt, outcome)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             details = FailedAttemptDetails(
                 number=number,
@@ -73,3 +77,14 @@ class RetryableAttempts:
             await self._records.record_interrupted(interrupted, within=_INTERRUPTED_RECORD_TIMEOUT)
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", attempt.run_id, number)
+
+
+def _count(attempt: AttemptInput, outcome: AttemptOutcome) -> None:
+    """Count what a check has found, or whether a create has made a login."""
+    if attempt.kind is AttemptKind.CREATE:
+        created = "created" if outcome.status is AttemptStatus.COMPLETED else outcome.status
+        metrics.current().auth_session_created(attempt.project, created)
+        return
+    is_bad = outcome.error is not None and outcome.error.code is ErrorCode.AUTH_CHECK_FAILED
+    found = "good" if outcome.status is AttemptStatus.COMPLETED else "bad" if is_bad else outcome.status
+    metrics.current().auth_session_checked(attempt.project, found)

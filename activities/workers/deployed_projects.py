@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 
 from activities.workers.problem_log import ProblemLog
@@ -40,13 +40,13 @@ class DeployedProjects:
         """How many Machines each project may have. A new object whenever that has changed."""
         return self._sizes
 
-    async def follow(self, interval: timedelta) -> None:
-        """Refresh repeatedly until cancelled."""
+    async def follow(self, interval: timedelta, on_step: Callable[[], None] = lambda: None) -> None:
+        """Refresh repeatedly until cancelled. `on_step` is called whenever the store has answered, or has not."""
         while True:
-            await self.refresh()
+            await self.refresh(on_step)
             await asyncio.sleep(interval.total_seconds())
 
-    async def refresh(self) -> None:
+    async def refresh(self, on_step: Callable[[], None] = lambda: None) -> None:
         """Follow the catalog once.
 
         A store that does not answer changes nothing, and a project that cannot be read affects no other.
@@ -56,6 +56,8 @@ class DeployedProjects:
         except CallboardError as error:
             self._problems.note("the projects", error.message)
             return
+        finally:
+            on_step()
         self._problems.note("the projects", None)
         served = [project for project in projects if not self._only or project in self._only]
         read: dict[str, ProjectSize | None] = {}
@@ -64,6 +66,7 @@ class DeployedProjects:
         async def read_some() -> None:
             for project in left:
                 read[project] = await self._try_read(project)
+                on_step()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_READS_AT_ONCE):

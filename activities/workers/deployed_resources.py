@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from activities.workers.problem_log import ProblemLog
@@ -35,25 +36,28 @@ class DeployedResources:
         """The deploy of each project for which the workflow was started last."""
         self._problems = ProblemLog(log, "its files of Jobs and AuthSessions are not applied yet")
 
-    async def follow(self, interval: timedelta) -> None:
-        """Refresh repeatedly until cancelled."""
+    async def follow(self, interval: timedelta, on_step: Callable[[], None] = lambda: None) -> None:
+        """Refresh repeatedly until cancelled. `on_step` is called whenever the store has answered, or has not."""
         while True:
-            await self.refresh()
+            await self.refresh(on_step)
             await asyncio.sleep(interval.total_seconds())
 
-    async def refresh(self) -> None:
+    async def refresh(self, on_step: Callable[[], None] = lambda: None) -> None:
         """Follow the catalog once. What fails is tried again the next time, and affects no other project."""
         try:
             projects = await self._catalog.list_projects()
         except CallboardError as error:
             self._problems.note("the projects", error.message)
             return
+        finally:
+            on_step()
         self._problems.note("the projects", None)
         left = iter(projects)
 
         async def look_at_some() -> None:
             for project in left:
                 await self._look_at(project)
+                on_step()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_READS_AT_ONCE):

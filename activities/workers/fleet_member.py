@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -49,6 +49,8 @@ class FleetMember:
         lease: Lease,
         shares: MachineShares,
         dead: Sequence[str] = (),
+        on_asked: Callable[[], None] = lambda: None,
+        on_served: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up without asking for anything yet.
 
@@ -61,6 +63,8 @@ class FleetMember:
             lease: Is extended with every answer.
             shares: Are kept up to date.
             dead: Workers of this host that have died, and whose Machines are gone.
+            on_asked: Is called whenever the lease was asked for, with or without an answer.
+            on_served: Is called whenever the shares were followed.
         """
         self._fleet = fleet
         self._worker = worker
@@ -70,6 +74,8 @@ class FleetMember:
         self._lease = lease
         self._shares = shares
         self._dead = tuple(dead)
+        self._on_asked = on_asked
+        self._on_served = on_served
         self._number = 0
         self._told: Mapping[str, ProjectSize] | None = None
         """The projects of the last answered request."""
@@ -119,6 +125,7 @@ class FleetMember:
                 interval = _RETRY_INTERVAL
             else:
                 self._problems.note(_LEASE, None)
+            self._on_asked()
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval.total_seconds()):
                     await self._renew_now.wait()
@@ -156,6 +163,7 @@ class FleetMember:
         while True:
             self._serve_now.clear()
             await project_workers.serve()
+            self._on_served()
             if self._has_freed(project_workers.in_use()):
                 self._renew_now.set()
             with suppress(TimeoutError):

@@ -20,10 +20,15 @@ _CHECK_INTERVAL = timedelta(seconds=1)
 Attempts come and go meanwhile."""
 
 
-async def report(client: Client, identity: str, usage: Callable[[], Mapping[str, PoolUsage]]) -> None:
+async def report(
+    client: Client,
+    identity: str,
+    usage: Callable[[], Mapping[str, PoolUsage]],
+    on_round: Callable[[], None] = lambda: None,
+) -> None:
     """Publish the Machines to Temporal until cancelled, and finally that none is up any more.
 
-    A failed update is sent again later.
+    A failed update is sent again later. `on_round` is called after each look at them.
     """
     published: Mapping[str, PoolUsage] = {}
     at = -POOL_HEARTBEAT_INTERVAL.total_seconds()
@@ -37,6 +42,7 @@ async def report(client: Client, identity: str, usage: Callable[[], Mapping[str,
                     await publish_usage(client, identity, now)
                 except RPCError as error:
                     log.debug("its Machines could not be published: %s", error.message)
+            on_round()
             await asyncio.sleep(_CHECK_INTERVAL.total_seconds())
     finally:
         with suppress(RPCError):

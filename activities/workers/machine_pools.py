@@ -27,6 +27,10 @@ class MachinePools:
         level = Level.PARTIAL if self._launch_options.network is None else Level.FULL
         return {project: PoolUsage(pool.busy, pool.warm, level) for project, pool in self._pools.items()}
 
+    def memory(self) -> dict[str, int]:
+        """Return how many bytes the Machines had allocated a moment ago, by project."""
+        return {project: pool.memory for project, pool in self._pools.items()}
+
     def bounds(self) -> dict[str, int]:
         """Return how many Machines there are at most of each project until its pool is resized."""
         return {project: pool.bound for project, pool in self._pools.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from api.http.errors import logged_error_response, unexpected_error
 from api.http.key_check import KeyCheck
 from schemas.errors import CallboardError, Unauthorized
 from schemas.workflow.base import clip
+from telemetry import metrics
 from telemetry.log_context import add_log_fields, current_log_fields, log_fields
 from telemetry.tracing import RequestSpan, current_trace_id, request_span
 
@@ -32,6 +34,11 @@ _MAX_LOGGED_PATH = 300
 _HEALTH_PATHS = ("/healthz", "/readyz")
 """Paths of the health checks: they are asked for every few seconds, so they are logged only at level DEBUG."""
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "other"
+"""What is counted in place of a method or a route that there is not, as a caller can invent any number of them."""
+_CLIENT_LEFT = "499"
+"""What is counted as the status of a request whose client has left before its answer, as some proxies do."""
 _PATH_FIELDS = {"projectName": "project", "project": "project", "runId": "runId", "run_id": "runId"}
 """Parameters in paths of routes that are told to the log, and the fields that tell them."""
 
@@ -76,6 +83,7 @@ class RequestMiddleware:
             await logged_error_response(error, exchange.correlation_id)(scope, receive, exchange.send)
         finally:
             exchange.log()
+            exchange.count()
 
     async def _serve_traced(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         # Only a request with a key is believed which trace it belongs to: anybody can send a header.
@@ -153,3 +161,20 @@ class _Exchange:
         path: dict[str, str] = self.scope.get("path_params", {})
         found = {name: str(value) for name, value in current_log_fields().items()}
         return {field: path[name] for name, field in _PATH_FIELDS.items() if name in path} | found
+
+    def count(self) -> None:
+        method = self.scope["method"]
+        metrics.current().request_ended(
+            method=method if method in _METHODS else _OTHER,
+            route=_route_of(self.scope),
+            status=_CLIENT_LEFT if self.status is None else str(self.status),
+            duration=timedelta(seconds=time.monotonic() - self._started_at),
+        )
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the template of the path. A request that is refused before a route is looked up has none."""
+    if (route := scope.get("route")) is not None:
+        return route.path
+    # Routes of the framework itself, such as that of the API's description, have no parameters.
+    return scope["path"] if "endpoint" in scope and not scope["path_params"] else _OTHER

@@ -7,10 +7,12 @@ from typing import Literal
 from schemas.rest.base import ResponseModel
 
 
-class Liveness(ResponseModel):
-    """The process is alive."""
+class LivenessAnswer(ResponseModel):
+    """Whether the process works."""
 
-    status: Literal["alive"] = "alive"
+    status: Literal["alive", "not-alive"]
+    message: str | None = None
+    """What is wrong. It is absent without a key."""
 
 
 class ComponentStatus(ResponseModel):

@@ -67,6 +67,11 @@ class SealedSink(FlowModel):
         return self.apis_to_send is None or api in self.apis_to_send
 
     @property
+    def kind(self) -> str:
+        """What it is, in one word."""
+        return "s3" if self.webhook is None else "webhook"
+
+    @property
     def target(self) -> str:
         """The host of the webhook or the bucket, for people; nothing secret is in it."""
         if self.webhook is not None:

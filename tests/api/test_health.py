@@ -1,9 +1,11 @@
 """Health: alive, ready, and what is missing when it is not."""
 
+import asyncio
+
 import pytest
 
 from schemas.errors import StoreError, Unavailable
-from tests.support.api_in_process import PROJECTS, Api, MakeApi
+from tests.support.api_in_process import KEY, PROJECTS, Api, MakeApi
 from tests.support.fleet_stage import fleet_state
 
 UNANSWERED = {
@@ -16,6 +18,22 @@ async def test_alive_needs_no_key(api: Api):
     del api.client.headers["x-api-key"]
     answer = await api.client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+async def test_what_has_ended_is_told_to_those_with_a_key(api: Api):
+    ended = asyncio.create_task(asyncio.sleep(0))
+    api.services.liveness.task("The count", ended)
+    await ended
+    answer = await api.client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not-alive", "message": "The count has ended."})
+    for key in (None, "test-key-on"):
+        headers = {} if key is None else {"x-api-key": key}
+        del api.client.headers["x-api-key"]
+        answer = await api.client.get("/healthz", headers=headers)
+        assert (answer.status_code, answer.json()) == (503, {"status": "not-alive"})
+        api.client.headers["x-api-key"] = KEY
+    api.services.liveness.leave()
+    assert (await api.client.get("/healthz")).status_code == 200, "it is about to end"
 
 
 async def test_ready_names_temporal_the_store_and_the_projects(api: Api):

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,6 +68,17 @@ async def test_with_temporal_away_it_is_alive_not_ready_and_says_try_again(api_p
         ):
             assert answer.status_code == 503
             assert answer.json()["retirable"] is True
+
+
+async def test_an_address_for_metrics_that_is_taken_is_refused_in_a_sentence(api_process: Any):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_METRICS_ADDRESS=address) as api:
+            async with asyncio.timeout(30):
+                assert await api.process.wait() == 2
+            last = api.log.read_text().splitlines()[-1]
+    assert f"Nothing can listen at {address} (Address already in use)." in last
+    assert "Choose another host and port with CALLBOARD_METRICS_ADDRESS, or unset it." in last
 
 
 async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, temporal: Any):

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
+from devstack import ports
 from devstack.banner import banner
 from devstack.dev import DevStack
 from schemas.errors import StackError
@@ -145,7 +146,16 @@ async def test_it_keeps_the_key_that_it_made_and_shows_it_once_and_the_secret_th
         assert temporal_port in stack.settings.own_ports
         assert len(stack.settings.own_ports) > 2, "its other services listen, too"
         await run_one(stack, "Ada")
-    async with make_stack(projects, data, egress_allow=["10.0.0.0/8"]) as stack:
+        assert "Metrics" not in text, "they are off unless somebody wants them"
+    free = ports.choose_ports({"": 0})[""]
+    address = f"127.0.0.1:{free}"
+    async with make_stack(projects, data, egress_allow=["10.0.0.0/8"], metrics_address=address) as stack:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for role, port in (("api", free), ("worker", free + 1)):
+                told = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+                assert f'callboard_build_info{{role="{role}"' in told
+                assert f"Metrics      http://127.0.0.1:{port}/metrics   ({role})" in banner(stack)
+                assert port in stack.settings.own_ports, "no Machine may connect to it"
         assert stack.api_key == key
         assert stack.settings.webhook_secrets == [secret]
         text = banner(stack)

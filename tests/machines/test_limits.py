@@ -42,6 +42,15 @@ def test_what_takes_too_much_is_ended(keep: Keep, code: str, limits: dict[str, i
     kept.ends()
 
 
+def test_the_worker_is_told_how_much_memory_is_taken(keep: Keep) -> None:
+    kept = keep(f"x = bytearray(b'x') * 60_000_000\n{SLEEPS}")
+    while (told := kept.hear_any().get("memory", 0)) < 60_000_000:
+        pass
+    assert told < 200_000_000
+    kept.hang_up()
+    kept.ends()
+
+
 def test_no_file_can_be_larger_than_all_may_be(keep: Keep) -> None:
     kept = keep("open('x', 'wb').write(b'x' * 12_000_000)", disk_limit=10_000_000)
     kept.hear()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.machine import AttemptStart, LaunchOptions
+from machines.observer import RecycleCause
 from machines.pool import Pool
 from machines.room_wait import RoomTimeoutError, RoomWait
 from machines.slot import RecycleLimits
@@ -246,6 +247,8 @@ class Imagined:
         for _ in range(cls.chance.randint(0, longest)):
             await asyncio.sleep(0)
 
+    memory: int = 1_000_000
+
     async def settled(self, **_wanted: bool) -> None:
         await self.pause()
         self.is_settled = True
@@ -273,6 +276,63 @@ class Imagined:
         self.alive.discard(self.name)
 
 
+class Seen:
+    """Hears of the Machines of a pool."""
+
+    def __init__(self) -> None:
+        self.started_count = 0
+        self.causes: list[RecycleCause] = []
+
+    def started(self, project: str, /) -> None:
+        assert project == "imagined"
+        self.started_count += 1
+
+    def recycled(self, project: str, cause: RecycleCause, /) -> None:
+        assert project == "imagined"
+        self.causes.append(cause)
+
+
+async def test_why_a_machine_is_gone_is_told() -> None:
+    Imagined.chance = random.Random(1)
+    nowhere, seen = Path("/nowhere"), Seen()
+    one, other = (Version("imagined", str(n), nowhere, 0, 0, 0) for n in range(2))
+    launch = LaunchOptions(nowhere, nowhere, observer=seen)
+    pool = Pool("imagined", 1, launch, RecycleLimits(timedelta(1), 2, timedelta(1)))
+
+    async def attempt(version: Version, **changes: Any) -> None:
+        """Make an Attempt on the Machine after it was changed so, and another one if it was closed by that."""
+        for name, changed in changes.items():
+            setattr(pool.slots[0].machine, name, changed)
+        await pool.run(version, attempt_spec("imagined"), lambda _: None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("machines.slot.Machine", Imagined)
+        patch.setattr(Imagined.chance, "random", lambda: 1.0)  # none crashes
+        await attempt(one)
+        await attempt(other)
+        assert seen.causes == [RecycleCause.VERSION]
+        await attempt(other)
+        await until(lambda: seen.causes[1:] == [RecycleCause.ATTEMPTS])
+        await attempt(one)
+        for number, (changes, cause) in enumerate(
+            [
+                ({"age": timedelta(1)}, RecycleCause.AGE),
+                ({"unfit": "its process ended"}, RecycleCause.LOST),
+                ({"unfit": "the page could not be closed"}, RecycleCause.UNFIT),
+            ]
+        ):
+            await attempt(one, **changes)
+            assert seen.causes[2 + number :] == [cause]
+        patch.setattr(Imagined.chance, "random", lambda: 0.0)  # each crashes
+        await attempt(one)
+        await until(lambda: seen.causes[5:] == [RecycleCause.STOPPED])
+        patch.setattr(Imagined.chance, "random", lambda: 1.0)
+        await attempt(one)
+        await pool.close()
+        assert seen.causes[6:] == [RecycleCause.SURPLUS]
+    assert seen.started_count == len(seen.causes)
+
+
 @settings(max_examples=150, deadline=None)
 @example(seed=98)  # one that is to be started ahead is canceled before its first step
 @given(seed=st.integers(0, 2**32))
@@ -284,7 +344,9 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     nowhere = Path("/nowhere")
     versions = [Version("imagined", str(n), nowhere, 0, 0, 0) for n in range(2)]
     size = largest = chance.randint(1, 3)
-    pool = Pool("imagined", size, LaunchOptions(nowhere, nowhere), RecycleLimits(timedelta(1), 3, timedelta(1)))
+    seen = Seen()
+    launch = LaunchOptions(nowhere, nowhere, observer=seen)
+    pool = Pool("imagined", size, launch, RecycleLimits(timedelta(1), 3, timedelta(1)))
     begun: list[Any] = []
     attempts: list[tuple[AttemptSpec, asyncio.Task[Any]]] = []
     changes: list[asyncio.Task[None]] = []
@@ -319,9 +381,12 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
         assert lost == set()
         assert len(begun) - before == 2 * size
         assert len(pool.slots) == size
+        assert pool.memory == sum(slot.machine is not None for slot in pool.slots) * Imagined.memory
         await pool.close()
         assert Imagined.alive == set()
         assert Imagined.most <= largest
+        assert pool.memory == 0
+        assert seen.started_count == len(seen.causes), "each Machine that is started is recycled"
 
 
 async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between() -> None:

@@ -51,9 +51,14 @@ async def test_callboards_own_parts_are_closed_where_their_addresses_are_private
 
 async def test_an_open_loopback_is_closed_at_the_ports_of_all_parts() -> None:
     reach = await reach_of(
-        browser_allow=["127.0.0.0/8", "::1"], temporal_ui_url="http://127.0.0.1:8233", port=9400, own_ports=[4567]
+        browser_allow=["127.0.0.0/8", "::1"],
+        temporal_ui_url="http://127.0.0.1:8233",
+        port=9400,
+        own_ports=[4567],
+        metrics_address="127.0.0.1:9464",
+        health_address="127.0.0.1:9470",
     )
-    for port in (7233, 8233, 9400, 9410, 4567):
+    for port in (7233, 8233, 9400, 9410, 4567, 9464, 9470):
         assert refusal(reach, "127.0.0.1", port) is not None
         assert refusal(reach, "::1", port) is not None
     assert refusal(reach, "127.0.0.1", 3000) is None

@@ -54,6 +54,12 @@ class KeeperHandle:
         os.close(theirs)
 
     def hear(self) -> dict[str, Any]:
+        """The next message, but for those about memory, which come every few seconds."""
+        while "memory" in (message := self.hear_any()):
+            pass
+        return message
+
+    def hear_any(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline())
 

@@ -122,11 +122,13 @@ log.info("Outside")
 
 BREAKS = """
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
-from telemetry.core_logs import install_core_logging
+from temporalio.runtime import Runtime
+from telemetry.runtime import make_runtime
 
 @workflow.defn(name="Run")
 class Hasty:
@@ -135,7 +137,7 @@ class Hasty:
         pass
 
 async def main():
-    install_core_logging()
+    Runtime.set_default(make_runtime(None, timedelta(minutes=1)))
     history = WorkflowHistory.from_json("run-retry", Path("tests/histories/retry.json").read_text())
     try:
         await Replayer(workflows=[Hasty], workflow_runner=UnsandboxedWorkflowRunner()).replay_workflow(history)

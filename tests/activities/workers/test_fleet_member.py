@@ -84,6 +84,7 @@ class House:
         self.lease = Lease(deadline=0)
         self.workers = ScriptedWorkers(self.shares)
         self.deployed = Deployed()
+        self.rounds: list[str] = []
         self.member = FleetMember(
             cast("FleetClient", self.fleet),
             "me",
@@ -93,6 +94,8 @@ class House:
             lease=self.lease,
             shares=self.shares,
             dead=dead,
+            on_asked=lambda: self.rounds.append("asked"),
+            on_served=lambda: self.rounds.append("served"),
         )
 
     @asynccontextmanager
@@ -119,6 +122,15 @@ async def test_it_says_what_it_serves_once_and_what_it_holds_each_time() -> None
         house.deployed.changed.set()
         await until(lambda: house.fleet.requests[-1].projects == {} or house.fleet.requests[-2].projects == {})
     assert house.fleet.left == ["predecessor", "me"]
+
+
+async def test_its_rounds_are_told_also_while_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_member, "_RETRY_INTERVAL", timedelta(seconds=0.01))
+    monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
+    house = House()
+    house.fleet.away = True
+    async with house.up():
+        await until(lambda: house.rounds.count("asked") >= 3 and house.rounds.count("served") >= 3)
 
 
 async def test_what_runs_is_held_after_the_share_has_become_smaller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,16 @@ async def test_it_looks_by_itself_again_and_again(house: House) -> None:
     await asyncio.wait({following})
 
 
+async def test_its_rounds_are_told_also_while_the_store_is_away(house: House) -> None:
+    await house.deploy(1)
+    steps: list[None] = []
+    await house.deployed.refresh(lambda: steps.append(None))
+    assert len(steps) == 2, "the projects, and the one of them"
+    house.store.refuse = lambda _key: True
+    await house.deployed.refresh(lambda: steps.append(None))
+    assert len(steps) > 2
+
+
 async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: House) -> None:
     await house.deploy(1)
     for _ in range(3):

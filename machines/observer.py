@@ -1,0 +1,49 @@
+"""What a worker hears of its Machines as they come and go, for instance to count them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+
+class RecycleCause(StrEnum):
+    """Why a Machine is gone."""
+
+    IDLE = "idle"
+    """It had no work for as long as the settings allow."""
+    ATTEMPTS = "attempts"
+    """It has executed as many Attempts as the settings allow."""
+    AGE = "age"
+    """It has become as old as the settings allow."""
+    VERSION = "version"
+    """Its place was needed for another version of its project."""
+    ROOM = "room"
+    """Its place was needed for another project."""
+    STOPPED = "stopped"
+    """Its Attempt was canceled, timed out or crashed."""
+    LOST = "lost"
+    """Its process has ended while nobody expected that."""
+    UNFIT = "unfit"
+    """It could not be cleaned up for another Attempt."""
+    SURPLUS = "surplus"
+    """The worker may have fewer Machines, or leaves."""
+
+
+class MachineObserver(Protocol):
+    """Whoever hears of Machines. What it does must be quick, and must not raise."""
+
+    def started(self, project: str, /) -> None:
+        """Hear that a Machine is up."""
+
+    def recycled(self, project: str, cause: RecycleCause, /) -> None:
+        """Hear that a Machine is about to be gone."""
+
+
+class NoObserver:
+    """Somebody who does not care."""
+
+    def started(self, _project: str, /) -> None:
+        """Do nothing."""
+
+    def recycled(self, _project: str, _cause: RecycleCause, /) -> None:
+        """Do nothing."""

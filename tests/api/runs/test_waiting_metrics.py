@@ -1,0 +1,100 @@
+"""How many Runs wait is told by a metric, for as long as their project is deployed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from api.dependencies import Services
+from api.runs import waiting_metrics
+from api.runs.waiting_metrics import published_waiting
+from schemas.errors import StoreError, Unavailable
+from telemetry.health import Liveness
+from tests.support.counted import Counted, counting
+from tests.support.polling import until
+
+WAITING = "callboard_runs_waiting"
+
+
+@dataclass
+class Installation:
+    """What is deployed, and what waits: catalog and queries in one."""
+
+    waiting: dict[str, int] = field(default_factory=lambda: {"shop": 3, "idle": 0})
+    rounds: int = 0
+    is_store_away: bool = False
+    is_temporal_away: bool = False
+
+    async def list_projects(self) -> list[str]:
+        self.rounds += 1
+        if self.is_store_away:
+            raise StoreError("It is away.")
+        return sorted(self.waiting)
+
+    async def count_waiting(self, project: str) -> int:
+        if self.is_temporal_away:
+            raise Unavailable("It is away.")
+        return self.waiting[project]
+
+    @property
+    def services(self) -> Services:
+        return cast("Services", SimpleNamespace(catalog=self, run_queries=self))
+
+    async def next_round(self) -> None:
+        """Wait until a round that begins now has ended."""
+        begun = self.rounds
+        await until(lambda: self.rounds >= begun + 2)
+
+
+def told(counted: Counted) -> dict[str, float]:
+    """The last number of each project."""
+    return {labels["project"]: value for name, value, labels in counted() if name == WAITING}
+
+
+async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_metrics, "_ROUND_INTERVAL", 0.0)
+    monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
+    installation = Installation()
+    with counting() as counted:
+        async with published_waiting(installation.services, Liveness()):
+            await installation.next_round()
+            assert told(counted) == {"shop": 3, "idle": 0}
+            installation.is_temporal_away = True
+            await installation.next_round()
+            counted()
+            await installation.next_round()
+            assert told(counted) == {}, "they keep what was told last"
+            installation.is_temporal_away, installation.is_store_away = False, True
+            await installation.next_round()
+            counted()
+            await installation.next_round()
+            assert told(counted) == {}
+            installation.is_store_away = False
+            del installation.waiting["shop"]
+            installation.waiting["idle"] = 1
+            await installation.next_round()
+            assert told(counted) == {"shop": 0, "idle": 1}, "one that is gone has none"
+            await installation.next_round()
+            assert told(counted) == {"idle": 1}
+
+
+async def test_that_it_has_ended_is_told_but_not_when_the_process_leaves() -> None:
+    liveness = Liveness()
+    with counting():
+        async with published_waiting(Installation().services, liveness):
+            (counting_task,) = [task for task in asyncio.all_tasks() if task.get_name() == "count waiting Runs"]
+            counting_task.cancel()
+            await asyncio.wait({counting_task})
+            assert liveness.problem() == "The count of waiting Runs has ended."
+        assert liveness.problem() is None
+
+
+async def test_what_nobody_can_read_is_not_counted() -> None:
+    installation = Installation()
+    async with published_waiting(installation.services, Liveness()):
+        await asyncio.sleep(0)
+    assert installation.rounds == 0

@@ -1,0 +1,144 @@
+"""`healthz` of a whole worker: something in it is ended or held up, and its answer says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, override
+
+import httpx
+import pytest
+from temporalio.client import Client
+
+import worker
+from devstack import ports
+from schemas.errors import StoreError
+from schemas.workflow import names
+from settings import Settings
+from storage.folder import FolderStore
+from temporal.poll_watch import PollWatch
+from tests.support.attempt_worker import PATIENCE
+from tests.support.temporal_servers import dev_client, dev_server
+
+
+@pytest.fixture(scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
+
+
+class AwkwardStore(FolderStore):
+    """A store that fails or hangs when it is told to."""
+
+    fails = False
+    hangs = False
+    asked = 0
+
+    @override
+    async def get(self, key: str) -> bytes | None:
+        self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fails:
+            raise StoreError("It is away.")
+        return await super().get(key)
+
+
+@dataclass
+class Observed:
+    """A worker of the role `control` in this process, and its answers."""
+
+    client: httpx.AsyncClient
+    store: AwkwardStore
+    polls: PollWatch
+    stop: asyncio.Event
+
+    async def answer(self) -> tuple[int, dict[str, str]]:
+        answer = await self.client.get("/healthz")
+        return answer.status_code, answer.json()
+
+    async def until_it_fails(self) -> str:
+        async with asyncio.timeout(PATIENCE):
+            while (answer := await self.answer())[0] == 200:
+                await asyncio.sleep(0.02)
+        assert (answer[0], answer[1]["status"]) == (503, "not-alive")
+        return answer[1]["message"]
+
+
+@pytest.fixture
+async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Observed]:
+    address = f"127.0.0.1:{ports.choose_ports({'--port': 0})['--port']}"
+    settings = Settings(
+        role="control",
+        data_dir=tmp_path,
+        temporal_address=client.service_client.config.target_host,
+        temporal_namespace=client.namespace,
+        health_address=address,
+        poll_versions=timedelta(seconds=0.02),
+    )
+    store, watches = AwkwardStore(tmp_path / "artifacts"), list[PollWatch]()
+
+    def watch(*arguments: Any) -> PollWatch:
+        watches.append(PollWatch(*arguments))
+        return watches[-1]
+
+    def opened(*_arguments: Any, **_options: Any) -> AwkwardStore:
+        return store
+
+    monkeypatch.setattr(worker, "PollWatch", watch)
+    monkeypatch.setattr(worker, "open_store", opened)
+    monkeypatch.setattr(worker, "_STORE_TIMEOUT", timedelta(seconds=1))
+    stop = asyncio.Event()
+    serving = asyncio.create_task(worker.serve(settings, stop))
+    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
+        async with asyncio.timeout(PATIENCE):
+            while store.asked < 2:  # it is all up
+                assert not serving.done(), serving
+                await asyncio.sleep(0.02)
+        try:
+            yield Observed(http, store, watches[0], stop)
+        finally:
+            stop.set()
+            await asyncio.wait_for(serving, PATIENCE)
+
+
+async def test_a_worker_that_works_is_alive(observed: Observed) -> None:
+    assert await observed.answer() == (200, {"status": "alive"})
+
+
+async def test_a_poller_that_is_gone_is_told(observed: Observed) -> None:
+    watched = {each.task_queue: each for each in observed.polls.workers}
+    assert set(watched) == {names.FLEET_QUEUE, names.CALLBOARD_QUEUE, names.DELIVERIES_QUEUE}
+    await watched[names.DELIVERIES_QUEUE].shutdown()  # somebody's mistake: it fails nothing, and the process goes on
+    assert await observed.until_it_fails() == f"The Temporal worker of task queue {names.DELIVERIES_QUEUE} has ended."
+
+
+async def test_what_hangs_in_the_background_is_told(observed: Observed) -> None:
+    observed.store.hangs = True
+    problem = await observed.until_it_fails()
+    assert problem.startswith("The search for deployed Jobs and AuthSessions has not come round for ")
+
+
+async def test_a_store_that_is_away_is_no_reason(observed: Observed) -> None:
+    observed.store.fails = True
+    asked = observed.store.asked
+    async with asyncio.timeout(PATIENCE):
+        while observed.store.asked < asked + 50:  # which takes as long as a hanging one may
+            assert await observed.answer() == (200, {"status": "alive"})
+            await asyncio.sleep(0.02)
+
+
+async def test_a_worker_that_leaves_is_alive_to_its_end(observed: Observed) -> None:
+    answers: list[tuple[int, dict[str, str]]] = []
+    observed.store.hangs = True
+    observed.stop.set()
+    async with asyncio.timeout(PATIENCE):
+        with suppress(httpx.TransportError):
+            while True:
+                answers.append(await observed.answer())
+                await asyncio.sleep(0.01)
+    assert {status for status, _ in answers} <= {200}
