@@ -37,7 +37,7 @@ coverage: test-setup
 	@$(TEST) -m $(PYTEST) -m "not soak and not scale" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 test-setup:
-	@bash scripts/setup.sh curl openssl
+	@bash scripts/setup.sh curl openssl promtool docker-compose
 	@bash scripts/packages.sh
 
 check: setup
