@@ -21,6 +21,7 @@ from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.stop_attempt import StopActivities
 from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
+from browser_worker import attempt_activities
 from machines.browser import browser_args, find_browser
 from machines.machine import LaunchOptions
 from machines.scratch_cleanup import processes_of
@@ -36,7 +37,6 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
-from worker import attempt_activities
 
 SECRET = "the secret key of this bench"
 PATIENCE = 60.0

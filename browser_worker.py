@@ -1,0 +1,302 @@
+"""Compose what a worker process has in the role `browser`: Machines, and the Temporal workers that use them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import (
+    PollerBehaviorSimpleMaximum,
+    Worker,
+)
+
+from activities.attempt import AttemptActivities
+from activities.attempts.artifact_uploader import ArtifactUploader
+from activities.attempts.attempt_executor import AttemptExecutor
+from activities.attempts.attempt_log import LogPolicy
+from activities.attempts.attempt_outcomes import AttemptOutcomes
+from activities.attempts.attempt_preparation import AttemptPreparation
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.log_recovery import LogRecovery
+from activities.attempts.logins import Logins
+from activities.attempts.machine_attempts import MachineAttempts
+from activities.attempts.retryable_attempts import RetryableAttempts
+from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.runtime_environment import ProjectEnvironments
+from activities.attempts.start_signals import StartSignals
+from activities.stop_attempt import StopActivities
+from activities.workers import crash_recovery, machine_heartbeat, machine_metrics
+from activities.workers.delegated_group import delegated_group
+from activities.workers.deployed_projects import DeployedProjects
+from activities.workers.fleet_member import FleetMember
+from activities.workers.machine_pools import MachinePools
+from activities.workers.machine_shares import MachineShares
+from activities.workers.project_workers import ProjectWorkerManager
+from activities.workers.worker_dir import WorkerDir
+from control_worker import GRACEFUL_SHUTDOWN_TIMEOUT
+from machines.browser import browser_args, find_browser
+from machines.capacity import Capacity, host_capacity
+from machines.isolation import Isolation, Level
+from machines.lease import Lease
+from machines.machine import LaunchOptions
+from machines.network import Network
+from machines.reachability import find_reach
+from machines.runner.reach import Reach
+from machines.slot import RecycleLimits
+from machines.trace_redactor import TraceRedactor
+from projects.catalog import Catalog
+from projects.dotenv import DevFolders
+from projects.environments import Environments
+from projects.versions import VersionFolders
+from schemas.workflow import names
+from security.keyring import KeyRing
+from settings import Settings
+from storage.store import Store
+from telemetry import metrics
+from telemetry.health import Liveness
+from temporal.client import connect
+from temporal.connection_config import Connection
+from temporal.fleet import FleetClient
+from temporal.poll_watch import Watch
+from temporal.worker_shutdown import running_worker
+
+log = logging.getLogger("worker")
+
+BackgroundWork = Coroutine[Any, Any, None]
+"""Work that the worker has to do for as long as it lives; if it fails, the worker ends."""
+
+TEMPORAL_TIMEOUT = timedelta(seconds=30)
+"""How long the worker tries to connect to Temporal."""
+ROUND_TIMEOUT = timedelta(minutes=5)
+"""Time after which a part that asks Temporal again and again counts as stuck. Each request is over in seconds."""
+STORE_TIMEOUT = timedelta(minutes=10)
+"""Time after which a part that asks the artifact store counts as stuck. A request to a bucket that is away is given up
+after 70 seconds."""
+_BUCKET_LOG_INTERVAL = timedelta(seconds=3)
+"""Time between two pieces of a log that is being written: each is a request that is paid for."""
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """What all parts of a worker process share."""
+
+    settings: Settings
+    connection: Connection
+    """How it is connected to Temporal."""
+    client: Client
+    identity: str
+    """The name that Temporal shows for this process."""
+    store: Store
+    catalog: Catalog
+    liveness: Liveness
+    """What `healthz` tells."""
+    watch: Watch
+    """Watches that Temporal workers poll."""
+
+
+async def start_attempt_workers(
+    process: WorkerProcess, resources: AsyncExitStack, browser: Path, isolation: Isolation
+) -> list[BackgroundWork]:
+    """Start the Machines and the Temporal workers that use them, and return the background work that goes with them.
+
+    Args:
+        process: The worker process.
+        resources: Closes what is started, in reverse order.
+        browser: The executable of the browser.
+        isolation: How far Machines are isolated.
+    """
+    settings, client, identity, store = process.settings, process.client, process.identity, process.store
+    catalog, liveness = process.catalog, process.liveness
+    workers = _folder(settings, "workers")
+    keyring = _keyring(settings)
+    log_recovery = LogRecovery(store, keyring, limit=settings.log_limit)
+    groups = await asyncio.to_thread(delegated_group)
+    dead = await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
+    worker_dir = WorkerDir(workers / identity)
+    resources.callback(worker_dir.close)
+    reach = await find_reach(settings, temporal_address=process.connection.address)
+    places = settings.capacity or host_capacity()
+    log.info("there is room for %d Machine(s) at once", places)
+    lease, shares = Lease(deadline=0), MachineShares()
+    member = FleetMember(
+        FleetClient(client),
+        identity,
+        capacity=places,
+        most_per_project=settings.machines,
+        max_machines=settings.max_machines,
+        lease=lease,
+        shares=shares,
+        dead=dead,
+        on_asked=liveness.pulse("The renewal of the lease of Machines", ROUND_TIMEOUT).beat,
+        on_served=liveness.pulse("What follows the shares of Machines", ROUND_TIMEOUT).beat,
+    )
+    resources.push_async_callback(member.leave)
+    launch_options = await asyncio.to_thread(
+        _launch_options, settings, worker_dir, browser, isolation, reach, groups, lease, Capacity(places)
+    )
+    pools = MachinePools(launch_options, _recycle_limits(settings))
+    resources.push_async_callback(pools.close)
+    redactor = TraceRedactor()
+    resources.push_async_callback(redactor.close)
+    running_attempts = RunningAttempts()
+    await resources.enter_async_context(_stop_worker(process, running_attempts))
+    deployed = DeployedProjects(catalog, only=settings.projects)
+    project_workers = ProjectWorkerManager(
+        client=client,
+        connect=partial(
+            connect, settings, connection=process.connection, identity=identity, retry_timeout=TEMPORAL_TIMEOUT
+        ),
+        identity=identity,
+        shares=shares,
+        pools=pools,
+        activities=attempt_activities(
+            worker=identity,
+            client=client,
+            store=store,
+            catalog=catalog,
+            versions=VersionFolders(store, _folder(settings, "versions")),
+            environments=_environments(settings, store),
+            pools=pools,
+            keyring=keyring,
+            running_attempts=running_attempts,
+            worker_dir=worker_dir,
+            redactor=redactor,
+            trace_limit=settings.trace_limit,
+            log_policy=_log_policy(settings),
+        ),
+        running_attempts=running_attempts,
+        drain_timeout=settings.drain,
+        watch=process.watch,
+    )
+    member.start(deployed, project_workers)
+    resources.push_async_callback(project_workers.stop)
+    return [
+        deployed.follow(settings.poll_versions, liveness.pulse("The search for deploys", STORE_TIMEOUT).beat),
+        member.watch(),
+        project_workers.watch(),
+        machine_heartbeat.report(
+            client, identity, pools.usage, liveness.pulse("The report of Machines", ROUND_TIMEOUT).beat
+        ),
+        *([machine_metrics.publish_machines(pools, shares)] if metrics.current().is_on else []),
+    ]
+
+
+def attempt_activities(
+    *,
+    worker: str,
+    client: Client,
+    store: Store,
+    catalog: Catalog,
+    versions: VersionFolders,
+    environments: ProjectEnvironments,
+    pools: MachinePools,
+    keyring: KeyRing,
+    running_attempts: RunningAttempts,
+    worker_dir: WorkerDir,
+    redactor: TraceRedactor,
+    trace_limit: int,
+    log_policy: LogPolicy,
+) -> AttemptActivities:
+    """Compose the activities of Attempts from the services of a worker."""
+    records = AttemptRecords(store)
+    logins = Logins(client, store, keyring)
+    preparation = AttemptPreparation(
+        store=store,
+        catalog=catalog,
+        versions=versions,
+        environments=environments,
+        logins=logins,
+        keyring=keyring,
+    )
+    executor = AttemptExecutor(
+        worker=worker,
+        store=store,
+        records=records,
+        machine_attempts=MachineAttempts(
+            catalog=catalog,
+            preparation=preparation,
+            pools=pools,
+            outcomes=AttemptOutcomes(store, logins),
+            keyring=keyring,
+        ),
+        start_signals=StartSignals(client, records),
+        uploader=ArtifactUploader(store, redactor),
+        running_attempts=running_attempts,
+        worker_dir=worker_dir,
+        trace_limit=trace_limit,
+        log_policy=log_policy,
+    )
+    return AttemptActivities(executor, RetryableAttempts(executor, records))
+
+
+def _stop_worker(process: WorkerProcess, running_attempts: RunningAttempts) -> AbstractAsyncContextManager[None]:
+    """Return the running Temporal worker for activities that are addressed to this worker process alone."""
+    worker = Worker(
+        process.client,
+        task_queue=names.worker_queue(process.identity),
+        activities=[StopActivities(running_attempts).stop_attempt],
+        identity=process.identity,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
+    )
+    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=process.watch)
+
+
+def _launch_options(
+    settings: Settings,
+    worker_dir: WorkerDir,
+    browser: Path,
+    isolation: Isolation,
+    reach: Reach,
+    groups: Path | None,
+    lease: Lease,
+    capacity: Capacity,
+) -> LaunchOptions:
+    return LaunchOptions(
+        worker_dir.scratch,
+        browser,
+        tuple(browser_args()),
+        shared=tuple(settings.shared_folders),
+        disk_limit=settings.machine_disk,
+        groups=groups,
+        find_full_browser=partial(find_browser, settings.chromium, headful=True),
+        network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
+        filter=reach if isolation.level is Level.PARTIAL else None,
+        hooks=isolation.level is Level.FULL or settings.partial_hooks,
+        lease=lease,
+        capacity=capacity,
+        observer=machine_metrics.CountedMachines(),
+    )
+
+
+def _recycle_limits(settings: Settings) -> RecycleLimits:
+    return RecycleLimits(
+        idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age
+    )
+
+
+def _log_policy(settings: Settings) -> LogPolicy:
+    if not settings.keeps_artifacts_in_bucket:
+        return LogPolicy(settings.log_limit)
+    return LogPolicy(settings.log_limit, _BUCKET_LOG_INTERVAL, _BUCKET_LOG_INTERVAL)
+
+
+def _environments(settings: Settings, store: Store) -> ProjectEnvironments:
+    dev = DevFolders(settings.dev_projects) if settings.dev_projects is not None else None
+    return ProjectEnvironments(store, Environments(_folder(settings, "environments")), dev)
+
+
+def _keyring(settings: Settings) -> KeyRing:
+    return KeyRing([key.get_secret_value() for key in settings.secret_key])
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    return settings.data_dir.expanduser().resolve() / name
