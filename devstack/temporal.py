@@ -74,7 +74,7 @@ class TemporalServer:
             port: Port of Temporal's gRPC service.
             ui_port: Port of the Web UI.
             report: Function that takes one line for the user when the server is started again.
-            api_port: Port of the api, which decrypts payloads for the Web UI; None if no api belongs to the server.
+            api_port: Port of the api that decrypts payloads for the Web UI; None if nothing is encrypted.
             retention: How long Runs and their artifacts are kept. The default comes from the settings.
             dynamic_config: More dynamic configuration of Temporal, as `key=JSON value`.
 

@@ -79,7 +79,7 @@ class TemporalUiProxy:
             data: The data folder; the log is in it.
             port: The port on 127.0.0.1 to listen on.
             upstream: The address at which the UI listens.
-            api_port: The port of the api on 127.0.0.1, which decrypts payloads for the UI; None if there is no api.
+            api_port: The port on 127.0.0.1 of the api that decrypts payloads for the UI; None if nothing is encrypted.
             report: Function that takes one line for the user when the proxy is started again.
 
         Raises:
