@@ -110,15 +110,36 @@ async def test_the_web_ui_shows_payloads_to_who_is_signed_in(own: Stack, page: P
     assert MESSAGE not in body
     assert {status for _, status in codec} == {401}
 
-    await page.goto(f"{own.url}/sign-in")
-    await page.get_by_label("API key").fill(own.api_key)
-    await page.get_by_role("button", name="Sign in").click()
-    await page.wait_for_url("**/projects")
+    await _sign_in(own, page)
     codec.clear()
     await page.goto(history)
     await expect(page.locator("body")).to_contain_text(f"{PLANTED}-shown", timeout=60_000)
     await expect(page.locator("body")).to_contain_text(MESSAGE)
     assert {status for _, status in codec} == {200}
+
+
+async def test_a_web_ui_that_asks_the_api_at_its_own_address_sends_the_cookie_along(own: Stack, page: Page) -> None:
+    """Another port of the same host is another origin, but the same site. The UI's settings in the browser say so."""
+    run_id = await own.start("echo", {"value": f"{PLANTED}-elsewhere"})
+    assert (await own.result(run_id))["status"] == "completed"
+    await _sign_in(own, page)
+    await page.add_init_script(
+        f"""localStorage.setItem("endpoint", JSON.stringify("{own.url}/codec"));
+        localStorage.setItem("includeCredentials", "true");
+        localStorage.setItem("overrideRemoteCodecConfiguration", "true");"""
+    )
+    codec: list[tuple[str, int]] = []
+    page.on("response", lambda answer: codec.append(_seen(answer)) if "/codec/" in answer.url else None)
+    await page.goto(f"{own.dev.temporal.ui_url}/namespaces/default/workflows/{run_id}")
+    await expect(page.locator("body")).to_contain_text(f"{PLANTED}-elsewhere", timeout=60_000)
+    assert {(url.startswith(f"{own.url}/codec/decode"), status) for url, status in codec} == {(True, 200)}
+
+
+async def _sign_in(own: Stack, page: Page) -> None:
+    await page.goto(f"{own.url}/sign-in")
+    await page.get_by_label("API key").fill(own.api_key)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/projects")
 
 
 def _seen(answer: Any) -> tuple[str, int]:
