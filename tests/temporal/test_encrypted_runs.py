@@ -28,6 +28,7 @@ from temporal.listing import RunFilter
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
+from tests.support.polling import until
 from tests.support.run_stage import WORKFLOWS, WORKSPACE, HeldAttempt, Stage, completed, ends, failed
 from tests.support.temporal_servers import set_up_namespace
 from tests.temporal import test_auth_sessions, test_run_status, test_runs
@@ -231,4 +232,26 @@ async def test_headers_are_encrypted_and_arrive(client: Client) -> None:
     async with Worker(client, task_queue="headers", workflows=[HeadersWorkflow]):
         handle = await planting.start_workflow(HeadersWorkflow.run, id="headers", task_queue="headers")
         assert await handle.result() == PLANTED
+    assert not [text for text in await history(handle) if PLANTED in text]
+
+
+@workflow.defn(name="Defect", sandboxed=False)
+class DefectWorkflow:
+    """Has a defect, for which Temporal tries its task again and again."""
+
+    @workflow.run
+    async def run(self) -> None:
+        raise ValueError(PLANTED)
+
+
+async def test_the_defect_of_a_workflow_is_not_told_in_clear(client: Client) -> None:
+    async with Worker(client, task_queue="defects", workflows=[DefectWorkflow]):
+        handle = await client.start_workflow(DefectWorkflow.run, id="defect", task_queue="defects")
+
+        async def has_failed() -> bool:
+            kinds = {event.event_type async for event in handle.fetch_history_events()}
+            return EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED in kinds
+
+        await until(has_failed)
+        await handle.terminate()
     assert not [text for text in await history(handle) if PLANTED in text]
