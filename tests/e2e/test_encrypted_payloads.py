@@ -62,8 +62,11 @@ async def test_temporal_keeps_nothing_in_clear_of_what_runs_are_given_and_give(o
             "last_error": {"code": "script-execution-exception", "category": "execution", "message": MESSAGE},
         },
     }
-    listed = await own.http.get(f"/api/v1/workspace/{own.workspace}/projects/lab/runs")
-    assert MESSAGE in listed.text
+
+    async def is_listed() -> bool:
+        return MESSAGE in (await own.http.get(f"/api/v1/workspace/{own.workspace}/projects/lab/runs")).text
+
+    await until(is_listed)
     waiting = await own.start("wait", {"seconds": 300, "value": f"{PLANTED}-value"})
     await own.until_status(waiting, "started")
     assert (await own.cancel(waiting))["status"] == "canceled"

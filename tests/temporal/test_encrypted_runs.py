@@ -148,10 +148,13 @@ async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(run
     assert ended.outcome
     assert ended.outcome.error
     assert ended.outcome.error.message == f"{PLANTED}-message"
-    listed = await RunQueries(stage.client).list_runs(WORKSPACE, stage.project, RunFilter(), limit=5)
-    assert [(run.status, run.cause and run.cause.message) for run in listed.runs] == [
-        (RunStatus.FAILED, f"{PLANTED}-message")
-    ]
+
+    async def is_listed() -> bool:
+        listed = await RunQueries(stage.client).list_runs(WORKSPACE, stage.project, RunFilter(), limit=5)
+        causes = [(run.status, run.cause and run.cause.message) for run in listed.runs]
+        return causes == [(RunStatus.FAILED, f"{PLANTED}-message")]
+
+    await until(is_listed)  # lists know of an end a moment later
     (closed,) = [
         event.workflow_execution_failed_event_attributes.failure
         async for event in stage.handle.fetch_history_events()
@@ -200,6 +203,42 @@ async def test_a_run_in_flight_outlives_a_switch(encrypted: tuple[Settings, Clie
         events = await stage.events()
         encrypted_at = ["binary/encrypted" in str(events[0]), "binary/encrypted" in str(events[-1])]
         assert encrypted_at == [switch != "on", switch != "off"]
+
+
+async def test_a_workflow_waits_for_a_worker_that_has_the_key(encrypted: tuple[Settings, Client]) -> None:
+    settings, client = encrypted
+    keyless = await connect(settings.model_copy(update={"secret_key": [SecretStr(KEY[::-1])]}))
+    async with Stage(keyless, "keyless") as stage:
+        await stage.serve_runs()
+        stage.client = client
+        await stage.start()
+        await stage.until("WORKFLOW_TASK_FAILED")
+        (failure,) = [
+            event.workflow_task_failed_event_attributes.failure
+            for event in await stage.events()
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+        ]
+        told = await keyless.data_converter.decode_failure(failure)
+        assert "which is not in CALLBOARD_SECRET_KEY" in str(told)
+        await stage.stop_serving_runs()
+        await stage.serve(ends(completed()))
+        assert (await stage.ended()).status is RunStatus.COMPLETED
+
+
+async def test_an_attempt_on_a_worker_without_the_key_fails_and_its_log_says_why(
+    encrypted: tuple[Settings, Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, client = encrypted
+    async with Stage(client, "keyless-attempt") as stage:
+        await stage.serve_runs()
+        stage.client = await connect(settings.model_copy(update={"secret_key": [], "encrypt_payloads": False}))
+        await stage.serve_attempts()
+        stage.client = client
+        await stage.start(maximum_attempts=1)
+        outcome = await stage.ended()
+        assert outcome.error
+        assert outcome.error.message == "The worker could not carry out the Attempt: Failed decoding arguments"
+    assert "which is not in CALLBOARD_SECRET_KEY" in caplog.text
 
 
 @workflow.defn(name="Headers", sandboxed=False)
