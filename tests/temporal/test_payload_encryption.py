@@ -24,7 +24,7 @@ SECRET = "hunter2hunter2"
 
 def converter(*keys: str, on: bool = True, namespace: str = "default") -> DataConverter:
     secret_key = [SecretStr(key) for key in keys]
-    return data_converter(Settings(secret_key=secret_key, encrypt_payloads=on, temporal_namespace=namespace))
+    return data_converter(Settings(secret_key=secret_key, encrypt_payloads=on), namespace)
 
 
 async def test_a_payload_shows_neither_its_content_nor_its_kind() -> None:

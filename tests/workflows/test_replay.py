@@ -81,7 +81,7 @@ async def test_the_history_replays(path: Path, failures: dict[str, Exception | N
 
 async def test_all_of_them_replay_on_a_worker_that_encrypts() -> None:
     settings = Settings(secret_key=[SecretStr("a-key-of-the-test")], encrypt_payloads=True)
-    failed = await replay_all(data_converter(settings))
+    failed = await replay_all(data_converter(settings, "default"))
     assert {run_id: failure for run_id, failure in failed.items() if failure is not None} == {}
 
 

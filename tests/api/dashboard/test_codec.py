@@ -39,8 +39,8 @@ def body(*payloads: Payload) -> dict[str, Any]:
     }
 
 
-async def encrypted(*values: Any, **fields: Any) -> list[Payload]:
-    return await data_converter(api_settings(encrypt_payloads=True, **fields)).encode(values)
+async def encrypted(*values: Any, namespace: str = "default", **fields: Any) -> list[Payload]:
+    return await data_converter(api_settings(encrypt_payloads=True, **fields), namespace).encode(values)
 
 
 def values_of(answer: httpx.Response) -> list[Any]:
@@ -168,7 +168,7 @@ async def test_a_body_has_its_limit(api: Api, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_payloads_of_another_namespace_or_key_are_told_apart(api: Api) -> None:
     client = await signed_in_client(api)
-    elsewhere = body(*await encrypted(1, temporal_namespace="elsewhere"))
+    elsewhere = body(*await encrypted(1, namespace="elsewhere"))
     answer = await client.post("/codec/decode", json=elsewhere, headers=SAME_SITE | {"x-namespace": "elsewhere"})
     assert (answer.status_code, "keys of namespace 'default'" in answer.text) == (400, True)
     assert (await client.post("/codec/decode", json=elsewhere, headers=SAME_SITE)).status_code == 500
