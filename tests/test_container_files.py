@@ -229,7 +229,10 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
     assert {name.partition(":?")[0] for name in used if ":?" in name} == SECRETS
     choices = {re.split(r":[-+]", name)[0] for name in used if ":?" not in name}
     # Without its password, Grafana alone refuses to start: Compose would refuse all of the file.
-    assert {name for name in choices if not name.endswith("_DIGEST")} == {"GRAFANA_PASSWORD", "CALLBOARD_ENCRYPT_PAYLOADS"}
+    assert {name for name in choices if not name.endswith("_DIGEST")} == {
+        "GRAFANA_PASSWORD",
+        "CALLBOARD_ENCRYPT_PAYLOADS",
+    }
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if re.search(r"SECRET|PASSWORD|PWD|KEY", name) and name != "AWS_ACCESS_KEY_ID":  # a name, as of a user
