@@ -126,8 +126,12 @@ class TemporalServer:
     async def _wait_until_set_up(self) -> None:
         try:
             async with asyncio.timeout(_READY_TIMEOUT.total_seconds()):
+                # What is set up holds nothing secret, and the key may be made only later.
                 settings = Settings(
-                    temporal_address=self.address, temporal_namespace=NAMESPACE, temporal_environment_config=False
+                    temporal_address=self.address,
+                    temporal_namespace=NAMESPACE,
+                    temporal_environment_config=False,
+                    encrypt_payloads=False,
                 )
                 client = await connect(settings, lazy=True)
                 while not await self._try_set_up(client):  # noqa: ASYNC110 - a server is asked

@@ -24,11 +24,14 @@ MESSAGE = "the price is missing"
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
+    """It is set in the environment, as by who runs `callboard dev`; the stack makes the key itself."""
     folder = tmp_path_factory.mktemp("encrypted")
     shutil.copytree(REPOSITORY / "tests" / "e2e" / "projects" / "lab", folder / "projects" / "lab")
     shutil.copytree(REPOSITORY / "examples" / "projects" / "orders", folder / "projects" / "orders")
-    async with Stack.up(folder, folder / "projects", site, encrypt_payloads=True) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CALLBOARD_ENCRYPT_PAYLOADS", "true")
+        async with Stack.up(folder, folder / "projects", site) as running:
+            yield running
 
 
 @pytest.fixture
