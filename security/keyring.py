@@ -4,6 +4,9 @@ A sealed token has the form `cb1.{key id}.{nonce and ciphertext}`: ASCII, AES-25
 from one configured secret. The first secret of the ring seals; every secret opens what it has sealed, so that keys can
 be rotated: put the new one first, and remove the old one when nothing sealed by it is needed any more.
 
+Payloads of Temporal are bytes, and there are many more of them than of secrets. So they are sealed as bytes, by a
+cipher with a key of its own that is derived from the same secret.
+
 The configured secrets must be random. HKDF stretches a key, but does not slow down the guessing of a weak password.
 """
 
@@ -28,8 +31,12 @@ MIN_KEY_LENGTH = 16
 
 _VERSION = "cb1"
 _TOKEN = re.compile(rf"{_VERSION}\.([A-Za-z0-9_-]{{11}})\.([A-Za-z0-9_-]+)", re.ASCII)
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 _NONCE_BYTES = 12
 _CANNOT_OPEN = "A sealed secret cannot be opened: it was changed, or it was sealed for another owner."
+_CANNOT_OPEN_PAYLOAD = (
+    "A payload in Temporal cannot be decrypted: it was changed, or it was encrypted for another namespace."
+)
 
 
 class KeyRing:
@@ -81,6 +88,32 @@ class KeyRing:
             "Add the older key to the end of that list until nothing sealed by it is left."
         )
 
+    def seal_payload(self, data: bytes, *, bound_to: str) -> tuple[str, bytes]:
+        """Seal a payload; return the id of the key, and the bytes that open with that key and the same `bound_to`.
+
+        Raises:
+            ConfigurationError: The ring is empty.
+        """
+        key = self._newest_key()
+        return key.id, key.seal_payload(data, bound_to)
+
+    def open_payload(self, key_id: str, sealed: bytes, *, bound_to: str) -> bytes:
+        """Return the payload that was sealed.
+
+        Raises:
+            ConfigurationError: The key that sealed it is not in the ring.
+            SealError: It was changed, or was sealed for another owner.
+        """
+        for key in self._keys:
+            if key.id == key_id:
+                return key.open_payload(sealed, bound_to)
+        # What Temporal's server says it was sealed with may be anything.
+        shown = key_id if _KEY_ID.fullmatch(key_id) else "with an unknown name"
+        raise ConfigurationError(
+            f"A payload in Temporal was encrypted with key {shown}, which is not in CALLBOARD_SECRET_KEY. "
+            "Add that key to the end of the list until the last Run that was made with it is over and forgotten."
+        )
+
     def fingerprints(self, data: bytes, *, bound_to: str) -> list[str]:
         """Return the keyed hashes of `data` by each key, newest first: each 43 characters of `A-Za-z0-9_-`.
 
@@ -99,12 +132,13 @@ class KeyRing:
 
 
 class _Key:
-    """One secret, and the three things derived from it: an id that may be shown, a cipher, a hash key."""
+    """One secret, and what is derived from it: an id that may be shown, two ciphers, a hash key."""
 
     def __init__(self, secret: str) -> None:
         material = secret.encode()
         self.id = _to_base64url(_derive_key(material, b"callboard key id", 8))
         self._cipher = AESGCM(_derive_key(material, b"callboard seal", 32))
+        self._payload_cipher = AESGCM(_derive_key(material, b"callboard payload", 32))
         self._hash_key = _derive_key(material, b"callboard fingerprint", 32)
 
     def seal(self, text: str, bound_to: str) -> str:
@@ -119,6 +153,16 @@ class _Key:
             return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode()).decode()
         except (InvalidTag, ValueError) as error:
             raise SealError(_CANNOT_OPEN) from error
+
+    def seal_payload(self, data: bytes, bound_to: str) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._payload_cipher.encrypt(nonce, data, bound_to.encode())
+
+    def open_payload(self, sealed: bytes, bound_to: str) -> bytes:
+        try:
+            return self._payload_cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
+        except (InvalidTag, ValueError) as error:
+            raise SealError(_CANNOT_OPEN_PAYLOAD) from error
 
     def fingerprint(self, data: bytes, bound_to: str) -> str:
         # The owner is hashed to a fixed length first, so that no pair of owner and data can be read as another pair.

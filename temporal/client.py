@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.common import HeaderCodecBehavior
 from temporalio.runtime import Runtime
 from temporalio.service import ConnectConfig, RetryConfig
 
@@ -14,6 +14,7 @@ from settings import Settings
 from telemetry.interceptors import client_interceptors
 from temporal.connection_config import Connection, find_connection
 from temporal.connection_errors import explain_connect_failure
+from temporal.data_converter import data_converter
 
 WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 """Time between two heartbeats in which a worker tells Temporal what it offers."""
@@ -28,10 +29,11 @@ async def connect(
     retry_timeout: timedelta = timedelta(seconds=10),
     runtime: Runtime | None = None,
 ) -> Client:
-    """Return a Temporal client with the pydantic converter.
+    """Return a Temporal client with the data converter that the settings ask for.
 
     Args:
         settings: Address and namespace; what they leave open, and TLS and keys, come from Temporal's own configuration.
+            Also whether payloads are encrypted, with which keys.
         connection: What `find_connection` has made of the settings, if it was asked already.
         lazy: Connect at the first call, so that a process can start while Temporal is down.
         identity: The name that Temporal shows for this process.
@@ -39,11 +41,12 @@ async def connect(
         runtime: The SDK runtime; a default one if absent.
 
     Raises:
-        ConfigurationError: Temporal's own configuration cannot be used, or Temporal refuses this client (the latter
-            only if not lazy).
+        ConfigurationError: Temporal's own configuration cannot be used, payloads are to be encrypted without a key, or
+            Temporal refuses this client (the latter only if not lazy).
         Unavailable: Temporal cannot be reached (only if not lazy).
     """
     connection = connection or find_connection(settings)
+    converter = data_converter(settings, connection.namespace)
     tls = connection.tls or False  # False, since None would be TLS for the SDK if there is an API key
     try:
         return await Client.connect(
@@ -52,7 +55,8 @@ async def connect(
             tls=tls,
             api_key=connection.api_key,
             rpc_metadata=connection.metadata,
-            data_converter=pydantic_data_converter,
+            data_converter=converter,
+            header_codec_behavior=HeaderCodecBehavior.CODEC,  # headers are encrypted as all else is
             interceptors=client_interceptors(),
             lazy=lazy,
             identity=identity,

@@ -19,6 +19,7 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 from temporalio.common import Priority
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
 from schemas.workflow import names
@@ -54,9 +55,11 @@ async def ensure_sweep_schedule(client: Client, artifact_retention: timedelta) -
     current = await find_sweep_schedule(client)
     if current is not None and current.artifact_retention == artifact_retention:
         return []
+    # The input holds nothing secret. In clear, it outlives every change of keys: sweeps go on for years.
+    (sweep_input,) = pydantic_data_converter.payload_converter.to_payloads([SweepInput(older_than=artifact_retention)])
     action = ScheduleActionStartWorkflow(
         names.SWEEP,
-        SweepInput(older_than=artifact_retention),
+        sweep_input,
         id=names.SWEEP_SCHEDULE,
         task_queue=names.CALLBOARD_QUEUE,
         static_summary=f"Remove artifacts {format_duration(artifact_retention)} after the end of their Run",

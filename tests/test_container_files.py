@@ -32,7 +32,7 @@ from temporalio.testing import WorkflowEnvironment
 from devstack import ports
 from devstack import temporal as embedded
 from devstack.child import SupervisedProcess
-from devstack.temporal_ui import CADDYFILE
+from devstack.temporal_ui import CADDYFILE, CODEC_PATH
 from machines import network_launcher
 from machines.capacity import host_capacity
 from machines.limits import MOST_THREADS
@@ -229,7 +229,10 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
     assert {name.partition(":?")[0] for name in used if ":?" in name} == SECRETS
     choices = {re.split(r":[-+]", name)[0] for name in used if ":?" not in name}
     # Without its password, Grafana alone refuses to start: Compose would refuse all of the file.
-    assert {name for name in choices if not name.endswith("_DIGEST")} == {"GRAFANA_PASSWORD"}
+    assert {name for name in choices if not name.endswith("_DIGEST")} == {
+        "GRAFANA_PASSWORD",
+        "CALLBOARD_ENCRYPT_PAYLOADS",
+    }
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             if re.search(r"SECRET|PASSWORD|PWD|KEY", name) and name != "AWS_ACCESS_KEY_ID":  # a name, as of a user
@@ -270,6 +273,9 @@ def test_the_web_ui_listens_for_its_proxy_only_which_has_the_port_that_is_publis
     given = service["environment"]
     assert config["host"] == "127.0.0.1"
     assert given["PROXY_UPSTREAM"] == f"{config['host']}:{config['port']}"
+    assert given["PROXY_API"] == "api:8400"
+    endpoint = config["codec"]["endpoint"]
+    assert [filled(endpoint, {"CALLBOARD_ENCRYPT_PAYLOADS": value}) for value in ("", "true")] == ["", CODEC_PATH]
     assert service["ports"] == [f"127.0.0.1:{given['PROXY_PORT']}:{given['PROXY_PORT']}"]
     assert SERVICES["api"]["environment"]["CALLBOARD_TEMPORAL_UI_URL"] == f"http://127.0.0.1:{given['PROXY_PORT']}"
     assert (REPOSITORY / COMPOSE["configs"]["temporal-ui-proxy"]["file"]).samefile(CADDYFILE)

@@ -50,7 +50,8 @@ def read_session(request: Request, auth: DashboardAuth) -> Session | None:
     return None if cookie is None else auth.sessions.read(cookie)
 
 
-async def _require_session(request: Request, auth: DashboardAuthDep) -> Session:
+async def require_session(request: Request, auth: DashboardAuthDep) -> Session:
+    """Return the session of who is signed in, or that of API clients for a request with a key. Raises Unauthorized."""
     key = request.headers.get(KEY_HEADER)
     if key is not None:
         auth.keys.check(key.encode("latin-1"), request.scope)
@@ -64,7 +65,7 @@ async def _require_session(request: Request, auth: DashboardAuthDep) -> Session:
     return session
 
 
-SessionDep = Annotated[Session, Depends(_require_session)]
+SessionDep = Annotated[Session, Depends(require_session)]
 
 
 async def _verified_form(request: Request, session: SessionDep) -> ImmutableMultiDict[str, str]:

@@ -51,9 +51,13 @@ async def check_temporal(settings: Settings) -> TemporalFindings:
         fix = "Correct the variables TEMPORAL_*, or the file of profiles (docs/temporal-cloud.md)."
         first = failed("Temporal", error.message, fix)
         return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
-    client = await connect(
-        settings, connection=connection, lazy=True, identity="callboard-doctor", retry_timeout=timedelta(seconds=3)
-    )
+    try:
+        client = await connect(
+            settings, connection=connection, lazy=True, identity="callboard-doctor", retry_timeout=timedelta(seconds=3)
+        )
+    except ConfigurationError as error:  # of encrypted payloads
+        first = failed("Temporal", error.message, "Correct these settings for all that use this namespace.")
+        return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
     try:
         with translate_operator_errors(client, "describe itself"):
             system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC_TIMEOUT)

@@ -277,6 +277,13 @@ async def test_a_namespace_that_is_set_up_is_well(server: TemporalServer) -> Non
     assert looked.client is not None
 
 
+async def test_encryption_without_a_key_is_told_before_temporal_is_asked() -> None:
+    looked = await check_temporal(Settings(encrypt_payloads=True))
+    assert {finding.status for finding in looked.findings} == {Status.FAILED, Status.SKIPPED}
+    assert by_name(looked.findings)["Temporal"].message.startswith("CALLBOARD_ENCRYPT_PAYLOADS is on, and")
+    assert looked.client is None
+
+
 async def test_what_is_not_as_it_was_set_is_told(server: TemporalServer) -> None:
     settings, client = await set_up_namespace(server, "otherwise", run_retention="30d")
     handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)

@@ -111,3 +111,51 @@ def test_fingerprints_are_equal_for_equal_data_and_differ_by_data_owner_and_key(
 
 def test_a_ring_does_not_print_its_keys():
     assert NEW not in repr(KeyRing([NEW]))
+
+
+def test_a_payload_opens_with_its_key_for_its_owner_only():
+    ring = KeyRing([NEW, OLD])
+    key_id, sealed = ring.seal_payload(b"\x00hunter2\xff", bound_to="default")
+    assert b"hunter2" not in sealed
+    assert ring.seal_payload(b"\x00hunter2\xff", bound_to="default")[1] != sealed, "nothing repeats"
+    assert ring.open_payload(key_id, sealed, bound_to="default") == b"\x00hunter2\xff"
+    with pytest.raises(SealError, match="another namespace"):
+        ring.open_payload(key_id, sealed, bound_to="elsewhere")
+
+
+@pytest.mark.parametrize("position", [0, 11, 12, -1])
+def test_a_changed_byte_keeps_a_payload_shut(position: int):
+    ring = KeyRing([NEW])
+    key_id, sealed = ring.seal_payload(b"secret", bound_to="default")
+    changed = bytearray(sealed)
+    changed[position] ^= 1
+    with pytest.raises(SealError):
+        ring.open_payload(key_id, bytes(changed), bound_to="default")
+
+
+@pytest.mark.parametrize("junk", [b"", b"short", bytes(12)])
+def test_what_is_no_sealed_payload_is_refused(junk: bytes):
+    ring = KeyRing([NEW])
+    key_id, _ = ring.seal_payload(b"", bound_to="default")
+    with pytest.raises(SealError):
+        ring.open_payload(key_id, junk, bound_to="default")
+
+
+def test_payloads_rotate_with_the_ring():
+    key_id, sealed = KeyRing([OLD]).seal_payload(b"secret", bound_to="default")
+    both = KeyRing([NEW, OLD])
+    assert both.open_payload(key_id, sealed, bound_to="default") == b"secret"
+    assert both.seal_payload(b"", bound_to="default")[0] == KeyRing([NEW]).seal_payload(b"", bound_to="default")[0]
+    with pytest.raises(ConfigurationError, match=rf"key {key_id}, which is not in CALLBOARD_SECRET_KEY"):
+        KeyRing([NEW]).open_payload(key_id, sealed, bound_to="default")
+    with pytest.raises(ConfigurationError, match="with an unknown name") as caught:
+        both.open_payload("<script>", sealed, bound_to="default")
+    assert "<script>" not in caught.value.message
+
+
+def test_payloads_and_sealed_secrets_have_keys_of_their_own():
+    ring = KeyRing([NEW])
+    key_id, sealed = ring.seal_payload(b"secret", bound_to="w")
+    as_token = f"cb1.{key_id}.{urlsafe_b64encode(sealed).decode().rstrip('=')}"
+    with pytest.raises(SealError):
+        ring.open(as_token, bound_to="w")

@@ -42,9 +42,8 @@ class Stack:
     async def up(cls, folder: Path, projects: Path, site: str) -> AsyncGenerator[Self]:
         """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind."""
         data = folder / "data"
-        settings = Settings(
-            data_dir=data, port=0, shared_folders=[folder.parent]
-        )  # tests and user code tell each other
+        # Tests and user code tell each other things in the shared folder.
+        settings = Settings(data_dir=data, port=0, shared_folders=[folder.parent])
         dev = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
         async with (
             dev,

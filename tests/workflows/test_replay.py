@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
+from settings import Settings
+from temporal.data_converter import data_converter
 from tests.support.auth_shape_player import login_histories
 from tests.support.delivery_stage import DELIVERIES
 from tests.support.fleet_stage import FLEETS
@@ -46,10 +50,15 @@ def history(path: Path) -> WorkflowHistory:
 
 @pytest.fixture(scope="module")
 async def failures() -> dict[str, Exception | None]:
-    """What each replay failed with. By one worker for all of them: to make one costs more than to replay a history."""
+    """What each replay failed with."""
+    return await replay_all(pydantic_data_converter)
+
+
+async def replay_all(converter: DataConverter) -> dict[str, Exception | None]:
+    """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others]
-    replayer = Replayer(workflows=workflows, data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=workflows, data_converter=converter)
     replayed: dict[str, Exception | None] = {}
 
     async def histories() -> AsyncIterator[WorkflowHistory]:
@@ -68,6 +77,12 @@ async def test_the_history_replays(path: Path, failures: dict[str, Exception | N
     failure = failures[history(path).run_id]
     if failure is not None:
         raise failure
+
+
+async def test_all_of_them_replay_on_a_worker_that_encrypts() -> None:
+    settings = Settings(secret_key=[SecretStr("a-key-of-the-test")], encrypt_payloads=True)
+    failed = await replay_all(data_converter(settings, "default"))
+    assert {run_id: failure for run_id, failure in failed.items() if failure is not None} == {}
 
 
 def test_every_shape_has_its_history() -> None:

@@ -1,0 +1,50 @@
+"""Encode and decode payloads for a client that has no keys, by the protocol of Temporal's remote codecs.
+
+Its bodies are JSON: `{"payloads": [{"metadata": {"encoding": BASE64}, "data": BASE64}]}`, for requests and answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from google.protobuf.json_format import MessageToJson, Parse, ParseError
+from temporalio.api.common.v1 import Payload, Payloads
+
+from schemas.rest.field_errors import field_error
+from settings import Settings
+from temporal.data_converter import payload_encryption
+
+_Transform = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
+
+
+class RemoteCodec:
+    """Encrypts and decrypts for others as this process does for itself.
+
+    To make one raises ConfigurationError as `payload_encryption` does.
+    """
+
+    def __init__(self, settings: Settings, namespace: str) -> None:
+        self._encryption = payload_encryption(settings, namespace)
+
+    async def decode(self, body: bytes) -> bytes:
+        """Return the payloads decrypted, and those that are not encrypted as they are.
+
+        Raises:
+            BadRequest: The body is not that of a remote codec.
+            ConfigurationError, SealError: A payload cannot be decrypted.
+        """
+        return await _transform(body, self._encryption.decode)
+
+    async def encode(self, body: bytes) -> bytes:
+        """Return the payloads as clients write them: encrypted, if that is switched on. Raises BadRequest."""
+        return await _transform(body, self._encryption.encode)
+
+
+async def _transform(body: bytes, transform: _Transform) -> bytes:
+    try:
+        payloads = Parse(body, Payloads(), ignore_unknown_fields=True)
+    except (ParseError, UnicodeDecodeError) as error:
+        # The parser's message may quote the body.
+        expected = 'a JSON object like {"payloads": [{"metadata": {"encoding": BASE64}, "data": BASE64}]}'
+        raise field_error("", expected, f"The body holds no payloads of Temporal. Expected {expected}.") from error
+    return MessageToJson(Payloads(payloads=await transform(payloads.payloads)), indent=None).encode()
