@@ -91,7 +91,7 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(worker, "PollWatch", watch)
     monkeypatch.setattr(worker, "open_store", opened)
-    monkeypatch.setattr(worker, "_STORE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(worker, "STORE_TIMEOUT", timedelta(seconds=1))
     stop = asyncio.Event()
     serving = asyncio.create_task(worker.serve(settings, stop))
     async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
