@@ -15,6 +15,7 @@ import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
+import browser_worker
 import worker
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools
@@ -71,8 +72,8 @@ class Inside:
         def opened(*_arguments: Any, **_options: Any) -> Store:
             return store
 
-        patch.setattr(worker, "RunningAttempts", lambda: inside.running_attempts)
-        patch.setattr(worker, "MachinePools", pools)
+        patch.setattr(browser_worker, "RunningAttempts", lambda: inside.running_attempts)
+        patch.setattr(browser_worker, "MachinePools", pools)
         patch.setattr(worker, "open_store", opened)
         config = client.service_client.config
         settings = Settings(

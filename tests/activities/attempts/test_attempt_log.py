@@ -126,7 +126,7 @@ async def test_the_whole_is_there_before_its_pieces_go(tmp_path: Path) -> None:
         desk.store.refuse = lambda key: key.endswith("log.jsonl")
         came = await desk.end(within=timedelta(seconds=0.3))
         assert came.size is None
-        assert came.missing.startswith("The store is away")
+        assert came.missing
         assert b"line" in b"".join((await desk.pieces()).values())
 
 

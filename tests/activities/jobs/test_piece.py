@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from activities.jobs import piece as piece_module
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_items import JobItems
 from activities.jobs.piece import Piece, PieceResult
@@ -22,7 +23,7 @@ from tests.support.delivery_inputs import RING
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import BAD, auth
 from tests.support.polling import until
-from tests.support.run_stage import WORKSPACE
+from tests.support.run_stage import DEADLINE, WORKSPACE
 
 
 class Bench:
@@ -59,6 +60,13 @@ class Bench:
     def executed(self) -> list[int]:
         """The items whose Runs were executed."""
         return sorted(int(attempt.run_id.rpartition("-")[2]) for attempt in self.lab.attempts)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a piece go on until all of its Runs have ended, however slow the host is."""
+    monkeypatch.setattr(piece_module, "_AFTER_END", DEADLINE)
+    monkeypatch.setattr(piece_module, "_AFTER_LAST_ITEM", DEADLINE)
 
 
 @pytest.fixture
