@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.compose_file import filled, load
 from tests.support.repository import REPOSITORY
@@ -73,6 +74,35 @@ def test_a_plain_start_has_neither_deploys_nor_the_dashboard(tmp_path: Path, val
     assert done.returncode == 0, done.stderr
     services = load()["services"]
     assert set(done.stdout.split()) == {name for name, service in services.items() if "profiles" not in service}
+
+
+def test_settings_of_an_override_file_as_the_docs_show_it_reach_the_services(
+    tmp_path: Path, values: dict[str, str]
+) -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    blocks = re.findall(r"`docker-compose\.override\.yml`\n\n```yaml\n(.*?)```", page, flags=re.DOTALL)
+    (text,) = [block for block in blocks if "OTEL_" in block]
+    override = tmp_path / "docker-compose.override.yml"
+    override.write_text(text)
+    named = ["--file", str(REPOSITORY / FILES[0]), "--file", str(override)]
+    done = compose(env_file(tmp_path, values | {"CALLBOARD_CAPACITY": "4"}), *named, "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    services: dict[str, dict[str, Any]] = json.loads(done.stdout)["services"]
+    main = load()["services"]
+    for name, service in yaml.safe_load(text)["services"].items():
+        added: dict[str, str] = service["environment"]
+        assert added
+        written: dict[str, str] = main[name]["environment"]
+        given = {variable: value.replace("$$", "$") for variable, value in services[name]["environment"].items()}
+        assert given == {variable: filled(value, values) for variable, value in written.items()} | added, name
+
+
+def test_the_retention_is_that_of_the_env_file(tmp_path: Path, values: dict[str, str]) -> None:
+    kept = {"CALLBOARD_RUN_RETENTION": "30d", "CALLBOARD_ARTIFACT_RETENTION": "31d"}
+    done = compose(env_file(tmp_path, values | kept), "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    given: dict[str, str] = json.loads(done.stdout)["services"]["namespace"]["environment"]
+    assert {name: given[name] for name in kept} == kept
 
 
 def test_a_secret_that_is_missing_is_named(tmp_path: Path, values: dict[str, str]) -> None:

@@ -232,6 +232,8 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
     assert {name for name in choices if not name.endswith("_DIGEST")} == {
         "GRAFANA_PASSWORD",
         "CALLBOARD_ENCRYPT_PAYLOADS",
+        "CALLBOARD_RUN_RETENTION",
+        "CALLBOARD_ARTIFACT_RETENTION",
     }
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
@@ -390,7 +392,7 @@ async def test_the_namespace_is_made_with_all_that_runs_need_also_twice() -> Non
     starting = WorkflowEnvironment.start_local(dev_server_existing_path=str(BESIDE / "temporal"))
     async with await starting as server:
         address = server.client.service_client.config.target_host
-        given: dict[str, str] = service["environment"] | {
+        given = {name: filled(value, {}) for name, value in service["environment"].items()} | {
             "CALLBOARD_TEMPORAL_ADDRESS": address,
             "CALLBOARD_TEMPORAL_NAMESPACE": "made-by-compose",
         }
