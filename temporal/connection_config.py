@@ -188,7 +188,7 @@ def _read_client_certificate(tls: ClientConfigTLS) -> tuple[bytes | None, bytes 
     ends = parsed.not_valid_after_utc
     if ends <= datetime.now(UTC):
         raise ConfigurationError(
-            f"The client certificate for Temporal ({_place(tls.client_cert, _CERTIFICATE_VARIABLES)}) has ended on"
+            f"The client certificate for Temporal ({_place(tls.client_cert, _CERTIFICATE_VARIABLES)}) has expired on"
             f" {ends:%Y-%m-%d %H:%M} UTC. Replace it."
         )
     return certificate, key, ends

@@ -41,7 +41,7 @@ _PERMANENT = {
         "The certificate of Temporal at {address} is for another name. Correct CALLBOARD_TEMPORAL_ADDRESS"
         " (or TEMPORAL_ADDRESS), or set TEMPORAL_TLS_SERVER_NAME to the name in the certificate."
     ),
-    "InvalidCertificate(Expired": "The certificate of Temporal at {address} has ended. Its operator has to replace it.",
+    "InvalidCertificate(Expired": "The certificate of Temporal at {address} has expired. Its operator has to replace it.",
     "InvalidCertificate(": (
         "The certificate of Temporal at {address} is not signed by an authority that this host trusts. Set"
         " TEMPORAL_TLS_SERVER_CA_CERT_PATH to the certificate of its authority."
@@ -66,7 +66,7 @@ def _explain_refusal(config: ConnectConfig) -> str:
     if config.api_key is not None:
         return (
             f"Temporal at {config.target_host} refuses the API key (TEMPORAL_API_KEY, or of the profile). It may have"
-            " ended, be of another account, or not be allowed to use the namespace."
+            " expired, be of another account, or not be allowed to use the namespace."
         )
     return (
         f"Temporal at {config.target_host} refuses this client, which has no API key. Set TEMPORAL_API_KEY, or the"

@@ -62,17 +62,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 
 
 def test_the_calls_by_hand_work(served: dict[str, Any]) -> None:
-    lines = BY_HAND.text.replace("http://127.0.0.1:8400", served["url"])
-    start, result, cancel = lines.index("curl -X POST $API/run/start"), lines.index('curl "$API'), lines.rindex("curl")
-    script = (
-        lines[:start]
-        + f"RUN_ID=$({lines[start:result].strip()} | {sys.executable} -c 'import json, sys; print(json.load(sys.stdin)"
-        + '["runId"])\')\n'
-        + f"{lines[result:cancel]}\necho\n{lines[cancel:]}"
-    )
+    data = str(served["folder"] / "data")
+    lines = BY_HAND.text.replace("http://127.0.0.1:8400", served["url"]).replace("~/.local/share/callboard", data)
+    cancel = lines.rindex("curl")
+    script = f"{lines[:cancel]}\necho\n{lines[cancel:]}"
     done = subprocess.run(
         ["bash", "-euc", script.replace("curl ", "curl --no-progress-meter --fail-with-body ")],
-        env=os.environ | {"KEY": served["apiKey"]},
         capture_output=True,
         text=True,
         timeout=90,

@@ -196,7 +196,7 @@ def test_a_certificate_that_cannot_be_used_is_refused(
     use_certificate(monkeypatch, mine.certificate, other.key)
     assert f"({other.key}) is not that of the certificate ({mine.certificate})." in refusal()
     use_certificate(monkeypatch, ended.certificate, ended.key)
-    assert f"({ended.certificate}) has ended on " in refusal()
+    assert f"({ended.certificate}) has expired on " in refusal()
     monkeypatch.delenv("TEMPORAL_TLS_CLIENT_KEY_PATH")
     assert "TEMPORAL_TLS_CLIENT_CERT_PATH is set, and TEMPORAL_TLS_CLIENT_KEY_PATH is not" in refusal()
     monkeypatch.delenv("TEMPORAL_TLS_CLIENT_CERT_PATH")

@@ -137,7 +137,7 @@ async def test_a_server_that_cannot_be_trusted(
     old = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     async with old:
         address = f"127.0.0.1:{old.sockets[0].getsockname()[1]}"
-        assert "has ended. Its operator has to replace it." in await failure(address, ConfigurationError)
+        assert "has expired. Its operator has to replace it." in await failure(address, ConfigurationError)
 
 
 async def test_one_that_is_away() -> None:
