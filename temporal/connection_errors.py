@@ -41,7 +41,9 @@ _PERMANENT = {
         "The certificate of Temporal at {address} is for another name. Correct CALLBOARD_TEMPORAL_ADDRESS"
         " (or TEMPORAL_ADDRESS), or set TEMPORAL_TLS_SERVER_NAME to the name in the certificate."
     ),
-    "InvalidCertificate(Expired": "The certificate of Temporal at {address} has expired. Its operator has to replace it.",
+    "InvalidCertificate(Expired": (
+        "The certificate of Temporal at {address} has expired. Its operator has to replace it."
+    ),
     "InvalidCertificate(": (
         "The certificate of Temporal at {address} is not signed by an authority that this host trusts. Set"
         " TEMPORAL_TLS_SERVER_CA_CERT_PATH to the certificate of its authority."
