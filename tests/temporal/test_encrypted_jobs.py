@@ -10,9 +10,11 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from devstack.temporal import TemporalServer
+from schemas.errors import ConfigurationError
 from schemas.workflow import names
 from settings import Settings
 from temporal.client import connect
+from temporal.jobs import Jobs
 from temporal.namespace import Retention, ensure_namespace, inspect_namespace
 from tests.support.job_run_stub import StubJobRun
 from tests.support.polling import until
@@ -61,6 +63,26 @@ async def test_a_schedule_and_what_it_starts_hold_nothing_in_clear(
     async for execution in client.list_workflows(f"CallboardProject = '{name}'"):
         history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
         assert WORKSPACE not in "".join(str(event) for event in history.events)
+
+
+async def test_an_updated_job_needs_its_old_key_no_more(
+    name: str, encrypted: tuple[Settings, Client], create: test_jobs.Create
+) -> None:
+    """As docs/operations.md says of Jobs, in "When a sealing key is not needed any more"."""
+
+    async def jobs_with(*keys: str) -> Jobs:
+        ring = {"secret_key": [SecretStr(key) for key in keys]}
+        return Jobs(await connect(encrypted[0].model_copy(update=ring)))
+
+    newer = "a-newer-key-of-the-same-test"
+    of_both, of_newer = await jobs_with(newer, KEY), await jobs_with(newer)
+    await create(test_jobs.RARELY)
+    with pytest.raises(ConfigurationError, match="was encrypted with key"):
+        await of_newer.get(WORKSPACE, name, test_jobs.JOB)
+    await of_both.update(WORKSPACE, name, test_jobs.JOB, "second", test_jobs.RARELY)
+    assert (await of_newer.get(WORKSPACE, name, test_jobs.JOB)).ref.definition == "second"
+    assert [state.ref.job_id for state in await of_newer.list_all(WORKSPACE, name)] == [test_jobs.JOB]
+    await of_newer.delete(WORKSPACE, name, test_jobs.JOB)
 
 
 async def test_sweeps_depend_on_no_key(encrypted: tuple[Settings, Client]) -> None:
