@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ from settings import Settings
 from storage.store import Store
 from telemetry import metrics
 from telemetry.health import Liveness
+from telemetry.tracing_settings import trace_endpoints
 from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.fleet import FleetClient
@@ -122,7 +124,9 @@ async def start_attempt_workers(
     dead = await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
-    reach = await find_reach(settings, temporal_address=process.connection.address)
+    reach = await find_reach(
+        settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ)
+    )
     places = settings.capacity or host_capacity()
     log.info("there is room for %d Machine(s) at once", places)
     lease, shares = Lease(deadline=0), MachineShares()
@@ -179,7 +183,10 @@ async def start_attempt_workers(
     member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
     return [
-        deployed.follow(settings.poll_versions, liveness.pulse("The search for deploys", STORE_TIMEOUT).beat),
+        deployed.follow(
+            settings.poll_versions,
+            liveness.pulse("The search for deploys", STORE_TIMEOUT + settings.poll_versions).beat,
+        ),
         member.watch(),
         project_workers.watch(),
         machine_heartbeat.report(

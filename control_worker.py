@@ -41,6 +41,7 @@ from temporal.jobs import Jobs
 from temporal.poll_watch import Watch
 from temporal.polls import QUEUE_POLLS
 from temporal.run_waits import RunWaits
+from temporal.running_activities import RunningActivities
 from temporal.worker_shutdown import running_worker
 from temporal.workflow_metrics import WorkflowMetrics
 from workflows.apply_resources import ApplyResourcesWorkflow
@@ -90,6 +91,7 @@ async def workflow_worker(
         preparation=JobRunPreparation(client=client, store=store, catalog=catalog, planner=planner),
     )
     resources = ResourceActivities(_resource_applier(settings, client, store, ring))
+    running = RunningActivities(_MAX_CONCURRENT_ACTIVITIES)
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
@@ -116,16 +118,16 @@ async def workflow_worker(
             resources.update_resources,
         ],
         identity=identity,
+        interceptors=[WorkflowMetrics(), running],
         max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
         deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
         workflow_runner=_WORKFLOW_RUNNER,
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        interceptors=[WorkflowMetrics()],
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
     try:
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=watch):
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=running.watched_by(watch)):
             yield
     finally:
         await waits.close()
@@ -184,20 +186,21 @@ async def delivery_worker(
         activities = DeliveryActivities(
             client=client, store=store, delivery_sender=delivery_sender, places=_MAX_CONCURRENT_DELIVERIES
         )
+        running = RunningActivities(_MAX_CONCURRENT_DELIVERIES)
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,
             workflows=[DeliverWorkflow, SinkTestWorkflow],
             activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
             identity=identity,
+            interceptors=[WorkflowMetrics(), running],
             max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
             # A Delivery may be tried for days.
             deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
             workflow_runner=_WORKFLOW_RUNNER,
-            interceptors=[WorkflowMetrics()],
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
         )
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=watch):
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=running.watched_by(watch)):
             yield

@@ -89,7 +89,9 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
             await resources.enter_async_context(workflow_worker(settings, client, identity, store, polls.watching))
             await resources.enter_async_context(delivery_worker(settings, client, identity, store, polls.watching))
             deployed = DeployedResources(settings.workspace, catalog, ResourceApplications(client))
-            pulse = liveness.pulse("The search for deployed Jobs and AuthSessions", STORE_TIMEOUT)
+            pulse = liveness.pulse(
+                "The search for deployed Jobs and AuthSessions", STORE_TIMEOUT + settings.poll_versions
+            )
             background.append(deployed.follow(settings.poll_versions, pulse.beat))
         if browser is not None and isolation is not None:
             log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)

@@ -75,22 +75,30 @@ class _ApiServer(uvicorn.Server):
         )
         self._app = app
         self._viewer = viewer
+        self._viewer_task: asyncio.Task[None] | None = None
 
     @override
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        viewer_task = asyncio.create_task(self._viewer.serve_until_exit(), name="trace viewer")
-        self._app.state.liveness.task("The trace viewer", viewer_task)
+        self._viewer_task = asyncio.create_task(self._viewer.serve_until_exit(), name="trace viewer")
+        self._app.state.liveness.task("The trace viewer", self._viewer_task)
         try:
             await super().serve(sockets)
         finally:
-            self._viewer.should_exit = True
-            await viewer_task
+            await self._close_viewer(self._viewer_task)
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.services.shutting_down.set()
         self._app.state.liveness.leave()
         await super().shutdown(sockets)
+        # The process ends by the signal that it was sent, as soon as uvicorn is through with this.
+        if self._viewer_task is not None:
+            await self._close_viewer(self._viewer_task)
+        await asyncio.to_thread(stop_tracing)
+
+    async def _close_viewer(self, viewer_task: asyncio.Task[None]) -> None:
+        self._viewer.should_exit = True
+        await viewer_task
 
 
 _KEEP_ALIVE_TIMEOUT = 75

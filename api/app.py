@@ -130,7 +130,7 @@ def create_app(
             liveness=liveness,
         )
         try:
-            async with published_waiting(app.state.services, liveness):
+            async with published_waiting(app.state.services):
                 yield
         finally:
             await opened_runs.close()

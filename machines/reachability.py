@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
@@ -24,12 +24,15 @@ _LOOKED_UP_WITHIN = 10.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-async def find_reach(settings: Settings, *, temporal_address: str, resolve: Resolve = resolve) -> Reach:
+async def find_reach(
+    settings: Settings, *, temporal_address: str, other_parts: Sequence[str] = (), resolve: Resolve = resolve
+) -> Reach:
     """Return where the Machines of a worker may connect. Names are looked up now, and not again.
 
     Args:
         settings: The settings of the worker.
         temporal_address: Host and port of the Temporal that the worker uses, which its settings need not name.
+        other_parts: Addresses (URLs) of parts of the installation that no setting names, such as a collector of traces.
         resolve: Looks up the addresses of a host.
 
     Raises:
@@ -37,7 +40,7 @@ async def find_reach(settings: Settings, *, temporal_address: str, resolve: Reso
     """
     allow, allowed_hosts = parse_networks_and_hosts("CALLBOARD_BROWSER_ALLOW", settings.browser_allow)
     deny, denied_hosts = parse_networks_and_hosts("CALLBOARD_BROWSER_DENY", settings.browser_deny)
-    parts = list(_parts(settings, temporal_address))
+    parts = list(_parts(settings, temporal_address, other_parts))
     hosts = {*allowed_hosts, *denied_hosts, *(host for host, _ in parts)}
     found = await asyncio.gather(*(_look_up(host, resolve) for host in hosts))
     addresses = dict(zip(hosts, found, strict=True))
@@ -77,11 +80,11 @@ def _is_always_closed(address: Address) -> bool:
     return address.is_loopback or address.is_link_local
 
 
-def _parts(settings: Settings, temporal_address: str) -> Iterator[tuple[str, int]]:
+def _parts(settings: Settings, temporal_address: str, others: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield the hosts and ports of Callboard's other parts, as far as a worker knows them; 0: not known."""
     host, _, port = temporal_address.rpartition(":")
     yield host.strip("[]"), int(port) if port.isdigit() else 0
-    for url in (settings.temporal_ui_url, settings.artifacts_endpoint, settings.url):
+    for url in (settings.temporal_ui_url, settings.artifacts_endpoint, settings.url, *others):
         if url is not None and (split := urlsplit(url)).hostname is not None:
             yield split.hostname, split.port or _DEFAULT_PORTS.get(split.scheme, 0)
 

@@ -30,6 +30,10 @@ def health_answer(problem: str | None, *, tell: bool = True) -> tuple[int, dict[
     return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not-alive", **({"message": problem} if tell else {})}
 
 
+_CLIENTS = 16
+"""How many clients are served at the same time, each by a thread. Others are turned away."""
+
+
 @asynccontextmanager
 async def health_server(address: str | None, liveness: Liveness) -> AsyncGenerator[None]:
     """Watch the event loop, and answer `/healthz` at this address, for as long as the block lasts.
@@ -61,9 +65,24 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, listener: socket.socket, liveness: Liveness) -> None:
+        self._places = threading.BoundedSemaphore(_CLIENTS)
         super().__init__(listener.getsockname()[:2], partial(_Handler, liveness), bind_and_activate=False)
         self.socket.close()
         self.socket = listener
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    @override
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:

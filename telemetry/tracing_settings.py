@@ -48,6 +48,11 @@ def is_tracing_wanted(variables: Mapping[str, str]) -> bool:
     return True
 
 
+def trace_endpoints(variables: Mapping[str, str]) -> list[str]:
+    """Return the addresses of the collectors that are named, whether traces are exported or not."""
+    return [value for name in _ENDPOINTS if (value := variables.get(name, "").strip())]
+
+
 def _check(variables: Mapping[str, str]) -> None:
     for name in _ENDPOINTS:
         value = variables.get(name, "").strip()

@@ -6,7 +6,8 @@ by Temporal: it remembers when each worker has polled each task queue last, and 
 
 Only what Temporal has answered counts. While it cannot be reached, nothing is known of polls, and they get their whole
 time again once it can. A queue is judged only after Temporal has shown a poll of this process on it: a server that does
-not remember polls is no reason to end a worker.
+not remember polls is no reason to end a worker. Nor is one that divides task queues into partitions: it tells of the
+polls of one partition only, and a worker may poll others for minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from schemas.errors import CallboardError
+from temporal.partitions import count_partitions
 from temporal.pollers import fetch_pollers
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ no work."""
 _ROUND_INTERVAL = timedelta(seconds=30)
 _REQUEST_INTERVAL = timedelta(seconds=1)
 """Least time between two requests. A worker may serve a thousand projects."""
+_ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 _UNREACHABLE = (RPCError, RuntimeError)
 """What the SDK raises if Temporal does not answer."""
 
@@ -92,7 +96,7 @@ class PollWatch:
 
         Args:
             worker: A worker, which may not be running yet.
-            may_pause: Tells whether it has a reason not to poll, such as that all its slots are taken.
+            may_pause: Tells whether it has a reason not to poll for activities, such as that all its slots are taken.
         """
         config = cast("Mapping[str, object]", worker.config())  # the SDK types it only in part
         types = (
@@ -141,15 +145,25 @@ class PollWatch:
             poller.last_access_time.ToDatetime(tzinfo=UTC) for poller in pollers if poller.identity == self._identity
         ]
         known = watched.polls.get(queue_type)
-        if watched.may_pause():
+        if queue_type is _ACTIVITY and watched.may_pause():
             watched.polls.pop(queue_type, None)
         elif known is None or (ours and max(ours) != known.last):
             if ours:
                 watched.polls[queue_type] = _Polls(max(ours))
+        elif not await self._is_undivided(watched.worker.task_queue):
+            watched.polls.pop(queue_type, None)
         else:
             now = time.monotonic()
             since = now if known.quiet_since is None else known.quiet_since
             watched.polls[queue_type] = _Polls(known.last, since, now - since)
+
+    async def _is_undivided(self, task_queue: str) -> bool:
+        """Tell whether the queue is known to have one partition: Temporal tells of polls of the first one only."""
+        try:
+            return await count_partitions(self._client, task_queue) == 1
+        except CallboardError as error:
+            log.debug("Temporal does not tell of partitions: %s", error.message)
+            return False
 
     def _forgive(self) -> None:
         """Give all workers their whole time again, since Temporal does not answer."""

@@ -5,6 +5,7 @@ Its bodies are JSON: `{"payloads": [{"metadata": {"encoding": BASE64}, "data": B
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
@@ -13,6 +14,11 @@ from temporalio.api.common.v1 import Payload, Payloads
 from schemas.rest.field_errors import field_error
 from settings import Settings
 from temporal.data_converter import payload_encryption
+
+_MOST_OBJECTS = 5_000
+"""Most objects in the JSON of a body: each costs some hundred microseconds and a kilobyte. A payload has two, and the
+Web UI sends those of one event at a time."""
+_EXPECTED = 'a JSON object like {"payloads": [{"metadata": {"encoding": BASE64}, "data": BASE64}]}'
 
 _Transform = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
 
@@ -41,10 +47,16 @@ class RemoteCodec:
 
 
 async def _transform(body: bytes, transform: _Transform) -> bytes:
+    payloads = await asyncio.to_thread(_parse, body)
+    transformed = Payloads(payloads=await transform(payloads.payloads))
+    return (await asyncio.to_thread(MessageToJson, transformed, indent=None)).encode()
+
+
+def _parse(body: bytes) -> Payloads:
+    if body.count(b"{") > _MOST_OBJECTS:
+        raise field_error("", "fewer payloads", "The body holds too many payloads. Send them in several requests.")
     try:
-        payloads = Parse(body, Payloads(), ignore_unknown_fields=True)
+        return Parse(body, Payloads(), ignore_unknown_fields=True)
     except (ParseError, UnicodeDecodeError) as error:
         # The parser's message may quote the body.
-        expected = 'a JSON object like {"payloads": [{"metadata": {"encoding": BASE64}, "data": BASE64}]}'
-        raise field_error("", expected, f"The body holds no payloads of Temporal. Expected {expected}.") from error
-    return MessageToJson(Payloads(payloads=await transform(payloads.payloads)), indent=None).encode()
+        raise field_error("", _EXPECTED, f"The body holds no payloads of Temporal. Expected {_EXPECTED}.") from error

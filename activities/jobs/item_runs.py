@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -13,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.store_retry import retry_store
 from jobs.payloads import JobItem
 from jobs.run_inputs import make_run_input
+from schemas.errors import ConfigurationError, SealError, Unavailable
 from schemas.workflow import names
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.run import RunOutcome
@@ -93,11 +96,13 @@ class ItemRuns:
 
         Raises:
             RPCError: Temporal refuses for good.
+            Unavailable: This worker has no key for what the Run has returned. Another one may have it.
         """
         run_id = self.id_of(number)
         while True:
             try:
-                told = await self._waits.wait(run_id, _WAIT)
+                with _translated_decryption(run_id):
+                    told = await self._waits.wait(run_id, _WAIT)
             except (RPCError, RuntimeError) as error:
                 if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                     log.warning("Run %s is not in Temporal any more; it counts as terminated", run_id)
@@ -106,6 +111,15 @@ class ItemRuns:
             else:
                 if isinstance(told, RunOutcome):
                     return told
+
+
+@contextmanager
+def _translated_decryption(run_id: str) -> Generator[None]:
+    """Raise Unavailable where an outcome cannot be decrypted: another worker may have the key by now."""
+    try:
+        yield
+    except (ConfigurationError, SealError) as error:
+        raise Unavailable(f"How Run {run_id} ended cannot be read: {error.message}") from error
 
 
 async def _pause(error: RPCError | RuntimeError, operation: str) -> None:

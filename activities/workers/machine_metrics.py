@@ -29,11 +29,12 @@ class CountedMachines:
 
 
 async def publish_machines(pools: MachinePools, shares: MachineShares) -> None:
-    """Tell of the Machines of each project, until cancelled. A project that has none any more keeps telling 0."""
+    """Tell of the Machines of each project, until cancelled. A project that has gone ends with 0."""
     told: dict[str, _Numbers] = {}
     while True:
         usage, memory = pools.usage(), pools.memory()
-        for project in {*usage, *shares.projects, *told}:
+        present = {*usage, *shares.projects}
+        for project in {*present, *told}:
             pool = usage.get(project)
             numbers = {
                 "leased": shares.share(project),
@@ -43,5 +44,8 @@ async def publish_machines(pools: MachinePools, shares: MachineShares) -> None:
             }
             if numbers != told.get(project):
                 metrics.current().machines(project, **numbers)
+            if project in present:
                 told[project] = numbers
+            else:
+                del told[project]
         await asyncio.sleep(_INTERVAL)

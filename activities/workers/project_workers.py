@@ -146,8 +146,8 @@ class ProjectWorkerManager:
         problem = None
         try:
             await self._follow_share(project, self._served.setdefault(project, _ServedProject()))
-        except CallboardError as error:  # Temporal cannot be reached
-            problem = error.message
+        except (CallboardError, RuntimeError) as error:  # Temporal cannot be reached, or the SDK has another reason
+            problem = str(error)
         self._problems.note(f"project {project}", problem)
 
     async def _follow_share(self, project: str, served: _ServedProject) -> None:

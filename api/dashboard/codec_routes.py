@@ -29,7 +29,7 @@ from temporal.remote_codec import RemoteCodec
 CODEC_PATH = "/codec"
 NAMESPACE_HEADER = "x-namespace"
 
-_BODY_LIMIT = 16 * 1024 * 1024
+_BODY_LIMIT = 4 * 1024 * 1024
 """Largest body in bytes. The Web UI sends the payloads of one event at a time, and Temporal has none above 2 MB."""
 
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.errors import logged_error_response, unexpected_error
@@ -176,5 +177,7 @@ def _route_of(scope: Scope) -> str:
     """Return the template of the path. A request that is refused before a route is looked up has none."""
     if (route := scope.get("route")) is not None:
         return route.path
-    # Routes of the framework itself, such as that of the API's description, have no parameters.
-    return scope["path"] if "endpoint" in scope and not scope["path_params"] else _OTHER
+    # Routes of the framework itself, such as that of the API's description, do not tell of themselves. What lies below
+    # a mount is no route: callers can invent any number of paths there.
+    routes = scope["app"].routes if "app" in scope else ()
+    return next((route.path for route in routes if isinstance(route, Route) and route.path == scope["path"]), _OTHER)

@@ -45,10 +45,10 @@ def test_the_keeper_ends_everything_at_the_deadline(keep: Keep) -> None:
 
 
 def test_the_keeper_takes_over_a_new_deadline(keep: Keep) -> None:
-    kept = keep(SLEEPS, deadline=boottime() + 0.5)
+    kept = keep(SLEEPS, deadline=boottime() + 3)
     kept.hear()
     assert kept.process.stdin is not None
-    deadline = boottime() + 1.5
+    deadline = boottime() + 4
     kept.process.stdin.write(f"{boottime() + 60}\n{deadline}\n".encode())
     kept.process.stdin.flush()
     assert kept.hear() == {"limit": "lease", "used": 0}

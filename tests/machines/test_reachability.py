@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -19,7 +19,10 @@ NAMES = {"temporal": ["10.7.0.2"], "store.example": ["93.184.216.34"], "intranet
 
 
 async def reach_of(
-    names: Mapping[str, list[str]] = NAMES, temporal_address: str = "127.0.0.1:7233", **settings: Any
+    names: Mapping[str, list[str]] = NAMES,
+    temporal_address: str = "127.0.0.1:7233",
+    other_parts: Sequence[str] = (),
+    **settings: Any,
 ) -> Reach:
     async def resolve(host: str, _port: int) -> list[str]:
         if host in names:
@@ -29,7 +32,9 @@ async def reach_of(
         except ValueError:
             raise socket.gaierror(socket.EAI_NONAME, "not known") from None
 
-    return await find_reach(Settings(**settings), temporal_address=temporal_address, resolve=resolve)
+    return await find_reach(
+        Settings(**settings), temporal_address=temporal_address, other_parts=other_parts, resolve=resolve
+    )
 
 
 def refusal(reach: Reach, address: str, port: int = 443) -> str | None:
@@ -41,8 +46,10 @@ async def test_callboards_own_parts_are_closed_where_their_addresses_are_private
         temporal_address="temporal:7233",
         temporal_ui_url="http://10.7.0.3:8080",
         artifacts_endpoint="https://store.example:9000",
+        other_parts=["http://10.7.0.9:4318"],
     )
     assert refusal(reach, "10.7.0.2") is not None
+    assert refusal(reach, "10.7.0.9", 4318) is not None
     assert refusal(reach, "10.7.0.3") is not None
     assert refusal(reach, "10.7.0.4") is None
     assert refusal(reach, "93.184.216.34") is None

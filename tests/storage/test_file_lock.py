@@ -94,22 +94,26 @@ def test_a_folder_that_another_owner_removes_meanwhile_is_created_again(tmp_path
     # Two owners that create, lock and remove the same folder meet at every point of each other's way.
     folder = tmp_path / "deep" / "folder"
     stopped = threading.Event()
+    locked = [0, 0]
 
-    def create_and_remove() -> int:
-        locked = 0
+    def create_and_remove(owner: int) -> None:
         while not stopped.is_set():
             lock = create_and_try_lock(folder)
             if lock is not None:
-                locked += 1
+                locked[owner] += 1
                 with lock:
                     shutil.rmtree(folder)
-        return locked
 
     with ThreadPoolExecutor() as owners:
-        rounds = [owners.submit(create_and_remove) for _ in range(2)]
+        working = [owners.submit(create_and_remove, owner) for owner in range(2)]
+        rounds = 0
         try:
-            for _ in range(1000):
+            # Each of them has its turn sooner or later, unless it fails.
+            while rounds < 1000 or not (all(locked) or any(work.done() for work in working)):
                 remove_if_abandoned(folder)
+                rounds += 1
         finally:
             stopped.set()
-        assert all(owner.result() for owner in rounds)
+        for work in working:
+            work.result()
+        assert all(locked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -20,6 +20,7 @@ from settings import Settings
 from temporal import poll_watch
 from temporal.client import connect
 from temporal.poll_watch import PollWatch, unwatched
+from temporal.running_activities import RunningActivities
 
 IDENTITY = "watched"
 NO_TIME = timedelta()
@@ -47,14 +48,15 @@ class HungWorker:
     """A worker that is taken to run and does not poll, which no real one can be made to do."""
 
     task_queue: str
+    has_workflows: bool = True
     is_shutdown: bool = False
 
     @classmethod
-    def of(cls, queue: str) -> Worker:
-        return cast("Worker", cls(queue))
+    def of(cls, queue: str, *, has_workflows: bool = True) -> Worker:
+        return cast("Worker", cls(queue, has_workflows))
 
     def config(self) -> dict[str, Any]:
-        return {"workflows": [Nothing], "activities": [nothing]}
+        return {"workflows": [Nothing] if self.has_workflows else [], "activities": [nothing]}
 
 
 @asynccontextmanager
@@ -136,7 +138,7 @@ async def test_one_whose_slots_are_taken_need_not_poll(
 ) -> None:
     watch = PollWatch(client, IDENTITY, quiet_after=NO_TIME)
     is_full = False
-    with watch.watching(HungWorker.of(name), may_pause=lambda: is_full):
+    with watch.watching(HungWorker.of(name, has_workflows=False), may_pause=lambda: is_full):
         async with following(watch, monkeypatch) as rounds:
             async with worker_of(client, name):
                 await rounds()
@@ -171,3 +173,53 @@ async def test_while_temporal_is_away_nobody_is_to_blame(
 def test_whoever_does_not_watch_expects_nothing() -> None:
     with unwatched(HungWorker.of("any")):
         pass
+
+
+async def test_a_queue_of_several_partitions_is_not_judged(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporal tells of the polls of the first partition only."""
+
+    async def several(_client: Client, _task_queue: str) -> int:
+        return 4
+
+    monkeypatch.setattr(poll_watch, "count_partitions", several)
+    watch = PollWatch(client, IDENTITY, quiet_after=NO_TIME)
+    with watch.watching(HungWorker.of(name)):
+        async with following(watch, monkeypatch) as rounds:
+            async with worker_of(client, name):
+                await rounds()
+            await rounds()
+            await rounds()
+            assert watch.problem() is None
+
+
+async def test_activities_whose_slots_are_all_taken_are_counted(client: Client, name: str) -> None:
+    asked: list[Callable[[], bool]] = []
+
+    def watch(worker: Worker, *, may_pause: Callable[[], bool] = lambda: False) -> AbstractContextManager[None]:
+        asked.append(may_pause)
+        return nullcontext()
+
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @activity.defn(name="waits")
+    async def waits() -> None:
+        began.set()
+        await go.wait()
+
+    running = RunningActivities(1)
+    worker = Worker(client, task_queue=name, activities=[waits], interceptors=[running], max_concurrent_activities=1)
+    with running.watched_by(watch)(worker):
+        async with worker:
+            (may_pause,) = asked
+            assert not may_pause()
+            handle = await client.start_activity(
+                waits, id=name, task_queue=name, start_to_close_timeout=timedelta(minutes=1)
+            )
+            async with asyncio.timeout(PATIENCE):
+                await began.wait()
+                assert may_pause()
+                go.set()
+                await handle.result()
+            assert not may_pause()

@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -14,11 +15,14 @@ from activities.jobs import piece as piece_module
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_items import JobItems
 from activities.jobs.piece import Piece, PieceResult
+from schemas.errors import ConfigurationError, Unavailable
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from schemas.workflow.job_activities import JobItemsInput, JobItemsMode, PrepareJobRunInput
 from schemas.workflow.job_run import JobRunPlan, JobRunProgress
+from schemas.workflow.run import RunOutcome
 from storage import keys
+from temporal.run_waits import RunWaits
 from tests.support.delivery_inputs import RING
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import BAD, auth
@@ -215,3 +219,14 @@ async def test_a_run_whose_login_is_not_good_ends_the_piece(bench: Bench) -> Non
     line = (await bench.lab.results(bench.id))[0]
     assert line["authSession"] == {"id": BAD}
     assert line["apiInfo"]["reason"]["type"] == "auth-session-validate-dependency-failed"
+
+
+async def test_an_end_that_cannot_be_decrypted_here_is_left_to_another_try(bench: Bench) -> None:
+    class WithoutKey:
+        async def wait(self, _run_id: str, _within: timedelta) -> RunOutcome:
+            raise ConfigurationError("A payload was encrypted with another key.")
+
+    waits = cast("RunWaits", WithoutKey())
+    runs = ItemRuns(bench.plan, client=bench.lab.client, store=bench.lab.store, ring=RING, waits=waits)
+    with pytest.raises(Unavailable, match="encrypted with another key"):
+        await runs.wait(0)

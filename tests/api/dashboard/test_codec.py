@@ -187,3 +187,12 @@ async def test_it_decrypts_also_where_encryption_is_switched_off(make_api: MakeA
 async def test_an_api_without_a_key_does_not_start_with_encryption(make_api: MakeApi) -> None:
     with pytest.raises(ConfigurationError, match="CALLBOARD_ENCRYPT_PAYLOADS is on"):
         await make_api(secret_key=[], encrypt_payloads=True)
+
+
+async def test_more_payloads_than_the_web_ui_ever_sends_are_refused_unread(api: Api) -> None:
+    client = await signed_in_client(api)
+    answer = await client.post(
+        "/codec/decode", content=b'{"payloads": [' + b"{}," * 10_000 + b"{}]}", headers=SAME_SITE
+    )
+    assert answer.status_code == 400
+    assert "too many payloads" in answer.json()["message"]

@@ -13,7 +13,6 @@ from api.dependencies import Services
 from api.runs import waiting_metrics
 from api.runs.waiting_metrics import published_waiting
 from schemas.errors import StoreError, Unavailable
-from telemetry.health import Liveness
 from tests.support.counted import Counted, counting
 from tests.support.polling import until
 
@@ -28,6 +27,7 @@ class Installation:
     rounds: int = 0
     is_store_away: bool = False
     is_temporal_away: bool = False
+    has_defect: bool = False
 
     async def list_projects(self) -> list[str]:
         self.rounds += 1
@@ -38,6 +38,8 @@ class Installation:
     async def count_waiting(self, project: str) -> int:
         if self.is_temporal_away:
             raise Unavailable("It is away.")
+        if self.has_defect:
+            raise ZeroDivisionError
         return self.waiting[project]
 
     @property
@@ -60,7 +62,7 @@ async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
     installation = Installation()
     with counting() as counted:
-        async with published_waiting(installation.services, Liveness()):
+        async with published_waiting(installation.services):
             await installation.next_round()
             assert told(counted) == {"shop": 3, "idle": 0}
             installation.is_temporal_away = True
@@ -82,19 +84,22 @@ async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.Monkey
             assert told(counted) == {"idle": 1}
 
 
-async def test_that_it_has_ended_is_told_but_not_when_the_process_leaves() -> None:
-    liveness = Liveness()
-    with counting():
-        async with published_waiting(Installation().services, liveness):
-            (counting_task,) = [task for task in asyncio.all_tasks() if task.get_name() == "count waiting Runs"]
-            counting_task.cancel()
-            await asyncio.wait({counting_task})
-            assert liveness.problem() == "The count of waiting Runs has ended."
-        assert liveness.problem() is None
+async def test_what_nobody_has_foreseen_ends_no_counting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting_metrics, "_ROUND_INTERVAL", 0.0)
+    monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
+    installation = Installation(has_defect=True)
+    with counting() as counted:
+        async with published_waiting(installation.services):
+            await until(lambda: "could not be counted" in caplog.text)
+            installation.has_defect = False
+            await installation.next_round()
+            assert told(counted) == {"shop": 3, "idle": 0}
 
 
 async def test_what_nobody_can_read_is_not_counted() -> None:
     installation = Installation()
-    async with published_waiting(installation.services, Liveness()):
+    async with published_waiting(installation.services):
         await asyncio.sleep(0)
     assert installation.rounds == 0
