@@ -22,6 +22,7 @@ from settings import Settings
 from storage.folder import FolderStore
 from temporal.poll_watch import PollWatch
 from tests.support.attempt_worker import PATIENCE
+from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
 
 
@@ -95,10 +96,8 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     stop = asyncio.Event()
     serving = asyncio.create_task(worker.serve(settings, stop))
     async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
-        async with asyncio.timeout(PATIENCE):
-            while store.asked < 2:  # it is all up
-                assert not serving.done(), serving
-                await asyncio.sleep(0.02)
+        await until(lambda: store.asked >= 2 or serving.done(), PATIENCE)  # then it is all up
+        assert not serving.done(), serving
         try:
             yield Observed(http, store, watches[0], stop)
         finally:

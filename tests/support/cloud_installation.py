@@ -18,6 +18,7 @@ from devstack import ports
 from settings import Settings
 from tests.support.certificates import Authority
 from tests.support.cloud_proxy import CloudProxy
+from tests.support.polling import until
 
 CALLBOARD = Path(sys.executable).with_name("callboard")
 NAMESPACE = "shop.abc12"
@@ -172,15 +173,14 @@ class CloudInstallation:
                 await process.wait()
 
     async def _until_ready(self, api: Process) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                assert api.returncode is None, self.log("api")
-                try:
-                    if (await self.http.get("/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
+        async def is_ready() -> bool:
+            assert api.returncode is None, self.log("api")
+            try:
+                return (await self.http.get("/readyz")).status_code == 200
+            except httpx.TransportError:  # it does not listen yet
+                return False
+
+        await until(is_ready, PATIENCE, every=0.05)
 
     async def start(self, api: str, parameters: Any = None, **fields: Any) -> str:
         """Start a Run; its id."""

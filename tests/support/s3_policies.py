@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from devstack import ports
+from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 
 _KEY = re.compile(r"Credential=([^/]+)/")
@@ -96,9 +97,8 @@ async def policy_proxy(
     )
     serving = asyncio.create_task(server.serve())
     try:
-        while not server.started:
-            assert not serving.done(), "The proxy has not started."
-            await asyncio.sleep(0.01)
+        await until(lambda: server.started or serving.done())
+        assert server.started, "The proxy has not started."
         yield proxy, port
     finally:
         server.should_exit = True

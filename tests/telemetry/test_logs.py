@@ -122,6 +122,7 @@ log.info("Outside")
 
 BREAKS = """
 import asyncio
+import logging
 from datetime import timedelta
 from pathlib import Path
 from temporalio import workflow
@@ -136,13 +137,21 @@ class Hasty:
     async def run(self, _input: dict) -> None:
         pass
 
+class Told(logging.Handler):
+    def emit(self, record):
+        if "Nondeterminism" in record.getMessage():
+            loop.call_soon_threadsafe(told.set)
+
 async def main():
+    global loop, told
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    logging.getLogger().addHandler(Told())  # the last one: then the record is written
     Runtime.set_default(make_runtime(None, timedelta(minutes=1)))
     history = WorkflowHistory.from_json("run-retry", Path("tests/histories/retry.json").read_text())
     try:
         await Replayer(workflows=[Hasty], workflow_runner=UnsandboxedWorkflowRunner()).replay_workflow(history)
     except workflow.NondeterminismError:
-        await asyncio.sleep(1)  # the core hands its records over after some milliseconds
+        await asyncio.wait_for(told.wait(), 30)  # the core hands its records over from a thread
 
 asyncio.run(main())
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from schemas.workflow import names
 from telemetry.spans import Spans
 from tests.support.auth_stage import LoginStage
-from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed
+from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 
 HISTORIES = Path(__file__).parents[1] / "histories"
@@ -54,7 +53,7 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cl
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    return name_of(request.node.name)
 
 
 @pytest.fixture

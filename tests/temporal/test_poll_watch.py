@@ -21,6 +21,7 @@ from temporal import poll_watch
 from temporal.client import connect
 from temporal.poll_watch import PollWatch, unwatched
 from temporal.running_activities import RunningActivities
+from tests.support.polling import until
 
 IDENTITY = "watched"
 NO_TIME = timedelta()
@@ -81,10 +82,8 @@ async def following(watch: PollWatch, patch: pytest.MonkeyPatch) -> AsyncGenerat
 
 
 async def until_there_is_a_problem(watch: PollWatch) -> str:
-    async with asyncio.timeout(PATIENCE):
-        while (problem := watch.problem()) is None:
-            await asyncio.sleep(0.01)
-    return problem
+    await until(watch.problem, PATIENCE)
+    return watch.problem() or ""
 
 
 async def test_one_that_has_ended_is_seen_at_once(client: Client, name: str) -> None:
@@ -118,9 +117,7 @@ async def test_one_that_does_not_poll_any_more_is_seen_by_temporal(
             problem = await until_there_is_a_problem(watch)
             assert problem.startswith(f"The Temporal worker of task queue {name} has not polled for ")
             async with worker_of(client, name):
-                async with asyncio.timeout(PATIENCE):
-                    while watch.problem() is not None:
-                        await asyncio.sleep(0.01)
+                await until(lambda: watch.problem() is None, PATIENCE)
 
 
 async def test_without_a_poll_ever_seen_nothing_is_judged(
@@ -161,9 +158,7 @@ async def test_while_temporal_is_away_nobody_is_to_blame(
                     await rounds()
                 await until_there_is_a_problem(watch)
                 line.cut("refused")
-                async with asyncio.timeout(PATIENCE):
-                    while watch.problem() is not None:
-                        await asyncio.sleep(0.01)
+                await until(lambda: watch.problem() is None, PATIENCE)
                 await rounds()
                 assert watch.problem() is None
                 line.mend()
