@@ -38,14 +38,19 @@ _COLORS = {
     "RESUMING": "cyan",
     "pending": "dim",
 }
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Characters that change the direction of a text, so that it reads as another one."""
+_CONTROL = re.compile(rf"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}]")
 """Control sequences that a terminal would obey, such as colours and moves of the cursor. Texts of pages and user code
 may have any of them."""
+_UNESCAPED = re.compile(rf"[\x7f-\x9f{_BIDI}]")
+"""Those that JSON may hold as they are."""
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, for people and programs alike."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = _UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     try:
         text.encode(sys.stdout.encoding)
     except UnicodeEncodeError:

@@ -64,13 +64,13 @@ def test_an_idempotency_key_that_no_header_can_hold_is_told(api: FakeApi) -> Non
     assert (code, sentence.partition(":")[0]) == (2, "--idempotency-key")
 
 
-@pytest.mark.parametrize("result", [None, 2**70, "\ud83d", "é 漢", {"a": [1.5, "\x1b[31m"]}])
+@pytest.mark.parametrize("result", [None, 2**70, "\ud83d", "é 漢", {"a": [1.5, "\x1b[31m\x9b\u202e\u2066"]}])
 def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any) -> None:
     api.answers = [(200, {"runId": "r1", "status": "completed", "result": result})]
     done = api.callboard("runs", "result", "r1", "-p", "shop")
     assert done.exit_code == 0
     assert json.loads(done.stdout) == result
-    assert "\x1b" not in done.stdout
+    assert not set("\x1b\x9b\u202e\u2066") & set(done.stdout)
 
 
 def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi) -> None:
@@ -113,7 +113,7 @@ def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi) -> N
 
 
 def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi) -> None:
-    message = "\x1b]0;owned\x07\x1b[2mTimeout\x1b[22m 30 s\r\nCall log: …"
+    message = "\x1b]0;owned\x07\x1b[2mTime\u202e\u061c\u200f\u2069out\x1b[22m 30 s\r\nCall log: …"
     error = {"code": "api-attempts-failed", "message": message}
     api.answers = [(200, {"runs": [summary(1, status="failed", error=error)], "nextCursor": None})]
     listed = api.callboard("runs", "list", "-p", "shop").stdout
@@ -121,7 +121,7 @@ def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: Fake
     api.answers = [(200, {"runId": "r1", "status": "failed", "error": error})]
     failed = api.callboard("runs", "result", "r1", "-p", "shop")
     assert failed.exit_code == 1
-    assert not {"\x1b", "\x07", "\r"} & set(failed.stderr)
+    assert not set("\x1b\x07\r\u202e\u061c\u200f\u2069") & set(failed.stderr)
 
 
 def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
