@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from temporalio.api.common.v1 import Payload, Payloads
 
+from schemas.errors import ConfigurationError, SealError
 from schemas.rest.field_errors import field_error
 from settings import Settings
 from temporal.data_converter import payload_encryption
@@ -36,10 +37,12 @@ class RemoteCodec:
         """Return the payloads decrypted, and those that are not encrypted as they are.
 
         Raises:
-            BadRequest: The body is not that of a remote codec.
-            ConfigurationError, SealError: A payload cannot be decrypted.
+            BadRequest: The body is not that of a remote codec, or a payload in it cannot be decrypted.
         """
-        return await _transform(body, self._encryption.decode)
+        try:
+            return await _transform(body, self._encryption.decode)
+        except (ConfigurationError, SealError) as error:
+            raise field_error("payloads", "payloads that this api's keys can decrypt", str(error)) from error
 
     async def encode(self, body: bytes) -> bytes:
         """Return the payloads as clients write them: encrypted, if that is switched on. Raises BadRequest."""
