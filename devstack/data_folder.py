@@ -37,6 +37,9 @@ _CONNECTION = "dev.json"
 def lock_data_folder(data: Path) -> Generator[None]:
     """Create the data folder if it does not exist, and lock it. The kernel releases the lock when the process dies.
 
+    Until this ends, whatever this process and its children create is readable for nobody else, wherever the folder is:
+    the database and the logs hold parameters and results.
+
     Raises:
         StackError: Another stack runs on it, or it cannot be written.
     """
@@ -50,11 +53,17 @@ def lock_data_folder(data: Path) -> Generator[None]:
                 f"The data folder {data} is in use by another `callboard dev` (process {owner or 'unknown'})."
                 " Stop that one, or choose another folder with --data."
             )
+        for path in (*data.glob("temporal.db*"), *data.glob("artifacts"), *data.glob("logs")):
+            path.chmod(path.stat().st_mode & 0o700)  # an earlier version may have let others read it
     except OSError as error:
         raise StackError(f"The data folder {data} cannot be used: {error}. Choose another with --data.") from error
-    with lock:
-        (data / _LOCK).write_text(f"{os.getpid()}\n", "ascii")
-        yield
+    before = os.umask(0o077)
+    try:
+        with lock:
+            (data / _LOCK).write_text(f"{os.getpid()}\n", "ascii")
+            yield
+    finally:
+        os.umask(before)
 
 
 def ensure_format(data: Path) -> None:

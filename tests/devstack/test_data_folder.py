@@ -59,6 +59,22 @@ def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
             pass
 
 
+def test_what_lies_in_a_folder_of_the_users_is_their_own_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "temporal.db").touch(0o644)
+    (tmp_path / "logs").mkdir(0o755)
+    umask = os.umask(0o022)
+    try:
+        with data_folder.lock_data_folder(tmp_path):
+            subprocess.run(["touch", tmp_path / "by-a-child"], check=True)
+        (tmp_path / "later").touch()
+    finally:
+        os.umask(umask)
+    modes = {path.name: mode(path) for path in tmp_path.iterdir()}
+    assert modes == {"temporal.db": 0o600, "logs": 0o700, "by-a-child": 0o600, "lock": 0o600, "later": 0o644}
+    assert mode(tmp_path) == 0o755, "it may hold more than Callboard's data"
+
+
 def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (

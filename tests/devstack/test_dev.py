@@ -96,6 +96,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ru
     """One for the tests that leave it as it was. It leaves nothing, whatever was done to it."""
     folder, told = tmp_path_factory.mktemp("running"), list[str]()
     projects, data = make_projects(folder), folder / "data"
+    data.mkdir(0o755)
     async with make_stack(projects, data, told.append) as stack:
         yield Running(stack, told, projects, data)
     assert processes_on(data) == []
@@ -111,6 +112,14 @@ async def test_every_good_project_is_served_and_the_broken_one_is_named(running:
     assert "greeter" in text
     assert "NOT DEPLOYED wrong" in text
     assert "apiAccess" in text
+
+
+async def test_nobody_else_can_read_its_data_also_in_a_folder_that_everybody_can_read(running: Running) -> None:
+    await run_one(running.stack, "Ada")
+    files = [path for path in running.data.rglob("*") if not path.is_symlink()]
+    assert {"temporal.db", "worker.log"} <= {path.name for path in files}
+    assert [path for path in running.data.iterdir() if path.stat().st_mode & 0o077] == []
+    assert running.data.stat().st_mode & 0o077 == 0o055
 
 
 async def test_clients_find_it_by_its_address_card_while_it_runs(running: Running) -> None:
