@@ -21,16 +21,42 @@ _LARGEST = 512 * 1024 * 1024
 """Most bytes of a message, which may carry the files of an upload."""
 
 _TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
+_BROWSER_TRACING = (
+    "An automation cannot trace the whole browser, which would go on in later Attempts. Callboard traces the Attempt"
+    " itself. For a performance trace, send `Tracing.start` in a CDP session of the page."
+)
 _SERVING = "An automation cannot offer its browser to others. Use `connect_over_cdp` in the project's hook instead."
 _ZIPPING = "An automation cannot have Playwright's driver pack or unpack files. Record a HAR to a name without `.zip`."
 REFUSED = {
     **dict.fromkeys(("tracingStart", "tracingStartChunk", "tracingStopChunk", "tracingStop"), _TRACING),
     **dict.fromkeys(("tracingStarted", "traceDiscarded"), _TRACING),
+    **dict.fromkeys(("startTracing", "stopTracing"), _BROWSER_TRACING),
     **dict.fromkeys(("startServer", "stopServer", "connect"), _SERVING),
     **dict.fromkeys(("newContextForReuse", "disconnectFromReusedContext", "killForTests"), _SERVING),
     **dict.fromkeys(("zip", "harUnzip"), _ZIPPING),
 }
 """Methods of Playwright's protocol that are refused, whatever object they are called on, and why."""
+_OF_PAGES = frozenset(
+    {
+        *(
+            "Accessibility",
+            "Animation",
+            "Audits",
+            "CacheStorage",
+            "Console",
+            "CSS",
+            "Debugger",
+            "DeviceOrientation",
+            "DOM",
+        ),
+        *("DOMDebugger", "DOMSnapshot", "DOMStorage", "Emulation", "EventBreakpoints", "Fetch", "HeapProfiler"),
+        *("IndexedDB", "Input", "Inspector", "IO", "LayerTree", "Log", "Media", "Network", "Overlay", "Page"),
+        *("Performance", "PerformanceTimeline", "Profiler", "Runtime", "ServiceWorker", "WebAudio", "WebAuthn"),
+    }
+)
+"""Domains of the browser's own protocol that end with the page and its context. A command of any other may leave
+something in the browser itself, such as a page, a cookie or a permission of its own context, also if the session is one
+of a page."""
 
 
 class Desk(Protocol):
@@ -65,7 +91,7 @@ class Desk(Protocol):
         ...
 
     def shares_browser(self) -> None:
-        """Take note that user code commands the browser by its own protocol, and may open contexts by that."""
+        """Take note that user code commands the browser itself by its own protocol, and may open contexts by that."""
         ...
 
     def stack(self, call: dict[str, Any]) -> None:
@@ -180,9 +206,11 @@ class Relay:
                 return json.dumps({**message, "params": params}).encode()
             case "newBrowserCDPSession":
                 self._desk.shares_browser()
-                return frame
+            case "send" if str(message["params"]["method"]).partition(".")[0] not in _OF_PAGES:
+                self._desk.shares_browser()
             case _:
-                return frame
+                pass
+        return frame
 
     async def _closed(self, message: dict[str, Any], frame: bytes) -> None:
         """Have a context closed once what must be saved of it is saved. Other calls are not held up meanwhile."""

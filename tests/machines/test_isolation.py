@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machines.attempt_spec import Version
-from tests.support.machines import Lab, Run, attempt_spec, settled, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_spec, failure, settled, unnoticed, value
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -134,13 +134,23 @@ PROJECT = {
             await browser.new_page()
             return before
     """,
-    "api/leaves_cookies_in_the_browser.py": """
+    "api/commands.py": """
+        async def automation(page, params):
+            context = page.context
+            of_page = await context.new_cdp_session(page)
+            session = of_page if params["by"] == "page" else await context.browser.new_browser_cdp_session()
+            return [await session.send(method, given) for method, given in params["commands"]]
+    """,
+    "api/finds_in_the_browser.py": """
         async def automation(page):
             session = await page.context.browser.new_browser_cdp_session()
-            before = await session.send("Storage.getCookies")
-            cookie = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
-            await session.send("Storage.setCookies", {"cookies": [cookie]})
-            return before["cookies"]
+            cookies = (await session.send("Storage.getCookies"))["cookies"]
+            targets = (await session.send("Target.getTargets"))["targetInfos"]
+            return [len(cookies), sorted({target["url"] for target in targets})]
+    """,
+    "api/traces_the_browser.py": """
+        async def automation(page):
+            await page.context.browser.start_tracing()
     """,
 }
 
@@ -252,10 +262,38 @@ async def test_contexts_that_an_attempt_opened_itself_are_gone_after_it(quiet: R
     assert [value(await quiet("leaves_contexts")) for _ in range(2)] == [1] * 2
 
 
-async def test_a_browser_that_was_commanded_by_its_own_protocol_is_not_used_again(lab: Lab) -> None:
+COOKIE = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
+
+
+@pytest.mark.parametrize("by", ["browser", "page"])
+@pytest.mark.parametrize(
+    "commands",
+    [
+        pytest.param([("Storage.setCookies", {"cookies": [COOKIE]})], id="a cookie"),
+        pytest.param([("Target.createTarget", {"url": "data:text/html,left"})], id="a page"),
+        pytest.param([("Tracing.start", {})], id="a trace"),
+    ],
+)
+async def test_a_browser_that_was_commanded_by_its_own_protocol_is_not_used_again(
+    lab: Lab, by: str, commands: list[tuple[str, object]]
+) -> None:
     pool, version = lab.pool(), lab.version(PROJECT)
-    for _ in range(2):
-        asked = attempt_spec("leaves_cookies_in_the_browser")
-        assert value(await pool.run(version, asked, unnoticed)) == []
-        await settled(pool)
-        assert pool.slots[0].machine is None
+    asked = attempt_spec("commands", {"by": by, "commands": commands})
+    assert len(value(await pool.run(version, asked, unnoticed))) == 1
+    await settled(pool)
+    assert pool.slots[0].machine is None
+    assert value(await pool.run(version, attempt_spec("finds_in_the_browser"), unnoticed)) == [0, ["about:blank"]]
+    await settled(pool)
+
+
+async def test_a_browser_in_which_only_a_page_was_commanded_is_used_again(lab: Lab) -> None:
+    pool, version = lab.pool(), lab.version(PROJECT)
+    commands = [("Network.enable", {}), ("Page.captureScreenshot", {}), ("Runtime.evaluate", {"expression": "1"})]
+    asked = attempt_spec("commands", {"by": "page", "commands": commands})
+    assert len(value(await pool.run(version, asked, unnoticed))) == 3
+    await settled(pool)
+    assert pool.slots[0].machine is not None
+
+
+async def test_an_attempt_cannot_trace_the_browser(quiet: Run) -> None:
+    assert failure(await quiet("traces_the_browser")).message.startswith("Browser.start_tracing: An automation cannot")
