@@ -22,7 +22,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from errno import ENODEV, ENOSPC
 from ipaddress import ip_address
@@ -33,6 +33,7 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
+from machines.loopback_rules import LoopbackRules
 from machines.runner.reach import Network, Reach
 from machines.runner.tree import descendants
 
@@ -57,7 +58,7 @@ _PR_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
 _CAP_NET_ADMIN = 12
 _CAPABILITY_VERSION = 0x20080522
 
-_PORTS_AT, _LOCAL_AT, _NAMES_AT, _RULES_AT = 10, 20, 30, 100
+_UNSERVED_AT, _PORTS_AT, _LOCAL_AT, _NAMES_AT, _RULES_AT = 5, 10, 20, 30, 100
 """Places of the rules in the order in which the kernel asks them. It asks the table `main`, with the way out, last."""
 
 
@@ -86,6 +87,11 @@ class Plan:
             {"pasta": self.pasta, "ip": self.ip, "reach": self.reach.to_json(), "nameserver": self.nameserver}
         )
 
+    @property
+    def opens_loopback(self) -> bool:
+        """Whether loopback of this host is reached."""
+        return any(self.reach.refusal(address, 0) is None for address in _LOOPBACK)
+
     def pasta_command(self, pid: int) -> list[str]:
         """Return the command that gives a network to the namespaces of a process, and returns when it is there."""
         command = [self.pasta, "--quiet", "--config-net", "--ns-ifname", _DEVICE, "--mac-addr", _MAC]
@@ -96,8 +102,7 @@ class Plan:
             forward = GATEWAY[ip_address(self.nameserver).version]
             command += ["--dns-forward", forward, "--dns-host", self.nameserver]
         # Nothing reaches the namespace from outside. From inside, `auto` leads to what listens on this host's loopback.
-        opens_loopback = any(self.reach.refusal(address, 0) is None for address in _LOOPBACK)
-        command += ["-t", "none", "-u", "none", "-U", "none", "-T", "auto" if opens_loopback else "none"]
+        command += ["-t", "none", "-u", "none", "-U", "none", "-T", "auto" if self.opens_loopback else "none"]
         if os.geteuid() == 0:  # it would become `nobody`, who may not join our namespaces
             command += ["--runas", f"{os.geteuid()}:{os.getegid()}"]
         return [*command, str(pid)]
@@ -150,9 +155,28 @@ def enter_network(plan: Plan) -> int:
         raise LaunchError(f"{plan.pasta} has ended as soon as it had started: {_last_line(said)}")
     _hand_on_network_administration()
     for version in _versions():
-        _configure(plan, version)
+        _configure(plan, version, plan.ip_commands(version))
     _call("prctl", _PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     return there[0]
+
+
+def _keep_loopback_rules(plan: Plan, loopback: LoopbackRules) -> None:
+    """Make the rules for what listens on this host's loopback now, and fork a process that keeps them up to date."""
+    versions = _versions()
+
+    def update() -> None:
+        for version in versions:
+            if lines := list(loopback.ip_commands(_UNSERVED_AT, version)):
+                _configure(plan, version, lines)
+
+    update()
+    if os.fork() == 0:
+        try:
+            loopback.keep(update)
+        except Exception as error:  # noqa: BLE001  # there is nobody above who could hear of it
+            print(f"`localhost` may not lead to what listens at it: {error}", flush=True)  # noqa: T201  # for the log
+        finally:
+            os._exit(1)
 
 
 def _fork_pasta(command: list[str], start_r: int, error_w: int) -> int:
@@ -226,9 +250,9 @@ def _versions() -> list[int]:
     return found
 
 
-def _configure(plan: Plan, version: int) -> None:
+def _configure(plan: Plan, version: int, commands: Iterable[str]) -> None:
     command = [plan.ip, f"-{version}", "-batch", "-"]
-    lines = "".join(f"{line}\n" for line in plan.ip_commands(version))
+    lines = "".join(f"{line}\n" for line in commands)
     try:
         done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
     except OSError as error:
@@ -268,12 +292,15 @@ def main() -> NoReturn:
     """Make the network and execute the command in it, or only try it; see the module's docstring."""
     plan, command = Plan.from_json(sys.argv[1]), sys.argv[2:]
     try:
+        loopback = LoopbackRules() if plan.opens_loopback else None
         pasta = enter_network(plan)
         ended = os.pidfd_open(pasta)
         if not command:
             signal.pidfd_send_signal(ended, signal.SIGKILL)
             os.waitpid(pasta, 0)
             sys.exit(0)
+        if loopback is not None:
+            _keep_loopback_rules(plan, loopback)
         _drop_capabilities()
         os.set_inheritable(ended, True)  # noqa: FBT003
         os.execv(command[0], [*command, str(ended)])  # noqa: S606  # no shell is wanted

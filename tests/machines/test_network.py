@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import socket
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from hashlib import sha1
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,44 @@ PROJECT = {
                 except Exception as error:
                     titles.append(str(error).split(" at ")[0].removeprefix("Page.goto: "))
             return titles
+    """,
+    "api/localhost.py": """
+        import asyncio
+        import urllib.request
+
+        def ask(url):
+            return urllib.request.urlopen(url, timeout=5).read().decode()
+
+        async def tell(asking):
+            try:
+                return await asking
+            except Exception as error:
+                return str(error)
+
+        async def connect(page, url):
+            return await page.evaluate(
+                "url => new Promise(done => {"
+                "  const socket = new WebSocket(url.replace('http', 'ws'));"
+                "  socket.onmessage = event => done(event.data);"
+                "  socket.onerror = () => done('error');"
+                "})",
+                url,
+            )
+
+        async def fetch(page, url):
+            return await (await page.request.get(url)).text()
+
+        async def automation(page, params):
+            found = {}
+            for name, port in params["ports"].items():
+                url = f"http://localhost:{port}/"
+                found[name] = [
+                    await tell(page.goto(url)) and await tell(page.inner_text("body")),
+                    await tell(connect(page, url)),
+                    await tell(fetch(page, url)),
+                    await tell(asyncio.to_thread(ask, url)),
+                ]
+            return found
     """,
     "api/ask.py": """
         async def automation(page, params):
@@ -181,6 +221,53 @@ async def test_an_open_loopback_is_open_but_for_ports_of_our_own(tmp_path: Path)
     assert found["plain"] == ["connected", "connected", "PermissionError", "PermissionError"]
     assert "connected" not in found["bound"]
     assert titles == ["/there", "net::ERR_NETWORK_ACCESS_DENIED"]
+
+
+async def test_localhost_leads_to_a_server_whichever_loopback_address_it_listens_at(tmp_path: Path) -> None:
+    bound: dict[str, tuple[str, dict[str, Any]]] = {
+        "127.0.0.1": ("127.0.0.1", {}),
+        "0.0.0.0": ("0.0.0.0", {}),
+        "::1": ("::1", {"family": socket.AF_INET6}),
+        ":: without IPv4": ("::", {"family": socket.AF_INET6}),
+        ":: with IPv4": ("::", {"family": socket.AF_INET6, "dualstack_ipv6": True}),
+    }
+    async with AsyncExitStack() as servers:
+
+        async def serve(name: str) -> int:
+            address, options = bound[name]
+            listens = socket.create_server((address, 0), **options)
+            await servers.enter_async_context(await asyncio.start_server(_serve_page_and_socket, sock=listens))
+            return listens.getsockname()[1]
+
+        ports = {name: await serve(name) for name in bound}
+        async with networked(tmp_path, Reach.of(allow=LOOPBACK)) as (_, machine):
+            found = await run(machine, "localhost", {"ports": ports})
+            assert {name: found[name][:2] for name in bound} == {name: ["page", "socket"] for name in bound}
+            # Others than browsers ask the host for the addresses of `localhost`, and some hosts name no IPv6 one.
+            with_ipv6 = any(entry[0] == socket.AF_INET6 for entry in socket.getaddrinfo("localhost", None))
+            for name in bound if with_ipv6 else ("127.0.0.1", "0.0.0.0", ":: with IPv4"):
+                assert found[name][2:] == ["page", "page"], name
+
+            later = await serve("127.0.0.1")
+            async with asyncio.timeout(30):
+                while (await run(machine, "visit", {"urls": [f"http://localhost:{later}/"]})) != ["page"]:
+                    await asyncio.sleep(0.1)
+
+
+async def _serve_page_and_socket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a request with a page, or over a WebSocket with one message."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    key = next((line.split(": ")[1] for line in head.splitlines() if line.startswith("Sec-WebSocket-Key")), None)
+    if key is None:
+        page = "<title>page</title>page" if "text/html" in head else "page"
+        answer = f"200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n{page}"
+    else:
+        accept = b64encode(sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        answer = "101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        answer += f"Sec-WebSocket-Accept: {accept}\r\n\r\n\x81\x06socket"
+    writer.write(f"HTTP/1.1 {answer}".encode("latin-1"))
+    await writer.drain()
+    writer.close()
 
 
 async def test_one_machine_does_not_reach_a_port_that_another_listens_at(tmp_path: Path) -> None:
