@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -42,8 +41,9 @@ from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.job_run import JobRunReasonType
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
+from tests.support.repository import REPOSITORY
 
-PAGE = (Path(__file__).parents[1] / "docs" / "contract.md").read_text()
+PAGE = (REPOSITORY / "docs" / "contract.md").read_text()
 FIELDS = re.compile(r"`([\w.-]+)`")
 
 Table = list[list[str]]

@@ -9,8 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-
 
 def callboard(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}

@@ -15,6 +15,7 @@ import pytest
 from devstack.child import MAX_DEATHS, SupervisedProcess, read_log_end
 from schemas.errors import StackError
 from tests.support.polling import until
+from tests.support.repository import REPOSITORY
 
 STUBBORN = """
 import signal, sys, time
@@ -168,7 +169,7 @@ async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, mo
 
 async def test_it_dies_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PARENT, tmp_path / "log", stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable, "-c", PARENT, tmp_path / "log", stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY
     )
     try:
         assert parent.stdout is not None

@@ -11,6 +11,7 @@ import pytest
 
 from devstack import data_folder
 from schemas.errors import StackError
+from tests.support.repository import REPOSITORY
 
 HOLDER = """
 import sys
@@ -47,7 +48,7 @@ def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
         [sys.executable, "-c", HOLDER, tmp_path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=REPOSITORY,
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"

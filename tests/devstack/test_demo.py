@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.repository import REPOSITORY
 
 
 def demo(temporary: Path, **environment: str) -> subprocess.CompletedProcess[str]:

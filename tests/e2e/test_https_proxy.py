@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +12,11 @@ import pytest
 from examples.site import proxy
 from machines.browser import find_browser
 from settings import Settings
+from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.tls import Certificate, make_certificate
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+PAGE = (REPOSITORY / "docs" / "operations.md").read_text()
 API = """
 from intuned_runtime import run_info
 

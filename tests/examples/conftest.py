@@ -13,8 +13,9 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from machines.browser import browser_args, find_browser
+from tests.support.repository import REPOSITORY
 
-RUNTIME = Path(__file__).parents[2] / "machines" / "runner" / "site"
+RUNTIME = REPOSITORY / "machines" / "runner" / "site"
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,11 @@ from projects.bundle import extract
 from projects.deploy import deploy
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.repository import REPOSITORY
 
-PROJECT = Path(__file__).parents[2] / "examples" / "projects" / "orders"
+PROJECT = REPOSITORY / "examples" / "projects" / "orders"
 
-DOCS = (Path(__file__).parents[2] / "docs" / "projects.md").read_text()
+DOCS = (REPOSITORY / "docs" / "projects.md").read_text()
 RE_BLOCK = re.DOTALL | re.MULTILINE
 
 pytestmark = pytest.mark.usefixtures("project_modules")

@@ -13,8 +13,9 @@ from playwright.async_api import Page
 
 from projects.deploy import deploy
 from storage.folder import FolderStore
+from tests.support.repository import REPOSITORY
 
-PROJECT = Path(__file__).parents[2] / "examples" / "projects" / "shop"
+PROJECT = REPOSITORY / "examples" / "projects" / "shop"
 
 APIS = ("download", "flaky", "list-products", "products/details", "slow")
 

@@ -15,8 +15,7 @@ from machines.browser import browser_args, find_browser
 from schemas.errors import MachineError
 from settings import Settings
 from tests.support.processes import command_line
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.repository import REPOSITORY
 
 
 def make_program(path: Path, script: str = "echo Chromium 1.2.3") -> Path:

@@ -18,8 +18,7 @@ import pytest
 from machines.attempt_spec import PythonEnvironment
 from tests.support.machines import Lab, attempt_spec, settled, unnoticed, value
 from tests.support.package_index import FETCHED
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.repository import REPOSITORY
 
 DRAWS = """
 import random, secrets, ssl, uuid

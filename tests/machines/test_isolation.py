@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 from machines.attempt_spec import Version
 from tests.support.machines import Lab, Run, attempt_spec, failure, settled, unnoticed, value
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.repository import REPOSITORY
 
 PROJECT = {
     "storage/__init__.py": "NAME = 'the storage of the project'",

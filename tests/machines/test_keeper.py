@@ -17,8 +17,8 @@ from machines import keeper, scratch_cleanup
 from tests.support.keepers import SLEEPS, Keep
 from tests.support.machines import of_folder
 from tests.support.polling import block_until
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 DETACHES = """
 import os, signal, time
 for _ in range(5):

@@ -11,8 +11,8 @@ import pytest
 
 from machines import keeper
 from tests.support.machines import PATIENCE, Lab, of_folder
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 OWNER = """
 import asyncio, sys
 from pathlib import Path

@@ -18,8 +18,8 @@ from projects import lock_resolution
 from projects.interpreters import own_interpreter
 from schemas.errors import MachineError
 from tests.support.project_host import Host, listing
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PLAYWRIGHT = version_of("playwright")
 
 

@@ -16,8 +16,8 @@ from projects.interpreters import own_interpreter
 from projects.uv import UvError, run_uv
 from tests.support.machines import attempt_spec, unnoticed, value
 from tests.support.project_host import Host, listing
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PLAYWRIGHT = version_of("playwright")
 
 

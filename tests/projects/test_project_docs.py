@@ -23,8 +23,8 @@ from projects.settings_ignored import REPORTED_KEYS
 from projects.settings_syntax import SETTINGS_PARSERS
 from settings import Settings
 from storage.folder import FolderStore
+from tests.support.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PROJECTS = (REPOSITORY / "docs" / "projects.md").read_text()
 FROM_INTUNED = (REPOSITORY / "docs" / "from-intuned.md").read_text()
 

@@ -19,10 +19,9 @@ from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.polling import until
+from tests.support.repository import REPOSITORY
 
 Make = Callable[..., Path]
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 class Gated(FolderStore):

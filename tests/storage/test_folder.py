@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemas.errors import StoreError
 from storage.folder import FolderStore
 from storage.store import Store
+from tests.support.repository import REPOSITORY
 
 # As root, permissions are no obstacle: what these tests provoke does not happen.
 not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
@@ -72,7 +73,7 @@ def test_a_killed_writer_leaves_the_old_object_and_nothing_that_a_reader_sees(
     )
     folder = tmp_path / "artifacts" / "x"
     with subprocess.Popen(
-        [sys.executable, "-c", script, folder.parent, tmp_path / "endless"], cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", script, folder.parent, tmp_path / "endless"], cwd=REPOSITORY
     ) as writer:
         try:
             with (tmp_path / "endless").open("wb") as endless:

@@ -20,9 +20,8 @@ from storage.factory import open_store
 from storage.s3 import MAX_CONNECTIONS, S3Store
 from storage.store import Store
 from tests.support.polling import until
+from tests.support.repository import REPOSITORY
 from tests.support.s3_server import BUCKET, S3Server
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 async def keys(store: Store, prefix: str = "", after: str | None = None) -> list[str]:

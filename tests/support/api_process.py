@@ -15,6 +15,7 @@ import httpx
 from devstack import ports
 from tests.support.api_in_process import KEY
 from tests.support.constants import WORKSPACE
+from tests.support.repository import REPOSITORY
 
 
 @dataclass
@@ -32,7 +33,7 @@ class ApiProcess:
         with self.log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "api"),
-                cwd=Path(__file__).parents[2],
+                cwd=REPOSITORY,
                 env={**plain, **self.environment, "CALLBOARD_PORT": str(port)},
                 stdout=log,
                 stderr=log,

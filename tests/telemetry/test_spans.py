@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +20,11 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from schemas.workflow import names
 from telemetry.spans import Spans
 from tests.support.auth_stage import LoginStage
+from tests.support.repository import REPOSITORY
 from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 
-HISTORIES = Path(__file__).parents[1] / "histories"
+HISTORIES = REPOSITORY / "tests" / "histories"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 _exporter = InMemorySpanExporter()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from temporalio import workflow
@@ -19,10 +18,11 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
+from tests.support.repository import REPOSITORY
 from tests.support.run_stage import Stage, completed, ends
 from workflows.run import RunWorkflow
 
-IN_FLIGHT = Path(__file__).parents[1] / "histories" / "success.json"
+IN_FLIGHT = REPOSITORY / "tests" / "histories" / "success.json"
 """What a Run may look like that began before the change."""
 
 MOMENT = timedelta(milliseconds=10)

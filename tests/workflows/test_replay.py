@@ -27,6 +27,7 @@ from tests.support.delivery_stage import DELIVERIES
 from tests.support.fleet_stage import FLEETS
 from tests.support.job_run_shapes import JOB_RUNS
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
+from tests.support.repository import REPOSITORY
 from tests.support.resource_stage import APPLICATIONS
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
@@ -38,7 +39,7 @@ from workflows.fleet import FleetWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 
-HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
+HISTORIES = sorted((REPOSITORY / "tests" / "histories").glob("*.json"))
 _A_PATH_OF_A_MACHINE = re.compile(r"(?<![\w./-])/(bin|etc|home|mnt|opt|private|root|srv|tmp|usr|var|work|Users)\b")
 
 
