@@ -206,7 +206,7 @@ class Relay:
                 return json.dumps({**message, "params": params}).encode()
             case "newBrowserCDPSession":
                 self._desk.shares_browser()
-            case "send" if str(message["params"]["method"]).partition(".")[0] not in _OF_PAGES:
+            case "send" if _commands_browser(str(message["params"]["method"])):
                 self._desk.shares_browser()
             case _:
                 pass
@@ -264,6 +264,12 @@ class Relay:
         self._opening.discard(number)
         if (result := message.get("result")) is not None:
             await self._desk.context_opened(result["context"]["guid"])
+
+
+def _commands_browser(command: str) -> bool:
+    """Tell whether a command of a session, also of one of a page, may leave something in the browser itself."""
+    # Our own code in the process of user code asks this to recognize a context. It changes nothing.
+    return command != "Target.getTargetInfo" and command.partition(".")[0] not in _OF_PAGES
 
 
 def _error(message: str) -> dict[str, Any]:
