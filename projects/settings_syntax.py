@@ -23,17 +23,26 @@ def parse_json(text: str) -> object:
     if not text.strip():
         raise SettingsSyntaxError("expected a JSON object, found an empty file")
     try:
-        return json5.loads(text, allow_duplicate_keys=False)
+        value, error, position = json5.parse(text, allow_duplicate_keys=False)
+        if error is None:
+            return value
+        raise SettingsSyntaxError(f"expected JSON, found {_describe_json_error(text, error, position)}")
     except RecursionError as error:
         raise SettingsSyntaxError("expected JSON, found too many levels of objects and lists") from error
-    except ValueError as error:
-        found = str(error)
-        if place := re.fullmatch(r"<string>:(\d+) Unexpected (.+) at column (\d+)", found, re.DOTALL):
-            line, what, column = place.groups()
-            found = f"an unexpected {what} in line {line}, column {column}"
-        elif twice := re.fullmatch(r"Duplicate key (.+) found in object", found, re.DOTALL):
-            found = f"the key {twice.group(1)} twice in one object"
-        raise SettingsSyntaxError(f"expected JSON, found {found}") from error
+
+
+def _describe_json_error(text: str, error: str, position: int) -> str:
+    """Say what the parser found at `position`, where it gave up, and whether a comma before it lets it get further."""
+    place = re.fullmatch(r"<string>:(\d+) Unexpected .+ at column (\d+)", error, re.DOTALL)
+    if place is None:
+        return re.sub(r"Duplicate key (.+) found in object", r"the key \1 twice in one object", error, flags=re.DOTALL)
+    where = f"in line {place[1]}, column {place[2]}"
+    if position >= len(text):
+        return f"an unexpected end of input {where}"
+    found = "end of line" if text[position] == "\n" else repr(text[position])
+    # The parser is past the unexpected character only if it was a comma that it had expected there.
+    _, _, further = json5.parse(f"{text[:position]},{text[position:]}")
+    return f"an unexpected {found} {where}{', before which a comma may be missing' if further > position + 1 else ''}"
 
 
 def parse_toml(text: str) -> object:

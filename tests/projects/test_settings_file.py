@@ -165,7 +165,12 @@ def test_memory_follows_the_size(size: str, gib: int) -> None:
         ("[]", "expected an object, found a list"),
         ("null", "expected an object, found null"),
         ("", "expected a JSON object, found an empty file"),
-        ('{"a": 1,\n "b" 2}', 'expected JSON, found an unexpected "2" in line 2, column 6'),
+        ('{"a": 1,\n "b" 2}', "expected JSON, found an unexpected '2' in line 2, column 6"),
+        (
+            '{"a": 1\n "b": 2}',
+            "expected JSON, found an unexpected '\"' in line 2, column 2, before which a comma may be missing",
+        ),
+        ('{"a": "x\n"}', "expected JSON, found an unexpected end of line in line 1, column 9"),
         ('{"a": 1', "expected JSON, found an unexpected end of input in line 1, column 8"),
         ("[" * 5000, "expected JSON, found too many levels of objects and lists"),
         (b'{"projectName": "\xff"}', "expected text in UTF-8, found another byte at 17"),
