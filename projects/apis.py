@@ -25,7 +25,9 @@ def find_apis(folder: Path) -> list[str]:
     paths = [PurePosixPath(file.path) for file in list_project_files(folder)]
     apis = sorted(str(path.relative_to("api").with_suffix("")) for path in paths if _is_api(path))
     if not apis:
-        raise ProjectError(f"{folder}: there is no API in the project's folder api. {_ADVICE}")
+        typescript = check_languages(folder)
+        reason = f"{typescript[0]}. There is no other API" if typescript else "there is no API"
+        raise ProjectError(f"{folder}: {reason} in the project's folder api. {_ADVICE}")
     return apis
 
 

@@ -49,6 +49,16 @@ def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path) -> None:
         find_apis(tmp_path)
 
 
+def test_a_project_in_typescript_alone_is_told_that_its_language_is_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "list.ts").touch()
+    told = (
+        r"api/list\.ts: not served, as projects in TypeScript are out of scope\. There is no other API .*api/hello\.py"
+    )
+    with pytest.raises(ProjectError, match=told):
+        find_apis(tmp_path)
+
+
 def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_project: Make) -> None:
     folder = make_project(
         {
