@@ -33,7 +33,7 @@ def format_published(manifest: Manifest) -> str:
 
 def format_broken(project: BrokenProject) -> str:
     """Report a project that cannot be deployed."""
-    line = f"NOT DEPLOYED {project.folder.name}   {_join_lines(project.reason)}"
+    line = f"NOT DEPLOYED {project.folder.name}   {_join_lines(project.reason).removesuffix('.')}."
     return line if project.served_version is None else f"{line} Version {project.served_version} is still served."
 
 

@@ -178,7 +178,7 @@ async def test_a_change_that_breaks_a_project_keeps_the_last_version_and_is_told
         before = await world.version("shop")
         assert before is not None
         world.write("shop", "Intuned.json", '{"apiAccess": ')
-        await world.line("NOT DEPLOYED shop", "Intuned.json", f"Version {before} is still served.")
+        await world.line("NOT DEPLOYED shop", "Intuned.json", f", column 15. Version {before} is still served.")
         assert (await world.version("shop"), [project.served_version for project in publisher.broken]) == (
             before,
             [before],
