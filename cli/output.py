@@ -46,6 +46,9 @@ may have any of them."""
 _UNESCAPED = re.compile(rf"[\x7f-\x9f{_BIDI}]")
 """Those that JSON may hold as they are."""
 
+_LAST_COLUMN_MIN = 40
+"""Fewest columns of a terminal in which the last column of a table may be cut off."""
+
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, for people and programs alike."""
@@ -62,20 +65,26 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print the names of the columns and the rows, one line each, with only the first line of each cell.
 
-    A narrow terminal cuts off the end of a row.
+    A narrow terminal cuts off the end of a row. If that would leave little of the last column, which has the longest
+    texts, each of its cells has a line of its own, below its row.
     """
     console = Console()
     lines = [tuple(columns), *(tuple(_first_line(value) for value in row) for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
+    room = console.width - sum(width + 2 for width in widths[:-1])
+    last_below = console.is_terminal and room < min(widths[-1], _LAST_COLUMN_MIN)
     for number, line in enumerate(lines):
         padded = [text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)]
         if console.is_terminal:
             cells = [Text(cell, style="" if number else "bold") for cell in padded]
             for cell, text in zip(cells, line, strict=True):
                 cell.stylize(_COLORS.get(text, ""))
-            row = Text("  ").join(cells)
-            row.rstrip()
-            console.print(row, no_wrap=True, overflow="ellipsis")
+            printed = [Text("  ").join(cells[:-1] if last_below else cells)]
+            if last_below and line[-1]:
+                printed.append(Text("    ") + cells[-1])
+            for row in printed:
+                row.rstrip()
+                console.print(row, no_wrap=True, overflow="ellipsis")
         else:
             typer.echo("  ".join(padded).rstrip())
 

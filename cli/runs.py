@@ -121,7 +121,7 @@ def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJso
         else:
             print_message(f"Run {run_id} is {answer['status']}. Pass --wait to wait for its result.")
         raise typer.Exit(ExitCode.FAILED)
-    _report_ended(answer, as_json)
+    _report_ended(target, answer, as_json)
 
 
 @app.command()
@@ -161,20 +161,25 @@ def _report_started(target: ProjectApi, answer: dict[str, Any], wait: bool, as_j
     run_id: str = answer["runId"]
     if wait:
         print_message(f"Run {run_id}")
-        _report_ended(wait_for_run(target, run_id), as_json)
+        _report_ended(target, wait_for_run(target, run_id), as_json)
     elif as_json:
         print_json(answer)
     else:
         typer.echo(run_id)
 
 
-def _report_ended(answer: dict[str, Any], as_json: bool) -> None:
+def _report_ended(target: ProjectApi, answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif answer["status"] == "completed":
         print_json(answer.get("result"))
+    elif answer["status"] == "canceled":
+        print_message(f"The Run was canceled. {format_cause(answer)}", "red")
     else:
-        print_message(f"The Run is {answer['status']}. {format_cause(answer)}", "red")
+        print_message(f"The Run failed. {format_cause(answer)}", "red")
+        # A Run that failed for another reason may have no Attempt.
+        command = "attempts" if answer["error"]["code"].endswith("-attempts-failed") else "runs"
+        print_message(f"See: callboard {command} get {answer['runId']} -p {target.project}")
     raise typer.Exit(exit_code_for_status(answer["status"]))
 
 

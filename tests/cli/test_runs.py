@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -110,6 +111,25 @@ def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi) -> N
     assert [query_of(asked.path).get("cursor") for asked in api.asked] == [None, ["c1"], ["c2"]]
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [f"run-{number}" for number in range(300)]
     assert "--cursor c3" in done.stderr
+
+
+def test_a_narrow_terminal_shows_reasons_below_their_rows(api: FakeApi) -> None:
+    error = {"code": "api-attempts-failed", "message": "KeyError: 'url' (api/missing.py:2) and more"}
+    runs = [summary(1, runId="x" * 21, api="list-products", status="failed", error=error), summary(2)]
+    api.answers = [(200, {"runs": runs, "nextCursor": None})]
+    done = api.callboard("runs", "list", "-p", "shop", COLUMNS="80", TTY_COMPATIBLE="1", NO_COLOR="1")
+    head, below, failed, reason, completed = re.sub(r"\x1b\[\d*m", "", done.stdout).splitlines()
+    assert (head.split()[0], below, completed.split()[0]) == ("RUN", "    REASON", "run-2")
+    assert (failed.split()[0], reason) == ("x" * 21, f"    {error['message']}")
+    wide = api.callboard("runs", "list", "-p", "shop", COLUMNS="140", TTY_COMPATIBLE="1", NO_COLOR="1")
+    assert re.search(f"x{{21}} .* {re.escape(error['message'])}", wide.stdout)
+
+
+def test_a_run_that_failed_before_any_attempt_is_shown_as_a_whole(api: FakeApi) -> None:
+    error = {"code": "unexpected", "message": "It found no Machine."}
+    api.answers = [(200, {"runId": "r1", "status": "failed", "error": error})]
+    done = api.callboard("runs", "result", "r1", "-p", "shop")
+    assert done.stderr == ("The Run failed. unexpected: It found no Machine.\nSee: callboard runs get r1 -p shop\n")
 
 
 def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi) -> None:

@@ -37,7 +37,11 @@ async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard
     body = '{"api": "fail", "parameters": {}, "retry": {"maximumAttempts": 2}}'
     run_id = (await callboard("runs", "start", "-", text=body)).out.strip()
     done = await callboard("runs", "result", run_id, "--wait", code=1)
-    assert (done.out, done.err) == ("", "The Run is failed. api-attempts-failed: the price is missing\n")
+    assert done.out == ""
+    assert done.err == (
+        "The Run failed. api-attempts-failed: the price is missing\n"
+        f"See: callboard attempts get {run_id} -p {callboard.project}\n"
+    )
     listed, shown, attempt = await asyncio.gather(
         callboard("runs", "list", "-f", "status=FAILED", "-f", "api=fail", "-l", "5"),
         callboard("runs", "get", run_id),

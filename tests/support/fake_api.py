@@ -110,7 +110,7 @@ def callboard(*arguments: object, text: str | None = None, **environment: str) -
     """A command, in this process: it begins sooner."""
     none = dict.fromkeys(name for name in os.environ if name.startswith("CALLBOARD_"))
     return CliRunner().invoke(
-        app, [str(each) for each in arguments], env={**none, **environment, "COLUMNS": "200"}, input=text
+        app, [str(each) for each in arguments], env={**none, "COLUMNS": "200", **environment}, input=text
     )
 
 
