@@ -20,8 +20,9 @@ from pathlib import Path
 import playwright
 
 from machines.browser import browsers_folder
-from machines.environment import machine_environment
+from machines.environment import X11_SOCKETS, machine_environment
 from machines.runner import inner_box, landlock
+from machines.runner.folders import TEMPORARY_IN_BOX
 from machines.trial import trial_refusal
 
 _USER_IN_BOX = 1000
@@ -56,6 +57,8 @@ class Box:
     """Folders that can be written, too. All of these must exist."""
     resolv_conf: Path | None = None
     """What is `/etc/resolv.conf` there, where that is not the host's."""
+    temporary: Path | None = None
+    """What is `TEMPORARY_IN_BOX` there; None for a folder in memory."""
 
     def command(self, *, final: bool) -> list[str]:
         """Return the beginning of a command that starts a process in the box; what to start follows it.
@@ -93,7 +96,10 @@ class Box:
         for name in _OF_ROOT if user is not None else ():
             arguments += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
         for folder in inner_box.TEMPORARY:
-            arguments += ["--size", str(_TEMPORARY), "--tmpfs", folder]
+            if folder == TEMPORARY_IN_BOX and self.temporary is not None:
+                arguments += ["--bind", str(self.temporary), folder]
+            else:
+                arguments += ["--size", str(_TEMPORARY), "--tmpfs", folder]
         for path in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC)):
             if self.resolv_conf is None or path != _RESOLV_CONF:
                 arguments += _placed(path)
@@ -135,7 +141,7 @@ def browser_folders(browser: Path, display: dict[str, str]) -> tuple[Path, ...]:
     found = [browsers_folder(), *(path if _is_script(path) else path.parent for path in outside)]
     found += [Path(display[name]) for name in ("XAUTHORITY",) if name in display]
     if "DISPLAY" in display:
-        found.append(Path("/tmp/.X11-unix"))  # noqa: S108  # this is where X11 has its sockets
+        found.append(X11_SOCKETS)
     if "WAYLAND_DISPLAY" in display and "XDG_RUNTIME_DIR" in display:
         found.append(Path(display["XDG_RUNTIME_DIR"]) / display["WAYLAND_DISPLAY"])
     return tuple(path for path in found if path.exists())

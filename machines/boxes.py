@@ -20,7 +20,7 @@ from machines.box import (
     python_folders,
 )
 from machines.environment import certificates
-from machines.runner.folders import ATTEMPT, DOWNLOADS, OF_DRIVER, WORK
+from machines.runner.folders import ATTEMPT, DOWNLOADS, OF_DRIVER, TEMPORARY, WORK
 from machines.runner.inner_box import InnerBox
 
 _IN_MEMORY = 4
@@ -62,6 +62,7 @@ class Boxes:
             read=(*common, driver_program().parent, *browser_folders(browser, display)),
             write=(*(scratch / name for name in OF_DRIVER), *shared),
             resolv_conf=resolv_conf,
+            temporary=scratch / TEMPORARY,
         )
         python = version.python
         environment = () if python is None else python_folders(python.executable)

@@ -13,6 +13,7 @@ _OF_DRIVER = "NODE_EXTRA_CA_CERTS"
 """Variable that the operator means for Playwright's driver, too, which makes requests of its own."""
 _CERTIFICATES = (_OF_DRIVER, "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DISPLAY = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
+X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108  # this is where X11 has its sockets
 _PASSED = ("PATH", "LANG", "TZ")
 _NO_LANGUAGE = ("", "C", "POSIX")
 
@@ -21,7 +22,12 @@ def display_environment() -> dict[str, str]:
     """Return the variables that a browser needs to open a window; empty if there is no display."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return {}
-    return {name: os.environ[name] for name in _DISPLAY if name in os.environ}
+    display = {name: os.environ[name] for name in _DISPLAY if name in os.environ}
+    # An X client that is given `:0` asks for a socket without a path first. Where Landlock forbids those, it gives up.
+    number = display.get("DISPLAY", "").removesuffix(".0").partition(":")
+    if number[0] == "" and (socket := X11_SOCKETS / f"X{number[2]}").is_socket():
+        display["DISPLAY"] = str(socket)
+    return display
 
 
 def machine_environment(scratch: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Play
 from playwright.async_api import Error as PlaywrightError
 
 from .address_guard import guard_browser
+from .folders import TEMPORARY_IN_BOX
 from .playwright_wire import add_stack, guid_of, hear_all
 from .vital import Vital
 
@@ -131,6 +132,7 @@ class WarmBrowser:
         """Launch the browser. `watch` is called with every context that is opened. Raises playwright's Error."""
         # Whoever reaches the debugging port controls the browser, so it is opened only if it is needed.
         debugging = ["--remote-debugging-port=0"] if setup.debugging else []
+        places = {"TMPDIR": TEMPORARY_IN_BOX} if setup.boxed else {}
         browser = await playwright.chromium.launch(
             executable_path=setup.executable,
             args=[*setup.arguments, *debugging],
@@ -139,7 +141,7 @@ class WarmBrowser:
             traces_dir=setup.traces,
             proxy=setup.proxy,
             downloads_path=setup.downloads,
-            env={**_environment(), **setup.environment},
+            env={**_environment(), **places, **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
             handle_sighup=False,

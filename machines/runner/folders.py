@@ -5,6 +5,10 @@ This module imports nothing, as worker and supervisor need it.
 
 TEMPORARY = "tmp"
 """Temporary files of all but user code."""
+TEMPORARY_IN_BOX = "/tmp"  # noqa: S108  # it is a folder of the Machine's own
+"""Path of `TEMPORARY` in the box of driver and browser, where there are namespaces.
+
+The browser has sockets there, and the path of a socket may have 107 bytes at most."""
 HOME = "home"
 DRIVER = "driver"
 """Where Playwright's driver listens, and notes that it does."""

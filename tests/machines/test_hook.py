@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.errors import MachineError
-from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode
 from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, settled, unnoticed, value
 
@@ -190,20 +194,45 @@ PORTS = """
 """
 
 
-async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_none(lab: Lab) -> None:
-    version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
-    if shutil.which("chromium") or shutil.which("google-chrome"):
-        report = await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
-        assert report.status is AttemptStatus.COMPLETED
-        assert "Headless" not in value(report)
-    else:
-        with pytest.raises(MachineError, match="chromium"):
-            await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
+@pytest.mark.parametrize("windows", [False, True])
+async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, windows: bool
+) -> None:
+    """Also where the folder of the Machine has a path that is too long for a socket."""
+    if windows and shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed (Debian: apt-get install xvfb).")
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    with x11_display() if windows else nullcontext("") as display:
+        monkeypatch.setenv("DISPLAY", display)
+        async with open_lab(folder) as lab:
+            version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
+            if shutil.which("chromium") or shutil.which("google-chrome"):
+                report = await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
+                agent, height = value(report)
+                assert "Headless" not in agent
+                assert (height > 800) is windows, "a window has a frame and bars"
+            else:
+                with pytest.raises(MachineError, match="chromium"):
+                    await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
+
+
+@contextmanager
+def x11_display() -> Generator[str]:
+    read, write = os.pipe()
+    with subprocess.Popen(["Xvfb", "-displayfd", str(write)], pass_fds=[write], stderr=subprocess.DEVNULL) as server:
+        os.close(write)
+        with os.fdopen(read) as told:
+            number = told.readline().strip()
+        try:
+            yield f":{number}"
+        finally:
+            server.kill()
 
 
 AGENT = """
     async def automation(page):
-        return await page.evaluate("navigator.userAgent")
+        return await page.evaluate("[navigator.userAgent, window.outerHeight]")
 """
 
 
