@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import Annotated
 
-from fastapi import APIRouter, Request, Security
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from api.dependencies import Services, ServicesDep
-from api.http.workspace_router import key_header
+from api.http.key_check import read_key
+from api.http.workspace_router import KEY_DESCRIPTION
 from api.projects.machines import read_fleet
 from schemas.errors import CallboardError, TooMany, Unauthorized
 from schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness
@@ -24,7 +24,7 @@ _CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["Health"])
+router = APIRouter(tags=["Health"], dependencies=KEY_DESCRIPTION)
 
 
 @router.get(
@@ -34,9 +34,7 @@ router = APIRouter(tags=["Health"])
     response_model_exclude_none=True,
     responses={503: {"model": LivenessAnswer, "description": "The process does not work any more."}},
 )
-async def healthz(
-    request: Request, services: ServicesDep, key: Annotated[str | None, Security(key_header)]
-) -> JSONResponse:
+async def healthz(request: Request, services: ServicesDep) -> JSONResponse:
     """Tell whether the process works. If not, end it and start another one.
 
     Temporal and the artifact store have no part in this: `readyz` tells whether they are there. Without a valid key,
@@ -46,7 +44,7 @@ async def healthz(
     if problem is None:
         return JSONResponse(LivenessAnswer(status="alive").model_dump(exclude_none=True))
     log.error("healthz fails: %s", problem)
-    message = problem if key is not None and _is_accepted(services, key, request) else None
+    message = problem if _has_key(services, request) else None
     return JSONResponse(LivenessAnswer(status="not-alive", message=message).model_dump(exclude_none=True), 503)
 
 
@@ -57,9 +55,7 @@ async def healthz(
     response_model_exclude_none=True,
     responses={503: {"model": Readiness, "description": "Something that Runs need is missing."}},
 )
-async def readyz(
-    request: Request, services: ServicesDep, key: Annotated[str | None, Security(key_header)]
-) -> JSONResponse:
+async def readyz(request: Request, services: ServicesDep) -> JSONResponse:
     """Check Temporal, the artifact store, and whether workers hold the Machines of each project.
 
     Without a valid key, the answer holds only the statuses. With one, it also holds the messages, and the status of
@@ -76,15 +72,18 @@ async def readyz(
     body = Readiness(
         status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects, isolation=isolation
     )
-    if key is None or not _is_accepted(services, key, request):
+    if not _has_key(services, request):
         body = body.without_details()
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 
-def _is_accepted(services: Services, key: str, request: Request) -> bool:
-    """Tell whether a key is valid. A wrong one counts against its sender, or keys could be guessed here."""
+def _has_key(services: Services, request: Request) -> bool:
+    """Tell whether the request has a valid key. A wrong one counts against its sender, or one could guess here."""
+    key = read_key(request.headers)
+    if key is None:
+        return False
     try:
-        services.keys.check(key.encode("latin-1"), request.scope)  # latin-1 gives back the bytes as they were received
+        services.keys.check(key, request.scope)
     except (Unauthorized, TooMany):
         return False
     return True

@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.forms import read_form
-from api.http.key_check import KeyCheck
-from api.http.middleware import KEY_HEADER
+from api.http.key_check import KEY_HEADER, KeyCheck
 from schemas.errors import Forbidden, Unauthorized
 from security.sign_in_sessions import SESSION_LIFETIME, Session, SignInSessions
 
@@ -52,6 +51,7 @@ def read_session(request: Request, auth: DashboardAuth) -> Session | None:
 
 async def require_session(request: Request, auth: DashboardAuthDep) -> Session:
     """Return the session of who is signed in, or that of API clients for a request with a key. Raises Unauthorized."""
+    # A bearer token is not read here: a proxy that people sign in to may add its own.
     key = request.headers.get(KEY_HEADER)
     if key is not None:
         auth.keys.check(key.encode("latin-1"), request.scope)

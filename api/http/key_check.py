@@ -15,11 +15,14 @@ from collections import OrderedDict
 from datetime import timedelta
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.http.rate_limiter import RateLimiter
 from schemas.errors import TooMany, Unauthorized
 from security.apikeys import ApiKeys, key_digest
+
+KEY_HEADER = "x-api-key"
 
 WRONG_KEYS = 10
 WRONG_KEYS_WITHIN = timedelta(minutes=5)
@@ -30,6 +33,17 @@ _MAX_REMEMBERED = 4096
 
 _V6_PREFIX = 64
 """Length of the IPv6 prefix that counts as one address: one host owns all below it, and could use one per guess."""
+
+
+def read_key(headers: Headers) -> bytes | None:
+    """Return the API key of a request as it was received, or None if it has none (docs/contract.md, section 5)."""
+    key = headers.get(KEY_HEADER)
+    if key is None:
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        key = credentials.strip()
+    return key.encode("latin-1")  # This gives back the bytes as they were received.
 
 
 class KeyCheck:

@@ -20,14 +20,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.errors import logged_error_response, unexpected_error
-from api.http.key_check import KeyCheck
+from api.http.key_check import KEY_HEADER, KeyCheck, read_key
 from schemas.errors import CallboardError, Unauthorized
 from schemas.workflow.base import clip
 from telemetry import metrics
 from telemetry.log_context import add_log_fields, current_log_fields, log_fields
 from telemetry.tracing import RequestSpan, current_trace_id, request_span
 
-KEY_HEADER = "x-api-key"
 CORRELATION_HEADER = "x-correlation-id"
 
 _API_PREFIX = "/api"
@@ -107,10 +106,12 @@ class RequestMiddleware:
     def _check_key(self, scope: Scope) -> None:
         if not _needs_key(scope["path"]):
             return
-        key = Headers(scope=scope).get(KEY_HEADER)
+        key = read_key(Headers(scope=scope))
         if key is None:
-            raise Unauthorized(f"There is no API key. Send one in the header {KEY_HEADER}.")
-        self._keys.check(key.encode("latin-1"), scope)  # latin-1 gives back the bytes as they were received
+            raise Unauthorized(
+                f"There is no API key. Send one in the header {KEY_HEADER}, or as `Authorization: Bearer KEY`."
+            )
+        self._keys.check(key, scope)
 
 
 def _needs_key(path: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Security
-from fastapi.security import APIKeyHeader
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from api.dependencies import ServicesDep
 from api.http.errors import error_responses
-from api.http.middleware import KEY_HEADER
+from api.http.key_check import KEY_HEADER
 from schemas.errors import CallboardError, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
 
-key_header = APIKeyHeader(name=KEY_HEADER, auto_error=False)
+KEY_DESCRIPTION = (Security(APIKeyHeader(name=KEY_HEADER, auto_error=False)), Security(HTTPBearer(auto_error=False)))
 """Description of the key for the OpenAPI page. `api.http.middleware` checks the key before a route is looked up."""
 
 
@@ -26,7 +26,7 @@ def workspace_router(path: str, *errors: type[CallboardError], tag: str) -> APIR
     """
     return APIRouter(
         prefix=f"/api/v1/workspace/{{workspaceId}}/projects{path}",
-        dependencies=[Depends(_require_workspace), Security(key_header)],
+        dependencies=[Depends(_require_workspace), *KEY_DESCRIPTION],
         responses=error_responses(*errors, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
         tags=[tag],
     )

@@ -53,6 +53,26 @@ async def test_each_of_several_keys_opens_also_with_non_ascii_characters(api: Ap
     assert answer.status_code == 201
 
 
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer  "])
+async def test_a_key_may_be_a_bearer_token(api: Api, scheme: str):
+    del api.client.headers["x-api-key"]
+    right, wrong = ({"authorization": scheme + key} for key in ("test-key-number-one-of-two", "wrong"))
+    assert (await api.client.post(start_path(), json=BODY, headers=right)).status_code == 201
+    assert "temporal" in (await api.client.get("/readyz", headers=right)).json()
+    error(await api.client.post(start_path(), json=BODY, headers=wrong), 401, "unauthorized")
+
+
+async def test_the_header_of_the_key_precedes_other_authorization(api: Api):
+    for authorization in ("Bearer wrong", "Basic dXNlcjpwYXNz"):
+        answer = await api.client.post(start_path(), json=BODY, headers={"authorization": authorization})
+        assert answer.status_code == 201
+    del api.client.headers["x-api-key"]
+    answer = await api.client.post(start_path(), json=BODY, headers={"authorization": "Basic dXNlcjpwYXNz"})
+    assert error(answer, 401, "unauthorized")["message"] == (
+        "There is no API key. Send one in the header x-api-key, or as `Authorization: Bearer KEY`."
+    )
+
+
 async def test_a_key_is_looked_at_before_the_body(api: Api):
     answer = await api.client.post(start_path(), content=b"{" * 2_000_000, headers={"x-api-key": "wrong"})
     error(answer, 401, "unauthorized")

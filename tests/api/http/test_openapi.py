@@ -68,6 +68,7 @@ async def test_openapi_describes_every_route_with_its_errors(api: Api):
         "$ref": "#/components/schemas/StartRequest"
     }
     assert page["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "x-api-key"
+    assert start["security"] == [{"APIKeyHeader": []}, {"HTTPBearer": []}]
 
 
 async def test_every_reference_in_openapi_leads_somewhere_and_examples_are_there(api: Api):
