@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
@@ -20,6 +19,7 @@ from schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT, JobAuthSession, JobConfig
 from schemas.rest.proxy import split_proxy
 from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.rest.start import Retry
+from schemas.suggestion import did_you_mean
 from schemas.workflow.base import clip
 from schemas.workflow.job import JobAuth, JobDefinition, JobOverlap
 from schemas.workflow.proxy import owned_by_job
@@ -217,9 +217,7 @@ def _secrets(head: JobHead) -> Iterator[tuple[str, Sequence[str | None]]]:
 
 
 def _unknown_api(manifest: Manifest, api: str, path: str) -> BadRequest:
-    similar = difflib.get_close_matches(api, manifest.apis, n=1)
-    hint = f" Did you mean {similar[0]}?" if similar else ""
-    message = f"{path}: project {manifest.project} has no API {clip(api, 100)!r}.{hint}"
+    message = f"{path}: project {manifest.project} has no API {clip(api, 100)!r}.{did_you_mean(api, manifest.apis)}"
     return field_error(path, "the name of an API of the project", message)
 
 

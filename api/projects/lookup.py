@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.dependencies import Services
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Forbidden, NotFound
+from schemas.suggestion import did_you_mean
 from schemas.workflow.base import clip
 
 
@@ -17,7 +18,8 @@ async def require_project(services: Services, project: str) -> Manifest:
     """
     manifest = await services.catalog.get_current(project)
     if manifest is None:
-        raise NotFound(f"There is no project {clip(project, 100)!r} deployed here.")
+        hint = did_you_mean(project, await services.catalog.list_projects())  # Whoever has a key may list them all.
+        raise NotFound(f"There is no project {clip(project, 100)!r} deployed here.{hint}")
     return manifest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from datetime import timedelta
@@ -21,6 +20,7 @@ from schemas.errors import CallboardError, Conflict, NotFound
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start import StartRequest, StartResponse
+from schemas.suggestion import did_you_mean
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RunInput
 from schemas.workflow.trace import TraceMode
@@ -166,9 +166,8 @@ def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequ
 
 
 def _api_not_found(manifest: Manifest, api: str) -> NotFound:
-    similar = difflib.get_close_matches(api, manifest.apis, n=1)
-    hint = f" Did you mean {similar[0]}?" if similar else ""
-    return NotFound(f"Project {manifest.project} has no API {clip(api, 100)!r}.{hint}", details={"path": "api"})
+    message = f"Project {manifest.project} has no API {clip(api, 100)!r}.{did_you_mean(api, manifest.apis)}"
+    return NotFound(message, details={"path": "api"})
 
 
 async def _store_parameters(services: Services, project: str, identity: RunIdentity, request: StartRequest) -> JsonRef:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from schemas.errors import BadRequest
 from schemas.rest.base import EXPECTED
 from schemas.rest.sink import UNKNOWN_SINK_TYPE
+from schemas.suggestion import did_you_mean
 from schemas.workflow.base import clip
 
 _MAX_ERRORS = 20
@@ -120,8 +120,7 @@ def _one_of(fields: Sequence[str]) -> str:
 
 
 def _suggestion(location: Location, model: type[BaseModel] | None) -> str:
-    similar = difflib.get_close_matches(str(location[-1])[:_PATH_LIMIT], _known_fields(location, model), n=1)
-    return f" Did you mean {similar[0]}?" if similar else ""
+    return did_you_mean(str(location[-1]), _known_fields(location, model))
 
 
 def _sentence(path: str, expected: str) -> str:

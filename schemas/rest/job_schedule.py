@@ -5,7 +5,6 @@ The models keep what a client has written, since it is answered as it was.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidatorFunctionWrapHandler, WrapVa
 
 from schemas.rest.base import RequestModel, expected_error, expects
 from schemas.rest.durations import LONGEST, parse_duration
+from schemas.suggestion import did_you_mean
 from schemas.workflow.job import JobOverlap
 
 DAYS = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
@@ -160,9 +160,8 @@ def _time_zones() -> frozenset[str]:
 def _check_time_zone(name: str) -> str:
     if name in _time_zones():
         return name
-    similar = difflib.get_close_matches(name[:100], _time_zones(), n=1)
-    hint = f". Did you mean {similar[0]}?" if similar else ""
-    raise expected_error(f"the name of a time zone, such as Europe/Berlin{hint}")
+    hint = did_you_mean(name, _time_zones())
+    raise expected_error(f"the name of a time zone, such as Europe/Berlin{f'.{hint}' if hint else ''}")
 
 
 _Every = Annotated[int | str, _duration(f"whole seconds, from 1 second to {LONGEST.days} days", _SECOND, whole=_SECOND)]

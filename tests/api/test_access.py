@@ -101,6 +101,11 @@ async def test_an_unknown_project_is_404_before_its_body_is_read(api: Api, proje
     error(await api.client.post(start_path(project=project), content=b"not json"), 404, "not-found")
 
 
+async def test_a_project_that_is_nearly_right_is_suggested(api: Api):
+    body = error(await api.client.post(start_path(project="shpo"), json=BODY), 404, "not-found")
+    assert body["message"] == "There is no project 'shpo' deployed here. Did you mean shop?"
+
+
 async def test_api_access_off_is_403_before_the_body_is_read(api: Api):
     body = error(await api.client.post(start_path(project="closed"), content=b"not json"), 403, "forbidden")
     assert "apiAccess.enabled" in body["message"]
