@@ -32,8 +32,10 @@ def fleet(
     This asks the Temporal and the artifact store of the environment, or those of the `callboard dev` that runs on the
     data folder.
     """
-    settings = find_installation(data).settings
-    view = asyncio.run(_read_view(settings))
+    place = find_installation(data)
+    if place.hint:
+        print_message(place.hint)
+    view = asyncio.run(_read_view(place.settings))
     if as_json:
         print_json(format_fleet(view))
         return

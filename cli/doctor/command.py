@@ -113,13 +113,12 @@ async def _not_needed(check: str) -> Finding:
 
 def _print_findings(findings: list[Finding], place: Installation) -> None:
     console = Console()
-    what = f"`callboard dev` on {place.settings.data_dir}" if place.dev else "the settings of the environment"
     if not console.is_terminal:
         for finding in findings:
             typer.echo(f"{finding.status:8} {finding.check}: {finding.message}")
             if finding.fix is not None:
                 typer.echo(f"{'':8} -> {finding.fix}")
-        typer.echo(_summarize(findings, what))
+        typer.echo(_summarize(findings, place))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
@@ -128,12 +127,16 @@ def _print_findings(findings: list[Finding], place: Installation) -> None:
             said.append(f"\n→ {finding.fix}", style="bold")
         table.add_row(_MARKS[finding.status], Text(finding.check), said)
     console.print(table)
-    console.print(Text(_summarize(findings, what), style="bold"))
+    console.print(Text(_summarize(findings, place), style="bold"))
 
 
-def _summarize(findings: list[Finding], what: str) -> str:
+def _summarize(findings: list[Finding], place: Installation) -> str:
+    what = f"`callboard dev` on {place.settings.data_dir}" if place.dev else "the settings of the environment"
     failed = sum(finding.status is Status.FAILED for finding in findings)
     warnings = sum(finding.status is Status.WARNING for finding in findings)
-    if failed:
-        return f"Checked {what}: {failed} of {len(findings)} checks failed."
-    return f"Checked {what}: no check failed{f', {warnings} warning(s)' if warnings else ''}."
+    counts = (
+        f"{failed} of {len(findings)} checks failed"
+        if failed
+        else f"no check failed{f', {warnings} warning(s)' if warnings else ''}"
+    )
+    return f"Checked {what}: {counts}. {place.hint}".rstrip()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from cli.doctor.findings import Finding, failed, ok
+import asyncio
+import os
+from pathlib import Path
+
+from cli.doctor.findings import Finding, failed, ok, warning
 from schemas.errors import ConfigurationError, StoreError
 from settings import Settings
 from storage.factory import open_store
@@ -10,10 +14,16 @@ from storage.store import Store
 
 
 async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | None]:
-    """Check that the store can write, read and remove an object, and return the store if it can."""
+    """Check that the store can write, read and remove an object, and return the store if it can.
+
+    A folder that does not exist yet is not created: the check is of what is there.
+    """
     location = settings.artifact_location
     try:
         store = open_store(location, endpoint=settings.artifacts_endpoint)
+        if not settings.keeps_artifacts_in_bucket and await asyncio.to_thread(_can_be_created, Path(location)):
+            fix = "A deploy creates it. To use another store, set CALLBOARD_ARTIFACTS."
+            return warning("Artifact store", f"{location}: the folder does not exist yet", fix), store
         await store.check()
     except ConfigurationError as error:
         return failed(
@@ -29,3 +39,10 @@ async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | Non
             fix = "Make the folder writable for this user, or set CALLBOARD_ARTIFACTS to another one or to s3://bucket/prefix."
         return failed("Artifact store", error.message, fix), None
     return ok("Artifact store", f"{location}: an object was written, read and removed"), store
+
+
+def _can_be_created(folder: Path) -> bool:
+    """Tell whether a folder does not exist, and this user may create it."""
+    folder = folder.expanduser().absolute()
+    nearest = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
+    return nearest != folder and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

@@ -22,6 +22,14 @@ class Installation:
     dev: bool
     """Whether it is a running `callboard dev`."""
 
+    @property
+    def hint(self) -> str:
+        """A sentence on how to name another installation; empty if the user or the environment names this one."""
+        if self.dev or self.settings.model_fields_set & {"temporal_address", "artifacts"}:
+            return ""
+        folder = self.settings.data_dir
+        return f"No `callboard dev` runs on {folder}. If one runs on another data folder, name that with --data."
+
 
 def find_installation(data: Path | None) -> Installation:
     """Return the installation to check.

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from cli.doctor import host, keys
 from cli.doctor.findings import Finding, Status
 from cli.doctor.store import check_artifact_store
+from cli.doctor.target import Installation
 from cli.doctor.temporal import check_temporal
 from devstack import ports
 from devstack.temporal import TemporalServer
@@ -64,7 +65,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
         "Namespace": "skipped",
         "Search attributes": "skipped",
         "Sweeps": "skipped",
-        "Artifact store": "ok",
+        "Artifact store": "warning",
         "API keys": "failed",
         "Secret key": "failed",
         "Webhook secrets": "warning",
@@ -239,6 +240,21 @@ async def test_a_store_that_works_is_left_as_it_was(tmp_path: Path) -> None:
     assert found.status is Status.OK
     assert isinstance(store, FolderStore)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_folder_that_does_not_exist_yet_is_not_created(tmp_path: Path) -> None:
+    found, store = await check_artifact_store(Settings(artifacts=str(tmp_path / "data" / "artifacts")))
+    assert (found.status, store is None) == (Status.WARNING, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_names_an_installation_the_data_folder_may_be_named(tmp_path: Path) -> None:
+    folder = Settings(data_dir=tmp_path)
+    assert Installation(folder, dev=False).hint == (
+        f"No `callboard dev` runs on {tmp_path}. If one runs on another data folder, name that with --data."
+    )
+    assert Installation(folder, dev=True).hint == ""
+    assert Installation(Settings(temporal_address="temporal:7233"), dev=False).hint == ""
 
 
 async def test_a_store_that_does_not_work_is_told_with_its_reason(
