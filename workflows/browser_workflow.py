@@ -65,7 +65,7 @@ class BrowserWorkflow:
         Raises:
             ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
         """
-        running = asyncio.ensure_future(self._hear_early_cancel_and_run(steps))
+        running = asyncio.ensure_future(steps)
         while not running.done():
             try:
                 await asyncio.shield(running)
@@ -77,12 +77,6 @@ class BrowserWorkflow:
         self._set_status(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}")
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
-
-    async def _hear_early_cancel_and_run(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
-        # A cancel that came together with the start is heard at the workflow's first await. This one waits for nothing
-        # else, so that the steps see the cancel and start nothing.
-        await workflow.wait_condition(lambda: True)
-        return await steps
 
     async def _execute_browser_activity(
         self,
