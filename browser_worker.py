@@ -213,7 +213,7 @@ def attempt_activities(
     log_policy: LogPolicy,
 ) -> AttemptActivities:
     """Compose the activities of Attempts from the services of a worker."""
-    records = AttemptRecords(store)
+    records = AttemptRecords(store, client.data_converter)
     logins = Logins(client, store, keyring)
     preparation = AttemptPreparation(
         store=store,

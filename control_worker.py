@@ -17,6 +17,7 @@ from temporalio.worker import (
 
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
+from activities.attempts.attempt_records import AttemptRecords
 from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.job_run import JobRunActivities
@@ -78,7 +79,7 @@ async def workflow_worker(
     settings: Settings, client: Client, identity: str, store: Store, watch: Watch
 ) -> AsyncGenerator[None]:
     """Run the Temporal worker for workflows, for the activities on artifacts and for those of Jobs."""
-    artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
+    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     waits = RunWaits(client)
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
     planner = JobPlanner(ring=ring, environment=settings.environment, schedule=delivery_schedule(settings))

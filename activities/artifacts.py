@@ -10,7 +10,7 @@ from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
 from activities.attempts.attempt_records import AttemptRecords
 from activities.heartbeat import heartbeats
 from schemas.workflow import names
-from schemas.workflow.attempt import InterruptedInput
+from schemas.workflow.attempt import AttemptOutcome, InterruptedInput
 from schemas.workflow.auth import DeleteStatesInput
 from schemas.workflow.sweep import SweepPart, SweepPartResult
 from storage import keys
@@ -23,15 +23,19 @@ _INTERRUPTED_RECORD_TIMEOUT = timedelta(seconds=3)
 class ArtifactActivities:
     """The activities on artifacts, on the common task queue."""
 
-    def __init__(self, store: Store, sweeper: ArtifactSweeper) -> None:
+    def __init__(self, store: Store, records: AttemptRecords, sweeper: ArtifactSweeper) -> None:
         self._store = store
-        self._records = AttemptRecords(store)
+        self._records = records
         self._sweeper = sweeper
 
     @activity.defn(name=names.RECORD_INTERRUPTED)
-    async def record_interrupted(self, input: InterruptedInput) -> None:
-        """Record the Attempt as interrupted, on top of what its worker had written. Raises StoreError."""
-        await self._records.record_interrupted(input, unheard=True, within=_INTERRUPTED_RECORD_TIMEOUT)
+    async def record_interrupted(self, input: InterruptedInput) -> AttemptOutcome | None:
+        """Return the outcome that the Attempt's worker has stored; without one, record the Attempt as interrupted.
+
+        Raises:
+            StoreError: What is stored cannot be read.
+        """
+        return await self._records.record_interrupted(input, unheard=True, within=_INTERRUPTED_RECORD_TIMEOUT)
 
     @activity.defn(name=names.DELETE_STATES)
     async def delete_states(self, input: DeleteStatesInput) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.attempts.attempt_executor import AttemptExecutor
 from activities.attempts.retryable_attempts import RetryableAttempts
 from schemas.workflow import names
-from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome
+from schemas.workflow.attempt import ATTEMPT_FAILED, INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
 
 
 class AttemptActivities:
@@ -20,18 +20,28 @@ class AttemptActivities:
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, input: AttemptInput) -> AttemptOutcome:
-        """Execute one Attempt of an API. A failed Attempt is an outcome.
+        """Execute one Attempt of an API.
 
         Raises:
-            ApplicationError: Of type `AttemptInterrupted`: this worker could not finish the Attempt, and it does not
-                count. Of type `NoLogin` or `AuthSessionGone`: the Attempt has no login to begin with.
+            ApplicationError: Of type `AttemptFailed`, with the outcome as its detail: the Attempt failed. Of type
+                `AttemptInterrupted`: this worker could not finish the Attempt, and it does not count. Of type `NoLogin`
+                or `AuthSessionGone`: the Attempt has no login to begin with.
         """
         if activity.info().attempt > 1:
             # The Run counts Attempts, and asks Temporal for one try of each. But an activity that fails or is lost
             # while it is paused is tried again when it is unpaused: the server does not look at the limit then.
             message = "The Attempt ended without an outcome while it was paused in Temporal."
             raise ApplicationError(message, input.run_id, input.number, type=INTERRUPTED, non_retryable=True)
-        return await self._executor.execute(input)
+        outcome = await self._executor.execute(input)
+        if input.raises_failure and outcome.status is AttemptStatus.FAILED and outcome.error is not None:
+            raise ApplicationError(
+                outcome.error.message,
+                outcome,
+                type=ATTEMPT_FAILED,
+                non_retryable=True,  # the Run counts Attempts
+                category=ApplicationErrorCategory.BENIGN,  # an error of user code is told in the Attempt's own log
+            )
+        return outcome
 
     @activity.defn(name=names.CHECK)
     async def check(self, input: AttemptInput) -> AttemptOutcome:

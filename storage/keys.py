@@ -8,7 +8,7 @@
     projects/{project}/versions/{version}/resources.json    its files of Jobs and AuthSessions, if it has any
     projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
     runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
-    runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt
+    runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt, with its outcome
     runs/{project}/{runId}/attempts/{number}/trace.zip      its trace, of Playwright
     runs/{project}/{runId}/attempts/{number}/screenshot.png the last picture of its page, if it did not complete
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB

@@ -13,6 +13,7 @@ from schemas.workflow.attempt import (
     AUTH_SESSION_GONE,
     INTERRUPTED,
     NO_LOGIN,
+    AttemptOutcome,
     AttemptStatus,
     FailedAttemptDetails,
 )
@@ -88,6 +89,20 @@ def from_activity_error(error: ActivityError, *, last_started: int, last_allowed
         number=max(last_started, last_allowed),
         error=ended.error,
         final=ended.status is AttemptStatus.FAILED,
+    )
+
+
+def from_outcome(outcome: AttemptOutcome, number: int) -> AuthAttemptResult:
+    """Return the result of a check or create whose last try, of this number, ended with this outcome."""
+    is_bad = outcome.status is AttemptStatus.FAILED and not outcome.final
+    return AuthAttemptResult(
+        status=outcome.status,
+        number=number,
+        login=outcome.login if outcome.status is AttemptStatus.COMPLETED else None,
+        error=outcome.error,
+        bad_login_version=outcome.login.login_version if is_bad and outcome.login is not None else None,
+        final=outcome.final,
+        started_at=outcome.started_at,
     )
 
 

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.attempt import AttemptInput, AttemptStatus
     from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
-    from workflows.auth_outcomes import AuthAttemptResult, from_activity_error
+    from workflows.auth_outcomes import AuthAttemptResult, from_activity_error, from_outcome
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, BrowserWorkflow
 
 
@@ -94,15 +94,11 @@ class AuthWorkflow(BrowserWorkflow):
             known = self._location.number if self._location else first
             result = from_activity_error(error, last_started=max(first, known), last_allowed=first + tries - 1)
             if result.status is AttemptStatus.INTERRUPTED:
-                await self._record_interrupted(attempt, result.number, result.error)
+                outcome = await self._find_outcome(attempt, result.number, result.error)
+                result = result if outcome is None else from_outcome(outcome, result.number)
         else:
             number = self._attempts if outcome.status is AttemptStatus.CANCELED else first
-            result = AuthAttemptResult(
-                status=outcome.status,
-                number=outcome.number or number,
-                login=outcome.login,
-                started_at=outcome.started_at,
-            )
+            result = from_outcome(outcome, outcome.number or number)
         self._record_start(result.started_at, first=result.number == 1)
         self._attempts = result.number
         return result

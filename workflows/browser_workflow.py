@@ -38,6 +38,9 @@ ONCE = RetryPolicy(maximum_attempts=1)
 MAXIMUM_INTERRUPTIONS = 3
 """How often an Attempt or a check that was interrupted is repeated at most: it does not count as one that failed."""
 
+_FIND_OUTCOME_TIMEOUT = timedelta(seconds=15)
+"""How long a Run waits at most to learn whether a lost Attempt has stored an outcome, before it is made again."""
+
 _LOCATION_TIMEOUT = timedelta(seconds=10)
 """How long a cancel waits to learn which worker holds the Attempt, before it leaves the stop to the heartbeat."""
 
@@ -163,19 +166,26 @@ class BrowserWorkflow:
             workflow.logger.info("Attempt %d could not be stopped where it was: %s", location.number, error.cause)
             return False
 
-    async def _record_interrupted(self, attempt: AttemptInput, number: int, error: RunError | None) -> None:
-        """Write the record that the lost worker could not write. A failing store does not hold up the Run."""
+    async def _find_outcome(self, attempt: AttemptInput, number: int, error: RunError | None) -> AttemptOutcome | None:
+        """Return the outcome that a lost Attempt has stored, and which counts: nothing is computed twice.
+
+        Without one, the record is written that the lost worker could not write. A failing store holds up the Run only
+        for a moment.
+        """
+        execution_id = workflow.info().run_id if workflow.patched("stored-outcome-counts") else None
         try:
-            await workflow.execute_activity(
+            found = await workflow.execute_activity(
                 names.RECORD_INTERRUPTED,
-                InterruptedInput.of(attempt, number, cause=error.message if error else ""),
-                schedule_to_close_timeout=timedelta(seconds=30),
+                InterruptedInput.of(attempt, number, cause=error.message if error else "", execution_id=execution_id),
+                schedule_to_close_timeout=_FIND_OUTCOME_TIMEOUT,
                 start_to_close_timeout=timedelta(seconds=10),
                 priority=Priority(priority_key=names.PRIORITY_STARTED),
-                summary=f"Record that Attempt {number} was lost",
+                summary=f"Look for the outcome of Attempt {number}, or record that it was lost",
             )
         except ActivityError as failure:
             workflow.logger.warning("Attempt %d stays without its final record: %s", number, failure.cause)
+            return None
+        return None if found is None else AttemptOutcome.model_validate(found)
 
     @workflow.signal(name=names.ATTEMPT_STARTED)
     def attempt_started(self, started: AttemptStarted) -> None:

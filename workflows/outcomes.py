@@ -23,7 +23,14 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from schemas.errors import Category
 from schemas.workflow import names
-from schemas.workflow.attempt import AUTH_SESSION_GONE, INTERRUPTED, NO_LOGIN, AttemptOutcome, AttemptStatus
+from schemas.workflow.attempt import (
+    ATTEMPT_FAILED,
+    AUTH_SESSION_GONE,
+    INTERRUPTED,
+    NO_LOGIN,
+    AttemptOutcome,
+    AttemptStatus,
+)
 from schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
 from schemas.workflow.run import (
     QUEUE_TIMED_OUT,
@@ -123,6 +130,8 @@ def from_activity_error(error: ActivityError) -> AttemptOutcome:
             return AttemptOutcome(status=AttemptStatus.FAILED, error=QUEUE_TIMED_OUT, final=True)
         case TemporalTimeoutError():
             return _interrupted("The worker that ran the Attempt was lost.")
+        case ApplicationError(type=kind, details=[outcome]) if kind == ATTEMPT_FAILED:
+            return AttemptOutcome.model_validate(outcome)
         case ApplicationError(type=kind, message=message) if kind == INTERRUPTED:
             return _interrupted(message)
         case ApplicationError(type=kind, message=message) if kind in (AUTH_SESSION_GONE, NO_LOGIN):

@@ -76,7 +76,6 @@ class RunWorkflow(BrowserWorkflow):
                     reached_worker = attempt_outcome.started_at is not None or self._location_of(number) is not None
                     return self._canceled(number if reached_worker else number - 1)
                 case AttemptStatus.INTERRUPTED:
-                    await self._record_interrupted(attempt_input, number, attempt_outcome.error)
                     if self._cancel_requested:
                         return self._canceled(number)
                     interruptions += 1
@@ -125,7 +124,10 @@ class RunWorkflow(BrowserWorkflow):
                 queue_timeout=queue_timeout,
             )
         except ActivityError as error:
-            return outcomes.from_activity_error(error)
+            outcome = outcomes.from_activity_error(error)
+            if outcome.status is not AttemptStatus.INTERRUPTED:
+                return outcome
+            return await self._find_outcome(attempt, attempt.number, outcome.error) or outcome
 
     @workflow.signal(name=names.VALIDATE_STARTED)
     def validate_started(self, number: int) -> None:
@@ -157,4 +159,5 @@ def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> Atte
         proxy=run.proxy,
         auth=run.auth and AttemptAuth(ref=run.auth.ref, initial_login=login, save_back=run.auth.save_back),
         job=run.job,
+        raises_failure=True,
     )

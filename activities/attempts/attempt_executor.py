@@ -126,7 +126,9 @@ class AttemptExecutor:
                 except Exception as error:
                     await self._finalize(attempt, progress, AttemptStatus.FAILED, failure(error), within=RECORD_TIMEOUT)
                     raise
-                await self._finalize(attempt, progress, outcome.status, outcome.error, within=RECORD_TIMEOUT)
+                await self._finalize(
+                    attempt, progress, outcome.status, outcome.error, outcome=outcome, within=RECORD_TIMEOUT
+                )
                 return outcome
             if running_attempt.cause is Cause.CANCELED:
                 await self._finalize(attempt, progress, AttemptStatus.CANCELED, within=STOPPED_RECORD_TIMEOUT)
@@ -151,9 +153,13 @@ class AttemptExecutor:
         status: AttemptStatus,
         error: RunError | None = None,
         *,
+        outcome: AttemptOutcome | None = None,
         within: timedelta,
     ) -> None:
-        """Store the Attempt's log, trace and screenshot, and finally its record, which lists what is stored."""
+        """Store the Attempt's log, trace and screenshot, and finally its record.
+
+        The record lists what is stored, and holds the outcome, so that it counts even if Temporal does not hear of it.
+        """
         duration = progress.duration if progress.has_started else None
         metrics.current().attempt_ended(attempt.project, status=status, duration=duration)
         upload_within = min(within, ARTIFACTS_TIMEOUT)
@@ -161,7 +167,7 @@ class AttemptExecutor:
             progress.log.store(*last_line(status, error, progress.duration), within=upload_within),
             self._upload(attempt, progress, status, within=upload_within),
         )
-        await self._records.write(attempt.project, progress.record(status, error), within=within)
+        await self._records.write(attempt.project, progress.record(status, error), outcome, within=within)
         code = "" if error is None else f" ({error.code})"
         seconds = progress.duration.total_seconds()
         log.info("Attempt %d of Run %s: %s%s after %.1f s", attempt.number, attempt.run_id, status, code, seconds)

@@ -50,6 +50,7 @@ class AttemptProgress:
         """Says while the Attempt waits until this worker has room for it."""
         self._start: AttemptStart | None = None
         self._trace_id = current_trace_id()
+        self._execution_id = info.workflow_run_id
         self.attributes: dict[str, Any] | None = None
 
     def mark_started(self, start: AttemptStart) -> None:
@@ -119,6 +120,7 @@ class AttemptProgress:
             trace=self.artifacts.trace_size is not None,
             screenshot=self.artifacts.screenshot,
             trace_id=self._trace_id,
+            execution_id=self._execution_id,
             missing={**self.artifacts.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
         )
 

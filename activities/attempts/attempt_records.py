@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from activities.store_retry import retry_store
 from machines.cancellation import uncancellable
 from schemas.errors import StoreError
-from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptRecord, AttemptStatus, InterruptedInput
+from schemas.workflow.attempt import (
+    AUTH_SESSION_GONE,
+    NO_LOGIN,
+    AttemptOutcome,
+    AttemptRecord,
+    AttemptStatus,
+    InterruptedInput,
+)
 from schemas.workflow.base import MESSAGE_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
 from storage import keys
@@ -28,11 +38,26 @@ _NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 class AttemptRecords:
     """Writes and reads the records of Attempts."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, converter: DataConverter) -> None:
+        """Set up without reading anything yet.
 
-    async def write(self, project: str, record: AttemptRecord, *, within: timedelta) -> None:
-        """Write a record. A store that fails for longer than `within` costs the record, not the Attempt."""
+        Args:
+            store: The artifact store.
+            converter: That of the Temporal client: an outcome is kept as Temporal keeps it.
+        """
+        self._store = store
+        self._converter = converter
+
+    async def write(
+        self, project: str, record: AttemptRecord, outcome: AttemptOutcome | None = None, *, within: timedelta
+    ) -> None:
+        """Write a record, and with it the outcome, which counts even if Temporal does not hear of it.
+
+        A store that fails for longer than `within` costs the record, not the Attempt.
+        """
+        if outcome is not None:
+            [payload] = await self._converter.encode([outcome])
+            record = record.model_copy(update={"outcome": b64encode(payload.SerializeToString()).decode()})
         key = keys.record(project, record.run_id, record.number)
         body = record.model_dump_json(exclude_none=True).encode()
         try:
@@ -67,13 +92,14 @@ class AttemptRecords:
 
     async def record_interrupted(
         self, interrupted: InterruptedInput, *, unheard: bool = False, within: timedelta
-    ) -> None:
-        """Record an Attempt as interrupted whose worker has not recorded its end, and what is missing of it.
+    ) -> AttemptOutcome | None:
+        """Return the outcome that the worker of a lost Attempt has stored, if it has and that counts.
+
+        If not, record the Attempt as interrupted, and what is missing of it.
 
         Args:
             interrupted: The Attempt.
-            unheard: Whether its Run has gone on without its end, so that an end which its worker has recorded does not
-                count: Temporal has not heard of it.
+            unheard: Whether Temporal has not heard of its end, so that an end without an outcome does not count.
             within: How long each request to the store is retried.
 
         Raises:
@@ -81,12 +107,16 @@ class AttemptRecords:
         """
         of = (interrupted.project, interrupted.run_id, interrupted.number)
         known = await retry_store(within, lambda: self.read(*of))
+        if interrupted.execution_id and known and known.outcome and known.execution_id == interrupted.execution_id:
+            payload = Payload.FromString(b64decode(known.outcome))
+            [outcome] = await self._converter.decode([payload], [AttemptOutcome])
+            return outcome
         if unheard and known is not None and known.status in {AttemptStatus.COMPLETED, AttemptStatus.FAILED}:
             changes = {"status": AttemptStatus.INTERRUPTED, "error": interruption(interrupted.cause)}
             await self.write(interrupted.project, known.model_copy(update=changes), within=within)
-            return
+            return None
         if known is not None and known.status is not AttemptStatus.STARTED:
-            return
+            return None
         metrics.current().attempt_ended(interrupted.project, status=AttemptStatus.INTERRUPTED, duration=None)
         base = known or AttemptRecord(
             run_id=interrupted.run_id,
@@ -104,6 +134,7 @@ class AttemptRecords:
             "missing": missing,
         }
         await self.write(interrupted.project, base.model_copy(update=changes), within=within)
+        return None
 
     async def _missing(self, interrupted: InterruptedInput) -> dict[str, str]:
         """Return what a lost Attempt should have stored and has not; trace and screenshot are made at its end.
@@ -121,8 +152,13 @@ class AttemptRecords:
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """Return the record of an Attempt, or None if there is none. Raises StoreError."""
-        body = await self._store.get(keys.record(project, run_id, number))
-        return None if body is None else AttemptRecord.model_validate_json(body)
+        return await read_record(self._store, project, run_id, number)
+
+
+async def read_record(store: Store, project: str, run_id: str, number: int) -> AttemptRecord | None:
+    """Return the record of an Attempt, or None if there is none. Raises StoreError."""
+    body = await store.get(keys.record(project, run_id, number))
+    return None if body is None else AttemptRecord.model_validate_json(body)
 
 
 def failure(error: Exception) -> RunError:

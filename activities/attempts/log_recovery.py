@@ -20,7 +20,7 @@ from typing import Any
 
 from activities.attempts.artifact_uploader import ArtifactLostError, read_untrusted
 from activities.attempts.attempt_log import LOG_FILE
-from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_records import read_record
 from activities.store_retry import retry_store
 from machines.attempt_log_file import mask_lines
 from machines.transcript import line_of
@@ -83,7 +83,6 @@ class LogRecovery:
             limit: Largest size of a log, in bytes.
         """
         self._store = store
-        self._records = AttemptRecords(store)
         self._keyring = keyring
         self._limit = limit
 
@@ -114,7 +113,7 @@ class LogRecovery:
         note, text = left
         of = (note.project, note.run_id, note.number)
         # The worker may have been killed after the end of the Attempt.
-        known = await self._records.read(*of)
+        known = await read_record(self._store, *of)
         ended = known is not None and known.status not in {AttemptStatus.STARTED, AttemptStatus.INTERRUPTED}
         if ended or await self._store.exists(keys.log(*of)):
             return

@@ -44,7 +44,11 @@ class RetryableAttempts:
         """
         number = await self._next_number(attempt)
         if number > attempt.number:
-            await self._record_interrupted(attempt, number - 1)
+            stored = await self._record_interrupted(attempt, number - 1)
+            # A try that has failed was heard of, or counts as a lost one. None comes after one that has not failed,
+            # unless Temporal has not heard of it.
+            if stored is not None and stored.status is AttemptStatus.COMPLETED:
+                return stored.model_copy(update={"number": number - 1})
         attempt = attempt.model_copy(update={"number": number})
         outcome = await self._executor.execute(attempt)
         _count(attempt, outcome)
@@ -70,13 +74,19 @@ class RetryableAttempts:
                 number += 1
         return number
 
-    async def _record_interrupted(self, attempt: AttemptInput, number: int) -> None:
-        """Record the end of the try before this one: if its worker was lost, nobody else writes it."""
-        interrupted = InterruptedInput.of(attempt, number, cause="The worker that ran the Attempt was lost.")
+    async def _record_interrupted(self, attempt: AttemptInput, number: int) -> AttemptOutcome | None:
+        """Return the outcome that the try before this one has stored.
+
+        Without one, record its end: if its worker was lost, nobody else writes it.
+        """
+        cause = "The worker that ran the Attempt was lost."
+        execution_id = activity.info().workflow_run_id
+        interrupted = InterruptedInput.of(attempt, number, cause=cause, execution_id=execution_id)
         try:
-            await self._records.record_interrupted(interrupted, within=_INTERRUPTED_RECORD_TIMEOUT)
+            return await self._records.record_interrupted(interrupted, within=_INTERRUPTED_RECORD_TIMEOUT)
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", attempt.run_id, number)
+            return None
 
 
 def _count(attempt: AttemptInput, outcome: AttemptOutcome) -> None:

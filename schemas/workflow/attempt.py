@@ -40,7 +40,8 @@ AUTH_SESSION_GONE = "AuthSessionGone"
 number of the Attempt."""
 
 ATTEMPT_FAILED = "AttemptFailed"
-"""Type of the application failure of a check or create that failed. Its one detail is a `FailedAttemptDetails`."""
+"""Type of the application failure of an Attempt that failed. Its one detail is a `FailedAttemptDetails` for a check or
+create, and an `AttemptOutcome` for an Attempt of an API."""
 
 
 class AttemptKind(OpenStrEnum):
@@ -81,13 +82,15 @@ class AttemptInput(FlowModel):
     it until a worker takes the Attempt, and then that worker does, which may have to wait for room."""
     job: RunJob | None = None
     """The JobRun that the Run belongs to, or that waits for this check."""
+    raises_failure: bool = False
+    """Whether the activity `attempt` fails if the Attempt does. Workflows of earlier versions expect an outcome."""
 
 
 class AttemptOutcome(FlowModel):
     """How an Attempt ended: the result of its activity.
 
-    A failed Attempt of an API is an outcome. A check or create that failed raises an application failure of type
-    `AttemptFailed` instead, so that Temporal's retry policy makes another try.
+    An Attempt that failed fails its activity, with an application failure of type `AttemptFailed`: so Temporal shows
+    what happened, and tries checks and creates again.
     """
 
     status: AttemptStatus
@@ -136,7 +139,7 @@ class StopInput(FlowModel):
 
 
 class InterruptedInput(FlowModel):
-    """Input of the activity `record_lost`: an interrupted Attempt, which its worker could not record itself."""
+    """Input of the activity `record_lost`: an interrupted Attempt, of whose end its workflow has not heard."""
 
     workspace: str
     run_id: str
@@ -146,9 +149,12 @@ class InterruptedInput(FlowModel):
     trace: TraceMode
     """Whether the Attempt was to leave a trace."""
     kind: AttemptKind = AttemptKind.API
+    execution_id: str | None = None
+    """Temporal's id of the execution of the Run's workflow: an outcome that was stored for it counts. Workflows of
+    earlier versions expect no outcome, and name none."""
 
     @classmethod
-    def of(cls, attempt: AttemptInput, number: int, *, cause: str) -> InterruptedInput:
+    def of(cls, attempt: AttemptInput, number: int, *, cause: str, execution_id: str | None) -> InterruptedInput:
         """Return the input for try `number` of this Attempt."""
         return cls(
             workspace=attempt.workspace,
@@ -158,6 +164,7 @@ class InterruptedInput(FlowModel):
             cause=cause,
             trace=attempt.trace,
             kind=attempt.kind,
+            execution_id=execution_id,
         )
 
 
@@ -206,5 +213,11 @@ class AttemptRecord(FlowModel):
     complete."""
     trace_id: str | None = None
     """The id of the OpenTelemetry trace that the Attempt belongs to; it has nothing to do with `trace`."""
+    outcome: str | None = None
+    """The `AttemptOutcome` as a payload of Temporal, which is encrypted if payloads are: as bytes in base64. It counts
+    if Temporal has not heard of it."""
+    execution_id: str | None = None
+    """Temporal's id of the execution of the Run's workflow. Another one has the Run's id after a reset of the workflow,
+    or if Temporal was restored from a backup: the outcome does not count for that."""
     missing: dict[str, str] = Field(default_factory=dict[str, str])
     """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`), each with a sentence why."""

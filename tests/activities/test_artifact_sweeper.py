@@ -18,6 +18,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
+from activities.attempts.attempt_records import AttemptRecords
 from devstack import ports
 from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
@@ -96,7 +97,9 @@ async def sweep(
     environment = ActivityEnvironment()
     details = [known.model_dump(mode="json")] if known else []
     environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-    part = ArtifactActivities(store, ArtifactSweeper(client, store, **options))
+    part = ArtifactActivities(
+        store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store, **options)
+    )
     return await environment.run(part.sweep_artifacts, SweepPart(before=before, after=after))
 
 
@@ -209,7 +212,10 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
 
     monkeypatch.setattr(store, "tidy", tidies)
     await environment.run(
-        ArtifactActivities(store, ArtifactSweeper(client, store)).sweep_artifacts, SweepPart(before=soon())
+        ArtifactActivities(
+            store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store)
+        ).sweep_artifacts,
+        SweepPart(before=soon()),
     )
     assert [beat.totals.runs for beat in beats] == sorted(beat.totals.runs for beat in beats)
     assert beats[-1].totals == SweepTotals(runs=9, artifacts=45)

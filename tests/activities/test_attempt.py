@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from datetime import timedelta
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from activities import heartbeat
@@ -43,10 +45,15 @@ async def test_an_attempt_leaves_its_outcome_and_its_record(lab: AttemptLab) -> 
     assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
 
 
-async def test_a_failed_attempt_is_an_outcome_with_its_error_in_the_record(lab: AttemptLab) -> None:
+async def test_a_failed_attempt_fails_its_activity_with_its_error_in_the_record_and_quietly(
+    lab: AttemptLab, caplog: pytest.LogCaptureFixture
+) -> None:
     outcome = await lab.run("fail")
     assert outcome.error
     assert outcome.error.message == "the price is missing"
+    types = [event.event_type for event in await lab.stage.events()]
+    assert EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED in types
+    assert [line.message for line in caplog.records if line.levelno >= logging.WARNING] == [], "user code's own error"
     record = await lab.record()
     assert record
     assert record.status is AttemptStatus.FAILED

@@ -17,6 +17,7 @@ from activities import delivery as deliver_module
 from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
+from activities.attempts.attempt_records import AttemptRecords
 from activities.background import forward_cancellation
 from activities.deliveries.delivery_sender import SendResult
 from activities.delivery import DeliveryActivities
@@ -102,7 +103,12 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     monkeypatch.setattr(store, "entries", entries)
     part = SweepPart(before=datetime.now(UTC))
     sweeping = await _beats_of(
-        ArtifactActivities(store, ArtifactSweeper(client, store)).sweep_artifacts, part, began, beats
+        ArtifactActivities(
+            store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store)
+        ).sweep_artifacts,
+        part,
+        began,
+        beats,
     )
     go.set()
     await sweeping

@@ -16,6 +16,7 @@ from temporalio.worker import Worker
 
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
+from activities.attempts.attempt_records import AttemptRecords
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
@@ -127,7 +128,7 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
     store = FaultyStore(tmp_path / "artifacts")
     jobs, auth_sessions = Jobs(client), AuthSessions(client)
     activities = ResourceActivities(applier(store, jobs, auth_sessions, RING))
-    artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
+    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     async with (
         LoginStage(client, name, queue=names.CALLBOARD_QUEUE) as stage,
         Worker(

@@ -16,6 +16,7 @@ from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempt import AttemptActivities
 from activities.attempts.attempt_log import LogPolicy
+from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.stop_attempt import StopActivities
@@ -188,7 +189,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         log_policy=LogPolicy(),
     )
     control = StopActivities(running_attempts)
-    artifacts = ArtifactActivities(store, ArtifactSweeper(client, store))
+    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     try:
         yield AttemptWorker(
             store, catalog, running_attempts, machines, worker_dir, attempt, control, artifacts, keyring, folder

@@ -11,7 +11,14 @@ from typing import Protocol
 from temporalio.exceptions import ApplicationError
 
 from schemas.workflow import names
-from schemas.workflow.attempt import AUTH_SESSION_GONE, INTERRUPTED, AttemptInput, AttemptOutcome, StopInput
+from schemas.workflow.attempt import (
+    AUTH_SESSION_GONE,
+    INTERRUPTED,
+    AttemptInput,
+    AttemptOutcome,
+    InterruptedInput,
+    StopInput,
+)
 from schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
 from schemas.workflow.run import ErrorCode
 from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made, stops
@@ -139,6 +146,19 @@ async def checks_lost(stage: LoginStage) -> None:
     await stage.serve()
     await stage.bring_up()
     await stage.validate()
+    stage.outcome = await stage.validated()
+
+
+@_shape(Kind.VALIDATE)
+async def check_lost_after_it_was_good(stage: LoginStage) -> None:
+    async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
+        return good()
+
+    stage.on_lost = find
+    stage.checks.append(raises(LOST))
+    await stage.serve()
+    await stage.bring_up()
+    await stage.validate(check_attempts=1)
     stage.outcome = await stage.validated()
 
 
@@ -349,6 +369,19 @@ async def creates_lost(stage: LoginStage) -> None:
     await stage.bring_up(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
+
+
+@_shape(Kind.CREATE)
+async def create_lost_after_it_was_made(stage: LoginStage) -> None:
+    async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
+        return await stage.make(stage.created[-1])
+
+    stage.on_lost = find
+    stage.creates.extend([raises(LOST)] * 2)
+    await stage.serve()
+    await stage.bring_up(input := stage.login_spec("create"))
+    stage.outcome = await stage.outcome_of(input.run_id)
+    await stage.until_status(AuthSessionStatus.READY)
 
 
 @_shape(Kind.CREATE, passes_time=True)

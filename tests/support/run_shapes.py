@@ -110,6 +110,13 @@ async def unexpected_error(stage: Stage) -> None:
     await stage.start()
 
 
+@_shape
+async def failed_activities(stage: Stage) -> None:
+    """The activity of an Attempt that fails has failed, too."""
+    await stage.serve(ends(failed("first")), ends(failed("second", final=True)))
+    await stage.start()
+
+
 # Results that are delivered.
 
 
@@ -180,7 +187,7 @@ async def worker_lost(stage: Stage) -> None:
 
 @_long_shape
 async def record_not_written(stage: Stage) -> None:
-    async def fails(_lost: InterruptedInput) -> None:
+    async def fails(_lost: InterruptedInput) -> AttemptOutcome | None:
         raise ApplicationError("the artifact store is away")
 
     stage.on_lost = fails
@@ -188,6 +195,30 @@ async def record_not_written(stage: Stage) -> None:
     await stage.start()
     while len(stage.inputs) < 2:
         await stage.pass_time(seconds=1)
+
+
+def _has_stored(stage: Stage, outcome: AttemptOutcome) -> None:
+    """Let each Attempt that is lost have stored this outcome."""
+
+    async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
+        return outcome
+
+    stage.on_lost = find
+
+
+@_shape
+async def lost_after_it_completed(stage: Stage) -> None:
+    _has_stored(stage, completed('"stored"'))
+    await stage.serve(interrupted(), ends(completed()))
+    await stage.start()
+
+
+@_shape
+async def lost_after_it_failed(stage: Stage) -> None:
+    """A failure that was stored counts, and the next Attempt is made."""
+    _has_stored(stage, failed("stored"))
+    await stage.serve(interrupted(), ends(failed("second")))
+    await stage.start(maximum_attempts=2)
 
 
 # Cancel.
@@ -297,10 +328,11 @@ async def cancel_of_no_avail(stage: Stage) -> None:
 
 @_shape
 async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
-    async def canceled_meanwhile(_lost: InterruptedInput) -> None:
+    async def canceled_meanwhile(_lost: InterruptedInput) -> AttemptOutcome | None:
         await stage.cancel()
         # Only once the workflow has seen the cancel may this end.
         await stage.until("WORKFLOW_TASK_COMPLETED", 3)
+        return None
 
     stage.on_lost = canceled_meanwhile
     await stage.serve(interrupted(), ends(completed()))
@@ -320,7 +352,7 @@ async def _at_once(
         await stage.cancel()
         await stage.until("WORKFLOW_EXECUTION_CANCEL_REQUESTED")
     held.end(outcome)
-    await stage.until("ACTIVITY_TASK_COMPLETED")
+    await stage.until("ACTIVITY_TASK_FAILED" if outcome.status is AttemptStatus.FAILED else "ACTIVITY_TASK_COMPLETED")
     if not cancel_first:
         await stage.cancel()
     await stage.serve_runs()

@@ -24,6 +24,7 @@ from temporalio.worker import Worker
 from activities.heartbeat import record_heartbeat
 from schemas.workflow import names
 from schemas.workflow.attempt import (
+    ATTEMPT_FAILED,
     INTERRUPTED,
     WAITS_FOR_ROOM,
     AttemptInput,
@@ -218,7 +219,7 @@ class Stage:
         self.stops: list[StopInput] = []
         self.lost: list[InterruptedInput] = []
         self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
-        self.on_lost: Callable[[InterruptedInput], Awaitable[None]] = _noted
+        self.on_lost: Callable[[InterruptedInput], Awaitable[AttemptOutcome | None]] = _noted
         self.outcome = RunOutcome(status=RunStatus.PENDING)
         """Set by whoever has waited for it."""
         self._stack = AsyncExitStack()
@@ -248,9 +249,9 @@ class Stage:
         """Serve workflows and `record_lost`."""
 
         @activity.defn(name=names.RECORD_INTERRUPTED)
-        async def record_lost(lost: InterruptedInput) -> None:
+        async def record_lost(lost: InterruptedInput) -> AttemptOutcome | None:
             self.lost.append(lost)
-            await self.on_lost(lost)
+            return await self.on_lost(lost)
 
         activities = [record_lost, *self.light_activities()]
         self._control = self._worker(self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
@@ -267,7 +268,10 @@ class Stage:
 
         @activity.defn(name=names.ATTEMPT)
         async def attempt(input: AttemptInput) -> AttemptOutcome:
-            return await self.one_attempt(input)
+            outcome = await self.one_attempt(input)
+            if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
+                raise ApplicationError(outcome.error.message, outcome, type=ATTEMPT_FAILED, non_retryable=True)
+            return outcome
 
         activities = [attempt, *self.browser_activities()]
         self._attempts = self._worker(names.project_queue(self.project), activities)
@@ -393,8 +397,8 @@ async def _not_here(_input: StopInput) -> bool:
     return False
 
 
-async def _noted(_lost: InterruptedInput) -> None:
-    pass
+async def _noted(_lost: InterruptedInput) -> AttemptOutcome | None:
+    return None
 
 
 def scheduled(events: list[Any]) -> list[ActivityTaskScheduledEventAttributes]:

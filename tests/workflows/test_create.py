@@ -84,6 +84,13 @@ async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any) -> 
     assert await stage.status() is AuthSessionStatus.READY
 
 
+async def test_a_create_that_was_lost_after_it_had_stored_its_login_stands(play_login: Any) -> None:
+    stage = await play_login("create-lost-after-it-was-made")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3), "two creates and a check"
+    assert len(stage.created) == 2
+    assert await stage.status() is AuthSessionStatus.READY
+
+
 async def test_of_creates_that_are_lost_the_last_is_recorded_by_their_run(play_login: Any) -> None:
     stage = await play_login("creates-lost")
     assert [(lost.run_id, lost.number) for lost in stage.lost] == [(stage.created[0].run_id, 2)]

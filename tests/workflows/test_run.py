@@ -192,6 +192,30 @@ async def test_a_record_that_cannot_be_written_holds_up_nothing(play: PlayRun) -
     assert len(stage.lost) > 1, "it is tried more than once"
 
 
+async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play: PlayRun) -> None:
+    stage = await play("lost-after-it-completed")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
+    assert stage.outcome.result == JsonRef(text='"stored"', size=8)
+    execution_id = (await stage.handle.describe()).run_id
+    assert [(lost.number, lost.execution_id) for lost in stage.lost] == [(1, execution_id)]
+    assert len(stage.inputs) == 1
+
+
+async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play: PlayRun) -> None:
+    stage = await play("lost-after-it-failed")  # of at most two Attempts
+    assert stage.outcome.error
+    assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.API_ATTEMPTS_FAILED, "second")
+    assert [input.number for input in stage.inputs] == [1, 2]
+
+
+async def test_temporal_shows_an_attempt_that_failed_as_an_activity_that_failed(play: PlayRun) -> None:
+    stage = await play("failed-activities")
+    assert stage.outcome.error
+    assert (stage.outcome.error.message, stage.outcome.attempts) == ("second", 2), "final: there is no third"
+    assert [input.raises_failure for input in stage.inputs] == [True, True]
+    assert stage.lost == []
+
+
 # Results that are delivered.
 
 

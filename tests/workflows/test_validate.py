@@ -121,6 +121,13 @@ async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any) 
     assert await stage.status() is AuthSessionStatus.READY
 
 
+async def test_a_check_that_was_lost_after_it_had_stored_that_the_login_is_good_stands(play_login: Any) -> None:
+    stage = await play_login("check-lost-after-it-was-good")
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
+    assert stage.outcome.login == FIRST
+    assert numbers(stage) == [1]
+
+
 async def test_a_check_that_is_heard_of_no_more_is_made_again_even_if_it_was_the_last(play_login: Any) -> None:
     stage = await play_login("check-worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from temporalio.api.common.v1 import Payload
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.attempts.attempt_records import AttemptRecords
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus, InterruptedInput
+from schemas.workflow.attempt import AttemptOutcome, AttemptRecord, AttemptStatus, InterruptedInput
+from schemas.workflow.base import JsonRef
 from schemas.workflow.trace import TraceMode
+from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
+from temporal.data_converter import data_converter
 
 PATIENCE = timedelta(seconds=5)
 
@@ -26,7 +34,7 @@ async def status(records: AttemptRecords) -> AttemptStatus | None:
 
 
 async def test_the_record_of_the_start_is_the_first_one_or_none(tmp_path: Path) -> None:
-    records = AttemptRecords(FolderStore(tmp_path))
+    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
     await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     assert await status(records) is AttemptStatus.STARTED
     await records.write("shop", record(AttemptStatus.INTERRUPTED), within=PATIENCE)
@@ -52,7 +60,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
     tmp_path: Path, trace: TraceMode, stored: str | None, missing: dict[str, str], announced: bool
 ) -> None:
     store = FolderStore(tmp_path)
-    records = AttemptRecords(store)
+    records = AttemptRecords(store, pydantic_data_converter)
     if announced:
         await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     if stored is not None:
@@ -67,8 +75,36 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
     assert known.log == ("log" not in missing)
 
 
+async def test_an_outcome_that_its_worker_has_stored_is_found_and_its_record_stays(tmp_path: Path) -> None:
+    settings = Settings(secret_key=[SecretStr("a key of this test")], encrypt_payloads=True)
+    store = FolderStore(tmp_path)
+    records = AttemptRecords(store, data_converter(settings, "default"))
+    outcome = AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text='"a secret"', size=10))
+    written = record(AttemptStatus.COMPLETED).model_copy(update={"execution_id": "one"})
+    await records.write("shop", written, outcome, within=PATIENCE)
+    stored = await store.get(keys.record("shop", "run-1", 1))
+    of_it = lost().model_copy(update={"execution_id": "one"})
+    assert await records.record_interrupted(of_it, unheard=True, within=PATIENCE) == outcome
+    assert await store.get(keys.record("shop", "run-1", 1)) == stored
+    assert stored is not None
+    payload = Payload.FromString(b64decode(json.loads(stored)["outcome"]))
+    assert payload.metadata["encoding"] == b"binary/encrypted", "where payloads are encrypted, it is, too"
+
+
+@pytest.mark.parametrize("execution_id", ["another", None], ids=["reset workflow", "workflow of an earlier version"])
+async def test_an_outcome_that_was_stored_for_another_execution_does_not_count(
+    tmp_path: Path, execution_id: str | None
+) -> None:
+    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
+    written = record(AttemptStatus.COMPLETED).model_copy(update={"execution_id": "one"})
+    await records.write("shop", written, AttemptOutcome(status=AttemptStatus.COMPLETED), within=PATIENCE)
+    of_it = lost().model_copy(update={"execution_id": execution_id})
+    assert await records.record_interrupted(of_it, unheard=True, within=PATIENCE) is None
+    assert await status(records) is AttemptStatus.INTERRUPTED
+
+
 async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -> None:
-    records = AttemptRecords(FolderStore(tmp_path))
+    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
     await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
     await records.record_interrupted(lost(), within=PATIENCE)
     assert await status(records) is AttemptStatus.COMPLETED
@@ -78,7 +114,7 @@ async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -
 async def test_an_end_of_which_the_run_has_not_heard_is_interrupted_as_it_does_not_count(
     tmp_path: Path, end: AttemptStatus
 ) -> None:
-    records = AttemptRecords(FolderStore(tmp_path))
+    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
     written = record(end).model_copy(update={"log": True, "screenshot": True})
     await records.write("shop", written, within=PATIENCE)
     await records.record_interrupted(lost(), unheard=True, within=PATIENCE)
@@ -92,7 +128,7 @@ async def test_an_end_of_which_the_run_has_not_heard_is_interrupted_as_it_does_n
 
 @pytest.mark.parametrize("end", [AttemptStatus.CANCELED, AttemptStatus.INTERRUPTED])
 async def test_an_end_by_a_stop_stands_although_the_run_has_not_heard_of_it(tmp_path: Path, end: AttemptStatus) -> None:
-    records = AttemptRecords(FolderStore(tmp_path))
+    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
     await records.write("shop", record(end), within=PATIENCE)
     await records.record_interrupted(lost(), unheard=True, within=PATIENCE)
     known = await records.read("shop", "run-1", 1)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.attempts.attempt_log import LOG_FILE
 from activities.attempts.attempt_records import AttemptRecords
@@ -112,7 +113,8 @@ async def test_what_its_worker_had_stored_stays_as_it_is(left: Left) -> None:
 @pytest.mark.parametrize("status", list(AttemptStatus))
 async def test_an_attempt_that_had_come_to_its_end_was_not_lost(left: Left, status: AttemptStatus) -> None:
     left.attempt(b"one\n")
-    await AttemptRecords(left.store).write("shop", AttemptRecord(run_id="run-1", number=2, status=status), within=SOON)
+    records = AttemptRecords(left.store, pydantic_data_converter)
+    await records.write("shop", AttemptRecord(run_id="run-1", number=2, status=status), within=SOON)
     await left.log_recovery()
     unfinished = status in {AttemptStatus.STARTED, AttemptStatus.INTERRUPTED}
     assert await left.stored() == (["one", LOST] if unfinished else None)

@@ -174,8 +174,10 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
 
 async def test_a_try_after_a_reset_takes_a_number_that_no_other_has(scene: Scene) -> None:
     """Temporal counts its tries anew then; it shows by when the try was scheduled."""
-    await scene.attempt(AttemptKind.CHECK)
-    await scene.attempt(AttemptKind.CHECK, attempt=2)
+    scene.pool.report = {"result": "false"}
+    await scene.fails(AttemptKind.CHECK)
+    await scene.fails(AttemptKind.CHECK, attempt=2)
+    scene.pool.report = {"result": "true"}
     first = await scene.record(1)
     later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
     scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
@@ -259,6 +261,12 @@ async def test_each_try_has_a_number_and_a_record_of_its_own(scene: Scene) -> No
     assert (lost.status, now.status) == (AttemptStatus.INTERRUPTED, AttemptStatus.COMPLETED), (
         "the one before has left no record: its worker was lost"
     )
+
+
+async def test_a_try_of_which_temporal_has_not_heard_that_it_completed_is_not_made_again(scene: Scene) -> None:
+    found = await scene.attempt(AttemptKind.CHECK)
+    assert await scene.attempt(AttemptKind.CHECK, attempt=2) == found
+    assert (found.number, len(scene.pool.executed)) == (1, 1)
 
 
 async def test_a_try_that_has_recorded_its_end_stays_as_it_is(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from activities.attempts.log_recovery import LogRecovery, persist_masking_secret
 from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.worker_dir import JournalEntry
 from machines.transcript import line_of
-from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunStatus
 from security.keyring import KeyRing
@@ -64,7 +64,8 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
     gone = Gone(stage, announced=True)
     await stage.serve(gone, ends(completed()))
     store = FolderStore(tmp_path / "artifacts")
-    stage.on_lost = ArtifactActivities(store, ArtifactSweeper(client, store)).record_interrupted
+    records = AttemptRecords(store, client.data_converter)
+    stage.on_lost = ArtifactActivities(store, records, ArtifactSweeper(client, store)).record_interrupted
     await stage.start()
     await gone.began.wait()
     worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
@@ -91,13 +92,44 @@ async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missin
     text = await store.get(keys.log(stage.project, stage.run_id, 1))
     assert text is not None
     assert json.loads(text.splitlines()[0])["message"] == "the last words"
-    record = await AttemptRecords(store).read(stage.project, stage.run_id, 1)
+    record = await records.read(stage.project, stage.run_id, 1)
     assert record is not None
     assert (record.status, record.log, sorted(record.missing)) == (
         AttemptStatus.INTERRUPTED,
         True,
         ["screenshot", "trace"],
     )
+
+
+async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
+    client: Client, stage: Stage, tmp_path: Path
+) -> None:
+    gone = Gone(stage, announced=True)
+    await stage.serve(gone)
+    store = FolderStore(tmp_path / "artifacts")
+    records = AttemptRecords(store, client.data_converter)
+    stage.on_lost = ArtifactActivities(store, records, ArtifactSweeper(client, store)).record_interrupted
+    await stage.start(maximum_attempts=1)
+    await gone.began.wait()
+    worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
+    try:
+        record = AttemptRecord(
+            run_id=stage.run_id,
+            number=1,
+            status=AttemptStatus.COMPLETED,
+            execution_id=(await stage.handle.describe()).run_id,
+        )
+        await records.write(stage.project, record, completed('"stored"'), within=timedelta(seconds=5))
+        worker.die()
+        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
+        outcome = await stage.ended()
+    finally:
+        worker.end()
+    assert outcome.status is RunStatus.COMPLETED
+    assert outcome.result == JsonRef(text='"stored"', size=8)
+    known = await records.read(stage.project, stage.run_id, 1)
+    assert known is not None
+    assert known.status is AttemptStatus.COMPLETED
 
 
 async def test_a_run_whose_attempt_was_paused_goes_on_as_well(client: Client, stage: Stage, tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ class House:
         self.store = FaultyStore(folder / "artifacts")
         self.running_attempts = RunningAttempts()
         self.running = Running(self.running_attempts)
-        retryable = RetryableAttempts(cast("AttemptExecutor", self.running), AttemptRecords(self.store))
+        records = AttemptRecords(self.store, client.data_converter)
+        retryable = RetryableAttempts(cast("AttemptExecutor", self.running), records)
         self.activities = AttemptActivities(cast("AttemptExecutor", self.running), retryable)
         self.connections = 0
         self.runs: list[Stage] = []
