@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.logs import print_log, stream_followed, stream_stored
-from cli.output import open_output, print_json
+from cli.output import open_output, output_folder, print_json
 from cli.render import print_attempt
 from cli.viewer import show_trace
 from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
@@ -72,7 +72,9 @@ def trace(
     number: Number = None,
     output_file: Annotated[
         Path | None,
-        typer.Option("--output-file", "-o", metavar="FILE", help="File to write. Default: trace_RUN_ID_NUMBER.zip."),
+        typer.Option(
+            "--output-file", "-o", metavar="FILE", help="File to write. Default: output/trace_RUN_ID_NUMBER.zip."
+        ),
     ] = None,
     open_it: Annotated[
         bool, typer.Option("--open", help="Open the trace in Playwright's viewer; save it only with -o.")
@@ -84,7 +86,7 @@ def trace(
         target.api.download(target.path(f"{_attempt_path(run_id, number)}/trace"), copy)
         if output_file is not None or not open_it:
             copy.seek(0)
-            file = output_file or Path(f"trace_{run_id}_{number}.zip")
+            file = output_file or output_folder() / f"trace_{run_id}_{number}.zip"
             with open_output(file) as out:
                 shutil.copyfileobj(copy, out)
             typer.echo(str(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,20 +97,22 @@ def results(
     job_run_id: JobRunId,
     output_file: Annotated[
         Path | None,
-        typer.Option("--output-file", "-o", metavar="FILE", help="File to write. Default: results_JOB_RUN_ID.jsonl."),
+        typer.Option("--output-file", "-o", metavar="FILE", help="Write the results to a file."),
     ] = None,
 ) -> None:
-    """Download the results of a JobRun: one line of JSON for each of its Runs that has ended."""
+    """Print the results of a JobRun: one line of JSON for each of its Runs that has ended."""
     found = _find(target, job_run_id)
     with tempfile.TemporaryFile() as copy:  # If the download breaks off, no file looks like the results.
         target.api.download(target.path(f"{_path(found)}/results"), copy)
         copy.seek(0)
-        file = output_file or Path(f"results_{job_run_id}.jsonl")
-        with open_output(file) as out:
-            shutil.copyfileobj(copy, out)
+        if output_file is None:
+            shutil.copyfileobj(copy, sys.stdout.buffer)
+        else:
+            with open_output(output_file) as out:
+                shutil.copyfileobj(copy, out)
+            typer.echo(str(output_file))
     if found["jobRun"]["end_time"] is None:
         print_message(f"JobRun {job_run_id} has not ended yet: these are the results so far.")
-    typer.echo(str(file))
 
 
 def _find(target: ProjectApi, job_run_id: str) -> dict[str, Any]:

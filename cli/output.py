@@ -103,6 +103,20 @@ def print_text(text: str) -> None:
     typer.echo(strip_control(text).rstrip("\n"))
 
 
+def output_folder() -> Path:
+    """Return the folder `output` of the current folder, which is made if need be. No version of a project holds it.
+
+    Raises:
+        BadRequest: It cannot be made.
+    """
+    folder = Path("output")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise BadRequest(f"The folder {folder} cannot be made: {error.strerror}. Name a file with -o.") from error
+    return folder
+
+
 @contextmanager
 def open_output(file: Path) -> Generator[BinaryIO]:
     """Open a file that the user has named for writing.

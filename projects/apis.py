@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from projects.files import list_project_files
+from projects.files import is_ignored_below, list_project_files
 from projects.manifest import DeployWarning
 from schemas.errors import ProjectError
 
@@ -25,8 +25,8 @@ def find_apis(folder: Path) -> list[str]:
     paths = [PurePosixPath(file.path) for file in list_project_files(folder)]
     apis = sorted(str(path.relative_to("api").with_suffix("")) for path in paths if _is_api(path))
     if not apis:
-        typescript = check_languages(folder)
-        reason = f"{typescript[0]}. There is no other API" if typescript else "there is no API"
+        others = [*check_languages(folder), *check_ignored(folder)]
+        reason = f"{others[0]}. There is no other API" if others else "there is no API"
         raise ProjectError(f"{folder}: {reason} in the project's folder api. {_ADVICE}")
     return apis
 
@@ -54,6 +54,16 @@ def check_languages(folder: Path) -> list[DeployWarning]:
         DeployWarning(file=str(path), message="not served, as projects in TypeScript are out of scope")
         for path in paths
         if path.parts[0] == "api" and path.suffix == ".ts" and not path.name.endswith(".d.ts")
+    ]
+
+
+def check_ignored(folder: Path) -> list[DeployWarning]:
+    """Return one warning for each Python file below `api` that a `.gitignore` leaves out."""
+    files = [(path, path.relative_to(folder)) for path in sorted((folder / "api").rglob("*.py"))]
+    return [
+        DeployWarning(file=str(file), message="left out, as a .gitignore names it")
+        for path, file in files
+        if _is_api(PurePosixPath(file)) and is_ignored_below(folder, path)
     ]
 
 

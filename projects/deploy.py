@@ -16,11 +16,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from projects.apis import check_languages, check_names, check_syntax, find_apis
+from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
 from projects.declaration import FrozenVenv, check_declaration
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
+from projects.files import is_ignored_below
 from projects.machine_limit import ClaimedMachines
 from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
 from projects.resource_files import (
@@ -148,6 +149,7 @@ def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> tuple[Ma
             *_check_ignored_files(folder, file.name),
             *check_ignored_resources(folder, file.settings, auth_sessions),
             *check_languages(scratch / "files"),
+            *check_ignored(folder),
             *check_names(apis),
             *check_syntax(scratch / "files"),
             *check_declaration(scratch / "files"),
@@ -167,6 +169,8 @@ def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:
     if not folder.is_dir():
         raise ProjectError(f"{folder}: there is no such folder.")
     file = read_settings_file(folder)
+    if is_ignored_below(folder, folder / file.name):
+        raise ProjectError(f"{file.name}: a .gitignore leaves out the settings file, but every version needs it.")
     settings = file.settings
     if settings.auth_sessions.enabled:
         # Code cannot create a login that a person recorded, so such a project has no create.py.

@@ -1,7 +1,7 @@
 """The files of a project folder that belong to the project: they are bundled, and APIs are looked for among them.
 
-Files that tools, Runs and logins leave behind, and files that must not travel, are left out (docs/contract.md,
-section 2).
+Files that tools, Runs and logins leave behind, files that must not travel, and those that the project's `.gitignore`
+files name are left out (docs/contract.md, section 2).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from projects.gitignore import is_ignored
 from schemas.errors import ProjectError
 
 _EXCLUDED = frozenset(
@@ -74,9 +75,20 @@ def is_project_path(folder: Path, path: Path) -> bool:
 
     The path need not exist (any more).
     """
+    above = _path_and_folders_above(folder, path)
+    excluded = any(_is_excluded(part) or (folder / part / "pyvenv.cfg").exists() for part in above)
+    return not excluded and not is_ignored_below(folder, path)
+
+
+def is_ignored_below(folder: Path, path: Path) -> bool:
+    """Tell whether a `.gitignore` of the project in `folder` leaves out `path`, or a folder that it is in."""
+    above = _path_and_folders_above(folder, path)
+    return any(is_ignored(folder, part, folder=part != above[-1] or path.is_dir()) for part in above)
+
+
+def _path_and_folders_above(folder: Path, path: Path) -> list[str]:
     parts = path.relative_to(folder).parts
-    above = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-    return not any(_is_excluded(part) or (folder / part / "pyvenv.cfg").exists() for part in above)
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> Iterator[ProjectFile]:
@@ -89,6 +101,8 @@ def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> It
             path.encode()
         except UnicodeEncodeError as error:
             raise ProjectError(f"{path!r}: the name is not UTF-8. Rename the file.") from error
+        if is_ignored(root, path, folder=source.is_dir() and not source.is_symlink()):
+            continue
         real = _resolve_link(root, source, path) if source.is_symlink() else source
         if real.is_dir():
             if (real / "pyvenv.cfg").exists():
@@ -111,6 +125,10 @@ def _is_excluded(path: str) -> bool:
     )
 
 
+def _is_left_out(root: Path, path: str) -> bool:
+    return _is_excluded(path) or is_ignored(root, path, folder=(root / path).is_dir())
+
+
 def _resolve_link(root: Path, link: Path, path: str) -> Path:
     try:
         real = link.resolve(strict=True)
@@ -123,6 +141,6 @@ def _resolve_link(root: Path, link: Path, path: str) -> Path:
         )
     target = PurePosixPath(real.relative_to(root).as_posix())
     # Without this check, a link would bundle a file that must not be, such as an .env file.
-    if hidden := [str(part) for part in (target, *target.parents) if part.name and _is_excluded(str(part))]:
+    if hidden := [str(part) for part in (target, *target.parents) if part.name and _is_left_out(root, str(part))]:
         raise ProjectError(f"{path}: the symbolic link leads to {hidden[-1]}, which is never bundled. Remove it.")
     return real

@@ -49,7 +49,7 @@ _FILES = {
     "Intuned.jsonc": _SETTINGS,
     f"api/{API_NAME}.py": _CODE,
     f".parameters/api/{API_NAME}/default.json": '{ "name": "Ada" }\n',
-    ".gitignore": ".env*\n.venv/\n__pycache__/\n",
+    ".gitignore": ".env*\n.venv/\n__pycache__/\noutput/\n",
 }
 
 

@@ -236,6 +236,14 @@ def test_results_are_downloaded(api: FakeApi, tmp_path: Path, end: str | None, c
     assert api.asked[1].path == f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}/results"
 
 
+def test_results_are_printed_unless_a_file_is_named(api: FakeApi, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    api.answers = [(200, {"jobRun": job_run("SUCCESS", end_time="2026-11-24T10:01:00.000000Z")}), (200, ITEMS)]
+    done = api.callboard("jobruns", "results", JOB_RUN_ID, "-p", "shop")
+    assert (done.exit_code, done.stdout) == (0, ITEMS.decode())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results_that_cannot_be_had_leave_no_file(api: FakeApi, tmp_path: Path) -> None:
     missing = (404, {"code": "not-found", "message": "There is no such JobRun."})
     api.answers = [missing]

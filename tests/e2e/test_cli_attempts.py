@@ -61,8 +61,8 @@ async def test_a_trace_is_saved_and_served_in_playwrights_viewer(callboard: Comm
     run_id = await callboard.stack.start("opens")
     await callboard.stack.result(run_id)
     done = await callboard("attempts", "trace", run_id, "-p", "lab", cwd=tmp_path)
-    assert done.out == f"trace_{run_id}_1.zip\n"
-    saved = (tmp_path / f"trace_{run_id}_1.zip").read_bytes()
+    assert done.out == f"output/trace_{run_id}_1.zip\n"
+    saved = (tmp_path / done.out.strip()).read_bytes()
     with zipfile.ZipFile(io.BytesIO(saved)) as archive:
         assert any(name.endswith(".trace") for name in archive.namelist())
     async with (
@@ -79,7 +79,7 @@ async def test_a_trace_is_saved_and_served_in_playwrights_viewer(callboard: Comm
         assert await asyncio.wait_for(process.wait(), 30) == 0
         with pytest.raises(httpx.ConnectError):
             await client.get(address)
-    assert [path.name for path in tmp_path.iterdir()] == [f"trace_{run_id}_1.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
 
 
 async def test_deliveries_are_listed_and_sent_again(callboard: Command) -> None:

@@ -140,6 +140,19 @@ async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make
     assert await deploy(folder, store) == manifest
 
 
+async def test_a_gitignore_may_leave_out_an_api_but_not_the_settings(make_project: Make, store: FolderStore) -> None:
+    folder = make_project({".gitignore": "draft.py\n", "api/draft.py": "async def automation(page): ..."})
+    manifest = await deploy(folder, store)
+    assert manifest.apis == ("list",)
+    assert [str(warning) for warning in manifest.warnings] == ["api/draft.py: left out, as a .gitignore names it"]
+    (folder / "api" / "draft.py").unlink()
+    assert (await deploy(folder, store)).version == manifest.version
+
+    (folder / ".gitignore").write_text("*.jsonc")
+    with pytest.raises(ProjectError, match=r"^Intuned\.jsonc: a \.gitignore leaves out the settings file"):
+        await deploy(folder, store)
+
+
 async def test_no_key_of_a_sink_and_no_password_of_a_proxy_is_in_what_a_deploy_answers(
     make_project: Make, store: FolderStore
 ) -> None:

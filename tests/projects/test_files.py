@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from projects.files import is_project_path, list_project_files
+from schemas.errors import ProjectError
 
 LEFT_BY_EDITORS = ["api/.list.py.swp", "api/.list.py.swo", "api/list.py~", "api/#list.py#", "api/list.py___jb_tmp___"]
 
@@ -45,3 +47,32 @@ def test_both_agree(folder: Path) -> None:
     assert {file.path for file in list_project_files(folder)} == {
         path.relative_to(folder).as_posix() for path in files if is_project_path(folder, path)
     }
+
+
+def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path) -> None:
+    files = {
+        ".gitignore": "*.csv\n/data/\nlogs/**\n!logs/keep.txt\n# a comment\n!\n",
+        "api/.gitignore": "!known.csv\n/drafts\n",
+        **dict.fromkeys(("a.csv", "api/a.csv", "api/known.csv", "data/x.py", "api/data/x.py"), "1"),
+        **dict.fromkeys(("logs/x.txt", "logs/keep.txt", "api/drafts/x.py", "drafts/x.py"), "1"),
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    listed = ["git", "-c", "core.excludesFile=", "ls-files", "--others", "--exclude-standard"]
+    by_git = subprocess.run(listed, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
+    assert [file.path for file in list_project_files(folder)] == sorted(by_git)
+    assert {path for path in [*files, "api/list.py"] if is_project_path(folder, folder / path)} == set(by_git)
+
+    (folder / "api" / ".gitignore").write_text("")
+    assert is_project_path(folder, folder / "api/drafts/x.py"), "a change of the file counts at once"
+
+
+def test_a_link_to_what_a_gitignore_names_is_refused(folder: Path) -> None:
+    (folder / ".gitignore").write_text("private/")
+    (folder / "private").mkdir()
+    (folder / "private" / "key").write_text("1")
+    (folder / "key").symlink_to("private/key")
+    with pytest.raises(ProjectError, match="key: the symbolic link leads to private, which is never bundled"):
+        list_project_files(folder)
