@@ -61,7 +61,12 @@ async def connect(
             lazy=lazy,
             identity=identity,
             runtime=runtime,
-            retry_config=RetryConfig(max_elapsed_time_millis=int(retry_timeout.total_seconds() * 1000)),
+            # A call is repeated about once a second until its time is over. By default, the tenth time is the last one.
+            retry_config=RetryConfig(
+                max_interval_millis=1_000,
+                max_elapsed_time_millis=int(retry_timeout.total_seconds() * 1000),
+                max_retries=1_000,
+            ),
         )
     except RuntimeError as error:
         failure = explain_connect_failure(ConnectConfig(connection.address, connection.api_key, tls), error)

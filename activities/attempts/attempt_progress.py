@@ -45,8 +45,11 @@ class AttemptProgress:
         # For a further try of a check or create, this is when the try before it ended.
         self._queued_at = info.current_attempt_scheduled_time
         self._accepted_at = info.started_time
+        self._clock_error = datetime.now(UTC) - info.started_time
+        """How far this host's clock is ahead of Temporal's. What is told of the Attempt are times of Temporal, so that
+        they fit to those of its Run."""
         timeout = attempt.queue_timeout
-        self.room_wait = RoomWait(None if timeout is None else self._queued_at + timeout)
+        self.room_wait = RoomWait(None if timeout is None else self._queued_at + timeout + self._clock_error)
         """Says while the Attempt waits until this worker has room for it."""
         self._start: AttemptStart | None = None
         self._trace_id = current_trace_id()
@@ -59,7 +62,7 @@ class AttemptProgress:
 
     def mark_ended(self) -> None:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""
-        self._ended_at = datetime.now(UTC)
+        self._ended_at = self._now()
 
     def set_masker(self, masker: Masker) -> None:
         """Mask the log, and what is stored of the Attempt at its end, with `masker` from here on."""
@@ -69,7 +72,7 @@ class AttemptProgress:
     @property
     def duration(self) -> timedelta:
         """Time from the Attempt's start to its end, or until now."""
-        return (self._ended_at or datetime.now(UTC)) - self.started_at
+        return (self._ended_at or self._now()) - self.started_at
 
     @property
     def has_started(self) -> bool:
@@ -94,7 +97,7 @@ class AttemptProgress:
     @property
     def started_at(self) -> datetime:
         """When the Attempt began on its Machine; if it never came to one, when the worker took it."""
-        return self._start.at if self._start else self._accepted_at
+        return self._start.at - self._clock_error if self._start else self._accepted_at
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Return the record of the Attempt as it is now."""
@@ -123,6 +126,9 @@ class AttemptProgress:
             execution_id=self._execution_id,
             missing={**self.artifacts.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
         )
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC) - self._clock_error
 
     def _usage(self) -> AttemptUsage:
         usage = self.stored_log.usage or AttemptUsage()

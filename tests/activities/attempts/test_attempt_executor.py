@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class ScriptedPool:
 
     async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
         self.executed.append((version, spec))
-        on_start(AttemptStart("scripted-1-1", "156", AT))
+        on_start(AttemptStart("scripted-1-1", "156", datetime.now(UTC)))
         await asyncio.shield(self.end)
         return AttemptReport(
             status=AttemptStatus.COMPLETED,
@@ -61,6 +62,7 @@ class Scene:
         self.bench = bench
         self.pool = pool
         self.temporal = ActivityEnvironment()
+        self.temporal.info = replace(self.temporal.info, started_time=AT)
         self.input = AttemptInput(
             workspace="w",
             run_id="run-1",
@@ -133,11 +135,23 @@ def never_announced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: None) -> None:
     outcome = await scene.begin()
-    assert outcome == AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text="1", size=1), started_at=AT)
+    assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="1", size=1))
     assert [key.rpartition("/")[2] for key, _ in scene.bench.store.writes] == ["log.jsonl", "attempt.json"]
     record = await scene.bench.record(PROJECT, "run-1")
     assert record
-    assert (record.started_at, record.attributes) == (AT, {"seen": 3})
+    assert (record.started_at, record.attributes) == (outcome.started_at, {"seen": 3})
+
+
+async def test_its_times_are_those_of_temporal_whatever_the_clock_of_its_host_says(
+    scene: Scene, never_announced: None
+) -> None:
+    outcome = await scene.begin()
+    record = await scene.bench.record(PROJECT, "run-1")
+    assert record
+    assert outcome.started_at
+    assert record.ended_at
+    accepted = scene.temporal.info.started_time
+    assert accepted <= outcome.started_at <= record.ended_at < accepted + timedelta(days=1)
 
 
 async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announced_at_once: None) -> None:
