@@ -62,7 +62,7 @@ async def heartbeats(
         deadline = loop.time() + SILENCE_LIMIT
         await asyncio.sleep(FIRST_HEARTBEAT)
         while True:
-            # Also if we ask ourselves: without it, the SDK cancels the activity five seconds after the heartbeat timeout.
+            # Also if we ask ourselves: without it, the SDK cancels the activity at the end of the heartbeat timeout.
             # It sends one every 24 seconds.
             activity.heartbeat(*details())
             pause = HEARTBEAT_INTERVAL if interval is None else interval
